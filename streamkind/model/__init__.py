@@ -1,0 +1,1 @@
+"""KinD and its training (extra `train`; the only part that needs torch)."""

@@ -1,0 +1,228 @@
+"""Pairs of dark and bright pictures, and the batches cut from them.
+
+A batch is a pure function of seed and step, so a resumed run sees what an uninterrupted one sees.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Image = NDArray[np.uint8]
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One scene twice, RGB uint8 (H, W, 3)."""
+
+    stem: str
+    low: Image
+    high: Image
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often, and how far, a batch departs from the pairs as they are on disk."""
+
+    exposure_stops: float = 0.0
+    """The dark picture is made darker or brighter by up to this many stops, half of the time."""
+    white_balance: float = 0.0
+    """Red and blue of both pictures are scaled by up to this much, a third of the time."""
+    jpeg: float = 0.0
+    """How often the dark picture is compressed, as cameras do."""
+    identity: float = 0.0
+    """How often the bright picture stands for the dark one too: light is then left as it is."""
+    flat: float = 0.0
+    """How often both pictures are all black or (one in four) all white."""
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """Map file stem to file for every image in a folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not a folder; expected pairs of images in its subfolders low/ and high/"
+        )
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+
+
+def match_stems(root: Path) -> list[tuple[str, Path, Path]]:
+    """Pair root/low and root/high by file stem; name what has no partner in a warning and drop it.
+
+    LOL's own lists pair some files wrongly; the stem is what holds.
+    """
+    low, high = image_files(root / "low"), image_files(root / "high")
+    if alone := sorted(low.keys() ^ high.keys()):
+        warnings.warn(f"{root}: no partner for {', '.join(alone)}; dropped", stacklevel=2)
+    return [(stem, low[stem], high[stem]) for stem in sorted(low.keys() & high.keys())]
+
+
+def load_pairs(root: Path) -> list[Pair]:
+    """Read all pairs under root/low and root/high into memory."""
+    pairs = [Pair(stem, read(low), read(high)) for stem, low, high in match_stems(root)]
+    for pair in pairs:
+        if pair.low.shape != pair.high.shape:
+            raise ValueError(
+                f"{root}: pair {pair.stem} differs in size, {pair.low.shape} and {pair.high.shape}"
+            )
+    return pairs
+
+
+def read(path: Path) -> Image:
+    """Read an image as RGB uint8 (H, W, 3)."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError(f"{path} is not an image that OpenCV can read")
+    return np.asarray(image, np.uint8)
+
+
+def scenes(images: Sequence[Image], threshold: float = 0.9) -> list[list[int]]:
+    """Group pictures of one scene: those whose thumbnails correlate above `threshold`."""
+    thumbs = np.stack(
+        [cv2.resize(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), (16, 12), interpolation=cv2.INTER_AREA)
+         for i in images]
+    ).reshape(len(images), -1).astype(np.float64)  # fmt: skip
+    thumbs -= thumbs.mean(axis=1, keepdims=True)
+    thumbs /= np.linalg.norm(thumbs, axis=1, keepdims=True) + 1e-9
+    alike = thumbs @ thumbs.T > threshold
+    group = np.arange(len(images))
+    for i, j in zip(*np.nonzero(np.triu(alike, 1)), strict=True):
+        group[group == group[j]] = group[i]
+    return [list(np.flatnonzero(group == g)) for g in dict.fromkeys(group.tolist())]
+
+
+def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Hold out about `held_out` pairs for validation, whole scenes at a time."""
+    groups = scenes([p.high for p in pairs])
+    chosen: set[int] = set()
+    for g in np.random.default_rng(seed).permutation(len(groups)):
+        if len(chosen) >= held_out:
+            break
+        if len(groups[g]) <= max(2, held_out // 4):  # a large scene would be all there is
+            chosen.update(groups[g])
+    train = [p for i, p in enumerate(pairs) if i not in chosen]
+    return train, [p for i, p in enumerate(pairs) if i in chosen]
+
+
+def batch_indices(count: int, batch: int, step: int, seed: int) -> NDArray[np.intp]:
+    """Which pairs make up a batch: every pair once an epoch, the incomplete batch dropped."""
+    if count < batch:
+        raise ValueError(f"{count} pairs do not fill one batch of {batch}; lower `batch`")
+    epoch, place = divmod(step, count // batch)
+    order = np.random.default_rng([seed, 0, epoch]).permutation(count)
+    return order[place * batch : (place + 1) * batch]
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Patches of a step, and the whole pictures they were cut from, small."""
+
+    low: Tensor
+    """(N, 3, patch, patch) float in [0, 1], channels last in memory; so are the others."""
+    high: Tensor
+    low_small: Tensor
+    """(N, 3, 80, 120): the ratio is the whole picture's, in training as in use."""
+    high_small: Tensor
+
+
+def make_batch(
+    pairs: Sequence[Pair], *, step: int, batch: int, patch: int, seed: int, augment: Augmentation
+) -> TrainingBatch:
+    """Cut and degrade the patches of a step."""
+    rng = np.random.default_rng([seed, 1, step])
+    columns = zip(
+        *(one_sample(pairs[i], patch, augment, rng)
+          for i in batch_indices(len(pairs), batch, step, seed)),
+        strict=True,
+    )  # fmt: skip
+    return TrainingBatch(*(to_tensor(np.stack(images)) for images in columns))
+
+
+def one_sample(
+    pair: Pair, patch: int, augment: Augmentation, rng: np.random.Generator
+) -> tuple[Image, Image, Image, Image]:
+    """Dark and bright patch, dark and bright whole picture, all degraded alike."""
+    change = draw(augment, rng)
+    return *change(*crop(pair, patch, rng)), *change(small(pair.low), small(pair.high))
+
+
+def small(image: Image) -> Image:
+    """The whole picture at 120x80."""
+    return np.asarray(cv2.resize(image, (120, 80), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def to_tensor(images: Image) -> Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float in [0, 1], channels last in memory."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
+
+def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image]:
+    """Cut one place from both pictures, turned and mirrored alike in one of eight ways."""
+    height, width = pair.low.shape[:2]
+    y, x = rng.integers(height - patch + 1), rng.integers(width - patch + 1)
+    turns, mirror = rng.integers(4), rng.integers(2)
+    low, high = (
+        np.rot90(i[y : y + patch, x : x + patch], int(turns))[:, :: -1 if mirror else 1]
+        for i in (pair.low, pair.high)
+    )
+    return np.ascontiguousarray(low), np.ascontiguousarray(high)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One draw of the augmentation, to be applied to pictures of any size."""
+
+    flat: int | None
+    gains: tuple[float, float, float] | None
+    identity: bool
+    exposure: float | None
+    quality: int | None
+
+    def __call__(self, low: Image, high: Image) -> tuple[Image, Image]:
+        """Apply it to a dark and a bright picture."""
+        if self.flat is not None:
+            return np.full_like(low, self.flat), np.full_like(high, self.flat)
+        if self.gains:
+            low, high = scale(low, self.gains), scale(high, self.gains)
+        if self.identity:
+            return high, high
+        if self.exposure:
+            low = scale(low, (self.exposure,) * 3)
+        if self.quality:
+            low = compress(low, self.quality)
+        return low, high
+
+
+def draw(a: Augmentation, rng: np.random.Generator) -> Change:
+    """Draw what happens to one pair."""
+    chance = rng.random(5)
+    red, blue, stops = rng.uniform(-1, 1, 3)
+    quality = int(rng.integers(40, 96))
+    return Change(
+        flat=(255 if chance[0] < a.flat / 4 else 0) if chance[0] < a.flat else None,
+        gains=(1 + red * a.white_balance, 1.0, 1 + blue * a.white_balance)
+        if chance[1] < 1 / 3
+        else None,
+        identity=bool(chance[2] < a.identity),
+        exposure=2 ** float(stops * a.exposure_stops) if chance[3] < 1 / 2 else None,
+        quality=quality if chance[4] < a.jpeg else None,
+    )
+
+
+def scale(image: Image, gains: tuple[float, float, float]) -> Image:
+    """Multiply the three channels, clip and quantise to 8 bits."""
+    return np.clip(image * np.array(gains, np.float32) + 0.5, 0, 255).astype(np.uint8)
+
+
+def compress(image: Image, quality: int) -> Image:
+    """JPEG there and back: blocks, and chroma at half size."""
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

@@ -1,0 +1,161 @@
+"""KinD's three nets, layer by layer.
+
+Zhang, Zhang, Guo: Kindling the Darkness (ACM MM 2019). An image is split into reflectance and
+illumination, I = R * L; the reflectance is restored under guidance of the illumination; the
+illumination is changed by a ratio; their product is the picture.
+
+All maps are float in [0, 1]: images and reflectance (N, 3, H, W), illumination (N, 1, H, W). Height
+and width are multiples of 16; the caller pads by edge replication and crops.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NEGATIVE_SLOPE = 0.2  # of every leaky ReLU, as the authors'; torch's default is 0.01
+MULTIPLE = 16  # the restoration net halves the picture four times
+
+
+class Conv(nn.Sequential):
+    """3x3 convolution and leaky ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+        )
+
+
+def up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    """2x2 transposed convolution that doubles the size: no bias, no activation."""
+    return nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=False)
+
+
+def join(deconv: Tensor, skip: Tensor) -> Tensor:
+    """Concatenate along channels, the upsampled features first."""
+    return torch.cat([deconv, skip], dim=1)
+
+
+class Decomposition(nn.Module):
+    """Image -> reflectance and illumination. No normalisation layer: with one it does not train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = Conv(3, 32)
+        self.conv2 = Conv(32, 64)
+        self.conv3 = Conv(64, 128)
+        self.up2 = up(128, 64)
+        self.conv4 = Conv(128, 64)
+        self.up1 = up(64, 32)
+        self.conv5 = Conv(64, 32)
+        self.reflectance = nn.Conv2d(32, 3, 1)
+        self.illumination_branch = Conv(32, 32)
+        self.illumination = nn.Conv2d(64, 1, 1)
+        self.apply(initialise)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) -> reflectance (N, 3, H, W), illumination (N, 1, H, W)."""
+        full = self.conv1(image)  # (N, 32, H, W)
+        half = self.conv2(F.max_pool2d(full, 2))  # (N, 64, H/2, W/2)
+        quarter = self.conv3(F.max_pool2d(half, 2))  # (N, 128, H/4, W/4)
+        half = self.conv4(join(self.up2(quarter), half))
+        features = self.conv5(join(self.up1(half), full))  # (N, 32, H, W)
+        reflectance = torch.sigmoid(self.reflectance(features))
+        branch = self.illumination_branch(full)
+        illumination = torch.sigmoid(self.illumination(torch.cat([branch, features], dim=1)))
+        return reflectance, illumination
+
+
+class Restoration(nn.Module):
+    """Reflectance, guided by illumination -> clean reflectance. A U-Net of five levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [32, 64, 128, 256, 512]
+        self.down = nn.ModuleList(
+            nn.Sequential(Conv(inputs, width), Conv(width, width))
+            for inputs, width in zip([4, *widths], widths, strict=False)
+        )
+        self.ups = nn.ModuleList(up(2 * width, width) for width in reversed(widths[:-1]))
+        self.merge = nn.ModuleList(
+            nn.Sequential(Conv(2 * width, width), Conv(width, width))
+            for width in reversed(widths[:-1])
+        )
+        self.out = nn.Conv2d(32, 3, 3, padding=1)
+        self.apply(initialise)
+
+    def forward(self, reflectance: Tensor, illumination: Tensor) -> Tensor:
+        """(N, 3, H, W) and (N, 1, H, W) -> (N, 3, H, W)."""
+        x = torch.cat([reflectance, illumination], dim=1)
+        skips = []
+        for level in self.down[:-1]:
+            x = level(x)
+            skips.append(x)
+            x = F.max_pool2d(x, 2)
+        x = self.down[-1](x)  # (N, 512, H/16, W/16)
+        for upsample, merge, skip in zip(self.ups, self.merge, reversed(skips), strict=True):
+            x = merge(join(upsample(x), skip))
+        return torch.sigmoid(self.out(x))
+
+
+class Adjustment(nn.Module):
+    """Illumination at a ratio -> illumination: a learned tone curve.
+
+    The map beside the illumination carries log2(ratio) rather than the paper's ratio: 1 is then 0,
+    and 1/8 and 8 are equally far from it, which is what makes the curve monotone over two decades.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = Conv(2, 32)
+        self.conv2 = Conv(32, 32)
+        self.conv3 = Conv(32, 32)
+        self.conv4 = Conv(32, 1)  # the leaky ReLU before the sigmoid is the authors'
+        self.apply(initialise)
+
+    def forward(self, illumination: Tensor, ratio: Tensor) -> Tensor:
+        """(N, 1, H, W) and (N,) -> (N, 1, H, W)."""
+        alpha = torch.log2(ratio).reshape(-1, 1, 1, 1).expand_as(illumination)
+        x = torch.cat([illumination, alpha], dim=1)
+        # Zero padding would pad the ratio too and dim a rim of four pixels: replicate the edge.
+        x = F.pad(x, (4, 4, 4, 4), mode="replicate")
+        return torch.sigmoid(self.conv4(self.conv3(self.conv2(self.conv1(x)))))[..., 4:-4, 4:-4]
+
+
+class KinD(nn.Module):
+    """The three nets together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decomposition = Decomposition()
+        self.restoration = Restoration()
+        self.adjustment = Adjustment()
+
+    def forward(self, image: Tensor, ratio: Tensor) -> Tensor:
+        """Image (N, 3, H, W), ratio (N,) -> image (N, 3, H, W)."""
+        reflectance, illumination = self.decomposition(image)
+        return self.relight(reflectance, illumination, ratio)
+
+    def relight(self, reflectance: Tensor, illumination: Tensor, ratio: Tensor) -> Tensor:
+        """Restore the reflectance and multiply it by the adjusted illumination."""
+        restored = self.restoration(reflectance, illumination)
+        return restored * self.adjustment(illumination, ratio)
+
+
+def illumination_ratio(source: Tensor, target: Tensor) -> Tensor:
+    """Mean of the element-wise L_target / L_source: (N, 1, H, W) twice -> (N,)."""
+    return (target / (source + 1e-4)).mean(dim=(1, 2, 3))
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero bias, the initial values of the authors' framework."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Count the learned numbers of a net."""
+    return sum(p.numel() for p in module.parameters())

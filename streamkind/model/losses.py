@@ -1,0 +1,226 @@
+"""KinD's losses, and the weights of three presets.
+
+Images and reflectance are (N, 3, H, W), illumination (N, 1, H, W), all float in [0, 1]. Suffixes
+follow the paper: `_low` for the dark picture, `_high` for the bright one. Every loss is a mean over
+batch, pixels and channels, so it does not depend on their size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights and forms of the loss terms."""
+
+    reconstruction: float = 1.0
+    """Of |R L - I|, for the dark and for the bright picture."""
+    similarity: float = 0.01
+    """Of the distance between the two reflectances."""
+    similarity_form: Literal["l1", "l2", "l1_detached"] = "l2"
+    """Squared (paper), absolute (authors' code), or absolute against a fixed R_high."""
+    smoothness: float = 0.08
+    """Of the illumination's gradient, relative to the image's."""
+    mutual: float = 0.1
+    """Of edges that only one of the two illuminations has."""
+    mutual_form: Literal["joint", "per_direction"] = "joint"
+    """M from both directions at once (paper) or one at a time (authors' code)."""
+    cross: float = 0.0
+    """Of |R_low L_high - I_high|: keeps the colour of R_low, which similarity alone lets fade."""
+    low_gain: float = 1.0
+    """How much more the dark picture's reconstruction counts; its values are a tenth as large."""
+    restoration_gamma: float = 1.0
+    """The restoration target is R_high to this power (authors' code: 1.2)."""
+    chroma: float = 0.0
+    """Of the distance in chroma, in restoration and in the final picture."""
+    prior: float = 0.0
+    """Of the distance to `envelope`, at the first step; it falls linearly."""
+    prior_steps: int = 0
+    """Steps after which it would reach zero."""
+    prior_floor: float = 0.0
+    """Share of `prior` that stays for good."""
+
+
+PRESETS = {
+    "paper": Weights(),
+    "authors": Weights(
+        similarity_form="l1",
+        smoothness=0.15,
+        mutual=0.2,
+        mutual_form="per_direction",
+        restoration_gamma=1.2,
+    ),
+    "default": Weights(
+        similarity=0.03,
+        similarity_form="l1_detached",
+        smoothness=0.05,
+        mutual=0.1,
+        mutual_form="per_direction",
+        cross=0.5,
+        low_gain=4.0,
+        chroma=1.0,
+        prior=1.0,
+        prior_steps=600,
+        prior_floor=0.1,
+    ),
+}
+"""`paper`: as printed. `authors`: as in their public code, with interior gradients and without its
+min-max normalisation, which depends on the batch. `default`: what trained best here."""
+
+
+def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Signed horizontal and vertical differences of neighbours, interior only, no padded border.
+
+    A zero border would add a false edge of the height of the value itself.
+    """
+    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def gray(image: Tensor) -> Tensor:
+    """Luma by BT.601: (N, 3, H, W) -> (N, 1, H, W)."""
+    red, green, blue = image.chunk(3, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def reflectance_similarity(low: Tensor, high: Tensor, form: str = "l2") -> Tensor:
+    """Both pictures show the same things, so their reflectance is one."""
+    if form == "l2":
+        return F.mse_loss(low, high)
+    return F.l1_loss(low, high.detach() if form == "l1_detached" else high)
+
+
+def illumination_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
+    """Light changes slowly, except where the picture itself has an edge."""
+    light = gradients(illumination)
+    edges = gradients(gray(image))
+    return sum(
+        ((dl.abs() / di.abs().clamp(min=0.01)).mean() for dl, di in zip(light, edges, strict=True)),
+        start=torch.zeros((), device=image.device),
+    )
+
+
+def mutual_consistency(low: Tensor, high: Tensor, form: str = "joint") -> Tensor:
+    """Strong edges of light appear in both pictures: u exp(-10 u) is least for none or both."""
+    pairs = zip(gradients(low), gradients(high), strict=True)
+    dx, dy = (a.abs() + b.abs() for a, b in pairs)
+    u = [dx[..., :-1, :] + dy[..., :, :-1]] if form == "joint" else [dx, dy]
+    return sum(
+        ((m * torch.exp(-10 * m)).mean() for m in u), start=torch.zeros((), device=u[0].device)
+    )
+
+
+def reconstruction(reflectance: Tensor, illumination: Tensor, image: Tensor) -> Tensor:
+    """The product of the two layers is the picture."""
+    return F.l1_loss(reflectance * illumination, image)
+
+
+def gradient_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Squared distance between the magnitudes of the two gradients."""
+    pairs = zip(gradients(x), gradients(y), strict=True)
+    return sum(
+        (F.mse_loss(a.abs(), b.abs()) for a, b in pairs), start=torch.zeros((), device=x.device)
+    )
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity, mean over channels: 11x11 Gaussian of sigma 1.5, no padding."""
+    channels = x.shape[1]
+    offset = torch.arange(11, device=x.device, dtype=torch.float32) - 5
+    kernel = torch.exp(-(offset**2) / (2 * 1.5**2))
+    kernel = (kernel / kernel.sum()).expand(channels, 1, 1, 11)
+
+    def blur(z: Tensor) -> Tensor:
+        rows = F.conv2d(z, kernel, groups=channels)
+        return F.conv2d(rows, kernel.transpose(2, 3), groups=channels)
+
+    with torch.autocast(x.device.type, enabled=False):  # variances need full precision
+        x, y = x.float(), y.float()
+        mx, my = blur(x), blur(y)
+        vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
+        c1, c2 = 0.01**2, 0.03**2
+        score = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return score.mean()
+
+
+def chroma_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Absolute distance in colour alone: what is left of R, G, B without their luma."""
+    return F.l1_loss(x - gray(x), y - gray(y))
+
+
+def envelope(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a plain split of a pair to begin from: L_low, R and L_high.
+
+    Light is a smooth upper envelope of the bright picture, what remains is reflectance. From a
+    random start the nets fall into L = 1 or into a white R instead; from here they keep colour.
+    """
+
+    def blur(x: Tensor, size: int) -> Tensor:
+        return F.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
+
+    brightest = blur(high.amax(dim=1, keepdim=True), 3)
+    l_high = blur(F.max_pool2d(brightest, 9, 1, 4), 9).clamp(min=1e-3)
+    reflectance = (high / l_high).clamp(max=1)
+    mean_low, mean_reflectance = (blur(x.mean(1, keepdim=True), 9) for x in (low, reflectance))
+    l_low = (mean_low + 1e-4) / (mean_reflectance + 1e-3)
+    return l_low.clamp(0, 1), reflectance, l_high
+
+
+def envelope_loss(
+    low: tuple[Tensor, Tensor, Tensor], high: tuple[Tensor, Tensor, Tensor], w: Weights, step: int
+) -> Tensor:
+    """Weighted distance of both pictures' layers to `envelope`."""
+    l_low, reflectance, l_high = envelope(low[0], high[0])
+    strength = w.prior * max(w.prior_floor, 1 - step / max(w.prior_steps, 1))
+    return strength * (
+        w.low_gain * F.l1_loss(low[2], l_low)
+        + F.l1_loss(high[2], l_high)
+        + F.l1_loss(low[1], reflectance)
+        + F.l1_loss(high[1], reflectance)
+    )
+
+
+def decomposition_loss(
+    low: tuple[Tensor, Tensor, Tensor], high: tuple[Tensor, Tensor, Tensor], w: Weights, step: int
+) -> dict[str, Tensor]:
+    """Weighted terms for (image, reflectance, illumination) of the dark and the bright picture."""
+    (image_low, r_low, l_low), (image_high, r_high, l_high) = low, high
+    terms = {
+        "reconstruction": w.reconstruction
+        * (
+            w.low_gain * reconstruction(r_low, l_low, image_low)
+            + reconstruction(r_high, l_high, image_high)
+        ),
+        "similarity": w.similarity * reflectance_similarity(r_low, r_high, w.similarity_form),
+        "smoothness": w.smoothness
+        * (illumination_smoothness(l_low, image_low) + illumination_smoothness(l_high, image_high)),
+        "mutual": w.mutual * mutual_consistency(l_low, l_high, w.mutual_form),
+    }
+    if w.cross:
+        terms["cross"] = w.cross * reconstruction(r_low, l_high.detach(), image_high)
+    if w.prior:
+        terms["prior"] = envelope_loss(low, high, w, step)
+    return terms
+
+
+def restoration_loss(restored: Tensor, reflectance_high: Tensor, w: Weights) -> dict[str, Tensor]:
+    """Weighted terms that pull a restored reflectance towards the bright picture's."""
+    target = reflectance_high**w.restoration_gamma
+    terms = {
+        "restoration": F.mse_loss(restored, target)
+        + (1 - ssim(restored, target))
+        + gradient_distance(gray(restored), gray(target))
+    }
+    if w.chroma:
+        terms["restoration_chroma"] = w.chroma * chroma_distance(restored, target)
+    return terms
+
+
+def adjustment_loss(adjusted: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of the illumination and of its gradient's magnitude."""
+    return F.mse_loss(adjusted, target) + gradient_distance(adjusted, target)

@@ -1,0 +1,129 @@
+"""What one training step minimises, stage by stage."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streamkind.model.data import TrainingBatch
+from streamkind.model.kind import KinD, illumination_ratio
+from streamkind.model.losses import (
+    Weights,
+    adjustment_loss,
+    chroma_distance,
+    decomposition_loss,
+    restoration_loss,
+    ssim,
+)
+
+Terms = dict[str, Tensor]
+Layer = tuple[Tensor, Tensor, Tensor]
+
+
+def decomposition_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: int
+) -> Terms:
+    """First stage: split both pictures."""
+    return decomposition_loss(*split(kind, batch), w, step)
+
+
+def layers_stage(kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: int) -> Terms:
+    """Second stage: restore the reflectance and adjust the light; decomposition is fixed."""
+    with torch.no_grad():
+        low, high = split(kind, batch)
+        light = small_light(kind, batch)
+    return layer_terms(kind, low, high, light, w, np.random.default_rng([seed, 2, step]))
+
+
+def joint_stage(kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: int) -> Terms:
+    """Third stage: all three nets, through their product."""
+    low, high = split(kind, batch)
+    with torch.no_grad():
+        light = small_light(kind, batch)
+    # The nets are past the random start: only the floor of the prior is left.
+    terms = decomposition_loss(low, high, w, w.prior_steps)
+    rng = np.random.default_rng([seed, 2, step])
+    return terms | layer_terms(kind, low, high, light, w, rng)
+
+
+STAGES = {
+    "decomposition": decomposition_stage,
+    "layers": layers_stage,
+    "joint": joint_stage,
+}
+
+
+def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
+    """Image, reflectance and illumination of the dark and of the bright patches."""
+    reflectance, illumination = kind.decomposition(torch.cat([batch.low, batch.high]))
+    r_low, r_high = reflectance.float().chunk(2)
+    l_low, l_high = illumination.float().chunk(2)
+    return (batch.low, r_low, l_low), (batch.high, r_high, l_high)
+
+
+def small_light(kind: KinD, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+    """Illumination of the whole pictures, (N, 1, 80, 120) each."""
+    light = kind.decomposition(torch.cat([batch.low_small, batch.high_small]))[1].float()
+    low, high = light.chunk(2)
+    return low, high
+
+
+def layer_terms(
+    kind: KinD,
+    low: Layer,
+    high: Layer,
+    light: tuple[Tensor, Tensor],
+    w: Weights,
+    rng: np.random.Generator,
+) -> Terms:
+    """Losses of restoration, of adjustment, and of the picture that the two make."""
+    _, r_low, l_low = low
+    image_high, r_high, l_high = high
+    restored = kind.restoration(r_low, l_low).float()
+    up, down = illumination_ratio(*light), illumination_ratio(*reversed(light))
+    brightened = kind.adjustment(l_low, up).float()
+    darkened = kind.adjustment(l_high.detach(), down).float()
+    picture = restored * brightened
+    terms = restoration_loss(restored, r_high.detach(), w)
+    terms["adjustment"] = (
+        adjustment_loss(brightened, l_high.detach())
+        + adjustment_loss(darkened, l_low.detach())
+        + 0.5 * between(kind, (l_low.detach(), l_high.detach()), light, rng)
+    )
+    terms["picture"] = 2 * F.l1_loss(picture, image_high) + (1 - ssim(picture, image_high))
+    if w.chroma:
+        terms["picture_chroma"] = w.chroma * chroma_distance(picture, image_high)
+    return terms
+
+
+def between(
+    kind: KinD, patch: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor], rng: np.random.Generator
+) -> Tensor:
+    """Adjustment at ratios that no pair has: 1, those between the two lights, and beyond.
+
+    A target is the geometric mean of the two lights at a random place, or a power of one of them;
+    this is what makes ratio 1 the identity and the curve rise from 0.1 to 10.
+    """
+    count = patch[0].shape[0]
+    shape = (count, 1, 1, 1)
+    dark = torch.tensor(rng.random(count) < 0.5).reshape(shape).to(patch[0].device)
+
+    def draw(low: float, high: float) -> Tensor:
+        values = rng.uniform(low, high, count).astype(np.float32)
+        values[rng.random(count) < 0.2] = 0.0  # ratio 1
+        return torch.from_numpy(values).reshape(shape).to(patch[0].device)
+
+    place, power, mix = draw(0, 1), draw(-1.3, 1.0), torch.from_numpy(rng.random(count) < 0.5)
+    mix = mix.reshape(shape).to(patch[0].device)
+
+    def source_and_target(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        source = torch.where(dark, low, high).clamp(min=1e-4)
+        other = torch.where(dark, high, low).clamp(min=1e-4)
+        mixed = source ** (1 - place) * other**place
+        return source, torch.where(mix, mixed, source ** (2.0**power))
+
+    source, target = source_and_target(*patch)
+    ratio = illumination_ratio(*source_and_target(*whole)).clamp(0.05, 64)
+    return adjustment_loss(kind.adjustment(source, ratio).float(), target)

@@ -1,0 +1,134 @@
+"""How good a picture is beside the true one, and whether a decomposition is sound.
+
+Pictures are RGB uint8 (H, W, 3). The measures are scikit-image's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from streamkind.engine import pad
+from streamkind.exposure import DEFAULT_TARGET, Statistics, auto_ratio
+from streamkind.model.data import Image, Pair, to_tensor
+from streamkind.model.graphs import Decompose, Recompose
+from streamkind.model.kind import KinD, illumination_ratio
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One picture, or the mean of many, against the truth."""
+
+    psnr: float
+    """dB over RGB."""
+    ssim: float
+    """RGB, Gaussian window of sigma 1.5."""
+    ssim_gray: float
+    ciede2000: float
+    """Mean colour difference; lower is better."""
+    chroma_ratio: float
+    """Mean Lab chroma of the picture over the truth's; 1 is right, 0 is gray."""
+
+
+def score(image: Image, truth: Image) -> Scores:
+    """Compare a picture with the true one."""
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    lab, true_lab = rgb2lab(image), rgb2lab(truth)
+    gray, true_gray = rgb2gray(image), rgb2gray(truth)
+    return Scores(
+        psnr=float(peak_signal_noise_ratio(truth, image, data_range=255)),
+        ssim=float(structural_similarity(truth, image, channel_axis=2, data_range=255, **window)),
+        ssim_gray=float(structural_similarity(true_gray, gray, data_range=1, **window)),
+        ciede2000=float(deltaE_ciede2000(true_lab, lab).mean()),
+        chroma_ratio=chroma(lab) / max(chroma(true_lab), 1e-6),
+    )
+
+
+def chroma(lab: NDArray[Any]) -> float:
+    """Mean distance from gray in Lab."""
+    return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
+
+
+def mean_matched(image: Image, truth: Image) -> Image:
+    """Scale a picture to the truth's mean gray, as others report it ("GT-mean")."""
+    gain = rgb2gray(truth).mean() / max(rgb2gray(image).mean(), 1e-6)
+    return np.clip(image * gain + 0.5, 0, 255).astype(np.uint8)
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Mean of each measure."""
+    columns = zip(*(vars(s).values() for s in scores), strict=True)
+    return Scores(*(float(np.mean(c)) for c in columns))
+
+
+@torch.no_grad()
+def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
+    """Enhance a pair's dark picture with the ratio from the truth, and blind, as a user gets it."""
+    decompose, recompose = Decompose(kind).to(device(kind)), Recompose(kind)
+    height, width = pair.low.shape[:2]
+    low, high = (torch.from_numpy(pad(i[None])).to(device(kind)) for i in (pair.low, pair.high))
+    with torch.autocast(device(kind).type, torch.bfloat16):
+        reflectance, illumination, curve, thumbnail = decompose(low)
+        true = illumination_ratio(illumination.float(), decompose(high)[1].float())
+        told = Statistics.of(curve.float().cpu().numpy(), thumbnail.float().cpu().numpy())
+        blind = torch.from_numpy(auto_ratio(told, DEFAULT_TARGET)).to(low.device)
+        images = [recompose(reflectance, illumination, r)[0].cpu().numpy() for r in (true, blind)]
+    images = [i[:height, :width] for i in images]
+    return images[0], images[1]
+
+
+GATES = {
+    "mean_l_low": (0.0, 0.2),
+    "mean_l_high": (0.3, 1.0),
+    "std_r_low": (0.1, 1.0),
+    "std_r_high": (0.1, 1.0),
+    "r_distance": (0.0, 0.12),
+    "reconstruction_low": (0.0, 0.03),
+    "reconstruction_high": (0.0, 0.03),
+}
+"""Where a sound decomposition of LOL lies; outside, light or reflectance has collapsed."""
+
+
+@torch.no_grad()
+def gate_numbers(kind: KinD, pairs: Sequence[Pair]) -> dict[str, float]:
+    """Measure a decomposition: mean L, spread of R, |R_low - R_high| and |R L - I|."""
+    rows = []
+    for pair in pairs:
+        low, high = (to_tensor(i[None]).to(device(kind)) for i in (pair.low, pair.high))
+        with torch.autocast(low.device.type, torch.bfloat16):
+            (r_low, l_low), (r_high, l_high) = map(kind.decomposition, (low, high))
+        r_low, l_low, r_high, l_high = (x.float() for x in (r_low, l_low, r_high, l_high))
+        rows.append(
+            [
+                l_low.mean(),
+                l_high.mean(),
+                r_low.std(),
+                r_high.std(),
+                (r_low - r_high).abs().mean(),
+                (r_low * l_low - low).abs().mean(),
+                (r_high * l_high - high).abs().mean(),
+            ]
+        )
+    means = torch.tensor(rows).mean(dim=0).tolist()
+    return dict(zip(GATES, means, strict=True))
+
+
+def failed_gates(numbers: Mapping[str, float]) -> list[str]:
+    """Say which numbers lie outside their gates, in words."""
+    return [
+        f"{name} is {numbers[name]:.3f}, expected {low:g} to {high:g}"
+        for name, (low, high) in GATES.items()
+        if not low <= numbers[name] <= high
+    ]
+
+
+def device(kind: KinD) -> torch.device:
+    """Where the nets lie."""
+    return next(kind.parameters()).device
