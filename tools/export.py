@@ -1,0 +1,194 @@
+"""Release a trained model: python tools/export.py runs/kind [--scores scores.json].
+
+Writes engines/NAME-decompose.onnx and NAME-recompose.onnx and enters them in engines/engine.json.
+Weights are stored as FP16 and computed with as FP32. Refuses when ONNX and PyTorch differ by more
+than 1e-3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from streamkind.exposure import RATIOS
+from streamkind.model import checkpoint
+from streamkind.model.graphs import DECOMPOSE_OUTPUTS, Decompose, Recompose
+from streamkind.model.kind import MULTIPLE, KinD, parameter_count
+
+TOLERANCE = 1e-3
+OPSET = 18
+
+
+def round_to_half(kind: KinD) -> KinD:
+    """Round the weights to what FP16 holds: these are the released weights."""
+    with torch.no_grad():
+        for parameter in kind.parameters():
+            parameter.copy_(parameter.half().float())
+    return kind
+
+
+def to_onnx(
+    graph: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str]
+) -> onnx.ModelProto:
+    """Trace a graph with batch, height and width left open."""
+    n = torch.export.Dim("n", min=1, max=64)
+    # Sides are multiples of 16, and an illumination of the same picture has the same sides.
+    h, w = (torch.export.Dim(side, min=1, max=1024) for side in "hw")
+    spatial = {1: MULTIPLE * h, 2: MULTIPLE * w}
+    layers = {0: n, 2: MULTIPLE * h, 3: MULTIPLE * w}
+    shapes = ({0: n, **spatial},) if len(inputs) == 1 else (layers, layers, {0: n})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph,
+            example,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    return program.model_proto
+
+
+def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store float weights as FP16 with a cast behind each: half the file, the same arithmetic."""
+    weights = [
+        w for w in model.graph.initializer if w.data_type == TensorProto.FLOAT and len(w.dims) > 1
+    ]
+    casts = []
+    for weight in weights:
+        half = numpy_helper.to_array(weight).astype(np.float16)
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    del model.graph.value_info[:], model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def difference(model: onnx.ModelProto, graph: nn.Module, inputs: dict[str, Tensor]) -> float:
+    """Largest distance between ONNX and PyTorch over all outputs, in units of [0, 1]."""
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    got = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    with torch.no_grad():
+        wanted = graph(*inputs.values())
+    wanted = (wanted,) if isinstance(wanted, Tensor) else wanted
+    return max(distance(a, b.numpy()) for a, b in zip(got, wanted, strict=True))
+
+
+def distance(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    """Largest difference; for pixels the mean, since a tie may round either way."""
+    apart = np.abs(a.astype(np.float64) - b)
+    return float(apart.mean() / 255 if a.dtype == np.uint8 else apart.max())
+
+
+def export(kind: KinD) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Make both graphs and compare each with PyTorch at a size other than the traced one."""
+    frames = torch.randint(0, 256, (2, 48, 64, 3), dtype=torch.uint8)
+    decompose, recompose = Decompose(kind).eval(), Recompose(kind).eval()
+    with torch.no_grad():
+        reflectance, illumination, *_ = decompose(frames)
+    ratio = torch.tensor([0.5, 5.0])
+    first = store_half(to_onnx(decompose, (frames,), ["frames"], list(DECOMPOSE_OUTPUTS)))
+    layers = (reflectance, illumination, ratio)
+    names = ["reflectance", "illumination", "ratio"]
+    second = store_half(to_onnx(recompose, layers, names, ["frames"]))
+    other = torch.randint(0, 80, (1, 96, 112, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        reflectance, illumination, *_ = decompose(other)
+    inputs = dict(zip(names, (reflectance, illumination, torch.tensor([7.0])), strict=True))
+    for graph, apart in (
+        ("decompose", difference(first, decompose, {"frames": other})),
+        ("recompose", difference(second, recompose, inputs)),
+    ):
+        print(f"{graph}: ONNX and PyTorch differ by {apart:.2e}")
+        if not apart <= TOLERANCE:
+            sys.exit(f"refused: {graph} differs by {apart:.2e}, allowed {TOLERANCE:g}")
+    return first, second
+
+
+def describe(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
+    """Say what a graph file is: digest, inputs and outputs."""
+
+    def values(infos: Any) -> dict[str, Any]:
+        return {
+            v.name: {
+                "type": TensorProto.DataType.Name(v.type.tensor_type.elem_type).lower(),
+                "shape": [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim],
+            }
+            for v in infos
+        }
+
+    return {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "inputs": values(model.graph.input),
+        "outputs": values(model.graph.output),
+    }
+
+
+def main() -> None:
+    """Read the command line and release."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder that tools/train.py wrote")
+    parser.add_argument("--engines", type=Path, default=Path("engines"))
+    args = parser.parse_args()
+    state = checkpoint.load(args.run / "checkpoint.pt")
+    kind = round_to_half(checkpoint.load_kind(args.run / "checkpoint.pt"))
+    name = state["recipe"]["name"]
+    entry: dict[str, Any] = {
+        "parameters": {n: parameter_count(net) for n, net in kind.named_children()},
+        "ranges": {
+            "frames": "0 to 255, RGB, sides multiples of 16",
+            "reflectance": "0 to 1",
+            "illumination": "0 to 1",
+            "ratio": f"{RATIOS[0]:g} to {RATIOS[-1]:g}",
+        },
+        "weights": "fp16, computed as fp32",
+        "training": {"recipe": state["recipe"], "stage": state["stage"], "step": state["step"]},
+        "scores": last_scores(args.run),
+    }
+    args.engines.mkdir(exist_ok=True)
+    for part, model in zip(("decompose", "recompose"), export(kind), strict=True):
+        path = args.engines / f"{name}-{part}.onnx"
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        entry[part] = describe(model, path)
+    write_entry(args.engines / "engine.json", name, entry)
+
+
+def last_scores(run: Path) -> dict[str, float]:
+    """Return the last validation of the run, on held-out pairs of our485."""
+    lines = (run / "scores.jsonl").read_text().splitlines()
+    scores: dict[str, float] = json.loads(lines[-1])
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def write_entry(path: Path, name: str, entry: dict[str, Any]) -> None:
+    """Put a model into engine.json beside those already there."""
+    table = json.loads(path.read_text()) if path.exists() else {"models": {}}
+    table["models"][name] = entry
+    path.write_text(json.dumps(table, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Train KinD from one TOML file: python tools/train.py tools/kind.toml [--resume].
+
+Writes runs/NAME/: checkpoint.pt every few minutes, TensorBoard curves, sample pictures, and the
+validation scores as they came in scores.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import json
+import math
+import sys
+import time
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from streamkind.model import checkpoint
+from streamkind.model.data import Augmentation, Pair, load_pairs, make_batch, split
+from streamkind.model.kind import KinD
+from streamkind.model.losses import PRESETS
+from streamkind.model.stages import STAGES
+from streamkind.model.validation import (
+    failed_gates,
+    gate_numbers,
+    mean_matched,
+    mean_scores,
+    relit,
+    score,
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with an optimiser of its own."""
+
+    name: str
+    steps: int
+    batch: int
+    patch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run, as its TOML file says."""
+
+    name: str
+    data: str
+    stage: tuple[Stage, ...]
+    seed: int = 0
+    preset: str = "default"
+    held_out: int = 24
+    validate_every: int = 1000
+    validation_pairs: int = 12
+    checkpoint_minutes: float = 3.0
+    gate_after: int = 1000
+    ema_decay: float = 0.998
+    augment: Augmentation = field(default_factory=Augmentation)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a TOML file; a key that means nothing is an error."""
+    table = tomllib.loads(path.read_text())
+    table["stage"] = tuple(Stage(**s) for s in table["stage"])
+    table["augment"] = Augmentation(**table.get("augment", {}))
+    recipe = Recipe(**table)
+    if unknown := {s.name for s in recipe.stage} - STAGES.keys():
+        raise ValueError(f"unknown stage {unknown}; choose from {', '.join(STAGES)}")
+    return recipe
+
+
+class Run:
+    """Nets, their running average, the optimiser, and where in the recipe they stand."""
+
+    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.folder, self.device = recipe, folder, device
+        self.kind = KinD().to(device, memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.kind).requires_grad_(False).eval()
+        self.stage, self.step = 0, 0
+        self.begin_stage()
+
+    @property
+    def total_step(self) -> int:
+        """Steps since the first stage began."""
+        return sum(s.steps for s in self.recipe.stage[: self.stage]) + self.step
+
+    def begin_stage(self) -> None:
+        """Give the stage's nets, and no others, to a new optimiser."""
+        nets = {
+            "decomposition": [self.kind.decomposition],
+            "layers": [self.kind.restoration, self.kind.adjustment],
+            "joint": [self.kind],
+        }[self.recipe.stage[self.stage].name]
+        self.kind.requires_grad_(False)
+        parameters = [p for net in nets for p in net.requires_grad_().parameters()]
+        self.optimiser = torch.optim.Adam(parameters, lr=0.0, fused=True)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        checkpoint.save(
+            self.folder / "checkpoint.pt",
+            {
+                "recipe": dataclasses.asdict(self.recipe),
+                "stage": self.stage,
+                "step": self.step,
+                "model": self.kind.state_dict(),
+                "ema": self.ema.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+            },
+        )
+
+    def resume(self) -> None:
+        """Go on exactly where the checkpoint was written."""
+        state = checkpoint.load(self.folder / "checkpoint.pt")
+        if state["recipe"] != dataclasses.asdict(self.recipe):
+            raise ValueError(
+                f"{self.folder}/checkpoint.pt was written by another recipe; "
+                "give the recipe back its values, or another name to start a new run"
+            )
+        self.stage, self.step = state["stage"], state["step"]
+        self.begin_stage()
+        self.kind.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+def learning_rate(stage: Stage, step: int) -> float:
+    """Linear rise over the first 3 %, then half a cosine down to 2 %."""
+    warm = max(1, stage.steps // 33)
+    if step < warm:
+        return stage.learning_rate * (step + 1) / warm
+    fall = (1 + math.cos(math.pi * (step - warm) / max(1, stage.steps - warm))) / 2
+    return stage.learning_rate * (0.02 + 0.98 * fall)
+
+
+def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
+    """Take one step; return its loss terms."""
+    recipe, stage = run.recipe, run.recipe.stage[run.stage]
+    seed = recipe.seed + 1000 * run.stage
+    batch = make_batch(
+        pairs,
+        step=run.step,
+        batch=stage.batch,
+        patch=stage.patch,
+        seed=seed,
+        augment=recipe.augment,
+    )
+    batch = type(batch)(*(t.to(run.device) for t in vars(batch).values()))
+    with torch.autocast(run.device.type, torch.bfloat16):
+        terms = STAGES[stage.name](run.kind, batch, PRESETS[recipe.preset], run.step, seed)
+    for group in run.optimiser.param_groups:
+        group["lr"] = learning_rate(stage, run.step)
+    run.optimiser.zero_grad()
+    sum(terms.values()).backward()
+    run.optimiser.step()
+    run.step += 1
+    update_average(run)
+    return {name: float(value.detach()) for name, value in terms.items()}
+
+
+@torch.no_grad()
+def update_average(run: Run) -> None:
+    """Move the average; over the first steps it is a plain mean."""
+    decay = min(run.recipe.ema_decay, (1 + run.total_step) / (10 + run.total_step))
+    for average, parameter in zip(run.ema.parameters(), run.kind.parameters(), strict=True):
+        average.lerp_(parameter, 1 - decay)
+
+
+def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, float]:
+    """Score the averaged nets on held-out pairs; write curves and a picture of each protocol."""
+    gates = gate_numbers(run.ema, pairs)
+    found: dict[str, float] = dict(gates)
+    if run.recipe.stage[run.stage].name != "decomposition":
+        rows = [(relit(run.ema, p), p) for p in pairs]
+        for name, k in (("true_ratio", 0), ("blind", 1)):
+            scores = mean_scores([score(images[k], p.high) for images, p in rows])
+            found |= {f"{name}/{m}": v for m, v in vars(scores).items()}
+        matched = mean_scores([score(mean_matched(i[0], p.high), p.high) for i, p in rows])
+        found |= {f"mean_matched/{m}": v for m, v in vars(matched).items()}
+        sheet = np.vstack([np.hstack([p.low, *images, p.high]) for images, p in rows[:4]])
+        cv2.imwrite(str(run.folder / f"sample-{run.total_step:06d}.jpg"), sheet[..., ::-1])
+    for name, value in found.items():
+        writer.add_scalar(f"validation/{name}", value, run.total_step)
+    with (run.folder / "scores.jsonl").open("a") as file:
+        file.write(json.dumps({"step": run.total_step, **found}) + "\n")
+    return found
+
+
+def check_gates(run: Run, numbers: dict[str, float]) -> None:
+    """Stop a run whose decomposition has collapsed; more steps do not bring it back."""
+    if run.total_step >= run.recipe.gate_after and (failed := failed_gates(numbers)):
+        run.save()
+        sys.exit(
+            f"stopped at step {run.total_step}: the decomposition has collapsed: "
+            f"{'; '.join(failed)}. Raise `prior` or `cross` of the preset, or lower `similarity`."
+        )
+
+
+def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
+    """Go through the recipe's stages."""
+    recipe = run.recipe
+    chosen = held_out[:: max(1, len(held_out) // recipe.validation_pairs)]
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
+    saved = time.monotonic()
+    with SummaryWriter(str(run.folder)) as writer, Progress(*columns) as progress:
+        while run.stage < len(recipe.stage):
+            stage = recipe.stage[run.stage]
+            task = progress.add_task(stage.name, total=stage.steps, completed=run.step)
+            while run.step < stage.steps:
+                terms = train_step(run, pairs)
+                progress.update(task, completed=run.step)
+                if run.step % 50 == 0:
+                    for name, value in terms.items():
+                        writer.add_scalar(f"loss/{name}", value, run.total_step)
+                if run.step % recipe.validate_every == 0 or run.step == stage.steps:
+                    numbers = validate(run, chosen, writer)
+                    print(run.total_step, *(f"{k}={v:.3f}" for k, v in numbers.items()), flush=True)
+                    check_gates(run, numbers)
+                if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
+                    run.save()
+                    saved = time.monotonic()
+            run.stage, run.step = run.stage + 1, 0
+            if run.stage < len(recipe.stage):
+                run.begin_stage()
+    run.stage, run.step = len(recipe.stage) - 1, recipe.stage[-1].steps
+    run.save()
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    recipe = read_recipe(args.recipe)
+    folder = args.runs / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(recipe, folder, torch.device(args.device))
+    if args.resume:
+        run.resume()
+    pairs, held_out = split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)
+    train(run, pairs, held_out)
+
+
+if __name__ == "__main__":
+    main()
