@@ -1,0 +1,1 @@
+"""The devices KinD runs on, one file each."""

@@ -1,0 +1,103 @@
+"""The one plug point: what a backend is, and the table of those there are.
+
+To add one: write `streamkind/backends/NAME.py` with a class of three methods, add a line to
+`BACKENDS`, and run `pytest tests/test_backends.py`, which puts every line through one suite.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from streamkind.backends.released import Release
+from streamkind.errors import EngineError, UsageError
+from streamkind.exposure import Floats, Statistics
+from streamkind.video.frames import Pixels
+
+BackendName = Literal["auto", "openvino", "torch"]
+MULTIPLE = 16
+"""Height and width that the graphs take are multiples of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """A batch split in two: what the device holds, and what the host needs to know."""
+
+    reflectance: Any
+    """(N, 3, H, W) float in [0, 1], in the backend's own type."""
+    illumination: Any
+    """(N, 1, H, W) float in [0, 1], in the backend's own type."""
+    statistics: Statistics
+    """Per frame, on the host."""
+    size: tuple[int, int]
+    """Height and width of the frames before padding."""
+
+
+class Engine(Protocol):
+    """KinD on one device. Used from one thread only. H and W are multiples of 16."""
+
+    description: str
+    """Backend, device and the precision it really runs in, for the log."""
+    max_batch: int
+    """Most frames worth giving at once."""
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
+        ...
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """(N, H, W, 3) uint8 RGB. The result is the caller's to keep."""
+        ...
+
+    def close(self) -> None:
+        """Free the device. Twice is fine."""
+        ...
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One line of the table."""
+
+    target: str
+    """module:class"""
+    needs: str
+    """The module that must be importable."""
+    install: str
+    """What to tell a user who lacks it."""
+
+
+BACKENDS = {
+    "openvino": Backend(
+        "streamkind.backends.openvino:OpenVINOEngine", "openvino", "pip install openvino"
+    ),
+    "torch": Backend(
+        "streamkind.backends.torch:TorchEngine", "torch", "pip install 'streamkind[train]'"
+    ),
+}
+"""In the order in which `auto` prefers them."""
+
+
+def why_not(name: str) -> str | None:
+    """Say what keeps a backend from being used here, or None when nothing does."""
+    backend = BACKENDS[name]
+    if importlib.util.find_spec(backend.needs) is None:
+        return f"{backend.needs} is not installed: {backend.install}"
+    return None
+
+
+def open_backend(name: str, release: Release, device: str) -> Engine:
+    """Load a released model on a backend; `auto` takes the first that can be used here."""
+    if name == "auto":
+        usable = [n for n in BACKENDS if why_not(n) is None]
+        if not usable:
+            raise EngineError(f"no backend can be used here; {BACKENDS['openvino'].install}")
+        name = usable[0]
+    if name not in BACKENDS:
+        raise UsageError(f"unknown backend '{name}'; choose auto, {', '.join(BACKENDS)}")
+    if reason := why_not(name):
+        raise EngineError(f"backend '{name}' cannot be used: {reason}")
+    module, _, attribute = BACKENDS[name].target.partition(":")
+    engine: Engine = getattr(importlib.import_module(module), attribute)(release, device=device)
+    return engine

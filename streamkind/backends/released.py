@@ -1,0 +1,81 @@
+"""The released models: where they lie, what they are, and whether they are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamkind.errors import EngineError, UsageError
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One ONNX file and the digest it must have."""
+
+    path: Path
+    sha256: str
+
+    def read(self) -> bytes:
+        """Return the file's bytes; refuse them when they are not the released ones."""
+        try:
+            data = self.path.read_bytes()
+        except OSError as exc:
+            raise EngineError(f"cannot read {self.path}: {exc.strerror}; reinstall it") from exc
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != self.sha256:
+            raise EngineError(
+                f"{self.path} is not the released graph: its sha256 begins {digest[:12]}, "
+                f"engine.json says {self.sha256[:12]}; reinstall streamkind"
+            )
+        return data
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model as released: two graphs and what engine.json says of them."""
+
+    name: str
+    decompose: Graph
+    recompose: Graph
+    info: dict[str, Any]
+
+
+def engines_folder() -> Path:
+    """Return the folder of the released graphs: in the wheel, or at the top of a checkout."""
+    inside = PACKAGE / "engines"
+    return inside if inside.is_dir() else PACKAGE.parent / "engines"
+
+
+def releases(folder: Path | None = None) -> dict[str, Release]:
+    """Return every model that engine.json lists, by name."""
+    folder = folder or engines_folder()
+    path = folder / "engine.json"
+    try:
+        models = json.loads(path.read_text())["models"]
+        return {name: _release(name, folder, info) for name, info in models.items()}
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise EngineError(
+            f"cannot read {path}: {exc!r}; expected the list of released models; "
+            "reinstall streamkind, or write it with tools/export.py"
+        ) from exc
+
+
+def find_release(model: str, folder: Path | None = None) -> Release:
+    """Return a released model by name."""
+    found = releases(folder)
+    if model not in found:
+        raise UsageError(f"unknown model '{model}'; released here: {', '.join(found) or 'none'}")
+    return found[model]
+
+
+def _release(name: str, folder: Path, info: dict[str, Any]) -> Release:
+    decompose, recompose = (
+        Graph(folder / info[part]["file"], info[part]["sha256"])
+        for part in ("decompose", "recompose")
+    )
+    return Release(name, decompose, recompose, info)

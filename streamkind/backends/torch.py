@@ -1,0 +1,75 @@
+"""KinD by PyTorch in float32: the reference that the other backends are compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+
+from streamkind.backends.base import Layers
+from streamkind.backends.released import Graph, Release
+from streamkind.errors import EngineError, UsageError
+from streamkind.exposure import Floats, Statistics
+from streamkind.model.graphs import Decompose, Recompose
+from streamkind.model.kind import KinD
+from streamkind.video.frames import Pixels
+
+
+class TorchEngine:
+    """KinD on the CPU, or on an NVIDIA card."""
+
+    def __init__(self, release: Release, *, device: str = "auto") -> None:
+        self._device = _device(device)
+        self.max_batch = 4 if self._device.type == "cuda" else 1
+        kind = KinD().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        kind.load_state_dict(_weights(release.decompose) | _weights(release.recompose))
+        kind.requires_grad_(False).eval()
+        self._decompose = Decompose(kind).to(self._device)
+        self._recompose = Recompose(kind)
+        self.description = f"{release.name} on {self._device}, torch {torch.__version__}, f32"
+
+    @torch.inference_mode()
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
+        frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
+        reflectance, illumination, curve, thumbnail = self._decompose(frames)
+        told = Statistics.of(curve.cpu().numpy(), thumbnail.cpu().numpy())
+        return Layers(reflectance, illumination, told, (pixels.shape[1], pixels.shape[2]))
+
+    @torch.inference_mode()
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """(N, H, W, 3) uint8 RGB, the caller's to keep."""
+        ratio = torch.from_numpy(np.asarray(ratios, np.float32)).to(self._device)
+        frames = self._recompose(layers.reflectance, layers.illumination, ratio)
+        pixels: Pixels = frames.cpu().numpy()
+        return pixels
+
+    def close(self) -> None:
+        """Let go of the nets. Twice is fine."""
+        self.__dict__.pop("_decompose", None)
+        self.__dict__.pop("_recompose", None)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"backend 'torch' runs on cpu, cuda or cuda:N, got device '{name}'")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            f"device '{name}' is not there: torch sees {torch.cuda.device_count()} NVIDIA cards; "
+            "use --device cpu"
+        )
+    return device
+
+
+def _weights(graph: Graph) -> dict[str, torch.Tensor]:
+    """Read the nets' weights out of a released graph, which keeps their names."""
+    initializers = onnx.load_from_string(graph.read()).graph.initializer
+    return {
+        i.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(i).astype(np.float32))
+        for i in initializers
+        if i.name.startswith(("decomposition.", "restoration.", "adjustment."))
+    }

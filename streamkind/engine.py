@@ -1,0 +1,118 @@
+"""KinD for everybody: a released model on a backend, at any picture size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+
+from streamkind.backends.base import MULTIPLE, BackendName, Engine, Layers, open_backend
+from streamkind.backends.released import find_release
+from streamkind.errors import UsageError
+from streamkind.exposure import DEFAULT_TARGET, MANUAL_RANGE, Floats, auto_ratio
+from streamkind.video.frames import Pixels
+
+Ratio = float | Literal["auto"]
+
+
+class KinD:
+    """A backend's engine, and around it what every caller needs. Used from one thread only.
+
+    It is an `Engine` itself, at any picture size, and a context manager.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.max_batch = engine.max_batch
+        self.description = engine.description
+
+    def enhance(
+        self, image: Pixels, *, ratio: Ratio = "auto", target: float = DEFAULT_TARGET
+    ) -> Pixels:
+        """Make one picture clear: (H, W, 3) uint8 RGB in and out.
+
+        `ratio` is how far the illumination is raised, 0.1 to 10, 1 leaving it as it is; "auto"
+        raises a dark picture to a mean luma of `target`. Raises UsageError and ValueError.
+        """
+        check_pixels(image)
+        check_ratio(ratio)
+        layers = self.decompose(image[None])
+        if ratio == "auto":
+            ratios = auto_ratio(layers.statistics, target)
+        else:
+            ratios = np.array([ratio], np.float32)
+        clear: Pixels = self.recompose(layers, ratios)[0]
+        return clear
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) uint8 RGB of any size -> layers and per-frame statistics."""
+        height, width = pixels.shape[1:3]
+        return replace(self._engine.decompose(pad(pixels)), size=(height, width))
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep."""
+        height, width = layers.size
+        return self._engine.recompose(layers, ratios)[:, :height, :width]
+
+    def close(self) -> None:
+        """Free the device. Twice is fine."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        """Hold the device for the length of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free the device."""
+        self.close()
+
+
+def open_engine(
+    model: str = "kind",
+    *,
+    backend: BackendName = "auto",
+    profile: Literal["quality"] = "quality",
+    device: str = "auto",
+    engines: Path | None = None,
+) -> KinD:
+    """Load a released model.
+
+    `backend` is "auto", "openvino" or "torch"; `device` "auto", "cpu" or "cuda"; `engines` a folder
+    with an engine.json other than the installed one. Raises UsageError for a name that does not
+    exist and EngineError for what cannot be loaded here.
+    """
+    if profile != "quality":
+        raise UsageError(f"unknown profile '{profile}'; this version has 'quality'")
+    return KinD(open_backend(backend, find_release(model, engines), device))
+
+
+def check_ratio(ratio: Ratio) -> None:
+    """Refuse a ratio that the nets were not trained for."""
+    low, high = MANUAL_RANGE
+    if ratio != "auto" and not (isinstance(ratio, float | int) and low <= ratio <= high):
+        raise UsageError(f"ratio must be 'auto' or a number from {low:g} to {high:g}, got {ratio}")
+
+
+def check_pixels(image: Pixels) -> None:
+    """Refuse anything but (H, W, 3) uint8."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f"image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
+        )
+
+
+def pad(pixels: Pixels) -> Pixels:
+    """Repeat the last row and column until both sides are multiples of 16."""
+    bottom, right = (-side % MULTIPLE for side in pixels.shape[1:3])
+    if not bottom and not right:
+        return pixels
+    padded: Pixels = np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+    return padded
