@@ -1,0 +1,1 @@
+"""Footage in, footage out: sources, sinks, and the threads that overlap them."""

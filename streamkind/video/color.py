@@ -1,0 +1,193 @@
+"""Colour: the tags of a video, and its YUV <-> RGB conversion with exactly those tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from streamkind.errors import InputError
+from streamkind.video.frames import Pixels
+
+UNSPECIFIED = 2
+"""FFmpeg's "not said" for matrix, primaries and transfer; for range it is 0."""
+LIMITED, FULL = 1, 2
+BT709, BT601 = 1, 6
+HDR_TRANSFERS = {16: "PQ (smpte2084)", 18: "HLG (arib-std-b67)"}
+
+# AVCOL_SPC_* -> SWS_CS_*: what swscale can convert. BT.2020 constant luminance (10) is close
+# enough to non-constant for pictures that are not HDR.
+_SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+
+# Without FULL_CHR_H_INT swscale takes table-driven paths that are off by up to 3 levels.
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+@dataclass(frozen=True, slots=True)
+class ColorTags:
+    """How RGB was turned into YUV; FFmpeg's AVCOL_* numbers, as PyAV has them."""
+
+    range: int = FULL
+    """1: limited (16-235), 2: full (0-255). Never unspecified: a guess has been made by then."""
+    matrix: int = BT709
+    """AVCOL_SPC_*: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020. Never unspecified."""
+    primaries: int = UNSPECIFIED
+    """AVCOL_PRI_*, as the input had it."""
+    transfer: int = UNSPECIFIED
+    """AVCOL_TRC_*, as the input had it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFormat:
+    """What a source delivers."""
+
+    width: int
+    """Of the delivered (upright) frames."""
+    height: int
+    time_base: Fraction
+    frame_rate: Fraction | None
+    """Average; None when unknown."""
+    sample_aspect_ratio: Fraction
+    """Of the delivered (upright) frames; 1 when the file does not say."""
+    color: ColorTags
+    pix_fmt: str
+    frames: int | None
+    """Estimate of how many frames will be delivered."""
+    duration: float | None
+    """Seconds."""
+
+
+class _Tagged(Protocol):
+    color_range: int
+    colorspace: int
+    color_primaries: int
+    color_trc: int
+
+
+def read_tags(frame: av.VideoFrame, warnings: list[str]) -> ColorTags:
+    """Read the tags of a decoded frame; guess what is missing, and say so in `warnings`."""
+    tagged: _Tagged = frame
+    name = frame.format.name
+    colored = frame.format.is_rgb, name.startswith(("gray", "mono", "pal8"))
+    return ColorTags(
+        range=_range_of(tagged.color_range, name),
+        matrix=_matrix_of(tagged.colorspace, frame.height, any(colored), warnings),
+        primaries=tagged.color_primaries,
+        transfer=tagged.color_trc,
+    )
+
+
+def _range_of(tag: int, pix_fmt: str) -> int:
+    if tag in (LIMITED, FULL):
+        return tag
+    # swscale writes gray in full range whatever it is told, so untagged gray is full.
+    return FULL if pix_fmt.startswith(("yuvj", "gray")) else LIMITED
+
+
+def _matrix_of(tag: int, height: int, no_matrix: bool, warnings: list[str]) -> int:
+    if tag in _SWS_MATRIX:
+        return tag
+    guess = BT601 if height < 720 else BT709
+    if not no_matrix:
+        name = "BT.601" if guess == BT601 else "BT.709"
+        said = "is not specified" if tag == UNSPECIFIED else f"({tag}) is not supported"
+        warnings.append(f"the colour matrix {said}; {name} is assumed from a height of {height}")
+    return guess
+
+
+def refuse_hdr(transfer: int, path: object) -> None:
+    """Raise InputError for HDR footage: 8-bit RGB without tone mapping would look wrong."""
+    if transfer not in HDR_TRANSFERS:
+        return
+    raise InputError(
+        f"{path}: HDR video, transfer {HDR_TRANSFERS[transfer]}; expected SDR. Tone-map it first:"
+        f" ffmpeg -i {str(path)!r} -vf zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,"
+        "tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,format=yuv420p -c:a copy sdr.mp4"
+    )
+
+
+class RgbReader:
+    """Turns decoded frames of any pixel format into RGB. Used from one thread only."""
+
+    def __init__(self, tags: ColorTags, width: int, height: int) -> None:
+        """Read frames with `tags`; scale those of another size to `width` x `height`."""
+        self._tags = tags
+        self._size = width, height
+        self._sws = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> Pixels:
+        """Return the pixels as stored (not yet upright); the array is the caller's to keep."""
+        matrix = _SWS_MATRIX[self._tags.matrix]
+        rgb = self._sws.reformat(
+            frame,
+            *self._size,
+            format="rgb24",
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=self._tags.range,
+            dst_color_range=FULL,
+            interpolation=_EXACT,
+        )
+        # A view of the frame's own buffer when its rows have no padding.
+        return np.ascontiguousarray(rgb.to_ndarray())
+
+
+class YuvWriter:
+    """Turns RGB into frames for an encoder. Used from one thread only."""
+
+    def __init__(self, tags: ColorTags, pix_fmt: str) -> None:
+        """Write frames of `pix_fmt` that carry `tags`."""
+        self._tags = tags
+        self._pix_fmt = pix_fmt
+        self._sws = VideoReformatter()
+
+    def __call__(self, pixels: Pixels) -> av.VideoFrame:
+        """Return a new frame; `pixels` is not kept."""
+        matrix = _SWS_MATRIX[self._tags.matrix]
+        rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format="rgb24")
+        yuv = self._sws.reformat(
+            rgb,
+            format=self._pix_fmt,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=FULL,
+            dst_color_range=self._tags.range,
+            interpolation=_EXACT,
+        )
+        yuv.colorspace = self._tags.matrix
+        yuv.color_range = self._tags.range
+        yuv.color_primaries = self._tags.primaries
+        yuv.color_trc = self._tags.transfer
+        return yuv
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How stored pixels must be turned to stand upright; all eight cases of a display matrix."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """Return upright pixels, contiguous."""
+        if self.transpose:
+            pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+        return np.ascontiguousarray(pixels)
+
+
+def read_orientation(frame: av.VideoFrame) -> Orientation:
+    """Read a frame's display matrix (x' = a x + c y, y' = b x + d y)."""
+    side_data: Any = frame.side_data  # a mapping by name, which PyAV's stubs do not say
+    data = side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return Orientation()
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Orientation(transpose=True, flip_x=c < 0, flip_y=b < 0)
+    return Orientation(flip_x=a < 0, flip_y=d < 0)

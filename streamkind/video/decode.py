@@ -1,0 +1,88 @@
+"""From packets to decoded pictures, with an account of what a damaged file has lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from streamkind.errors import InputError
+from streamkind.video.demux import PacketReader, encrypted, tagged_seconds
+
+
+class Decoder:
+    """Decodes one stream as far as possible and counts what failed."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, path: Path) -> None:
+        """Decode `stream` from where the container stands."""
+        self.sent = 0
+        """Packets given to the decoder."""
+        self.failed = 0
+        """Packets that the decoder refused."""
+        self._container = container
+        self._stream = stream
+        self._path = path
+        self._hidden = self._decoded = self._patched = 0
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Yield pictures in order of presentation, as stored (not upright)."""
+        for packet in PacketReader(self._container, [self._stream]):
+            if not self.sent and packet.has_sidedata("encryption_info"):
+                raise InputError(encrypted(self._path))
+            self.sent += 1
+            # Samples before the start of an MP4's edit list serve as references only.
+            self._hidden += packet.is_discard
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        try:
+            frames = self._stream.decode(packet)
+        except av.FFmpegError:
+            self.failed += 1
+            return []
+        self._decoded += len(frames)
+        self._patched += sum(frame.is_corrupt for frame in frames)
+        return frames
+
+    def lost(self, *, last_end: Fraction, rate: Fraction) -> int:
+        """How many frames never came, when all that came have ended at `last_end` seconds."""
+        announced = self._stream.frames
+        if announced:
+            missing = announced - self._hidden - self._decoded
+        else:
+            missing = round((self._announced_end(last_end) - last_end) * rate)
+            missing = 0 if missing == 1 else missing  # the end of the last frame is a guess
+        if self.failed:  # one failed packet can take several frames with it
+            missing = max(missing, self.sent - self._hidden - self._decoded)
+        return max(self.failed, missing)
+
+    def _announced_end(self, fallback: Fraction) -> Fraction:
+        """Where the video should end; only Matroska says so without an index."""
+        if "matroska" not in self._container.format.name:
+            return fallback
+        tagged = tagged_seconds(self._stream)
+        if tagged is not None:
+            return tagged
+        end = Fraction(self._container.duration or 0, 1_000_000)
+        # It is the end of the longest stream: sound may well go on a little longer.
+        return end if end - fallback > 1 else fallback
+
+    def notes(self, lost: int, repaired: int) -> list[str]:
+        """Put into words what went wrong."""
+        notes = []
+        if lost:
+            total = lost + self._decoded
+            notes.append(
+                f"{lost} of about {total} frames could not be decoded: the file is damaged"
+                " or cut off; all others are there"
+            )
+        if self._patched:
+            notes.append(f"{self._patched} frames are damaged; the decoder patched them")
+        if repaired:
+            notes.append(f"{repaired} time stamps were missing or did not rise; they were repaired")
+        return notes

@@ -1,0 +1,132 @@
+"""Opening containers and reading their packets, with every FFmpeg error put in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from streamkind.errors import InputError
+
+_GIVE_UP_AFTER = 32
+"""Read errors in a row; a single one may be a bad spot with good packets after it."""
+
+_MP4_LIKE = {".mp4", ".mov", ".m4v", ".3gp", ".3g2"}
+
+
+def file_url(path: Path) -> str:
+    """Name a local file so that FFmpeg never takes a colon in it for a protocol."""
+    return f"file:{path}"
+
+
+def open_input(path: Path) -> InputContainer:
+    """Open a container for reading, or raise InputError saying why not."""
+    check_readable(path)
+    try:
+        # surrogateescape: metadata in an unknown encoding goes through unchanged.
+        return av.open(file_url(path), "r", metadata_errors="surrogateescape")
+    except (av.FFmpegError, ValueError) as exc:
+        raise InputError(_why_unreadable(path, exc)) from exc
+
+
+def check_readable(path: Path) -> None:
+    """Raise InputError unless `path` is a regular, non-empty file that may be read."""
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file; check the path")
+        if not path.is_file():
+            raise InputError(f"{path}: not a regular file; expected a video or an image")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path}: the file is empty; copy it again from its source")
+    except OSError as exc:
+        raise InputError(
+            f"{path}: cannot be read ({exc.strerror}); check its permissions and its disk"
+        ) from exc
+
+
+def _why_unreadable(path: Path, exc: Exception) -> str:
+    with path.open("rb") as file:
+        mp4 = path.suffix.lower() in _MP4_LIKE and file.read(8)[4:] == b"ftyp"
+    if mp4:
+        return (
+            f"{path}: the MP4 has no usable index (moov), so its recording was probably cut off;"
+            " expected a finished file. Copy it again, or rebuild it with a tool such as untrunc"
+        )
+    reason = getattr(exc, "strerror", None) or str(exc)
+    return f"{path}: not a video that FFmpeg can open ({reason}); expected e.g. MP4, MKV, AVI, TS"
+
+
+def is_picture(stream: Any) -> bool:
+    """Whether a video stream is cover art, or thumbnails of chapters, and not footage."""
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def main_video(container: InputContainer, path: Path) -> VideoStream:
+    """Choose the stream to enhance: the first default one that is not cover art."""
+    videos = [stream for stream in container.streams.video if not is_picture(stream)]
+    if not videos:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise InputError(f"{path}: no video in it, only {kinds}; expected footage")
+    stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
+    # FFmpeg leaves the tag of an encrypted MP4 track in place.
+    if stream.codec_context is not None and stream.codec_context.codec_tag in ("encv", "drmi"):
+        raise InputError(encrypted(path))
+    if stream.codec_context is None:
+        raise InputError(
+            f"{path}: no decoder for its video; convert it first: ffmpeg -i IN -crf 16 OUT.mp4"
+        )
+    return stream
+
+
+def tagged_seconds(stream: VideoStream) -> Fraction | None:
+    """Where a Matroska stream ends, as its own tag says."""
+    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return None
+    hours, minutes, seconds = tag.groups()
+    return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
+
+
+def encrypted(path: Path) -> str:
+    """Say that a file is encrypted."""
+    return f"{path}: the video is encrypted (DRM); expected a file in the clear, decrypt it first"
+
+
+def read_only(container: InputContainer, wanted: Sequence[Any]) -> None:
+    """Tell the demuxer to skip all other streams."""
+    indices = {stream.index for stream in wanted}
+    for stream in container.streams:
+        if stream.index not in indices:
+            stream.discard = Discard.all
+
+
+class PacketReader:
+    """Reads packets past the errors in a damaged file."""
+
+    def __init__(self, container: InputContainer, streams: Sequence[Any]) -> None:
+        """Read the packets of `streams` in the order of the file."""
+        self.errors = 0
+        self._container = container
+        self._streams = streams
+
+    def __iter__(self) -> Iterator[av.Packet[Any]]:
+        """Yield packets; after errors that do not end, just stop."""
+        in_a_row = 0
+        while in_a_row < _GIVE_UP_AFTER:
+            try:
+                for packet in self._container.demux(*self._streams):
+                    in_a_row = 0
+                    if packet.size:  # PyAV ends with an empty packet per stream
+                        yield packet
+                return
+            except av.FFmpegError:
+                self.errors += 1
+                in_a_row += 1

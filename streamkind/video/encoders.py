@@ -1,0 +1,167 @@
+"""Choosing and opening the encoder of the enhanced video."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError
+from av.codec.hwaccel import HWAccel
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from streamkind.errors import OutputError, UsageError
+from streamkind.video.color import ColorTags
+
+_ENCODERS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "h265": "libx265",
+    "av1": "libsvtav1",
+    "vp9": "libvpx-vp9",
+}
+_TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
+_CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
+_PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
+_MAX_CRF = 63
+_PIX_FMTS = ("yuv420p", "nv12", "yuvj420p", "yuv422p", "yuv444p", "yuvj444p")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """What the encoder must know before the first frame."""
+
+    codec: Codec
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    sample_aspect_ratio: Fraction
+    color: ColorTags
+    b_frames: bool = True
+    options: dict[str, str] = field(default_factory=dict)
+
+    def apply(self, context: VideoCodecContext, pix_fmt: str) -> None:
+        """Set up a context that is not open yet."""
+        context.width, context.height = self.width, self.height
+        context.pix_fmt = pix_fmt
+        context.time_base = self.time_base
+        context.framerate = self.rate
+        context.sample_aspect_ratio = self.sample_aspect_ratio
+        context.color_range = self.color.range
+        context.colorspace = self.color.matrix
+        context.color_primaries = self.color.primaries
+        context.color_trc = self.color.transfer
+        if not self.b_frames:
+            context.max_b_frames = 0
+        context.thread_type = "AUTO"
+        context.options = dict(self.options)
+
+
+def find_encoder(name: str) -> Codec:
+    """Look up an encoder by its short or FFmpeg name; raises UsageError."""
+    try:
+        codec = Codec(_ENCODERS.get(name.lower(), name), "w")
+    except UnknownCodecError as exc:
+        raise UsageError(f"codec {name!r}: no such video encoder; try {_TRY_THESE}") from exc
+    if codec.type != "video":
+        raise UsageError(f"codec {name!r}: encodes {codec.type}, not video; try {_TRY_THESE}")
+    return codec
+
+
+def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[str, str]:
+    """Express crf and preset in the encoder's own options; raises UsageError."""
+    if crf is not None and not 0 <= crf <= _MAX_CRF:
+        raise UsageError(f"crf={crf}: expected 0 (best) to {_MAX_CRF} (smallest)")
+    if codec.name == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # it prints to stderr by itself: errors only
+    context = av.CodecContext.create(codec.name, "w")
+    names = {option.name for option in context.supported_options.private}
+    options = {}
+    quality = str(_CRF.get(codec.name, 20) if crf is None else crf)
+    if "crf" in names:
+        options["crf"] = quality
+    elif "cq" in names:  # NVENC; 0 would mean automatic
+        options |= {"rc": "vbr", "cq": str(max(1, int(quality)))}
+    elif "qp" in names:  # VAAPI
+        options |= {"rc_mode": "CQP", "qp": quality} if "rc_mode" in names else {"qp": quality}
+    elif codec.lossy:  # a quantiser of 1 to 31, in units of FF_QP2LAMBDA
+        scale = max(1, min(31, int(quality) // 6))
+        options |= {"flags": "+qscale", "global_quality": str(118 * scale)}
+    preset = preset or _PRESET.get(codec.name)
+    if preset is not None:
+        if "preset" not in names:
+            raise UsageError(f"preset={preset!r}: {codec.name} has no presets; leave it out")
+        options["preset"] = preset
+    if codec.name == "libx265":
+        options["x265-params"] = "log-level=none"  # it prints to stderr by itself
+    return options
+
+
+def choose_pix_fmt(settings: EncoderSettings) -> str:
+    """Find a format that the encoder opens with; raises OutputError if there is none.
+
+    yuv420p plays everywhere. H.264 and HEVC cannot crop 4:2:0 to an odd size (their crop counts
+    pairs of pixels), so x264 and x265 refuse it, and yuv422p (even widths) or yuv444p keeps the
+    exact size; VP9 and AV1 can have both.
+    """
+    known = {form.name for form in settings.codec.video_formats or []}
+    names = [n for n in _PIX_FMTS if not known or n in known] or sorted(known)[:1] or ["yuv420p"]
+    failure: Exception | None = None
+    for name in ["nv12"] if known and _hardware(settings.codec) else names:
+        context = av.CodecContext.create(
+            settings.codec.name, "w", hwaccel=_hardware(settings.codec)
+        )
+        assert isinstance(context, VideoCodecContext)
+        settings.apply(context, name)
+        try:
+            context.open()
+        except (av.FFmpegError, ValueError, RuntimeError, NotImplementedError) as exc:
+            failure = failure or exc
+        else:
+            return name
+    raise OutputError(_why_not_open(settings, failure)) from failure
+
+
+def _why_not_open(settings: EncoderSettings, failure: Exception | None) -> str:
+    reason = getattr(failure, "strerror", None) or str(failure)
+    asked = ", ".join(f"{key}={value}" for key, value in settings.options.items())
+    return (
+        f"encoder {settings.codec.name} cannot be opened here for"
+        f" {settings.width}x{settings.height} with {asked} ({reason}); check crf and preset, and"
+        f" for a hardware encoder its device and driver, or try codec h264"
+    )
+
+
+def _hardware(codec: Codec) -> HWAccel | None:
+    # VAAPI takes frames in the card's memory only; NVENC, QSV and the others upload by themselves.
+    if not codec.name.endswith("_vaapi"):
+        return None
+    return HWAccel("vaapi")
+
+
+def add_encoder(container: OutputContainer, settings: EncoderSettings, pix_fmt: str) -> VideoStream:
+    """Add the video stream to a container and open its encoder; raises UsageError."""
+    try:
+        stream = container.add_stream(
+            settings.codec.name, rate=settings.rate, hwaccel=_hardware(settings.codec)
+        )
+    except ValueError as exc:
+        raise UsageError(
+            f"codec {settings.codec.name}: a {container.format.name} file cannot hold it; try codec"
+            f" {container.default_video_codec}"
+        ) from exc
+    assert isinstance(stream, VideoStream)
+    settings.apply(stream.codec_context, pix_fmt)
+    stream.time_base = settings.time_base
+    if settings.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
+        stream.codec_context.codec_tag = "hvc1"  # Apple's players know no other
+    try:
+        stream.codec_context.open()
+    except av.FFmpegError as exc:
+        raise OutputError(_why_not_open(settings, exc)) from exc
+    return stream

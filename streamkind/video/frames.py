@@ -1,0 +1,80 @@
+"""Frames and batches of frames: pixels with their time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture and its place in time."""
+
+    data: Pixels
+    """RGB, uint8, shape (H, W, 3)."""
+    pts: int
+    """Presentation time, in units of `time_base`."""
+    time_base: Fraction
+    """Seconds per unit of `pts`."""
+    duration: int = 0
+    """How long the frame is shown, in units of `time_base`; 0 when the container does not say."""
+
+    def __post_init__(self) -> None:
+        """Refuse pixels of any other shape or type."""
+        if self.data.dtype != np.uint8 or self.data.ndim != 3 or self.data.shape[2] != 3:
+            raise ValueError(
+                f"data must be uint8 of shape (H, W, 3), got {self.data.dtype} {self.data.shape}"
+            )
+
+    @property
+    def time(self) -> Fraction:
+        """Presentation time in seconds."""
+        return self.pts * self.time_base
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive frames of one size, their pixels stacked for the engine."""
+
+    pixels: Pixels
+    """RGB, uint8, shape (N, H, W, 3)."""
+    frames: tuple[Frame, ...]
+    """The N frames as they came from the source."""
+
+    @property
+    def times(self) -> list[float]:
+        """Presentation time of each frame in seconds."""
+        return [float(frame.time) for frame in self.frames]
+
+    def replace(self, pixels: Pixels) -> Batch:
+        """Return the same moments with other pixels, (N, H, W, 3) uint8."""
+        frames = (replace(f, data=p) for f, p in zip(self.frames, pixels, strict=True))
+        return Batch(pixels, tuple(frames))
+
+
+def batched(frames: Iterable[Frame], size: int) -> Iterator[Batch]:
+    """Group frames into batches of at most `size`, in order; a change of picture size ends one."""
+    waiting: list[Frame] = []
+    for frame in frames:
+        if waiting and waiting[0].data.shape != frame.data.shape:
+            yield _stack(waiting)
+            waiting = []
+        waiting.append(frame)
+        if len(waiting) == size:
+            yield _stack(waiting)
+            waiting = []
+    if waiting:
+        yield _stack(waiting)
+
+
+def _stack(frames: list[Frame]) -> Batch:
+    # One frame needs no copy: a view with a batch axis will do.
+    pixels = frames[0].data[None] if len(frames) == 1 else np.stack([f.data for f in frames])
+    return Batch(pixels, tuple(frames))

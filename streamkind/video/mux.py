@@ -1,0 +1,100 @@
+"""What muxers need to know so that no time stamp is rounded, moved or refused."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from streamkind.video.demux import is_picture
+from streamkind.video.passthrough import Passthrough
+from streamkind.video.source import Source, VideoSource
+
+_MAX_TIMESCALE = 100_000_000
+_REORDER_TICKS = 16
+_LONGEST_REORDER_SECONDS = 3600
+
+
+def container_options(kind: str, source: Source, passthrough: Passthrough | None) -> dict[str, str]:
+    """Return the options for a container of FFmpeg's format `kind`."""
+    options = {}
+    early = isinstance(source, VideoSource) and source.cut is None and source.start_pts < 0
+    if kind in ("mp4", "mov", "matroska", "webm"):
+        # They can store the priming of sound before 0; by default all streams would be moved.
+        # Pictures before 0 would not be shown, so for them all streams are moved.
+        options["avoid_negative_ts"] = "make_non_negative" if early else "disabled"
+    if kind in ("mp4", "mov"):
+        options |= _mp4_options(source, passthrough)
+    return options
+
+
+def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, str]:
+    """Time scales in which every time stamp, and where each stream starts, is a whole number."""
+    streams = passthrough.streams if passthrough is not None else []
+    scale = movie = source.format.time_base.denominator
+    for stream in streams:
+        # The start of a stream is stored in the scale of the movie.
+        start = (stream.start_time or 0) * (stream.time_base or 0)
+        exact = math.lcm(movie, Fraction(start).denominator)
+        if exact <= _MAX_TIMESCALE:
+            movie = exact
+    # The keys of phones (com.apple.quicktime.location...) fit only into QuickTime's own list,
+    # and cover art only into the other one.
+    keys = passthrough.tags if passthrough is not None else {}
+    listed = any(key.startswith("com.") for key in keys)
+    if any(is_picture(stream) for stream in streams):
+        listed = False
+    return {
+        "movflags": "+faststart+use_metadata_tags" if listed else "+faststart",
+        "video_track_timescale": str(scale),
+        "movie_timescale": str(movie),
+    }
+
+
+class PacketTimes:
+    """Completes the times of packets as they leave the encoder."""
+
+    def __init__(self, time_base: Fraction) -> None:
+        """Expect packets in `time_base`."""
+        self._durations: dict[int, int] = {}
+        self._first_pts = 0
+        self._first_dts: int | None = None
+        self._last_dts = 0
+        self._end: int | None = None
+        self._longest = int(_LONGEST_REORDER_SECONDS / time_base)
+
+    def expect(self, pts: int, duration: int) -> None:
+        """Note the duration of a frame that goes into the encoder."""
+        if self._end is None:
+            self._first_pts = pts
+        self._end = pts + duration
+        if duration:
+            self._durations[pts] = duration
+
+    def complete(self, packet: av.Packet[Any]) -> None:
+        """Give a packet its frame's duration, and a decoding time that muxers accept."""
+        # Not all encoders hand durations through.
+        duration = self._durations.pop(packet.pts or 0, None)
+        if duration is not None:
+            packet.duration = duration
+        pts = packet.pts or 0
+        dts = packet.dts
+        # x265 leaves dts uninitialised for clips shorter than its reordering.
+        if dts is None or not self._first_pts - self._longest < dts <= pts:
+            started = self._first_dts is not None
+            dts = self._last_dts + 1 if started else self._first_pts - _REORDER_TICKS
+        if self._first_dts is None:
+            self._first_dts = dts
+        packet.dts = self._last_dts = dts
+
+    def stretch(self, packet: av.Packet[Any]) -> None:
+        """Let the last packet of an MP4 last until the end of the last frame.
+
+        An MP4 track is as long as its decoding times, and with B-frames the last packet is not
+        the last frame.
+        """
+        if self._end is not None and self._first_dts is not None:
+            rest = self._end - self._first_pts - (self._last_dts - self._first_dts)
+            packet.duration = max(packet.duration or 0, rest)

@@ -1,0 +1,264 @@
+"""Everything that is not enhanced, copied as it is: sound, subtitles, data, chapters, tags.
+
+The input is demuxed a second time, in step with the video, so memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.stream import Discard
+
+from streamkind.video.demux import PacketReader, is_picture, open_input, read_only
+from streamkind.video.source import VideoSource
+from streamkind.video.timeline import RisingClock
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter  # in the stubs only
+
+# They describe the container that was, and the new one writes its own.
+_STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
+_STALE_PREFIXES = ("DURATION", "NUMBER_OF_", "BPS", "_STATISTICS_")
+_SEEK_MARGIN_SECONDS = 2
+_PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+
+
+def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
+    """Return the tags that are still true of the output."""
+    tags = {
+        key: value
+        for key, value in metadata.items()
+        if key.lower() not in _STALE_TAGS and not key.upper().startswith(_STALE_PREFIXES)
+    }
+    # What FFmpeg reads from an MP4 track as "name" it writes there from "title".
+    if "name" in tags:
+        tags.setdefault("title", tags["name"])
+    return tags
+
+
+class Passthrough:
+    """Copies all streams but the enhanced one, packet for packet."""
+
+    def __init__(self, source: VideoSource) -> None:
+        """Open the input of `source` a second time."""
+        self.warnings: list[str] = []
+        self._cut = source.cut
+        self._rate = source.format.frame_rate
+        self._input: InputContainer = open_input(source.path)
+        self._output: OutputContainer | None = None
+        self._copies: dict[int, Any] = {}
+        self._pictures: list[av.Packet[Any]] = []
+        self._clocks: dict[int, RisingClock] = {}
+        self._running: set[int] = set()
+        self._refused: Counter[int] = Counter()
+        self._mp4 = False
+        self._waiting: av.Packet[Any] | None = None
+        self._packets: Iterator[av.Packet[Any]] = iter(())
+
+    @property
+    def streams(self) -> list[Any]:
+        """All streams of the input, in its order, the enhanced one too."""
+        return list(self._input.streams)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The metadata of the file, without what is no longer true."""
+        return self.fresh(self._input.metadata)
+
+    def fresh(self, metadata: dict[str, str]) -> dict[str, str]:
+        """Return the tags that are still true of the part that is delivered."""
+        tags = fresh_tags(metadata)
+        # The ; marks drop-frame time codes, which FFmpeg refuses at other rates than NTSC's.
+        ntsc = ((self._rate or 0) * Fraction(1001, 30_000)).denominator == 1
+        if self._cut is not None or (";" in tags.get("timecode", "") and not ntsc):
+            tags.pop("timecode", None)
+        return tags
+
+    def add(self, stream: Any, output: OutputContainer) -> None:
+        """Give `output` a copy of `stream`, or warn that it cannot take it."""
+        if stream.discard == Discard.all:
+            return  # the track of an MP4's chapters; they are written anew
+        if stream.type == "data" and "timecode" in stream.metadata:
+            return  # FFmpeg writes a new one from the video's own tag
+        if is_picture(stream) and output.format.name == "matroska":
+            self._attach_picture(stream, output)
+            return
+        problem = _why_refused(stream, output.format.name)
+        if problem:
+            self.warnings.append(
+                f"stream #{stream.index} ({_describe(stream)}) is left out: {problem}"
+            )
+            return
+        copy = output.add_stream_from_template(stream, opaque=True)
+        copy.metadata.update(self.fresh(stream.metadata))
+        copy.disposition = stream.disposition
+        self._copies[stream.index] = copy
+
+    def _attach_picture(self, stream: Any, output: OutputContainer) -> None:
+        """Matroska keeps cover art as an attachment."""
+        ending, mime = _PICTURE_TYPES.get(stream.codec_context.name, ("", ""))
+        # Pictures are queued before all other packets.
+        packet = next(iter(PacketReader(self._input, [stream])), None)
+        if not mime or packet is None:
+            self.warnings.append(f"stream #{stream.index} (cover art) is left out: unknown type")
+            return
+        name = stream.metadata.get("filename", f"cover.{ending}")
+        output.add_attachment(name, stream.metadata.get("mimetype", mime), bytes(packet))
+
+    def add_tags(self, output: OutputContainer) -> None:
+        """Copy chapters and the metadata of the file."""
+        output.metadata.update(self.tags)
+        chapters = [moved for c in self._input.chapters() if (moved := self._move_chapter(c))]
+        if chapters:
+            output.set_chapters(chapters)
+
+    def _move_chapter(self, chapter: Chapter) -> Chapter | None:
+        base = chapter["time_base"]
+        if self._cut is None or base is None:
+            return chapter
+        begin = round(self._cut.start / base)
+        end = chapter["end"] if self._cut.end is None else round(self._cut.end / base)
+        if chapter["end"] <= begin or chapter["start"] >= end:
+            return None
+        moved = chapter.copy()
+        moved["start"] = max(chapter["start"], begin) - begin
+        moved["end"] = min(chapter["end"], end) - begin
+        return moved
+
+    def start(self, output: OutputContainer) -> None:
+        """Write cover art and get ready to copy; the header has been written."""
+        self._output = output
+        self._mp4 = output.format.name in ("mp4", "mov")
+        copied = [s for s in self._input.streams if s.index in self._copies]
+        pictures = [s for s in copied if is_picture(s)]
+        for packet in islice(PacketReader(self._input, pictures), len(pictures)):
+            self._mux(packet)
+        moving = [s for s in copied if not is_picture(s) and s.type != "attachment"]
+        if not moving:
+            return
+        read_only(self._input, moving)
+        if self._cut is not None:
+            target = self._cut.start - _SEEK_MARGIN_SECONDS
+            with contextlib.suppress(av.FFmpegError):  # then all is read and dropped
+                self._input.seek(int(target * 1_000_000))
+        self._packets = iter(PacketReader(self._input, moving))
+
+    def copy_until(self, seconds: Fraction | None) -> None:
+        """Copy what comes before `seconds` of the output's timeline; None is all the rest."""
+        while True:
+            if self._waiting is None:
+                self._waiting = self._next_packet()
+            packet = self._waiting
+            if packet is None:
+                return
+            if seconds is not None and (packet.dts or 0) * packet.time_base > seconds:
+                return
+            self._waiting = None
+            self._mux(packet)
+
+    def _next_packet(self) -> av.Packet[Any] | None:
+        for packet in self._packets:
+            # FFmpeg's MP4 muxer writes the gaps between subtitles by itself.
+            gap = self._mp4 and packet.stream.type == "subtitle" and bytes(packet) == b"\0\0"
+            if not gap and self._keep(packet):
+                self._retime(packet)
+                return packet
+        return None
+
+    def _keep(self, packet: av.Packet[Any]) -> bool:
+        """Whether a packet belongs to the part that is delivered; moves it to its timeline."""
+        if self._cut is None:
+            return True
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None:
+            return False
+        base, index = packet.time_base, packet.stream_index
+        begin = round(self._cut.start / base)
+        if self._cut.end is not None and stamp * base >= self._cut.end:
+            return False
+        if stamp < begin:
+            # A subtitle on screen at the cut stays on screen.
+            if packet.stream.type != "subtitle" or stamp + (packet.duration or 0) <= begin:
+                return False
+            packet.duration = stamp + (packet.duration or 0) - begin
+            packet.pts = packet.dts = begin
+        if packet.stream.type == "video" and index not in self._running:
+            if not packet.is_keyframe:
+                return False
+            self._running.add(index)
+        packet.pts = None if packet.pts is None else packet.pts - begin
+        packet.dts = None if packet.dts is None else packet.dts - begin
+        return True
+
+    def _retime(self, packet: av.Packet[Any]) -> None:
+        """Make time stamps rise, as muxers insist; good ones stay exactly as they are."""
+        index = packet.stream_index
+        if index not in self._clocks:
+            self._clocks[index] = RisingClock(packet.time_base, packet.duration or 1)
+        least = 0 if packet.stream.type in ("subtitle", "data") else 1
+        if packet.dts is None:
+            packet.dts = self._guess_dts(packet)
+        stamp = self._clocks[index](packet.dts, least=least)
+        moved = 0 if packet.dts is None else stamp - packet.dts
+        if abs(moved) * packet.time_base < 1:
+            moved = 0  # a stray dts says nothing about pts; only a clock set back moves both
+        packet.pts = stamp if packet.pts is None else max(stamp, packet.pts + moved)
+        packet.dts = stamp
+
+    def _guess_dts(self, packet: av.Packet[Any]) -> int | None:
+        """Matroska has no dts, and FFmpeg's guess begins only after the first B-frames."""
+        delay = getattr(packet.stream, "has_b_frames", 0)
+        if not delay or packet.pts is None:
+            return packet.pts
+        step = packet.duration or 1
+        last = self._clocks[packet.stream_index].last
+        return packet.pts - delay * step if last is None else last + step
+
+    def _mux(self, packet: av.Packet[Any]) -> None:
+        assert self._output is not None
+        index = packet.stream_index
+        packet.stream = self._copies[index]
+        try:
+            self._output.mux_one(packet)
+        except (av.error.InvalidDataError, av.error.ArgumentError):
+            self._refused[index] += 1  # of no use to the output; a full disk is another error
+
+    def close(self) -> None:
+        """Let go of the input; twice is fine."""
+        self._packets = iter(())
+        self._input.close()
+        for index, count in self._refused.items():
+            self.warnings.append(f"{count} packets of stream #{index} could not be written")
+        self._refused.clear()
+
+
+def _describe(stream: Any) -> str:
+    if is_picture(stream):
+        return "cover art"
+    context = stream.codec_context
+    name = context.name if context is not None else stream.name or getattr(stream, "codec_tag", "")
+    language = f", {stream.language}" if stream.language else ""
+    return f"{stream.type} {name or 'of unknown kind'}{language}"
+
+
+def _why_refused(stream: Any, container: str) -> str | None:
+    """Try a stream in a file of its own, in memory, so that nothing fails late."""
+    probe = av.open(io.BytesIO(), "w", format=container)
+    try:
+        probe.add_stream_from_template(stream, opaque=True)
+        probe.start_encoding()
+    except (av.FFmpegError, ValueError):
+        hint = "; .mkv takes nearly everything" if container != "matroska" else ""
+        return f"a {container} file cannot hold it{hint}"
+    finally:
+        with contextlib.suppress(av.FFmpegError):
+            probe.close()
+    return None

@@ -1,0 +1,75 @@
+"""A result appears under its name complete, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from streamkind.errors import OutputError, UsageError
+
+
+def check_not_input(output: Path, source: Path) -> None:
+    """Raise UsageError if both are the same file, through links too."""
+    try:
+        same = os.path.samefile(output, source)
+    except OSError:
+        return
+    if same:
+        raise UsageError(f"{output}: input and output are the same file; choose another output")
+
+
+class Staging:
+    """A hidden temporary beside the final path, on the same disk, so that a rename publishes it."""
+
+    def __init__(self, final: Path) -> None:
+        """Choose a name; raise UsageError if the folder is not there or not writable."""
+        self.final = final
+        folder = final.parent
+        if not folder.is_dir():
+            raise UsageError(f"{final}: no folder {folder}; create it first")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"{final}: the folder {folder} is not writable; choose another")
+        # Cut: most file systems allow 255 bytes, and UTF-8 takes up to 4 per character.
+        stem = final.name.encode()[:180].decode(errors="ignore")
+        self.path = folder / f".{stem}.{secrets.token_hex(4)}.partial{final.suffix}"
+
+    def make_folder(self) -> None:
+        """Make the temporary a folder."""
+        try:
+            self.path.mkdir()
+        except OSError as exc:
+            raise OutputError(f"{self.final}: cannot be created ({exc.strerror})") from exc
+
+    def publish(self) -> None:
+        """Bring the temporary to the disk, then give it its name."""
+        try:
+            _sync(self.path)
+            os.replace(self.path, self.final)
+            _sync(self.final.parent)
+        except OSError as exc:
+            self.discard()
+            raise OutputError(
+                f"{self.final}: cannot be put in place ({exc.strerror}); check the folder and disk"
+            ) from exc
+
+    def discard(self) -> None:
+        """Remove the temporary; fine if there is none."""
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if path.is_file():  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,282 @@
+"""Where frames come from: a video file, an image, or a folder of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import av
+from av.container import InputContainer
+
+from streamkind.errors import InputError, UsageError
+from streamkind.video.color import (
+    RgbReader,
+    VideoFormat,
+    read_orientation,
+    read_tags,
+    refuse_hdr,
+)
+from streamkind.video.decode import Decoder
+from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
+from streamkind.video.frames import Frame
+from streamkind.video.images import IMAGE_SUFFIXES, ImageSource
+from streamkind.video.timeline import Cut, RisingClock
+
+__all__ = ["ImageSource", "Source", "VideoFormat", "VideoSource", "open_source"]
+
+
+class Source(Protocol):
+    """A context manager that delivers upright RGB frames, once."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+
+    @property
+    def format(self) -> VideoFormat:
+        """What is delivered."""
+
+    @property
+    def still(self) -> bool:
+        """True for images: frames that share no exposure."""
+
+    @property
+    def lost(self) -> int:
+        """Frames that could not be decoded so far."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know; it grows while frames are read."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order of time; can be done once."""
+
+    def __enter__(self) -> Self:
+        """Return the source, already open."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+
+    def close(self) -> None:
+        """Let go of the file; twice is fine."""
+
+
+def open_source(path: str | Path, *, start: float = 0.0, duration: float | None = None) -> Source:
+    """Open a video, an image or a folder of images; the first frame has been decoded then.
+
+    `start` and `duration` are seconds and for videos only; the delivered timeline of a part
+    begins at about 0. Raises InputError, or UsageError for impossible times.
+    """
+    _check_times(start, duration)
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        if start or duration is not None:
+            raise UsageError(
+                f"{path}: start and duration are for videos, and this is not one; leave them out"
+            )
+        return ImageSource(path)
+    return VideoSource(path, start=start, duration=duration)
+
+
+def _check_times(start: float, duration: float | None) -> None:
+    if not (math.isfinite(start) and start >= 0):
+        raise UsageError(f"start={start}: expected seconds from 0 up")
+    if duration is not None and not (math.isfinite(duration) and duration > 0):
+        raise UsageError(f"duration={duration}: expected seconds above 0, or none for all")
+
+
+class VideoSource:
+    """The frames of a container's main video stream, by FFmpeg."""
+
+    still = False
+
+    def __init__(self, path: Path, *, start: float = 0.0, duration: float | None = None) -> None:
+        """Open the file and decode its first frame."""
+        self.path = path
+        self.warnings: list[str] = []
+        self.cut: Cut | None = None
+        """The part that is delivered, on the file's own clock; None is everything."""
+        self.start_pts = 0
+        """The first time stamp in the file."""
+        self._lost: int | None = None
+        self._taken = False
+        self._container: InputContainer | None = open_input(path)
+        try:
+            self._open(self._container, start, duration)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, container: InputContainer, start: float, duration: float | None) -> None:
+        self._stream = main_video(container, self.path)
+        self.stream_index = self._stream.index
+        self._time_base = self._stream.time_base or Fraction(1, 90_000)
+        self._rate = self._stream.average_rate or self._stream.guessed_rate or None
+        read_only(container, [self._stream])
+        self._stream.thread_type = "AUTO"
+        decoded = self._start_decoding(container)
+        first = next(decoded, None)
+        if first is None:
+            raise InputError(
+                f"{self.path}: none of its {self._decoder.sent} video packets could be decoded;"
+                " expected footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
+            )
+        self._size = first.width, first.height
+        self._orientation = read_orientation(first)
+        self.format = self._describe(first, container)
+        self._read = RgbReader(self.format.color, *self._size)
+        self.start_pts = first.pts or 0
+        raws = chain([first], decoded)
+        if start or duration is not None:
+            self._frames = self._cut(container, raws, start, duration)
+        else:
+            self._frames = self._deliver(raws)
+
+    def __enter__(self) -> Self:
+        """Return the source, already open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; twice is fine."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order of time; can be done once."""
+        if self._taken:
+            raise RuntimeError(f"{self.path}: a source can be read once; open it again")
+        self._taken = True
+        return self._frames
+
+    @property
+    def lost(self) -> int:
+        """Frames that could not be decoded so far; at the end also those that never came."""
+        return self._decoder.failed if self._lost is None else self._lost
+
+    def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
+        color = read_tags(first, self.warnings)
+        refuse_hdr(color.transfer, self.path)
+        width, height = first.width, first.height
+        aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        if self._orientation.transpose:
+            width, height, aspect = height, width, 1 / aspect
+        seconds = tagged_seconds(self._stream) or Fraction(container.duration or 0, 1_000_000)
+        if self._stream.duration:
+            seconds = self._stream.duration * self._time_base
+        guess = round(seconds * self._rate) if seconds and self._rate else None
+        return VideoFormat(
+            width=width,
+            height=height,
+            time_base=self._time_base,
+            frame_rate=self._rate,
+            sample_aspect_ratio=aspect,
+            color=color,
+            pix_fmt=first.format.name,
+            frames=self._stream.frames or guess,
+            duration=float(seconds) if seconds else None,
+        )
+
+    def _start_decoding(self, container: InputContainer) -> Iterator[av.VideoFrame]:
+        self._decoder = Decoder(container, self._stream, self.path)
+        step = 1 / ((self._rate or 25) * self._time_base)
+        self._clock = RisingClock(self._time_base, round(step))
+        return iter(self._decoder)
+
+    def _deliver(self, decoded: Iterator[av.VideoFrame], shift: int = 0) -> Iterator[Frame]:
+        end = None if self.cut is None else self.cut.end
+        last_end = Fraction(0)
+        for raw in decoded:
+            pts = self._clock(raw.pts)
+            if self.cut is not None and pts < shift:
+                continue
+            if end is not None and pts * self._time_base >= end:
+                break
+            self._note_size(raw)
+            duration = max(0, raw.duration or 0)
+            last_end = (pts + duration) * self._time_base
+            pixels = self._orientation.apply(self._read(raw))
+            yield Frame(pixels, pts - shift, self._time_base, duration)
+        if self.cut is None:
+            rate = self._rate or Fraction(25)
+            self._lost = self._decoder.lost(last_end=last_end, rate=rate)
+        self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
+
+    def _note_size(self, raw: av.VideoFrame) -> None:
+        if (raw.width, raw.height) == self._size:
+            return
+        width, height = self._size
+        note = f"the picture size changes on the way; all frames are scaled to {width}x{height}"
+        if note not in self.warnings:
+            self.warnings.append(note)
+
+    def _cut(
+        self,
+        container: InputContainer,
+        raws: Iterator[av.VideoFrame],
+        start: float,
+        duration: float | None,
+    ) -> Iterator[Frame]:
+        """Deliver from `start` seconds after the first frame."""
+        origin = self.start_pts
+        shift = origin + round(Fraction(start) / self._time_base)
+        begin = shift * self._time_base
+        end = None
+        if duration is not None:  # 0.4 means 2/5, not the float's 0.40000000000000002
+            end = begin + Fraction(duration).limit_denominator(1_000_000)
+        self.cut = Cut(begin, end)
+        length = self.format.duration
+        frame = None
+        if length is None or start < length + 1:
+            frames = self._deliver(self._seek(container, raws, shift, origin), shift)
+            frame = next(frames, None)
+        if frame is None:
+            lasts = "" if length is None else f"; it lasts {length:.1f} s"
+            raise InputError(
+                f"{self.path}: no frame from start={start:g} s on{lasts}; choose an earlier start"
+            )
+        known = [] if duration is None else [duration]
+        known += [] if length is None else [max(0.0, length - start)]
+        seconds = min(known, default=None)
+        count = max(1, round(seconds * self._rate)) if seconds and self._rate else None
+        self.format = replace(self.format, frames=count, duration=seconds)
+        return chain([frame], frames)
+
+    def _seek(
+        self, container: InputContainer, raws: Iterator[av.VideoFrame], pts: int, origin: int
+    ) -> Iterator[av.VideoFrame]:
+        """Decode from the keyframe before `pts`; from the beginning if seeking goes astray."""
+        if pts == origin:
+            return raws
+        for target in (pts, origin):
+            try:
+                container.seek(target, stream=self._stream)
+            except av.FFmpegError:
+                return raws  # no index, as in raw H.264: what is being decoded goes on
+            raws = self._start_decoding(container)
+            first = next(raws, None)
+            if first is not None:
+                raws = chain([first], raws)
+                if first.pts is not None and first.pts <= pts:
+                    break
+        return raws

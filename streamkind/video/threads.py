@@ -1,0 +1,209 @@
+"""Decode and encode in threads beside the caller's own work.
+
+The rule of both classes: no thread outlives its `with`, every wait is short and looks at a stop
+flag, and a thread's error is raised in the caller.
+
+Nest them so that the writer ends before the sink decides:
+
+    with open_sink(path, source) as sink, WriteBehind(sink) as output:
+        ...
+
+Leaving cleanly drains the queue and only then lets the sink publish its file; an error of the
+writer is raised by `WriteBehind.__exit__`, so the sink sees an exception and publishes nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from streamkind.video.frames import Batch, Frame
+
+_WAIT_SECONDS = 0.05
+
+
+class FrameSink(Protocol):
+    """Where a WriteBehind puts its frames."""
+
+    def write(self, frame: Frame) -> None:
+        """Take one frame."""
+
+
+class _Worker:
+    """A thread with a bounded queue, a stop flag, and a place for its error."""
+
+    _name = "streamkind"
+
+    def __init__(self, depth: int) -> None:
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        self.seconds = 0.0
+        """Time spent working so far, waiting not included."""
+        self._queue: queue.Queue[Frame | Batch | None] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def _start(self, work: Callable[[], None]) -> None:
+        if self._thread is not None:
+            raise RuntimeError(f"{type(self).__name__} can be entered once only")
+        self._thread = threading.Thread(target=self._run, args=(work,), name=self._name)
+        self._thread.start()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # the caller raises it
+            self._error = error
+
+    def _alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _join(self) -> None:
+        try:
+            while self._alive():
+                self._wait_for_thread()
+        finally:
+            # Ctrl-C while waiting: the thread still must not outlive the `with`.
+            self._stop.set()
+            while self._alive():
+                self._wait_for_thread()
+
+    def _wait_for_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.join(_WAIT_SECONDS)
+
+    def _offer(self, item: Frame | Batch | None) -> bool:
+        """Put an item if there is room for it soon; say whether it was put."""
+        try:
+            self._queue.put(item, timeout=_WAIT_SECONDS)
+        except queue.Full:
+            return False
+        return True
+
+
+class ReadAhead(_Worker):
+    """Iterates a source in a thread, at most `depth` frames ahead of the caller."""
+
+    _name = "streamkind-read"
+
+    def __init__(self, source: Iterable[Frame], *, depth: int = 4) -> None:
+        """Read from `source`, which only the thread touches until the `with` is left."""
+        super().__init__(depth)
+        self._source = source
+
+    def __enter__(self) -> Self:
+        """Start reading."""
+        self._start(self._read)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop reading and wait for the thread; frames not yet asked for are dropped."""
+        self._stop.set()
+        self._join()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order; raises what the source raised."""
+        while True:
+            # Looked at before the queue: what a finished thread has put is all there.
+            alive = self._alive()
+            try:
+                item = self._queue.get(timeout=_WAIT_SECONDS if alive else 0)
+            except queue.Empty:
+                if alive:
+                    continue
+                if self._error is not None:
+                    raise self._error from None
+                return
+            if isinstance(item, Frame):
+                yield item
+
+    def _read(self) -> None:
+        frames = iter(self._source)
+        try:
+            while not self._stop.is_set():
+                began = time.perf_counter()
+                frame = next(frames, None)
+                self.seconds += time.perf_counter() - began
+                if frame is None:
+                    return
+                while not self._offer(frame):
+                    if self._stop.is_set():
+                        return
+        finally:
+            # A generator must end in the thread that ran it.
+            close = getattr(frames, "close", None)
+            if close is not None:
+                close()
+
+
+class WriteBehind(_Worker):
+    """Writes batches to a sink in a thread, at most `depth` batches behind the caller."""
+
+    _name = "streamkind-write"
+
+    def __init__(self, sink: FrameSink, *, depth: int = 4) -> None:
+        """Write to `sink`, which only the thread touches until the `with` is left."""
+        super().__init__(depth)
+        self._sink = sink
+
+    def __enter__(self) -> Self:
+        """Start the writer."""
+        self._start(self._write)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drain the queue and raise the writer's error; on an exception stop without draining."""
+        if error is not None:
+            self._stop.set()
+            self._join()
+            return
+        try:
+            while self._alive() and not self._offer(None):
+                pass
+        finally:
+            self._join()
+        if self._error is not None:
+            raise self._error
+
+    def put(self, batch: Batch) -> None:
+        """Hand over a batch, waiting for room; raises the writer's error if it has died."""
+        while True:
+            alive = self._alive()  # before the error: a thread sets its error, then dies
+            if self._error is not None:
+                raise self._error
+            if not alive:
+                raise RuntimeError("put() outside of `with WriteBehind(...)`")
+            if self._offer(batch):
+                return
+
+    def _write(self) -> None:
+        while not self._stop.is_set():
+            try:
+                batch = self._queue.get(timeout=_WAIT_SECONDS)
+            except queue.Empty:
+                continue
+            if not isinstance(batch, Batch):
+                return
+            for frame in batch.frames:
+                if self._stop.is_set():
+                    return
+                began = time.perf_counter()
+                try:
+                    self._sink.write(frame)
+                finally:
+                    self.seconds += time.perf_counter() - began
