@@ -42,7 +42,11 @@ class Augmentation:
     identity: float = 0.0
     """How often the bright picture stands for the dark one too: light is then left as it is."""
     flat: float = 0.0
-    """How often both pictures are all black or (one in four) all white."""
+    """How often both pictures are of one level: black, white or any gray, a third each."""
+    lamps: float = 0.0
+    """How often lamps are drawn into both patches, which LOL's rooms have none of."""
+    blackout: float = 0.0
+    """How often part of both patches is black, as a night sky or the bars of a screen."""
 
 
 def image_files(folder: Path) -> dict[str, Path]:
@@ -151,7 +155,8 @@ def one_sample(
 ) -> tuple[Image, Image, Image, Image]:
     """Dark and bright patch, dark and bright whole picture, all degraded alike."""
     change = draw(augment, rng)
-    return *change(*crop(pair, patch, rng)), *change(small(pair.low), small(pair.high))
+    low, high = draw_on(*crop(pair, patch, rng), augment, rng)
+    return *change(low, high), *change(small(pair.low), small(pair.high))
 
 
 def small(image: Image) -> Image:
@@ -207,7 +212,7 @@ def draw(a: Augmentation, rng: np.random.Generator) -> Change:
     red, blue, stops = rng.uniform(-1, 1, 3)
     quality = int(rng.integers(40, 96))
     return Change(
-        flat=(255 if chance[0] < a.flat / 4 else 0) if chance[0] < a.flat else None,
+        flat=int(rng.choice(np.array([0, 255, rng.integers(256)]))) if chance[0] < a.flat else None,
         gains=(1 + red * a.white_balance, 1.0, 1 + blue * a.white_balance)
         if chance[1] < 1 / 3
         else None,
@@ -215,6 +220,35 @@ def draw(a: Augmentation, rng: np.random.Generator) -> Change:
         exposure=2 ** float(stops * a.exposure_stops) if chance[3] < 1 / 2 else None,
         quality=quality if chance[4] < a.jpeg else None,
     )
+
+
+def draw_on(
+    low: Image, high: Image, a: Augmentation, rng: np.random.Generator
+) -> tuple[Image, Image]:
+    """Draw lamps and black parts, the same into both patches."""
+    side = low.shape[0]
+    if rng.random() < a.lamps:
+        for _ in range(rng.integers(1, 4)):
+            disc, glow = lamp(side, rng)
+            low = np.maximum(np.clip(low + 255 * glow, 0, 255), 255 * disc).astype(np.uint8)
+            # Light is light: where the exposure is longer its glow is stronger too.
+            high = np.maximum(np.clip(high + 510 * glow, 0, 255), 255 * disc).astype(np.uint8)
+    if rng.random() < a.blackout:
+        (top, bottom), (left, right) = np.sort(rng.integers(0, side + 1, (2, 2)), axis=1)
+        low[top:bottom, left:right] = high[top:bottom, left:right] = 0
+    return low, high
+
+
+def lamp(side: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """An elliptic lamp of random place, size and tint, and its glow: (side, side, 3) in [0, 1]."""
+    y, x = np.indices((side, side, 1), dtype=np.float64)[:2]
+    center_y, center_x = rng.uniform(0, side, 2)
+    radius_y, radius_x = np.exp(rng.uniform(np.log(1.0), np.log(10.0), 2))
+    distance = np.hypot((y - center_y) / radius_y, (x - center_x) / radius_x)
+    tint = 1 - rng.uniform(0, 0.3) * np.array([0.0, 0.5, 1.0])
+    reach, strength = rng.uniform(1.0, 5.0), rng.uniform(0.0, 0.3)
+    glow = strength * np.exp(-(np.maximum(distance - 1, 0) ** 2) / (2 * reach**2))
+    return np.clip((1.2 - distance) * 4, 0, 1) * tint, glow * tint
 
 
 def scale(image: Image, gains: tuple[float, float, float]) -> Image:

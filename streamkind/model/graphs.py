@@ -44,7 +44,7 @@ class Decompose(nn.Module):
         The adjustment net works nearly pixel by pixel, so it may be run on a small picture.
         """
         lumas = []
-        for ratio in self.ratios.split(1):
+        for ratio in self.ratios.chunk(len(RATIOS)):
             adjusted = self.adjustment(illumination, ratio.expand(illumination.shape[0]))
             lumas.append((reflectance * adjusted).mean(dim=(1, 2, 3)))
         return torch.stack(lumas, dim=1)

@@ -164,9 +164,12 @@ def envelope(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return F.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
 
     brightest = blur(high.amax(dim=1, keepdim=True), 3)
-    l_high = blur(F.max_pool2d(brightest, 9, 1, 4), 9).clamp(min=1e-3)
+    # Small and nearly round: a wide or square envelope leaves dark halos around lamps.
+    l_high = blur(blur(F.max_pool2d(brightest, 5, 1, 2), 5), 5).clamp(min=1e-3)
     reflectance = (high / l_high).clamp(max=1)
-    mean_low, mean_reflectance = (blur(x.mean(1, keepdim=True), 9) for x in (low, reflectance))
+    mean_low, mean_reflectance = (
+        blur(blur(x.mean(1, keepdim=True), 5), 3) for x in (low, reflectance)
+    )
     l_low = (mean_low + 1e-4) / (mean_reflectance + 1e-3)
     return l_low.clamp(0, 1), reflectance, l_high
 
