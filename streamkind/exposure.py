@@ -22,6 +22,10 @@ NIGHT, DAY = 0.18, 0.32
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
 
 
+FAINTEST = 0.001
+"""Mean luma, a quarter of an 8-bit level, that allows one more unit of ratio: black stays black."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What the decompose graph tells about each of N frames."""
@@ -73,7 +77,7 @@ def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats
         # Between day and night `aim` meets `luma`; aiming from `unchanged` then gives exactly 1.
         aim = max(unchanged + float(aim - luma), 0.0)
         log_ratio = 0.0 if aim <= unchanged else _inverse(aim, rising, log_ratios)
-        ratios.append(2.0**log_ratio)
+        ratios.append(min(2.0**log_ratio, 1 + float(luma) / FAINTEST))
     return np.array(ratios, np.float32)
 
 

@@ -25,13 +25,13 @@ class Staging:
     """A hidden temporary beside the final path, on the same disk, so that a rename publishes it."""
 
     def __init__(self, final: Path) -> None:
-        """Choose a name; raise UsageError if the folder is not there or not writable."""
+        """Choose a name; raise OutputError if the folder is not there or not writable."""
         self.final = final
         folder = final.parent
         if not folder.is_dir():
-            raise UsageError(f"{final}: no folder {folder}; create it first")
+            raise OutputError(f"{final}: no folder {folder}; create it first")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise UsageError(f"{final}: the folder {folder} is not writable; choose another")
+            raise OutputError(f"{final}: the folder {folder} is not writable; choose another")
         # Cut: most file systems allow 255 bytes, and UTF-8 takes up to 4 per character.
         stem = final.name.encode()[:180].decode(errors="ignore")
         self.path = folder / f".{stem}.{secrets.token_hex(4)}.partial{final.suffix}"
