@@ -147,8 +147,8 @@ def is_cut(before: Floats, after: Floats, least_correlation: float = 0.5) -> boo
     """
     if before.shape != after.shape:
         return True
-    a, b = (np.log(t.ravel() + 0.01) for t in (before, after))
+    a, b = (np.log(t.ravel() + 0.02) for t in (before, after))
     a, b = a - a.mean(), b - b.mean()
     energy = math.sqrt(float(a @ a) * float(b @ b))
-    flat = 0.05**2 * a.size  # spread of 5 % over the picture: nothing to compare
+    flat = 0.1**2 * a.size  # spread of 10 % over the picture: nothing to compare
     return energy > flat and float(a @ b) < least_correlation * energy

@@ -250,7 +250,7 @@ def test_crf_and_preset_do_something(tmp_path: Path) -> None:
         ("out.xyz", {}, UsageError, "unknown kind of file"),
         ("out", {}, UsageError, "unknown kind of file"),
         ("out.png", {}, UsageError, "the input is a video"),
-        ("none/out.mp4", {}, UsageError, "create it first"),
+        ("none/out.mp4", {}, OutputError, "create it first"),
         ("clip.mp4", {}, UsageError, "the same file"),
         ("link.mp4", {}, UsageError, "the same file"),
         ("hard.mp4", {}, UsageError, "the same file"),
@@ -429,7 +429,7 @@ def test_image_outputs_that_cannot_work(
     (tmp_path / "full" / "a.txt").touch()
     (tmp_path / "file.txt").touch()
     before = listing(tmp_path)
-    with open_source(tmp_path / source_name) as source, pytest.raises(UsageError, match=text):
+    with open_source(tmp_path / source_name) as source, pytest.raises(StreamkindError, match=text):
         open_sink(tmp_path / name, source)
     assert listing(tmp_path) == before
 

@@ -1,4 +1,4 @@
-"""Release a trained model: python tools/export.py runs/kind [--scores scores.json].
+"""Release a trained model: python tools/export.py runs/kind [--engines engines].
 
 Writes engines/NAME-decompose.onnx and NAME-recompose.onnx and enters them in engines/engine.json.
 Weights are stored as FP16 and computed with as FP32. Refuses when ONNX and PyTorch differ by more

@@ -75,6 +75,8 @@ def read_recipe(path: Path) -> Recipe:
     recipe = Recipe(**table)
     if unknown := {s.name for s in recipe.stage} - STAGES.keys():
         raise ValueError(f"unknown stage {unknown}; choose from {', '.join(STAGES)}")
+    if recipe.preset not in PRESETS:
+        raise ValueError(f"unknown preset '{recipe.preset}'; choose from {', '.join(PRESETS)}")
     return recipe
 
 
@@ -199,7 +201,6 @@ def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, fl
 def check_gates(run: Run, numbers: dict[str, float]) -> None:
     """Stop a run whose decomposition has collapsed; more steps do not bring it back."""
     if run.total_step >= run.recipe.gate_after and (failed := failed_gates(numbers)):
-        run.save()
         sys.exit(
             f"stopped at step {run.total_step}: the decomposition has collapsed: "
             f"{'; '.join(failed)}. Raise `prior` or `cross` of the preset, or lower `similarity`."

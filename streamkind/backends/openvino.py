@@ -31,7 +31,10 @@ class OpenVINOEngine:
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bf16" if "BF16" in abilities else "f32"
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        self._graphs = {"decompose": release.decompose, "recompose": release.recompose}
+        self._models = {
+            "decompose": _read(self._core, release.decompose),
+            "recompose": _read(self._core, release.recompose),
+        }
         self._request = functools.lru_cache(maxsize=2 * SHAPES_KEPT)(self._compile)
         version = ov.__version__.split("-")[0]
         self.description = f"{release.name} on cpu, openvino {version}, {precision}"
@@ -39,7 +42,8 @@ class OpenVINOEngine:
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB -> layers and per-frame statistics."""
         request = self._request("decompose", pixels.shape[:3])
-        request.set_input_tensor(0, _tensor(pixels))
+        frames = np.ascontiguousarray(pixels)  # held here: a tensor only borrows its memory
+        request.set_input_tensor(0, ov.Tensor(frames, shared_memory=True))
         reflectance, illumination, curve, thumbnail = _infer(request)
         height, width = pixels.shape[1:3]
         told = Statistics.of(curve.data, thumbnail.data)
@@ -51,7 +55,8 @@ class OpenVINOEngine:
         request = self._request("recompose", (n, height, width))
         request.set_input_tensor(0, layers.reflectance)
         request.set_input_tensor(1, layers.illumination)
-        request.set_input_tensor(2, _tensor(np.asarray(ratios, np.float32)))
+        ratio = np.ascontiguousarray(ratios, np.float32)
+        request.set_input_tensor(2, ov.Tensor(ratio, shared_memory=True))
         pixels: Pixels = _infer(request)[0].data
         return pixels
 
@@ -61,7 +66,7 @@ class OpenVINOEngine:
 
     def _compile(self, name: str, shape: tuple[int, int, int]) -> Any:
         n, height, width = shape
-        model = _read(self._core, self._graphs[name])
+        model = self._models[name].clone()
         if name == "decompose":
             model.reshape([n, height, width, 3])
         else:
@@ -79,10 +84,6 @@ class OpenVINOEngine:
 
 def _read(core: Any, graph: Graph) -> Any:
     return core.read_model(graph.read(), b"")
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> Any:
-    return ov.Tensor(np.ascontiguousarray(array), shared_memory=True)
 
 
 def _infer(request: Any) -> list[Any]:

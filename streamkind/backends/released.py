@@ -58,7 +58,7 @@ def releases(folder: Path | None = None) -> dict[str, Release]:
     try:
         models = json.loads(path.read_text())["models"]
         return {name: _release(name, folder, info) for name, info in models.items()}
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EngineError(
             f"cannot read {path}: {exc!r}; expected the list of released models; "
             "reinstall streamkind, or write it with tools/export.py"

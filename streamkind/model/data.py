@@ -172,13 +172,15 @@ def to_tensor(images: Image) -> Tensor:
 def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image]:
     """Cut one place from both pictures, turned and mirrored alike in one of eight ways."""
     height, width = pair.low.shape[:2]
+    if patch > min(height, width):
+        raise ValueError(f"pair {pair.stem} is {width}x{height}, smaller than a patch of {patch}")
     y, x = rng.integers(height - patch + 1), rng.integers(width - patch + 1)
     turns, mirror = rng.integers(4), rng.integers(2)
     low, high = (
         np.rot90(i[y : y + patch, x : x + patch], int(turns))[:, :: -1 if mirror else 1]
         for i in (pair.low, pair.high)
     )
-    return np.ascontiguousarray(low), np.ascontiguousarray(high)
+    return low.copy(), high.copy()  # drawn on, and the pair must stay as it is
 
 
 @dataclass(frozen=True)

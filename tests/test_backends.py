@@ -1,0 +1,375 @@
+"""One suite, run over every backend on every device that it has."""
+
+import importlib.util
+import json
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import streamkind.backends
+from streamkind.backends.base import BACKENDS, open_backend, why_not
+from streamkind.backends.released import engines_folder, find_release
+from streamkind.engine import KinD, open_engine
+from streamkind.errors import EngineError, UsageError
+from streamkind.exposure import RATIOS, auto_ratio
+
+MODEL = "kind"
+DEVICES = {"openvino": ["cpu"], "torch": ["cpu", "cuda"]}
+SIZE = (96, 128)
+
+MEAN_TOLERANCE = 1.0
+"""Mean distance from PyTorch in float32 that a backend may have, in grey levels; bf16 has .25."""
+MAX_TOLERANCE = 12
+"""As above, of any single value; bf16 has 2."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+
+
+def picture(seed, height=SIZE[0], width=SIZE[1], brightness=0.2):
+    """A night scene: smooth light, a lamp, some texture and noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / max(SIZE)
+    waves = [np.sin(8 * (a * x + b * y) + c) for a, b, c in rng.uniform(-2, 2, (3, 3))]
+    image = brightness * (0.6 + 0.3 * np.stack(waves, axis=2))
+    image += np.exp(-40 * ((x - 0.3) ** 2 + (y - 0.2) ** 2))[..., None] * 0.5
+    image += rng.normal(0, 0.01, image.shape)
+    return (np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def batch(*seeds, **kwargs):
+    return np.stack([picture(seed, **kwargs) for seed in seeds])
+
+
+def ratios(*values):
+    return np.array(values, np.float32)
+
+
+def mean_distance(a, b):
+    return np.abs(a.astype(float) - b).mean()
+
+
+def where(name, device):
+    marks = [pytest.mark.gpu] if device == "cuda" else []
+    return pytest.param((name, device), id=f"{name}-{device}", marks=marks)
+
+
+@pytest.fixture(scope="module", params=[where(n, d) for n in DEVICES for d in DEVICES[n]])
+def engine(request):
+    """Every backend, opened once for the module."""
+    name, device = request.param
+    if reason := why_not(name):
+        pytest.skip(reason)
+    if device == "cuda" and not pytest.importorskip("torch").cuda.is_available():
+        if os.environ.get("STREAMKIND_REQUIRE_GPU"):
+            pytest.fail("STREAMKIND_REQUIRE_GPU is set and torch sees no NVIDIA card")
+        pytest.skip("no NVIDIA card")
+    with closing(open_backend(name, find_release(MODEL), device)) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """PyTorch on the CPU, in float32."""
+    with open_engine(MODEL, backend="torch", device="cpu") as engine:
+        yield engine
+
+
+def test_the_table_and_the_folder_agree():
+    folder = Path(streamkind.backends.__file__).parent
+    files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
+    others = {f"streamkind.backends.{n}" for n in ("__init__", "base", "released", "cache")}
+    assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others
+    assert all(b.target.startswith(f"streamkind.backends.{n}:") for n, b in BACKENDS.items())
+    assert DEVICES.keys() == BACKENDS.keys()  # or else a backend is not tested here
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_decompose_gives_layers_and_statistics(engine, count):
+    pixels = batch(*range(count))
+    layers = engine.decompose(pixels)
+    told = layers.statistics
+    assert tuple(layers.reflectance.shape) == (count, 3, *SIZE)
+    assert tuple(layers.illumination.shape) == (count, 1, *SIZE)
+    assert layers.size == SIZE
+    assert told.luma.shape == (count,)
+    assert told.curve.shape == (count, len(RATIOS))
+    assert told.thumbnail.shape == (count, SIZE[0] // 16, SIZE[1] // 16)
+    for numbers in (told.luma, told.curve, told.thumbnail):
+        assert numbers.dtype == np.float32
+        assert 0 <= numbers.min() <= numbers.max() <= 1
+    luma = pixels @ np.array([0.299, 0.587, 0.114]) / 255
+    blocks = luma.reshape(count, SIZE[0] // 16, 16, SIZE[1] // 16, 16).mean(axis=(2, 4))
+    np.testing.assert_allclose(told.thumbnail, blocks, atol=0.005)
+    np.testing.assert_allclose(told.luma, luma.mean(axis=(1, 2)), atol=0.005)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_recompose_gives_frames_that_are_the_callers_to_keep(engine, count):
+    layers = engine.decompose(batch(*range(count)))
+    first = engine.recompose(layers, np.full(count, 3, np.float32))
+    assert first.dtype == np.uint8
+    assert first.shape == (count, *SIZE, 3)
+    kept = first.copy()
+    other = engine.decompose(batch(*range(10, 10 + count)))
+    second = engine.recompose(other, np.full(count, 8, np.float32))
+    third = engine.recompose(layers, np.full(count, 3, np.float32))
+    assert not np.shares_memory(first, second)
+    assert not np.shares_memory(first, third)
+    np.testing.assert_array_equal(first, kept)
+    assert mean_distance(first, second) > 1
+    first[:] = 0  # whatever the caller does with it
+    np.testing.assert_array_equal(third, kept)
+
+
+def test_statistics_are_the_callers_to_keep(engine):
+    first = engine.decompose(batch(0)).statistics
+    kept = first.curve.copy(), first.thumbnail.copy()
+    engine.decompose(batch(1, brightness=0.8))
+    np.testing.assert_array_equal(first.curve, kept[0])
+    np.testing.assert_array_equal(first.thumbnail, kept[1])
+
+
+def test_layers_of_two_batches_may_be_alive_at_once(engine):
+    one, two = batch(0, 1), batch(2, 3, brightness=0.6)
+    alone = [engine.recompose(engine.decompose(b), ratios(2, 4)) for b in (one, two)]
+    layers = [engine.decompose(b) for b in (one, two)]
+    together = [engine.recompose(each, ratios(2, 4)) for each in layers]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_pixels_may_be_overwritten_after_decompose(engine):
+    pixels = batch(0)
+    wanted = engine.recompose(engine.decompose(pixels.copy()), ratios(3))
+    layers = engine.decompose(pixels)
+    pixels[:] = 255
+    np.testing.assert_array_equal(engine.recompose(layers, ratios(3)), wanted)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda p: p[..., ::-1], lambda p: p[:, ::-1], lambda p: np.repeat(p, 2, axis=2)[:, :, ::2]],
+    ids=["bgr", "upside-down", "every-second-column"],
+)
+def test_pixels_may_be_a_view(engine, view):
+    pixels = view(batch(0))
+    wanted = engine.recompose(engine.decompose(np.ascontiguousarray(pixels)), ratios(3))
+    got = engine.recompose(engine.decompose(pixels), np.array([3.0, 9.0])[::2])  # so may ratios
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_each_frame_is_relit_by_its_own_ratio(engine):
+    values = (0.2, 1.0, 8.0)
+    together = engine.recompose(engine.decompose(batch(0, 0, 0)), ratios(*values))
+    layers = engine.decompose(batch(0))
+    for frame, value in zip(together, values, strict=True):
+        (alone,) = engine.recompose(layers, ratios(value))
+        assert mean_distance(frame, alone) < 0.2
+    assert mean_distance(together[0], together[1]) > 2
+    assert mean_distance(together[1], together[2]) > 2
+
+
+def test_a_frame_does_not_depend_on_its_neighbours(engine):
+    together = engine.decompose(batch(0, 1, 2)).statistics
+    alone = engine.decompose(batch(1)).statistics
+    np.testing.assert_allclose(together.curve[1], alone.curve[0], atol=2e-3)
+
+
+@pytest.mark.parametrize("brightness", [0.0, 0.1, 0.9])
+def test_backends_agree_with_pytorch_in_float32(engine, reference, brightness):
+    pixels = batch(0, 1, 2, brightness=brightness)
+    layers, wanted = engine.decompose(pixels), reference.decompose(pixels)
+    np.testing.assert_allclose(layers.statistics.curve, wanted.statistics.curve, atol=0.01)
+    np.testing.assert_allclose(layers.statistics.thumbnail, wanted.statistics.thumbnail, atol=0.005)
+    chosen = auto_ratio(wanted.statistics)
+    for these in (chosen, ratios(0.3, 1, 6)):
+        got, frames = engine.recompose(layers, these), reference.recompose(wanted, these)
+        assert mean_distance(got, frames) <= MEAN_TOLERANCE
+        assert np.abs(got.astype(int) - frames).max() <= MAX_TOLERANCE
+
+
+@pytest.mark.parametrize("size", [(1, 1), (15, 17), (16, 16), (33, 100), (90, 120), SIZE])
+def test_every_size_goes_through_and_comes_back(engine, size):
+    kind = KinD(engine)
+    image = picture(0, *size)
+    clear = kind.enhance(image, ratio=4)
+    assert clear.shape == image.shape
+    assert clear.dtype == np.uint8
+    bottom, right = (-side % 16 for side in size)
+    padded = np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge")
+    whole = kind.enhance(padded, ratio=4)
+    np.testing.assert_array_equal(clear, whole[: size[0], : size[1]])
+
+
+def test_shapes_may_alternate(engine):
+    kind = KinD(engine)
+    sizes = [(32, 48), (48, 32), (64, 64), (32, 48), (40, 40), (32, 48)]
+    results = [kind.enhance(picture(0, *size), ratio=2) for size in sizes]
+    assert [r.shape[:2] for r in results] == sizes
+    np.testing.assert_array_equal(results[0], results[3])
+    np.testing.assert_array_equal(results[0], results[5])
+
+
+def test_automatic_ratio_is_the_curves(engine):
+    kind = KinD(engine)
+    image = picture(0)
+    layers = kind.decompose(image[None])
+    wanted = kind.recompose(layers, auto_ratio(layers.statistics, 0.3))[0]
+    np.testing.assert_array_equal(kind.enhance(image, target=0.3), wanted)
+
+
+def test_the_picture_that_was_given_is_left_alone(engine):
+    image = picture(0)
+    KinD(engine).enhance(image)
+    np.testing.assert_array_equal(image, picture(0))
+
+
+def test_an_engine_says_what_it_is(engine):
+    assert engine.max_batch >= 1
+    assert MODEL in engine.description
+    assert any(precision in engine.description for precision in ("f32", "bf16", "f16"))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_closing_twice_is_fine(name):
+    if reason := why_not(name):
+        pytest.skip(reason)
+    with open_engine(MODEL, backend=name, device="cpu") as kind:
+        kind.enhance(picture(0, 16, 16))
+        kind.close()
+    kind.close()
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """The released model in a folder that a test may spoil."""
+    folder = tmp_path / "engines"
+    shutil.copytree(engines_folder(), folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("part", ["decompose", "recompose"])
+def test_a_graph_that_is_not_the_released_one_is_refused(copied, name, part):
+    path = copied / f"{MODEL}-{part}.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(EngineError, match=rf"{MODEL}-{part}\.onnx is not the released graph.*"):
+        open_engine(MODEL, backend=name, device="cpu", engines=copied)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_graph_that_is_missing_is_named(copied, name):
+    (copied / f"{MODEL}-recompose.onnx").unlink()
+    with pytest.raises(EngineError, match=rf"cannot read .*{MODEL}-recompose\.onnx"):
+        open_engine(MODEL, backend=name, device="cpu", engines=copied)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "{}", "[]", '{"models": []}', '{"models": {"kind": {}}}', '{"models": {"kind": 1}}'],
+)
+def test_an_engine_json_that_cannot_be_read(tmp_path, text):
+    if text is not None:
+        (tmp_path / "engine.json").write_text(text)
+    with pytest.raises(EngineError, match=r"cannot read .*engine\.json.*tools/export\.py"):
+        open_engine(MODEL, engines=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"model": "kindest"}, rf"unknown model 'kindest'; released here: .*{MODEL}"),
+        ({"backend": "tpu"}, r"unknown backend 'tpu'; choose auto, openvino, torch"),
+        ({"profile": "fast"}, r"unknown profile 'fast'; this version has 'quality'"),
+        ({"backend": "openvino", "device": "cuda"}, r"'openvino' runs on the cpu, got .*'cuda'"),
+        ({"backend": "torch", "device": "tpu"}, r"runs on cpu, cuda or cuda:N, got device 'tpu'"),
+        ({"backend": "torch", "device": "cuda:x"}, r"runs on cpu, cuda or cuda:N, got .*'cuda:x'"),
+    ],
+)
+def test_a_name_that_does_not_exist(options, message):
+    with pytest.raises(UsageError, match=message):
+        open_engine(**{"model": MODEL} | options)
+
+
+def test_a_card_that_is_not_there():
+    with pytest.raises(EngineError, match=r"'cuda:99' is not there.*--device cpu"):
+        open_engine(MODEL, backend="torch", device="cuda:99")
+
+
+@pytest.fixture(scope="module")
+def kind():
+    with open_engine(MODEL) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("ratio", [0, 0.09, 10.1, -1, float("nan"), float("inf"), "bright", None])
+def test_a_ratio_that_the_nets_were_not_trained_for(kind, ratio):
+    with pytest.raises(UsageError, match=r"ratio must be 'auto' or a number from 0\.1 to 10"):
+        kind.enhance(picture(0, 16, 16), ratio=ratio)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 1, 10, 10.0, "auto"])
+def test_a_ratio_that_is_fine(kind, ratio):
+    assert kind.enhance(picture(0, 16, 16), ratio=ratio).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((16, 16, 3), np.float32),
+        np.zeros((16, 16), np.uint8),
+        np.zeros((16, 16, 4), np.uint8),
+        np.zeros((1, 16, 16, 3), np.uint8),
+        np.zeros((0, 16, 3), np.uint8),
+    ],
+    ids=["float", "gray", "rgba", "batch", "empty"],
+)
+def test_what_is_no_picture(kind, image):
+    with pytest.raises(ValueError, match=r"RGB uint8 of shape \(H, W, 3\), got"):
+        kind.enhance(image)
+
+
+def without(monkeypatch, *missing):
+    """Let the modules look as if they were not installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name in missing else find(name, *a)
+    )
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_backend_that_is_not_installed_says_how_to_install_it(monkeypatch, name):
+    without(monkeypatch, BACKENDS[name].needs)
+    with pytest.raises(EngineError) as error:
+        open_engine(MODEL, backend=name)
+    assert str(error.value) == (
+        f"backend '{name}' cannot be used: {BACKENDS[name].needs} is not installed: "
+        f"{BACKENDS[name].install}"
+    )
+
+
+def test_auto_takes_the_first_backend_that_is_installed(monkeypatch):
+    with open_engine(MODEL) as kind:
+        assert "openvino" in kind.description
+    without(monkeypatch, "openvino")
+    with open_engine(MODEL) as kind:
+        assert "torch" in kind.description
+    without(monkeypatch, *(b.needs for b in BACKENDS.values()))
+    with pytest.raises(EngineError, match=r"no backend can be used here; pip install openvino"):
+        open_engine(MODEL)
+
+
+def test_every_released_graph_is_the_one_that_engine_json_describes():
+    for name in json.loads((engines_folder() / "engine.json").read_text())["models"]:
+        release = find_release(name)
+        assert len(release.decompose.read()) > 0
+        assert len(release.recompose.read()) > 0

@@ -1,0 +1,65 @@
+"""What is documented is what happens."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from media import make_clip
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def footage(tmp_path, monkeypatch):
+    """The files that the README speaks of."""
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "night.mp4", frames=16, rate=4, time_base=Fraction(1, 12_800))
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite("photos/one.jpg", np.full((48, 64, 3), 20, np.uint8))
+    return tmp_path
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_readme_python_runs(footage, capsys):
+    image = np.full((48, 64, 3), 20, np.uint8)
+    (code,) = blocks("python")
+    names = {"image": image}
+    exec(code, names)
+    assert (footage / "clear.mp4").exists()
+    assert names["clear"].shape == image.shape
+    assert capsys.readouterr().out.split()[-1] == "16"
+
+
+def test_the_readme_commands_run(footage):
+    commands = re.findall(r"^\$ (streamkind .*)$", README, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        words = [sys.executable, "-m", "streamkind.cli", *shlex.split(command)[1:]]
+        result = subprocess.run(words, capture_output=True, text=True, cwd=footage)
+        assert result.returncode == 0, command + result.stderr
+    assert (footage / "clear-photos" / "one.jpg").exists()
+
+
+def test_the_readme_links_exist():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_makefile_has_the_readme_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^\$ make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -1,0 +1,243 @@
+"""From a frame's statistics to its ratio, and the ratio over time."""
+
+import numpy as np
+import pytest
+
+from streamkind.exposure import (
+    DAY,
+    DEFAULT_TARGET,
+    NIGHT,
+    RATIOS,
+    FixedRatio,
+    RatioSmoother,
+    Statistics,
+    auto_ratio,
+    is_cut,
+    wanted_luma,
+)
+
+FPS = 25
+
+
+def scene(seed, luma=0.1, shape=(12, 16)):
+    """Blocks of one scene: the same shapes at whatever brightness."""
+    blocks = np.random.default_rng(seed).random(shape) ** 2 + 0.05
+    return (blocks * luma / blocks.mean()).astype(np.float32)
+
+
+def brightened(luma, ratio):
+    """A tone curve like a trained net's: identity at 1, rising, never a gain."""
+    return luma ** (ratio**-0.45)
+
+
+def statistics(*thumbnails):
+    """Of frames with the given thumbnails."""
+    thumbs = np.stack(thumbnails)
+    lumas = thumbs.mean(axis=(1, 2))
+    curve = np.stack([[brightened(luma, r) for r in RATIOS] for luma in lumas])
+    return Statistics.of(curve, thumbs)
+
+
+def run(smoother, lumas, times=None, seed=0):
+    """Ratios of a stream, frame by frame, whose frames have the given mean luma."""
+    times = np.arange(len(lumas)) / FPS if times is None else times
+    frames = (statistics(scene(seed, luma)) for luma in lumas)
+    return np.array([smoother(f, [t])[0] for f, t in zip(frames, times, strict=True)])
+
+
+def stops(ratios):
+    return np.log2(np.asarray(ratios, float))
+
+
+def test_statistics_keep_the_mean_of_the_thumbnail_in_float32():
+    told = Statistics.of(np.zeros((2, 17)), np.stack([scene(0, 0.1), scene(1, 0.3)]).astype(float))
+    assert told.luma == pytest.approx([0.1, 0.3], rel=1e-5)
+    assert {told.luma.dtype, told.curve.dtype, told.thumbnail.dtype} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("luma", [0.04, 0.06, 0.1, 0.15, NIGHT])
+@pytest.mark.parametrize("target", [0.3, DEFAULT_TARGET, 0.5])
+def test_a_night_frame_is_brought_to_the_target(luma, target):
+    (ratio,) = auto_ratio(statistics(scene(0, luma)), target)
+    assert 1 < ratio < RATIOS[-1]
+    assert brightened(luma, ratio) == pytest.approx(target, abs=0.01)
+
+
+@pytest.mark.parametrize("luma", [DAY, 0.4, 0.6, 0.95])
+def test_a_bright_frame_is_left_as_it_is(luma):
+    assert auto_ratio(statistics(scene(0, luma))).tolist() == [1.0]
+
+
+def test_dusk_lies_between_night_and_day_without_a_step():
+    lumas = np.linspace(0.1, 0.4, 61)
+    ratios = auto_ratio(statistics(*(scene(0, luma) for luma in lumas)))
+    assert (np.diff(ratios) <= 1e-6).all()
+    assert abs(np.diff(stops(ratios))).max() < 0.4
+    assert wanted_luma(np.array([NIGHT, DAY], np.float32)) == pytest.approx([DEFAULT_TARGET, DAY])
+
+
+def table(curve, luma=0.0):
+    thumbnail = np.full((1, 4, 4), luma, np.float32)
+    return Statistics.of(np.array([curve]), thumbnail)
+
+
+@pytest.mark.parametrize(
+    "curve, luma, wanted",
+    [
+        ([0.0] * 17, 0.0, (1, 1)),  # black stays black
+        ([0.2] * 17, 0.0, (1, 1)),
+        (np.linspace(0, 0.05, 17), 0.01, (11, 11)),  # so faint that it would be noise
+        (np.linspace(0, 0.05, 17), 0.05, (32, 32)),  # even the most is not enough
+        ([*[0.1] * 8, 0.2, 0.6, *[0.2] * 7], 0.1, (1, 4)),  # falls again: the first place counts
+    ],
+    ids=["black", "flat", "faint", "dim", "falling"],
+)
+def test_odd_curves_give_a_finite_ratio_in_range(curve, luma, wanted):
+    (ratio,) = auto_ratio(table(curve, luma))
+    assert np.isfinite(ratio)
+    assert wanted[0] - 1e-3 <= ratio <= wanted[1] + 1e-3
+
+
+def test_each_frame_of_a_batch_has_its_own_ratio():
+    frames = [scene(0, luma) for luma in (0.05, 0.5, 0.15)]
+    alone = [auto_ratio(statistics(f))[0] for f in frames]
+    assert auto_ratio(statistics(*frames)).tolist() == alone
+    assert alone[0] > alone[2] > alone[1] == 1
+
+
+@pytest.mark.parametrize("value", [0.1, 1.0, 7.5])
+def test_fixed_ratio(value):
+    ratios = FixedRatio(value)(statistics(scene(0), scene(1)), [0.0, 0.04])
+    assert ratios.dtype == np.float32
+    assert ratios.tolist() == pytest.approx([value, value])
+
+
+@pytest.mark.parametrize("batch", [1, 4, 12])
+def test_constant_light_gives_the_automatic_ratio_from_the_first_frame_on(batch):
+    frames = [scene(0, 0.08)] * batch
+    smoother = RatioSmoother()
+    for start in range(0, 24, batch):
+        ratios = smoother(statistics(*frames), [(start + i) / FPS for i in range(batch)])
+        assert ratios.dtype == np.float32
+        assert ratios == pytest.approx(auto_ratio(statistics(*frames)), rel=1e-5)
+
+
+def test_batches_do_not_change_the_result():
+    frames = [scene(0, luma) for luma in np.linspace(0.03, 0.15, 12)]
+    times = [i / FPS for i in range(12)]
+    one, four = RatioSmoother(), RatioSmoother()
+    singly = [one(statistics(f), [t])[0] for f, t in zip(frames, times, strict=True)]
+    fours = [four(statistics(*frames[i : i + 4]), times[i : i + 4]) for i in (0, 4, 8)]
+    assert np.concatenate(fours).tolist() == singly
+
+
+def test_noise_is_damped():
+    lumas = 0.08 * 2 ** (0.3 * np.random.default_rng(0).standard_normal(200))
+    raw = stops([auto_ratio(statistics(scene(0, luma)))[0] for luma in lumas])
+    smooth = stops(run(RatioSmoother(), lumas))
+    assert np.diff(smooth).std() < 0.15 * np.diff(raw).std()
+    assert smooth[50:].mean() == pytest.approx(raw[50:].mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("before, after", [(0.04, 0.15), (0.15, 0.04), (0.05, 0.6)])
+def test_a_step_is_followed_within_two_seconds_and_not_overshot(before, after):
+    ratios = stops(run(RatioSmoother(), [before] * 10 + [after] * 50))
+    start, end = (stops(auto_ratio(statistics(scene(0, x))))[0] for x in (before, after))
+    assert ratios[9] == pytest.approx(start, abs=1e-4)
+    assert abs(ratios[10] - start) < 0.2 * abs(end - start)  # no jump
+    assert (np.sign(end - start) * np.diff(ratios) >= -1e-6).all()
+    assert min(start, end) - 1e-4 <= ratios.min() and ratios.max() <= max(start, end) + 1e-4
+    assert ratios[-1] == pytest.approx(end, abs=0.05)
+
+
+def test_the_frame_rate_does_not_change_how_fast_a_step_is_followed():
+    def after_half_a_second(fps):
+        smoother = RatioSmoother(max_stops_per_second=1e9)
+        times = np.concatenate([[0], np.arange(1, fps // 2 + 1) / fps])
+        return stops(run(smoother, [0.05] + [0.12] * (fps // 2), times))[-1]
+
+    assert after_half_a_second(10) == pytest.approx(after_half_a_second(60), abs=1e-3)
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.0])
+def test_the_ratio_changes_no_faster_than_the_limit(limit):
+    smoother = RatioSmoother(max_stops_per_second=limit)
+    steps = np.diff(stops(run(smoother, [0.02] * 3 + [0.6] * 20)))
+    assert abs(steps).max() == pytest.approx(limit / FPS, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "time, starts_anew",
+    [(0.2, False), (2.1, False), (2.2, True), (60.0, True), (0.0, True), (-5.0, True)],
+)
+def test_a_gap_in_time_starts_anew(time, starts_anew):
+    smoother = RatioSmoother(gap_seconds=2.0)
+    run(smoother, [0.05, 0.05], [0.0, 0.12])
+    (ratio,) = run(smoother, [0.15], [time])
+    new = auto_ratio(statistics(scene(0, 0.15)))[0]
+    assert (ratio == pytest.approx(new, rel=1e-6)) == starts_anew
+
+
+def test_a_scene_cut_starts_anew():
+    smoother = RatioSmoother()
+    run(smoother, [0.05] * 5)
+    (ratio,) = run(smoother, [0.15], [5 / FPS], seed=1)
+    assert ratio == pytest.approx(auto_ratio(statistics(scene(1, 0.15)))[0], rel=1e-6)
+
+
+def test_two_streams_know_nothing_of_each_other():
+    dark, light = [0.03, 0.09, 0.05, 0.08], [0.15, 0.1, 0.3, 0.12]
+    alone = [run(RatioSmoother(), lumas).tolist() for lumas in (dark, light)]
+    a, b = RatioSmoother(), RatioSmoother()
+    mixed = [], []
+    for i in range(4):
+        for smoother, lumas, out in ((a, dark, mixed[0]), (b, light, mixed[1])):
+            out.append(run(smoother, [lumas[i]], [i / FPS])[0])
+    assert list(map(list, mixed)) == alone
+
+
+def noisy(thumbnail, seed=5):
+    """The thumbnail again, of pixels with the noise of a night camera in 8 bits."""
+    pixels = thumbnail.repeat(16, axis=0).repeat(16, axis=1) * 255
+    pixels = pixels + np.random.default_rng(seed).normal(0, 6, pixels.shape)
+    height, width = thumbnail.shape
+    blocks = np.clip(pixels.round(), 0, 255).reshape(height, 16, width, 16)
+    return (blocks.mean(axis=(1, 3)) / 255).astype(np.float32)
+
+
+def with_headlights(thumbnail):
+    """Two lamps, as of a car that comes round the corner."""
+    lit = thumbnail.copy()
+    lit[8:10, [4, 5, 10, 11]] = 0.9
+    return lit
+
+
+FLAT = np.full((12, 16), 0.1, np.float32)
+BLACK = np.zeros((12, 16), np.float32)
+
+
+@pytest.mark.parametrize(
+    "before, after, cut",
+    [
+        (scene(0), scene(0), False),
+        (scene(0), scene(1), True),
+        (scene(0, 0.05), scene(1, 0.4), True),
+        (scene(0, 0.05), scene(0, 0.4), False),
+        (scene(0, 0.4), scene(0, 0.02), False),
+        (scene(0, 0.05), noisy(scene(0, 0.05)), False),
+        (noisy(scene(0, 0.01)), noisy(scene(0, 0.01), 6), False),
+        (scene(0), np.roll(scene(0), 1, axis=1) * 0.2 + scene(0) * 0.8, False),
+        (scene(0, 0.05), with_headlights(scene(0, 0.05)), False),
+        (FLAT, noisy(FLAT), False),
+        (BLACK, BLACK, False),
+        (noisy(BLACK), noisy(BLACK, 6), False),
+        (scene(0), scene(0)[:, ::-1], True),
+        (scene(0), scene(0, shape=(8, 16)), True),
+    ],
+    ids=[
+        "same", "other", "other-and-brighter", "lamp-on", "lamp-off", "noise", "noise-in-the-dark",
+        "slow-pan", "headlights", "flat", "black", "noise-on-black", "mirrored", "other-size",
+    ],
+)  # fmt: skip
+def test_cuts(before, after, cut):
+    assert is_cut(before, after) is cut

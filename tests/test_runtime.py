@@ -1,0 +1,82 @@
+"""The runtime stays light, and the code keeps the house's measures."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import streamkind
+
+PACKAGE = Path(streamkind.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+TRAINING = {"torch", "onnx", "onnxruntime", "onnxscript", "skimage", "tensorboard"}
+"""What the extra `train` and `test` bring; a user has none of it."""
+
+ENHANCE = """
+import numpy, streamkind
+with streamkind.open_engine(backend="openvino") as engine:
+    engine.enhance(numpy.zeros((16, 16, 3), numpy.uint8))
+"""
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import streamkind.pipeline, streamkind.cli", ENHANCE],
+    ids=["import", "enhance"],
+)
+def test_the_runtime_never_imports_torch(code):
+    code += "\nimport sys\nprint(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    modules = set(done.stdout.split())
+    assert "numpy" in modules
+    assert not modules & TRAINING
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_training_and_the_torch_backend_name_torch(path):
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").partition(".")[0])
+    if name_of(path).partition("/")[0] != "model" and name_of(path) != "backends/torch.py":
+        assert not imported & TRAINING
+
+
+def test_the_api_is_what_it_says_it_is():
+    public = {
+        name
+        for name, value in vars(streamkind).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert set(streamkind.__all__) == public
+    assert streamkind.__all__ == sorted(streamkind.__all__)
+    assert all(getattr(streamkind, name).__doc__ for name in public)
+
+
+def functions():
+    """File, name and number of lines of every function."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield name_of(path), node.name, node.end_lineno - node.lineno + 1
+
+
+def test_no_function_is_longer_than_60_lines():
+    found = list(functions())
+    assert len(found) > 100  # or else this looks in the wrong place
+    assert [f for f in found if f[2] > 60] == []
+
+
+def test_no_file_is_longer_than_300_lines():
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: count for name, count in lines.items() if count > 300} == {}

@@ -1,0 +1,336 @@
+"""Training on a tiny made data set: it learns, stops, and goes on exactly where it was."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from streamkind.model import checkpoint
+from streamkind.model.kind import KinD
+from streamkind.model.losses import PRESETS
+from streamkind.model.stages import STAGES
+from streamkind.model.validation import GATES, Scores, failed_gates
+
+ROOT = Path(__file__).parents[1]
+
+
+def load_tool(name):
+    """Import a script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+train = load_tool("train")
+
+RECIPE = """
+name = "tiny"
+preset = "{preset}"
+data = "{data}"
+held_out = 2
+validate_every = 100
+validation_pairs = 2
+checkpoint_minutes = {minutes}
+gate_after = {gate_after}
+
+[augment]
+exposure_stops = 1.0
+white_balance = 0.1
+jpeg = 0.2
+identity = 0.1
+flat = 0.1
+"""
+STAGE = """
+[[stage]]
+name = "{name}"
+steps = {steps}
+batch = 2
+patch = 32
+learning_rate = {rate}
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Twelve textured scenes, 64x96, dark and bright."""
+    folder = tmp_path_factory.mktemp("data")
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        blobs = cv2.resize(rng.integers(0, 256, (8, 12, 3), np.uint8), (96, 64))
+        high = np.clip(blobs + rng.normal(0, 10, blobs.shape), 0, 255)
+        low = np.clip(high * rng.uniform(0.08, 0.2) + rng.normal(0, 2, high.shape), 0, 255)
+        for name, image in (("low", low), ("high", high)):
+            (folder / name).mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / name / f"{seed}.png"), image.astype(np.uint8))
+    return folder
+
+
+@pytest.fixture
+def recipe(data, tmp_path):
+    """Write a recipe: write(stages as (name, steps), settings) -> its path."""
+
+    def write(*stages, rate=1e-3, preset="default", minutes=100.0, gate_after=10**6, more=""):
+        text = RECIPE.format(preset=preset, data=data, minutes=minutes, gate_after=gate_after)
+        for name, steps in stages:
+            text += STAGE.format(name=name, steps=steps, rate=rate)
+        path = tmp_path / "tiny.toml"
+        path.write_text(more + text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A folder for the run; a checkpoint is large, so none is left behind."""
+    yield tmp_path / "runs"
+    shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+
+
+def start(monkeypatch, recipe, runs, *options):
+    """Run the tool as its command line does; return the run's folder."""
+    arguments = ["train.py", str(recipe), "--runs", str(runs), "--device", "cpu", *options]
+    monkeypatch.setattr(sys, "argv", arguments)
+    train.main()
+    return runs / "tiny"
+
+
+def tensors(state, path=""):
+    """Flatten a checkpoint to name -> value."""
+    if isinstance(state, dict):
+        return {k: v for key in state for k, v in tensors(state[key], f"{path}/{key}").items()}
+    return {path: state}
+
+
+def assert_same(first, second):
+    a, b = tensors(checkpoint.load(first)), tensors(checkpoint.load(second))
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        same = torch.equal(value, b[name]) if isinstance(value, torch.Tensor) else value == b[name]
+        assert same, name
+
+
+THREE_STAGES = (("decomposition", 2), ("layers", 2), ("joint", 2))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    """The checkpoint of a run of all stages."""
+    folder = tmp_path_factory.mktemp("whole")
+    text = RECIPE.format(preset="default", data=data, minutes=100.0, gate_after=10**6)
+    stages = "".join(STAGE.format(name=n, steps=s, rate=1e-3) for n, s in THREE_STAGES)
+    (folder / "tiny.toml").write_text(text + stages)
+    with pytest.MonkeyPatch.context() as patch:
+        yield start(patch, folder / "tiny.toml", folder / "runs")
+    shutil.rmtree(folder)
+
+
+def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
+    state = checkpoint.load(uninterrupted / "checkpoint.pt")
+    assert (state["stage"], state["step"]) == (2, 2)
+    assert state["recipe"]["name"] == "tiny"
+    lines = [json.loads(s) for s in (uninterrupted / "scores.jsonl").read_text().splitlines()]
+    assert [s["step"] for s in lines] == [2, 4, 6]  # at the end of each stage
+    assert lines[0].keys() == {"step", *GATES}
+    protocols = ("true_ratio", "blind", "mean_matched")
+    measures = {f"{p}/{m}" for p in protocols for m in Scores.__annotations__}
+    assert lines[2].keys() == {"step", *GATES, *measures}
+    assert all(np.isfinite(list(s.values())).all() for s in lines)
+    assert len(list(uninterrupted.glob("events.*"))) == 1
+    sheet = cv2.imread(str(uninterrupted / "sample-000006.jpg"))
+    assert sheet.shape == (2 * 64, 4 * 96, 3)
+    assert not list(uninterrupted.glob("*.partial"))
+    assert isinstance(checkpoint.load_kind(uninterrupted / "checkpoint.pt"), KinD)
+
+
+class Killed(BaseException):
+    """Stands for the signal."""
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])  # 2 and 4 end a stage
+def test_a_run_that_was_killed_goes_on_bit_for_bit(recipe, runs, monkeypatch, uninterrupted, steps):
+    path = recipe(*THREE_STAGES)
+    train_step = train.train_step
+
+    def save_and_die(run, pairs):
+        terms = train_step(run, pairs)
+        if run.total_step == steps:
+            run.save()
+            raise Killed
+        return terms
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(train, "train_step", save_and_die)
+        start(patch, path, runs)
+    kept = checkpoint.load(runs / "tiny" / "checkpoint.pt")
+    assert sum(s for _, s in THREE_STAGES[: kept["stage"]]) + kept["step"] == steps
+    folder = start(monkeypatch, path, runs, "--resume")
+    assert_same(folder / "checkpoint.pt", uninterrupted / "checkpoint.pt")
+
+
+def test_a_finished_run_stays_as_it_is_when_resumed(recipe, tmp_path, runs, monkeypatch):
+    path = recipe(("decomposition", 2))
+    folder = start(monkeypatch, path, runs)
+    before = tmp_path / "before.pt"
+    before.write_bytes((folder / "checkpoint.pt").read_bytes())
+    start(monkeypatch, path, runs, "--resume")
+    assert_same(folder / "checkpoint.pt", before)
+
+
+def test_a_killed_process_leaves_a_whole_checkpoint(recipe, runs):
+    path = recipe(("decomposition", 5000), minutes=0.0)
+    command = [sys.executable, ROOT / "tools" / "train.py", path, "--runs", runs, "--device", "cpu"]
+    process = subprocess.Popen(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
+    )
+    file = runs / "tiny" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not file.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.3)  # into a later step, or into the writing of its checkpoint
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    state = checkpoint.load(file)
+    assert state["stage"] == 0
+    assert 1 <= state["step"] < 5000
+
+
+def test_a_save_that_fails_leaves_the_last_checkpoint(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    checkpoint.save(file, {"step": 1})
+    with pytest.raises(Exception, match="pickle"):
+        checkpoint.save(file, {"step": 2, "not to be saved": lambda: None})
+    assert checkpoint.load(file) == {"step": 1}
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (lambda t: "sed = 1\n" + t, TypeError, "'sed'"),
+        (lambda t: t.replace("jpeg =", "jpg ="), TypeError, "'jpg'"),
+        (lambda t: t.replace("patch =", "crop ="), TypeError, "'crop'"),
+        (lambda t: t.replace('"decomposition"', '"decompose"'), ValueError, "unknown stage.*'dec"),
+        (lambda t: t.replace('"default"', '"papers"'), ValueError, "unknown preset 'papers'"),
+        (lambda t: t.replace("name =", "name"), ValueError, "Expected '='"),
+    ],
+    ids=["key", "augment", "stage-key", "stage-name", "preset", "syntax"],
+)
+def test_a_recipe_with_a_mistake_is_refused(recipe, runs, monkeypatch, change, error, message):
+    path = recipe(("decomposition", 1))
+    path.write_text(change(path.read_text()))
+    with pytest.raises(error, match=message):
+        start(monkeypatch, path, runs)
+    assert not runs.exists()
+
+
+def test_the_recipe_of_the_released_model_is_read():
+    recipe = train.read_recipe(ROOT / "tools" / "kind.toml")
+    assert recipe.name == "kind"
+    assert {s.name for s in recipe.stage} == STAGES.keys()
+    assert recipe.preset in PRESETS
+    assert recipe.augment.flat > 0
+
+
+def test_resuming_without_a_checkpoint_says_so(recipe, runs, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*; start the run without --re"):
+        start(monkeypatch, recipe(("decomposition", 1)), runs, "--resume")
+
+
+def test_resuming_with_another_recipe_is_refused(recipe, runs, monkeypatch):
+    folder = start(monkeypatch, recipe(("decomposition", 1)), runs)
+    before = (folder / "checkpoint.pt").read_bytes()
+    with pytest.raises(ValueError, match="was written by another recipe; give the recipe back"):
+        start(monkeypatch, recipe(("decomposition", 1), rate=2e-3), runs, "--resume")
+    assert (folder / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_collapsed_decomposition_stops_the_run(recipe, runs, monkeypatch):
+    path = recipe(("decomposition", 2), ("layers", 2), gate_after=1, rate=0.0)  # learns nothing
+    with pytest.raises(SystemExit) as stop:
+        start(monkeypatch, path, runs)
+    message = str(stop.value)
+    assert "stopped at step 2: the decomposition has collapsed" in message
+    assert "mean_l_low is 0." in message and "expected 0 to 0.2" in message
+    # Nothing collapsed is kept: resuming meets the same gate again.
+    assert not (runs / "tiny" / "checkpoint.pt").exists()
+
+
+SOUND = {name: (low + high) / 2 for name, (low, high) in GATES.items()}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_each_gate_names_its_number(name):
+    assert failed_gates(SOUND) == []
+    low, high = GATES[name]
+    for value in (low - 0.01, high + 0.01, float("nan")):
+        (failure,) = failed_gates(SOUND | {name: value})
+        assert failure == f"{name} is {value:.3f}, expected {low:g} to {high:g}"
+
+
+def run_of(recipe, tmp_path, *stages):
+    """A run that has not begun, and its pairs."""
+    settings = train.read_recipe(recipe(*stages))
+    pairs, _ = train.split(train.load_pairs(Path(settings.data)), 2, settings.seed)
+    return train.Run(settings, tmp_path, torch.device("cpu")), pairs
+
+
+@pytest.mark.parametrize(
+    "stage, learns",
+    [
+        ("decomposition", {"decomposition"}),
+        ("layers", {"restoration", "adjustment"}),
+        ("joint", {"decomposition", "restoration", "adjustment"}),
+    ],
+)
+def test_a_stage_changes_its_own_nets_and_no_others(recipe, tmp_path, stage, learns):
+    run, pairs = run_of(recipe, tmp_path, (stage, 1))
+    before = {name: value.clone() for name, value in run.kind.state_dict().items()}
+    terms = train.train_step(run, pairs)
+    assert run.step == 1
+    assert all(np.isfinite(value) and value >= 0 for value in terms.values())
+    after, average = run.kind.state_dict(), run.ema.state_dict()
+    changed = {n for n in before if not torch.equal(before[n], after[n])}
+    assert {n.partition(".")[0] for n in changed} == learns
+    assert {n for n in before if not torch.equal(before[n], average[n])} == changed
+    nets = {n for n in before if n.partition(".")[0] in learns}
+    assert len(changed) > 0.9 * len(nets)
+
+
+def test_the_loss_falls(recipe, tmp_path):
+    run, pairs = run_of(recipe, tmp_path, ("decomposition", 60))
+    totals = [sum(train.train_step(run, pairs).values()) for _ in range(60)]
+    assert np.mean(totals[-10:]) < 0.8 * np.mean(totals[:10])
+
+
+def test_learning_rate_rises_then_falls_to_two_percent():
+    stage = train.Stage("joint", 330, 4, 96, 1e-3)
+    rates = [train.learning_rate(stage, step) for step in range(331)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) == rates[10] == pytest.approx(1e-3)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[330] == pytest.approx(2e-5)
+
+
+def test_too_few_pairs_for_a_batch(recipe, runs, monkeypatch):
+    path = recipe(("decomposition", 1))
+    path.write_text(path.read_text().replace("batch = 2", "batch = 20"))
+    with pytest.raises(ValueError, match="10 pairs do not fill one batch of 20"):
+        start(monkeypatch, path, runs)
