@@ -151,7 +151,7 @@ def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
     assert lines[0].keys() == {"step", *GATES}
     protocols = ("true_ratio", "blind", "mean_matched")
     measures = {f"{p}/{m}" for p in protocols for m in Scores.__annotations__}
-    assert lines[2].keys() == {"step", *GATES, *measures}
+    assert lines[2].keys() == {"step", *GATES, "std_restored", *measures}
     assert all(np.isfinite(list(s.values())).all() for s in lines)
     assert len(list(uninterrupted.glob("events.*"))) == 1
     sheet = cv2.imread(str(uninterrupted / "sample-000006.jpg"))
@@ -266,7 +266,7 @@ def test_a_collapsed_decomposition_stops_the_run(recipe, runs, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         start(monkeypatch, path, runs)
     message = str(stop.value)
-    assert "stopped at step 2: the decomposition has collapsed" in message
+    assert "stopped at step 2: the nets have collapsed" in message
     assert "mean_l_low is 0." in message and "expected 0 to 0.2" in message
     # Nothing collapsed is kept: resuming meets the same gate again.
     assert not (runs / "tiny" / "checkpoint.pt").exists()

@@ -34,6 +34,7 @@ from streamkind.model.validation import (
     mean_matched,
     mean_scores,
     relit,
+    restoration_gate,
     score,
 )
 
@@ -64,6 +65,7 @@ class Recipe:
     checkpoint_minutes: float = 3.0
     gate_after: int = 1000
     ema_decay: float = 0.998
+    clip_norm: float = 0.5
     augment: Augmentation = field(default_factory=Augmentation)
 
 
@@ -164,6 +166,9 @@ def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
         group["lr"] = learning_rate(stage, run.step)
     run.optimiser.zero_grad()
     sum(terms.values()).backward()
+    # One step too far drives the restoration's sigmoid to 1 for good: R^ white, colour gone.
+    trained = [p for group in run.optimiser.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
     run.optimiser.step()
     run.step += 1
     update_average(run)
@@ -172,16 +177,15 @@ def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
 
 @torch.no_grad()
 def update_average(run: Run) -> None:
-    """Move the average; over the first steps it is a plain mean."""
-    decay = min(run.recipe.ema_decay, (1 + run.total_step) / (10 + run.total_step))
+    """Move the average; at the start of a stage it forgets fast what the nets were before."""
+    decay = min(run.recipe.ema_decay, (1 + run.step) / (10 + run.step))
     for average, parameter in zip(run.ema.parameters(), run.kind.parameters(), strict=True):
         average.lerp_(parameter, 1 - decay)
 
 
 def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, float]:
     """Score the averaged nets on held-out pairs; write curves and a picture of each protocol."""
-    gates = gate_numbers(run.ema, pairs)
-    found: dict[str, float] = dict(gates)
+    found = gate_numbers(run.ema, pairs)
     if run.recipe.stage[run.stage].name != "decomposition":
         rows = [(relit(run.ema, p), p) for p in pairs]
         for name, k in (("true_ratio", 0), ("blind", 1)):
@@ -189,6 +193,7 @@ def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, fl
             found |= {f"{name}/{m}": v for m, v in vars(scores).items()}
         matched = mean_scores([score(mean_matched(i[0], p.high), p.high) for i, p in rows])
         found |= {f"mean_matched/{m}": v for m, v in vars(matched).items()}
+        found |= restoration_gate(run.ema, pairs)
         sheet = np.vstack([np.hstack([p.low, *images, p.high]) for images, p in rows[:4]])
         cv2.imwrite(str(run.folder / f"sample-{run.total_step:06d}.jpg"), sheet[..., ::-1])
     for name, value in found.items():
@@ -199,11 +204,12 @@ def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, fl
 
 
 def check_gates(run: Run, numbers: dict[str, float]) -> None:
-    """Stop a run whose decomposition has collapsed; more steps do not bring it back."""
+    """Stop a run whose nets have collapsed; more steps do not bring them back."""
     if run.total_step >= run.recipe.gate_after and (failed := failed_gates(numbers)):
         sys.exit(
-            f"stopped at step {run.total_step}: the decomposition has collapsed: "
-            f"{'; '.join(failed)}. Raise `prior` or `cross` of the preset, or lower `similarity`."
+            f"stopped at step {run.total_step}: the nets have collapsed: {'; '.join(failed)}. For "
+            "the decomposition raise `prior` or `cross` of the preset, or lower `similarity`; for "
+            "the restoration lower the stage's learning_rate."
         )
 
 

@@ -26,10 +26,10 @@ def video_times(path: Path) -> tuple[Fraction | None, list[int | None]]:
 def other_packets(path: Path) -> list[tuple[str, list[tuple[int | None, str]]]]:
     """Kind of every stream but the first video, with time and digest of its packets."""
     with av.open(str(path)) as container:
-        main = container.streams.video[0]
-        found = {s.index: (s.type, []) for s in container.streams if s is not main}
-        for packet in container.demux([s for s in container.streams if s is not main]):
-            if packet.size:
+        main = container.streams.video[0].index
+        found = {s.index: (s.type, []) for s in container.streams if s.index != main}
+        for packet in container.demux():
+            if packet.size and packet.stream.index != main:
                 digest = hashlib.sha256(bytes(packet)).hexdigest()
                 found[packet.stream.index][1].append((packet.pts, digest))
         return list(found.values())

@@ -94,6 +94,8 @@ GATES = {
     "reconstruction_high": (0.0, 0.03),
 }
 """Where a sound decomposition of LOL lies; outside, light or reflectance has collapsed."""
+RESTORATION_GATES = {"std_restored": (0.1, 1.0), "true_ratio/chroma_ratio": (0.3, 2.0)}
+"""The same for the restored reflectance: white or gray, it still scores well on pale scenes."""
 
 
 @torch.no_grad()
@@ -120,12 +122,23 @@ def gate_numbers(kind: KinD, pairs: Sequence[Pair]) -> dict[str, float]:
     return dict(zip(GATES, means, strict=True))
 
 
+@torch.no_grad()
+def restoration_gate(kind: KinD, pairs: Sequence[Pair]) -> dict[str, float]:
+    """Measure the spread of the restored reflectance."""
+    spreads = []
+    for pair in pairs:
+        low = to_tensor(pad(pair.low[None])).to(device(kind))
+        with torch.autocast(low.device.type, torch.bfloat16):
+            spreads.append(float(kind.restoration(*kind.decomposition(low)).float().std()))
+    return {"std_restored": sum(spreads) / len(spreads)}
+
+
 def failed_gates(numbers: Mapping[str, float]) -> list[str]:
     """Say which numbers lie outside their gates, in words."""
     return [
         f"{name} is {numbers[name]:.3f}, expected {low:g} to {high:g}"
-        for name, (low, high) in GATES.items()
-        if not low <= numbers[name] <= high
+        for name, (low, high) in (GATES | RESTORATION_GATES).items()
+        if name in numbers and not low <= numbers[name] <= high
     ]
 
 
