@@ -39,6 +39,10 @@ class Weights:
     """The restoration target is R_high to this power (authors' code: 1.2)."""
     chroma: float = 0.0
     """Of the distance in chroma, in restoration and in the final picture."""
+    joint_adjustment: float = 1.0
+    """Of the adjustment's own loss in the joint stage; squared distances of light are small."""
+    saturation: float = 0.0
+    """Of the error in mean chroma of the final picture, in the joint stage."""
     prior: float = 0.0
     """Of the distance to `envelope`, at the first step; it falls linearly."""
     prior_steps: int = 0
@@ -65,6 +69,8 @@ PRESETS = {
         cross=0.5,
         low_gain=4.0,
         chroma=1.0,
+        saturation=0.3,
+        joint_adjustment=4.0,
         prior=1.0,
         prior_steps=600,
         prior_floor=0.1,
@@ -186,6 +192,20 @@ def envelope_loss(
         + F.l1_loss(low[1], reflectance)
         + F.l1_loss(high[1], reflectance)
     )
+
+
+def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Relative error of the mean chroma of each picture.
+
+    Where colour is uncertain a pixel-wise distance is least for gray; this one is not.
+    """
+
+    def mean_chroma(image: Tensor) -> Tensor:
+        squares = (image - gray(image)).square().sum(dim=1)
+        return (squares + 1e-6).sqrt().mean(dim=(1, 2))  # (N,)
+
+    wanted = mean_chroma(y)
+    return ((mean_chroma(x) - wanted).abs() / (wanted + 0.02)).mean()
 
 
 def decomposition_loss(

@@ -15,6 +15,7 @@ from streamkind.model.losses import (
     chroma_distance,
     decomposition_loss,
     restoration_loss,
+    saturation_distance,
     ssim,
 )
 
@@ -34,7 +35,7 @@ def layers_stage(kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: 
     with torch.no_grad():
         low, high = split(kind, batch)
         light = small_light(kind, batch)
-    return layer_terms(kind, low, high, light, w, np.random.default_rng([seed, 2, step]))
+    return layer_terms(kind, low, high, light, w, np.random.default_rng([seed, 2, step]))[0]
 
 
 def joint_stage(kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: int) -> Terms:
@@ -45,7 +46,13 @@ def joint_stage(kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: i
     # The nets are past the random start: only the floor of the prior is left.
     terms = decomposition_loss(low, high, w, w.prior_steps)
     rng = np.random.default_rng([seed, 2, step])
-    return terms | layer_terms(kind, low, high, light, w, rng)
+    # A black picture stays black at any ratio, though its own ratio says nothing of that.
+    black = batch.high.amax(dim=(1, 2, 3)) == 0
+    made, picture = layer_terms(kind, low, high, light, w, rng, least_ratio=10.0 * black)
+    made["adjustment"] = w.joint_adjustment * made["adjustment"]
+    if w.saturation:
+        made["saturation"] = w.saturation * saturation_distance(picture, batch.high)
+    return terms | made
 
 
 STAGES = {
@@ -77,15 +84,22 @@ def layer_terms(
     light: tuple[Tensor, Tensor],
     w: Weights,
     rng: np.random.Generator,
-) -> Terms:
-    """Losses of restoration, of adjustment, and of the picture that the two make."""
+    least_ratio: Tensor | None = None,
+) -> tuple[Terms, Tensor]:
+    """Losses of restoration, of adjustment, and of the picture that the two make; the picture.
+
+    `least_ratio`, (N,), raises the ratio at which the picture is made.
+    """
     _, r_low, l_low = low
     image_high, r_high, l_high = high
     restored = kind.restoration(r_low, l_low).float()
     up, down = illumination_ratio(*light), illumination_ratio(*reversed(light))
     brightened = kind.adjustment(l_low, up).float()
     darkened = kind.adjustment(l_high.detach(), down).float()
-    picture = restored * brightened
+    if least_ratio is None:
+        picture = restored * brightened
+    else:
+        picture = restored * kind.adjustment(l_low, torch.maximum(up, least_ratio)).float()
     terms = restoration_loss(restored, r_high.detach(), w)
     terms["adjustment"] = (
         adjustment_loss(brightened, l_high.detach())
@@ -95,7 +109,7 @@ def layer_terms(
     terms["picture"] = 2 * F.l1_loss(picture, image_high) + (1 - ssim(picture, image_high))
     if w.chroma:
         terms["picture_chroma"] = w.chroma * chroma_distance(picture, image_high)
-    return terms
+    return terms, picture
 
 
 def between(
