@@ -69,7 +69,7 @@ def enhance_command(
         str, typer.Option(help="How far light is raised: auto, or a number from 0.1 to 10.")
     ] = "auto",
     target: Annotated[
-        float, typer.Option(help="Mean luma that --ratio auto brings dark frames to, 0 to 1.")
+        float, typer.Option(help="Mean luma that --ratio auto brings dark scenes to, 0 to 1.")
     ] = DEFAULT_TARGET,
     codec: Annotated[
         str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder such as h264_nvenc.")

@@ -22,6 +22,10 @@ NIGHT, DAY = 0.18, 0.32
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
 
 
+BLACK, LIT = 2 / 255, 6 / 255
+"""Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
+SHADOW = 0.25
+"""What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
 FAINTEST = 0.001
 """Mean luma, a quarter of an 8-bit level, that allows one more unit of ratio: black stays black."""
 
@@ -69,7 +73,7 @@ def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats
     The adjustment net is no gain: at 5 it may brighten threefold. So its own curve is inverted.
     """
     log_ratios = np.log2(RATIOS)
-    wanted = wanted_luma(statistics.luma, target)
+    wanted = wanted_luma(statistics, target)
     ratios = []
     for luma, aim, curve in zip(statistics.luma, wanted, statistics.curve, strict=True):
         rising = np.maximum.accumulate(curve)
@@ -81,11 +85,22 @@ def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats
     return np.array(ratios, np.float32)
 
 
-def wanted_luma(luma: Floats, target: float = DEFAULT_TARGET) -> Floats:
-    """Return the luma to aim at: `target` for a night frame, the frame's own for a day frame."""
-    x = np.clip((luma - NIGHT) / (DAY - NIGHT), 0.0, 1.0)
-    day = x * x * (3 - 2 * x)
-    return np.asarray(luma + np.maximum(target - luma, 0.0) * (1 - day), np.float32)
+def wanted_luma(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats:
+    """Return the luma to aim at, (N,): a day frame's own, and for a night frame `target`.
+
+    Less for a frame that is partly black: a night sky or the bars of a screen are to stay dark.
+    """
+    luma = statistics.luma
+    lit = smooth_step(statistics.thumbnail, BLACK, LIT).mean(axis=(1, 2))
+    aim = target * (lit + SHADOW * (1 - lit))
+    day = smooth_step(luma, NIGHT, DAY)
+    return np.asarray(luma + np.maximum(aim - luma, 0.0) * (1 - day), np.float32)
+
+
+def smooth_step(x: Floats, low: float, high: float) -> Floats:
+    """Rise smoothly from 0 at `low` to 1 at `high`."""
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _inverse(value: float, rising: Floats, log_ratios: Floats) -> float:

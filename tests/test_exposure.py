@@ -8,6 +8,7 @@ from streamkind.exposure import (
     DEFAULT_TARGET,
     NIGHT,
     RATIOS,
+    SHADOW,
     FixedRatio,
     RatioSmoother,
     Statistics,
@@ -28,6 +29,11 @@ def scene(seed, luma=0.1, shape=(12, 16)):
 def brightened(luma, ratio):
     """A tone curve like a trained net's: identity at 1, rising, never a gain."""
     return luma ** (ratio**-0.45)
+
+
+def even(luma):
+    """Thumbnail of a frame of one brightness."""
+    return np.full((6, 8), luma, np.float32)
 
 
 def statistics(*thumbnails):
@@ -58,9 +64,16 @@ def test_statistics_keep_the_mean_of_the_thumbnail_in_float32():
 @pytest.mark.parametrize("luma", [0.04, 0.06, 0.1, 0.15, NIGHT])
 @pytest.mark.parametrize("target", [0.3, DEFAULT_TARGET, 0.5])
 def test_a_night_frame_is_brought_to_the_target(luma, target):
-    (ratio,) = auto_ratio(statistics(scene(0, luma)), target)
+    (ratio,) = auto_ratio(statistics(even(luma)), target)
     assert 1 < ratio < RATIOS[-1]
     assert brightened(luma, ratio) == pytest.approx(target, abs=0.01)
+
+
+def test_a_frame_that_is_partly_black_is_raised_less():
+    half = even(0.1)
+    half[:, : half.shape[1] // 2] = 0.5 / 255
+    aims = wanted_luma(statistics(even(0.1), half, even(0.5 / 255)))
+    assert aims == pytest.approx(DEFAULT_TARGET * np.array([1, (1 + SHADOW) / 2, SHADOW]), rel=1e-3)
 
 
 @pytest.mark.parametrize("luma", [DAY, 0.4, 0.6, 0.95])
@@ -70,10 +83,11 @@ def test_a_bright_frame_is_left_as_it_is(luma):
 
 def test_dusk_lies_between_night_and_day_without_a_step():
     lumas = np.linspace(0.1, 0.4, 61)
-    ratios = auto_ratio(statistics(*(scene(0, luma) for luma in lumas)))
+    ratios = auto_ratio(statistics(*(even(luma) for luma in lumas)))
     assert (np.diff(ratios) <= 1e-6).all()
     assert abs(np.diff(stops(ratios))).max() < 0.4
-    assert wanted_luma(np.array([NIGHT, DAY], np.float32)) == pytest.approx([DEFAULT_TARGET, DAY])
+    told = statistics(even(NIGHT), even(DAY))
+    assert wanted_luma(told) == pytest.approx([DEFAULT_TARGET, DAY], rel=1e-4)
 
 
 def table(curve, luma=0.0):
