@@ -62,18 +62,20 @@ class Backend:
 
     target: str
     """module:class"""
-    needs: str
-    """The module that must be importable."""
+    needs: tuple[str, ...]
+    """The modules that must be importable."""
     install: str
     """What to tell a user who lacks it."""
 
 
 BACKENDS = {
     "openvino": Backend(
-        "streamkind.backends.openvino:OpenVINOEngine", "openvino", "pip install openvino"
+        "streamkind.backends.openvino:OpenVINOEngine", ("openvino",), "pip install openvino"
     ),
     "torch": Backend(
-        "streamkind.backends.torch:TorchEngine", "torch", "pip install 'streamkind[train]'"
+        "streamkind.backends.torch:TorchEngine",
+        ("torch", "onnx"),
+        "pip install 'streamkind[train]'",
     ),
 }
 """In the order in which `auto` prefers them."""
@@ -82,9 +84,8 @@ BACKENDS = {
 def why_not(name: str) -> str | None:
     """Say what keeps a backend from being used here, or None when nothing does."""
     backend = BACKENDS[name]
-    if importlib.util.find_spec(backend.needs) is None:
-        return f"{backend.needs} is not installed: {backend.install}"
-    return None
+    missing = [name for name in backend.needs if importlib.util.find_spec(name) is None]
+    return f"{' and '.join(missing)} is not installed: {backend.install}" if missing else None
 
 
 def open_backend(name: str, release: Release, device: str) -> Engine:
