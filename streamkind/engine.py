@@ -7,15 +7,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+import cv2
 import numpy as np
 
 from streamkind.backends.base import MULTIPLE, BackendName, Engine, Layers, open_backend
 from streamkind.backends.released import find_release
 from streamkind.errors import UsageError
-from streamkind.exposure import DEFAULT_TARGET, MANUAL_RANGE, Floats, auto_ratio
+from streamkind.exposure import DEFAULT_TARGET, MANUAL_RANGE, Floats, auto_ratio, smooth_step
 from streamkind.video.frames import Pixels
 
 Ratio = float | Literal["auto"]
+FADE_STOPS = 0.5
+"""Distance from ratio 1, in stops, from which on the nets' result is all there is."""
 
 
 class KinD:
@@ -49,13 +52,23 @@ class KinD:
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB of any size -> layers and per-frame statistics."""
-        height, width = pixels.shape[1:3]
-        return replace(self._engine.decompose(pad(pixels)), size=(height, width))
+        return replace(self._engine.decompose(pad(pixels)), pixels=pixels)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep."""
-        height, width = layers.size
-        return self._engine.recompose(layers, ratios)[:, :height, :width]
+        """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep.
+
+        Near a ratio of 1 the result fades into the frame itself: what needs no other light needs
+        no nets, which would only soften it.
+        """
+        strength = smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)
+        if not strength.any():
+            return layers.pixels
+        height, width = layers.pixels.shape[1:3]
+        clear = self._engine.recompose(layers, ratios)[:, :height, :width]
+        for before, after, share in zip(layers.pixels, clear, strength, strict=True):
+            if share < 1:
+                after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
+        return clear
 
     def close(self) -> None:
         """Free the device. Twice is fine."""

@@ -78,7 +78,7 @@ def engine(request):
 @pytest.fixture(scope="module")
 def reference():
     """PyTorch on the CPU, in float32."""
-    with open_engine(MODEL, backend="torch", device="cpu") as engine:
+    with closing(open_backend("torch", find_release(MODEL), "cpu")) as engine:
         yield engine
 
 
@@ -98,7 +98,7 @@ def test_decompose_gives_layers_and_statistics(engine, count):
     told = layers.statistics
     assert tuple(layers.reflectance.shape) == (count, 3, *SIZE)
     assert tuple(layers.illumination.shape) == (count, 1, *SIZE)
-    assert layers.size == SIZE
+    assert layers.pixels is pixels
     assert told.luma.shape == (count,)
     assert told.curve.shape == (count, len(RATIOS))
     assert told.thumbnail.shape == (count, SIZE[0] // 16, SIZE[1] // 16)
@@ -372,3 +372,15 @@ def test_every_released_graph_is_the_one_that_engine_json_describes():
         release = find_release(name)
         assert len(release.decompose.read()) > 0
         assert len(release.recompose.read()) > 0
+
+
+def test_near_ratio_1_the_result_fades_into_the_frame():
+    image = picture(0, *SIZE)
+    with open_engine(MODEL) as kind:
+        layers = kind.decompose(image[None])
+        gone = [
+            np.abs(kind.recompose(layers, ratios(r))[0].astype(int) - image).mean()
+            for r in (1, 1.05, 1.15, 1.3)
+        ]
+        assert gone[0] == 0
+        assert gone == sorted(gone) and gone[1] < 1

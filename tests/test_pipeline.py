@@ -39,7 +39,7 @@ class Brighten:
             np.clip(np.outer(light, RATIOS), 0, 1).astype(np.float32),
             pixels[:, ::16, ::16, 1].astype(np.float32) / 255,
         )
-        return Layers(pixels, None, told, pixels.shape[1:3])
+        return Layers(pixels, None, told, pixels)
 
     def recompose(self, layers, ratios):
         gain = np.asarray(ratios)[:, None, None, None]

@@ -30,7 +30,7 @@ PROTOCOLS = ("true ratio", "blind", "mean matched")
 
 def plane(layers: Layers, name: str) -> np.ndarray[Any, Any]:
     """Reflectance (H, W, 3) or illumination (H, W, 1) of the first frame, without padding."""
-    height, width = layers.size
+    height, width = layers.pixels.shape[1:3]
     maps = np.asarray(getattr(layers, name).data)[0, :, :height, :width]
     return maps.transpose(1, 2, 0).astype(np.float64)
 

@@ -31,8 +31,8 @@ class Layers:
     """(N, 1, H, W) float in [0, 1], in the backend's own type."""
     statistics: Statistics
     """Per frame, on the host."""
-    size: tuple[int, int]
-    """Height and width of the frames before padding."""
+    pixels: Pixels
+    """The frames themselves, (N, H, W, 3)."""
 
 
 class Engine(Protocol):

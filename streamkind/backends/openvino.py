@@ -45,9 +45,7 @@ class OpenVINOEngine:
         frames = np.ascontiguousarray(pixels)  # held here: a tensor only borrows its memory
         request.set_input_tensor(0, ov.Tensor(frames, shared_memory=True))
         reflectance, illumination, curve, thumbnail = _infer(request)
-        height, width = pixels.shape[1:3]
-        told = Statistics.of(curve.data, thumbnail.data)
-        return Layers(reflectance, illumination, told, (height, width))
+        return Layers(reflectance, illumination, Statistics.of(curve.data, thumbnail.data), pixels)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """(N, H, W, 3) uint8 RGB, the caller's to keep."""

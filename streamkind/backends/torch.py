@@ -37,7 +37,7 @@ class TorchEngine:
         frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
         reflectance, illumination, curve, thumbnail = self._decompose(frames)
         told = Statistics.of(curve.cpu().numpy(), thumbnail.cpu().numpy())
-        return Layers(reflectance, illumination, told, (pixels.shape[1], pixels.shape[2]))
+        return Layers(reflectance, illumination, told, pixels)
 
     @torch.inference_mode()
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
