@@ -26,7 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from streamkind.model import checkpoint
 from streamkind.model.data import Augmentation, Pair, load_pairs, make_batch, split
 from streamkind.model.kind import KinD
-from streamkind.model.losses import PRESETS, Weights
+from streamkind.model.losses import PRESETS
 from streamkind.model.stages import STAGES
 from streamkind.model.validation import (
     failed_gates,
@@ -48,8 +48,6 @@ class Stage:
     batch: int
     patch: int
     learning_rate: float
-    saturation: float | None = None
-    """Instead of the preset's."""
 
 
 @dataclass(frozen=True)
@@ -149,14 +147,6 @@ def learning_rate(stage: Stage, step: int) -> float:
     return stage.learning_rate * (0.02 + 0.98 * fall)
 
 
-def stage_weights(recipe: Recipe, stage: Stage) -> Weights:
-    """The preset, with what the stage has of its own."""
-    weights = PRESETS[recipe.preset]
-    if stage.saturation is None:
-        return weights
-    return dataclasses.replace(weights, saturation=stage.saturation)
-
-
 def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
     """Take one step; return its loss terms."""
     recipe, stage = run.recipe, run.recipe.stage[run.stage]
@@ -171,7 +161,7 @@ def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
     )
     batch = type(batch)(*(t.to(run.device) for t in vars(batch).values()))
     with torch.autocast(run.device.type, torch.bfloat16):
-        terms = STAGES[stage.name](run.kind, batch, stage_weights(recipe, stage), run.step, seed)
+        terms = STAGES[stage.name](run.kind, batch, PRESETS[recipe.preset], run.step, seed)
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(stage, run.step)
     run.optimiser.zero_grad()
