@@ -50,6 +50,16 @@ class Decompose(nn.Module):
         return torch.stack(lumas, dim=1)
 
 
+def keep_color(restored: Tensor, reflectance: Tensor) -> Tensor:
+    """Give a restored reflectance the coarse colour that it had before, (N, 3, H, W).
+
+    Noise is fine and colour is coarse, so restoring owes no change to the mean chroma of 9x9
+    pixels; trained on the pale rooms of LOL it would turn what it does not know gray.
+    """
+    lost = (reflectance - gray(reflectance)) - (restored - gray(restored))
+    return restored + F.avg_pool2d(lost, 9, stride=1, padding=4, count_include_pad=False)
+
+
 class Recompose(nn.Module):
     """Reflectance, illumination and a ratio per frame -> frames: restore and relight."""
 
@@ -60,6 +70,6 @@ class Recompose(nn.Module):
 
     def forward(self, reflectance: Tensor, illumination: Tensor, ratio: Tensor) -> Tensor:
         """(N, 3, H, W), (N, 1, H, W), (N,) -> (N, H, W, 3) uint8."""
-        restored = self.restoration(reflectance, illumination)
+        restored = keep_color(self.restoration(reflectance, illumination), reflectance)
         image = restored * self.adjustment(illumination, ratio)
         return (image * 255 + 0.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
