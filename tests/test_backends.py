@@ -21,10 +21,13 @@ MODEL = "kind"
 DEVICES = {"openvino": ["cpu"], "torch": ["cpu", "cuda"]}
 SIZE = (96, 128)
 
-MEAN_TOLERANCE = 1.0
-"""Mean distance from PyTorch in float32 that a backend may have, in grey levels; bf16 has .25."""
-MAX_TOLERANCE = 12
-"""As above, of any single value; bf16 has 2."""
+MEAN_TOLERANCE = {"f32": 0.05, "bf16": 1.5}
+"""Mean distance from PyTorch in float32, in grey levels, by the precision that a backend tells.
+
+In bf16 the ratio itself is rounded, which moves the whole picture by up to 1.2 levels.
+"""
+MAX_TOLERANCE = {"f32": 1, "bf16": 12}
+"""As above, of any single value; bf16 has 6."""
 
 
 @pytest.fixture(autouse=True)
@@ -188,11 +191,11 @@ def test_backends_agree_with_pytorch_in_float32(engine, reference, brightness):
     layers, wanted = engine.decompose(pixels), reference.decompose(pixels)
     np.testing.assert_allclose(layers.statistics.curve, wanted.statistics.curve, atol=0.01)
     np.testing.assert_allclose(layers.statistics.thumbnail, wanted.statistics.thumbnail, atol=0.005)
-    chosen = auto_ratio(wanted.statistics)
+    chosen, precision = auto_ratio(wanted.statistics), engine.description.split()[-1]
     for these in (chosen, ratios(0.3, 1, 6)):
         got, frames = engine.recompose(layers, these), reference.recompose(wanted, these)
-        assert mean_distance(got, frames) <= MEAN_TOLERANCE
-        assert np.abs(got.astype(int) - frames).max() <= MAX_TOLERANCE
+        assert mean_distance(got, frames) <= MEAN_TOLERANCE[precision]
+        assert np.abs(got.astype(int) - frames).max() <= MAX_TOLERANCE[precision]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 17), (16, 16), (33, 100), (90, 120), SIZE])
