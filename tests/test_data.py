@@ -213,7 +213,10 @@ def test_a_scene_that_is_most_of_the_data_is_trained_on():
 
 
 LOW, HIGH = darker(picture(3)), picture(3)
-NOTHING = {"flat": None, "gains": None, "identity": False, "exposure": None, "quality": None}
+NOTHING = {"flat": None, "color": None, "identity": False, "exposure": None, "quality": None}
+
+
+SWAP = np.eye(3)[[2, 1, 0]]
 
 
 def scaled(image, gains):
@@ -229,9 +232,25 @@ def scaled(image, gains):
         ({"identity": True, "exposure": 0.5, "quality": 40}, HIGH, HIGH),
         ({"exposure": 2.0}, scaled(LOW, 2), HIGH),
         ({"exposure": 0.5}, scaled(LOW, 0.5), HIGH),
-        ({"gains": (1.5, 1, 0.5)}, scaled(LOW, (1.5, 1, 0.5)), scaled(HIGH, (1.5, 1, 0.5))),
+        (
+            {"color": np.diag([1.5, 1, 0.5])},
+            scaled(LOW, (1.5, 1, 0.5)),
+            scaled(HIGH, (1.5, 1, 0.5)),
+        ),
+        ({"color": SWAP}, LOW[..., ::-1], HIGH[..., ::-1]),
+        ({"color": SWAP, "identity": True}, HIGH[..., ::-1], HIGH[..., ::-1]),
     ],
-    ids=["none", "black", "white", "identity", "brighter", "darker", "white-balance"],
+    ids=[
+        "none",
+        "black",
+        "white",
+        "identity",
+        "brighter",
+        "darker",
+        "white-balance",
+        "swapped",
+        "swapped identity",
+    ],
 )
 def test_what_a_change_does(change, low, high):
     got = Change(**NOTHING | change)(LOW, HIGH)
@@ -247,7 +266,7 @@ def test_compression_spoils_the_dark_picture_alone_and_keeps_its_colours():
 
 
 def test_a_change_is_the_same_for_a_patch_and_for_the_whole_picture():
-    augment = Augmentation(exposure_stops=1, white_balance=0.3)
+    augment = Augmentation(exposure_stops=1, white_balance=0.3, saturation_stops=1, channels=0.5)
     grays = numbered(4)
     for step in range(20):
         made = batch(grays, step, augment=augment)
@@ -276,11 +295,25 @@ def test_without_augmentation_pictures_stay_as_they_are():
         (Augmentation(flat=0.6), lambda c: c.flat not in (None, 0, 255), 0.2),
         (Augmentation(identity=0.3), lambda c: c.identity, 0.3),
         (Augmentation(jpeg=0.2), lambda c: c.quality is not None, 0.2),
-        (Augmentation(white_balance=0.1), lambda c: c.gains is not None, 1 / 3),
+        (Augmentation(white_balance=0.1), lambda c: c.color is not None, 1 / 3),
+        (Augmentation(saturation_stops=1), lambda c: c.color is not None, 1 / 2),
+        (Augmentation(channels=0.6), lambda c: c.color is not None, 0.5),  # one order of six is RGB
         (Augmentation(exposure_stops=1), lambda c: c.exposure is not None, 1 / 2),
         (PLAIN, lambda c: c.flat is not None or c.identity or c.quality is not None, 0),
     ],
-    ids=["flat", "black", "white", "gray", "identity", "jpeg", "white-balance", "exposure", "none"],
+    ids=[
+        "flat",
+        "black",
+        "white",
+        "gray",
+        "identity",
+        "jpeg",
+        "white-balance",
+        "saturation",
+        "channels",
+        "exposure",
+        "none",
+    ],
 )
 def test_how_often_a_change_happens(augment, happened, share):
     assert np.mean([happened(c) for c in drawn(augment)]) == pytest.approx(share, abs=0.03)
@@ -289,12 +322,30 @@ def test_how_often_a_change_happens(augment, happened, share):
 def test_how_far_a_change_goes():
     changes = drawn(Augmentation(exposure_stops=1.5, white_balance=0.2, jpeg=1))
     stops = np.log2([c.exposure for c in changes if c.exposure])
-    reds, greens, blues = np.array([c.gains for c in changes if c.gains]).T
+    reds, greens, blues = np.array([np.diag(c.color) for c in changes if c.color is not None]).T
     for values, middle, far in ((stops, 0, 1.5), (reds, 1, 0.2), (blues, 1, 0.2)):
         assert middle - far <= values.min() < middle - 0.95 * far
         assert middle + 0.95 * far < values.max() <= middle + far
     assert set(greens) == {1.0}
     assert {c.quality for c in changes} == set(range(40, 96))
+
+
+def test_more_or_less_colour_leaves_luma_and_goes_both_ways():
+    luma = np.array([0.299, 0.587, 0.114])
+    colors = [c.color for c in drawn(Augmentation(saturation_stops=1)) if c.color is not None]
+    shares = []
+    for color in colors:
+        np.testing.assert_allclose(luma @ color, luma)
+        np.testing.assert_allclose(color.sum(axis=1), 1)  # gray stays gray
+        red = color @ [1, 0, 0]
+        shares.append(red[0] - red[1])
+    assert 0.5 <= min(shares) < 0.55 and 1.9 < max(shares) <= 2
+
+
+def test_channels_take_every_order_alike():
+    colors = [c.color for c in drawn(Augmentation(channels=1)) if c.color is not None]
+    orders, counts = np.unique([c.argmax(axis=1) for c in colors], axis=0, return_counts=True)
+    assert len(orders) == 5 and counts.min() > 0.8 * counts.mean()
 
 
 @pytest.mark.parametrize("augment", [Augmentation(lamps=1), Augmentation(blackout=1)])

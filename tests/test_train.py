@@ -127,6 +127,16 @@ def assert_same(first, second):
         assert same, name
 
 
+def test_extra_pairs_are_trained_on_and_never_held_out(monkeypatch, recipe, runs, data):
+    seen = []
+    monkeypatch.setattr(train, "train", lambda run, pairs, held_out: seen.append((pairs, held_out)))
+    start(monkeypatch, recipe(("decomposition", 1)), runs)
+    start(monkeypatch, recipe(("decomposition", 1), more=f'extra = ["{data}"]\n'), runs)
+    (plain, held), (more, held_too) = seen
+    assert [p.stem for p in held] == [p.stem for p in held_too]
+    assert len(more) == len(plain) + 12
+
+
 THREE_STAGES = (("decomposition", 2), ("layers", 2), ("joint", 2))
 
 

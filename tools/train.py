@@ -57,6 +57,7 @@ class Recipe:
     name: str
     data: str
     stage: tuple[Stage, ...]
+    extra: tuple[str, ...] = ()
     seed: int = 0
     preset: str = "default"
     held_out: int = 24
@@ -73,6 +74,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a TOML file; a key that means nothing is an error."""
     table = tomllib.loads(path.read_text())
     table["stage"] = tuple(Stage(**s) for s in table["stage"])
+    table["extra"] = tuple(table.get("extra", ()))
     table["augment"] = Augmentation(**table.get("augment", {}))
     recipe = Recipe(**table)
     if unknown := {s.name for s in recipe.stage} - STAGES.keys():
@@ -258,6 +260,7 @@ def main() -> None:
     if args.resume:
         run.resume()
     pairs, held_out = split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)
+    pairs += [pair for folder in recipe.extra for pair in load_pairs(Path(folder))]
     train(run, pairs, held_out)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Image = NDArray[np.uint8]
+Matrix = NDArray[np.float64]  # (3, 3), of RGB columns
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -37,6 +38,11 @@ class Augmentation:
     """The dark picture is made darker or brighter by up to this many stops, half of the time."""
     white_balance: float = 0.0
     """Red and blue of both pictures are scaled by up to this much, a third of the time."""
+    saturation_stops: float = 0.0
+    """Both pictures get more or less colour, by up to this many stops, half of the time."""
+    channels: float = 0.0
+    """How often red, green and blue change places in both pictures: LOL's rooms are pale, and what
+    colour a thing has should be seen, not remembered."""
     jpeg: float = 0.0
     """How often the dark picture is compressed, as cameras do."""
     identity: float = 0.0
@@ -188,7 +194,8 @@ class Change:
     """One draw of the augmentation, to be applied to pictures of any size."""
 
     flat: int | None
-    gains: tuple[float, float, float] | None
+    color: Matrix | None
+    """Maps the colours of both pictures."""
     identity: bool
     exposure: float | None
     quality: int | None
@@ -197,12 +204,12 @@ class Change:
         """Apply it to a dark and a bright picture."""
         if self.flat is not None:
             return np.full_like(low, self.flat), np.full_like(high, self.flat)
-        if self.gains:
-            low, high = scale(low, self.gains), scale(high, self.gains)
+        if self.color is not None:
+            low, high = recolor(low, self.color), recolor(high, self.color)
         if self.identity:
             return high, high
         if self.exposure:
-            low = scale(low, (self.exposure,) * 3)
+            low = recolor(low, self.exposure * np.eye(3))
         if self.quality:
             low = compress(low, self.quality)
         return low, high
@@ -210,18 +217,31 @@ class Change:
 
 def draw(a: Augmentation, rng: np.random.Generator) -> Change:
     """Draw what happens to one pair."""
-    chance = rng.random(5)
-    red, blue, stops = rng.uniform(-1, 1, 3)
+    chance = rng.random(4)
+    stops = rng.uniform(-1, 1)
     quality = int(rng.integers(40, 96))
     return Change(
         flat=int(rng.choice(np.array([0, 255, rng.integers(256)]))) if chance[0] < a.flat else None,
-        gains=(1 + red * a.white_balance, 1.0, 1 + blue * a.white_balance)
-        if chance[1] < 1 / 3
-        else None,
-        identity=bool(chance[2] < a.identity),
-        exposure=2 ** float(stops * a.exposure_stops) if chance[3] < 1 / 2 else None,
-        quality=quality if chance[4] < a.jpeg else None,
+        color=draw_color(a, rng),
+        identity=bool(chance[1] < a.identity),
+        exposure=2 ** float(stops * a.exposure_stops) if chance[2] < 1 / 2 else None,
+        quality=quality if chance[3] < a.jpeg else None,
     )
+
+
+def draw_color(a: Augmentation, rng: np.random.Generator) -> Matrix | None:
+    """Draw what happens to colour: white balance, saturation and order of channels, or nothing."""
+    chance, color = rng.random(3), np.eye(3)
+    red, blue, stops = rng.uniform(-1, 1, 3)
+    order = rng.permutation(3)
+    if chance[0] < 1 / 3:
+        color = np.diag([1 + red * a.white_balance, 1.0, 1 + blue * a.white_balance])
+    if chance[1] < 1 / 2:
+        share = 2 ** (stops * a.saturation_stops)
+        color = (share * np.eye(3) + (1 - share) * np.array([0.299, 0.587, 0.114])) @ color
+    if chance[2] < a.channels:
+        color = color[order]
+    return None if np.array_equal(color, np.eye(3)) else color
 
 
 def draw_on(
@@ -253,9 +273,9 @@ def lamp(side: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDAr
     return np.clip((1.2 - distance) * 4, 0, 1) * tint, glow * tint
 
 
-def scale(image: Image, gains: tuple[float, float, float]) -> Image:
-    """Multiply the three channels, clip and quantise to 8 bits."""
-    return np.clip(image * np.array(gains, np.float32) + 0.5, 0, 255).astype(np.uint8)
+def recolor(image: Image, color: Matrix) -> Image:
+    """Multiply each pixel by a matrix, clip and quantise to 8 bits."""
+    return np.clip(image @ color.T.astype(np.float32) + 0.5, 0, 255).astype(np.uint8)
 
 
 def compress(image: Image, quality: int) -> Image:
