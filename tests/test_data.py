@@ -330,6 +330,22 @@ def test_how_far_a_change_goes():
     assert {c.quality for c in changes} == set(range(40, 96))
 
 
+def test_of_two_places_the_more_colourful_one_is_taken():
+    plain, vivid = numbered(1, size=40)[0].high, picture(4, 40, 40)
+    image = np.hstack([plain, vivid])
+    half = Pair("half", darker(image), image)
+
+    def colourful(share):
+        rng, augment = np.random.default_rng(0), Augmentation(colorful=share)
+        crops = [data.one_sample(half, 16, augment, rng) for _ in range(300)]
+        for low, high, *_ in crops:
+            np.testing.assert_array_equal(low, darker(high))
+        return np.mean([data.chroma(high) > 5 for _, high, *_ in crops])
+
+    assert colourful(0) == pytest.approx(0.65, abs=0.1)
+    assert colourful(1) > colourful(0) + 0.15
+
+
 def test_more_or_less_colour_leaves_luma_and_goes_both_ways():
     luma = np.array([0.299, 0.587, 0.114])
     colors = [c.color for c in drawn(Augmentation(saturation_stops=1)) if c.color is not None]

@@ -171,6 +171,37 @@ def test_chroma_distance_is_blind_to_light():
     )
 
 
+def painted(*strengths, size=16):
+    """A gray picture whose 8x8 blocks are as colourful as told, row by row."""
+    color = np.array([0.1, -0.05, 0.02]).reshape(1, 3, 1, 1)
+    blocks = np.array(strengths).reshape(1, 1, -1, size // 8).repeat(8, axis=2).repeat(8, axis=3)
+    return torch.from_numpy((0.5 + color * blocks).astype(np.float32))
+
+
+def test_saturation_distance_is_of_the_logarithm_weighted_by_true_chroma():
+    def chroma(strength):
+        c = strength * np.array([0.1, -0.05, 0.02])
+        c = c - 0.299 * c[0] - 0.587 * c[1] - 0.114 * c[2]
+        return np.sqrt((c**2).sum() + 1e-6) + 0.02
+
+    got, true = (1.0, 2.0, 0.0, 1.0), (2.0, 2.0, 1.0, 0.5)
+    wanted = sum(
+        abs(math.log(chroma(a) / chroma(b))) * chroma(b) for a, b in zip(got, true, strict=True)
+    )
+    wanted /= sum(chroma(b) for b in true)
+    distance = losses.saturation_distance(painted(*got), painted(*true))
+    assert float(distance) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_saturation_distance_asks_for_strength_not_for_a_certain_hue():
+    picture = painted(1, 2, 1, 2)
+    other = picture[:, [1, 2, 0]]  # about as colourful, other hues
+    gray = losses.gray(picture).expand(1, 3, 16, 16)
+    near, far = (float(losses.saturation_distance(p, picture)) for p in (other, gray))
+    assert near < 0.35 * far
+    assert float(losses.saturation_distance(picture, picture)) == 0
+
+
 def test_envelope_splits_a_flat_pair_and_keeps_its_colour():
     colour = torch.tensor([0.8, 0.4, 0.2]).reshape(1, 3, 1, 1).expand(1, 3, 24, 24)
     l_low, reflectance, l_high = losses.envelope(colour / 8, colour)

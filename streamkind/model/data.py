@@ -49,6 +49,8 @@ class Augmentation:
     """How often the bright picture stands for the dark one too: light is then left as it is."""
     flat: float = 0.0
     """How often both pictures are of one level: black, white or any gray, a third each."""
+    colorful: float = 0.0
+    """How often two places are drawn and the more colourful one is taken."""
     lamps: float = 0.0
     """How often lamps are drawn into both patches, which LOL's rooms have none of."""
     blackout: float = 0.0
@@ -161,7 +163,10 @@ def one_sample(
 ) -> tuple[Image, Image, Image, Image]:
     """Dark and bright patch, dark and bright whole picture, all degraded alike."""
     change = draw(augment, rng)
-    low, high = draw_on(*crop(pair, patch, rng), augment, rng)
+    place = crop(pair, patch, rng)
+    if rng.random() < augment.colorful:
+        place = max(place, crop(pair, patch, rng), key=lambda images: chroma(images[1]))
+    low, high = draw_on(*place, augment, rng)
     return *change(low, high), *change(small(pair.low), small(pair.high))
 
 
@@ -187,6 +192,11 @@ def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image
         for i in (pair.low, pair.high)
     )
     return low.copy(), high.copy()  # drawn on, and the pair must stay as it is
+
+
+def chroma(image: Image) -> float:
+    """How colourful a picture is: mean distance of the channels from their mean."""
+    return float(np.abs(image - image.mean(axis=2, keepdims=True)).mean())
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Weights:
     joint_adjustment: float = 1.0
     """Of the adjustment's own loss in the joint stage; squared distances of light are small."""
     saturation: float = 0.0
-    """Of the error in mean chroma of the final picture, in the joint stage."""
+    """Of the error in chroma of the final picture's blocks, in the joint stage."""
     prior: float = 0.0
     """Of the distance to `envelope`, at the first step; it falls linearly."""
     prior_steps: int = 0
@@ -195,17 +195,17 @@ def envelope_loss(
 
 
 def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Relative error of the mean chroma of each picture.
+    """Error of the chroma of 8x8 pixels in its logarithm, what is colourful counting most.
 
     Where colour is uncertain a pixel-wise distance is least for gray; this one is not.
     """
 
-    def mean_chroma(image: Tensor) -> Tensor:
-        squares = (image - gray(image)).square().sum(dim=1)
-        return (squares + 1e-6).sqrt().mean(dim=(1, 2))  # (N,)
+    def block_chroma(image: Tensor) -> Tensor:
+        blocks = F.avg_pool2d(image - gray(image), 8)
+        return (blocks.square().sum(dim=1) + 1e-6).sqrt() + 0.02  # (N, H/8, W/8)
 
-    wanted = mean_chroma(y)
-    return ((mean_chroma(x) - wanted).abs() / (wanted + 0.02)).mean()
+    got, wanted = block_chroma(x), block_chroma(y)
+    return ((got / wanted).log().abs() * wanted).sum() / wanted.sum()
 
 
 def decomposition_loss(
