@@ -13,7 +13,7 @@ from pathlib import Path
 
 from streamkind import __version__
 from streamkind.backends.base import BACKENDS, why_not
-from streamkind.backends.released import releases
+from streamkind.backends.released import PARTS, releases
 from streamkind.errors import EngineError
 
 PACKAGES = ("numpy", "av", "opencv-python-headless", "openvino", "torch")
@@ -85,7 +85,8 @@ def models() -> Iterator[Finding]:
         yield Finding("models", str(error), good=False)
         return
     for name, release in found.items():
-        for part, graph in (("decompose", release.decompose), ("recompose", release.recompose)):
+        for part in PARTS:
+            graph = getattr(release, part)
             try:
                 graph.read()
                 yield Finding(f"{name} {part}", f"verified, sha256 {graph.sha256[:12]}")

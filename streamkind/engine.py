@@ -54,6 +54,10 @@ class KinD:
         """(N, H, W, 3) uint8 RGB of any size -> layers and per-frame statistics."""
         return replace(self._engine.decompose(pad(pixels)), pixels=pixels)
 
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Hold layers of N consecutive frames where nothing moves since the frame before."""
+        return self._engine.steady(layers, before, strength)
+
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep.
 

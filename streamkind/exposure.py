@@ -26,6 +26,10 @@ BLACK, LIT = 2 / 255, 6 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
 SHADOW = 0.25
 """What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
+LAMP, GLARE = 0.3, 0.6
+"""Mean luma from which a block is the less counted, and from which it is a lamp and not counted."""
+LAMP_SHARE = 0.02
+"""What a lamp still counts, so that a wholly white frame has an exposure too."""
 FAINTEST = 0.001
 """Mean luma, a quarter of an 8-bit level, that allows one more unit of ratio: black stays black."""
 
@@ -35,9 +39,9 @@ class Statistics:
     """What the decompose graph tells about each of N frames."""
 
     luma: Floats
-    """Mean luma (BT.601) of the input in [0, 1], shape (N,)."""
+    """Mean luma (BT.601) of the input without its lamps, in [0, 1], shape (N,)."""
     curve: Floats
-    """Mean luma of the output at each of `RATIOS`, in [0, 1], shape (N, 17)."""
+    """The same of the output at each of `RATIOS`, shape (N, 17)."""
     thumbnail: Floats
     """Luma of each 16x16 block of the input in [0, 1], shape (N, H/16, W/16)."""
 
@@ -45,7 +49,7 @@ class Statistics:
     def of(cls, curve: NDArray[Any], thumbnail: NDArray[Any]) -> Statistics:
         """Take the last two outputs of the decompose graph."""
         thumbnail = np.asarray(thumbnail, np.float32)
-        return cls(thumbnail.mean(axis=(1, 2)), np.asarray(curve, np.float32), thumbnail)
+        return cls(without_lamps(thumbnail, thumbnail), np.asarray(curve, np.float32), thumbnail)
 
 
 class Ratio(Protocol):
@@ -65,6 +69,17 @@ class FixedRatio:
     def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
         """Return `value` for each frame."""
         return np.full(len(times), self.value, np.float32)
+
+
+@dataclass(frozen=True)
+class OwnRatio:
+    """Each frame its own automatic ratio: for stills, which share no exposure."""
+
+    target: float
+
+    def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
+        """Return the automatic ratio of each frame."""
+        return auto_ratio(statistics, self.target)
 
 
 def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats:
@@ -90,11 +105,21 @@ def wanted_luma(statistics: Statistics, target: float = DEFAULT_TARGET) -> Float
 
     Less for a frame that is partly black: a night sky or the bars of a screen are to stay dark.
     """
-    luma = statistics.luma
-    lit = smooth_step(statistics.thumbnail, BLACK, LIT).mean(axis=(1, 2))
+    luma, thumbnail = statistics.luma, statistics.thumbnail
+    lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
     aim = target * (lit + SHADOW * (1 - lit))
-    day = smooth_step(luma, NIGHT, DAY)
+    day = smooth_step(thumbnail.mean(axis=(1, 2)), NIGHT, DAY)
     return np.asarray(luma + np.maximum(aim - luma, 0.0) * (1 - day), np.float32)
+
+
+def without_lamps(values: Floats, thumbnail: Floats) -> Floats:
+    """Mean over the blocks of each frame, (N, h, w) -> (N,), lamps hardly counted.
+
+    Headlights that pass must not darken the street. The decompose graph weighs its curve alike.
+    """
+    weight = 1 - (1 - LAMP_SHARE) * smooth_step(thumbnail, LAMP, GLARE)
+    mean = (values * weight).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
+    return np.asarray(mean, np.float32)
 
 
 def smooth_step(x: Floats, low: float, high: float) -> Floats:
@@ -109,50 +134,100 @@ def _inverse(value: float, rising: Floats, log_ratios: Floats) -> float:
     return float(np.interp(value, sloped, log_ratios))
 
 
-class RatioSmoother:
-    """Automatic ratio, steady over time: smoothed in the log domain, reset at scene cuts.
+@dataclass(frozen=True, slots=True)
+class RatioState:
+    """All that a smoother remembers of its stream."""
 
-    Not to be shared between streams.
+    time: float
+    """Of the last frame, in seconds."""
+    log_ratio: float
+    """Its smoothed ratio, in stops."""
+    wanted: tuple[float, float]
+    """The automatic ratio of the last frame but one and of the last, in stops."""
+    noise: float
+    """Standard deviation of the automatic ratio from frame to frame, in stops."""
+    moving: bool
+    """A change is under way that is too large for a passing lamp."""
+    thumbnail: Floats
+
+
+class RatioSmoother:
+    """Automatic ratio, steady over time: real change is followed fast, noise not at all.
+
+    In the log domain the ratio rests while the automatic one stays within a band of three standard
+    deviations of its own noise; beyond, it follows the edge of the band without overshoot: slowly,
+    as it may be a lamp that passes, but a change of `event_stops` fast and to its end. A cut or a
+    gap starts anew. One object per stream; `state` may be saved and given to another.
     """
 
     def __init__(
         self,
         *,
         target: float = DEFAULT_TARGET,
-        time_constant_seconds: float = 0.3,
-        max_stops_per_second: float = 4.0,
+        attack_seconds: float = 0.05,
+        release_seconds: float = 0.08,
+        calm_seconds: float = 2.0,
+        event_stops: float = 0.75,
+        max_stops_per_second: float = 8.0,
         gap_seconds: float = 2.0,
+        state: RatioState | None = None,
     ) -> None:
         self.target = target
-        self.time_constant_seconds = time_constant_seconds
+        self.attack_seconds = attack_seconds
+        """Time constant towards a lower ratio: glare is worse than a dark moment."""
+        self.release_seconds = release_seconds
+        """Time constant towards a higher ratio."""
+        self.calm_seconds = calm_seconds
+        """Time constant of changes that are no event."""
+        self.event_stops = event_stops
         self.max_stops_per_second = max_stops_per_second
         self.gap_seconds = gap_seconds
-        self._log_ratio = 0.0
-        self._time = -math.inf
-        self._thumbnail: Floats | None = None
+        self.state = state
 
     def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
         """Return one smoothed ratio per frame, (N,), for frames shown at `times` in seconds."""
         wanted = np.log2(auto_ratio(statistics, self.target))
-        return np.array(
-            [
-                2.0 ** self._step(float(w), time, thumbnail)
-                for w, time, thumbnail in zip(wanted, times, statistics.thumbnail, strict=True)
-            ],
-            np.float32,
-        )
+        ratios = []
+        for stops, time, thumbnail in zip(wanted, times, statistics.thumbnail, strict=True):
+            self.state = self._step(float(stops), time, thumbnail)
+            ratios.append(2.0**self.state.log_ratio)
+        return np.array(ratios, np.float32)
 
-    def _step(self, wanted: float, time: float, thumbnail: Floats) -> float:
-        elapsed = time - self._time
-        cut = self._thumbnail is None or is_cut(self._thumbnail, thumbnail)
-        if cut or not 0 <= elapsed <= self.gap_seconds:
-            self._log_ratio = wanted
-        else:
-            change = (wanted - self._log_ratio) * -math.expm1(-elapsed / self.time_constant_seconds)
-            limit = self.max_stops_per_second * elapsed
-            self._log_ratio += min(max(change, -limit), limit)
-        self._time, self._thumbnail = time, thumbnail
-        return self._log_ratio
+    def _step(self, wanted: float, time: float, thumbnail: Floats) -> RatioState:
+        last = self.state
+        if (
+            last is None
+            or not 0 <= time - last.time <= self.gap_seconds
+            or is_cut(last.thumbnail, thumbnail)
+        ):
+            return RatioState(time, wanted, (wanted, wanted), LEAST_NOISE, False, thumbnail)
+        elapsed = time - last.time
+        noise = next_noise(last, wanted, elapsed)
+        band = 3 * min(max(noise, LEAST_NOISE), MOST_NOISE)
+        change = wanted - last.log_ratio
+        change -= min(max(change, -band), band)
+        moving = abs(change) > (1e-3 if last.moving else self.event_stops)
+        seconds = self.attack_seconds if change < 0 else self.release_seconds
+        seconds = seconds if moving else self.calm_seconds
+        limit = self.max_stops_per_second * elapsed
+        change = min(max(change * -math.expm1(-elapsed / seconds), -limit), limit)
+        log_ratio = last.log_ratio + change
+        return RatioState(time, log_ratio, (last.wanted[1], wanted), noise, moving, thumbnail)
+
+
+LEAST_NOISE, MOST_NOISE = 0.003, 0.02
+"""Bounds of the noise that is believed, in stops; the band must not hide a real change."""
+
+
+def next_noise(last: RatioState, wanted: float, elapsed: float) -> float:
+    """Update the running noise, in stops, over a second or so.
+
+    Second differences tell noise from a slow change: of white noise their mean size is 1.95 sigma.
+    """
+    bend = abs(last.wanted[0] - 2 * last.wanted[1] + wanted) / 1.95
+    if bend > 5 * MOST_NOISE:  # no noise, an event
+        return last.noise
+    return last.noise + (bend - last.noise) * -math.expm1(-elapsed)
 
 
 def is_cut(before: Floats, after: Floats, least_correlation: float = 0.5) -> bool:

@@ -12,10 +12,10 @@ import pytest
 
 import streamkind.backends
 from streamkind.backends.base import BACKENDS, open_backend, why_not
-from streamkind.backends.released import engines_folder, find_release
+from streamkind.backends.released import PARTS, engines_folder, find_release
 from streamkind.engine import KinD, open_engine
 from streamkind.errors import EngineError, UsageError
-from streamkind.exposure import RATIOS, auto_ratio
+from streamkind.exposure import RATIOS, auto_ratio, without_lamps
 
 MODEL = "kind"
 DEVICES = {"openvino": ["cpu"], "torch": ["cpu", "cuda"]}
@@ -111,7 +111,7 @@ def test_decompose_gives_layers_and_statistics(engine, count):
     luma = pixels @ np.array([0.299, 0.587, 0.114]) / 255
     blocks = luma.reshape(count, SIZE[0] // 16, 16, SIZE[1] // 16, 16).mean(axis=(2, 4))
     np.testing.assert_allclose(told.thumbnail, blocks, atol=0.005)
-    np.testing.assert_allclose(told.luma, luma.mean(axis=(1, 2)), atol=0.005)
+    np.testing.assert_allclose(told.luma, without_lamps(told.thumbnail, told.thumbnail))
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -130,6 +130,75 @@ def test_recompose_gives_frames_that_are_the_callers_to_keep(engine, count):
     assert mean_distance(first, second) > 1
     first[:] = 0  # whatever the caller does with it
     np.testing.assert_array_equal(third, kept)
+
+
+HALF = ratios(0.5, 0.5)
+
+
+def layers_of(layers):
+    """Reflectance and illumination as arrays, from whatever type the backend has."""
+    both = layers.reflectance, layers.illumination
+    return [np.array(t.numpy(force=True) if hasattr(t, "numpy") else t.data) for t in both]
+
+
+def blinking(image, by=40):
+    """The same picture with its left quarter brighter."""
+    other = image.copy()
+    other[:, : SIZE[1] // 4] += by
+    return other
+
+
+def test_what_stands_still_is_held_and_what_moves_is_not(engine):
+    image = picture(0)
+    noisy = np.clip(image + np.random.default_rng(1).normal(0, 1, image.shape), 0, 255)
+    before = engine.decompose(image[None])
+    now = engine.decompose(blinking(noisy.astype(np.uint8))[None])
+    held = engine.steady(now, before, HALF)
+    for was, new, got in zip(*map(layers_of, (before, now, held)), strict=True):
+        middle = (was + new) / 2
+        np.testing.assert_allclose(got[..., 64:], middle[..., 64:], atol=1e-4)
+        np.testing.assert_allclose(got[..., :32], new[..., :32], atol=1e-6)
+        assert np.abs(was - new)[..., 64:].mean() > 0.001  # or else there was nothing to hold
+    assert held.pixels is now.pixels and held.statistics is now.statistics
+
+
+def test_reflectance_and_illumination_are_held_each_by_its_own_strength(engine):
+    before, now = (engine.decompose(batch(0) + np.uint8(i)) for i in (0, 1))
+    for strength in ((0, 0), (1, 0), (0, 1)):
+        got = layers_of(engine.steady(now, before, ratios(*strength)))
+        for share, layer, was, new in zip(
+            strength, got, layers_of(before), layers_of(now), strict=True
+        ):
+            np.testing.assert_allclose(layer, was if share else new, atol=3e-4)
+            assert np.abs(was - new).mean() > 0.001
+
+
+def test_frames_of_a_batch_are_held_one_after_the_other(engine):
+    frames = np.stack([np.roll(picture(0), 2 * i, axis=1) for i in range(4)])
+    together = engine.steady(engine.decompose(frames[1:]), engine.decompose(frames[:1]), HALF)
+    one = engine.decompose(frames[:1])
+    alone = []
+    for i in range(1, 4):
+        one = engine.steady(engine.decompose(frames[i : i + 1]), one, HALF)
+        alone.append(layers_of(one))
+    for got, wanted in zip(layers_of(together), zip(*alone, strict=True), strict=True):
+        np.testing.assert_allclose(got, np.concatenate(wanted), atol=0.01)
+    after = engine.steady(engine.decompose(frames[:1]), together, HALF)  # of the last of three
+    wanted = engine.steady(engine.decompose(frames[:1]), one, HALF)
+    for got, want in zip(layers_of(after), layers_of(wanted), strict=True):
+        np.testing.assert_allclose(got, want, atol=0.01)
+
+
+def test_held_layers_are_the_callers_to_keep_and_make_a_picture(engine):
+    before, now = (engine.decompose(batch(0) + np.uint8(i)) for i in (0, 1))
+    kept = layers_of(now)
+    first = engine.steady(now, before, HALF)
+    held = layers_of(first)
+    engine.steady(engine.decompose(batch(5)), first, HALF)
+    for layer, value in zip((*layers_of(now), *layers_of(first)), (*kept, *held), strict=True):
+        np.testing.assert_array_equal(layer, value)
+    clear = [engine.recompose(layers, ratios(4)) for layers in (before, first, now)]
+    assert 0 < mean_distance(clear[1], clear[0]) < 1.2 * mean_distance(clear[2], clear[0])
 
 
 def test_statistics_are_the_callers_to_keep(engine):
@@ -192,6 +261,9 @@ def test_backends_agree_with_pytorch_in_float32(engine, reference, brightness):
     np.testing.assert_allclose(layers.statistics.curve, wanted.statistics.curve, atol=0.01)
     np.testing.assert_allclose(layers.statistics.thumbnail, wanted.statistics.thumbnail, atol=0.005)
     chosen, precision = auto_ratio(wanted.statistics), engine.description.split()[-1]
+    held = engine.steady(layers, layers, HALF), reference.steady(wanted, wanted, HALF)
+    for got, layer in zip(*map(layers_of, held), strict=True):
+        np.testing.assert_allclose(got, layer, atol=0.03)
     for these in (chosen, ratios(0.3, 1, 6)):
         got, frames = engine.recompose(layers, these), reference.recompose(wanted, these)
         assert mean_distance(got, frames) <= MEAN_TOLERANCE[precision]
@@ -373,8 +445,8 @@ def test_auto_takes_the_first_backend_that_is_installed(monkeypatch):
 def test_every_released_graph_is_the_one_that_engine_json_describes():
     for name in json.loads((engines_folder() / "engine.json").read_text())["models"]:
         release = find_release(name)
-        assert len(release.decompose.read()) > 0
-        assert len(release.recompose.read()) > 0
+        for part in PARTS:
+            assert len(getattr(release, part).read()) > 0
 
 
 def test_near_ratio_1_the_result_fades_into_the_frame():

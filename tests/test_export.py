@@ -12,13 +12,14 @@ from onnx import TensorProto, numpy_helper
 from test_train import RECIPE, STAGE, load_tool, train
 
 from streamkind.backends.base import BACKENDS
+from streamkind.backends.released import PARTS
 from streamkind.engine import open_engine
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
 from streamkind.model.graphs import Decompose, Recompose
 
 export = load_tool("export")
-PARTS = ("decompose", "recompose")
+WITH_WEIGHTS = ("decompose", "recompose")
 
 
 @pytest.fixture(autouse=True)
@@ -94,11 +95,12 @@ def nets(run):
     return kind
 
 
-def test_two_graphs_and_a_table_are_written(engines):
+def test_three_graphs_and_a_table_are_written(engines):
     assert sorted(p.name for p in engines.iterdir()) == [
         "engine.json",
         "tiny-decompose.onnx",
         "tiny-recompose.onnx",
+        "tiny-steady.onnx",
     ]
 
 
@@ -122,10 +124,12 @@ def test_the_table_says_how_the_model_was_trained_and_how_good_it_is(run, entry)
 
 
 def test_the_table_describes_inputs_and_outputs(entry):
-    decompose, recompose = (entry[part] for part in PARTS)
+    decompose, steady, recompose = (entry[part] for part in PARTS)
     assert list(decompose["inputs"]) == list(recompose["outputs"]) == ["frames"]
     assert list(decompose["outputs"]) == ["reflectance", "illumination", "curve", "thumbnail"]
     assert list(recompose["inputs"]) == ["reflectance", "illumination", "ratio"]
+    assert list(steady["inputs"])[2:] == ["before_reflectance", "before_illumination", "strength"]
+    assert list(steady["outputs"]) == ["held_reflectance", "held_illumination"]
     frames = decompose["inputs"]["frames"]
     assert frames["type"] == recompose["outputs"]["frames"]["type"] == "uint8"
     assert len(frames["shape"]) == 4 and frames["shape"][3] == 3
@@ -133,7 +137,7 @@ def test_the_table_describes_inputs_and_outputs(entry):
     assert decompose["outputs"]["curve"]["shape"][1] == len(RATIOS)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", WITH_WEIGHTS)
 def test_weights_are_stored_as_fp16_and_computed_with_as_fp32(engines, nets, part):
     model = onnx.load(engines / f"tiny-{part}.onnx")
     assert [o.version for o in model.opset_import if not o.domain] == [export.OPSET]
@@ -216,7 +220,7 @@ def test_a_graph_that_differs_from_pytorch_is_refused(
 
 def test_a_small_difference_is_allowed(monkeypatch, traced_before, run, engines, tmp_path):
     release(monkeypatch, run, tmp_path)
-    for name in ("tiny-decompose.onnx", "tiny-recompose.onnx"):
+    for name in (f"tiny-{part}.onnx" for part in PARTS):
         assert (tmp_path / name).read_bytes() == (engines / name).read_bytes()  # reproducible
 
 

@@ -1,6 +1,7 @@
 """Release a trained model: python tools/export.py runs/kind [--engines engines].
 
-Writes engines/NAME-decompose.onnx and NAME-recompose.onnx and enters them in engines/engine.json.
+Writes engines/NAME-decompose.onnx, NAME-steady.onnx and NAME-recompose.onnx, and enters them in
+engines/engine.json.
 Weights are stored as FP16 and computed with as FP32. Refuses when ONNX and PyTorch differ by more
 than 1e-3.
 """
@@ -24,11 +25,22 @@ from torch import Tensor, nn
 
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
-from streamkind.model.graphs import DECOMPOSE_OUTPUTS, Decompose, Recompose
+from streamkind.model.graphs import DECOMPOSE_OUTPUTS, Decompose, Recompose, Steady
 from streamkind.model.kind import MULTIPLE, KinD, parameter_count
 
 TOLERANCE = 1e-3
 OPSET = 18
+Names = tuple[str, ...]
+LAYERS = ("reflectance", "illumination")
+PORTS: dict[str, tuple[Names, Names]] = {
+    "decompose": (("frames",), DECOMPOSE_OUTPUTS),
+    "steady": (
+        (*LAYERS, "before_reflectance", "before_illumination", "strength"),
+        ("held_reflectance", "held_illumination"),
+    ),
+    "recompose": ((*LAYERS, "ratio"), ("frames",)),
+}
+"""Names of the inputs and outputs of each graph."""
 
 
 def round_to_half(kind: KinD) -> KinD:
@@ -40,22 +52,26 @@ def round_to_half(kind: KinD) -> KinD:
 
 
 def to_onnx(
-    graph: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str]
+    graph: nn.Module, example: tuple[Tensor, ...], inputs: Names, outputs: Names
 ) -> onnx.ModelProto:
     """Trace a graph with batch, height and width left open."""
     n = torch.export.Dim("n", min=1, max=64)
     # Sides are multiples of 16, and an illumination of the same picture has the same sides.
     h, w = (torch.export.Dim(side, min=1, max=1024) for side in "hw")
     spatial = {1: MULTIPLE * h, 2: MULTIPLE * w}
-    layers = {0: n, 2: MULTIPLE * h, 3: MULTIPLE * w}
-    shapes = ({0: n, **spatial},) if len(inputs) == 1 else (layers, layers, {0: n})
+    layer = {0: n, 2: MULTIPLE * h, 3: MULTIPLE * w}
+    by_dimension = {1: {0: n}, 2: {0: n}, 4: layer}
+    shapes = tuple(
+        {0: n, **spatial} if name == "frames" else by_dimension[tensor.dim()]
+        for name, tensor in zip(inputs, example, strict=True)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph,
             example,
-            input_names=inputs,
-            output_names=outputs,
+            input_names=list(inputs),
+            output_names=list(outputs),
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
@@ -102,29 +118,33 @@ def distance(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     return float(apart.mean() / 255 if a.dtype == np.uint8 else apart.max())
 
 
-def export(kind: KinD) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Make both graphs and compare each with PyTorch at a size other than the traced one."""
-    frames = torch.randint(0, 256, (2, 48, 64, 3), dtype=torch.uint8)
-    decompose, recompose = Decompose(kind).eval(), Recompose(kind).eval()
-    with torch.no_grad():
-        reflectance, illumination, *_ = decompose(frames)
-    ratio = torch.tensor([0.5, 5.0])
-    first = store_half(to_onnx(decompose, (frames,), ["frames"], list(DECOMPOSE_OUTPUTS)))
-    layers = (reflectance, illumination, ratio)
-    names = ["reflectance", "illumination", "ratio"]
-    second = store_half(to_onnx(recompose, layers, names, ["frames"]))
-    other = torch.randint(0, 80, (1, 96, 112, 3), dtype=torch.uint8)
-    with torch.no_grad():
-        reflectance, illumination, *_ = decompose(other)
-    inputs = dict(zip(names, (reflectance, illumination, torch.tensor([7.0])), strict=True))
-    for graph, apart in (
-        ("decompose", difference(first, decompose, {"frames": other})),
-        ("recompose", difference(second, recompose, inputs)),
-    ):
-        print(f"{graph}: ONNX and PyTorch differ by {apart:.2e}")
+def export(kind: KinD) -> dict[str, onnx.ModelProto]:
+    """Make the graphs and compare each with PyTorch at a size other than the traced one."""
+    traced, other = examples(kind, (2, 48, 64, 3)), examples(kind, (1, 96, 112, 3))
+    graphs = {"decompose": Decompose(kind), "steady": Steady(), "recompose": Recompose(kind)}
+    models = {}
+    for part, graph in graphs.items():
+        inputs, outputs = PORTS[part]
+        models[part] = store_half(to_onnx(graph.eval(), traced[part], inputs, outputs))
+        apart = difference(models[part], graph, dict(zip(inputs, other[part], strict=True)))
+        print(f"{part}: ONNX and PyTorch differ by {apart:.2e}")
         if not apart <= TOLERANCE:
-            sys.exit(f"refused: {graph} differs by {apart:.2e}, allowed {TOLERANCE:g}")
-    return first, second
+            sys.exit(f"refused: {part} differs by {apart:.2e}, allowed {TOLERANCE:g}")
+    return models
+
+
+@torch.no_grad()
+def examples(kind: KinD, shape: tuple[int, ...]) -> dict[str, tuple[Tensor, ...]]:
+    """Inputs of each graph for random frames of a shape; their left half stands still."""
+    frames, before = (torch.randint(0, 120, shape, dtype=torch.uint8) for _ in range(2))
+    before[:, :, : shape[2] // 2] = frames[:, :, : shape[2] // 2] // 2 * 2
+    decompose = Decompose(kind).eval()
+    layers, layers_before = decompose(frames)[:2], decompose(before)[:2]
+    return {
+        "decompose": (frames,),
+        "steady": (*layers, *layers_before, torch.rand(shape[0], 2)),
+        "recompose": (*layers, torch.linspace(0.5, 7.0, shape[0])),
+    }
 
 
 def describe(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
@@ -162,6 +182,7 @@ def main() -> None:
             "frames": "0 to 255, RGB, sides multiples of 16",
             "reflectance": "0 to 1",
             "illumination": "0 to 1",
+            "strength": "0 to 1",
             "ratio": f"{RATIOS[0]:g} to {RATIOS[-1]:g}",
         },
         "weights": "fp16, computed as fp32",
@@ -169,7 +190,7 @@ def main() -> None:
         "scores": last_scores(args.run),
     }
     args.engines.mkdir(exist_ok=True)
-    for part, model in zip(("decompose", "recompose"), export(kind), strict=True):
+    for part, model in export(kind).items():
         path = args.engines / f"{name}-{part}.onnx"
         path.write_bytes(model.SerializeToString(deterministic=True))
         entry[part] = describe(model, path)

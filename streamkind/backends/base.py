@@ -1,6 +1,6 @@
 """The one plug point: what a backend is, and the table of those there are.
 
-To add one: write `streamkind/backends/NAME.py` with a class of three methods, add a line to
+To add one: write `streamkind/backends/NAME.py` with a class of four methods, add a line to
 `BACKENDS`, and run `pytest tests/test_backends.py`, which puts every line through one suite.
 """
 
@@ -45,6 +45,14 @@ class Engine(Protocol):
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
+        ...
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Hold layers of N consecutive frames where nothing moves since the frame before.
+
+        `before` is what this returned for the frames just before, `strength` (2,) the share of the
+        past kept in reflectance and in illumination.
+        """
         ...
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:

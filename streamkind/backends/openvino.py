@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import openvino as ov
 
 from streamkind.backends.base import Layers
-from streamkind.backends.released import Graph, Release
+from streamkind.backends.released import PARTS, Graph, Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
@@ -31,11 +32,8 @@ class OpenVINOEngine:
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bf16" if "BF16" in abilities else "f32"
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        self._models = {
-            "decompose": _read(self._core, release.decompose),
-            "recompose": _read(self._core, release.recompose),
-        }
-        self._request = functools.lru_cache(maxsize=2 * SHAPES_KEPT)(self._compile)
+        self._models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
+        self._request = functools.lru_cache(maxsize=len(PARTS) * SHAPES_KEPT)(self._compile)
         version = ov.__version__.split("-")[0]
         self.description = f"{release.name} on cpu, openvino {version}, {precision}"
 
@@ -46,6 +44,22 @@ class OpenVINOEngine:
         request.set_input_tensor(0, ov.Tensor(frames, shared_memory=True))
         reflectance, illumination, curve, thumbnail = _infer(request)
         return Layers(reflectance, illumination, Statistics.of(curve.data, thumbnail.data), pixels)
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Hold what does not move since the frame before; one frame after the other."""
+        n, _, height, width = layers.reflectance.shape
+        request = self._request("steady", (1, height, width))
+        request.set_input_tensor(4, ov.Tensor(np.array([strength], np.float32)))
+        held = [_one(t, -1) for t in (before.reflectance, before.illumination)]
+        frames = []
+        for i in range(n):
+            now = [_one(t, i) for t in (layers.reflectance, layers.illumination)]
+            for port, tensor in enumerate(now + held):
+                request.set_input_tensor(port, tensor)
+            held = _infer(request)
+            frames.append(held)
+        reflectance, illumination = (_join(list(t)) for t in zip(*frames, strict=True))
+        return replace(layers, reflectance=reflectance, illumination=illumination)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """(N, H, W, 3) uint8 RGB, the caller's to keep."""
@@ -65,13 +79,17 @@ class OpenVINOEngine:
     def _compile(self, name: str, shape: tuple[int, int, int]) -> Any:
         n, height, width = shape
         model = self._models[name].clone()
-        if name == "decompose":
-            model.reshape([n, height, width, 3])
-        else:
-            layers = [[n, 3, height, width], [n, 1, height, width], [n]]
-            model.reshape(dict(zip(model.inputs, layers, strict=True)))
+        layers = [[n, 3, height, width], [n, 1, height, width]]
+        shapes = {
+            "decompose": [[n, height, width, 3]],
+            "steady": [*layers, *layers, [n, 2]],
+            "recompose": [*layers, [n]],
+        }[name]
+        model.reshape(dict(zip(model.inputs, shapes, strict=True)))
+        # What is held for seconds must not be rounded each frame.
+        options = self._options | ({"INFERENCE_PRECISION_HINT": "f32"} if name == "steady" else {})
         try:
-            compiled = self._core.compile_model(model, "CPU", self._options)
+            compiled = self._core.compile_model(model, "CPU", options)
         except RuntimeError as exc:
             raise EngineError(
                 f"OpenVINO cannot compile {name} at {width}x{height}: {exc}; "
@@ -82,6 +100,17 @@ class OpenVINOEngine:
 
 def _read(core: Any, graph: Graph) -> Any:
     return core.read_model(graph.read(), b"")
+
+
+def _one(tensor: Any, i: int) -> Any:
+    """Return frame `i` of a batch, (1, C, H, W), without a copy."""
+    n = tensor.shape[0]
+    return tensor if n == 1 else ov.Tensor(tensor.data[i % n :][:1], shared_memory=True)
+
+
+def _join(tensors: list[Any]) -> Any:
+    """Stack frames, (1, C, H, W) each, into a batch."""
+    return tensors[0] if len(tensors) == 1 else ov.Tensor(np.concatenate([t.data for t in tensors]))
 
 
 def _infer(request: Any) -> list[Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from streamkind.errors import EngineError, UsageError
 
+PARTS = ("decompose", "steady", "recompose")
+"""The graphs of a model, in the order in which a frame goes through them."""
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -37,10 +39,11 @@ class Graph:
 
 @dataclass(frozen=True)
 class Release:
-    """A model as released: two graphs and what engine.json says of them."""
+    """A model as released: its graphs and what engine.json says of them."""
 
     name: str
     decompose: Graph
+    steady: Graph
     recompose: Graph
     info: dict[str, Any]
 
@@ -74,8 +77,5 @@ def find_release(model: str, folder: Path | None = None) -> Release:
 
 
 def _release(name: str, folder: Path, info: dict[str, Any]) -> Release:
-    decompose, recompose = (
-        Graph(folder / info[part]["file"], info[part]["sha256"])
-        for part in ("decompose", "recompose")
-    )
-    return Release(name, decompose, recompose, info)
+    graphs = {part: Graph(folder / info[part]["file"], info[part]["sha256"]) for part in PARTS}
+    return Release(name, **graphs, info=info)

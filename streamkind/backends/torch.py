@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from streamkind.backends.base import Layers
 from streamkind.backends.released import Graph, Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
-from streamkind.model.graphs import Decompose, Recompose
+from streamkind.model.graphs import Decompose, Recompose, Steady
 from streamkind.model.kind import KinD
 from streamkind.video.frames import Pixels
 
@@ -28,6 +29,7 @@ class TorchEngine:
         kind.load_state_dict(_weights(release.decompose) | _weights(release.recompose))
         kind.requires_grad_(False).eval()
         self._decompose = Decompose(kind).to(self._device)
+        self._steady = Steady()
         self._recompose = Recompose(kind)
         self.description = f"{release.name} on {self._device}, torch {torch.__version__}, f32"
 
@@ -38,6 +40,18 @@ class TorchEngine:
         reflectance, illumination, curve, thumbnail = self._decompose(frames)
         told = Statistics.of(curve.cpu().numpy(), thumbnail.cpu().numpy())
         return Layers(reflectance, illumination, told, pixels)
+
+    @torch.inference_mode()
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Hold what does not move since the frame before; one frame after the other."""
+        share = torch.from_numpy(np.asarray(strength, np.float32))[None].to(self._device)
+        held = before.reflectance[-1:], before.illumination[-1:]
+        frames = []
+        for now in zip(layers.reflectance.split(1), layers.illumination.split(1), strict=True):
+            held = self._steady(*now, *held, share)
+            frames.append(held)
+        reflectance, illumination = (torch.cat(t) for t in zip(*frames, strict=True))
+        return replace(layers, reflectance=reflectance, illumination=illumination)
 
     @torch.inference_mode()
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:

@@ -1,4 +1,5 @@
-"""The two graphs that are exported: what lies between them is the choice of the ratio.
+"""The graphs that are exported. Between decompose and recompose lies the choice of the ratio, and,
+for video, what steadies the two layers over time.
 
 Frames are uint8 RGB (N, H, W, 3), H and W multiples of 16, at both ends; conversion and clamping
 are part of the graph. The cast comes first: TensorRT takes no other operation on uint8.
@@ -10,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamkind.exposure import RATIOS
-from streamkind.model.kind import MULTIPLE, KinD
+from streamkind.exposure import GLARE, LAMP, LAMP_SHARE, RATIOS
+from streamkind.model.kind import MULTIPLE, KinD, relight
 from streamkind.model.losses import gray
 
 DECOMPOSE_OUTPUTS = ("reflectance", "illumination", "curve", "thumbnail")
@@ -32,32 +33,31 @@ class Decompose(nn.Module):
         """(N, H, W, 3) uint8 -> (N, 3, H, W), (N, 1, H, W), (N, 17), (N, H/16, W/16) float."""
         image = frames.float().permute(0, 3, 1, 2) / 255
         reflectance, illumination = self.decomposition(image)
+        thumbnail = F.avg_pool2d(gray(image), MULTIPLE)
         curve = self.curve(
-            F.avg_pool2d(gray(reflectance), MULTIPLE), F.avg_pool2d(illumination, MULTIPLE)
+            F.avg_pool2d(gray(reflectance), MULTIPLE),
+            F.avg_pool2d(illumination, MULTIPLE),
+            weight_of(thumbnail),
         )
-        thumbnail = F.avg_pool2d(gray(image), MULTIPLE).squeeze(1)
-        return reflectance, illumination, curve, thumbnail
+        return reflectance, illumination, curve, thumbnail.squeeze(1)
 
-    def curve(self, reflectance: Tensor, illumination: Tensor) -> Tensor:
+    def curve(self, reflectance: Tensor, illumination: Tensor, weight: Tensor) -> Tensor:
         """Mean luma of the output at each of `RATIOS`, from pooled layers (N, 1, h, w): (N, 17).
 
         The adjustment net works nearly pixel by pixel, so it may be run on a small picture.
         """
+        weight = weight * reflectance / weight.sum(dim=(1, 2, 3), keepdim=True)
         lumas = []
         for ratio in self.ratios.chunk(len(RATIOS)):
             adjusted = self.adjustment(illumination, ratio.expand(illumination.shape[0]))
-            lumas.append((reflectance * adjusted).mean(dim=(1, 2, 3)))
+            lumas.append((weight * adjusted).sum(dim=(1, 2, 3)))
         return torch.stack(lumas, dim=1)
 
 
-def keep_color(restored: Tensor, reflectance: Tensor) -> Tensor:
-    """Give a restored reflectance the coarse colour that it had before, (N, 3, H, W).
-
-    Noise is fine and colour is coarse, so restoring owes no change to the mean chroma of 9x9
-    pixels; trained on the pale rooms of LOL it would turn what it does not know gray.
-    """
-    lost = (reflectance - gray(reflectance)) - (restored - gray(restored))
-    return restored + F.avg_pool2d(lost, 9, stride=1, padding=4, count_include_pad=False)
+def weight_of(thumbnail: Tensor) -> Tensor:
+    """How much each block counts for the exposure: lamps hardly, as `exposure.without_lamps`."""
+    t = ((thumbnail - LAMP) / (GLARE - LAMP)).clamp(0, 1)
+    return 1 - (1 - LAMP_SHARE) * t * t * (3 - 2 * t)
 
 
 class Recompose(nn.Module):
@@ -70,6 +70,51 @@ class Recompose(nn.Module):
 
     def forward(self, reflectance: Tensor, illumination: Tensor, ratio: Tensor) -> Tensor:
         """(N, 3, H, W), (N, 1, H, W), (N,) -> (N, H, W, 3) uint8."""
-        restored = keep_color(self.restoration(reflectance, illumination), reflectance)
-        image = restored * self.adjustment(illumination, ratio)
+        image = relight(self.restoration, self.adjustment, reflectance, illumination, ratio)
         return (image * 255 + 0.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+NOISE, CONTRAST = 1.2 / 255, 0.04
+"""Difference of 12x12 means that is motion for sure: noise, and a share of the brightness."""
+
+
+class Steady(nn.Module):
+    """Layers of two frames in a row -> the later ones, held where nothing moves.
+
+    A recursive filter: noise of a place that is still for long falls by
+    `strength / (2 - strength)` in power. Motion is what differs in the product of the layers.
+    """
+
+    def forward(
+        self,
+        reflectance: Tensor,
+        illumination: Tensor,
+        before_reflectance: Tensor,
+        before_illumination: Tensor,
+        strength: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W), (N, 1, H, W) of now and of before, as they left here; (N, 2) in [0, 1].
+
+        `strength` is the share of the past kept in reflectance and in illumination.
+        """
+        still = stillness(
+            coarse(reflectance * illumination), coarse(before_reflectance * before_illumination)
+        )
+        noise, light = strength.reshape(-1, 2, 1, 1).chunk(2, dim=1)  # (N, 1, 1, 1) each
+        return (
+            reflectance + noise * still * (before_reflectance - reflectance),
+            illumination + light * still * (before_illumination - illumination),
+        )
+
+
+def coarse(image: Tensor) -> Tensor:
+    """(N, 3, H, W) -> means of 12x12 pixels, (N, 3, H/4, W/4)."""
+    return F.avg_pool2d(F.avg_pool2d(image, 4), 3, stride=1, padding=1, count_include_pad=False)
+
+
+def stillness(now: Tensor, before: Tensor) -> Tensor:
+    """1 where two coarse pictures agree, 0 where something moves and 8 pixels around it."""
+    motion = (now - before).abs() / (NOISE + CONTRAST * torch.maximum(now, before))
+    motion = (2 * motion.amax(dim=1, keepdim=True) - 1).clamp(0, 1)  # none at half the limit
+    motion = F.max_pool2d(motion, 5, stride=1, padding=2)
+    return F.interpolate(1 - motion, scale_factor=4.0, mode="bilinear", align_corners=False)

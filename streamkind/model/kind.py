@@ -135,12 +135,18 @@ class KinD(nn.Module):
     def forward(self, image: Tensor, ratio: Tensor) -> Tensor:
         """Image (N, 3, H, W), ratio (N,) -> image (N, 3, H, W)."""
         reflectance, illumination = self.decomposition(image)
-        return self.relight(reflectance, illumination, ratio)
+        return relight(self.restoration, self.adjustment, reflectance, illumination, ratio)
 
-    def relight(self, reflectance: Tensor, illumination: Tensor, ratio: Tensor) -> Tensor:
-        """Restore the reflectance and multiply it by the adjusted illumination."""
-        restored = self.restoration(reflectance, illumination)
-        return restored * self.adjustment(illumination, ratio)
+
+def relight(
+    restoration: nn.Module,
+    adjustment: nn.Module,
+    reflectance: Tensor,
+    illumination: Tensor,
+    ratio: Tensor,
+) -> Tensor:
+    """Restore the reflectance and multiply it by the adjusted illumination: (N, 3, H, W)."""
+    return restoration(reflectance, illumination) * adjustment(illumination, ratio)
 
 
 def illumination_ratio(source: Tensor, target: Tensor) -> Tensor:
