@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -12,13 +13,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 from typer.exceptions import TyperException
 
-from streamkind import __version__, doctor
+from streamkind import __version__, doctor, plots
 from streamkind.engine import Ratio
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
-from streamkind.pipeline import Progress, Report, enhance
+from streamkind.pipeline import Progress, Report, enhance, find_track
+from streamkind.score import INPUT, ROWS, Scores, score
+from streamkind.steady import STEADY, Steady
+from streamkind.track import Track
+from streamkind.video.publish import Staging, check_not_input, write_whole
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -59,6 +65,11 @@ def read_ratio(text: str) -> Ratio:
         raise UsageError(f"ratio must be 'auto' or a number from 0.1 to 10, got '{text}'") from None
 
 
+def read_steady(text: str) -> tuple[Steady, ...]:
+    """Read a list with commas, or `none`."""
+    return () if text == "none" else tuple(text.split(","))  # type: ignore[arg-type]
+
+
 @app.command("enhance")
 def enhance_command(
     input: Annotated[Path, typer.Argument(help="A video, an image or a folder of images.")],
@@ -71,6 +82,15 @@ def enhance_command(
     target: Annotated[
         float, typer.Option(help="Mean luma that --ratio auto brings dark scenes to, 0 to 1.")
     ] = DEFAULT_TARGET,
+    steady: Annotated[
+        str, typer.Option(help="What is held still over time: ratio,light,noise, or none.")
+    ] = ",".join(STEADY),
+    two_pass: Annotated[
+        bool, typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass.")
+    ] = True,
+    ratio_track: Annotated[
+        Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
+    ] = None,
     codec: Annotated[
         str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder such as h264_nvenc.")
     ] = "h264",
@@ -88,20 +108,15 @@ def enhance_command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
     """Make a dark video clear."""
-    with Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}% {task.fields[told]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
+    with progress_bar() as bar:
         report = enhance(
             input,
             output,
             ratio=read_ratio(ratio),
             target=target,
+            steady=read_steady(steady),
+            two_pass=two_pass,
+            ratio_track=ratio_track,
             model=model,
             backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
             device=device,
@@ -116,15 +131,31 @@ def enhance_command(
     show_report(report, output)
 
 
+def progress_bar() -> Bar:
+    """Return a bar that is drawn on terminals only."""
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}% {task.fields[told]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 def show_progress(bar: Bar, input: Path) -> Progress:
     """Print the engine once, then keep the bar up to date."""
     task = bar.add_task(input.name, total=None, told="")
 
     def show(report: Report) -> None:
-        if not report.frames:
+        if not report.frames and not report.surveyed:
             bar.console.print(f"{input.name}: {report.engine}", markup=False)
-        told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}"
-        bar.update(task, total=report.total, completed=report.frames, told=told)
+        for warning in report.warnings:  # at the end of a first pass that is all
+            bar.console.print(f"warning: {warning}", markup=False)
+        done = report.frames or report.surveyed
+        told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}" if report.frames else "first pass"
+        bar.update(task, total=report.total, completed=done, told=told)
 
     return show
 
@@ -139,6 +170,89 @@ def show_report(report: Report, output: Path) -> None:
         f"busy: {stages}",
         markup=False,
     )
+
+
+@app.command("track")
+def track_command(
+    input: Annotated[Path, typer.Argument(help="A video.")],
+    output: Annotated[Path, typer.Argument(help="The CSV: time, ratio, wanted, luma, cut.")],
+    target: Annotated[
+        float, typer.Option(help="Mean luma that dark scenes are brought to, 0 to 1.")
+    ] = DEFAULT_TARGET,
+    start: Annotated[float, typer.Option(help="Begin at this second.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
+    model: Annotated[str, typer.Option(help="A released model.")] = "kind",
+    backend: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+) -> None:
+    """Write the ratios of a video to a CSV, to be edited and given to enhance --ratio-track."""
+    check_not_input(output, input)
+    Staging(output)  # refuses a folder that is not there before the work, not after
+    with progress_bar() as bar:
+        track = find_track(
+            input,
+            target=target,
+            start=start,
+            duration=duration,
+            model=model,
+            backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+            device=device,
+            progress=show_progress(bar, input),
+        )
+    track.write(output)
+    console.print(f"{output}: ratios of {len(track.time)} frames", markup=False)
+
+
+@app.command("plot")
+def plot_command(
+    track: Annotated[Path, typer.Argument(help="A CSV that `streamkind track` wrote.")],
+    output: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
+) -> None:
+    """Draw a ratio track: the ratio, what it was smoothed from, brightness and scene cuts."""
+    plots.draw_track(Track.read(track), output)
+
+
+@app.command("score")
+def score_command(
+    input: Annotated[Path, typer.Argument(help="The dark video.")],
+    output: Annotated[Path, typer.Argument(help="What was made of it.")],
+    reference: Annotated[Path | None, typer.Option(help="The scene as it should look.")] = None,
+    unsmoothed: Annotated[
+        Path | None, typer.Option(help="The model without smoothing; else it is run here.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures here.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")] = None,
+) -> None:
+    """Measure flicker and steadiness of a result, beside two baselines."""
+    with progress_bar() as bar:
+        task = bar.add_task(output.name, total=None, told="")
+
+        def show(stage: str, frames: int) -> None:
+            bar.update(task, completed=frames, told=f"{stage}: {frames} frames")
+
+        scores = score(input, output, reference=reference, unsmoothed=unsmoothed, progress=show)
+    if json_file:
+        write_whole(json_file, json.dumps(scores.as_json(), indent=1) + "\n")
+    if plot:
+        plots.draw_scores(scores, plot)
+    Console(width=max(console.width, 150)).print(score_table(scores))
+
+
+def score_table(scores: Scores) -> Table:
+    """One column per row of the score, one line per figure."""
+    cuts = f"{len(scores.cuts)} scene cuts left out"
+    table = Table(
+        title=f"{len(scores.rows[INPUT].luma)} frames, {cuts}; flow: DIS FAST of the input"
+    )
+    table.add_column("")
+    columns = [scores.figures(name) for name in ROWS]
+    for name in ROWS:
+        table.add_column(name, justify="right")
+    for key in columns[0]:
+        table.add_row(key, *("-" if c[key] is None else f"{c[key]:.4g}" for c in columns))
+    return table
 
 
 @app.command("doctor")

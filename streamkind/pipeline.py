@@ -1,10 +1,10 @@
-"""READ THIS FIRST: source -> batches -> decompose -> ratio -> recompose -> sink."""
+"""READ THIS FIRST: source -> batches -> decompose -> steady -> ratio -> recompose -> sink."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,10 @@ import numpy as np
 from streamkind.backends.base import BackendName, Engine
 from streamkind.engine import Ratio, check_ratio, open_engine
 from streamkind.errors import InputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET, FixedRatio, RatioSmoother
+from streamkind.exposure import DEFAULT_TARGET, FixedRatio, OwnRatio, RatioSmoother
 from streamkind.exposure import Ratio as ChooseRatio
+from streamkind.steady import STEADY, Steadier, Steady, check_steady
+from streamkind.track import Track, TrackRatio, survey
 from streamkind.video.frames import Batch, Pixels, batched
 from streamkind.video.sink import Sink, open_sink
 from streamkind.video.source import Source, open_source
@@ -29,6 +31,8 @@ class Report:
     total: int | None
     """Frames expected; None when the container does not say."""
     engine: str
+    surveyed: int = 0
+    """Frames that the first of two passes has seen so far."""
     frames: int = 0
     """Frames enhanced so far."""
     ratio: float = 1.0
@@ -71,18 +75,22 @@ def run(
     sink: Sink,
     report: Report,
     *,
-    side_by_side: bool = False,
+    steady: Collection[Steady] = (),
+    show: Callable[[Pixels, Pixels], Pixels] | None = None,
     progress: Progress = lambda report: None,
 ) -> None:
     """Enhance every frame of the source into the sink. Decode and encode run in threads beside."""
+    hold = Steadier(engine, steady)
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, engine.max_batch):
             with report.stage("decompose"):
                 layers = engine.decompose(batch.pixels)
+            with report.stage("steady"):
+                layers = hold(layers, batch.times)
             ratios = ratio(layers.statistics, batch.times)
             with report.stage("recompose"):
                 pixels = engine.recompose(layers, ratios)
-            output.put(batch.replace(beside(batch.pixels, pixels) if side_by_side else pixels))
+            output.put(batch.replace(show(batch.pixels, pixels) if show else pixels))
             report.add(batch, float(ratios[-1]))
             progress(report)
     report.stages |= {"decode": frames.seconds, "encode": output.seconds}
@@ -94,6 +102,9 @@ def enhance(
     *,
     ratio: Ratio = "auto",
     target: float = DEFAULT_TARGET,
+    steady: Collection[Steady] = STEADY,
+    two_pass: bool = True,
+    ratio_track: str | Path | None = None,
     model: str = "kind",
     backend: BackendName = "auto",
     device: str = "auto",
@@ -108,35 +119,104 @@ def enhance(
     """Make a video, an image or a folder of images clear, and tell how it went.
 
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
-    a mean luma of `target` in (0, 1]. `codec`, `crf` and `preset` are FFmpeg's. `start` and
-    `duration` are in seconds. `progress` is called after every batch with the report so far.
+    a mean luma of `target` in (0, 1]. `steady` is what is held still over time in a video: the
+    "ratio", the "light" (illumination), the "noise" (of reflectance). With `two_pass` the ratios of
+    a video are found in a quick first pass and smoothed with look-ahead; `ratio_track` gives them
+    instead, a CSV as `streamkind track` writes. `codec`, `crf` and `preset` are FFmpeg's. `start`
+    and `duration` are in seconds. `progress` is called after every batch with the report so far.
 
     The output appears under its name only when it is complete. Raises UsageError, InputError,
     OutputError or EngineError; the input is never touched.
     """
     check_ratio(ratio)
-    if not 0 < target <= 1:
-        raise UsageError(f"target is a mean luma above 0 and up to 1, got {target:g}")
-    with open_source(input, start=start, duration=duration) as source:
-        choose = FixedRatio(ratio) if ratio != "auto" else automatic(source, target)
-        with (
-            open_sink(
-                output, source, codec=codec, crf=crf, preset=preset, side_by_side=side_by_side
-            ) as sink,
-            open_engine(model, backend=backend, device=device) as engine,
-        ):
-            report = Report(source.format.frames, engine.description)
-            progress(report)
-            run(source, engine, choose, sink, report, side_by_side=side_by_side, progress=progress)
-            if not report.frames:
-                raise InputError(f"{input} has no frame that can be decoded; nothing was written")
-        report.lost, report.warnings = source.lost, [*source.warnings, *sink.warnings]
+    check_target(target)
+    check_steady(steady)
+    track = check_track(ratio_track, ratio)
+    with (
+        open_source(input, start=start, duration=duration) as source,
+        open_sink(
+            output, source, codec=codec, crf=crf, preset=preset, side_by_side=side_by_side
+        ) as sink,
+        open_engine(model, backend=backend, device=device) as engine,
+    ):
+        report = Report(source.format.frames, engine.description)
+        progress(report)
+        steady = () if source.still else steady
+        choose = choose_ratio(ratio, track, target, steady)
+        if two_pass and isinstance(choose, RatioSmoother) and Path(input).is_file():
+            with open_source(input, start=start, duration=duration) as first:
+                choose = TrackRatio(first_pass(first, engine, target, report, progress))
+        show = beside if side_by_side else None
+        run(source, engine, choose, sink, report, steady=steady, show=show, progress=progress)
+        if not report.frames:
+            raise InputError(f"{input} has no frame that can be decoded; nothing was written")
+    report.lost, report.warnings = source.lost, [*source.warnings, *sink.warnings]
     return report
 
 
-def automatic(source: Source, target: float) -> RatioSmoother:
-    """Smooth the ratio over a video; stills share no exposure."""
-    return RatioSmoother(target=target, gap_seconds=0.0 if source.still else 2.0)
+def find_track(
+    input: str | Path,
+    *,
+    target: float = DEFAULT_TARGET,
+    model: str = "kind",
+    backend: BackendName = "auto",
+    device: str = "auto",
+    start: float = 0.0,
+    duration: float | None = None,
+    progress: Progress = lambda report: None,
+) -> Track:
+    """Do the first of two passes alone: the ratio of every frame of a video, smoothed.
+
+    Takes what `enhance` takes. Raises UsageError, InputError or EngineError.
+    """
+    check_target(target)
+    with open_source(input, start=start, duration=duration) as source:
+        if source.still:
+            raise UsageError(f"{input}: a ratio track is for videos; stills share no exposure")
+        with open_engine(model, backend=backend, device=device) as engine:
+            report = Report(source.format.frames, engine.description)
+            progress(report)
+            track = first_pass(source, engine, target, report, progress)
+    report.lost, report.warnings = source.lost, source.warnings
+    progress(report)
+    return track
+
+
+def choose_ratio(
+    ratio: Ratio, track: Track | None, target: float, steady: Collection[Steady]
+) -> ChooseRatio:
+    """Return what chooses the ratio of each frame."""
+    if ratio != "auto":
+        return FixedRatio(ratio)
+    if track is not None:
+        return TrackRatio(track)
+    return RatioSmoother(target=target) if "ratio" in steady else OwnRatio(target)
+
+
+def first_pass(
+    source: Source, engine: Engine, target: float, report: Report, progress: Progress
+) -> Track:
+    """Find the ratios of a whole video, and tell how far it is."""
+
+    def seen(frames: int) -> None:
+        report.surveyed, report.seconds = frames, time.perf_counter() - report.began
+        progress(report)
+
+    with report.stage("first pass"):
+        return survey(source, engine, target, seen)
+
+
+def check_target(target: float) -> None:
+    """Refuse a target that no picture has."""
+    if not 0 < target <= 1:
+        raise UsageError(f"target is a mean luma above 0 and up to 1, got {target:g}")
+
+
+def check_track(path: str | Path | None, ratio: Ratio) -> Track | None:
+    """Read a ratio track, which leaves nothing for a ratio to say."""
+    if path is not None and ratio != "auto":
+        raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
+    return None if path is None else Track.read(path)
 
 
 def beside(before: Pixels, after: Pixels) -> Pixels:

@@ -78,6 +78,9 @@ USAGE = {
     "unknown model": (["--model", "nope"], "nope"),
     "unknown backend": (["--backend", "nope"], "nope"),
     "unknown device": (["--device", "toaster"], "toaster"),
+    "unknown in steady": (["--steady", "ratio,shake"], "shake; choose from ratio, light, noise"),
+    "no track": (["--ratio-track", "no.csv"], "no.csv cannot be read as a ratio track"),
+    "track and ratio": (["--ratio", "2", "--ratio-track", "t.csv"], "exclude each other"),
     "negative start": (["--start", "-1"], "start"),
     "no duration": (["--duration", "0"], "duration"),
 }
@@ -165,6 +168,44 @@ def test_enhance_tells_engine_frames_speed_and_stages(call, tmp_path):
     assert (tmp_path / "out.mp4").stat().st_size > 0
 
 
+def test_a_track_is_written_drawn_edited_and_given_back(call, tmp_path):
+    pytest.importorskip("matplotlib")
+    clip, table, drawing = tmp_path / "in.mp4", tmp_path / "t.csv", tmp_path / "t.png"
+    make_clip(clip, frames=4)
+    code, out, err = call("track", clip, table)
+    assert (code, out) == (0, "")
+    assert err.endswith("t.csv: ratios of 4 frames\n")
+    assert table.read_text().splitlines()[0] == "time,ratio,wanted,luma,cut"
+    assert call("plot", table, drawing) == (0, "", "")
+    assert drawing.read_bytes().startswith(b"\x89PNG")
+    table.write_text("time,ratio\n0,3\n")
+    code, _, err = call("enhance", clip, tmp_path / "out.mp4", "--ratio-track", table)
+    assert code == 0
+    assert "first pass" not in err  # the track is there already
+
+
+@pytest.mark.parametrize("words, first", [([], True), (["--one-pass"], False)])
+def test_the_first_pass_is_told_and_can_be_left_out(call, tmp_path, words, first):
+    make_clip(tmp_path / "in.mp4", frames=3)
+    code, _, err = call("enhance", tmp_path / "in.mp4", tmp_path / "out.mp4", *words)
+    assert code == 0
+    assert ("busy: first pass" in err) == first
+
+
+def test_nothing_held_still_needs_no_first_pass(call, tmp_path):
+    make_clip(tmp_path / "in.mp4", frames=3)
+    code, _, err = call("enhance", tmp_path / "in.mp4", tmp_path / "o.mp4", "--steady", "none")
+    assert code == 0
+    assert "first pass" not in err
+
+
+def test_a_track_that_could_not_be_written_is_refused_before_the_work(call, tmp_path):
+    make_clip(tmp_path / "in.mp4", frames=3)
+    code, _, err = call("track", tmp_path / "in.mp4", tmp_path / "no" / "t.csv")
+    assert code == 1
+    assert re.fullmatch(r"streamkind: [^\n]*no folder[^\n]*\n", err)  # not even an engine
+
+
 def test_a_damaged_file_is_done_as_far_as_possible_and_told(call, tmp_path):
     make_clip(tmp_path / "in.mkv", frames=40, options={"g": "10"})
     data = bytearray((tmp_path / "in.mkv").read_bytes())
@@ -172,7 +213,11 @@ def test_a_damaged_file_is_done_as_far_as_possible_and_told(call, tmp_path):
     (tmp_path / "in.mkv").write_bytes(data[:cut])
     code, _, err = call("enhance", tmp_path / "in.mkv", tmp_path / "out.mkv")
     assert code == 0
-    assert re.search(r"^warning: .*\d+", err, re.MULTILINE)
+    told = re.findall(r"^warning: .*\d+.*$", err, re.MULTILINE)
+    assert told and len(set(told)) == len(told)
+    code, _, err = call("track", tmp_path / "in.mkv", tmp_path / "t.csv")
+    assert code == 0
+    assert re.findall(r"^warning: .*\d+.*$", err, re.MULTILINE) == told
 
 
 def test_version_and_help(call):
@@ -202,6 +247,6 @@ def test_doctor_tells_a_damaged_model(call, tmp_path, monkeypatch):
 def test_the_documented_help_is_the_programs(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     written = (ROOT / "docs" / "cli.md").read_text()
-    for command in ("enhance", "doctor"):
+    for command in ("enhance", "track", "plot", "score", "doctor"):
         _, out, _ = call(command, "--help")
         assert out.strip() in written, f"run: COLUMNS=100 streamkind {command} --help"

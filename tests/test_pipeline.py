@@ -16,7 +16,7 @@ from media import make_clip, read_video
 import streamkind
 from streamkind.backends.base import Layers
 from streamkind.exposure import RATIOS, FixedRatio, Statistics
-from streamkind.pipeline import Report, run
+from streamkind.pipeline import Report, find_track, run
 from streamkind.video.frames import Frame
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
@@ -134,6 +134,46 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
+def test_an_interrupted_first_pass_leaves_nothing(tmp_path):
+    make_clip(tmp_path / "in.mp4", frames=30, size=SIZE)
+    seen = []
+
+    def interrupt(report):
+        seen.append((report.surveyed, report.frames))
+        if report.surveyed == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        streamkind.enhance(tmp_path / "in.mp4", tmp_path / "out.mp4", progress=interrupt)
+    assert seen[-1] == (3, 0)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+    assert [t.name for t in threading.enumerate() if t.name.startswith("streamkind")] == []
+
+
+def damaged(path):
+    """A clip whose end is missing, so that frames are lost."""
+    make_clip(path, frames=30, size=SIZE, options={"g": "10"})
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+
+
+def test_both_passes_lose_the_same_frames_and_tell_it_once(tmp_path):
+    damaged(tmp_path / "in.mkv")
+    one = streamkind.enhance(tmp_path / "in.mkv", tmp_path / "one.mkv", two_pass=False)
+    two = streamkind.enhance(tmp_path / "in.mkv", tmp_path / "two.mkv")
+    assert two.surveyed == two.frames == one.frames < 30
+    assert (two.lost, two.warnings) == (one.lost, one.warnings)
+    assert one.lost and len(set(two.warnings)) == len(two.warnings)
+
+
+def test_a_track_of_a_damaged_file_tells_what_was_lost(tmp_path):
+    damaged(tmp_path / "in.mkv")
+    reports = []
+    track = find_track(tmp_path / "in.mkv", progress=reports.append)
+    assert reports[-1].surveyed == len(track.time) < 30
+    assert reports[-1].lost and "could not be decoded" in reports[-1].warnings[0]
+
+
 def test_frames_alive_are_bounded_however_long_the_video():
     alive, most = 0, 0
 
@@ -215,14 +255,18 @@ def test_a_dark_clip_becomes_clear_and_keeps_its_times(tmp_path, daylight):
     make_clip(tmp_path / "in.mp4", frames=4, size=(192, 128), images=dark, pts=pts, audio="aac")
     seen = []
     report = streamkind.enhance(
-        tmp_path / "in.mp4", tmp_path / "out.mp4", progress=lambda r: seen.append(r.frames)
+        tmp_path / "in.mp4",
+        tmp_path / "out.mp4",
+        progress=lambda r: seen.append((r.surveyed, r.frames)),
     )
     before, after = read_video(tmp_path / "in.mp4"), read_video(tmp_path / "out.mp4")
     assert (after.pts, after.time_base) == (before.pts, before.time_base)
     assert mean_luma(tmp_path / "out.mp4") > 0.3
-    assert seen == [0, 1, 2, 3, 4]
+    assert seen == [(i, 0) for i in range(5)] + [(4, i) for i in range(1, 5)]
     assert (report.frames, report.total, report.lost) == (4, 4, 0)
-    assert set(report.stages) == {"decode", "decompose", "recompose", "encode"}
+    assert set(report.stages) == {
+        "first pass", "decode", "decompose", "steady", "recompose", "encode",
+    }  # fmt: skip
 
 
 def test_a_fixed_ratio_is_used_and_a_higher_one_is_brighter(tmp_path, daylight):
@@ -261,6 +305,10 @@ def test_a_still_image(tmp_path, daylight):
         ({"ratio": 11}, "0.1 to 10"),
         ({"ratio": "bright"}, "'auto' or a number"),
         ({"target": 0}, "above 0"),
+        ({"steady": ["ratio", "nope"]}, "unknown in steady: nope; choose from ratio, light, noise"),
+        ({"steady": "ratio"}, "unknown in steady: ratio; choose"),
+        ({"ratio": 2, "ratio_track": "t.csv"}, "exclude each other"),
+        ({"ratio_track": "t.csv"}, "t.csv cannot be read as a ratio track"),
         ({"model": "nope"}, "unknown model 'nope'"),
         ({"backend": "nope"}, "unknown backend 'nope'"),
         ({"codec": "nope"}, "nope"),
@@ -295,3 +343,82 @@ def test_sources_and_sinks_agree_with_the_pipeline(tmp_path):
     assert after.pts == before.pts
     for a, b in zip(before.images, after.images, strict=True):
         assert np.abs(a.astype(int) - b).mean() < 2
+
+
+def drift(count, size=(128, 96), seed=0):
+    """A night scene whose light swings from frame to frame."""
+    rng = np.random.default_rng(seed)
+    scene = np.repeat(np.repeat(rng.uniform(0.2, 1, (6, 8, 3)), 16, axis=0), 16, axis=1)
+    light = 24 + 6 * rng.uniform(-1, 1, count)
+    return [np.uint8(scene[: size[1], : size[0]] * level) for level in light]
+
+
+def ratios_of(tmp_path, **options):
+    """Ratio of every frame of a run over in.mkv."""
+    seen = []
+    streamkind.enhance(
+        tmp_path / "in.mkv",
+        tmp_path / "out.mkv",
+        progress=lambda r: seen.append(r.ratio) if r.frames else None,
+        **options,
+    )
+    return np.array(seen)
+
+
+def test_what_is_steady_can_be_switched_off(tmp_path):
+    make_clip(tmp_path / "in.mkv", frames=20, size=(128, 96), images=drift(20))
+    own = ratios_of(tmp_path, steady=())
+    one = ratios_of(tmp_path, steady=["ratio"], two_pass=False)
+    two = ratios_of(tmp_path, steady=["ratio"])
+    assert np.diff(np.log2(own)).std() > 0.1
+    for smooth in (one, two):
+        assert np.diff(np.log2(smooth)).std() < 0.6 * np.diff(np.log2(own)).std()
+    assert not np.array_equal(one, two)
+
+
+def test_a_track_found_written_and_given_back_makes_the_same_video(tmp_path):
+    make_clip(tmp_path / "in.mkv", frames=8, size=(128, 96), images=drift(8))
+    ratios = ratios_of(tmp_path)
+    wanted = read_video(tmp_path / "out.mkv").images
+    track = find_track(tmp_path / "in.mkv")
+    np.testing.assert_allclose(track.ratio, ratios, rtol=1e-6)
+    track.write(tmp_path / "track.csv")
+    given = ratios_of(tmp_path, ratio_track=tmp_path / "track.csv")
+    np.testing.assert_array_equal(given, ratios)
+    np.testing.assert_array_equal(read_video(tmp_path / "out.mkv").images, wanted)
+
+
+def test_an_edited_track_is_followed(tmp_path):
+    make_clip(tmp_path / "in.mkv", frames=5, size=(128, 96), images=drift(5), rate=10)
+    (tmp_path / "t.csv").write_text("time,ratio\n0,2\n0.4,8\n")
+    ratios = ratios_of(tmp_path, ratio_track=tmp_path / "t.csv")
+    np.testing.assert_allclose(np.log2(ratios), [1, 1.5, 2, 2.5, 3], atol=1e-3)
+
+
+def test_a_part_of_a_video_is_surveyed_alone(tmp_path):
+    make_clip(tmp_path / "in.mkv", frames=12, size=(128, 96), images=drift(12), rate=10)
+    seen = []
+    streamkind.enhance(
+        tmp_path / "in.mkv",
+        tmp_path / "out.mkv",
+        start=0.4,
+        duration=0.5,
+        progress=lambda r: seen.append(r.surveyed),
+    )
+    assert max(seen) == 5
+
+
+def test_stills_share_no_exposure_and_need_no_first_pass(tmp_path, daylight):
+    import cv2
+
+    (tmp_path / "in").mkdir()
+    for i, gain in enumerate((0.05, 0.12, 0.08)):
+        cv2.imwrite(str(tmp_path / "in" / f"{i}.png"), (daylight[0] * gain).astype(np.uint8))
+    seen = []
+    report = streamkind.enhance(
+        tmp_path / "in", tmp_path / "out", progress=lambda r: seen.append(r.ratio)
+    )
+    assert report.surveyed == 0
+    assert seen[1] > seen[3] > seen[2]  # each its own, none smoothed
+    with pytest.raises(streamkind.UsageError, match="for videos; stills share no exposure"):
+        find_track(tmp_path / "in")

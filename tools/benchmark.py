@@ -1,7 +1,8 @@
-"""Speed and memory on this machine: python tools/benchmark.py [--memory].
+"""Speed and memory on this machine: python tools/benchmark.py [--memory | --steady].
 
 Speed: the engine alone and the whole program, decode and encode included, in turns within one run,
 so that a noisy machine disturbs both alike. Memory: the peak of two clips of different length.
+Steady: what two passes and holding still add to a run, and how fast `score` is at 854x480.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -25,6 +28,8 @@ from streamkind import __version__, enhance, open_engine
 from streamkind.doctor import cpu
 from streamkind.engine import KinD
 from streamkind.exposure import RatioSmoother
+from streamkind.score import score
+from streamkind.steady import Steadier
 
 SIZES = ((608, 400), (1280, 720))
 
@@ -54,11 +59,11 @@ def read(path: Path) -> list[np.ndarray]:
 
 
 def engine_alone(engine: KinD, frames: list[np.ndarray]) -> float:
-    """Frames per second of decompose, ratio and recompose."""
-    choose = RatioSmoother()
+    """Frames per second of decompose, steady, ratio and recompose."""
+    choose, hold = RatioSmoother(), Steadier(engine)
     began = time.perf_counter()
     for i, pixels in enumerate(frames):
-        layers = engine.decompose(pixels[None])
+        layers = hold(engine.decompose(pixels[None]), [i / 30])
         engine.recompose(layers, choose(layers.statistics, [i / 30]))
     return len(frames) / (time.perf_counter() - began)
 
@@ -119,12 +124,46 @@ def memory(folder: Path, rate: int) -> None:
     print(f"difference {100 * (peaks[1] / peaks[0] - 1):+.1f} %")
 
 
+def steadiness(folder: Path, frames: int, rounds: int) -> None:
+    """Print the time of each way to hold still over that of none, and the speed of the score."""
+    ways: dict[str, dict[str, Any]] = {
+        "none": {"steady": ()},
+        "ratio, one pass": {"steady": ["ratio"], "two_pass": False},
+        "ratio, two passes": {"steady": ["ratio"]},
+        "all, two passes": {},
+    }
+    clip, single, out = folder / "clip.mp4", folder / "single.mp4", folder / "out.mp4"
+    for size in SIZES:
+        make_clip(clip, size, frames + 1, 30)
+        make_clip(single, size, 1, 30)
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, options in ways.items():
+                start_up = timed(enhance, single, out, **options)
+                times[name].append(timed(enhance, clip, out, **options) - start_up)
+        for name, seconds in times.items():
+            shares = [a / b for a, b in zip(seconds, times["none"], strict=True)]
+            spread = f"({min(shares):.2f} to {max(shares):.2f})"
+            print(f"{size[0]}x{size[1]:<6} {name:<20} {statistics.median(shares):.2f} {spread}")
+    make_clip(clip, (854, 480), 150, 30)
+    seconds = [timed(score, clip, clip, unsmoothed=clip) for _ in range(rounds)]
+    print(f"score, 854x480: {150 / statistics.median(seconds):.1f} fps, four rows, from file")
+
+
+def timed(work: Callable[..., Any], *args: Any, **options: Any) -> float:
+    """Seconds that a call takes."""
+    began = time.perf_counter()
+    work(*args, **options)
+    return time.perf_counter() - began
+
+
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=20, help="frames per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
+    parser.add_argument("--steady", action="store_true", help="measure the price of steadiness")
     parser.add_argument("--rate", type=int, default=5, help="frames per second of memory's clips")
     args = parser.parse_args()
     print(f"streamkind {__version__}, {datetime.date.today()}, python {platform.python_version()}")
@@ -134,6 +173,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.memory:
             memory(Path(folder), args.rate)
+        elif args.steady:
+            steadiness(Path(folder), args.frames, args.rounds)
         else:
             speed(Path(folder), args.frames, args.rounds)
 

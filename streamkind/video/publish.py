@@ -64,6 +64,17 @@ class Staging:
                 self.path.unlink()
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all. Raises OutputError."""
+    staging = Staging(path)
+    try:
+        staging.path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        staging.discard()
+        raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
+    staging.publish()
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -1,0 +1,128 @@
+"""What holding things still gains and costs: python tools/flicker.py CLIP... [--out docs/flicker].
+
+Takes the first seconds of each clip, runs the model without smoothing, with the ratio alone, and
+with all, and scores each. Writes a table, README.md, with all figures, JSON, and a plot per clip.
+A folder of tools/make_scenes.py is a clip too: its dark-high.mp4, with its reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import sys
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from streamkind import __version__, enhance
+from streamkind.doctor import cpu
+from streamkind.plots import draw_scores
+from streamkind.score import GAIN, INPUT, OUTPUT, Scores, score
+from streamkind.steady import STEADY, Steady
+from streamkind.video.source import open_source
+
+SETTINGS: dict[str, tuple[Steady, ...]] = {
+    "none": (),
+    "ratio": ("ratio",),
+    "ratio, light": ("ratio", "light"),
+    "all": STEADY,
+}
+COLUMNS = {
+    "excess flicker": "excess_flicker",
+    "log-luma std": "log_luma_deviation",
+    "E_warp/g²": "e_warp_gain_normalised",
+    "luma": "luma",
+    "sharpness": "sharpness",
+    "response": "response_frames",
+}
+
+
+def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
+    """Write the first seconds of a clip without loss, at most `rows` high."""
+    with open_source(clip, duration=seconds) as source, av.open(str(path), "w") as output:
+        stream = None
+        for frame in source:
+            picture = av.VideoFrame.from_ndarray(frame.data, "rgb24")
+            if stream is None:
+                scale = min(1.0, rows / picture.height)
+                width, height = (round(s * scale / 2) * 2 for s in (picture.width, picture.height))
+                stream = output.add_stream("ffv1", 30, width=width, height=height, pix_fmt="bgr0")
+                stream.time_base = stream.codec_context.time_base = Fraction(1, 90_000)
+            picture = picture.reformat(stream.width, stream.height, interpolation="AREA")
+            picture.pts, picture.time_base = round(frame.time * 90_000), Fraction(1, 90_000)
+            output.mux(stream.encode(picture))
+        if stream:
+            output.mux(stream.encode())
+
+
+def score_clip(
+    clip: Path, folder: Path, seconds: float, rows: int
+) -> tuple[dict[str, Scores], dict[str, float]]:
+    """Score every setting of a clip; return the scores, and the time of each in seconds."""
+    dark, reference = folder / "dark.mkv", None
+    if clip.is_dir():
+        reference = folder / "reference.mkv"
+        excerpt(clip / "reference.mkv", reference, seconds, rows)
+        clip = clip / "dark-high.mp4"
+    excerpt(clip, dark, seconds, rows)
+    scores, times = {}, {}
+    for name, steady in SETTINGS.items():
+        clear = folder / f"{name}.mkv"
+        times[name] = enhance(dark, clear, steady=steady, crf=4, preset="veryfast").seconds
+        none = folder / "none.mkv"
+        scores[name] = score(dark, clear, unsmoothed=none, reference=reference)
+    return scores, times
+
+
+def table(scores: dict[str, Scores], times: dict[str, float]) -> list[str]:
+    """Return a clip's lines of Markdown: baselines, and the settings with their price."""
+    lines = ["| | " + " | ".join(COLUMNS) + " | time |", "| --- " * (len(COLUMNS) + 2) + "|"]
+    rows = [(INPUT, scores["all"].figures(INPUT), None), (GAIN, scores["all"].figures(GAIN), None)]
+    rows += [(n, s.figures(OUTPUT), times[n] / times["none"]) for n, s in scores.items()]
+    for name, figures, price in rows:
+        cells = ["-" if figures[k] is None else f"{figures[k]:.3g}" for k in COLUMNS.values()]
+        lines.append(
+            f"| {name} | {' | '.join(cells)} | {'' if price is None else f'{price:.2f}'} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each clip, from its start")
+    parser.add_argument("--rows", type=int, default=540, help="larger clips are made this high")
+    parser.add_argument("--out", type=Path, default=Path("docs/flicker"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    command = " ".join(["python", *sys.argv])
+    lines = [
+        f"streamkind {__version__}, {datetime.date.today()}, python {platform.python_version()}, "
+        f"{cpu().value}: `{command}`\n"
+    ]
+    everything = {}
+    for clip in args.clips:
+        with tempfile.TemporaryDirectory() as folder:
+            scores, times = score_clip(clip, Path(folder), args.seconds, args.rows)
+        draw_scores(scores["all"], args.out / f"{clip.stem}.png")
+        found = scores["all"]
+        frames, cuts = len(found.rows[INPUT].luma), len(found.cuts)
+        lines += [f"\n## {clip.stem}\n", f"{frames} frames, {cuts} cuts left out.\n"]
+        lines += [*table(scores, times), f"\n![{clip.stem}]({clip.stem}.png)"]
+        everything[clip.stem] = {n: s.as_json()["figures"] for n, s in scores.items()} | {
+            "seconds": times
+        }
+        print("\n".join(lines[-len(SETTINGS) - 7 :]), flush=True)
+        (args.out / "README.md").write_text(
+            "# What holding things still gains\n\n" + "\n".join(lines) + "\n"
+        )
+        (args.out / "figures.json").write_text(json.dumps(everything, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
