@@ -13,8 +13,8 @@ from streamkind.errors import UsageError
 Steady = Literal["ratio", "light", "noise"]
 STEADY: tuple[Steady, ...] = ("ratio", "light", "noise")
 """The ratio of the frame, its illumination, and the noise of its reflectance."""
-KEPT = 0.75
-"""Share of the past kept where nothing moves: it takes 6/7 of the noise's power away."""
+KEPT = 0.6
+"""Share of the past kept where nothing moves: it takes three quarters of the noise's power away."""
 
 
 class Steadier:

@@ -10,9 +10,17 @@ import pytest
 
 from streamkind.backends.base import Layers
 from streamkind.errors import InputError, OutputError, UsageError
-from streamkind.exposure import RATIOS, Statistics
+from streamkind.exposure import RATIOS, Statistics, auto_ratio
 from streamkind.plots import draw_track
-from streamkind.track import SURVEY_SIDE, Track, TrackRatio, reduced, smooth_track, survey
+from streamkind.track import (
+    SURVEY_SIDE,
+    Track,
+    TrackRatio,
+    correction,
+    reduced,
+    smooth_track,
+    survey,
+)
 from streamkind.video.frames import Frame
 
 FPS = 25
@@ -291,11 +299,42 @@ def test_a_survey_finds_where_scenes_begin_and_a_step_on_its_frame():
 def test_a_survey_looks_at_small_frames():
     engine = Meter()
     survey(Camera([20], size=(1088, 1920)), engine)
-    (shape,) = engine.sizes
+    shape, whole = engine.sizes
+    assert whole == (1, 1088, 1920, 3)  # the first of its scene
     assert max(shape[1:3]) == SURVEY_SIDE
     assert shape[2] / shape[1] == pytest.approx(1920 / 1088, rel=0.02)
     small = np.zeros((40, 64, 3), np.uint8)
     assert reduced(small) is small
+
+
+@pytest.mark.parametrize(
+    "small, whole, power",
+    [(4, 4, 1), (4, 4.5, 1.085), (4, 3.5, 0.9037),
+     (4, 1, 7 / 8), (2, 32, 8 / 7), (1, 1, 1), (1, 4, 1), (1.05, 2, 1)],
+)  # fmt: skip
+def test_the_small_frames_ratio_is_corrected_by_an_eighth_at_most(small, whole, power):
+    assert correction(small, whole) == pytest.approx(power, abs=1e-4)
+
+
+def test_the_whole_first_frame_of_each_scene_corrects_the_small_ones():
+    class Biased(Meter):
+        def decompose(self, pixels):
+            told = super().decompose(pixels)
+            if max(pixels.shape[1:3]) > SURVEY_SIDE:
+                return told
+            darker = Statistics(
+                told.statistics.luma, told.statistics.curve * 0.9, told.statistics.thumbnail
+            )
+            return Layers(None, None, darker, pixels)
+
+    levels, size = [20] * 4 + [40] * 4, (384, 640)
+    engine = Biased()
+    found = survey(Camera(levels, cut=4, size=size), engine)
+    large = [shape for shape in engine.sizes if shape[2] == 640]
+    assert len(large) == 2 and len(engine.sizes) == 10
+    assert found.cut.tolist() == [True, False, False, False] * 2
+    first = auto_ratio(Meter().decompose(next(iter(Camera([20], size=size))).data[None]).statistics)
+    assert found.wanted[0] == pytest.approx(float(first[0]), rel=1e-3)
 
 
 def test_a_survey_of_nothing():

@@ -1,0 +1,1 @@
+"""A street made of textured rectangles, drawn as by day and as by its own lamps."""
