@@ -1,8 +1,9 @@
-"""What holding things still gains and costs: python tools/flicker.py CLIP... [--out docs/flicker].
+"""What holding things still gains: python tools/flicker.py CLIP... [--out docs/flicker].
 
 Takes the first seconds of each clip, runs the model without smoothing, with the ratio alone, and
-with all, and scores each. Writes a table, README.md, with all figures, JSON, and a plot per clip.
-A folder of tools/make_scenes.py is a clip too: its dark-high.mp4, with its reference.
+with all, and scores each, encoded without loss. Writes a table, README.md, with all figures, JSON,
+and a plot per clip. A folder of tools/make_scenes.py is a clip too: its dark-high.mp4, with its
+reference. What it costs, tools/benchmark.py --steady measures.
 """
 
 from __future__ import annotations
@@ -59,35 +60,31 @@ def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
             output.mux(stream.encode())
 
 
-def score_clip(
-    clip: Path, folder: Path, seconds: float, rows: int
-) -> tuple[dict[str, Scores], dict[str, float]]:
-    """Score every setting of a clip; return the scores, and the time of each in seconds."""
+def score_clip(clip: Path, folder: Path, seconds: float, rows: int) -> dict[str, Scores]:
+    """Score every setting of a clip."""
     dark, reference = folder / "dark.mkv", None
     if clip.is_dir():
         reference = folder / "reference.mkv"
         excerpt(clip / "reference.mkv", reference, seconds, rows)
         clip = clip / "dark-high.mp4"
     excerpt(clip, dark, seconds, rows)
-    scores, times = {}, {}
+    scores = {}
     for name, steady in SETTINGS.items():
         clear = folder / f"{name}.mkv"
-        times[name] = enhance(dark, clear, steady=steady, crf=4, preset="veryfast").seconds
+        enhance(dark, clear, steady=steady, crf=0, preset="veryfast")
         none = folder / "none.mkv"
         scores[name] = score(dark, clear, unsmoothed=none, reference=reference)
-    return scores, times
+    return scores
 
 
-def table(scores: dict[str, Scores], times: dict[str, float]) -> list[str]:
-    """Return a clip's lines of Markdown: baselines, and the settings with their price."""
-    lines = ["| | " + " | ".join(COLUMNS) + " | time |", "| --- " * (len(COLUMNS) + 2) + "|"]
-    rows = [(INPUT, scores["all"].figures(INPUT), None), (GAIN, scores["all"].figures(GAIN), None)]
-    rows += [(n, s.figures(OUTPUT), times[n] / times["none"]) for n, s in scores.items()]
-    for name, figures, price in rows:
+def table(scores: dict[str, Scores]) -> list[str]:
+    """Return a clip's lines of Markdown: baselines, and the settings."""
+    lines = ["| | " + " | ".join(COLUMNS) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
+    rows = [(name, scores["all"].figures(name)) for name in (INPUT, GAIN)]
+    rows += [(name, s.figures(OUTPUT)) for name, s in scores.items()]
+    for name, figures in rows:
         cells = ["-" if figures[k] is None else f"{figures[k]:.3g}" for k in COLUMNS.values()]
-        lines.append(
-            f"| {name} | {' | '.join(cells)} | {'' if price is None else f'{price:.2f}'} |"
-        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
@@ -108,15 +105,13 @@ def main() -> None:
     everything = {}
     for clip in args.clips:
         with tempfile.TemporaryDirectory() as folder:
-            scores, times = score_clip(clip, Path(folder), args.seconds, args.rows)
+            scores = score_clip(clip, Path(folder), args.seconds, args.rows)
         draw_scores(scores["all"], args.out / f"{clip.stem}.png")
         found = scores["all"]
         frames, cuts = len(found.rows[INPUT].luma), len(found.cuts)
         lines += [f"\n## {clip.stem}\n", f"{frames} frames, {cuts} cuts left out.\n"]
-        lines += [*table(scores, times), f"\n![{clip.stem}]({clip.stem}.png)"]
-        everything[clip.stem] = {n: s.as_json()["figures"] for n, s in scores.items()} | {
-            "seconds": times
-        }
+        lines += [*table(scores), f"\n![{clip.stem}]({clip.stem}.png)"]
+        everything[clip.stem] = {n: s.as_json()["figures"] for n, s in scores.items()}
         print("\n".join(lines[-len(SETTINGS) - 7 :]), flush=True)
         (args.out / "README.md").write_text(
             "# What holding things still gains\n\n" + "\n".join(lines) + "\n"
