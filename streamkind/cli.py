@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,23 +12,34 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.table import Table
 from typer.exceptions import TyperException
 
-from streamkind import __version__, doctor, plots
-from streamkind.engine import Ratio
+from streamkind import __version__, doctor, options, plots
+from streamkind.batch.executors import open_executor
+from streamkind.batch.files import NAME, find_jobs, read_list
+from streamkind.batch.jobs import Batch
+from streamkind.batch.journal import Settings
+from streamkind.console import (
+    batch_table,
+    console,
+    progress_bar,
+    score_table,
+    show_batch,
+    show_progress,
+    show_report,
+)
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
-from streamkind.pipeline import Progress, Report, enhance, find_track
-from streamkind.score import INPUT, ROWS, Scores, score
-from streamkind.steady import STEADY, Steady
+from streamkind.pipeline import enhance, find_track
+from streamkind.score import score
 from streamkind.track import Track
-from streamkind.video.publish import Staging, check_not_input, write_whole
+from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.storage import write_whole
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+PARTIAL = 3
+"""Exit code of a batch of which some files failed, and some did not."""
 
 app = typer.Typer(
     help="Make night video clear.",
@@ -36,7 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_version(wanted: bool) -> None:
@@ -47,27 +58,12 @@ def show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
+def every_command(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print version.")
     ] = False,
 ) -> None:
     """Make night video clear."""
-
-
-def read_ratio(text: str) -> Ratio:
-    """Read `auto` or a number."""
-    if text == "auto":
-        return "auto"
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"ratio must be 'auto' or a number from 0.1 to 10, got '{text}'") from None
-
-
-def read_steady(text: str) -> tuple[Steady, ...]:
-    """Read a list with commas, or `none`."""
-    return () if text == "none" else tuple(text.split(","))  # type: ignore[arg-type]
 
 
 @app.command("enhance")
@@ -76,45 +72,35 @@ def enhance_command(
     output: Annotated[
         Path, typer.Argument(help="Where the result goes; its ending is its format.")
     ],
-    ratio: Annotated[
-        str, typer.Option(help="How far light is raised: auto, or a number from 0.1 to 10.")
-    ] = "auto",
-    target: Annotated[
-        float, typer.Option(help="Mean luma that --ratio auto brings dark scenes to, 0 to 1.")
-    ] = DEFAULT_TARGET,
-    steady: Annotated[
-        str, typer.Option(help="What is held still over time: ratio,light,noise, or none.")
-    ] = ",".join(STEADY),
+    ratio: options.RatioText = "auto",
+    target: options.Target = DEFAULT_TARGET,
+    steady: options.SteadyText = options.ALL_STEADY,
     two_pass: Annotated[
         bool, typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass.")
     ] = True,
     ratio_track: Annotated[
         Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
     ] = None,
-    codec: Annotated[
-        str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder such as h264_nvenc.")
-    ] = "h264",
-    crf: Annotated[
-        int | None, typer.Option(help="Quality of the encoder; lower is better.")
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="Speed of the encoder, as FFmpeg's.")] = None,
+    codec: options.Codec = "h264",
+    crf: options.Crf = None,
+    preset: options.Preset = None,
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Put the original left of the result.")
     ] = False,
-    start: Annotated[float, typer.Option(help="Begin at this second.")] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
-    model: Annotated[str, typer.Option(help="A released model.")] = "kind",
-    backend: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    model: options.Model = "kind",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Make a dark video clear."""
     with progress_bar() as bar:
         report = enhance(
             input,
             output,
-            ratio=read_ratio(ratio),
+            ratio=options.read_ratio(ratio),
             target=target,
-            steady=read_steady(steady),
+            steady=options.read_steady(steady),
             two_pass=two_pass,
             ratio_track=ratio_track,
             model=model,
@@ -131,59 +117,80 @@ def enhance_command(
     show_report(report, output)
 
 
-def progress_bar() -> Bar:
-    """Return a bar that is drawn on terminals only."""
-    return Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}% {task.fields[told]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
+@app.command("batch")
+def batch_command(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Videos, and folders to search for videos.")
+    ] = None,
+    out: Annotated[
+        str, typer.Option(help="The folder for the results, also s3://... or gs://...")
+    ] = "clear",
+    list_file: Annotated[
+        Path | None, typer.Option("--list", help="A file that names inputs, one a line.")
+    ] = None,
+    pattern: Annotated[
+        list[str] | None, typer.Option(help="Take such files of folders, as '*.mp4'; repeatable.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Names of results, of {folder}, {stem}, {kind} and {suffix}.")
+    ] = NAME,
+    workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
+    nice: Annotated[int, typer.Option(help="Give way to others, 0 to 19.")] = 0,
+    cluster: Annotated[
+        str | None, typer.Option(help="Have a Ray cluster do the work: auto or ray://HOST:10001.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write what came of each file, JSON.")] = None,
+    ratio: options.RatioText = "auto",
+    target: options.Target = DEFAULT_TARGET,
+    steady: options.SteadyText = options.ALL_STEADY,
+    codec: options.Codec = "h264",
+    crf: options.Crf = None,
+    preset: options.Preset = None,
+    model: options.Model = "kind",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Make many dark videos clear. After any interruption, the same command goes on.
+
+    Ends with 0 when all is done, 3 when some files failed, 1 when all did.
+    """
+    settings = Settings(
+        ratio=options.read_ratio(ratio),
+        target=target,
+        steady=options.read_steady(steady),
+        model=model,
+        backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+        device=device,
+        codec=codec,
+        crf=crf,
+        preset=preset,
     )
-
-
-def show_progress(bar: Bar, input: Path) -> Progress:
-    """Print the engine once, then keep the bar up to date."""
-    task = bar.add_task(input.name, total=None, told="")
-
-    def show(report: Report) -> None:
-        if not report.frames and not report.surveyed:
-            bar.console.print(f"{input.name}: {report.engine}", markup=False)
-        for warning in report.warnings:  # at the end of a first pass that is all
-            bar.console.print(f"warning: {warning}", markup=False)
-        done = report.frames or report.surveyed
-        told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}" if report.frames else "first pass"
-        bar.update(task, total=report.total, completed=done, told=told)
-
-    return show
-
-
-def show_report(report: Report, output: Path) -> None:
-    """Print what was done, how long each stage took, and what went wrong."""
-    for warning in report.warnings:
-        console.print(f"warning: {warning}", markup=False)
-    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.stages.items())
-    console.print(
-        f"{output}: {report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps); "
-        f"busy: {stages}",
-        markup=False,
-    )
+    listed = read_list(list_file) if list_file else []
+    jobs = find_jobs([*(inputs or []), *listed], out, settings, patterns=pattern or [], name=name)
+    os.nice(nice)
+    executor, slots = open_executor(workers, cluster, device)
+    with executor, progress_bar() as bar:
+        work = Batch(jobs, executor=executor, slots=slots, progress=show_batch(bar))
+        results = work.run()
+    if report:
+        told = {"files": [result.as_json() for result in results]}
+        write_whole(report, (json.dumps(told, indent=1) + "\n").encode())
+    Console(width=max(console.width, 100)).print(batch_table(results))
+    failed = sum(result.status == "failed" for result in results)
+    if failed:
+        raise typer.Exit(1 if failed == len(results) else PARTIAL)
 
 
 @app.command("track")
 def track_command(
     input: Annotated[Path, typer.Argument(help="A video.")],
     output: Annotated[Path, typer.Argument(help="The CSV: time, ratio, wanted, luma, cut.")],
-    target: Annotated[
-        float, typer.Option(help="Mean luma that dark scenes are brought to, 0 to 1.")
-    ] = DEFAULT_TARGET,
-    start: Annotated[float, typer.Option(help="Begin at this second.")] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
-    model: Annotated[str, typer.Option(help="A released model.")] = "kind",
-    backend: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    target: options.Target = DEFAULT_TARGET,
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    model: options.Model = "kind",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Write the ratios of a video to a CSV, to be edited and given to enhance --ratio-track."""
     check_not_input(output, input)
@@ -223,7 +230,7 @@ def score_command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures here.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")] = None,
+    plot: options.Plot = None,
 ) -> None:
     """Measure flicker and steadiness of a result, beside two baselines."""
     with progress_bar() as bar:
@@ -234,25 +241,10 @@ def score_command(
 
         scores = score(input, output, reference=reference, unsmoothed=unsmoothed, progress=show)
     if json_file:
-        write_whole(json_file, json.dumps(scores.as_json(), indent=1) + "\n")
+        write_whole(json_file, (json.dumps(scores.as_json(), indent=1) + "\n").encode())
     if plot:
         plots.draw_scores(scores, plot)
     Console(width=max(console.width, 150)).print(score_table(scores))
-
-
-def score_table(scores: Scores) -> Table:
-    """One column per row of the score, one line per figure."""
-    cuts = f"{len(scores.cuts)} scene cuts left out"
-    table = Table(
-        title=f"{len(scores.rows[INPUT].luma)} frames, {cuts}; flow: DIS FAST of the input"
-    )
-    table.add_column("")
-    columns = [scores.figures(name) for name in ROWS]
-    for name in ROWS:
-        table.add_column(name, justify="right")
-    for key in columns[0]:
-        table.add_row(key, *("-" if c[key] is None else f"{c[key]:.4g}" for c in columns))
-    return table
 
 
 @app.command("doctor")
@@ -277,7 +269,7 @@ def main() -> NoReturn:
     except StreamkindError as error:
         fail(str(error), 1)
     if code == INTERRUPTED:  # typer has turned KeyboardInterrupt into it
-        fail("interrupted; nothing was written", INTERRUPTED)
+        fail("interrupted; no output was left half-made", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

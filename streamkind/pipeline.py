@@ -21,6 +21,7 @@ from streamkind.track import Track, TrackRatio, survey
 from streamkind.video.frames import Batch, Pixels, batched
 from streamkind.video.sink import Sink, open_sink
 from streamkind.video.source import Source, open_source
+from streamkind.video.storage import as_path
 from streamkind.video.threads import ReadAhead, WriteBehind
 
 
@@ -75,12 +76,11 @@ def run(
     sink: Sink,
     report: Report,
     *,
-    steady: Collection[Steady] = (),
+    hold: Steadier,
     show: Callable[[Pixels, Pixels], Pixels] | None = None,
     progress: Progress = lambda report: None,
 ) -> None:
     """Enhance every frame of the source into the sink. Decode and encode run in threads beside."""
-    hold = Steadier(engine, steady)
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, engine.max_batch):
             with report.stage("decompose"):
@@ -143,11 +143,11 @@ def enhance(
         progress(report)
         steady = () if source.still else steady
         choose = choose_ratio(ratio, track, target, steady)
-        if two_pass and isinstance(choose, RatioSmoother) and Path(input).is_file():
+        if two_pass and isinstance(choose, RatioSmoother) and as_path(input).is_file():
             with open_source(input, start=start, duration=duration) as first:
                 choose = TrackRatio(first_pass(first, engine, target, report, progress))
-        show = beside if side_by_side else None
-        run(source, engine, choose, sink, report, steady=steady, show=show, progress=progress)
+        show, hold = beside if side_by_side else None, Steadier(engine, steady)
+        run(source, engine, choose, sink, report, hold=hold, show=show, progress=progress)
         if not report.frames:
             raise InputError(f"{input} has no frame that can be decoded; nothing was written")
     report.lost, report.warnings = source.lost, [*source.warnings, *sink.warnings]

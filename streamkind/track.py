@@ -18,8 +18,8 @@ from streamkind.backends.base import Engine
 from streamkind.errors import InputError, UsageError
 from streamkind.exposure import DEFAULT_TARGET, Floats, Statistics, auto_ratio, is_cut
 from streamkind.video.frames import Pixels
-from streamkind.video.publish import write_whole
 from streamkind.video.source import Source
+from streamkind.video.storage import as_path, write_whole
 from streamkind.video.threads import ReadAhead
 
 Series = NDArray[np.float64]
@@ -49,7 +49,7 @@ class Track:
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read a CSV with at least the columns `time` and `ratio`. Raises UsageError."""
-        path = Path(path)
+        path = as_path(path)
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = csv.DictReader(file, skipinitialspace=True)
@@ -82,7 +82,7 @@ class Track:
         for t, r, w, y, c in zip(*vars(self).values(), strict=True):
             # Time and ratio as they are, so that a track given back is the same track.
             rows.writerow([repr(float(t)), repr(float(r)), f"{w:.5g}", f"{y:.5g}", int(c)])
-        write_whole(Path(path), text.getvalue())
+        write_whole(as_path(path), text.getvalue().encode())
 
 
 def _parse(path: Path, line: int, row: dict[Any, Any]) -> tuple[float, float, float, float, bool]:

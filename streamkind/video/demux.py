@@ -14,6 +14,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from streamkind.errors import InputError
+from streamkind.video.storage import is_local, open_remote
 
 _GIVE_UP_AFTER = 32
 """Read errors in a row; a single one may be a bad spot with good packets after it."""
@@ -31,7 +32,8 @@ def open_input(path: Path) -> InputContainer:
     check_readable(path)
     try:
         # surrogateescape: metadata in an unknown encoding goes through unchanged.
-        return av.open(file_url(path), "r", metadata_errors="surrogateescape")
+        name = file_url(path) if is_local(path) else open_remote(path)
+        return av.open(name, "r", metadata_errors="surrogateescape")
     except (av.FFmpegError, ValueError) as exc:
         raise InputError(_why_unreadable(path, exc)) from exc
 

@@ -28,6 +28,8 @@ _TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
 _CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
 _PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
 _MAX_CRF = 63
+PART_THREADS = 4
+"""Threads of the encoder of a part, on every machine: x264 and x265 decide by their number."""
 _PIX_FMTS = ("yuv420p", "nv12", "yuvj420p", "yuv422p", "yuv444p", "yuvj444p")
 
 
@@ -43,6 +45,8 @@ class EncoderSettings:
     sample_aspect_ratio: Fraction
     color: ColorTags
     b_frames: bool = True
+    threads: int = 0
+    """0 leaves the number to the encoder."""
     options: dict[str, str] = field(default_factory=dict)
 
     def apply(self, context: VideoCodecContext, pix_fmt: str) -> None:
@@ -59,7 +63,10 @@ class EncoderSettings:
         if not self.b_frames:
             context.max_b_frames = 0
         context.thread_type = "AUTO"
+        context.thread_count = self.threads
         context.options = dict(self.options)
+        if self.threads and self.codec.name == "libx265":
+            context.options["x265-params"] += f":frame-threads={self.threads}"
 
 
 def find_encoder(name: str) -> Codec:

@@ -1,13 +1,19 @@
-"""Frames and batches of frames: pixels with their time."""
+"""Frames and batches of frames, pixels with their time; and what delivers them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from streamkind.video.color import VideoFormat  # which imports Pixels
 
 Pixels = NDArray[np.uint8]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch."""
@@ -57,6 +63,47 @@ class Batch:
         """Return the same moments with other pixels, (N, H, W, 3) uint8."""
         frames = (replace(f, data=p) for f, p in zip(self.frames, pixels, strict=True))
         return Batch(pixels, tuple(frames))
+
+
+class Source(Protocol):
+    """A context manager that delivers upright RGB frames, once."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+
+    @property
+    def format(self) -> VideoFormat:
+        """What is delivered."""
+
+    @property
+    def still(self) -> bool:
+        """True for images: frames that share no exposure."""
+
+    @property
+    def lost(self) -> int:
+        """Frames that could not be decoded so far."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know; it grows while frames are read."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order of time; can be done once."""
+
+    def __enter__(self) -> Self:
+        """Return the source, already open."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+
+    def close(self) -> None:
+        """Let go of the file; twice is fine."""
 
 
 def batched(frames: Iterable[Frame], size: int) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ def container_options(kind: str, source: Source, passthrough: Passthrough | None
     """Return the options for a container of FFmpeg's format `kind`."""
     options = {}
     early = isinstance(source, VideoSource) and source.cut is None and source.start_pts < 0
-    if kind in ("mp4", "mov", "matroska", "webm"):
+    if kind in ("mp4", "mov", "matroska", "webm", "nut"):
         # They can store the priming of sound before 0; by default all streams would be moved.
         # Pictures before 0 would not be shown, so for them all streams are moved.
         options["avoid_negative_ts"] = "make_non_negative" if early else "disabled"

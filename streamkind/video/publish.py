@@ -17,6 +17,8 @@ def check_not_input(output: Path, source: Path) -> None:
         same = os.path.samefile(output, source)
     except OSError:
         return
+    except TypeError:  # one is not on a disk
+        same = str(output) == str(source)
     if same:
         raise UsageError(f"{output}: input and output are the same file; choose another output")
 
@@ -62,17 +64,6 @@ class Staging:
         else:
             with contextlib.suppress(OSError):
                 self.path.unlink()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all. Raises OutputError."""
-    staging = Staging(path)
-    try:
-        staging.path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        staging.discard()
-        raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
-    staging.publish()
 
 
 def _sync(path: Path) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 import av
-from av.container import OutputContainer
 
-from streamkind.errors import OutputError, UsageError
 from streamkind.video.color import YuvWriter
-from streamkind.video.demux import file_url
 from streamkind.video.encoders import (
+    PART_THREADS,
     EncoderSettings,
     add_encoder,
     choose_pix_fmt,
@@ -23,16 +19,12 @@ from streamkind.video.encoders import (
     quality_options,
 )
 from streamkind.video.frames import Frame
-from streamkind.video.images import IMAGE_SUFFIXES, ImageSink, ImageSource
-from streamkind.video.mux import PacketTimes, container_options
-from streamkind.video.passthrough import Passthrough
-from streamkind.video.publish import Staging, check_not_input
-from streamkind.video.source import Source, VideoSource
+from streamkind.video.images import ImageSink, ImageSource
+from streamkind.video.output import OutputFile, Write
+from streamkind.video.source import Source, VideoFormat, VideoSource
 from streamkind.video.timeline import RisingClock
 
 __all__ = ["ImageSink", "Sink", "VideoSink", "open_sink"]
-
-_VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 
 
 class Sink(Protocol):
@@ -89,86 +81,44 @@ class VideoSink:
         crf: int | None = None,
         preset: str | None = None,
         side_by_side: bool = False,
+        part: bool = False,
     ) -> None:
-        """Open encoder and container, write the header."""
-        self.path = path
-        self.warnings: list[str] = []
-        _check_path(path, source)
-        self._staging = Staging(path)
-        self._passthrough = Passthrough(source) if isinstance(source, VideoSource) else None
-        self._container: OutputContainer | None = None
-        try:
-            self._open(source, codec, crf, preset, width_factor=2 if side_by_side else 1)
-        except BaseException:
-            self._abort()
-            raise
+        """Open encoder and container, write the header.
 
-    def _open(
-        self, source: Source, codec: str, crf: int | None, preset: str | None, width_factor: int
-    ) -> None:
-        form = source.format
-        encoder = find_encoder(codec)
-        options = quality_options(encoder, crf, preset)
-        container = self._container = self._open_container(source)
-        rate = form.frame_rate or Fraction(25)
-        fixed_rate = not container.format.flags & _VARIABLE_FPS
-        settings = EncoderSettings(
-            codec=encoder,
-            width=form.width * width_factor,
-            height=form.height,
-            # AVI and its like count frames: their clock is the frame rate.
-            time_base=1 / rate if fixed_rate else form.time_base,
-            rate=rate,
-            sample_aspect_ratio=form.sample_aspect_ratio,
-            color=form.color,
-            b_frames=not fixed_rate,  # such containers store no pts
-            options=options,
-        )
-        pix_fmt = choose_pix_fmt(settings)
+        With `part` the file is the video alone, to be joined with others. Its times count from the
+        first frame of the whole source, and its encoder takes a number of threads that does not
+        depend on the machine, as its choices depend on it.
+        """
+        self.path = path
+        self.end_pts = 0
+        """Where the last frame so far ends, in its own time base."""
+        self._file = OutputFile(path, source, alone=part)
+        try:
+            settings = encoder_settings(
+                source.format,
+                codec=codec,
+                crf=crf,
+                preset=preset,
+                width_factor=2 if side_by_side else 1,
+                fixed_rate=self._file.fixed_rate,
+                threads=PART_THREADS if part else 0,
+            )
+            pix_fmt = choose_pix_fmt(settings)
+        except BaseException:
+            self._file.abort()
+            raise
         self._time_base = settings.time_base
         self._clock = RisingClock(self._time_base, 1)
-        self._times = PacketTimes(self._time_base)
-        self._to_yuv = YuvWriter(form.color, pix_fmt)
-        self._add_streams(container, source, settings, pix_fmt)
-        self._mp4 = container.format.name in ("mp4", "mov")
-        try:
-            container.start_encoding()
-            if self._passthrough is not None:
-                self._passthrough.start(container)
-        except (av.FFmpegError, ValueError) as exc:
-            raise self._failure(exc) from exc
+        self._origin = source.start_pts if part and isinstance(source, VideoSource) else 0
+        self._to_yuv = YuvWriter(source.format.color, pix_fmt)
+        self._stream = self._file.start(
+            lambda container: add_encoder(container, settings, pix_fmt), settings.time_base
+        )
 
-    def _open_container(self, source: Source) -> OutputContainer:
-        name = file_url(self._staging.path)
-        try:
-            kind = av.open(name, "w").format.name  # nothing is written yet
-        except (av.FFmpegError, ValueError) as exc:
-            raise UsageError(
-                f"{self.path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
-            ) from exc
-        options = container_options(kind, source, self._passthrough)
-        return av.open(name, "w", container_options=options, metadata_errors="surrogateescape")
-
-    def _add_streams(
-        self,
-        container: OutputContainer,
-        source: Source,
-        settings: EncoderSettings,
-        pix_fmt: str,
-    ) -> None:
-        if self._passthrough is None or not isinstance(source, VideoSource):
-            self._stream = add_encoder(container, settings, pix_fmt)
-            return
-        for stream in self._passthrough.streams:
-            if stream.index == source.stream_index:
-                self._stream = add_encoder(container, settings, pix_fmt)
-                self._stream.metadata.update(self._passthrough.fresh(stream.metadata))
-                self._stream.disposition = stream.disposition
-            else:
-                self._passthrough.add(stream, container)
-        self._passthrough.add_tags(container)
-        self.warnings += self._passthrough.warnings
-        self._passthrough.warnings.clear()
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, such as streams that the output cannot hold."""
+        return self._file.warnings
 
     def __enter__(self) -> Self:
         """Return the sink, already open."""
@@ -181,76 +131,57 @@ class VideoSink:
         trace: TracebackType | None,
     ) -> None:
         """Publish the file; on an exception remove it."""
-        if kind is not None:
-            self._abort()
-            return
         try:
-            self._finish()
+            if kind is None:
+                self._encode(None)
         except BaseException:
-            self._abort()
+            self._file.abort()
             raise
-        self._staging.publish()
+        self._file.__exit__(kind, error, trace)
 
     def write(self, frame: Frame) -> None:
         """Encode one frame; raises OutputError."""
         yuv = self._to_yuv(frame.data)
-        yuv.pts = self._clock(self._rescale(frame.pts, frame.time_base))
+        yuv.pts = self._clock(self._rescale(frame.pts - self._origin, frame.time_base))
         yuv.time_base = self._time_base
-        self._times.expect(yuv.pts, self._rescale(frame.duration, frame.time_base))
+        self._file.expect(yuv.pts, self._rescale(frame.duration, frame.time_base))
+        self.end_pts = frame.pts + frame.duration
         self._encode(yuv)
 
     def _rescale(self, stamp: int, time_base: Fraction) -> int:
         return stamp if time_base == self._time_base else round(stamp * time_base / self._time_base)
 
     def _encode(self, yuv: av.VideoFrame | None) -> None:
-        assert self._container is not None
         try:
             packets = self._stream.encode(yuv)
-            for packet in packets:
-                self._times.complete(packet)
-                if yuv is None and packet is packets[-1] and self._mp4:
-                    self._times.stretch(packet)
-                self._copy_until((packet.dts or 0) * self._time_base)
-                self._container.mux_one(packet)
-        except (av.FFmpegError, ValueError) as exc:
-            raise self._failure(exc) from exc
-
-    def _copy_until(self, seconds: Fraction | None) -> None:
-        if self._passthrough is not None:
-            self._passthrough.copy_until(seconds)
-
-    def _finish(self) -> None:
-        assert self._container is not None
-        self._encode(None)
-        try:
-            self._copy_until(None)
-            self._container.close()
-        except (av.FFmpegError, ValueError) as exc:
-            raise self._failure(exc) from exc
-        if self._passthrough is not None:
-            self._passthrough.close()
-            self.warnings += self._passthrough.warnings
-
-    def _failure(self, exc: Exception) -> OutputError:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        full = getattr(exc, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-        advice = "free some space" if full else "check the disk, or choose another codec or .mkv"
-        return OutputError(f"{self.path}: writing failed ({reason}), nothing was kept; {advice}")
-
-    def _abort(self) -> None:
-        # Unlinked first: closing writes a trailer, and may move gigabytes to put it in front.
-        self._staging.discard()
-        if self._container is not None:
-            with contextlib.suppress(av.FFmpegError, ValueError):
-                self._container.close()
-        if self._passthrough is not None:
-            self._passthrough.close()
-        self._staging.discard()
+        except Write as exc:
+            raise self._file.failure(exc) from exc
+        self._file.mux(packets, last=yuv is None)
 
 
-def _check_path(path: Path, source: Source) -> None:
-    check_not_input(path, source.path)
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; expected the name of a file to write")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise UsageError(f"{path}: the input is a video; expected a name such as {path.stem}.mp4")
+def encoder_settings(
+    form: VideoFormat,
+    *,
+    codec: str,
+    crf: int | None,
+    preset: str | None,
+    width_factor: int = 1,
+    fixed_rate: bool = False,
+    threads: int = 0,
+) -> EncoderSettings:
+    """Set up the encoder for pictures of a format; raises UsageError."""
+    encoder = find_encoder(codec)
+    rate = form.frame_rate or Fraction(25)
+    return EncoderSettings(
+        codec=encoder,
+        width=form.width * width_factor,
+        height=form.height,
+        # AVI and its like count frames: their clock is the frame rate.
+        time_base=1 / rate if fixed_rate else form.time_base,
+        rate=rate,
+        sample_aspect_ratio=form.sample_aspect_ratio,
+        color=form.color,
+        b_frames=not fixed_rate,  # such containers store no pts
+        threads=threads,
+        options=quality_options(encoder, crf, preset),
+    )

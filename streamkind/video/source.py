@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import av
 from av.container import InputContainer
@@ -24,52 +24,12 @@ from streamkind.video.color import (
 )
 from streamkind.video.decode import Decoder
 from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
-from streamkind.video.frames import Frame
+from streamkind.video.frames import Frame, Source
 from streamkind.video.images import IMAGE_SUFFIXES, ImageSource
+from streamkind.video.storage import as_path
 from streamkind.video.timeline import Cut, RisingClock
 
 __all__ = ["ImageSource", "Source", "VideoFormat", "VideoSource", "open_source"]
-
-
-class Source(Protocol):
-    """A context manager that delivers upright RGB frames, once."""
-
-    @property
-    def path(self) -> Path:
-        """The file or folder."""
-
-    @property
-    def format(self) -> VideoFormat:
-        """What is delivered."""
-
-    @property
-    def still(self) -> bool:
-        """True for images: frames that share no exposure."""
-
-    @property
-    def lost(self) -> int:
-        """Frames that could not be decoded so far."""
-
-    @property
-    def warnings(self) -> list[str]:
-        """What the user should know; it grows while frames are read."""
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames in order of time; can be done once."""
-
-    def __enter__(self) -> Self:
-        """Return the source, already open."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-
-    def close(self) -> None:
-        """Let go of the file; twice is fine."""
 
 
 def open_source(path: str | Path, *, start: float = 0.0, duration: float | None = None) -> Source:
@@ -79,7 +39,7 @@ def open_source(path: str | Path, *, start: float = 0.0, duration: float | None 
     begins at about 0. Raises InputError, or UsageError for impossible times.
     """
     _check_times(start, duration)
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         if start or duration is not None:
             raise UsageError(
@@ -101,8 +61,19 @@ class VideoSource:
 
     still = False
 
-    def __init__(self, path: Path, *, start: float = 0.0, duration: float | None = None) -> None:
-        """Open the file and decode its first frame."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start: float = 0.0,
+        duration: float | None = None,
+        part: tuple[int | None, int | None] | None = None,
+    ) -> None:
+        """Open the file and decode its first frame.
+
+        `part` is a range of pts, its end not included, whose frames keep their time stamps; None
+        is the beginning or the end.
+        """
         self.path = path
         self.warnings: list[str] = []
         self.cut: Cut | None = None
@@ -113,12 +84,18 @@ class VideoSource:
         self._taken = False
         self._container: InputContainer | None = open_input(path)
         try:
-            self._open(self._container, start, duration)
+            self._open(self._container, start, duration, part)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, container: InputContainer, start: float, duration: float | None) -> None:
+    def _open(
+        self,
+        container: InputContainer,
+        start: float,
+        duration: float | None,
+        part: tuple[int | None, int | None] | None,
+    ) -> None:
         self._stream = main_video(container, self.path)
         self.stream_index = self._stream.index
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
@@ -138,7 +115,9 @@ class VideoSource:
         self._read = RgbReader(self.format.color, *self._size)
         self.start_pts = first.pts or 0
         raws = chain([first], decoded)
-        if start or duration is not None:
+        if part is not None:
+            self._frames = self._part(container, raws, *part)
+        elif start or duration is not None:
             self._frames = self._cut(container, raws, start, duration)
         else:
             self._frames = self._deliver(raws)
@@ -203,12 +182,18 @@ class VideoSource:
         self._clock = RisingClock(self._time_base, round(step))
         return iter(self._decoder)
 
-    def _deliver(self, decoded: Iterator[av.VideoFrame], shift: int = 0) -> Iterator[Frame]:
-        end = None if self.cut is None else self.cut.end
+    def _deliver(
+        self,
+        decoded: Iterator[av.VideoFrame],
+        begin: int | None = None,
+        end: Fraction | None = None,
+        shift: int = 0,
+    ) -> Iterator[Frame]:
+        """Read frames from `begin` (pts) to before `end` (seconds), moved back by `shift`."""
         last_end = Fraction(0)
         for raw in decoded:
             pts = self._clock(raw.pts)
-            if self.cut is not None and pts < shift:
+            if begin is not None and pts < begin:
                 continue
             if end is not None and pts * self._time_base >= end:
                 break
@@ -217,7 +202,7 @@ class VideoSource:
             last_end = (pts + duration) * self._time_base
             pixels = self._orientation.apply(self._read(raw))
             yield Frame(pixels, pts - shift, self._time_base, duration)
-        if self.cut is None:
+        if begin is None and end is None:
             rate = self._rate or Fraction(25)
             self._lost = self._decoder.lost(last_end=last_end, rate=rate)
         self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
@@ -248,7 +233,8 @@ class VideoSource:
         length = self.format.duration
         frame = None
         if length is None or start < length + 1:
-            frames = self._deliver(self._seek(container, raws, shift, origin), shift)
+            raws = self._seek(container, raws, shift, origin)
+            frames = self._deliver(raws, shift, end, shift)
             frame = next(frames, None)
         if frame is None:
             lasts = "" if length is None else f"; it lasts {length:.1f} s"
@@ -261,6 +247,18 @@ class VideoSource:
         count = max(1, round(seconds * self._rate)) if seconds and self._rate else None
         self.format = replace(self.format, frames=count, duration=seconds)
         return chain([frame], frames)
+
+    def _part(
+        self,
+        container: InputContainer,
+        raws: Iterator[av.VideoFrame],
+        begin: int | None,
+        end: int | None,
+    ) -> Iterator[Frame]:
+        self.format = replace(self.format, frames=None)
+        if begin is not None:
+            raws = self._seek(container, raws, begin, self.start_pts)
+        return self._deliver(raws, begin, None if end is None else end * self._time_base)
 
     def _seek(
         self, container: InputContainer, raws: Iterator[av.VideoFrame], pts: int, origin: int

@@ -1,0 +1,71 @@
+"""Ray does the work of a batch on many machines; it schedules, and repeats what a node loses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from streamkind.errors import EngineError, UsageError
+
+FOREVER = -1
+"""Ray's word for as often as nodes are lost; an error of the work itself is not repeated."""
+
+
+class Cluster(Executor):
+    """Tasks on a Ray cluster. Each takes one core, or one card where the device is one.
+
+    `address` is "auto" (the cluster that this machine is part of) or ray://HOST:10001. Raises
+    UsageError when Ray is not installed and EngineError when there is no such cluster.
+    """
+
+    def __init__(self, address: str, *, device: str = "auto") -> None:
+        try:
+            import ray
+        except ImportError as exc:
+            raise UsageError(
+                f"--cluster {address} needs Ray: pip install 'streamkind[cluster]'"
+            ) from exc
+        self._ray = ray
+        _check_reachable(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
+        try:
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as exc:
+            raise EngineError(
+                f"no Ray cluster at {address} ({exc}); start one with `ray start --head`"
+            ) from exc
+        demand = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
+        self._call = ray.remote(max_retries=FOREVER, **demand)(_call)
+        self.slots = max(1, int(ray.cluster_resources().get(next(iter(demand))[4:-1].upper(), 1)))
+        """Tasks that the cluster can do at once, as it is now."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Send a function to the cluster."""
+        future: Future[Any] = self._call.remote(fn, args, kwargs).future()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave the cluster, which drops what it has not begun."""
+        self._ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise EngineError when nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():
+        return  # a name that Ray looks up
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as exc:
+        raise EngineError(
+            f"no Ray cluster at {address} ({exc.strerror or exc}); check the address, or start "
+            "one with `ray start --head`"
+        ) from exc
+
+
+def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core, one thread
+    return fn(*args, **kwargs)

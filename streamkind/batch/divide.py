@@ -1,0 +1,79 @@
+"""Where a video is divided into parts that can be worked on each for itself."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from pathlib import Path
+
+import numpy as np
+
+from streamkind.errors import InputError
+from streamkind.track import Track
+from streamkind.video.demux import PacketReader, main_video, open_input, read_only
+
+PART_SECONDS = 10.0
+"""About how long a part is: a kill costs at most the work on one."""
+WARM_FRAMES = 12
+"""Frames before a part that it looks at: of what is held still there, 0.2 % is older."""
+
+
+def divide(path: Path, track: Track | None) -> tuple[list[int], list[int], float]:
+    """Return where parts begin, where what they look at before does, in pts; ticks per second.
+
+    At scene cuts where there are any, else at keyframes of the input, else anywhere. A file whose
+    time stamps are missing, doubled or set back cannot be entered in the middle: it is one part.
+    """
+    stamps, keys, ticks = read_stamps(path)
+    if not stamps:
+        return [0], [0], ticks
+    cuts = [] if track is None else np.round(track.time[track.cut] * ticks).astype(int).tolist()
+    length, starts = int(PART_SECONDS * ticks), [stamps[0]]
+    while stamps[-1] - starts[-1] > 1.5 * length:
+        goal = starts[-1] + length
+        near = nearest(cuts, goal, length // 2) or nearest(keys, goal, length // 2)
+        starts.append(near or stamps[bisect_left(stamps, goal)])
+    warm = [stamps[max(0, bisect_left(stamps, start) - WARM_FRAMES)] for start in starts]
+    return starts, warm, ticks
+
+
+def expected_frames(path: Path) -> int:
+    """Return how many frames a file says it has, about; 0 when it does not say."""
+    try:
+        with open_input(path) as container:
+            stream = main_video(container, path)
+            seconds = (container.duration or 0) / 1_000_000
+            return stream.frames or round(seconds * (stream.average_rate or 0))
+    except InputError:
+        return 0  # whoever is to enhance it will tell
+
+
+def nearest(stamps: list[int], goal: int, reach: int) -> int | None:
+    """Return the stamp that is nearest to a goal, if one is within reach."""
+    near = min(stamps, key=lambda stamp: abs(stamp - goal), default=None)
+    return near if near is not None and abs(near - goal) <= reach else None
+
+
+def read_stamps(path: Path) -> tuple[list[int], list[int], float]:
+    """Return pts of all packets in order, those of keyframes, and ticks per second.
+
+    Nothing is decoded. There are none when they cannot be relied on.
+    """
+    stamps, keys, last = [], [], None
+    with open_input(path) as container:
+        stream = main_video(container, path)
+        read_only(container, [stream])
+        ticks = float(1 / (stream.time_base or 1))
+        for packet in PacketReader(container, [stream]):
+            if packet.is_discard:
+                continue
+            # The first packets of Matroska have no dts; later ones without say nothing either.
+            behind = last is not None and packet.dts is not None and packet.dts <= last
+            if packet.pts is None or packet.is_corrupt or behind:
+                return [], [], ticks
+            last = packet.dts if packet.dts is not None else last
+            stamps.append(packet.pts)
+            if packet.is_keyframe:
+                keys.append(packet.pts)
+    if len(set(stamps)) < len(stamps):
+        return [], [], ticks
+    return sorted(stamps), keys, ticks

@@ -1,0 +1,64 @@
+"""Where the work of a batch is done: here, in several processes, or on a cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from streamkind.errors import UsageError
+
+
+def open_executor(jobs: int, cluster: str | None, device: str) -> tuple[Executor, int]:
+    """Return who does the work, and how much to hand out at once. Raises UsageError."""
+    if jobs < 1:
+        raise UsageError(f"jobs is a number of processes from 1 up, got {jobs}")
+    if cluster is None:
+        return (Here() if jobs == 1 else Processes(jobs)), jobs
+    from streamkind.batch.cluster import Cluster
+
+    ray = Cluster(cluster, device=device)
+    return ray, 2 * ray.slots  # so that no node waits for this process
+
+
+class Here(Executor):
+    """Does what it is given at once, in this thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call a function; its result or error is there when this returns."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Processes(ProcessPoolExecutor):
+    """Processes that share the cores of this machine; an error here ends them at once."""
+
+    def __init__(self, count: int) -> None:
+        threads = max(1, len(os.sched_getaffinity(0)) // count)
+        super().__init__(
+            count, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for the processes; on an exception, as Ctrl-C is one, end them."""
+        if error is not None:
+            self.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+        self.shutdown(wait=True)
+
+
+def _begin(threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)

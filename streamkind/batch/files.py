@@ -1,0 +1,108 @@
+"""Which files a batch is about, and what their results are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from streamkind.batch.journal import Job, Settings
+from streamkind.errors import InputError, UsageError
+from streamkind.video.storage import as_path, is_local
+
+# fmt: off
+VIDEO_SUFFIXES = frozenset({
+    ".3g2", ".3gp", ".asf", ".avi", ".flv", ".h264", ".hevc", ".m2ts", ".m4v", ".mkv", ".mov",
+    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
+})
+# fmt: on
+"""What is taken from a folder when no pattern says otherwise."""
+KEPT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
+"""Containers that results are written in; others become .mkv, which takes nearly everything."""
+NAME = "{folder}/{stem}{suffix}"
+
+
+def find_jobs(
+    inputs: Iterable[str | Path],
+    out: str | Path,
+    settings: Settings,
+    *,
+    patterns: Sequence[str] = (),
+    name: str = NAME,
+) -> list[Job]:
+    """Return a job for every input: a file, or those in a folder and below that fit a pattern.
+
+    In `name`, {folder} is where a file lies below the folder given, {stem} and {suffix} are of its
+    name. Raises InputError when there is nothing to do and UsageError when two results would have
+    one name.
+    """
+    base, jobs = as_path(out), dict[str, Job]()
+    for top, path in find_files(inputs, patterns, base):
+        output = base / result_name(name, top, path)
+        if (other := jobs.get(str(output))) is not None and other.input != path:
+            raise UsageError(
+                f"{other.input} and {path} would both become {output}; "
+                "tell them apart by --name, such as '{folder}/{stem}-{kind}{suffix}'"
+            )
+        jobs[str(output)] = Job(path, output, settings)
+    if not jobs:
+        raise InputError("no video was found; name files, or folders with videos, or a --pattern")
+    return list(jobs.values())
+
+
+def find_files(
+    inputs: Iterable[str | Path], patterns: Sequence[str], out: Path
+) -> Iterable[tuple[Path, Path]]:
+    """Yield the folder that was given and the file, each file for itself where it was named."""
+    for item in inputs:
+        path = as_path(item)
+        if not path.is_dir():
+            yield path.parent, path
+            continue
+        for file in sorted(path.rglob("*"), key=str):
+            if is_wanted(file, patterns) and out not in file.parents and file.is_file():
+                yield path, file
+
+
+def is_wanted(path: Path, patterns: Sequence[str]) -> bool:
+    """Whether a file of a folder is to be taken; hidden ones never are."""
+    if path.name.startswith("."):
+        return False
+    if patterns:
+        return any(fnmatch(path.name, pattern) for pattern in patterns)
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def result_name(template: str, top: Path, path: Path) -> str:
+    """Fill in the template of a name. Raises UsageError."""
+    folder = str(path.relative_to(top).parent) if is_local(path) else _below(top, path)
+    suffix = path.suffix.lower()
+    still = suffix not in VIDEO_SUFFIXES and suffix not in KEPT_SUFFIXES
+    known = {
+        "folder": folder or ".",
+        "stem": path.stem,
+        "suffix": path.suffix if suffix in KEPT_SUFFIXES or still else ".mkv",
+        "kind": suffix.lstrip("."),
+    }
+    try:
+        return template.format(**known)
+    except (KeyError, IndexError, ValueError, AttributeError) as exc:
+        raise UsageError(
+            f"name {template!r}: {exc} is not known; use {', '.join(f'{{{k}}}' for k in known)}"
+        ) from exc
+
+
+def _below(top: Path, path: Path) -> str:
+    return str(path.parent)[len(str(top)) :].strip("/")
+
+
+def read_list(path: Path) -> list[str]:
+    """Read inputs from a file, one a line; empty lines and those that begin with # are none.
+
+    Raises InputError.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path}: cannot be read as a list ({exc}); one path a line") from exc
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

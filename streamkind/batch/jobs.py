@@ -1,0 +1,253 @@
+"""READ THIS FIRST: each job is prepared, its parts are enhanced, and they are joined.
+
+Any `concurrent.futures.Executor` does the work: this process, several, or a cluster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from streamkind.batch import work
+from streamkind.batch.divide import expected_frames
+from streamkind.batch.executors import Here
+from streamkind.batch.journal import Job, Journal, write
+from streamkind.batch.lock import Lock
+from streamkind.errors import OutputError, StreamkindError
+from streamkind.track import Track
+from streamkind.video.storage import remove_folder, write_whole
+
+Status = Literal["waiting", "done", "skipped", "failed"]
+
+
+@dataclass
+class Result:
+    """What came of a job so far."""
+
+    job: Job
+    status: Status = "waiting"
+    expected: int = 0
+    """Frames, as the input's header has it; 0 when it does not say."""
+    frames: int = 0
+    lost: int = 0
+    seconds: float = 0.0
+    """From when it was begun."""
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a report."""
+        told = {key: value for key, value in vars(self).items() if key != "job"}
+        return {"input": str(self.job.input), "output": str(self.job.output), **told}
+
+
+@dataclass
+class Progress:
+    """How far a batch is."""
+
+    results: list[Result]
+    frames: int = 0
+    """Enhanced so far, in whole parts."""
+    under_way: int = 0
+    """Enhanced so far of the part that this process works on."""
+    total: int = 0
+    """Expected of all jobs that are not skipped and have not failed."""
+    told: str = ""
+    """What was just begun or ended."""
+
+
+@dataclass
+class _Running:
+    """A job that has been begun."""
+
+    result: Result
+    lock: Lock
+    journal: Journal | None = None
+    outcomes: dict[int, work.Outcome] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+
+_Task = tuple[Callable[..., Any], Callable[[_Running, Any], None], _Running]
+"""What is to be called where the work is done, what with its result here, and for which job."""
+
+
+class Batch:
+    """Works on jobs until each is done, skipped or failed."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        *,
+        executor: Executor | None = None,
+        slots: int = 1,
+        progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self.results = [Result(job, expected=expected_frames(job.input)) for job in jobs]
+        self._executor = executor or Here()
+        self._slots = slots
+        self._tell = progress
+        self._progress = Progress(self.results)
+        self._waiting: deque[_Task] = deque()
+        self._futures: dict[Future[Any], _Task] = {}
+        self._locks: set[Lock] = set()
+
+    def run(self) -> list[Result]:
+        """Do all the work; a job that fails leaves the others alone."""
+        ahead = deque(self.results)
+        try:
+            while ahead or self._waiting or self._futures:
+                while len(self._futures) < self._slots and (self._waiting or ahead):
+                    if self._waiting:
+                        self._submit(self._waiting.popleft())
+                    else:
+                        self._begin(ahead.popleft())
+                done, _ = wait(self._futures, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._take(future)
+        finally:
+            for lock in self._locks:
+                lock.release()
+        return self.results
+
+    def _begin(self, result: Result) -> None:
+        """Skip a job that is done; lock the others and have them prepared."""
+        job = result.job
+        try:
+            if job.is_done():
+                remove_folder(job.folder)
+                result.status = "skipped"
+                self._say(f"{job.output}: is there, made with these settings")
+                return
+            lock = Lock(job)
+        except (StreamkindError, OSError) as error:
+            self._fail(result, error)
+            return
+        self._locks.add(lock)
+        self._say(f"{job.input}")
+        running = _Running(result, lock)
+        self._try(running, lambda: self._read_journal(running))
+
+    def _read_journal(self, running: _Running) -> None:
+        job = running.result.job
+        found = Journal.read(job)
+        if isinstance(found, Journal):
+            self._go_on(running, found)
+            return
+        if found:
+            self._note(running, f"{found}; it is begun anew")
+        self._waiting.append((partial(work.prepare, job), self._prepared, running))
+
+    def _submit(self, task: _Task) -> None:
+        if task[2].result.status == "failed":
+            return
+        self._futures[self._executor.submit(task[0])] = task
+
+    def _take(self, future: Future[Any]) -> None:
+        _, then, running = self._futures.pop(future)
+        if running.result.status == "failed":
+            return
+        self._try(running, lambda: then(running, future.result()))
+
+    def _try(self, running: _Running, step: Callable[[], None]) -> None:
+        """Do a step of a job; its failure is the job's, not the batch's."""
+        try:
+            step()
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "a worker was killed, perhaps for lack of memory; what was done is kept: "
+                "run the same again, with fewer --jobs"
+            ) from error
+        except Exception as error:
+            self._end(running)
+            self._fail(running.result, error)
+
+    def _prepared(self, running: _Running, found: tuple[Journal, Track | None]) -> None:
+        journal, track = found
+        self._go_on(running, journal.keep(running.result.job, track))
+
+    def _go_on(self, running: _Running, journal: Journal) -> None:
+        """Have all parts enhanced that are not whole."""
+        job, running.journal = running.result.job, journal
+        track = Track.read(job.track) if journal.track else None
+        seen = self._seen if isinstance(self._executor, Here) else None
+        tasks: list[_Task] = []
+        for index in range(len(journal.starts)):
+            known = work.whole_part(job, index)
+            if isinstance(known, work.Outcome):
+                self._keep(running, index, known)
+                continue
+            if known:
+                self._note(running, known)
+            ratios = journal.ratios(index, track)
+            call = partial(work.enhance_part, job, journal, index, ratios, seen)
+            tasks.append((call, partial(self._enhanced, index=index), running))
+        if running.outcomes:
+            done, parts = len(running.outcomes), len(journal.starts)
+            self._say(f"{job.input}: goes on, {done} of {parts} parts are done")
+        self._waiting.extendleft(reversed(tasks))
+        self._join(running)
+
+    def _note(self, running: _Running, note: str) -> None:
+        running.result.warnings.append(note)
+        self._say(f"{running.result.job.input}: {note}")
+
+    def _enhanced(self, running: _Running, outcome: work.Outcome, *, index: int) -> None:
+        job = running.result.job
+        if outcome.data is not None:  # made where the job's folder is not seen
+            write_whole(job.part(index), outcome.data)
+            outcome.data = None
+            write(job.record(index), outcome.record())
+        self._keep(running, index, outcome)
+        self._join(running)
+
+    def _keep(self, running: _Running, index: int, outcome: work.Outcome) -> None:
+        running.outcomes[index] = outcome
+        running.result.frames += outcome.frames
+        running.result.lost += outcome.lost
+        running.result.warnings += [w for w in outcome.warnings if w not in running.result.warnings]
+        self._progress.frames += outcome.frames
+        self._progress.under_way = 0
+        self._say("")
+
+    def _seen(self, frames: int) -> None:
+        self._progress.under_way = frames
+        self._say("")
+
+    def _join(self, running: _Running) -> None:
+        """Join the parts if all are there."""
+        result, journal = running.result, running.journal
+        if journal is None or len(running.outcomes) < len(journal.starts):
+            return
+        outcomes = [running.outcomes[i] for i in range(len(journal.starts))]
+        warnings = work.finish(result.job, journal, outcomes)
+        result.warnings += [w for w in warnings if w not in result.warnings]
+        if journal.frames is not None and journal.frames != result.frames:
+            result.warnings.append(
+                f"the first pass has seen {journal.frames} frames, {result.frames} were enhanced"
+            )
+        result.status = "done"
+        self._end(running)
+        self._say(f"{result.job.output}: done")
+
+    def _end(self, running: _Running) -> None:
+        running.lock.release()
+        self._locks.discard(running.lock)
+        running.result.seconds = time.monotonic() - running.began
+
+    def _fail(self, result: Result, error: Exception) -> None:
+        result.status = "failed"
+        known = isinstance(error, StreamkindError)
+        result.error = str(error) if known else f"{result.job.input}: {error!r}"
+        self._say(f"failed: {result.error}")
+
+    def _say(self, told: str) -> None:
+        at_work = [r for r in self.results if r.status in ("waiting", "done")]
+        self._progress.total = sum(r.expected or r.frames for r in at_work)
+        self._progress.told = told
+        self._tell(self._progress)

@@ -1,0 +1,217 @@
+"""What a job on one video is to do, written down once, and what of it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from streamkind import __version__
+from streamkind.backends.base import BackendName
+from streamkind.backends.released import PARTS, find_release
+from streamkind.engine import Ratio, check_ratio
+from streamkind.errors import OutputError
+from streamkind.exposure import DEFAULT_TARGET
+from streamkind.pipeline import check_target
+from streamkind.steady import STEADY, Steady, check_steady
+from streamkind.track import Track
+from streamkind.video.images import IMAGE_SUFFIXES
+from streamkind.video.join import PART_SUFFIX
+from streamkind.video.storage import (
+    fingerprint,
+    is_local,
+    remove_folder,
+    sha256,
+    write_whole,
+)
+
+JOURNAL = "journal.json"
+VERSION = 1
+"""Of the journal; another one is not read."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every video of a batch is enhanced, as `streamkind.enhance` takes it."""
+
+    ratio: Ratio = "auto"
+    target: float = DEFAULT_TARGET
+    steady: tuple[Steady, ...] = STEADY
+    model: str = "kind"
+    backend: BackendName = "auto"
+    device: str = "auto"
+    codec: str = "h264"
+    crf: int | None = None
+    preset: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no video could be enhanced with."""
+        check_ratio(self.ratio)
+        check_target(self.target)
+        check_steady(self.steady)
+        find_release(self.model)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all that the result depends on, this version and the model's digest too."""
+        release = find_release(self.model)
+        graphs = "".join(getattr(release, part).sha256 for part in PARTS)
+        engine = hashlib.sha256(graphs.encode()).hexdigest()
+        told: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return told | {"engine": engine, "streamkind": __version__}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make of another."""
+
+    input: Path
+    output: Path
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        """Where what is done so far is kept: hidden, beside the output."""
+        return self.output.parent / f".{self.output.name}.job"
+
+    @property
+    def receipt(self) -> Path:
+        """What says, beside the output, how it was made."""
+        return self.output.parent / f".{self.output.name}.streamkind"
+
+    @property
+    def track(self) -> Path:
+        """The ratios that the first pass has found."""
+        return self.folder / "track.csv"
+
+    def part(self, index: int) -> Path:
+        """Part `index` of the video, enhanced; of an image, the image."""
+        still = self.output.suffix.lower() in IMAGE_SUFFIXES
+        return self.folder / f"{index:05}{self.output.suffix if still else PART_SUFFIX}"
+
+    def record(self, index: int) -> Path:
+        """What says that part `index` is whole."""
+        return self.folder / f"{index:05}.json"
+
+    def is_done(self) -> bool:
+        """Whether the output is there, whole, and made with these settings from this input.
+
+        Raises OutputError when there is a file that no receipt is for.
+        """
+        if not self.output.exists():
+            return False
+        receipt = read(self.receipt)
+        if receipt is None:
+            raise OutputError(
+                f"{self.output}: is there, and no batch of this version has made it; "
+                "move it away, or choose another --out"
+            )
+        return receipt == self.make_receipt(self.output)
+
+    def make_receipt(self, output: Path) -> dict[str, Any]:
+        """Tell how an output was made, and what it is."""
+        return {
+            "settings": self.settings.as_json(),
+            "input": fingerprint(self.input),
+            "output": fingerprint(output),
+        }
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The plan of a job: the same however often it is resumed, and wherever."""
+
+    input: str
+    """Fingerprint of the input."""
+    settings: dict[str, Any]
+    still: bool
+    """Whether it is an image: one part."""
+    starts: list[int]
+    """Where each part begins, as pts of the input."""
+    warm: list[int]
+    """Where the frames begin that each part is to look at first."""
+    ticks: float
+    """Units of pts in a second."""
+    frames: int | None
+    """Of the whole video; None when nobody knows."""
+    track: str | None = None
+    """Digest of the ratio track, when there is one."""
+
+    def part(self, index: int) -> tuple[int | None, int | None] | None:
+        """Return the range of pts that part `index` is; None is the whole video."""
+        if len(self.starts) == 1:
+            return None
+        ends = [*self.starts[1:], None]
+        return self.starts[index] if index else None, ends[index]
+
+    def ratios(self, index: int, track: Track | None) -> Track | None:
+        """Return the rows of a track that part `index` needs."""
+        if track is None or len(self.starts) == 1:
+            return track
+        ends = [*self.starts[1:], math.inf]
+        first = np.searchsorted(track.time, self.starts[index] / self.ticks) - 2
+        last = np.searchsorted(track.time, ends[index] / self.ticks) + 2
+        rows = slice(max(0, first), last)
+        return Track(*(column[rows] for column in vars(track).values()))
+
+    def keep(self, job: Job, track: Track | None) -> Self:
+        """Write it, and the track, into the job's folder, from which all else goes."""
+        empty(job.folder)
+        journal = self
+        if track is not None:
+            track.write(job.track)
+            journal = replace(self, track=sha256(job.track))
+        write(job.folder / JOURNAL, asdict(journal) | {"version": VERSION})
+        return journal
+
+    @classmethod
+    def read(cls, job: Job) -> Self | str:
+        """Return the journal of a job, or why it is of no use: "" when there is none."""
+        path = job.folder / JOURNAL
+        if not path.exists():
+            return ""
+        told = read(path)
+        if told is None:
+            return "its journal is damaged or was edited"
+        if told.pop("version", None) != VERSION:
+            return "its journal is of another version"
+        journal = cls(**told)
+        if journal.input != fingerprint(job.input):
+            return "the input has changed"
+        if journal.settings != job.settings.as_json():
+            return "the settings, the model or the version have changed"
+        if journal.track and (not job.track.exists() or sha256(job.track) != journal.track):
+            return "its ratio track is damaged or was edited"
+        return journal
+
+
+def empty(folder: Path) -> None:
+    """Make a folder, or remove what is in it."""
+    if not is_local(folder):
+        remove_folder(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def write(path: Path, told: dict[str, Any]) -> None:
+    """Write JSON with a digest of itself, whole or not at all. Raises OutputError."""
+    text = json.dumps(told, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_whole(path, json.dumps({"check": digest, **told}, indent=1).encode())
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Read what `write` wrote; None when it is not there, cut off or edited."""
+    try:
+        told = json.loads(path.read_bytes())
+        digest = told.pop("check")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    same = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest() == digest
+    return told if same else None

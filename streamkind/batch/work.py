@@ -1,0 +1,211 @@
+"""The three kinds of work in a job: prepare, enhance a part, join. Each may run anywhere."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamkind.backends.base import BackendName
+from streamkind.batch.divide import divide
+from streamkind.batch.journal import JOURNAL, Job, Journal, read, write
+from streamkind.engine import KinD, open_engine
+from streamkind.errors import InputError, OutputError
+from streamkind.pipeline import Report, choose_ratio, enhance, first_pass, run
+from streamkind.steady import Steadier
+from streamkind.track import Track
+from streamkind.video.frames import batched
+from streamkind.video.join import Part, check_joinable, join
+from streamkind.video.sink import VideoSink
+from streamkind.video.source import VideoSource, open_source
+from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder, sha256
+
+SPARE_BYTES = 16 << 20
+"""What is to be left on the disk."""
+
+Seen = Callable[[int], None]
+"""Told how many frames of a piece of work are done."""
+
+
+@dataclass
+class Outcome:
+    """What came of a piece of work."""
+
+    frames: int = 0
+    lost: int = 0
+    end_pts: int = 0
+    """Where the last frame ends, in the time base of the input."""
+    warnings: list[str] = field(default_factory=list)
+    sha256: str = ""
+    data: bytes | None = None
+    """A part that could not be kept where it was made."""
+
+    def record(self) -> dict[str, Any]:
+        """Return what is kept of a part beside it."""
+        return {key: value for key, value in vars(self).items() if key != "data"}
+
+
+@functools.lru_cache(maxsize=1)
+def engine_for(model: str, backend: BackendName, device: str) -> KinD:
+    """Open an engine once in a process."""
+    return open_engine(model, backend=backend, device=device)
+
+
+def engine_of(job: Job) -> KinD:
+    """Return the engine that a job asks for."""
+    return engine_for(job.settings.model, job.settings.backend, job.settings.device)
+
+
+def prepare(job: Job) -> tuple[Journal, Track | None]:
+    """Look at the input, and return the plan and the ratios; nothing is written.
+
+    Raises InputError, OutputError or UsageError.
+    """
+    with open_source(job.input) as source:
+        still = source.still
+        if isinstance(source, VideoSource):
+            check_joinable(job.output.name, source, **encoding(job))
+    check_space(job.output, job.input.stat().st_size)
+    track = None
+    if not still and job.settings.ratio == "auto" and "ratio" in job.settings.steady:
+        track = find_ratios(job)
+    starts, warm, ticks = ([0], [0], 1.0) if still else divide(job.input, track)
+    frames = None if track is None else len(track.time)
+    settings = job.settings.as_json()
+    return Journal(fingerprint(job.input), settings, still, starts, warm, ticks, frames), track
+
+
+def encoding(job: Job) -> dict[str, Any]:
+    """Return the encoder's options."""
+    settings = job.settings
+    return {"codec": settings.codec, "crf": settings.crf, "preset": settings.preset}
+
+
+def find_ratios(job: Job) -> Track:
+    """Do the first pass."""
+    report = Report(None, "")
+    with open_source(job.input) as source:
+        return first_pass(source, engine_of(job), job.settings.target, report, lambda report: None)
+
+
+def check_space(path: Path, needed: int) -> None:
+    """Raise OutputError when a disk has less than `needed` bytes left, and something to spare."""
+    if not is_local(path):
+        return
+    free = shutil.disk_usage(path.parent).free
+    if free < needed + SPARE_BYTES:
+        raise OutputError(
+            f"{path}: {free >> 20} MiB are free on its disk, about "
+            f"{(needed + SPARE_BYTES) >> 20} are needed; free some space and run the same again"
+        )
+
+
+def whole_part(job: Job, index: int) -> Outcome | str:
+    """Return what is known of a part that is done, or why it is not: "" when it was not begun."""
+    if not job.record(index).exists():
+        return ""
+    told = read(job.record(index))
+    try:
+        if told is not None and sha256(job.part(index)) == told["sha256"]:
+            return Outcome(**told)
+    except OSError:
+        pass
+    return f"part {index} is damaged; it is made again"
+
+
+def enhance_part(
+    job: Job, journal: Journal, index: int, track: Track | None, seen: Seen | None = None
+) -> Outcome:
+    """Enhance a part and keep it in the job's folder, or where that is not seen, return it.
+
+    `track` has the ratios of the part at least.
+    """
+    if not (job.folder / JOURNAL).exists():
+        with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
+            path = Path(folder, job.part(index).name)
+            outcome = encode_part(job, journal, index, track, path, seen)
+            outcome.data = path.read_bytes()
+        return outcome
+    parts = [path for i in range(len(journal.starts)) if (path := job.part(i)).exists()]
+    check_space(job.part(index), 2 * max((path.stat().st_size for path in parts), default=0))
+    with local_file(job.part(index)) as path:
+        outcome = encode_part(job, journal, index, track, path, seen)
+    write(job.record(index), outcome.record())
+    return outcome
+
+
+def encode_part(
+    job: Job,
+    journal: Journal,
+    index: int,
+    track: Track | None,
+    path: Path,
+    seen: Seen | None = None,
+) -> Outcome:
+    """Enhance a part into a file. What it gives depends on journal and track alone."""
+    if journal.still:
+        return encode_still(job, path)
+    engine, report, settings = engine_of(job), Report(None, ""), job.settings
+    ratio = choose_ratio(settings.ratio, track, settings.target, settings.steady)
+    hold = Steadier(engine, settings.steady)
+    begin = journal.starts[index]
+    if begin != journal.warm[index]:
+        with VideoSource(job.input, part=(journal.warm[index], begin)) as before:
+            for batch in batched(before, engine.max_batch):
+                hold(engine.decompose(batch.pixels), batch.times)
+    with (
+        VideoSource(job.input, part=journal.part(index)) as source,
+        VideoSink(path, source, part=True, **encoding(job)) as sink,
+    ):
+        told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
+        run(source, engine, ratio, sink, report, hold=hold, progress=told)
+        if not report.frames:
+            raise InputError(f"{job.input}: part {index} has no frame that can be decoded")
+    warnings = [*source.warnings, *sink.warnings]
+    return Outcome(report.frames, source.lost, sink.end_pts, warnings, sha256(path))
+
+
+def encode_still(job: Job, path: Path) -> Outcome:
+    """Enhance an image into a file."""
+    told = job.settings
+    report = enhance(
+        job.input,
+        path,
+        ratio=told.ratio,
+        target=told.target,
+        model=told.model,
+        backend=told.backend,
+        device=told.device,
+    )
+    return Outcome(report.frames, report.lost, 0, report.warnings, sha256(path))
+
+
+def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
+    """Make the output of its parts, under its name when it is whole; remove the job's folder."""
+    parts = [Part(job.part(i), o.frames, o.end_pts) for i, o in enumerate(outcomes)]
+    check_space(job.output, sum(part.path.stat().st_size for part in parts))
+    if is_local(job.output):
+        whole = job.folder / f"whole{job.output.suffix}"
+        warnings = make(job, journal, parts, whole)
+        write(job.receipt, job.make_receipt(whole))
+        os.replace(whole, job.output)
+    else:
+        with local_file(job.output) as whole:
+            warnings = make(job, journal, parts, whole)
+            write(job.receipt, job.make_receipt(whole))
+    remove_folder(job.folder)
+    return warnings
+
+
+def make(job: Job, journal: Journal, parts: list[Part], path: Path) -> list[str]:
+    """Write the output to a file."""
+    if journal.still:
+        path.write_bytes(parts[0].path.read_bytes())
+        return []
+    with VideoSource(job.input) as source:
+        return join(path, source, parts, **encoding(job))

@@ -1,0 +1,116 @@
+"""Parts of a video, encoded each for itself, made into one file without encoding again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.video.stream import VideoStream
+
+from streamkind.errors import OutputError, UsageError
+from streamkind.video.demux import PacketReader, open_input
+from streamkind.video.encoders import PART_THREADS, add_encoder, choose_pix_fmt
+from streamkind.video.output import OutputFile
+from streamkind.video.sink import encoder_settings
+from streamkind.video.source import VideoSource
+
+PART_SUFFIX = ".nut"
+"""The container of a part: its time base fits every clock, and it takes what encoders make."""
+
+_JOINABLE = ("matroska", "webm", "mp4", "mov")
+"""Formats that keep time stamps, and what a decoder must know in one place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of the video, as VideoSink has written it."""
+
+    path: Path
+    frames: int
+    end_pts: int
+    """Where its last frame ends, in the time base of the source."""
+
+
+def join(
+    path: Path,
+    source: VideoSource,
+    parts: Sequence[Part],
+    *,
+    codec: str,
+    crf: int | None,
+    preset: str | None,
+) -> list[str]:
+    """Write the parts one after the other, and beside them what the input has; return warnings.
+
+    Raises OutputError, also when a part does not hold what it should.
+    """
+    with OutputFile(path, source) as file:
+        video, time_base = _start(file, source, codec, crf, preset)
+        file.expect(source.start_pts, 0)
+        waiting: av.Packet[Any] | None = None
+        for part in parts:
+            for packet in _packets(part, video.codec_context.extradata):
+                _move(packet, time_base, source.start_pts)
+                packet.stream = video
+                if waiting is not None:
+                    file.mux([waiting])
+                waiting = packet
+        file.expect(parts[-1].end_pts, 0)
+        if waiting is not None:
+            file.mux([waiting], last=True)
+    return file.warnings
+
+
+def check_joinable(
+    name: str, source: VideoSource, *, codec: str, crf: int | None, preset: str | None
+) -> None:
+    """Raise UsageError or OutputError if parts could not be joined to a file of that name."""
+    with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
+        file = OutputFile(Path(folder, name), source)
+        try:
+            _start(file, source, codec, crf, preset)
+        finally:
+            file.abort()
+
+
+def _start(
+    file: OutputFile, source: VideoSource, codec: str, crf: int | None, preset: str | None
+) -> tuple[VideoStream, Fraction]:
+    if file.name not in _JOINABLE:
+        raise UsageError(f"{file.path}: {file.name} cannot be joined of parts; choose .mkv or .mp4")
+    settings = encoder_settings(
+        source.format, codec=codec, crf=crf, preset=preset, threads=PART_THREADS
+    )
+    pix_fmt = choose_pix_fmt(settings)
+    # It never sees a frame: it says of the stream what the encoders of the parts said.
+    stream = file.start(lambda c: add_encoder(c, settings, pix_fmt), settings.time_base)
+    return stream, settings.time_base
+
+
+def _packets(part: Part, extradata: bytes | None) -> Iterator[av.Packet[Any]]:
+    frames = 0
+    with open_input(part.path) as container:
+        stream = container.streams.video[0]
+        if stream.codec_context.extradata != extradata:
+            raise OutputError(f"{part.path}: made by another encoder; delete it and run again")
+        for packet in PacketReader(container, [stream]):
+            frames += 1
+            yield packet
+    if frames != part.frames:
+        raise OutputError(
+            f"{part.path}: {frames} frames in it, expected {part.frames}; delete it and run again"
+        )
+
+
+def _move(packet: av.Packet[Any], time_base: Fraction, origin: int) -> None:
+    """Put a packet on the clock of the output."""
+    scale = packet.time_base / time_base
+    packet.pts = origin + round((packet.pts or 0) * scale)
+    packet.dts = None if packet.dts is None else origin + round(packet.dts * scale)
+    packet.duration = 0  # NUT has none, and what FFmpeg guesses is no better than the muxer's guess
+    packet.time_base = time_base

@@ -1,0 +1,185 @@
+"""A container that is written: one video, and beside it all else that the input has."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from streamkind.errors import OutputError, UsageError
+from streamkind.video.demux import file_url
+from streamkind.video.images import IMAGE_SUFFIXES
+from streamkind.video.mux import PacketTimes, container_options
+from streamkind.video.passthrough import Passthrough
+from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.source import Source, VideoSource
+
+_VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
+
+Write = av.FFmpegError, ValueError
+"""What PyAV raises when a packet, a header or a trailer cannot be written."""
+
+
+class OutputFile:
+    """A file that appears complete or not at all. Packets of its video come in; the rest follows.
+
+    With `alone` nothing of the input is copied beside the video.
+    """
+
+    def __init__(self, path: Path, source: Source, *, alone: bool = False) -> None:
+        """Open the container under a temporary name; `start` goes on."""
+        self.path = path
+        self.warnings: list[str] = []
+        _check_path(path, source)
+        self._staging = Staging(path)
+        self._source = source
+        copied = isinstance(source, VideoSource) and not alone
+        self._passthrough = Passthrough(source) if copied else None  # type: ignore[arg-type]
+        self._container: OutputContainer | None = None
+        try:
+            self._container = self._open()
+        except BaseException:
+            self.abort()
+            raise
+        self.name: str = self._container.format.name
+        """FFmpeg's name of the format."""
+        self.fixed_rate = not self._container.format.flags & _VARIABLE_FPS
+        """Whether it counts frames: AVI and its like."""
+
+    def _open(self) -> OutputContainer:
+        name = file_url(self._staging.path)
+        try:
+            kind = av.open(name, "w").format.name  # nothing is written yet
+        except Write as exc:
+            raise UsageError(
+                f"{self.path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
+            ) from exc
+        options = container_options(kind, self._source, self._passthrough)
+        return av.open(name, "w", container_options=options, metadata_errors="surrogateescape")
+
+    def start(
+        self, add_video: Callable[[OutputContainer], VideoStream], time_base: Fraction
+    ) -> VideoStream:
+        """Add the video, whose packets come in `time_base`, and its company; write the header."""
+        assert self._container is not None
+        self._time_base = time_base
+        self._times = PacketTimes(time_base)
+        try:
+            video = self._add_streams(self._container, add_video)
+            self._start(self._container)
+        except BaseException:
+            self.abort()
+            raise
+        return video
+
+    def _add_streams(
+        self, container: OutputContainer, add_video: Callable[[OutputContainer], VideoStream]
+    ) -> VideoStream:
+        if self._passthrough is None or not isinstance(self._source, VideoSource):
+            return add_video(container)
+        video = None
+        for stream in self._passthrough.streams:
+            if stream.index == self._source.stream_index:
+                video = add_video(container)
+                video.metadata.update(self._passthrough.fresh(stream.metadata))
+                video.disposition = stream.disposition
+            else:
+                self._passthrough.add(stream, container)
+        self._passthrough.add_tags(container)
+        self.warnings += self._passthrough.warnings
+        self._passthrough.warnings.clear()
+        assert video is not None
+        return video
+
+    def _start(self, container: OutputContainer) -> None:
+        try:
+            container.start_encoding()
+            if self._passthrough is not None:
+                self._passthrough.start(container)
+        except Write as exc:
+            raise self.failure(exc) from exc
+
+    def expect(self, pts: int, duration: int) -> None:
+        """Note the duration of a frame whose packet will come."""
+        self._times.expect(pts, duration)
+
+    def mux(self, packets: Sequence[av.Packet[Any]], *, last: bool = False) -> None:
+        """Write packets of the video, and what of the company is due; raises OutputError."""
+        assert self._container is not None
+        try:
+            for packet in packets:
+                self._times.complete(packet)
+                if last and packet is packets[-1] and self.name in ("mp4", "mov"):
+                    self._times.stretch(packet)
+                self._copy_until((packet.dts or 0) * self._time_base)
+                self._container.mux_one(packet)
+        except Write as exc:
+            raise self.failure(exc) from exc
+
+    def _copy_until(self, seconds: Fraction | None) -> None:
+        if self._passthrough is not None:
+            self._passthrough.copy_until(seconds)
+
+    def finish(self) -> None:
+        """Write the rest and the trailer, and give the file its name; raises OutputError."""
+        assert self._container is not None
+        try:
+            self._copy_until(None)
+            self._container.close()
+        except Write as exc:
+            self.abort()
+            raise self.failure(exc) from exc
+        if self._passthrough is not None:
+            self._passthrough.close()
+            self.warnings += self._passthrough.warnings
+        self._staging.publish()
+
+    def abort(self) -> None:
+        """Leave nothing behind. Twice is fine."""
+        # Unlinked first: closing writes a trailer, and may move gigabytes to put it in front.
+        self._staging.discard()
+        if self._container is not None:
+            with contextlib.suppress(*Write):
+                self._container.close()
+        if self._passthrough is not None:
+            self._passthrough.close()
+        self._staging.discard()
+
+    def failure(self, exc: Exception) -> OutputError:
+        """Put into words why something could not be written."""
+        reason = getattr(exc, "strerror", None) or str(exc)
+        full = getattr(exc, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        advice = "free some space" if full else "check the disk, or choose another codec or .mkv"
+        return OutputError(f"{self.path}: writing failed ({reason}), nothing was kept; {advice}")
+
+    def __enter__(self) -> Self:
+        """Return the file, open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish; on an exception leave nothing behind."""
+        if kind is None:
+            self.finish()
+        else:
+            self.abort()
+
+
+def _check_path(path: Path, source: Source) -> None:
+    check_not_input(path, source.path)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; expected the name of a file to write")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise UsageError(f"{path}: the input is a video; expected a name such as {path.stem}.mp4")

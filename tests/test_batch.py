@@ -1,0 +1,479 @@
+"""Many files: each is done, skipped or reported, and any interruption is made good."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from media import make_clip, read_tracks, read_video
+
+import streamkind.batch.divide
+from streamkind.batch import work
+from streamkind.batch.divide import divide
+from streamkind.batch.executors import Processes
+from streamkind.batch.files import find_jobs, read_list
+from streamkind.batch.jobs import Batch
+from streamkind.batch.journal import Job, Settings
+from streamkind.batch.lock import Lock
+from streamkind.errors import InputError, UsageError
+from streamkind.track import Track
+
+QUICK = Settings(preset="ultrafast")
+ARGUMENTS = ["--preset", "ultrafast"]
+
+
+def batch(*arguments, **options):
+    command = [sys.executable, "-m", "streamkind.cli", "batch", *map(str, arguments), *ARGUMENTS]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def run(jobs, **options):
+    told = []
+    results = Batch(jobs, progress=lambda p: told.append(p.told), **options).run()
+    return results, "\n".join(told)
+
+
+def digests(path):
+    """Digest and time of every decoded frame."""
+    with av.open(str(path)) as container:
+        return [
+            (frame.pts, hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
+            for frame in container.decode(video=0)
+        ]
+
+
+def night(path, frames=40, rate=10, **options):
+    """A dark clip of noise that moves, with sound."""
+    rng = np.random.default_rng(frames)
+    light = np.kron(rng.integers(0, 60, (6, 24, 3)), np.ones((8, 8, 1))).astype(int)
+    images = [
+        np.clip(np.roll(light, i, axis=1)[:, :64] + rng.integers(-4, 4, (48, 64, 3)), 0, 255)
+        for i in range(frames)
+    ]
+    images = [image.astype(np.uint8) for image in images]
+    step = 12_800 // rate
+    pts = [step * i + (i % 3) * 40 for i in range(frames)]  # a variable frame rate
+    return make_clip(path, images=images, pts=pts, rate=rate, audio="aac", **options)
+
+
+@pytest.fixture
+def short_parts(monkeypatch):
+    """Parts of a second, so that four seconds are some."""
+    monkeypatch.setattr(streamkind.batch.divide, "PART_SECONDS", 1.0)
+
+
+def left(folder):
+    """What lies in a folder besides results and their receipts."""
+    names = (path.name for path in folder.rglob("*"))
+    return [n for n in names if n.endswith((".job", ".json", ".nut")) or ".partial" in n]
+
+
+def test_parts_joined_are_the_whole_video(tmp_path, short_parts):
+    clip = night(tmp_path / "night.mp4")
+    (job,) = find_jobs([clip], tmp_path / "clear", QUICK)
+    (result,), _ = run([job])
+    assert (result.status, result.frames, result.error) == ("done", 40, "")
+    before, after = read_video(clip), read_video(job.output)
+    assert after.pts == before.pts and after.durations[-1] == before.durations[-1]
+    assert np.mean(after.images) > np.mean(before.images) + 20
+    sound = [next(t for t in read_tracks(p) if t.kind == "audio") for p in (clip, job.output)]
+    assert sound[0].packets == sound[1].packets
+    assert left(tmp_path) == []
+
+
+def test_what_is_done_is_skipped_and_what_was_made_otherwise_is_made_again(tmp_path):
+    clip, out = night(tmp_path / "night.mp4", 5), tmp_path / "clear"
+    (job,) = find_jobs([clip], out, QUICK)
+    assert [r.status for r in run([job])[0]] == ["done"]
+    first = job.output.stat().st_mtime_ns
+    assert [r.status for r in run([job])[0]] == ["skipped"]
+    assert job.output.stat().st_mtime_ns == first
+    (other,) = find_jobs([clip], out, Settings(preset="ultrafast", ratio=2.0))
+    assert [r.status for r in run([other])[0]] == ["done"]
+    with other.output.open("r+b") as file:
+        file.truncate(100)
+    assert [r.status for r in run([other])[0]] == ["done"]
+    night(clip, 6)
+    (result,), _ = run([other])
+    assert (result.status, result.frames) == ("done", 6)
+
+
+def test_a_file_of_the_users_is_never_replaced(tmp_path):
+    clip, out = night(tmp_path / "night.mp4", 3), tmp_path / "clear"
+    out.mkdir()
+    (out / "night.mp4").write_bytes(b"mine")
+    (result,), _ = run(find_jobs([clip], out, QUICK))
+    assert result.status == "failed" and "move it away" in result.error
+    assert (out / "night.mp4").read_bytes() == b"mine"
+    assert left(tmp_path) == []
+
+
+def interrupted(tmp_path, settings=QUICK):
+    """A job of which all parts are done, but which was killed before they were joined."""
+    clip = night(tmp_path / "night.mp4")
+    (job,) = find_jobs([clip], tmp_path / "clear", settings)
+    (job.output.parent).mkdir()
+    journal, track = work.prepare(job)
+    journal = journal.keep(job, track)
+    assert len(journal.starts) == 4
+    for index in range(4):
+        work.enhance_part(job, journal, index, track)
+    return job
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said", "made_again"),
+    [
+        (lambda job: None, "4 of 4 parts are done", []),
+        (lambda job: flip(job.part(1)), "part 1 is damaged", [1]),
+        (lambda job: os.truncate(job.part(2), 99), "part 2 is damaged", [2]),
+        (lambda job: job.part(3).unlink(), "part 3 is damaged", [3]),
+        (lambda job: flip(job.record(0)), "part 0 is damaged", [0]),
+        (lambda job: flip(job.folder / "journal.json"), "damaged or was edited", [0, 1, 2, 3]),
+        (lambda job: flip(job.track), "ratio track is damaged", [0, 1, 2, 3]),
+        (lambda job: job.track.unlink(), "ratio track is damaged", [0, 1, 2, 3]),
+    ],
+)
+def test_what_is_damaged_is_noticed_made_again_and_said(
+    tmp_path, short_parts, monkeypatch, harm, said, made_again
+):
+    job = interrupted(tmp_path)
+    reference = tmp_path / "reference" / "night.mp4"
+    run(find_jobs([job.input], reference.parent, QUICK))
+    harm(job)
+    made = []
+    encode = work.encode_part
+    monkeypatch.setattr(
+        work, "encode_part", lambda *a, **k: (made.append(a[2]), encode(*a, **k))[1]
+    )
+    (result,), told = run([job])
+    assert result.status == "done"
+    assert sorted(made) == made_again
+    assert said in told
+    assert digests(job.output) == digests(reference)
+    assert left(tmp_path) == []
+
+
+def change_version(job):
+    from streamkind.batch.journal import read, write
+
+    path = job.folder / "journal.json"
+    write(path, read(path) | {"version": 0})
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "said"),
+    [
+        (change_version, QUICK, "journal is of another version"),
+        (lambda job: night(job.input, 30), QUICK, "the input has changed"),
+        (lambda job: None, Settings(preset="ultrafast", crf=30), "settings, the model or"),
+    ],
+)
+def test_a_journal_of_other_work_is_begun_anew(tmp_path, short_parts, change, settings, said):
+    job = interrupted(tmp_path)
+    change(job)
+    (result,), told = run([Job(job.input, job.output, settings)])
+    assert result.status == "done"
+    assert said in told and "begun anew" in told
+
+
+def test_a_job_is_worked_on_by_one_process(tmp_path):
+    (job,) = find_jobs([night(tmp_path / "night.mp4", 3)], tmp_path / "clear", QUICK)
+    held = Lock(job)
+    (result,), _ = run([job])
+    assert result.status == "failed" and "another process" in result.error
+    held.release()
+    assert run([job])[0][0].status == "done"
+
+
+def test_two_processes_make_the_same_frames_as_one(tmp_path):
+    clip = night(tmp_path / "night.mp4", 240)
+    alone, shared = (find_jobs([clip], tmp_path / n, QUICK)[0] for n in ("alone", "shared"))
+    run([alone])
+    with Processes(2) as executor:
+        (result,), _ = run([shared], executor=executor, slots=2)
+    assert (result.status, result.frames) == ("done", 240)
+    assert digests(shared.output) == digests(alone.output)
+
+
+def test_a_video_is_divided_where_it_can_be_entered(tmp_path, short_parts):
+    starts, warm, _ = divide(night(tmp_path / "night.mp4"), None)
+    assert len(starts) == 4 and warm[0] == starts[0] and all(np.less(warm[1:], starts[1:]))
+    stream = tmp_path / "night.h264"  # no time stamps
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "night.mp4", "-c:v", "copy", "-an", stream]
+    subprocess.run(command, check=True)
+    assert divide(stream, None)[:2] == ([0], [0])
+    (job,) = find_jobs([stream], tmp_path / "clear", QUICK)
+    (result,), _ = run([job])
+    assert (result.status, result.frames, job.output.suffix) == ("done", 40, ".mkv")
+
+
+def test_parts_begin_at_scene_cuts_and_keyframes(tmp_path, short_parts):
+    clip = night(tmp_path / "night.mp4", options={"g": "7", "keyint_min": "7"})
+    with av.open(str(clip)) as container:
+        pts = sorted(p.pts for p in container.demux(video=0) if p.size)
+        ticks = 1 / container.streams.video[0].time_base
+    starts, _, _ = divide(clip, None)
+    assert starts == [pts[i] for i in (0, 7, 14, 28)] or set(starts) <= set(pts[::7])
+    time = np.array([float(p / ticks) for p in pts])
+    cut = np.isin(np.arange(40), [0, 12, 33])
+    starts, _, _ = divide(clip, Track(time, time + 1, time, time, cut))
+    assert pts[12] in starts and pts[33] in starts
+
+
+def test_results_are_named_by_a_template(tmp_path):
+    for name in ("a/one.mp4", "a/b/two.AVI", "a/three.txt", "a/.hidden.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+    def names(*inputs, **options):
+        jobs = find_jobs([tmp_path / i for i in inputs], tmp_path / "out", QUICK, **options)
+        return sorted(str(job.output.relative_to(tmp_path / "out")) for job in jobs)
+
+    assert names("a") == ["b/two.mkv", "one.mp4"]
+    assert names("a", patterns=["*.AVI", "thr*"]) == ["b/two.mkv", "three.txt"]
+    assert names("a/one.mp4", name="{stem}-{kind}.mkv") == ["one-mp4.mkv"]
+    with pytest.raises(UsageError, match=r"would both become.*--name"):
+        names("a", name="same.mkv")
+    with pytest.raises(UsageError, match="not known"):
+        names("a", name="{camera}.mkv")
+    with pytest.raises(InputError, match="no video was found"):
+        names("a", patterns=["*.mov"])
+
+
+def test_results_below_an_input_folder_are_no_inputs(tmp_path):
+    night(tmp_path / "one.mp4", 3)
+    jobs = find_jobs([tmp_path], tmp_path / "clear", QUICK)
+    run(jobs)
+    assert find_jobs([tmp_path], tmp_path / "clear", QUICK) == jobs
+
+
+def test_a_list_names_inputs(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("one.mp4\n\n# two.mp4\n three four.mp4 \n")
+    assert read_list(path) == ["one.mp4", "three four.mp4"]
+    with pytest.raises(InputError, match="one path a line"):
+        read_list(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["x.mp4", "--jobs", "0"], "from 1 up"),
+        (["x.mp4", "--ratio", "40"], "0.1 to 10"),
+        (["x.mp4", "--target", "0"], "above 0"),
+        (["x.mp4", "--model", "none"], "unknown model"),
+        ([], "no video was found"),
+        (["x.mp4", "--cluster", "ray://127.0.0.1:9"], "no Ray cluster at ray://127.0.0.1:9"),
+    ],
+)
+def test_bad_options_are_refused_in_a_line(tmp_path, arguments, said):
+    result = batch(*arguments, "--out", tmp_path / "clear")
+    assert result.returncode in (1, 2)
+    assert said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_container_that_cannot_be_joined_is_refused_before_the_work(tmp_path):
+    clip = night(tmp_path / "night.mp4", 3)
+    (job,) = find_jobs([clip], tmp_path / "clear", QUICK, name="{stem}.avi")
+    (result,), _ = run([job])
+    assert result.status == "failed" and "choose .mkv or .mp4" in result.error
+    assert left(tmp_path) == []
+
+
+def two_languages(path, clip):
+    """The clip with sound in two languages, by FFmpeg."""
+    command = "ffmpeg -v error -y -i {} -f lavfi -t 1 -i sine=300 -map 0:v -map 1:a -map 1:a"
+    words = [str(clip) if w == "{}" else w for w in command.split()]
+    tags = [
+        "-c:v",
+        "copy",
+        "-c:a",
+        "aac",
+        "-metadata:s:a:0",
+        "language=eng",
+        "-metadata:s:a:1",
+        "language=deu",
+    ]
+    subprocess.run([*words, *tags, str(path)], check=True)
+
+
+def thirty_clips(folder):
+    """27 clips that can be enhanced, and three files that cannot."""
+    folder.mkdir()
+    for i in range(10):
+        night(folder / f"night {i}.mp4", 4 + i)
+    for i, size in enumerate([(66, 50), (48, 64), (63, 47)] * 3):
+        pix_fmt = "yuv444p" if size[0] % 2 else "yuv420p"
+        make_clip(folder / f"odd-{i}.mkv", frames=4, size=size, pix_fmt=pix_fmt)
+    make_clip(folder / "turned.mp4", frames=4, rotation=(90, False, False))
+    make_clip(folder / 'it\'s "quoted".mp4', frames=4, subtitles="mov_text", audio="aac")
+    make_clip(folder / "moon 🌙.mkv", frames=4, subtitles="subrip", chapters=True)
+    make_clip(folder / "{braces}.mp4", frames=4)
+    make_clip(folder / "-dash.mov", frames=4)
+    two_languages(folder / "two.mp4", folder / "night 0.mp4")
+    (folder / "below").mkdir()
+    make_clip(folder / "below" / "night 0.mp4", frames=4)
+    make_clip(folder / "old.avi", frames=4, codec="mpeg4", options={"bf": "0"})
+    (folder / "zero.mp4").write_bytes(b"")
+    (folder / "broken.mp4").write_bytes((folder / "night 3.mp4").read_bytes()[:900])
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-t", "1", "-i", "sine=300", "-c:a", "aac"]
+    subprocess.run([*command, str(folder / "sound.mp4")], check=True)
+
+
+def test_of_thirty_files_27_are_done_and_three_reported(tmp_path):
+    thirty_clips(tmp_path / "in")
+    result = batch(tmp_path / "in", "--out", tmp_path / "out", "--report", tmp_path / "report.txt")
+    told = json.loads((tmp_path / "report.txt").read_text())["files"]
+    assert result.returncode == 3, result.stderr
+    failed = {Path(f["input"]).name: f["error"] for f in told if f["status"] == "failed"}
+    assert sorted(failed) == ["broken.mp4", "sound.mp4", "zero.mp4"]
+    assert "no video in it, only audio" in failed["sound.mp4"]
+    done = [f for f in told if f["status"] == "done"]
+    assert len(done) == 27
+    for file in done:
+        before, after = read_video(Path(file["input"])), read_video(Path(file["output"]))
+        assert len(after.images) == len(before.images) == file["frames"]
+        assert [p * after.time_base for p in after.pts] == pytest.approx(
+            [p * before.time_base for p in before.pts], abs=0.0006
+        )
+    languages = [t.language for t in read_tracks(tmp_path / "out" / "two.mp4") if t.kind == "audio"]
+    assert languages == ["eng", "deu"]
+    assert left(tmp_path) == []
+    again = batch(tmp_path / "in", "--out", tmp_path / "out")
+    assert "0 done, 27 skipped, 3 failed" in again.stdout
+
+
+@pytest.fixture(scope="module")
+def minute(tmp_path_factory):
+    """A minute of video, and what an uninterrupted run makes of it."""
+    folder = tmp_path_factory.mktemp("minute")
+    clip = night(folder / "night.mp4", 600)
+    began = time.monotonic()
+    assert batch(clip, "--out", folder / "whole").returncode == 0
+    return clip, digests(folder / "whole" / "night.mp4"), time.monotonic() - began
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(minute, tmp_path):
+    clip, whole, seconds = minute
+    command = [sys.executable, "-m", "streamkind.cli", "batch", str(clip), *ARGUMENTS]
+    choose, kills, runs = random.Random(0), 0, 0
+    while kills < 20:
+        out = tmp_path / str(runs)
+        while True:
+            process = subprocess.Popen([*command, "--out", str(out)])
+            try:
+                process.wait(choose.uniform(0.3, 1.0) * seconds)
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                kills += 1
+                continue
+            assert process.returncode == 0
+            break
+        assert digests(out / "night.mp4") == whole
+        assert sorted(p.name for p in out.iterdir()) == [".night.mp4.streamkind", "night.mp4"]
+        runs += 1
+    assert runs < 20  # most kills were followed by a resumption
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_nothing_that_is_done(minute, tmp_path, monkeypatch):
+    clip, whole, _ = minute
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "x", disk]).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        (job,) = find_jobs([clip], disk / "clear", QUICK)
+        job.output.parent.mkdir()
+        (disk / "ballast").write_bytes(bytes(8 << 20))
+        (result,), _ = run([job])
+        assert "free some space and run the same again" in result.error
+        assert left(disk) == [] and not job.output.exists()
+        (disk / "ballast").write_bytes(b"")
+        journal, track = work.prepare(job)
+        work.enhance_part(job, journal.keep(job, track), 0, track)
+        monkeypatch.setattr(work, "SPARE_BYTES", -(1 << 30))  # the disk itself is to say it
+        (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 20_000))
+        (result,), _ = run([job])
+        assert result.status == "failed" and "free some space" in result.error
+        assert not job.output.exists()
+        assert job.part(0).exists() and not any(".partial" in p.name for p in disk.rglob("*"))
+        monkeypatch.undo()
+        (disk / "ballast").unlink()
+        (result,), told = run([job])
+        assert result.status == "done" and "goes on, 1 of" in told
+        assert digests(job.output) == whole
+        assert left(disk) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_storage_of_fsspec_carries_a_job_from_end_to_end(tmp_path, short_parts):
+    clip = night(tmp_path / "night.mp4")
+    from upath import UPath
+
+    remote = UPath("memory://footage/night.mp4")
+    remote.parent.mkdir(parents=True, exist_ok=True)
+    remote.write_bytes(clip.read_bytes())
+    (job,) = find_jobs(["memory://footage"], "memory://clear", QUICK)
+    (result,), _ = run([job])
+    assert (result.status, result.error, result.frames) == ("done", "", 40)
+    (here,) = find_jobs([clip], tmp_path / "clear", QUICK)
+    run([here])
+    (tmp_path / "fetched.mp4").write_bytes(job.output.read_bytes())
+    assert digests(tmp_path / "fetched.mp4") == digests(here.output)
+    assert not job.folder.exists()
+    assert run([job])[0][0].status == "skipped"
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """A server that speaks S3, on loopback."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    yield
+    server.stop()
+
+
+def test_a_bucket_carries_a_job_from_end_to_end(tmp_path, short_parts, s3):
+    from upath import UPath
+
+    clip = night(tmp_path / "night.mp4")
+    UPath("s3://footage").mkdir()
+    UPath("s3://footage/in/night.mp4").write_bytes(clip.read_bytes())
+    (job,) = find_jobs(["s3://footage/in"], "s3://footage/out", QUICK)
+    (result,), _ = run([job])
+    assert (result.status, result.error, result.frames) == ("done", "", 40)
+    (tmp_path / "fetched.mp4").write_bytes(job.output.read_bytes())
+    assert len(digests(tmp_path / "fetched.mp4")) == 40
+    assert sorted(p.name for p in job.output.parent.iterdir()) == [
+        ".night.mp4.streamkind",
+        "night.mp4",
+    ]
