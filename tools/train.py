@@ -1,5 +1,6 @@
 """Train KinD from one TOML file: python tools/train.py tools/kind.toml [--resume].
 
+On several GPUs: torchrun --nproc-per-node 2 tools/train.py tools/kind.toml; they share each batch.
 Writes runs/NAME/: checkpoint.pt every few minutes, TensorBoard curves, sample pictures, and the
 validation scores as they came in scores.jsonl.
 """
@@ -13,8 +14,8 @@ import json
 import math
 import sys
 import time
-import tomllib
-from dataclasses import dataclass, field
+import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -24,10 +25,20 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from torch.utils.tensorboard import SummaryWriter
 
 from streamkind.model import checkpoint
-from streamkind.model.data import Augmentation, Pair, load_pairs, make_batch, split
+from streamkind.model.data import Pair, load_pairs, make_batch, split
 from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
-from streamkind.model.stages import STAGES
+from streamkind.model.processes import (
+    ALONE,
+    Share,
+    averaging,
+    joined,
+    mean_of_all,
+    own_device,
+    word_of_first,
+)
+from streamkind.model.recipe import Recipe, Stage, read_recipe
+from streamkind.model.stages import StageLoss
 from streamkind.model.validation import (
     failed_gates,
     gate_numbers,
@@ -39,57 +50,14 @@ from streamkind.model.validation import (
 )
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stretch of training with an optimiser of its own."""
-
-    name: str
-    steps: int
-    batch: int
-    patch: int
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A training run, as its TOML file says."""
-
-    name: str
-    data: str
-    stage: tuple[Stage, ...]
-    extra: tuple[str, ...] = ()
-    seed: int = 0
-    preset: str = "default"
-    held_out: int = 24
-    validate_every: int = 1000
-    validation_pairs: int = 12
-    checkpoint_minutes: float = 3.0
-    gate_after: int = 1000
-    ema_decay: float = 0.998
-    clip_norm: float = 0.5
-    augment: Augmentation = field(default_factory=Augmentation)
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read a TOML file; a key that means nothing is an error."""
-    table = tomllib.loads(path.read_text())
-    table["stage"] = tuple(Stage(**s) for s in table["stage"])
-    table["extra"] = tuple(table.get("extra", ()))
-    table["augment"] = Augmentation(**table.get("augment", {}))
-    recipe = Recipe(**table)
-    if unknown := {s.name for s in recipe.stage} - STAGES.keys():
-        raise ValueError(f"unknown stage {unknown}; choose from {', '.join(STAGES)}")
-    if recipe.preset not in PRESETS:
-        raise ValueError(f"unknown preset '{recipe.preset}'; choose from {', '.join(PRESETS)}")
-    return recipe
-
-
 class Run:
     """Nets, their running average, the optimiser, and where in the recipe they stand."""
 
-    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.folder, self.device = recipe, folder, device
+    def __init__(
+        self, recipe: Recipe, folder: Path, device: torch.device, share: Share = ALONE
+    ) -> None:
+        torch.manual_seed(recipe.seed)  # the same nets everywhere
+        self.recipe, self.folder, self.device, self.share = recipe, folder, device, share
         self.kind = KinD().to(device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.kind).requires_grad_(False).eval()
         self.stage, self.step = 0, 0
@@ -101,15 +69,17 @@ class Run:
         return sum(s.steps for s in self.recipe.stage[: self.stage]) + self.step
 
     def begin_stage(self) -> None:
-        """Give the stage's nets, and no others, to a new optimiser."""
+        """Give the stage's nets, and no others, to a new optimiser; what it minimises is `loss`."""
+        name, weights = self.recipe.stage[self.stage].name, PRESETS[self.recipe.preset]
         nets = {
             "decomposition": [self.kind.decomposition],
             "layers": [self.kind.restoration, self.kind.adjustment],
             "joint": [self.kind],
-        }[self.recipe.stage[self.stage].name]
+        }[name]
         self.kind.requires_grad_(False)
         parameters = [p for net in nets for p in net.requires_grad_().parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=0.0, fused=True)
+        self.loss = averaging(StageLoss(self.kind, name, weights, self.share))
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -150,7 +120,7 @@ def learning_rate(stage: Stage, step: int) -> float:
 
 
 def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
-    """Take one step; return its loss terms."""
+    """Take one step; return its loss terms, of this process's share of the batch."""
     recipe, stage = run.recipe, run.recipe.stage[run.stage]
     seed = recipe.seed + 1000 * run.stage
     batch = make_batch(
@@ -160,10 +130,11 @@ def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
         patch=stage.patch,
         seed=seed,
         augment=recipe.augment,
+        share=run.share,
     )
     batch = type(batch)(*(t.to(run.device) for t in vars(batch).values()))
     with torch.autocast(run.device.type, torch.bfloat16):
-        terms = STAGES[stage.name](run.kind, batch, PRESETS[recipe.preset], run.step, seed)
+        terms = run.loss(batch, run.step, seed)
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(stage, run.step)
     run.optimiser.zero_grad()
@@ -205,23 +176,47 @@ def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, fl
     return found
 
 
-def check_gates(run: Run, numbers: dict[str, float]) -> None:
-    """Stop a run whose nets have collapsed; more steps do not bring them back."""
-    if run.total_step >= run.recipe.gate_after and (failed := failed_gates(numbers)):
-        sys.exit(
-            f"stopped at step {run.total_step}: the nets have collapsed: {'; '.join(failed)}. For "
-            "the decomposition raise `prior` or `cross` of the preset, or lower `similarity`; for "
-            "the restoration lower the stage's learning_rate."
-        )
+def collapse(run: Run, numbers: dict[str, float]) -> str | None:
+    """Say why a run whose nets have collapsed must stop; more steps do not bring them back."""
+    if run.total_step < run.recipe.gate_after or not (failed := failed_gates(numbers)):
+        return None
+    return (
+        f"stopped at step {run.total_step}: the nets have collapsed: {'; '.join(failed)}. For the "
+        "decomposition raise `prior` or `cross` of the preset, or lower `similarity`; for the "
+        "restoration lower the stage's learning_rate."
+    )
+
+
+def examine(run: Run, pairs: list[Pair], writer: SummaryWriter | None) -> None:
+    """Validate in the first process; stop them all if the nets have collapsed."""
+    failure = None
+    if writer:
+        numbers = validate(run, pairs, writer)
+        print(run.total_step, *(f"{k}={v:.3f}" for k, v in numbers.items()), flush=True)
+        failure = collapse(run, numbers)
+    if failure := word_of_first(failure):
+        # The others end well: torchrun would kill the first one for their error before it speaks.
+        sys.exit(failure if run.share.first else 0)
+
+
+def log(run: Run, terms: dict[str, float], writer: SummaryWriter | None) -> None:
+    """Write the loss of the whole batch."""
+    means = mean_of_all(torch.tensor([*terms.values()], device=run.device)).tolist()
+    if writer:
+        for name, value in zip(terms, means, strict=True):
+            writer.add_scalar(f"loss/{name}", value, run.total_step)
 
 
 def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
-    """Go through the recipe's stages."""
-    recipe = run.recipe
+    """Go through the recipe's stages; only the first process shows and writes."""
+    recipe, first = run.recipe, run.share.first
     chosen = held_out[:: max(1, len(held_out) // recipe.validation_pairs)]
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     saved = time.monotonic()
-    with SummaryWriter(str(run.folder)) as writer, Progress(*columns) as progress:
+    with (
+        SummaryWriter(str(run.folder)) if first else nullcontext() as writer,
+        Progress(*columns, disable=not first) as progress,
+    ):
         while run.stage < len(recipe.stage):
             stage = recipe.stage[run.stage]
             task = progress.add_task(stage.name, total=stage.steps, completed=run.step)
@@ -229,20 +224,18 @@ def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
                 terms = train_step(run, pairs)
                 progress.update(task, completed=run.step)
                 if run.step % 50 == 0:
-                    for name, value in terms.items():
-                        writer.add_scalar(f"loss/{name}", value, run.total_step)
+                    log(run, terms, writer)
                 if run.step % recipe.validate_every == 0 or run.step == stage.steps:
-                    numbers = validate(run, chosen, writer)
-                    print(run.total_step, *(f"{k}={v:.3f}" for k, v in numbers.items()), flush=True)
-                    check_gates(run, numbers)
-                if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
+                    examine(run, chosen, writer)
+                if first and time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
                     run.save()
                     saved = time.monotonic()
             run.stage, run.step = run.stage + 1, 0
             if run.stage < len(recipe.stage):
                 run.begin_stage()
     run.stage, run.step = len(recipe.stage) - 1, recipe.stage[-1].steps
-    run.save()
+    if first:
+        run.save()
 
 
 def main() -> None:
@@ -253,15 +246,20 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    recipe = read_recipe(args.recipe)
+    share = Share.of_environment()
+    recipe, device = read_recipe(args.recipe, share.count), own_device(args.device)
     folder = args.runs / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(recipe, folder, torch.device(args.device))
-    if args.resume:
-        run.resume()
-    pairs, held_out = split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)
-    pairs += [pair for folder in recipe.extra for pair in load_pairs(Path(folder))]
-    train(run, pairs, held_out)
+    if share.first:
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        warnings.simplefilter("ignore")  # the first process says the same
+    with joined(share, device):
+        run = Run(recipe, folder, device, share)
+        if args.resume:
+            run.resume()
+        pairs, held_out = split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)
+        pairs += [pair for folder in recipe.extra for pair in load_pairs(Path(folder))]
+        train(run, pairs, held_out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Pairs of dark and bright pictures, and the batches cut from them.
 
-A batch is a pure function of seed and step, so a resumed run sees what an uninterrupted one sees.
+A batch is a pure function of seed, step and share: a resumed run sees what a whole one sees.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from streamkind.model.processes import ALONE, Share
 
 Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]  # (3, 3), of RGB columns
@@ -146,13 +148,14 @@ class TrainingBatch:
 
 
 def make_batch(
-    pairs: Sequence[Pair], *, step: int, batch: int, patch: int, seed: int, augment: Augmentation
-) -> TrainingBatch:
-    """Cut and degrade the patches of a step."""
-    rng = np.random.default_rng([seed, 1, step])
+    pairs: Sequence[Pair], *, step: int, batch: int, patch: int, seed: int, augment: Augmentation,
+    share: Share = ALONE,
+) -> TrainingBatch:  # fmt: skip
+    """Cut and degrade the patches of a step: those of `batch` that fall to this process."""
+    rng = share.random(seed, 1, step)
     columns = zip(
         *(one_sample(pairs[i], patch, augment, rng)
-          for i in batch_indices(len(pairs), batch, step, seed)),
+          for i in share.of(batch_indices(len(pairs), batch, step, seed))),
         strict=True,
     )  # fmt: skip
     return TrainingBatch(*(to_tensor(np.stack(images)) for images in columns))

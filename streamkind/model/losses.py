@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streamkind.model.processes import mean_of_all
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -205,7 +207,8 @@ def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
         return (blocks.square().sum(dim=1) + 1e-6).sqrt() + 0.02  # (N, H/8, W/8)
 
     got, wanted = block_chroma(x), block_chroma(y)
-    return ((got / wanted).log().abs() * wanted).sum() / wanted.sum()
+    # Not a mean: its denominator must be that of the whole batch, wherever the batch is shared.
+    return ((got / wanted).log().abs() * wanted).sum() / mean_of_all(wanted.sum())
 
 
 def decomposition_loss(

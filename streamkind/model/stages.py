@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamkind.model.data import TrainingBatch
 from streamkind.model.kind import KinD, illumination_ratio
@@ -18,34 +18,38 @@ from streamkind.model.losses import (
     saturation_distance,
     ssim,
 )
+from streamkind.model.processes import Share, SharedRandom
 
 Terms = dict[str, Tensor]
 Layer = tuple[Tensor, Tensor, Tensor]
 
 
 def decomposition_stage(
-    kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: int
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
     """First stage: split both pictures."""
     return decomposition_loss(*split(kind, batch), w, step)
 
 
-def layers_stage(kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: int) -> Terms:
+def layers_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
     """Second stage: restore the reflectance and adjust the light; decomposition is fixed."""
     with torch.no_grad():
         low, high = split(kind, batch)
         light = small_light(kind, batch)
-    return layer_terms(kind, low, high, light, w, np.random.default_rng([seed, 2, step]))[0]
+    return layer_terms(kind, low, high, light, w, rng)[0]
 
 
-def joint_stage(kind: KinD, batch: TrainingBatch, w: Weights, step: int, seed: int) -> Terms:
+def joint_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
     """Third stage: all three nets, through their product."""
     low, high = split(kind, batch)
     with torch.no_grad():
         light = small_light(kind, batch)
     # The nets are past the random start: only the floor of the prior is left.
     terms = decomposition_loss(low, high, w, w.prior_steps)
-    rng = np.random.default_rng([seed, 2, step])
     # A black picture stays black at any ratio, though its own ratio says nothing of that.
     black = batch.high.amax(dim=(1, 2, 3)) == 0
     made, picture = layer_terms(kind, low, high, light, w, rng, least_ratio=10.0 * black)
@@ -60,6 +64,20 @@ STAGES = {
     "layers": layers_stage,
     "joint": joint_stage,
 }
+
+
+class StageLoss(nn.Module):
+    """The nets and what a stage minimises in one module, as DistributedDataParallel needs it."""
+
+    def __init__(self, kind: KinD, stage: str, weights: Weights, share: Share) -> None:
+        super().__init__()
+        self.kind, self.weights, self.share = kind, weights, share
+        self.terms = STAGES[stage]
+
+    def forward(self, batch: TrainingBatch, step: int, seed: int) -> Terms:
+        """The terms of the loss of this process's share of a batch."""
+        rng = SharedRandom(self.share, [seed, 2, step])
+        return self.terms(self.kind, batch, self.weights, step, rng)
 
 
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
@@ -83,7 +101,7 @@ def layer_terms(
     high: Layer,
     light: tuple[Tensor, Tensor],
     w: Weights,
-    rng: np.random.Generator,
+    rng: SharedRandom,
     least_ratio: Tensor | None = None,
 ) -> tuple[Terms, Tensor]:
     """Losses of restoration, of adjustment, and of the picture that the two make; the picture.
@@ -113,7 +131,7 @@ def layer_terms(
 
 
 def between(
-    kind: KinD, patch: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor], rng: np.random.Generator
+    kind: KinD, patch: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor], rng: SharedRandom
 ) -> Tensor:
     """Adjustment at ratios that no pair has: 1, those between the two lights, and beyond.
 

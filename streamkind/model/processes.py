@@ -1,0 +1,125 @@
+"""Training in several processes, as torchrun starts them.
+
+Each takes an equal share of every batch, and DistributedDataParallel averages their gradients.
+A loss is a mean over its batch, so what is minimised does not depend on how many they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+PATIENCE = timedelta(hours=1)  # for the first process, while it validates; torchrun sees deaths
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that falls to this process."""
+
+    rank: int = 0
+    count: int = 1
+    """Processes that share a batch."""
+
+    @classmethod
+    def of_environment(cls) -> Share:
+        """What torchrun says of this process; one started without it does everything alone."""
+        if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+            return ALONE
+        return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+    @property
+    def first(self) -> bool:
+        """Whether it is this process that prints, validates and writes."""
+        return self.rank == 0
+
+    def of(self, whole: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Cut this process's part from an array that all of them have alike."""
+        size = len(whole) // self.count
+        return whole[self.rank * size : (self.rank + 1) * size]
+
+    def random(self, *seed: int) -> np.random.Generator:
+        """Return a generator of this process's own; the first one's is that of a process alone."""
+        return np.random.default_rng([*seed, self.rank] if self.rank else seed)
+
+
+ALONE = Share()
+
+
+class SharedRandom:
+    """Random numbers for a whole batch, of which a process keeps its share."""
+
+    def __init__(self, share: Share, seed: Sequence[int]) -> None:
+        self.share, self.generator = share, np.random.default_rng(seed)
+
+    def random(self, count: int) -> NDArray[np.float64]:
+        """Draw `count` numbers from 0 to 1 for each process; return this one's."""
+        return self.share.of(self.generator.random(count * self.share.count))
+
+    def uniform(self, low: float, high: float, count: int) -> NDArray[np.float64]:
+        """Draw `count` numbers from `low` to `high` for each process; return this one's."""
+        return self.share.of(self.generator.uniform(low, high, count * self.share.count))
+
+
+def own_device(name: str) -> torch.device:
+    """Return the device of this name; of several GPUs, each process of torchrun gets its own."""
+    device, local = torch.device(name), os.environ.get("LOCAL_RANK")
+    if device.type != "cuda" or device.index is not None or local is None:
+        return device
+    if int(local) >= (count := torch.cuda.device_count()):
+        raise ValueError(
+            f"process {local}, counted from 0, needs a GPU of its own; this machine has {count}: "
+            "start no more processes on it than that, or give --device cpu"
+        )
+    torch.cuda.set_device(int(local))
+    return torch.device("cuda", int(local))
+
+
+@contextmanager
+def joined(share: Share, device: torch.device) -> Iterator[None]:
+    """Work with the other processes, if there are any, until the end of the block."""
+    if share.count == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    except SystemExit:  # which all of them come to
+        dist.destroy_process_group()
+        raise
+    # No `finally`: a process that fails must die without waiting here, then torchrun ends the rest.
+    dist.destroy_process_group()
+
+
+def averaging(module: nn.Module) -> nn.Module:
+    """Wrap a module whose forward is the loss: its gradients become the mean of all processes'."""
+    return DistributedDataParallel(module) if dist.is_initialized() else module
+
+
+def mean_of_all(x: Tensor) -> Tensor:
+    """Return the mean of what the processes have here; no gradient goes through it."""
+    if not dist.is_initialized():
+        return x.detach()
+    total = x.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def word_of_first(word: str | None) -> str | None:
+    """Return in every process what the first one says, here where all of them meet."""
+    if not dist.is_initialized():
+        return word
+    said = [word]
+    dist.broadcast_object_list(said, src=0)
+    return said[0]

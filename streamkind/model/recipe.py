@@ -1,0 +1,68 @@
+"""What a training run does, read from one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamkind.model.data import Augmentation
+from streamkind.model.losses import PRESETS
+from streamkind.model.stages import STAGES
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with an optimiser of its own."""
+
+    name: str
+    steps: int
+    batch: int
+    patch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run, as its TOML file says."""
+
+    name: str
+    data: str
+    stage: tuple[Stage, ...]
+    extra: tuple[str, ...] = ()
+    seed: int = 0
+    preset: str = "default"
+    held_out: int = 24
+    validate_every: int = 1000
+    validation_pairs: int = 12
+    checkpoint_minutes: float = 3.0
+    gate_after: int = 1000
+    ema_decay: float = 0.998
+    clip_norm: float = 0.5
+    augment: Augmentation = field(default_factory=Augmentation)
+
+
+def read_recipe(path: Path, processes: int = 1) -> Recipe:
+    """Read a TOML file for so many processes; a key that means nothing is an error."""
+    table = tomllib.loads(path.read_text())
+    table["stage"] = tuple(Stage(**s) for s in table["stage"])
+    table["extra"] = tuple(table.get("extra", ()))
+    table["augment"] = Augmentation(**table.get("augment", {}))
+    recipe = Recipe(**table)
+    if unknown := {s.name for s in recipe.stage} - STAGES.keys():
+        raise ValueError(f"unknown stage {unknown}; choose from {', '.join(STAGES)}")
+    if recipe.preset not in PRESETS:
+        raise ValueError(f"unknown preset '{recipe.preset}'; choose from {', '.join(PRESETS)}")
+    check_shares(recipe, processes)
+    return recipe
+
+
+def check_shares(recipe: Recipe, processes: int) -> None:
+    """Refuse a batch that the processes cannot share equally; a mean of means would be another."""
+    for stage in recipe.stage:
+        if stage.batch % processes:
+            raise ValueError(
+                f"a batch of {stage.batch}, as stage '{stage.name}' has it, cannot be shared "
+                f"equally by {processes} processes; make `batch` a multiple of {processes}, or "
+                "start as many processes as divide it"
+            )
