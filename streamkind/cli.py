@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from streamkind import __version__, doctor, options, plots
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list
-from streamkind.batch.jobs import Batch
+from streamkind.batch.jobs import Batch, Result
 from streamkind.batch.journal import Settings
 from streamkind.console import (
     batch_table,
@@ -34,7 +34,7 @@ from streamkind.pipeline import enhance, find_track
 from streamkind.score import score
 from streamkind.track import Track
 from streamkind.video.publish import Staging, check_not_input
-from streamkind.video.storage import write_whole
+from streamkind.video.storage import as_path, write_whole
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -68,7 +68,7 @@ def every_command(
 
 @app.command("enhance")
 def enhance_command(
-    input: Annotated[Path, typer.Argument(help="A video, an image or a folder of images.")],
+    input: Annotated[str, typer.Argument(help="A video, an image or a folder of images.")],
     output: Annotated[
         Path, typer.Argument(help="Where the result goes; its ending is its format.")
     ],
@@ -112,7 +112,7 @@ def enhance_command(
             side_by_side=side_by_side,
             start=start,
             duration=duration,
-            progress=show_progress(bar, input),
+            progress=show_progress(bar, as_path(input).name),
         )
     show_report(report, output)
 
@@ -165,25 +165,28 @@ def batch_command(
         crf=crf,
         preset=preset,
     )
-    listed = read_list(list_file) if list_file else []
-    jobs = find_jobs([*(inputs or []), *listed], out, settings, patterns=pattern or [], name=name)
+    files = [*(inputs or []), *(read_list(list_file) if list_file else [])]
+    jobs = find_jobs(files, out, settings, patterns=pattern or [], name=name)
     os.nice(nice)
     executor, slots = open_executor(workers, cluster, device)
     with executor, progress_bar() as bar:
-        work = Batch(jobs, executor=executor, slots=slots, progress=show_batch(bar))
-        results = work.run()
+        results = Batch(jobs, executor=executor, slots=slots, progress=show_batch(bar)).run()
+    end_batch(results, report)
+
+
+def end_batch(results: list[Result], report: Path | None) -> None:
+    """Tell what came of a batch, and leave with what that means."""
     if report:
         told = {"files": [result.as_json() for result in results]}
         write_whole(report, (json.dumps(told, indent=1) + "\n").encode())
     Console(width=max(console.width, 100)).print(batch_table(results))
-    failed = sum(result.status == "failed" for result in results)
-    if failed:
+    if failed := sum(result.status == "failed" for result in results):
         raise typer.Exit(1 if failed == len(results) else PARTIAL)
 
 
 @app.command("track")
 def track_command(
-    input: Annotated[Path, typer.Argument(help="A video.")],
+    input: Annotated[str, typer.Argument(help="A video.")],
     output: Annotated[Path, typer.Argument(help="The CSV: time, ratio, wanted, luma, cut.")],
     target: options.Target = DEFAULT_TARGET,
     start: options.Start = 0.0,
@@ -193,7 +196,7 @@ def track_command(
     device: options.Device = "auto",
 ) -> None:
     """Write the ratios of a video to a CSV, to be edited and given to enhance --ratio-track."""
-    check_not_input(output, input)
+    check_not_input(output, as_path(input))
     Staging(output)  # refuses a folder that is not there before the work, not after
     with progress_bar() as bar:
         track = find_track(
@@ -204,7 +207,7 @@ def track_command(
             model=model,
             backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
             device=device,
-            progress=show_progress(bar, input),
+            progress=show_progress(bar, as_path(input).name),
         )
     track.write(output)
     console.print(f"{output}: ratios of {len(track.time)} frames", markup=False)

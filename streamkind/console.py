@@ -33,13 +33,13 @@ def progress_bar() -> Bar:
     )
 
 
-def show_progress(bar: Bar, input: Path) -> Progress:
+def show_progress(bar: Bar, name: str) -> Progress:
     """Print the engine once, then keep the bar up to date."""
-    task = bar.add_task(input.name, total=None, told="")
+    task = bar.add_task(name, total=None, told="")
 
     def show(report: Report) -> None:
         if not report.frames and not report.surveyed:
-            bar.console.print(f"{input.name}: {report.engine}", markup=False)
+            bar.console.print(f"{name}: {report.engine}", markup=False)
         for warning in report.warnings:  # at the end of a first pass that is all
             bar.console.print(f"warning: {warning}", markup=False)
         done = report.frames or report.surveyed

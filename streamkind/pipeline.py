@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from streamkind.backends.base import BackendName, Engine
+from streamkind.backends.base import BackendName, Engine, Layers
 from streamkind.engine import Ratio, check_ratio, open_engine
 from streamkind.errors import InputError, UsageError
 from streamkind.exposure import DEFAULT_TARGET, FixedRatio, OwnRatio, RatioSmoother
@@ -76,7 +76,7 @@ def run(
     sink: Sink,
     report: Report,
     *,
-    hold: Steadier,
+    hold: Callable[[Layers, Sequence[float]], Layers] = lambda layers, times: layers,
     show: Callable[[Pixels, Pixels], Pixels] | None = None,
     progress: Progress = lambda report: None,
 ) -> None:

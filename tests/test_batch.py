@@ -208,7 +208,7 @@ def test_two_processes_make_the_same_frames_as_one(tmp_path):
     alone, shared = (find_jobs([clip], tmp_path / n, QUICK)[0] for n in ("alone", "shared"))
     run([alone])
     with Processes(2) as executor:
-        (result,), _ = run([shared], executor=executor, slots=2)
+        (result,), _ = run([shared], executor=executor, slots=lambda: 2)
     assert (result.status, result.frames) == ("done", 240)
     assert digests(shared.output) == digests(alone.output)
 
@@ -473,6 +473,8 @@ def test_a_bucket_carries_a_job_from_end_to_end(tmp_path, short_parts, s3):
     assert (result.status, result.error, result.frames) == ("done", "", 40)
     (tmp_path / "fetched.mp4").write_bytes(job.output.read_bytes())
     assert len(digests(tmp_path / "fetched.mp4")) == 40
+    streamkind.enhance("s3://footage/in/night.mp4", tmp_path / "one.mp4", preset="ultrafast")
+    assert read_tracks(tmp_path / "one.mp4")[1].packets == read_tracks(clip)[1].packets
     assert sorted(p.name for p in job.output.parent.iterdir()) == [
         ".night.mp4.streamkind",
         "night.mp4",

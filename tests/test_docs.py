@@ -23,6 +23,8 @@ def footage(tmp_path, monkeypatch):
     """The files that the README speaks of."""
     monkeypatch.chdir(tmp_path)
     make_clip(tmp_path / "night.mp4", frames=16, rate=4, time_base=Fraction(1, 12_800))
+    (tmp_path / "footage").mkdir()
+    make_clip(tmp_path / "footage" / "night.mp4", frames=4, rate=4)
     (tmp_path / "photos").mkdir()
     cv2.imwrite("photos/one.jpg", np.full((48, 64, 3), 20, np.uint8))
     return tmp_path

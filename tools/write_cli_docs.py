@@ -9,7 +9,8 @@ from pathlib import Path
 
 INTRODUCTION = """# Command line
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A failure is one line on stderr.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a batch of which some files failed, 130 interrupted.
+A failure is one line on stderr.
 Messages and progress go to stderr. The output appears under its name only when it is complete.
 """
 
@@ -25,7 +26,7 @@ def help_of(command: str) -> str:
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION]
-    for command in ("enhance", "track", "plot", "score", "doctor"):
+    for command in ("enhance", "batch", "track", "plot", "score", "doctor"):
         parts.append(f"## streamkind {command}\n\n```\n{help_of(command)}\n```\n")
     path = Path(__file__).parents[1] / "docs" / "cli.md"
     path.write_text("\n".join(parts))

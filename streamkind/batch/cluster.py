@@ -39,8 +39,12 @@ class Cluster(Executor):
             ) from exc
         demand = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
         self._call = ray.remote(max_retries=FOREVER, **demand)(_call)
-        self.slots = max(1, int(ray.cluster_resources().get(next(iter(demand))[4:-1].upper(), 1)))
+        self._unit = "GPU" if "num_gpus" in demand else "CPU"
+
+    @property
+    def slots(self) -> int:
         """Tasks that the cluster can do at once, as it is now."""
+        return max(1, int(self._ray.cluster_resources().get(self._unit, 1)))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Send a function to the cluster."""

@@ -12,16 +12,18 @@ from typing import Any
 from streamkind.errors import UsageError
 
 
-def open_executor(jobs: int, cluster: str | None, device: str) -> tuple[Executor, int]:
-    """Return who does the work, and how much to hand out at once. Raises UsageError."""
+def open_executor(
+    jobs: int, cluster: str | None, device: str
+) -> tuple[Executor, Callable[[], int]]:
+    """Return who does the work, and what says how much to hand out at once. Raises UsageError."""
     if jobs < 1:
         raise UsageError(f"jobs is a number of processes from 1 up, got {jobs}")
     if cluster is None:
-        return (Here() if jobs == 1 else Processes(jobs)), jobs
+        return (Here() if jobs == 1 else Processes(jobs)), lambda: jobs
     from streamkind.batch.cluster import Cluster
 
     ray = Cluster(cluster, device=device)
-    return ray, 2 * ray.slots  # so that no node waits for this process
+    return ray, lambda: 2 * ray.slots  # so that no node waits for this process
 
 
 class Here(Executor):

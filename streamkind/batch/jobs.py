@@ -85,9 +85,10 @@ class Batch:
         jobs: Sequence[Job],
         *,
         executor: Executor | None = None,
-        slots: int = 1,
+        slots: Callable[[], int] = lambda: 1,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
+        """`slots` says how many pieces of work to hand out at once; a cluster may grow."""
         self.results = [Result(job, expected=expected_frames(job.input)) for job in jobs]
         self._executor = executor or Here()
         self._slots = slots
@@ -102,7 +103,7 @@ class Batch:
         ahead = deque(self.results)
         try:
             while ahead or self._waiting or self._futures:
-                while len(self._futures) < self._slots and (self._waiting or ahead):
+                while len(self._futures) < self._slots() and (self._waiting or ahead):
                     if self._waiting:
                         self._submit(self._waiting.popleft())
                     else:

@@ -21,8 +21,10 @@ def as_path(name: str | Path) -> Path:
 
     Raises UsageError when what reads it is not installed.
     """
-    if not isinstance(name, str) or "://" not in name:
-        return name if not isinstance(name, str) else Path(name)
+    if not isinstance(name, str):
+        return name
+    if "://" not in name:
+        return Path(name)
     try:
         from upath import UPath
 

@@ -1,0 +1,158 @@
+"""A real Ray cluster of two nodes on this machine does the work of a batch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import pytest
+from test_batch import ARGUMENTS, QUICK, batch, digests, left, night, run
+
+from streamkind.batch import work
+from streamkind.batch.files import find_jobs
+
+RAY = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats"]
+NODE = ["--num-cpus", "1", "--min-worker-port", "0", "--max-worker-port", "0"]
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [*RAY, *NODE, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def stop(process):
+    """End a node and all its workers."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until(true, seconds, what):
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, f"no {what} within {seconds} s"
+        time.sleep(0.1)
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Two nodes of one core each; the second may be lost."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    nodes = [start("--head", "--port", str(port), "--include-dashboard=false")]
+    try:
+        wait_until(lambda: answers(port), 60, "head node")
+        nodes.append(start("--address", address))
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        wait_until(lambda: cores(address) == 2, 60, "second node")
+        yield nodes
+    finally:
+        for node in reversed(nodes):
+            if node.poll() is None:
+                stop(node)
+
+
+def cores(address):
+    code = f"import ray; ray.init({address!r}, log_to_driver=False); print(ray.cluster_resources())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    return eval(told.stdout)["CPU"] if told.returncode == 0 else 0
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Half a minute, and what one process makes of it."""
+    folder = tmp_path_factory.mktemp("clip")
+    path = night(folder / "night.mp4", 600)
+    (job,) = find_jobs([path], folder / "alone", QUICK)
+    run([job])
+    return path, digests(job.output)
+
+
+def workers():
+    """Processes that do a piece of work just now."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::_call"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["nothing", "a worker", "a node"])
+def test_a_cluster_makes_the_same_frames_whatever_it_loses(cluster, clip, tmp_path, lost):
+    path, whole = clip
+    out = tmp_path / "clear"
+    words = [sys.executable, "-m", "streamkind.cli", "batch", path, "--out", out, *ARGUMENTS]
+    process = subprocess.Popen([*map(str, words), "--cluster", "auto"])
+    parts = lambda: list(out.rglob("*.nut"))  # noqa: E731
+    if lost != "nothing":
+        wait_until(lambda: parts() and workers(), 60, "part")
+        if lost == "a worker":
+            os.kill(workers()[0], signal.SIGKILL)
+        else:
+            os.killpg(cluster[1].pid, signal.SIGKILL)
+    assert process.wait(200) == 0
+    assert digests(out / "night.mp4") == whole
+    assert left(out) == []
+
+
+class Elsewhere(Executor):
+    """A node that does not see the folder of the job."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        job = fn.args[0]
+        away = job.folder.with_name("away")
+        if fn.func is work.enhance_part:
+            job.folder.rename(away)
+        try:
+            future.set_result(fn())
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            if away.exists():
+                away.rename(job.folder)
+        return future
+
+
+def test_parts_made_where_the_results_are_not_seen_are_sent_back(tmp_path):
+    path = night(tmp_path / "night.mp4", 240)
+    there, here = (find_jobs([path], tmp_path / name, QUICK)[0] for name in ("there", "here"))
+    (result,), _ = run([there], executor=Elsewhere())
+    assert (result.status, result.frames) == ("done", 240)
+    run([here])
+    assert digests(there.output) == digests(here.output)
+    assert left(tmp_path) == []
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path):
+    began = time.monotonic()
+    result = batch("x.mp4", "--out", tmp_path, "--cluster", "ray://127.0.0.1:9")
+    assert result.returncode == 1 and "start one with `ray start --head`" in result.stderr
+    assert time.monotonic() - began < 20
