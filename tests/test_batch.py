@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from media import make_clip, read_tracks, read_video
@@ -192,6 +193,33 @@ def test_a_journal_of_other_work_is_begun_anew(tmp_path, short_parts, change, se
     (result,), told = run([Job(job.input, job.output, settings)])
     assert result.status == "done"
     assert said in told and "begun anew" in told
+
+
+def test_a_stretch_that_cannot_be_decoded_is_left_out_and_told(tmp_path, short_parts):
+    clip = night(tmp_path / "night.mp4", options={"g": "10"})
+    with av.open(str(clip)) as container:
+        bad = [(p.pos, p.size) for p in container.demux(video=0) if p.size][10:20]
+    data = bytearray(clip.read_bytes())
+    for place, size in bad:
+        data[place : place + size] = bytes(size)
+    clip.write_bytes(data)
+    (job,) = find_jobs([clip], tmp_path / "clear", QUICK)
+    (result,), _ = run([job])
+    assert (result.status, result.error) == ("done", "")
+    assert result.frames == len(digests(job.output)) == 30
+    assert result.lost == 10 and "could not be decoded" in " ".join(result.warnings)
+
+
+def test_images_are_jobs_too(tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(2):
+        picture = np.full((48, 64, 3), 20 + 9 * i, np.uint8)
+        cv2.imwrite(str(tmp_path / "in" / f"{i}.png"), picture)
+    jobs = find_jobs([tmp_path / "in"], tmp_path / "out", QUICK, patterns=["*.png"])
+    assert [r.status for r in run(jobs)[0]] == ["done", "done"]
+    assert cv2.imread(str(tmp_path / "out" / "1.png")).mean() > 60
+    assert left(tmp_path) == []
+    assert [r.status for r in run(jobs)[0]] == ["skipped", "skipped"]
 
 
 def test_a_job_is_worked_on_by_one_process(tmp_path):

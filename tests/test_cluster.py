@@ -122,6 +122,15 @@ def test_a_cluster_makes_the_same_frames_whatever_it_loses(cluster, clip, tmp_pa
     assert left(out) == []
 
 
+@pytest.mark.slow
+def test_what_fails_on_a_cluster_is_told_in_a_line(cluster, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    result = batch(tmp_path / "broken.mp4", "--out", tmp_path / "clear", "--cluster", "auto")
+    assert result.returncode == 1
+    assert "failed: " in result.stderr and "not a video that FFmpeg can open" in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+
+
 class Elsewhere(Executor):
     """A node that does not see the folder of the job."""
 

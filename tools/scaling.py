@@ -1,7 +1,7 @@
 """What workers and a cluster gain and cost: python tools/scaling.py CLIP [--size 320x240].
 
-Enhances the clip in one process, on a Ray cluster of one core and on one of two, one thread each,
-in turns; prints medians, and what they come to for a thousand hours of footage.
+Makes a few files of the clip and enhances them in one process, on a Ray cluster of one core and on
+one of two, one thread each, in turns; prints medians.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def cluster(cores: int) -> Iterator[str]:
         node.wait()
 
 
-def seconds(clip: Path, folder: Path, address: str | None) -> float:
-    """Enhance a clip; return how long that took, this program's start included."""
+def seconds(clips: Path, folder: Path, address: str | None) -> float:
+    """Enhance a folder; return how long that took, the program's start included."""
     shutil.rmtree(folder, ignore_errors=True)
-    words = [sys.executable, "-m", "streamkind.cli", "batch", str(clip), "--out", str(folder)]
+    words = [sys.executable, "-m", "streamkind.cli", "batch", str(clips), "--out", str(folder)]
     words += ["--preset", "veryfast", *(["--cluster", "auto"] if address else [])]
     told = {"OMP_NUM_THREADS": "1"} | ({"RAY_ADDRESS": address} if address else {})
     began = time.perf_counter()
@@ -58,14 +58,14 @@ def seconds(clip: Path, folder: Path, address: str | None) -> float:
     return time.perf_counter() - began
 
 
-def measure(clip: Path, folder: Path, rounds: int) -> dict[str, list[float]]:
+def measure(clips: Path, folder: Path, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each round, by way."""
     times: dict[str, list[float]] = {"one process": [], "cluster, 1 core": [], "2 cores": []}
     for _ in range(rounds):
-        times["one process"].append(seconds(clip, folder, None))
+        times["one process"].append(seconds(clips, folder, None))
         for name, cores in (("cluster, 1 core", 1), ("2 cores", 2)):
             with cluster(cores) as address:
-                times[name].append(seconds(clip, folder, address))
+                times[name].append(seconds(clips, folder, address))
         print({name: round(values[-1], 1) for name, values in times.items()}, flush=True)
     return times
 
@@ -75,17 +75,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--size", default="320x240")
-    parser.add_argument("--seconds", type=int, default=120, help="the clip is repeated as needed")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--files", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=24, help="of each file")
+    parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     print(f"streamkind {__version__}, {datetime.date.today()}, {cpu().value}; {' '.join(sys.argv)}")
     with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder, "clip.mp4")
+        clips = Path(folder, "clips")
+        clips.mkdir()
         width, height = args.size.split("x")
         words = f"ffmpeg -v error -stream_loop -1 -i {args.clip} -t {args.seconds} -an -vf".split()
-        words += [f"scale={width}:{height},fps=10", "-c:v", "libx264", "-g", "30", str(clip)]
-        subprocess.run(words, check=True)
-        times = measure(clip, Path(folder, "clear"), args.rounds)
+        words += [f"scale={width}:{height},fps=10", "-c:v", "libx264", "-g", "30"]
+        for i in range(args.files):
+            subprocess.run([*words, str(clips / f"{i}.mp4")], check=True)
+        times = measure(clips, Path(folder, "clear"), args.rounds)
     middle = {name: statistics.median(values) for name, values in times.items()}
     alone, one, two = middle.values()
     for name, value in middle.items():

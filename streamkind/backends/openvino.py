@@ -33,8 +33,9 @@ class OpenVINOEngine:
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bf16" if "BF16" in abilities else "f32"
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        if threads := os.environ.get("OMP_NUM_THREADS"):  # as set for one of several workers
-            self._options["INFERENCE_NUM_THREADS"] = threads
+        if threads := os.environ.get("OMP_NUM_THREADS"):
+            # As for one of several workers: pinned, they would all take the first cores.
+            self._options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         self._models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
         self._request = functools.lru_cache(maxsize=len(PARTS) * SHAPES_KEPT)(self._compile)
         version = ov.__version__.split("-")[0]

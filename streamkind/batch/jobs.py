@@ -243,8 +243,9 @@ class Batch:
 
     def _fail(self, result: Result, error: Exception) -> None:
         result.status = "failed"
-        known = isinstance(error, StreamkindError)
-        result.error = str(error) if known else f"{result.job.input}: {error!r}"
+        cause = getattr(error, "cause", None) or error  # Ray wraps it, with its trace
+        known = isinstance(cause, StreamkindError)
+        result.error = str(cause) if known else f"{result.job.input}: {cause!r}"
         self._say(f"failed: {result.error}")
 
     def _say(self, told: str) -> None:

@@ -179,7 +179,10 @@ class Journal:
             return "its journal is damaged or was edited"
         if told.pop("version", None) != VERSION:
             return "its journal is of another version"
-        journal = cls(**told)
+        try:
+            journal = cls(**told)
+        except TypeError:
+            return "its journal is of another version"
         if journal.input != fingerprint(job.input):
             return "the input has changed"
         if journal.settings != job.settings.as_json():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -30,6 +31,10 @@ SPARE_BYTES = 16 << 20
 
 Seen = Callable[[int], None]
 """Told how many frames of a piece of work are done."""
+
+
+class NothingDecodedError(Exception):
+    """No frame of a part could be decoded."""
 
 
 @dataclass
@@ -158,14 +163,17 @@ def encode_part(
         with VideoSource(job.input, part=(journal.warm[index], begin)) as before:
             for batch in batched(before, engine.max_batch):
                 hold(engine.decompose(batch.pixels), batch.times)
+    told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
     with (
+        contextlib.suppress(NothingDecodedError),
         VideoSource(job.input, part=journal.part(index)) as source,
         VideoSink(path, source, part=True, **encoding(job)) as sink,
     ):
-        told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
         run(source, engine, ratio, sink, report, hold=hold, progress=told)
         if not report.frames:
-            raise InputError(f"{job.input}: part {index} has no frame that can be decoded")
+            raise NothingDecodedError
+    if not report.frames:  # the input is damaged there
+        path.write_bytes(b"")
     warnings = [*source.warnings, *sink.warnings]
     return Outcome(report.frames, source.lost, sink.end_pts, warnings, sha256(path))
 
@@ -187,7 +195,9 @@ def encode_still(job: Job, path: Path) -> Outcome:
 
 def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
     """Make the output of its parts, under its name when it is whole; remove the job's folder."""
-    parts = [Part(job.part(i), o.frames, o.end_pts) for i, o in enumerate(outcomes)]
+    parts = [Part(job.part(i), o.frames, o.end_pts) for i, o in enumerate(outcomes) if o.frames]
+    if not parts:
+        raise InputError(f"{job.input} has no frame that can be decoded; nothing was written")
     check_space(job.output, sum(part.path.stat().st_size for part in parts))
     if is_local(job.output):
         whole = job.folder / f"whole{job.output.suffix}"
