@@ -35,7 +35,7 @@ class OpenVINOEngine:
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads := os.environ.get("OMP_NUM_THREADS"):
             # As for one of several workers: pinned, they would all take the first cores.
-            self._options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+            self._options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": "NO"}
         self._models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
         self._request = functools.lru_cache(maxsize=len(PARTS) * SHAPES_KEPT)(self._compile)
         version = ov.__version__.split("-")[0]

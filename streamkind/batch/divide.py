@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,23 +18,38 @@ WARM_FRAMES = 12
 """Frames before a part that it looks at: of what is held still there, 0.2 % is older."""
 
 
-def divide(path: Path, track: Track | None) -> tuple[list[int], list[int], float]:
-    """Return where parts begin, where what they look at before does, in pts; ticks per second.
+class Division(NamedTuple):
+    """The parts of a video."""
+
+    starts: list[int]
+    """Where each begins, as pts."""
+    warm: list[int]
+    """Where the frames begin that it looks at first."""
+    packets: list[int]
+    """How many it has; none where they have no good time stamps."""
+    ticks: float
+    """Units of pts in a second."""
+
+
+def divide(path: Path, track: Track | None) -> Division:
+    """Choose where parts begin.
 
     At scene cuts where there are any, else at keyframes of the input, else anywhere. A file whose
     time stamps are missing, doubled or set back cannot be entered in the middle: it is one part.
     """
     stamps, keys, ticks = read_stamps(path)
     if not stamps:
-        return [0], [0], ticks
+        return Division([0], [0], [], ticks)
     cuts = [] if track is None else np.round(track.time[track.cut] * ticks).astype(int).tolist()
     length, starts = int(PART_SECONDS * ticks), [stamps[0]]
     while stamps[-1] - starts[-1] > 1.5 * length:
         goal = starts[-1] + length
         near = nearest(cuts, goal, length // 2) or nearest(keys, goal, length // 2)
         starts.append(near or stamps[bisect_left(stamps, goal)])
-    warm = [stamps[max(0, bisect_left(stamps, start) - WARM_FRAMES)] for start in starts]
-    return starts, warm, ticks
+    places = [bisect_left(stamps, start) for start in starts]
+    warm = [stamps[max(0, place - WARM_FRAMES)] for place in places]
+    packets = np.diff([*places, len(stamps)]).tolist()
+    return Division(starts, warm, packets, ticks)
 
 
 def expected_frames(path: Path) -> int:

@@ -228,6 +228,11 @@ class Batch:
         outcomes = [running.outcomes[i] for i in range(len(journal.starts))]
         warnings = work.finish(result.job, journal, outcomes)
         result.warnings += [w for w in warnings if w not in result.warnings]
+        if result.lost and len(journal.starts) > 1:
+            result.warnings.append(
+                f"{result.lost} frames could not be decoded, all others are there: "
+                "the file is damaged"
+            )
         if journal.frames is not None and journal.frames != result.frames:
             result.warnings.append(
                 f"the first pass has seen {journal.frames} frames, {result.frames} were enhanced"

@@ -134,6 +134,8 @@ class Journal:
     """Where each part begins, as pts of the input."""
     warm: list[int]
     """Where the frames begin that each part is to look at first."""
+    packets: list[int]
+    """How many packets of video each part has; none where nobody has looked."""
     ticks: float
     """Units of pts in a second."""
     frames: int | None

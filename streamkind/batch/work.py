@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streamkind.backends.base import BackendName
-from streamkind.batch.divide import divide
+from streamkind.batch.divide import Division, divide
 from streamkind.batch.journal import JOURNAL, Job, Journal, read, write
 from streamkind.engine import KinD, open_engine
 from streamkind.errors import InputError, OutputError
@@ -79,10 +79,10 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
     track = None
     if not still and job.settings.ratio == "auto" and "ratio" in job.settings.steady:
         track = find_ratios(job)
-    starts, warm, ticks = ([0], [0], 1.0) if still else divide(job.input, track)
+    division = Division([0], [0], [], 1.0) if still else divide(job.input, track)
     frames = None if track is None else len(track.time)
     settings = job.settings.as_json()
-    return Journal(fingerprint(job.input), settings, still, starts, warm, ticks, frames), track
+    return Journal(fingerprint(job.input), settings, still, *division, frames), track
 
 
 def encoding(job: Job) -> dict[str, Any]:
@@ -175,7 +175,10 @@ def encode_part(
     if not report.frames:  # the input is damaged there
         path.write_bytes(b"")
     warnings = [*source.warnings, *sink.warnings]
-    return Outcome(report.frames, source.lost, sink.end_pts, warnings, sha256(path))
+    lost = source.lost
+    if len(journal.starts) > 1:  # what has failed around the part is others' loss
+        lost = min(lost, max(0, journal.packets[index] - report.frames))
+    return Outcome(report.frames, lost, sink.end_pts, warnings, sha256(path))
 
 
 def encode_still(job: Job, path: Path) -> Outcome:

@@ -75,6 +75,7 @@ class VideoSource:
         is the beginning or the end.
         """
         self.path = path
+        self._is_part = part is not None
         self.warnings: list[str] = []
         self.cut: Cut | None = None
         """The part that is delivered, on the file's own clock; None is everything."""
@@ -205,7 +206,8 @@ class VideoSource:
         if begin is None and end is None:
             rate = self._rate or Fraction(25)
             self._lost = self._decoder.lost(last_end=last_end, rate=rate)
-        self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
+        if not self._is_part:  # it may have met damage that is before it or behind
+            self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
 
     def _note_size(self, raw: av.VideoFrame) -> None:
         if (raw.width, raw.height) == self._size:
