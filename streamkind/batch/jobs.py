@@ -132,6 +132,8 @@ class Batch:
         self._locks.add(lock)
         self._say(f"{job.input}")
         running = _Running(result, lock)
+        if job.output.exists():
+            self._note(running, "its result is damaged or was made otherwise; it is made again")
         self._try(running, lambda: self._read_journal(running))
 
     def _read_journal(self, running: _Running) -> None:

@@ -22,6 +22,7 @@ from streamkind.steady import Steadier
 from streamkind.track import Track
 from streamkind.video.frames import batched
 from streamkind.video.join import Part, check_joinable, join
+from streamkind.video.publish import sync
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import VideoSource, open_source
 from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder, sha256
@@ -207,6 +208,7 @@ def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
         warnings = make(job, journal, parts, whole)
         write(job.receipt, job.make_receipt(whole))
         os.replace(whole, job.output)
+        sync(job.output.parent)  # before the parts go
     else:
         with local_file(job.output) as whole:
             warnings = make(job, journal, parts, whole)

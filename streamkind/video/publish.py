@@ -48,9 +48,9 @@ class Staging:
     def publish(self) -> None:
         """Bring the temporary to the disk, then give it its name."""
         try:
-            _sync(self.path)
+            sync(self.path)
             os.replace(self.path, self.final)
-            _sync(self.final.parent)
+            sync(self.final.parent)
         except OSError as exc:
             self.discard()
             raise OutputError(
@@ -66,7 +66,8 @@ class Staging:
                 self.path.unlink()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
