@@ -143,7 +143,14 @@ def test_interrupting_leaves_no_half_file_and_exits_130(tmp_path, number):
     make_clip(tmp_path / "in.mp4", frames=600, size=(192, 128))
     command = [sys.executable, "-m", "streamkind.cli", "enhance", "in.mp4", "out.mp4"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        env=environment,
+        # What runs in the background, as these tests may, has SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while len(list(tmp_path.iterdir())) < 2:  # the output is being written under another name
         assert time.monotonic() < deadline
