@@ -16,13 +16,13 @@ MANUAL_RANGE = (0.1, 10.0)
 """Ratios that a user may ask for."""
 RATIOS: Floats = np.geomspace(0.1, 32.0, 17).astype(np.float32)
 """Ratios at which the decompose graph reports how bright the frame would become."""
-DEFAULT_TARGET = 0.42
-"""Mean luma that `auto` brings a dark frame to."""
+DEFAULT_TARGET = 0.45
+"""Mean luma that `auto` gives dark frames on the average: that of the bright pictures of LOL."""
 NIGHT, DAY = 0.18, 0.32
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
 
 
-BLACK, LIT = 2 / 255, 6 / 255
+BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
 SHADOW = 0.25
 """What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
@@ -44,12 +44,16 @@ class Statistics:
     """The same of the output at each of `RATIOS`, shape (N, 17)."""
     thumbnail: Floats
     """Luma of each 16x16 block of the input in [0, 1], shape (N, H/16, W/16)."""
+    exposure: Floats
+    """Mean luma that a photographer would give the scene, in [0, 1], shape (N,)."""
 
     @classmethod
-    def of(cls, curve: NDArray[Any], thumbnail: NDArray[Any]) -> Statistics:
-        """Take the last two outputs of the decompose graph."""
-        thumbnail = np.asarray(thumbnail, np.float32)
-        return cls(without_lamps(thumbnail, thumbnail), np.asarray(curve, np.float32), thumbnail)
+    def of(cls, curve: NDArray[Any], thumbnail: NDArray[Any], exposure: NDArray[Any]) -> Statistics:
+        """Take the last three outputs of the decompose graph."""
+        curve, thumbnail, exposure = (
+            np.asarray(told, np.float32) for told in (curve, thumbnail, exposure)
+        )
+        return cls(without_lamps(thumbnail, thumbnail), curve, thumbnail, exposure)
 
 
 class Ratio(Protocol):
@@ -101,13 +105,14 @@ def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats
 
 
 def wanted_luma(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats:
-    """Return the luma to aim at, (N,): a day frame's own, and for a night frame `target`.
+    """Return the luma to aim at, (N,): a day frame's own, and for a night frame its exposure.
 
-    Less for a frame that is partly black: a night sky or the bars of a screen are to stay dark.
+    `target` scales that. Less for a frame that is partly black: a night sky or the bars of a
+    screen are to stay dark.
     """
     luma, thumbnail = statistics.luma, statistics.thumbnail
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
-    aim = target * (lit + SHADOW * (1 - lit))
+    aim = statistics.exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
     day = smooth_step(thumbnail.mean(axis=(1, 2)), NIGHT, DAY)
     return np.asarray(luma + np.maximum(aim - luma, 0.0) * (1 - day), np.float32)
 

@@ -105,7 +105,7 @@ def test_decompose_gives_layers_and_statistics(engine, count):
     assert told.luma.shape == (count,)
     assert told.curve.shape == (count, len(RATIOS))
     assert told.thumbnail.shape == (count, SIZE[0] // 16, SIZE[1] // 16)
-    for numbers in (told.luma, told.curve, told.thumbnail):
+    for numbers in (told.luma, told.curve, told.thumbnail, told.exposure):
         assert numbers.dtype == np.float32
         assert 0 <= numbers.min() <= numbers.max() <= 1
     luma = pixels @ np.array([0.299, 0.587, 0.114]) / 255

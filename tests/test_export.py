@@ -116,6 +116,7 @@ def test_the_table_says_how_the_model_was_trained_and_how_good_it_is(run, entry)
         "decomposition": 235_876,
         "restoration": 7_760_739,
         "adjustment": 19_393,
+        "exposure": 3_009,
     }
     assert entry["training"]["recipe"]["preset"] == "paper"
     assert (entry["training"]["stage"], entry["training"]["step"]) == (0, 7)
@@ -126,7 +127,7 @@ def test_the_table_says_how_the_model_was_trained_and_how_good_it_is(run, entry)
 def test_the_table_describes_inputs_and_outputs(entry):
     decompose, steady, recompose = (entry[part] for part in PARTS)
     assert list(decompose["inputs"]) == list(recompose["outputs"]) == ["frames"]
-    assert list(decompose["outputs"]) == ["reflectance", "illumination", "curve", "thumbnail"]
+    assert list(decompose["outputs"]) == list(export.DECOMPOSE_OUTPUTS)
     assert list(recompose["inputs"]) == ["reflectance", "illumination", "ratio"]
     assert list(steady["inputs"])[2:] == ["before_reflectance", "before_illumination", "strength"]
     assert list(steady["outputs"]) == ["held_reflectance", "held_illumination"]
@@ -170,12 +171,13 @@ def test_the_release_loads_and_computes_what_the_nets_do(
     shape = (count, height, width, 3)
     frames = np.random.default_rng(0).integers(0, 120, shape, np.uint8)
     values = np.linspace(0.5, 8, count, dtype=np.float32)
-    reflectance, illumination, curve, _ = Decompose(nets)(torch.from_numpy(frames))
+    reflectance, illumination, curve, _, exposure = Decompose(nets)(torch.from_numpy(frames))
     wanted = Recompose(nets)(reflectance, illumination, torch.from_numpy(values)).numpy()
     with open_engine("tiny", backend=backend, device="cpu", engines=engines) as kind:
         layers = kind.decompose(frames)
         got = kind.recompose(layers, values)
     np.testing.assert_allclose(layers.statistics.curve, curve.numpy(), atol=0.01)
+    np.testing.assert_allclose(layers.statistics.exposure, exposure.numpy(), rtol=0.02)
     assert np.abs(got.astype(float) - wanted).mean() < 1
     assert wanted.std() > 1  # or else it would say little
 

@@ -40,12 +40,12 @@ def even(luma):
     return np.full((6, 8), luma, np.float32)
 
 
-def statistics(*thumbnails):
-    """Of frames with the given thumbnails."""
+def statistics(*thumbnails, exposure=DEFAULT_TARGET):
+    """Of frames with the given thumbnails, for which a photographer would want `exposure`."""
     thumbs = np.stack(thumbnails)
     lumas = without_lamps(thumbs, thumbs)
     curve = np.stack([[brightened(luma, r) for r in RATIOS] for luma in lumas])
-    return Statistics.of(curve, thumbs)
+    return Statistics.of(curve, thumbs, np.full(len(thumbs), exposure))
 
 
 def run(smoother, lumas, times=None, seed=0):
@@ -61,10 +61,13 @@ def stops(ratios):
 
 def test_statistics_keep_the_mean_of_the_thumbnail_in_float32():
     told = Statistics.of(
-        np.zeros((2, 17)), np.stack([scene(0, 0.05), scene(1, 0.08)]).astype(float)
+        np.zeros((2, 17)),
+        np.stack([scene(0, 0.05), scene(1, 0.08)]).astype(float),
+        np.array([0.4, 0.5]),
     )
     assert told.luma == pytest.approx([0.05, 0.08], rel=1e-5)
-    assert {told.luma.dtype, told.curve.dtype, told.thumbnail.dtype} == {np.dtype(np.float32)}
+    types = {t.dtype for t in (told.luma, told.curve, told.thumbnail, told.exposure)}
+    assert types == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("luma", [0.04, 0.06, 0.1, 0.15, NIGHT])
@@ -73,6 +76,14 @@ def test_a_night_frame_is_brought_to_the_target(luma, target):
     (ratio,) = auto_ratio(statistics(even(luma)), target)
     assert 1 < ratio < RATIOS[-1]
     assert brightened(luma, ratio) == pytest.approx(target, abs=0.01)
+
+
+@pytest.mark.parametrize("exposure", [0.3, 0.4, 0.6])
+@pytest.mark.parametrize("target", [DEFAULT_TARGET, 0.3])
+def test_a_scene_gets_the_exposure_that_suits_it_scaled_by_the_target(exposure, target):
+    (ratio,) = auto_ratio(statistics(even(0.1), exposure=exposure), target)
+    wanted = exposure * target / DEFAULT_TARGET
+    assert brightened(0.1, ratio) == pytest.approx(wanted, abs=0.01)
 
 
 def test_a_frame_that_is_partly_black_is_raised_less():
@@ -98,7 +109,7 @@ def test_dusk_lies_between_night_and_day_without_a_step():
 
 def table(curve, luma=0.0):
     thumbnail = np.full((1, 4, 4), luma, np.float32)
-    return Statistics.of(np.array([curve]), thumbnail)
+    return Statistics.of(np.array([curve]), thumbnail, np.array([DEFAULT_TARGET]))
 
 
 @pytest.mark.parametrize(

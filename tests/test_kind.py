@@ -15,6 +15,7 @@ from streamkind.model.kind import (
     join,
     parameter_count,
 )
+from streamkind.model.kindpp import KinDpp, MultiScaleRestoration
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,12 @@ def kind():
 
 @pytest.mark.parametrize(
     "net, count",
-    [(Decomposition, 235_876), (Restoration, 7_760_739), (Adjustment, 19_393), (KinD, 8_016_008)],
+    [
+        (Decomposition, 235_876),
+        (Restoration, 7_760_739),
+        (Adjustment, 19_393),
+        (MultiScaleRestoration, 8_019_239),
+    ],
 )
 def test_parameter_count_is_the_authors(net, count):
     assert parameter_count(net()) == count
@@ -68,7 +74,7 @@ def test_a_picture_does_not_depend_on_the_others_of_its_batch(kind):
 
 def test_leaky_slope_is_a_fifth_everywhere(kind):
     slopes = [m.negative_slope for m in kind.modules() if isinstance(m, nn.LeakyReLU)]
-    assert len(slopes) == 6 + 18 + 4  # decomposition, restoration, adjustment
+    assert len(slopes) == 6 + 18 + 4 + 3  # decomposition, restoration, adjustment, exposure
     assert set(slopes) == {0.2}
     conv = Conv(1, 1).requires_grad_(False)
     conv[0].bias.zero_()
@@ -144,11 +150,53 @@ def test_adjustment_is_nearly_a_curve_per_pixel():
         ([[0.2, 0.8], [0.3, 0.6]], [[0.8, 0.2], [0.9, 0.9]]),
     ],
 )
-def test_ratio_is_the_mean_of_the_elementwise_quotients(source, target):
+def test_ratio_is_the_mean_of_dark_over_bright_or_its_reciprocal(source, target):
     s, t = (torch.tensor(x)[:, None, None, :] for x in (source, target))
-    wanted = (np.array(target) / (np.array(source) + 1e-4)).mean(axis=1)
+    a, b = np.array(source), np.array(target)
+    up = 1 / ((a / (b + 1e-4)).mean(axis=1) + 1e-4)
+    wanted = np.where(b.mean(axis=1) > a.mean(axis=1), up, (b / (a + 1e-4)).mean(axis=1))
     assert illumination_ratio(s, t).tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
+
+
+def test_ratios_of_both_ways_are_reciprocal():
+    dark, bright = torch.rand(3, 1, 8, 8) * 0.1 + 0.01, torch.rand(3, 1, 8, 8) * 0.5 + 0.2
+    both = illumination_ratio(dark, bright) * illumination_ratio(bright, dark)
+    assert both.tolist() == pytest.approx([1] * 3, rel=2e-3)
+
+
+def test_a_pixel_of_black_light_does_not_decide_the_ratio():
+    dark, bright = torch.full((1, 1, 8, 8), 0.1), torch.full((1, 1, 8, 8), 0.4)
+    dark[0, 0, 0, 0] = 0.0
+    assert float(illumination_ratio(dark, bright)) == pytest.approx(4, rel=0.02)
 
 
 def test_ratio_of_black_light_is_finite():
     assert torch.isfinite(illumination_ratio(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))).all()
+
+
+def test_kindpp_differs_from_kind_in_its_restoration_alone(kind):
+    other = KinDpp().eval().requires_grad_(False)
+    buffers = {n for n, _ in other.named_buffers() if not n.endswith("num_batches_tracked")}
+    assert sum(other.get_buffer(n).numel() for n in buffers) == 3840
+    shapes = [{n: p.shape for n, p in k.named_parameters()} for k in (kind, other)]
+    assert {n.split(".")[0] for n in shapes[0].keys() ^ shapes[1].keys()} == {"restoration"}
+    image = torch.rand(2, 3, 48, 32)
+    relit = other(image, torch.tensor([1.0, 4.0]))
+    assert relit.shape == image.shape and 0 <= float(relit.min()) <= float(relit.max()) <= 1
+
+
+def test_the_light_guides_kindpps_restoration():
+    net, light = MultiScaleRestoration().eval(), torch.rand(1, 1, 32, 32, requires_grad=True)
+    net(torch.rand(1, 3, 32, 32), light)[..., 16, 16].sum().backward()
+    assert light.grad[..., 16, 16].abs().item() > 0
+    assert light.grad[..., :2, :2].abs().max() > 0  # seen from the quarter scale too
+    assert all(p.grad.abs().max() > 0 for p in net.attentions.parameters() if p.shape[:2] == (1, 1))
+
+
+@pytest.mark.parametrize("size", [(25, 38), (68, 120), (1, 1)])
+def test_exposure_is_of_what_is_there_not_of_where_it_lies(kind, size):
+    blocks = torch.rand(2, 3, *size) * 0.2
+    shuffled = blocks.flatten(2)[..., torch.randperm(size[0] * size[1])].reshape(blocks.shape)
+    exposure = kind.exposure(blocks)
+    assert exposure.shape == (2,) and 0 < float(exposure.min()) <= float(exposure.max()) < 1
+    assert kind.exposure(shuffled).tolist() == pytest.approx(exposure.tolist(), rel=1e-4)

@@ -345,6 +345,6 @@ def test_presets_are_what_they_are_named_after(preset, wanted):
 
 def test_default_preset_guards_against_both_collapses():
     default = PRESETS["default"]
-    assert set(PRESETS) == {"paper", "authors", "default"}
+    assert set(PRESETS) == {"paper", "authors", "default", "kindpp"}
     assert default.prior > 0 and default.prior_steps > 0
     assert default.cross > 0 and default.similarity_form == "l1_detached"

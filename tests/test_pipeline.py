@@ -15,7 +15,7 @@ from media import make_clip, read_video
 
 import streamkind
 from streamkind.backends.base import Layers
-from streamkind.exposure import RATIOS, FixedRatio, Statistics
+from streamkind.exposure import DEFAULT_TARGET, RATIOS, FixedRatio, Statistics
 from streamkind.pipeline import Report, find_track, run
 from streamkind.video.frames import Frame
 from streamkind.video.sink import open_sink
@@ -38,6 +38,7 @@ class Brighten:
             light.astype(np.float32),
             np.clip(np.outer(light, RATIOS), 0, 1).astype(np.float32),
             pixels[:, ::16, ::16, 1].astype(np.float32) / 255,
+            np.full(len(pixels), DEFAULT_TARGET, np.float32),
         )
         return Layers(pixels, None, told, pixels)
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from streamkind.backends.base import Layers
 from streamkind.errors import InputError, OutputError, UsageError
-from streamkind.exposure import RATIOS, Statistics, auto_ratio
+from streamkind.exposure import DEFAULT_TARGET, RATIOS, Statistics, auto_ratio
 from streamkind.plots import draw_track
 from streamkind.track import (
     SURVEY_SIDE,
@@ -235,7 +236,7 @@ def test_a_track_that_cannot_be_written(tmp_path):
         track(time=[0.0]).write(tmp_path / "no" / "t.csv")
 
 
-NOTHING = Statistics.of(np.zeros((1, len(RATIOS))), np.zeros((1, 1, 1)))
+NOTHING = Statistics.of(np.zeros((1, len(RATIOS))), np.zeros((1, 1, 1)), np.ones(1))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +276,8 @@ class Meter:
         self.sizes.append(pixels.shape)
         light = pixels.mean(axis=(1, 2, 3)) / 255
         thumbnail = pixels[:, 8::16, 8::16, 1] / 255
-        told = Statistics.of(np.clip(np.outer(light, RATIOS), 0, 1), thumbnail)
+        wanted = np.full(len(light), DEFAULT_TARGET)
+        told = Statistics.of(np.clip(np.outer(light, RATIOS), 0, 1), thumbnail, wanted)
         return Layers(None, None, told, pixels)
 
 
@@ -322,9 +324,7 @@ def test_the_whole_first_frame_of_each_scene_corrects_the_small_ones():
             told = super().decompose(pixels)
             if max(pixels.shape[1:3]) > SURVEY_SIDE:
                 return told
-            darker = Statistics(
-                told.statistics.luma, told.statistics.curve * 0.9, told.statistics.thumbnail
-            )
+            darker = replace(told.statistics, curve=told.statistics.curve * 0.9)
             return Layers(None, None, darker, pixels)
 
     levels, size = [20] * 4 + [40] * 4, (384, 640)

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from streamkind.backends.released import find_release
+from streamkind.errors import UsageError
 from streamkind.model import checkpoint
 from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
@@ -137,7 +139,7 @@ def test_extra_pairs_are_trained_on_and_never_held_out(monkeypatch, recipe, runs
     assert len(more) == len(plain) + 12
 
 
-THREE_STAGES = (("decomposition", 2), ("layers", 2), ("joint", 2))
+FOUR_STAGES = (("decomposition", 2), ("layers", 2), ("joint", 2), ("exposure", 2))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def uninterrupted(data, tmp_path_factory):
     """The checkpoint of a run of all stages."""
     folder = tmp_path_factory.mktemp("whole")
     text = RECIPE.format(preset="default", data=data, minutes=100.0, gate_after=10**6)
-    stages = "".join(STAGE.format(name=n, steps=s, rate=1e-3) for n, s in THREE_STAGES)
+    stages = "".join(STAGE.format(name=n, steps=s, rate=1e-3) for n, s in FOUR_STAGES)
     (folder / "tiny.toml").write_text(text + stages)
     with pytest.MonkeyPatch.context() as patch:
         yield start(patch, folder / "tiny.toml", folder / "runs")
@@ -154,10 +156,10 @@ def uninterrupted(data, tmp_path_factory):
 
 def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
     state = checkpoint.load(uninterrupted / "checkpoint.pt")
-    assert (state["stage"], state["step"]) == (2, 2)
+    assert (state["stage"], state["step"]) == (3, 2)
     assert state["recipe"]["name"] == "tiny"
     lines = [json.loads(s) for s in (uninterrupted / "scores.jsonl").read_text().splitlines()]
-    assert [s["step"] for s in lines] == [2, 4, 6]  # at the end of each stage
+    assert [s["step"] for s in lines] == [2, 4, 6, 8]  # at the end of each stage
     assert lines[0].keys() == {"step", *GATES}
     protocols = ("true_ratio", "blind", "mean_matched")
     measures = {f"{p}/{m}" for p in protocols for m in Scores.__annotations__}
@@ -174,9 +176,9 @@ class Killed(BaseException):
     """Stands for the signal."""
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])  # 2 and 4 end a stage
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7])  # 2 and 4 end a stage
 def test_a_run_that_was_killed_goes_on_bit_for_bit(recipe, runs, monkeypatch, uninterrupted, steps):
-    path = recipe(*THREE_STAGES)
+    path = recipe(*FOUR_STAGES)
     train_step = train.train_step
 
     def save_and_die(run, pairs):
@@ -190,7 +192,7 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(recipe, runs, monkeypatch, un
         patch.setattr(train, "train_step", save_and_die)
         start(patch, path, runs)
     kept = checkpoint.load(runs / "tiny" / "checkpoint.pt")
-    assert sum(s for _, s in THREE_STAGES[: kept["stage"]]) + kept["step"] == steps
+    assert sum(s for _, s in FOUR_STAGES[: kept["stage"]]) + kept["step"] == steps
     folder = start(monkeypatch, path, runs, "--resume")
     assert_same(folder / "checkpoint.pt", uninterrupted / "checkpoint.pt")
 
@@ -238,9 +240,11 @@ def test_a_save_that_fails_leaves_the_last_checkpoint(tmp_path):
         (lambda t: t.replace("patch =", "crop ="), TypeError, "'crop'"),
         (lambda t: t.replace('"decomposition"', '"decompose"'), ValueError, "unknown stage.*'dec"),
         (lambda t: t.replace('"default"', '"papers"'), ValueError, "unknown preset 'papers'"),
+        (lambda t: 'architecture = "kid"\n' + t, ValueError, "unknown architecture 'kid'; choose"),
+        (lambda t: 'start = "none"\n' + t, UsageError, "unknown model 'none'; released here: kind"),
         (lambda t: t.replace("name =", "name"), ValueError, "Expected '='"),
     ],
-    ids=["key", "augment", "stage-key", "stage-name", "preset", "syntax"],
+    ids=["key", "augment", "stage-key", "stage-name", "preset", "kind", "start", "syntax"],
 )
 def test_a_recipe_with_a_mistake_is_refused(recipe, runs, monkeypatch, change, error, message):
     path = recipe(("decomposition", 1))
@@ -250,10 +254,13 @@ def test_a_recipe_with_a_mistake_is_refused(recipe, runs, monkeypatch, change, e
     assert not runs.exists()
 
 
-def test_the_recipe_of_the_released_model_is_read():
-    recipe = train.read_recipe(ROOT / "tools" / "kind.toml")
-    assert recipe.name == "kind"
-    assert {s.name for s in recipe.stage} == STAGES.keys()
+@pytest.mark.parametrize(
+    "name, stages", [("kind", STAGES.keys()), ("kindpp", {"layers"})], ids=["kind", "kindpp"]
+)
+def test_the_recipe_of_a_released_model_is_read(name, stages):
+    recipe = train.read_recipe(ROOT / "tools" / f"{name}.toml")
+    assert recipe.name == recipe.architecture == name
+    assert {s.name for s in recipe.stage} == stages
     assert recipe.preset in PRESETS
     assert recipe.augment.flat > 0
 
@@ -307,6 +314,7 @@ def run_of(recipe, tmp_path, *stages):
         ("decomposition", {"decomposition"}),
         ("layers", {"restoration", "adjustment"}),
         ("joint", {"decomposition", "restoration", "adjustment"}),
+        ("exposure", {"exposure"}),
     ],
 )
 def test_a_stage_changes_its_own_nets_and_no_others(recipe, tmp_path, stage, learns):
@@ -321,6 +329,41 @@ def test_a_stage_changes_its_own_nets_and_no_others(recipe, tmp_path, stage, lea
     assert {n for n in before if not torch.equal(before[n], average[n])} == changed
     nets = {n for n in before if n.partition(".")[0] in learns}
     assert len(changed) > 0.9 * len(nets)
+
+
+def test_the_picture_may_count_more_than_its_layers(recipe, tmp_path):
+    once, thrice = (
+        recipe(("joint", 1)).read_text() + f"picture = {picture}\n" for picture in (1.0, 3.0)
+    )
+    found = []
+    for text in (once, thrice):
+        (tmp_path / "tiny.toml").write_text(text)
+        settings = train.read_recipe(tmp_path / "tiny.toml")
+        pairs = train.load_pairs(Path(settings.data))
+        found.append(train.train_step(train.Run(settings, tmp_path, torch.device("cpu")), pairs))
+    of_picture = {"picture", "picture_chroma", "saturation"}
+    for name, value in found[0].items():
+        times = 3 if name in of_picture else 1
+        assert found[1][name] == pytest.approx(times * value, rel=1e-4)
+
+
+def test_kindpp_begins_with_the_released_kind_and_learns_to_restore(recipe, tmp_path):
+    more = 'architecture = "kindpp"\nstart = "kind"\n'
+    settings = train.read_recipe(recipe(("layers", 2), more=more, preset="kindpp"))
+    run = train.Run(settings, tmp_path, torch.device("cpu"))
+    released = checkpoint.load_released(find_release("kind")).state_dict()
+    begun = run.kind.state_dict()
+    for name in released.keys() & begun.keys():
+        if not name.startswith("restoration."):
+            assert torch.equal(released[name], begun[name]), name
+    begun = {name: value.clone() for name, value in begun.items()}
+    train.train_step(run, train.load_pairs(Path(settings.data)))
+    after, average = run.kind.state_dict(), run.ema.state_dict()
+    changed = {n for n in begun if not torch.equal(begun[n], after[n])}
+    assert {n.partition(".")[0] for n in changed} == {"restoration", "adjustment"}
+    norms = {n for n in changed if n.endswith("running_var")}
+    assert len(norms) == 12  # three scales of four modules
+    assert all(torch.equal(after[n], average[n]) for n in norms)
 
 
 def test_the_loss_falls(recipe, tmp_path):

@@ -1,31 +1,95 @@
-"""Score the released model on pairs: python tools/evaluate.py ../shared/data/lol/eval15.
+"""Score methods on pairs: python tools/evaluate.py ../shared/data/lol/eval15 [--csv F] [--sheet F].
 
 Three protocols, never mixed: the ratio taken from the truth (as KinD is published), blind (what a
 user gets), and blind scaled to the truth's mean ("GT-mean"). PSNR and SSIM do not see colour die,
-so colour stands beside them. Ends with the gate numbers of the decomposition.
+so colour stands beside them. LOE, BRISQUE and time are of the blind picture. Published figures of
+other methods follow in a block of their own. Ends with the gate numbers of the decompositions.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from baselines import METHODS
 from rich.console import Console
 from rich.table import Table
 
 from streamkind.backends.base import BACKENDS, Layers
+from streamkind.backends.released import releases
 from streamkind.engine import KinD, open_engine
-from streamkind.exposure import auto_ratio
-from streamkind.model.data import Image, Pair, load_pairs
+from streamkind.model.data import Pair, load_pairs, read
+from streamkind.model.degrade import Image
+from streamkind.model.kind import illumination_ratio
 from streamkind.model.validation import GATES, Scores, mean_matched, mean_scores, score
 
-PROTOCOLS = ("true ratio", "blind", "mean matched")
+HEADER = ["method", "protocol", "PSNR", "SSIM", "SSIM gray", "CIEDE2000", "chroma ratio"]
+BLIND_ONLY = ["LOE", "BRISQUE", "ms"]
+NEEDS = {"LIME + BM3D": "bm3d"}
+"""Packages of the extra `evaluate` that a method cannot do without."""
+PUBLISHED = [
+    ("KinD", "ratio from truth", 20.87, 0.80, "LLFlow, PyDiff and SKF READMEs; SSIM on gray"),
+    ("KinD++", "ratio from truth", 21.30, 0.82, "the authors, IJCV 2021"),
+    ("KinD, authors' evaluate.py at 5", "blind", 17.57, 0.697, "KinD issue 11"),
+    ("RetinexNet", "blind", 16.77, 0.56, "LLFlow README; SSIM on gray"),
+    ("LIME", "blind", 16.76, 0.56, "LLFlow README; SSIM on gray"),
+    ("DRBN", "blind", 20.13, 0.83, "LLFlow README"),
+    ("Zero-DCE", "blind", 14.86, 0.562, "ISP handbook repository"),
+    ("EnlightenGAN", "blind", 17.48, 0.650, "ISP handbook repository"),
+    ("MIRNet", "blind", 24.14, 0.830, "ISP handbook repository"),
+    ("SNR-Aware", "blind", 24.61, 0.842, "ISP handbook repository"),
+    ("Retinexformer", "blind", 25.16, 0.845, "official README"),
+    ("Retinexformer", "mean matched", 27.18, 0.850, "official README"),
+]
+"""On LOL eval15, by others; not measured here."""
+
+
+@dataclass
+class Rows:
+    """What a method scored, picture by picture."""
+
+    scores: dict[str, list[Scores]] = field(default_factory=dict)
+    """By protocol."""
+    blind_only: list[list[float]] = field(default_factory=list)
+    shown: list[Image] = field(default_factory=list)
+    gates: list[list[float]] = field(default_factory=list)
+
+    def add(self, blind: Image, pair: Pair, seconds: float, brisque: Any) -> None:
+        """Score a blind picture, as it is and scaled to the truth's mean."""
+        self.put("blind", blind, pair)
+        self.put("mean matched", mean_matched(blind, pair.high), pair)
+        quality = float(brisque.score(img=blind)) if brisque else float("nan")
+        self.blind_only.append([loe(blind, pair.low), quality, 1000 * seconds])
+        self.shown.append(blind)
+
+    def put(self, protocol: str, image: Image, pair: Pair) -> None:
+        """Score a picture under a protocol."""
+        self.scores.setdefault(protocol, []).append(score(image, pair.high))
+
+    def lines(self, method: str) -> Iterator[list[Any]]:
+        """Yield the table's lines of this method."""
+        for protocol, scores in self.scores.items():
+            alone = np.nanmean(self.blind_only, axis=0) if protocol == "blind" else [None] * 3
+            yield [method, protocol, *vars(mean_scores(scores)).values(), *alone]
+
+
+def loe(image: Image, low: Image, side: int = 50) -> float:
+    """Lightness order error (Wang et al. 2013): how many places change order with a place, mean
+    over the places of both pictures at `side` rows. Lightness is the brightest channel."""
+    size = (round(side * low.shape[1] / low.shape[0]), side)
+    a, b = (cv2.resize(i.max(axis=2), size, interpolation=cv2.INTER_NEAREST).ravel()
+            for i in (image, low))  # fmt: skip
+    return float(((a[:, None] >= a) != (b[:, None] >= b)).sum(axis=1).mean())
 
 
 def plane(layers: Layers, name: str) -> np.ndarray[Any, Any]:
@@ -35,12 +99,12 @@ def plane(layers: Layers, name: str) -> np.ndarray[Any, Any]:
     return maps.transpose(1, 2, 0).astype(np.float64)
 
 
-def kind_images(engine: KinD, pair: Pair) -> tuple[Image, Image, list[float]]:
-    """Enhance a dark picture with the true ratio and blind; also the pair's gate numbers."""
+def with_truth(engine: KinD, pair: Pair) -> tuple[Image, list[float]]:
+    """Enhance a dark picture with the ratio from the truth; also the pair's gate numbers."""
     low, high = engine.decompose(pair.low[None]), engine.decompose(pair.high[None])
     l_low, l_high = plane(low, "illumination"), plane(high, "illumination")
     r_low, r_high = plane(low, "reflectance"), plane(high, "reflectance")
-    true_ratio = np.array([(l_high / (l_low + 1e-4)).mean()], np.float32)
+    lights = (torch.from_numpy(light).permute(2, 0, 1)[None] for light in (l_low, l_high))
     gates = [
         l_low.mean(),
         l_high.mean(),
@@ -50,62 +114,108 @@ def kind_images(engine: KinD, pair: Pair) -> tuple[Image, Image, list[float]]:
         np.abs(r_low * l_low - pair.low / 255).mean(),
         np.abs(r_high * l_high - pair.high / 255).mean(),
     ]
-    with_truth = engine.recompose(low, true_ratio)[0]
-    blind = engine.recompose(low, auto_ratio(low.statistics))[0]
-    return with_truth, blind, [float(g) for g in gates]
+    image = engine.recompose(low, illumination_ratio(*lights).numpy().astype(np.float32))[0]
+    return image, [float(g) for g in gates]
 
 
-def baseline(name: str) -> Callable[[Image], Image]:
-    """Return a plain method to compare with."""
-    gamma = (255 * (np.arange(256) / 255) ** 0.4 + 0.5).astype(np.uint8)
-    return {"input itself": lambda i: i, "gamma 0.4": lambda i: gamma[i]}[name]
+def evaluate(
+    engines: dict[str, KinD], methods: dict[str, Callable[[Image], Image]], pairs: list[Pair]
+) -> dict[str, Rows]:
+    """Run everything on every pair."""
+    brisque = None
+    if importlib.util.find_spec("brisque"):
+        from brisque import BRISQUE
+
+        brisque = BRISQUE(url=False)
+    found = {name: Rows() for name in [*engines, *methods]}
+    blind = {name: engine.enhance for name, engine in engines.items()} | methods
+    for i, pair in enumerate(pairs):
+        for name, enhance in blind.items():
+            if i == 0 and name in engines:
+                enhance(pair.low)  # compiles
+            began = time.perf_counter()
+            image = enhance(pair.low)
+            found[name].add(image, pair, time.perf_counter() - began, brisque)
+        for name, engine in engines.items():
+            image, gates = with_truth(engine, pair)
+            found[name].put("ratio from truth", image, pair)
+            found[name].gates.append(gates)
+    return found
 
 
-def evaluate(engine: KinD, pairs: list[Pair], sheet: Path | None) -> list[list[Any]]:
-    """Return the rows of the table: method, protocol, measures."""
-    found: dict[tuple[str, str], list[Scores]] = {}
-    gates, pictures, began = [], [], time.perf_counter()
-    for pair in pairs:
-        with_truth, blind, numbers = kind_images(engine, pair)
-        gates.append(numbers)
-        pictures.append(np.hstack([pair.low, with_truth, blind, pair.high]))
-        images = {("KinD", "true ratio"): with_truth, ("KinD", "blind"): blind}
-        for name in ("input itself", "gamma 0.4"):
-            images[name, "blind"] = baseline(name)(pair.low)
-        for (name, protocol), image in list(images.items()):
-            if protocol == "blind":
-                images[name, "mean matched"] = mean_matched(image, pair.high)
-        for key, image in images.items():
-            found.setdefault(key, []).append(score(image, pair.high))
-    print(f"{len(pairs)} pairs, {engine.description}, {time.perf_counter() - began:.0f} s")
-    for (name, (low, high)), value in zip(GATES.items(), np.mean(gates, axis=0), strict=True):
-        verdict = "holds" if low <= value <= high else "FAILS"
-        print(f"gate {name}: {value:.4f} ({low:g} to {high:g}) {verdict}")
-    if sheet:
-        cv2.imwrite(str(sheet), np.vstack(pictures)[..., ::-1])
-    return [[*key, *vars(mean_scores(scores)).values()] for key, scores in sorted(found.items())]
+def draw_sheet(found: dict[str, Rows], pairs: list[Pair], path: Path, width: int = 240) -> None:
+    """Write a contact sheet: a row a pair, a column a method, the truth last."""
+    columns = {name: rows.shown for name, rows in found.items()}
+    columns |= {"truth": [pair.high for pair in pairs]}
+    strips = []
+    for name, images in columns.items():
+        height = [round(width * i.shape[0] / i.shape[1]) for i in images]
+        cells = [cv2.resize(i, (width, h), interpolation=cv2.INTER_AREA)
+                 for i, h in zip(images, height, strict=True)]  # fmt: skip
+        title = np.full((24, width, 3), 255, np.uint8)
+        cv2.putText(title, name, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+        strips.append(np.vstack([title, *cells]))
+    cv2.imwrite(str(path), np.hstack(strips)[..., ::-1])
+
+
+def read_pairs(folders: list[Path]) -> list[Pair]:
+    """Read one folder with low/ and high/, or a folder of dark and one of true pictures."""
+    if len(folders) == 1:
+        return load_pairs(folders[0])
+    low, high = ({p.stem: p for p in sorted(f.iterdir()) if p.is_file()} for f in folders)
+    return [Pair(stem, read(low[stem]), read(high[stem])) for stem in low.keys() & high.keys()]
+
+
+def show(found: dict[str, Rows], csv_path: Path | None) -> None:
+    """Print the table, what others published, and the gates."""
+    lines = [line for name, rows in found.items() for line in rows.lines(name)]
+    table = Table(*HEADER, *BLIND_ONLY)
+    for line in lines:
+        figures = ["" if v is None else f"{v:.0f}" if v > 100 else f"{v:.3f}" for v in line[2:]]
+        table.add_row(*line[:2], *figures)
+    published = Table("published, LOL eval15", "protocol", "PSNR", "SSIM", "source")
+    for name, protocol, psnr, ssim, source in PUBLISHED:
+        published.add_row(name, protocol, f"{psnr:.2f}", f"{ssim:g}", source)
+    console = Console(width=140)
+    console.print(table, published)
+    for method, rows in found.items():
+        values = np.mean(rows.gates, axis=0) if rows.gates else []
+        for (name, (low, high)), value in zip(GATES.items(), values, strict=False):
+            verdict = "holds" if low <= value <= high else "FAILS"
+            print(f"{method}: gate {name}: {value:.4f} ({low:g} to {high:g}) {verdict}")
+    if csv_path:
+        with csv_path.open("w", newline="") as file:
+            csv.writer(file).writerows([HEADER + BLIND_ONLY, *lines])
 
 
 def main() -> None:
     """Read the command line, score, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pairs", type=Path, help="folder with low/ and high/")
-    parser.add_argument("--model", default="kind")
+    parser.add_argument("pairs", type=Path, nargs="+", help="a folder with low/ and high/, or two")
+    parser.add_argument("--models", nargs="*", help="released models; all by default")
+    parser.add_argument("--baselines", nargs="*", choices=METHODS, help="all by default")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS])
     parser.add_argument("--engines", type=Path, help="folder with another engine.json")
     parser.add_argument("--csv", type=Path)
-    parser.add_argument("--sheet", type=Path, help="contact sheet: input, true ratio, blind, truth")
+    parser.add_argument("--sheet", type=Path, help="contact sheet of the blind pictures, PNG")
     args = parser.parse_args()
-    with open_engine(args.model, backend=args.backend, engines=args.engines) as engine:
-        rows = evaluate(engine, load_pairs(args.pairs), args.sheet)
-    header = ["method", "protocol", "PSNR", "SSIM", "SSIM gray", "CIEDE2000", "chroma ratio"]
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*row[:2], *(f"{v:.3f}" for v in row[2:]))
-    Console(width=100).print(table)
-    if args.csv:
-        with args.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([header, *rows])
+    wanted = list(METHODS) if args.baselines is None else args.baselines
+    missing = {n for n in wanted if n in NEEDS and not importlib.util.find_spec(NEEDS[n])}
+    for name in missing:
+        print(f"{name} is left out: pip install 'streamkind[evaluate]'")
+    methods = {name: METHODS[name] for name in wanted if name not in missing}
+    names = list(releases(args.engines)) if args.models is None else args.models
+    pairs = read_pairs(args.pairs)
+    with ExitStack() as stack:
+        engines = {
+            name: stack.enter_context(open_engine(name, backend=args.backend, engines=args.engines))
+            for name in names
+        }
+        print(f"{len(pairs)} pairs;", "; ".join(e.description for e in engines.values()))
+        found = evaluate(engines, methods, pairs)
+    show(found, args.csv)
+    if args.sheet:
+        draw_sheet(found, pairs, args.sheet)
 
 
 if __name__ == "__main__":

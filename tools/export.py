@@ -118,10 +118,14 @@ def distance(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     return float(apart.mean() / 255 if a.dtype == np.uint8 else apart.max())
 
 
-def export(kind: KinD) -> dict[str, onnx.ModelProto]:
+def export(kind: KinD, **finishing: bool) -> dict[str, onnx.ModelProto]:
     """Make the graphs and compare each with PyTorch at a size other than the traced one."""
     traced, other = examples(kind, (2, 48, 64, 3)), examples(kind, (1, 96, 112, 3))
-    graphs = {"decompose": Decompose(kind), "steady": Steady(), "recompose": Recompose(kind)}
+    graphs = {
+        "decompose": Decompose(kind),
+        "steady": Steady(),
+        "recompose": Recompose(kind, **finishing),
+    }
     models = {}
     for part, graph in graphs.items():
         inputs, outputs = PORTS[part]
@@ -172,11 +176,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder that tools/train.py wrote")
     parser.add_argument("--engines", type=Path, default=Path("engines"))
+    parser.add_argument("--fusion", action="store_true", help="finish by fusion with the input")
+    parser.add_argument("--mask", action="store_true", help="finish by the authors' dark mask")
     args = parser.parse_args()
     state = checkpoint.load(args.run / "checkpoint.pt")
     kind = round_to_half(checkpoint.load_kind(args.run / "checkpoint.pt"))
     name = state["recipe"]["name"]
     entry: dict[str, Any] = {
+        "architecture": state["recipe"]["architecture"],
         "parameters": {n: parameter_count(net) for n, net in kind.named_children()},
         "ranges": {
             "frames": "0 to 255, RGB, sides multiples of 16",
@@ -190,7 +197,7 @@ def main() -> None:
         "scores": last_scores(args.run),
     }
     args.engines.mkdir(exist_ok=True)
-    for part, model in export(kind).items():
+    for part, model in export(kind, fusion=args.fusion, mask=args.mask).items():
         path = args.engines / f"{name}-{part}.onnx"
         path.write_bytes(model.SerializeToString(deterministic=True))
         entry[part] = describe(model, path)

@@ -24,6 +24,7 @@ import torch
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from streamkind.backends.released import find_release
 from streamkind.model import checkpoint
 from streamkind.model.data import Pair, load_pairs, make_batch, split
 from streamkind.model.kind import KinD
@@ -58,7 +59,7 @@ class Run:
     ) -> None:
         torch.manual_seed(recipe.seed)  # the same nets everywhere
         self.recipe, self.folder, self.device, self.share = recipe, folder, device, share
-        self.kind = KinD().to(device, memory_format=torch.channels_last)
+        self.kind = new_nets(recipe).to(device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.kind).requires_grad_(False).eval()
         self.stage, self.step = 0, 0
         self.begin_stage()
@@ -70,16 +71,17 @@ class Run:
 
     def begin_stage(self) -> None:
         """Give the stage's nets, and no others, to a new optimiser; what it minimises is `loss`."""
-        name, weights = self.recipe.stage[self.stage].name, PRESETS[self.recipe.preset]
+        stage, weights = self.recipe.stage[self.stage], PRESETS[self.recipe.preset]
         nets = {
             "decomposition": [self.kind.decomposition],
             "layers": [self.kind.restoration, self.kind.adjustment],
-            "joint": [self.kind],
-        }[name]
+            "joint": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
+            "exposure": [self.kind.exposure],
+        }[stage.name]
         self.kind.requires_grad_(False)
         parameters = [p for net in nets for p in net.requires_grad_().parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=0.0, fused=True)
-        self.loss = averaging(StageLoss(self.kind, name, weights, self.share))
+        self.loss = averaging(StageLoss(self.kind, stage.name, weights, self.share, stage.picture))
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -108,6 +110,14 @@ class Run:
         self.kind.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
+
+
+def new_nets(recipe: Recipe) -> KinD:
+    """The nets at the beginning: of random weights, or partly those of a released model."""
+    kind = checkpoint.ARCHITECTURES[recipe.architecture]()
+    if recipe.start:
+        kind.load_state_dict(checkpoint.released_weights(kind, find_release(recipe.start)))
+    return kind
 
 
 def learning_rate(stage: Stage, step: int) -> float:
@@ -154,6 +164,8 @@ def update_average(run: Run) -> None:
     decay = min(run.recipe.ema_decay, (1 + run.step) / (10 + run.step))
     for average, parameter in zip(run.ema.parameters(), run.kind.parameters(), strict=True):
         average.lerp_(parameter, 1 - decay)
+    for average, buffer in zip(run.ema.buffers(), run.kind.buffers(), strict=True):
+        average.copy_(buffer)  # of batch normalisation, averages already
 
 
 def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, float]:

@@ -46,8 +46,8 @@ class OpenVINOEngine:
         request = self._request("decompose", pixels.shape[:3])
         frames = np.ascontiguousarray(pixels)  # held here: a tensor only borrows its memory
         request.set_input_tensor(0, ov.Tensor(frames, shared_memory=True))
-        reflectance, illumination, curve, thumbnail = _infer(request)
-        return Layers(reflectance, illumination, Statistics.of(curve.data, thumbnail.data), pixels)
+        reflectance, illumination, *told = _infer(request)
+        return Layers(reflectance, illumination, Statistics.of(*(t.data for t in told)), pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Hold what does not move since the frame before; one frame after the other."""

@@ -6,16 +6,14 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 
 from streamkind.backends.base import Layers
-from streamkind.backends.released import Graph, Release
+from streamkind.backends.released import Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
+from streamkind.model.checkpoint import load_released
 from streamkind.model.graphs import Decompose, Recompose, Steady
-from streamkind.model.kind import KinD
 from streamkind.video.frames import Pixels
 
 
@@ -25,9 +23,8 @@ class TorchEngine:
     def __init__(self, release: Release, *, device: str = "auto") -> None:
         self._device = _device(device)
         self.max_batch = 4 if self._device.type == "cuda" else 1
-        kind = KinD().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        kind.load_state_dict(_weights(release.decompose) | _weights(release.recompose))
-        kind.requires_grad_(False).eval()
+        kind = load_released(release).requires_grad_(False)
+        kind.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._decompose = Decompose(kind).to(self._device)
         self._steady = Steady()
         self._recompose = Recompose(kind)
@@ -37,9 +34,9 @@ class TorchEngine:
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
         frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
-        reflectance, illumination, curve, thumbnail = self._decompose(frames)
-        told = Statistics.of(curve.cpu().numpy(), thumbnail.cpu().numpy())
-        return Layers(reflectance, illumination, told, pixels)
+        reflectance, illumination, *told = self._decompose(frames)
+        statistics = Statistics.of(*(t.cpu().numpy() for t in told))
+        return Layers(reflectance, illumination, statistics, pixels)
 
     @torch.inference_mode()
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
@@ -79,13 +76,3 @@ def _device(name: str) -> torch.device:
             "use --device cpu"
         )
     return device
-
-
-def _weights(graph: Graph) -> dict[str, torch.Tensor]:
-    """Read the nets' weights out of a released graph, which keeps their names."""
-    initializers = onnx.load_from_string(graph.read()).graph.initializer
-    return {
-        i.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(i).astype(np.float32))
-        for i in initializers
-        if i.name.startswith(("decomposition.", "restoration.", "adjustment."))
-    }

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: everything to go on, or to rebuild the nets."""
+"""Checkpoints: everything to go on with a run, or to rebuild the nets; and released weights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
 
+from streamkind.backends.released import Release
 from streamkind.model.kind import KinD
+from streamkind.model.kindpp import KinDpp
 
 State = dict[str, Any]
+ARCHITECTURES: dict[str, type[KinD]] = {"kind": KinD, "kindpp": KinDpp}
 
 
 def save(path: Path, state: State) -> None:
@@ -33,6 +39,26 @@ def load(path: Path) -> State:
 
 def load_kind(path: Path) -> KinD:
     """Return the averaged nets of a checkpoint, as validation and release use them."""
-    kind = KinD()
-    kind.load_state_dict(load(path)["ema"])
+    state = load(path)
+    kind = ARCHITECTURES[state["recipe"]["architecture"]]()
+    kind.load_state_dict(state["ema"])
     return kind.eval()
+
+
+def load_released(release: Release) -> KinD:
+    """Return the nets of a released model, whose graphs keep the weights under their names."""
+    kind = ARCHITECTURES[release.info.get("architecture", "kind")]()
+    kind.load_state_dict(released_weights(kind, release))
+    return kind.eval()
+
+
+def released_weights(kind: KinD, release: Release) -> State:
+    """Return those weights of a released model that the nets have too, the others as they are."""
+    state: State = kind.state_dict()
+    for graph in (release.decompose, release.recompose):
+        for stored in onnx.load_from_string(graph.read()).graph.initializer:
+            name = stored.name.removesuffix(".half")
+            if name in state and state[name].shape == torch.Size(stored.dims):
+                value = numpy_helper.to_array(stored).astype(np.float32)
+                state[name] = torch.from_numpy(value)
+    return state

@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from streamkind.model.degrade import QUALITIES, Image, Matrix, compress, film, recolor, sensor_noise
 from streamkind.model.processes import ALONE, Share
 
-Image = NDArray[np.uint8]
-Matrix = NDArray[np.float64]  # (3, 3), of RGB columns
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -46,7 +45,11 @@ class Augmentation:
     """How often red, green and blue change places in both pictures: LOL's rooms are pale, and what
     colour a thing has should be seen, not remembered."""
     jpeg: float = 0.0
-    """How often the dark picture is compressed, as cameras do."""
+    """How often the dark picture is compressed as a JPEG."""
+    noise: float = 0.0
+    """How often the dark patch gets the noise of a poorer sensor."""
+    video: float = 0.0
+    """How often the dark patch has been through H.264 or HEVC, as all real footage has."""
     identity: float = 0.0
     """How often the bright picture stands for the dark one too: light is then left as it is."""
     flat: float = 0.0
@@ -169,8 +172,17 @@ def one_sample(
     place = crop(pair, patch, rng)
     if rng.random() < augment.colorful:
         place = max(place, crop(pair, patch, rng), key=lambda images: chroma(images[1]))
-    low, high = draw_on(*place, augment, rng)
-    return *change(low, high), *change(small(pair.low), small(pair.high))
+    low, high = change(*draw_on(*place, augment, rng))
+    low = as_filmed(low, augment, rng)
+    return low, high, *change(small(pair.low), small(pair.high))
+
+
+def as_filmed(low: Image, a: Augmentation, rng: np.random.Generator) -> Image:
+    """Degrade a dark patch as a camera does that films it."""
+    noise, video, hevc = rng.random(3) < (a.noise, a.video, 1 / 4)
+    crf = int(rng.integers(*QUALITIES))
+    frames = [sensor_noise(low, rng) if noise else low for _ in range(2)]
+    return film(frames, "hevc" if hevc else "h264", crf) if video else frames[1]
 
 
 def small(image: Image) -> Image:
@@ -284,14 +296,3 @@ def lamp(side: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDAr
     reach, strength = rng.uniform(1.0, 5.0), rng.uniform(0.0, 0.3)
     glow = strength * np.exp(-(np.maximum(distance - 1, 0) ** 2) / (2 * reach**2))
     return np.clip((1.2 - distance) * 4, 0, 1) * tint, glow * tint
-
-
-def recolor(image: Image, color: Matrix) -> Image:
-    """Multiply each pixel by a matrix, clip and quantise to 8 bits."""
-    return np.clip(image @ color.T.astype(np.float32) + 0.5, 0, 255).astype(np.uint8)
-
-
-def compress(image: Image, quality: int) -> Image:
-    """JPEG there and back: blocks, and chroma at half size."""
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

@@ -15,7 +15,7 @@ from streamkind.exposure import GLARE, LAMP, LAMP_SHARE, RATIOS
 from streamkind.model.kind import MULTIPLE, KinD, relight
 from streamkind.model.losses import gray
 
-DECOMPOSE_OUTPUTS = ("reflectance", "illumination", "curve", "thumbnail")
+DECOMPOSE_OUTPUTS = ("reflectance", "illumination", "curve", "thumbnail", "exposure")
 
 
 class Decompose(nn.Module):
@@ -27,19 +27,21 @@ class Decompose(nn.Module):
         super().__init__()
         self.decomposition = kind.decomposition
         self.adjustment = kind.adjustment
+        self.exposure = kind.exposure
         self.register_buffer("ratios", torch.from_numpy(RATIOS.copy()), persistent=False)
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, H, W, 3) uint8 -> (N, 3, H, W), (N, 1, H, W), (N, 17), (N, H/16, W/16) float."""
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(N, H, W, 3) uint8 -> (N, 3, H, W), (N, 1, H, W), (N, 17), (N, H/16, W/16), (N,)."""
         image = frames.float().permute(0, 3, 1, 2) / 255
         reflectance, illumination = self.decomposition(image)
-        thumbnail = F.avg_pool2d(gray(image), MULTIPLE)
+        blocks = F.avg_pool2d(image, MULTIPLE)
+        thumbnail = gray(blocks)
         curve = self.curve(
             F.avg_pool2d(gray(reflectance), MULTIPLE),
             F.avg_pool2d(illumination, MULTIPLE),
             weight_of(thumbnail),
         )
-        return reflectance, illumination, curve, thumbnail.squeeze(1)
+        return reflectance, illumination, curve, thumbnail.squeeze(1), self.exposure(blocks)
 
     def curve(self, reflectance: Tensor, illumination: Tensor, weight: Tensor) -> Tensor:
         """Mean luma of the output at each of `RATIOS`, from pooled layers (N, 1, h, w): (N, 17).
@@ -61,17 +63,36 @@ def weight_of(thumbnail: Tensor) -> Tensor:
 
 
 class Recompose(nn.Module):
-    """Reflectance, illumination and a ratio per frame -> frames: restore and relight."""
+    """Reflectance, illumination and a ratio per frame -> frames: restore and relight.
 
-    def __init__(self, kind: KinD) -> None:
+    `fusion` and `mask` are the authors' finishing steps, in their code but not in the paper; the
+    released graphs are without them (engines/README.md says why).
+    """
+
+    def __init__(self, kind: KinD, *, fusion: bool = False, mask: bool = False) -> None:
         super().__init__()
         self.restoration = kind.restoration
         self.adjustment = kind.adjustment
+        self.fusion, self.mask = fusion, mask
 
     def forward(self, reflectance: Tensor, illumination: Tensor, ratio: Tensor) -> Tensor:
         """(N, 3, H, W), (N, 1, H, W), (N,) -> (N, H, W, 3) uint8."""
         image = relight(self.restoration, self.adjustment, reflectance, illumination, ratio)
+        if self.mask:
+            image = image * dark_mask(reflectance)
+        if self.fusion:  # what is bright enough is the input's
+            image = illumination * (reflectance * illumination) + (1 - illumination) * image
         return (image * 255 + 0.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def dark_mask(reflectance: Tensor, sigma: float = 3.0, radius: int = 12) -> Tensor:
+    """What keeps black from turning gray: min(sqrt(2 G(gray(R))), 1), (N, 1, H, W)."""
+    offset = torch.arange(-radius, radius + 1, device=reflectance.device, dtype=torch.float32)
+    kernel = torch.exp(-(offset**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).reshape(1, 1, 1, -1)
+    blurred = F.pad(gray(reflectance), (radius,) * 4, mode="replicate")
+    blurred = F.conv2d(F.conv2d(blurred, kernel), kernel.transpose(2, 3))
+    return (2 * blurred).sqrt().clamp(max=1)
 
 
 NOISE, CONTRAST = 1.2 / 255, 0.04

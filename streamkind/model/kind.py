@@ -123,14 +123,46 @@ class Adjustment(nn.Module):
         return torch.sigmoid(self.conv4(self.conv3(self.conv2(self.conv1(x)))))[..., 4:-4, 4:-4]
 
 
-class KinD(nn.Module):
-    """The three nets together."""
+class Exposure(nn.Module):
+    """Blocks of a dark picture -> how bright a photographer would take it. A learned histogram.
 
-    def __init__(self) -> None:
+    Not part of the paper, which takes its ratio from the truth. What a block is counts, not where
+    it lies, so a picture may have any number of blocks.
+    """
+
+    FLOOR = 0.004  # one 8-bit level: below it a logarithm is noise
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.bins = nn.Sequential(
+            nn.Conv2d(4, width, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            nn.Conv2d(width, width, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            nn.Conv2d(width, 2 * width, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+        )  # fmt: skip
+        self.mix = nn.Conv2d(4 * width, 2 * width, 1)
+        self.out = nn.Conv2d(2 * width, 1, 1)
+        self.apply(initialise)
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        """RGB means of blocks, (N, 3, h, w) -> mean luma of the picture wanted, (N,) in [0, 1]."""
+        mean = torch.log(blocks.mean(dim=(1, 2, 3), keepdim=True) + self.FLOOR)
+        contrast = torch.log(blocks + self.FLOOR) - mean
+        x = self.bins(torch.cat([contrast, mean + torch.zeros_like(blocks[:, :1])], dim=1))
+        center = x.mean(dim=(2, 3), keepdim=True)
+        spread = ((x - center).square().mean(dim=(2, 3), keepdim=True) + 1e-6).sqrt()
+        x = F.leaky_relu(self.mix(torch.cat([center, spread], dim=1)), NEGATIVE_SLOPE)
+        return torch.sigmoid(self.out(x)).flatten()
+
+
+class KinD(nn.Module):
+    """The three nets together, and what sets their ratio where no truth is at hand."""
+
+    def __init__(self, restoration: nn.Module | None = None) -> None:
         super().__init__()
         self.decomposition = Decomposition()
-        self.restoration = Restoration()
+        self.restoration = restoration or Restoration()
         self.adjustment = Adjustment()
+        self.exposure = Exposure()
 
     def forward(self, image: Tensor, ratio: Tensor) -> Tensor:
         """Image (N, 3, H, W), ratio (N,) -> image (N, 3, H, W)."""
@@ -150,8 +182,15 @@ def relight(
 
 
 def illumination_ratio(source: Tensor, target: Tensor) -> Tensor:
-    """Mean of the element-wise L_target / L_source: (N, 1, H, W) twice -> (N,)."""
-    return (target / (source + 1e-4)).mean(dim=(1, 2, 3))
+    """How far one light is from another: (N, 1, H, W) twice -> (N,).
+
+    As the authors train: the mean of dark over bright, or its reciprocal. A mean of bright over
+    dark hangs on the few darkest pixels.
+    """
+    down = (target / (source + 1e-4)).mean(dim=(1, 2, 3))
+    up = 1 / ((source / (target + 1e-4)).mean(dim=(1, 2, 3)) + 1e-4)
+    brighter = target.mean(dim=(1, 2, 3)) > source.mean(dim=(1, 2, 3))
+    return torch.where(brighter, up, down)
 
 
 def initialise(module: nn.Module) -> None:

@@ -7,7 +7,7 @@ batch, pixels and channels, so it does not depend on their size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -39,6 +39,8 @@ class Weights:
     """How much more the dark picture's reconstruction counts; its values are a tenth as large."""
     restoration_gamma: float = 1.0
     """The restoration target is R_high to this power (authors' code: 1.2)."""
+    gradient: float = 1.0
+    """Of the distance in gradients, in restoration (KinD++: 0)."""
     chroma: float = 0.0
     """Of the distance in chroma, in restoration and in the final picture."""
     joint_adjustment: float = 1.0
@@ -78,8 +80,10 @@ PRESETS = {
         prior_floor=0.1,
     ),
 }
+PRESETS["kindpp"] = replace(PRESETS["default"], gradient=0.0)
 """`paper`: as printed. `authors`: as in their public code, with interior gradients and without its
-min-max normalisation, which depends on the batch. `default`: what trained best here."""
+min-max normalisation, which depends on the batch. `default`: what trained best here. `kindpp`: the
+same for KinD++, whose restoration has no gradient term."""
 
 
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,7 +244,7 @@ def restoration_loss(restored: Tensor, reflectance_high: Tensor, w: Weights) -> 
     terms = {
         "restoration": F.mse_loss(restored, target)
         + (1 - ssim(restored, target))
-        + gradient_distance(gray(restored), gray(target))
+        + w.gradient * gradient_distance(gray(restored), gray(target))
     }
     if w.chroma:
         terms["restoration_chroma"] = w.chroma * chroma_distance(restored, target)

@@ -6,6 +6,8 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streamkind.backends.released import find_release
+from streamkind.model.checkpoint import ARCHITECTURES
 from streamkind.model.data import Augmentation
 from streamkind.model.losses import PRESETS
 from streamkind.model.stages import STAGES
@@ -20,6 +22,8 @@ class Stage:
     batch: int
     patch: int
     learning_rate: float
+    picture: float = 1.0
+    """How much the final picture counts, beside the layers it is made of."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Recipe:
     name: str
     data: str
     stage: tuple[Stage, ...]
+    architecture: str = "kind"
+    """kind or kindpp"""
+    start: str = ""
+    """A released model, of which all nets that this one has too are taken to begin with."""
     extra: tuple[str, ...] = ()
     seed: int = 0
     preset: str = "default"
@@ -51,8 +59,14 @@ def read_recipe(path: Path, processes: int = 1) -> Recipe:
     recipe = Recipe(**table)
     if unknown := {s.name for s in recipe.stage} - STAGES.keys():
         raise ValueError(f"unknown stage {unknown}; choose from {', '.join(STAGES)}")
+    if recipe.architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"unknown architecture '{recipe.architecture}'; choose from {', '.join(ARCHITECTURES)}"
+        )
     if recipe.preset not in PRESETS:
         raise ValueError(f"unknown preset '{recipe.preset}'; choose from {', '.join(PRESETS)}")
+    if recipe.start:
+        find_release(recipe.start)
     check_shares(recipe, processes)
     return recipe
 

@@ -14,6 +14,7 @@ from streamkind.model.losses import (
     adjustment_loss,
     chroma_distance,
     decomposition_loss,
+    gray,
     restoration_loss,
     saturation_distance,
     ssim,
@@ -59,25 +60,43 @@ def joint_stage(
     return terms | made
 
 
+def exposure_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
+    """Last stage: how bright a scene is to become, from the look of the dark picture alone."""
+    wanted = gray(batch.high_small).mean(dim=(1, 2, 3))
+    found = kind.exposure(F.avg_pool2d(batch.low_small, 4)).float()
+    apart = torch.log(found + 0.02) - torch.log(wanted + 0.02)  # in stops, about
+    return {"exposure": F.smooth_l1_loss(apart, torch.zeros_like(apart), beta=0.1)}
+
+
 STAGES = {
     "decomposition": decomposition_stage,
     "layers": layers_stage,
     "joint": joint_stage,
+    "exposure": exposure_stage,
 }
+
+
+OF_PICTURE = {"picture", "picture_chroma", "saturation"}
+"""Terms that look at the final picture, not at the layers it is made of."""
 
 
 class StageLoss(nn.Module):
     """The nets and what a stage minimises in one module, as DistributedDataParallel needs it."""
 
-    def __init__(self, kind: KinD, stage: str, weights: Weights, share: Share) -> None:
+    def __init__(
+        self, kind: KinD, stage: str, weights: Weights, share: Share, picture: float = 1.0
+    ) -> None:
         super().__init__()
-        self.kind, self.weights, self.share = kind, weights, share
+        self.kind, self.weights, self.share, self.picture = kind, weights, share, picture
         self.terms = STAGES[stage]
 
     def forward(self, batch: TrainingBatch, step: int, seed: int) -> Terms:
         """The terms of the loss of this process's share of a batch."""
         rng = SharedRandom(self.share, [seed, 2, step])
-        return self.terms(self.kind, batch, self.weights, step, rng)
+        terms = self.terms(self.kind, batch, self.weights, step, rng)
+        return {n: t * self.picture if n in OF_PICTURE else t for n, t in terms.items()}
 
 
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:

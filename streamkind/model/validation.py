@@ -16,8 +16,9 @@ from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from streamkind.engine import pad
-from streamkind.exposure import DEFAULT_TARGET, Statistics, auto_ratio
-from streamkind.model.data import Image, Pair, to_tensor
+from streamkind.exposure import Statistics, auto_ratio
+from streamkind.model.data import Pair, to_tensor
+from streamkind.model.degrade import Image
 from streamkind.model.graphs import Decompose, Recompose
 from streamkind.model.kind import KinD, illumination_ratio
 
@@ -75,10 +76,10 @@ def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
     height, width = pair.low.shape[:2]
     low, high = (torch.from_numpy(pad(i[None])).to(device(kind)) for i in (pair.low, pair.high))
     with torch.autocast(device(kind).type, torch.bfloat16):
-        reflectance, illumination, curve, thumbnail = decompose(low)
+        reflectance, illumination, *told = decompose(low)
         true = illumination_ratio(illumination.float(), decompose(high)[1].float())
-        told = Statistics.of(curve.float().cpu().numpy(), thumbnail.float().cpu().numpy())
-        blind = torch.from_numpy(auto_ratio(told, DEFAULT_TARGET)).to(low.device)
+        statistics = Statistics.of(*(t.float().cpu().numpy() for t in told))
+        blind = torch.from_numpy(auto_ratio(statistics)).to(low.device)
         images = [recompose(reflectance, illumination, r)[0].cpu().numpy() for r in (true, blind)]
     images = [i[:height, :width] for i in images]
     return images[0], images[1]

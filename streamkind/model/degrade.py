@@ -1,0 +1,62 @@
+"""What cameras do to dark pictures: sensor noise, 8-bit levels, JPEG, H.264 and HEVC.
+
+Pictures are RGB uint8 (H, W, 3).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Matrix = NDArray[np.float64]  # (3, 3), of RGB columns
+
+QUALITIES = (22, 38)
+"""Range of crf: from a good dashcam to a poor surveillance camera, whose dark parts are blocks."""
+SHOT, READ = (0.02, 0.4), (0.2, 2.0)
+"""Variance per 8-bit level of light, and standard deviation in the dark in 8-bit levels."""
+
+
+def recolor(image: Image, color: Matrix) -> Image:
+    """Multiply each pixel by a matrix, clip and quantise to 8 bits."""
+    return np.clip(image @ color.T.astype(np.float32) + 0.5, 0, 255).astype(np.uint8)
+
+
+def sensor_noise(image: Image, rng: np.random.Generator) -> Image:
+    """Add shot noise, which grows with the light, and read noise, which does not; quantise."""
+    shot, read = (np.exp(rng.uniform(*np.log(limits))) for limits in (SHOT, READ))
+    sigma = np.sqrt(shot * image + read**2)
+    noise = rng.standard_normal(image.shape, np.float32) * sigma.astype(np.float32)
+    return np.clip(image + noise + 0.5, 0, 255).astype(np.uint8)
+
+
+def compress(image: Image, quality: int) -> Image:
+    """JPEG there and back: blocks, and chroma at half size."""
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def film(frames: list[Image], codec: str, crf: int) -> Image:
+    """Encode frames as video, 4:2:0, and return the last one decoded: a predicted frame has other
+    blocks than a still. `codec` is h264 or hevc."""
+    height, width = frames[0].shape[:2]
+    encoder = av.Codec({"h264": "libx264", "hevc": "libx265"}[codec], "w").create("video")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
+    encoder.options = {"crf": str(crf), "preset": "ultrafast", "tune": "zerolatency"}
+    if codec == "hevc":
+        encoder.options |= {"x265-params": "log-level=none:pools=none"}
+    decoder = av.Codec(codec, "r").create("video")
+    decoder.thread_count = 1
+    packets = []
+    for i, image in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format="yuv420p")
+        frame.pts = i
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    decoded = [f for packet in packets for f in decoder.decode(packet)] + decoder.decode(None)
+    return np.asarray(decoded[-1].to_ndarray(format="rgb24"), np.uint8)

@@ -1,0 +1,71 @@
+"""What cameras do to dark pictures."""
+
+import numpy as np
+import pytest
+
+from streamkind.model import degrade
+from streamkind.model.data import Augmentation, as_filmed
+
+
+def picture(level, size=96, seed=0):
+    """Texture of a mean level."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 2 * level + 1, (size, size, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("level, least, most", [(0, 0.1, 1.5), (60, 0.9, 6)])
+def test_noise_grows_with_the_light_and_is_of_mean_zero(level, least, most):
+    flat = np.full((64, 64, 3), level, np.uint8)
+    noisy = [degrade.sensor_noise(flat, np.random.default_rng(s)).astype(float) for s in range(40)]
+    spread = np.array([n.std() for n in noisy])
+    assert least / 3 < spread.min() and least < spread.mean() < most
+    assert abs(np.mean(noisy) - level) < (0.5 if level == 0 else 0.1)
+
+
+def test_noise_is_the_generators_alone():
+    a, b = (degrade.sensor_noise(picture(20), np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_film_is_worse_the_higher_the_crf_and_shows_the_last_frame(codec):
+    first, last = picture(40, seed=1), picture(40, seed=2)
+    errors = [
+        np.abs(degrade.film([first, last], codec, crf).astype(float) - last).mean()
+        for crf in (10, 25, 40)
+    ]
+    assert errors == sorted(errors) and errors[0] < errors[2] / 1.3
+    smooth = np.repeat(np.linspace(0, 60, 96).astype(np.uint8)[:, None], 96, axis=1)
+    smooth = np.repeat(smooth[..., None], 3, axis=2)
+    filmed = degrade.film([smooth, smooth], codec, 22)
+    assert filmed.shape == smooth.shape and filmed.dtype == np.uint8
+    assert np.abs(filmed.astype(float) - smooth).mean() < 2.5
+
+
+def test_film_halves_the_resolution_of_colour():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 120
+    filmed = degrade.film([stripes], "h264", 1).astype(float)
+    chroma = [np.ptp(i - i.mean(axis=2, keepdims=True), axis=2).mean() for i in (stripes, filmed)]
+    assert chroma[1] < 0.75 * chroma[0]
+
+
+@pytest.mark.parametrize("size", [16, 48, 64])
+def test_patches_of_any_size_that_training_uses_can_be_filmed(size):
+    for codec in ("h264", "hevc"):
+        assert degrade.film([picture(30, size)] * 2, codec, 30).shape == (size, size, 3)
+
+
+def test_how_often_a_patch_is_filmed_and_noisy():
+    low = picture(20, 32)
+    for augment, share in ((Augmentation(), 0), (Augmentation(noise=0.3), 0.3)):
+        rng = np.random.default_rng(0)
+        changed = [not np.array_equal(as_filmed(low, augment, rng), low) for _ in range(400)]
+        assert np.mean(changed) == pytest.approx(share, abs=0.08)
+    rng = np.random.default_rng(0)
+    filmed = [not np.array_equal(as_filmed(low, Augmentation(video=0.5), rng), low)
+              for _ in range(60)]  # fmt: skip
+    assert 0.25 < np.mean(filmed) < 0.75
+    both = as_filmed(low, Augmentation(noise=1, video=1), np.random.default_rng(5))
+    again = as_filmed(low, Augmentation(noise=1, video=1), np.random.default_rng(5))
+    np.testing.assert_array_equal(both, again)  # a resumed run sees the same
