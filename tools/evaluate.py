@@ -2,7 +2,7 @@
 
 Three protocols, never mixed: the ratio taken from the truth (as KinD is published), blind (what a
 user gets), and blind scaled to the truth's mean ("GT-mean"). PSNR and SSIM do not see colour die,
-so colour stands beside them. LOE, BRISQUE and time are of the blind picture. Published figures of
+so colour stands beside them. LOE and time are of the blind picture. Published figures of
 other methods follow in a block of their own. Ends with the gate numbers of the decompositions.
 """
 
@@ -34,7 +34,7 @@ from streamkind.model.kind import illumination_ratio
 from streamkind.model.validation import GATES, Scores, mean_matched, mean_scores, score
 
 HEADER = ["method", "protocol", "PSNR", "SSIM", "SSIM gray", "CIEDE2000", "chroma ratio"]
-BLIND_ONLY = ["LOE", "BRISQUE", "ms"]
+BLIND_ONLY = ["LOE", "ms"]
 NEEDS = {"LIME + BM3D": "bm3d"}
 """Packages of the extra `evaluate` that a method cannot do without."""
 PUBLISHED = [
@@ -64,12 +64,11 @@ class Rows:
     shown: list[Image] = field(default_factory=list)
     gates: list[list[float]] = field(default_factory=list)
 
-    def add(self, blind: Image, pair: Pair, seconds: float, brisque: Any) -> None:
+    def add(self, blind: Image, pair: Pair, seconds: float) -> None:
         """Score a blind picture, as it is and scaled to the truth's mean."""
         self.put("blind", blind, pair)
         self.put("mean matched", mean_matched(blind, pair.high), pair)
-        quality = float(brisque.score(img=blind)) if brisque else float("nan")
-        self.blind_only.append([loe(blind, pair.low), quality, 1000 * seconds])
+        self.blind_only.append([loe(blind, pair.low), 1000 * seconds])
         self.shown.append(blind)
 
     def put(self, protocol: str, image: Image, pair: Pair) -> None:
@@ -79,7 +78,7 @@ class Rows:
     def lines(self, method: str) -> Iterator[list[Any]]:
         """Yield the table's lines of this method."""
         for protocol, scores in self.scores.items():
-            alone = np.nanmean(self.blind_only, axis=0) if protocol == "blind" else [None] * 3
+            alone = np.mean(self.blind_only, axis=0) if protocol == "blind" else [None] * 2
             yield [method, protocol, *vars(mean_scores(scores)).values(), *alone]
 
 
@@ -122,11 +121,6 @@ def evaluate(
     engines: dict[str, KinD], methods: dict[str, Callable[[Image], Image]], pairs: list[Pair]
 ) -> dict[str, Rows]:
     """Run everything on every pair."""
-    brisque = None
-    if importlib.util.find_spec("brisque"):
-        from brisque import BRISQUE
-
-        brisque = BRISQUE(url=False)
     found = {name: Rows() for name in [*engines, *methods]}
     blind = {name: engine.enhance for name, engine in engines.items()} | methods
     for i, pair in enumerate(pairs):
@@ -135,7 +129,7 @@ def evaluate(
                 enhance(pair.low)  # compiles
             began = time.perf_counter()
             image = enhance(pair.low)
-            found[name].add(image, pair, time.perf_counter() - began, brisque)
+            found[name].add(image, pair, time.perf_counter() - began)
         for name, engine in engines.items():
             image, gates = with_truth(engine, pair)
             found[name].put("ratio from truth", image, pair)
