@@ -1,4 +1,4 @@
-"""An RTSP server for the tests, run by Debian's python3: a camera, or what takes a published stream.
+"""An RTSP server for the tests, run by Debian's python3: a camera, or what takes a stream.
 
     /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" [USER PASSWORD]
     /usr/bin/python3 rtsp_server.py record PORT FILE
@@ -8,12 +8,15 @@ Who connects and leaves is told on stdout.
 """
 
 import sys
+from functools import partial
 
 import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+tell = partial(print, flush=True)
 
 
 def camera(server: GstRtspServer.RTSPServer, pipeline: str, *login: str) -> None:
@@ -54,8 +57,8 @@ def tell_of_clients(server: GstRtspServer.RTSPServer) -> None:
     """Print who connects and who leaves."""
 
     def connected(_: object, client: GstRtspServer.RTSPClient) -> None:
-        print("connected", flush=True)
-        client.connect("closed", lambda _: print("closed", flush=True))
+        tell("connected")
+        client.connect("closed", lambda _: tell("closed"))
 
     server.connect("client-connected", connected)
 
@@ -70,7 +73,7 @@ def main() -> None:
     {"camera": camera, "record": record}[kind](server, *rest)
     tell_of_clients(server)
     server.attach(None)
-    print("ready", flush=True)
+    tell("ready")
     GLib.MainLoop().run()
 
 

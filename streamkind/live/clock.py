@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 JUMP_SECONDS = 3.0
-"""A camera's clock that goes back by more, or ahead of ours, from one packet to the next, was set."""
+"""A clock that goes back by more, or ahead of ours, from one packet to the next, was set."""
 
 
 class LiveClock:

@@ -121,7 +121,7 @@ def serve_console(
     if config is None:
         return contextlib.nullcontext()
     try:
-        from streamkind.live.console.server import serve_console as serve
+        from streamkind.live.console.server import serve_console as serve  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ModuleNotFoundError as exc:
         raise UsageError(
             f"the console needs '{exc.name}': pip install 'streamkind[live]', or --no-console"
