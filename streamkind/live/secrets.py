@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from streamkind.errors import UsageError
 
@@ -66,3 +66,26 @@ def redact(text: str) -> str:
     text = _BROKEN.sub(rf"\1:{HIDDEN}@", text)  # a password with a / in it is no URL, but a secret
     text = _AUTHORITY.sub(lambda m: f"{m[1]}{m[2]}{':' + HIDDEN if m[3] else ''}@", text)
     return _QUERY.sub(rf"\1{HIDDEN}", text)
+
+
+def out_of_sight(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Replace the passwords in command-line words by `${VARIABLE}`; return both.
+
+    Every user of a machine sees the arguments of a process, but only its owner the environment.
+    """
+    variables: dict[str, str] = {}
+
+    def place(secret: str) -> str:
+        if not secret or _PLACE.search(secret):
+            return secret
+        name = f"STREAMKIND_SECRET_{len(variables) + 1}"
+        variables[name] = unquote(secret)
+        return f"${{{name}}}"
+
+    def hide(word: str) -> str:
+        word = _AUTHORITY.sub(
+            lambda m: f"{m[1]}{m[2]}{':' + place(m[3][1:]) if m[3] else ''}@", word
+        )
+        return _QUERY.sub(lambda m: m[1] + place(m[0][len(m[1]) :]), word)
+
+    return [hide(word) for word in words], variables
