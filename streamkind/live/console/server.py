@@ -8,19 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import uvicorn
+
 from streamkind.errors import OutputError, UsageError
 from streamkind.live.config import ConsoleConfig, resolve
+from streamkind.live.console.app import build_app
+from streamkind.live.console.guard import Guard, check_listening
 from streamkind.live.status import Fleet
-
-try:
-    import uvicorn
-
-    from streamkind.live.console.app import build_app
-    from streamkind.live.console.guard import Guard, check_listening
-except ImportError as exc:
-    raise UsageError(
-        f"the console needs '{exc.name}': pip install 'streamkind[live]', or no [console]"
-    ) from exc
 
 START_SECONDS = 10.0
 STOP_SECONDS = 1

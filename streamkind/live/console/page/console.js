@@ -331,12 +331,12 @@ function listenToLogin() {
     if (!answer.ok) return;
     at("token").value = "";
     at("login").hidden = true;
-    sessionStorage.setItem("session", "yes");
+    localStorage.setItem("session", "yes");
     look.soon();
   });
   at("logout").addEventListener("click", async () => {
     await ask("/api/session", { method: "DELETE" });
-    sessionStorage.removeItem("session");
+    localStorage.removeItem("session");
     showLogin();
   });
 }
@@ -353,7 +353,7 @@ async function lookAtFleet() {
     choose(page.cameras[0]?.name ?? null);
   }
   at("fleet").hidden = false;
-  at("logout").hidden = sessionStorage.getItem("session") === null;
+  at("logout").hidden = localStorage.getItem("session") === null;
   write(at("engine"), fleet.engine);
   showList();
   showCamera();
