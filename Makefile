@@ -38,9 +38,11 @@ format: .venv/dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/test
 
-# The tests look at results with Debian's ffmpeg.
-.venv/debian: | .venv/bin/python
+# The tests look at results with Debian's ffmpeg, and at the console with Chromium and Prometheus.
+.venv/debian: Makefile | .venv/bin/python
 	command -v ffprobe >/dev/null || tools/install-debian.sh ffmpeg
+	command -v chromedriver >/dev/null && command -v promtool >/dev/null || \
+		tools/install-debian.sh chromium chromium-driver prometheus
 	touch $@
 
 clean:

@@ -320,9 +320,9 @@ def test_without_a_token_a_rebound_name_is_refused(console, headers, code):
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
-        ({"Content-Type": "text/plain"}, 415),
-        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
-        ({}, 415),
+        ({"Content-Type": "text/plain"}, 422),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 422),
+        ({}, 422),
         ({**JSON, "Sec-Fetch-Site": "cross-site"}, 403),
         ({**JSON, "Sec-Fetch-Site": "same-site"}, 403),
         ({**JSON, "Sec-Fetch-Site": "same-origin"}, 200),

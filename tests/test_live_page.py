@@ -175,7 +175,7 @@ def test_figures_outputs_and_errors_are_shown(page):
         assert told in page.text("#figures")
     assert "lost, 7 frames, 3 not written" in page.text("#sinks")
     assert "refused by the server" in page.text("#errors")
-    assert "24.8 fps · 120 ms delay" in page.text("#cameras")
+    assert "24.8 fps · 120 ms" in page.text("#cameras")
 
 
 def test_texts_of_cameras_are_no_html(page):

@@ -245,6 +245,7 @@ def build_app(fleet: Fleet, token: str) -> FastAPI:
         description="Live cameras: what they do, and what may be asked of them.",
         docs_url=None,
         redoc_url=None,
+        strict_content_type=True,  # what a form of another site can send is not taken for JSON
     )
     app.add_exception_handler(RequestValidationError, wrong_request)
     gate, watch = Gate(token), Watch(fleet)

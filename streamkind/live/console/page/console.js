@@ -86,7 +86,7 @@ function fillButton(button, camera) {
   state.dataset.state = camera.state;
   write(state, STATES[camera.state] ?? camera.state);
   write(what, camera.state === "live"
-    ? `${camera.fps.toFixed(1)} fps · ${milliseconds(camera.delay_seconds)} delay`
+    ? `${camera.fps.toFixed(1)} fps · ${milliseconds(camera.delay_seconds)}`
     : `since ${clock(camera.since)}`);
 }
 
@@ -259,6 +259,7 @@ function draw() {
   if (canvas.width !== width || canvas.height !== both.height) {
     canvas.width = width;
     canvas.height = both.height;
+    at("stage").style.setProperty("--shape", width / both.height);
   }
   const edge = Math.round((width * page.divider) / 100);
   context.drawImage(both, width, 0, width, both.height, 0, 0, width, both.height);
