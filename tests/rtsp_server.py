@@ -41,6 +41,14 @@ def protect(server: GstRtspServer.RTSPServer, factory: object, user: str, passwo
     )
 
 
+def keep_stamps(media: GstRtspServer.RTSPMedia) -> None:
+    """Have packets keep their own time stamps; by default that of their arrival counts."""
+    pipeline = media.get_element().get_parent()
+    for element in pipeline.children:
+        if element.get_factory() and element.get_factory().get_name() == "rtpbin":
+            Gst.util_set_object_arg(element, "buffer-mode", "none")
+
+
 def record(server: GstRtspServer.RTSPServer, where: str) -> None:
     """Take a published stream and write its H.264 to a file, packet for packet as Matroska."""
     factory = GstRtspServer.RTSPMediaFactory.new()
@@ -50,6 +58,7 @@ def record(server: GstRtspServer.RTSPServer, where: str) -> None:
         f"matroskamux streamable=true ! filesink buffer-mode=2 location={where} )"
     )
     factory.set_latency(0)
+    factory.connect("media-configure", lambda _, media: media.connect("prepared", keep_stamps))
     server.get_mount_points().add_factory("/in", factory)
 
 

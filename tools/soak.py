@@ -1,4 +1,4 @@
-"""Let cameras come and go for a long time, and draw what it takes: python tools/soak.py --minutes 20.
+"""Let cameras come and go for long, and draw what it takes: python tools/soak.py --minutes 20.
 
 Two cameras at 160x128 and 5 fps go through the released model to two RTSP servers and a folder of
 recordings, all on loopback. Every 15 seconds something goes wrong, in turn: a camera is killed, a

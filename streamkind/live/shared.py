@@ -138,7 +138,9 @@ class SharedEngine:
         self._failures = 0
         shape = (len(turns), *turns[0].frame.pixels.shape)
         took = time.monotonic() - began
-        self._cost[shape] = max(took, 0.8 * self._cost.get(shape, 0.0) + 0.2 * took)
+        # The first batch of a size is compiled for: that will not come again.
+        before = self._cost.get(shape)
+        self._cost[shape] = 0.0 if before is None else max(took, 0.8 * before + 0.2 * took)
         return True
 
     def _next_turns(self, most: int) -> list[Turn]:

@@ -147,7 +147,7 @@ class Connection:
         if self._read is None or (size, tags) != (self._size, self._tags):
             refuse_hdr(tags.transfer, redact(self._url))
             self._read, self._size, self._tags = RgbReader(tags, *size), size, tags
-        seconds = None if frame.pts is None else float(frame.pts * (frame.time_base or 0))
+        seconds = None if frame.pts is None else float(frame.pts * (self._video.time_base or 0))
         return Picture(read_orientation(frame).apply(self._read(frame)), seconds)
 
     def _keep_pace(self, picture: Picture, began: float) -> None:
