@@ -29,9 +29,11 @@ from streamkind.live.console.schemas import (
 )
 from streamkind.live.console.watch import Previews, Watch
 from streamkind.live.secrets import HIDDEN
-from streamkind.live.status import CameraStatus, Fleet
+from streamkind.live.status import Fleet
 
 PAGE = FilePath(__file__).parent / "page"
+AGES = {"ages"}
+"""Left out of answers: only the histogram in /metrics is made of them."""
 Name = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,64}$", description="The camera.")]
 WRONG: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "No JSON"},
@@ -66,15 +68,14 @@ class Cameras:
 
     def list(self) -> FleetAnswer:
         """Tell of every camera."""
-        cameras = [without_ages(camera) for camera in self._watch.status()]
-        return FleetAnswer(redact(self._fleet.engine), time.time(), cameras)
+        return FleetAnswer(redact(self._fleet.engine), time.time(), self._watch.status())
 
     def get(self, name: Name) -> CameraAnswer:
         """Tell of one camera, and its settings; secrets are shown as ***."""
         settings = self._fleet.configs().get(name)
         for camera in self._watch.status():
             if camera.name == name and settings is not None:
-                return CameraAnswer(without_ages(camera), hidden(settings))
+                return CameraAnswer(camera, hidden(settings))
         raise unknown(name)
 
     def put(self, name: Name, settings: Settings, response: Response) -> CameraConfig:
@@ -132,11 +133,6 @@ def unknown(name: str) -> HTTPException:
     return HTTPException(404, f"no camera '{name}'; GET /api/cameras lists them")
 
 
-def without_ages(camera: CameraStatus) -> CameraStatus:
-    """Leave out what only the histogram in /metrics is made of."""
-    return replace(camera, ages=())
-
-
 def hidden(config: CameraConfig) -> CameraConfig:
     """Return settings whose URLs tell no secret."""
     return replace(config, url=redact(config.url), to=tuple(map(redact, config.to)))
@@ -146,8 +142,19 @@ def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:
     """Return the routes of the cameras, all behind the gate."""
     one = "/api/cameras/{name}"
     router = APIRouter(tags=["cameras"], dependencies=[Depends(gate.check)], responses=REFUSED)
-    router.add_api_route("/api/cameras", cameras.list, summary="All cameras")
-    router.add_api_route(one, cameras.get, responses=UNKNOWN, summary="One camera")
+    router.add_api_route(
+        "/api/cameras",
+        cameras.list,
+        response_model_exclude={"cameras": {"__all__": AGES}},
+        summary="All cameras",
+    )
+    router.add_api_route(
+        one,
+        cameras.get,
+        responses=UNKNOWN,
+        response_model_exclude={"status": AGES},
+        summary="One camera",
+    )
     added: dict[int | str, dict[str, Any]] = {201: {"model": CameraConfig, "description": "Added"}}
     router.add_api_route(
         one, cameras.put, methods=["PUT"], responses=WRONG | added, summary="Add or change"
