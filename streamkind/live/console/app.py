@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from streamkind import __version__
 from streamkind.errors import UsageError
@@ -244,6 +245,15 @@ async def wrong_request(request: Request, exc: Exception) -> JSONResponse:
     return problem(code, "; ".join(f"{where}: {told}" for where, told, _ in found))
 
 
+def page_of(file: FilePath) -> Callable[[Request], Awaitable[FileResponse]]:
+    """Return what answers with a file."""
+
+    async def page(request: Request) -> FileResponse:
+        return FileResponse(file)
+
+    return page
+
+
 def build_app(fleet: Fleet, token: str) -> FastAPI:
     """Return the console of a fleet; an empty token lets everyone in."""
     app = FastAPI(
@@ -259,5 +269,8 @@ def build_app(fleet: Fleet, token: str) -> FastAPI:
     app.include_router(camera_routes(Cameras(fleet, watch), gate))
     app.include_router(session_routes(gate))
     app.include_router(health_routes(watch, gate, lambda: redact(fleet.engine)))
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    for file in PAGE.iterdir():
+        # No StaticFiles at /: it would answer for methods that a path of the API does not have.
+        app.router.routes.append(Route(f"/{file.name}", page_of(file)))
+    app.router.routes.append(Route("/", page_of(PAGE / "index.html")))
     return app

@@ -14,7 +14,7 @@ from streamkind.live.status import CameraStatus
 Manual = Annotated[float, Field(ge=MANUAL_RANGE[0], le=MANUAL_RANGE[1])]
 Target = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=86400)]
-Url = Annotated[str, Field(min_length=1, max_length=2048)]
+Url = Annotated[str, Field(min_length=1, max_length=2048, examples=["rtsp://10.0.0.5/1"])]
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
