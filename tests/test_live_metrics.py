@@ -52,6 +52,13 @@ def samples(text):
     }
 
 
+@pytest.fixture(scope="module")
+def told():
+    """What is told of busy cameras."""
+    with console_at(busy_cameras()) as console:
+        return samples(console.get("/metrics").text)
+
+
 GATE = ("camera", "gate")
 
 
@@ -80,9 +87,7 @@ GATE = ("camera", "gate")
         ("streamkind_frame_age_seconds_sum", [GATE], 9.14),
     ],
 )
-def test_a_figure_is_told(name, labels, value):
-    with console_at(busy_cameras()) as console:
-        told = samples(console.get("/metrics").text)
+def test_a_figure_is_told(told, name, labels, value):
     assert told[name, *labels] == pytest.approx(value)
 
 
