@@ -19,6 +19,8 @@ from streamkind.video.encoders import EncoderSettings, choose_pix_fmt, find_enco
 from streamkind.video.frames import Pixels
 
 TIME_BASE = Fraction(1, 90_000)
+LEAST_STEP = 90
+"""From one time stamp to the next: a millisecond, as Matroska and RTMP know nothing finer."""
 KEY_SECONDS = 2.0
 """A viewer who comes waits for a keyframe."""
 _GLOBAL_HEADER = 1 << 22
@@ -98,13 +100,13 @@ class LiveEncoder:
         # Who joins a transport stream later finds the parameter sets at each keyframe.
         self._repeat = BitStreamFilterContext("dump_extra=freq=keyframe", in_stream=self.stream)
         self._yuv = YuvWriter(settings.color, pix_fmt)
-        self._last_pts = -1
+        self._last_pts = -LEAST_STEP
         self._last_key = -KEY_SECONDS
 
     def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
         """Encode a picture shown at `seconds`; `key` makes it a keyframe."""
         frame = self._yuv(fit(pixels, self.size))
-        self._last_pts = frame.pts = max(round(seconds / TIME_BASE), self._last_pts + 1)
+        self._last_pts = frame.pts = max(round(seconds / TIME_BASE), self._last_pts + LEAST_STEP)
         frame.time_base = TIME_BASE
         if key or seconds - self._last_key >= KEY_SECONDS or seconds < self._last_key:
             frame.pict_type = PictureType.I
