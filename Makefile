@@ -38,9 +38,13 @@ format: .venv/dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/test
 
-# The tests look at results with Debian's ffmpeg.
-.venv/debian: | .venv/bin/python
+# The tests look at results with Debian's ffmpeg; GStreamer plays cameras and servers for them.
+GSTREAMER = gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base \
+	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+	gstreamer1.0-libav gstreamer1.0-rtsp gstreamer1.0-tools
+.venv/debian: Makefile | .venv/bin/python
 	command -v ffprobe >/dev/null || tools/install-debian.sh ffmpeg
+	dpkg-query --show $(GSTREAMER) >/dev/null || tools/install-debian.sh $(GSTREAMER)
 	touch $@
 
 clean:
