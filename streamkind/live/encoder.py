@@ -15,13 +15,14 @@ from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 
 from streamkind.video.color import BT601, BT709, LIMITED, ColorTags, YuvWriter
-from streamkind.video.encoders import EncoderSettings, choose_pix_fmt, find_encoder
+from streamkind.video.encoders import EncoderSettings, add_encoder, choose_pix_fmt, find_encoder
 from streamkind.video.frames import Pixels
 
 TIME_BASE = Fraction(1, 90_000)
+LEAST_STEP = 90
+"""From one time stamp to the next: a millisecond, as Matroska and RTMP know nothing finer."""
 KEY_SECONDS = 2.0
 """A viewer who comes waits for a keyframe."""
-_GLOBAL_HEADER = 1 << 22
 _LOW_DELAY = {
     "libx264": {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "forced-idr": "1"},
     "libx265": {
@@ -73,6 +74,7 @@ class LiveEncoder:
         width, height = self.size = size
         found = find_encoder(codec)
         family = found.name.rpartition("_")[2]
+        options = _LOW_DELAY.get(found.name, _LOW_DELAY.get(family, {}))
         settings = EncoderSettings(
             codec=found,
             width=width,
@@ -83,28 +85,23 @@ class LiveEncoder:
             color=ColorTags(range=LIMITED, matrix=BT601 if height < 720 else BT709),
             b_frames=False,
             threads=1 if width * height < 640 * 480 else 4,
-            options=_LOW_DELAY.get(found.name, _LOW_DELAY.get(family, {})),
+            options=options | {"g": str(round(KEY_SECONDS * rate)), "flags": "+global_header"},
         )
         pix_fmt = choose_pix_fmt(settings)
         self._container = av.open(io.BytesIO(), "w", format="nut")
-        self.stream: Any = self._container.add_stream(found.name, rate=rate)
-        context: Any = self.stream.codec_context
-        self._context = context
-        settings.apply(context, pix_fmt)
-        context.gop_size = max(1, round(KEY_SECONDS * rate))
-        context.flags |= _GLOBAL_HEADER
-        self.stream.time_base = TIME_BASE
+        self.stream: Any = add_encoder(self._container, settings, pix_fmt)
+        self._context = self.stream.codec_context
         self._container.start_encoding()  # fills in the stream's description
         # Who joins a transport stream later finds the parameter sets at each keyframe.
         self._repeat = BitStreamFilterContext("dump_extra=freq=keyframe", in_stream=self.stream)
         self._yuv = YuvWriter(settings.color, pix_fmt)
-        self._last_pts = -1
+        self._last_pts = -LEAST_STEP
         self._last_key = -KEY_SECONDS
 
     def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
         """Encode a picture shown at `seconds`; `key` makes it a keyframe."""
         frame = self._yuv(fit(pixels, self.size))
-        self._last_pts = frame.pts = max(round(seconds / TIME_BASE), self._last_pts + 1)
+        self._last_pts = frame.pts = max(round(seconds / TIME_BASE), self._last_pts + LEAST_STEP)
         frame.time_base = TIME_BASE
         if key or seconds - self._last_key >= KEY_SECONDS or seconds < self._last_key:
             frame.pict_type = PictureType.I

@@ -18,6 +18,8 @@ from streamkind.live.sink import Sink
 
 SLATE_SECONDS = 0.2
 """Time from one slate to the next."""
+QUIET_SECONDS = 0.5
+"""Time from the last frame of a lost camera to the first slate."""
 DEPTH = 8
 """Enhanced pictures that wait for the encoder."""
 WAIT_SECONDS = 0.05
@@ -122,6 +124,7 @@ class Output:
             assert self._encoder is not None
             self._write(self._encoder, frame)
         self.frames += 1
+        self._encoded = time.monotonic()
         self.delay = time.monotonic() - frame.decoded
         self.delays.append(self.delay)
         self.delay_sum += self.delay
@@ -135,14 +138,15 @@ class Output:
 
     def _show_slate(self, encoder: LiveEncoder) -> None:
         now = time.monotonic()
-        if now - self._slated < SLATE_SECONDS:
+        # At first frames may still come out of the engine, and they are older than a slate.
+        if now - self._slated < SLATE_SECONDS or now - self._encoded < QUIET_SECONDS:
             return
         self._slated = now
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.lost_since))
         picture = slate(encoder.size, [self._config.name, f"no signal since {since}"])
         self._write(encoder, Waiting(picture, self._clock.at(now), now))
 
-    _slated = 0.0
+    _slated = _encoded = 0.0
     sound_fits = False
 
     def _write(self, encoder: LiveEncoder, frame: Waiting) -> None:

@@ -23,7 +23,7 @@ from streamkind.video.frames import Pixels
 MOST_ERRORS = 50
 """Packets in a row that cannot be decoded, after which a connection is given up."""
 _NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
-_LOW_DELAY = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "0"}
+_LOW_DELAY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 
 
 class RefusedError(InputError):
