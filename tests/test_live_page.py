@@ -136,6 +136,12 @@ def test_the_ratio_slider_is_logarithmic_and_moved_by_keys(page):
     wait_until(lambda: page.fleet.configs()["gate"].ratio == pytest.approx(1))
 
 
+def test_an_automatic_ratio_may_be_higher_than_the_slider(page):
+    page.fleet.change("gate", ratio=14.9)
+    wait_until(lambda: page.text("#ratio-value") == "auto, 15")
+    assert page.find("#ratio").get_attribute("aria-valuetext") == "automatic, 15"
+
+
 def test_the_target_acts_at_once(page):
     page.set_range("#target", 0.6)
     wait_until(lambda: page.fleet.configs()["gate"].target == pytest.approx(0.6))

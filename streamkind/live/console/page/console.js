@@ -8,6 +8,7 @@ const SEND_MS = 60;
 const at = (id) => document.getElementById(id);
 const page = {
   cameras: [], chosen: null, states: new Map(), picture: null, divider: 50, tag: "", touched: 0,
+  ratio: 1,
 };
 
 async function ask(path, options = {}) {
@@ -191,11 +192,13 @@ function showLight(camera) {
   at("auto").checked = auto;
   at("ratio").value = Math.log10(auto ? camera.ratio : camera.wanted_ratio);
   at("target").value = camera.target;
+  page.ratio = camera.ratio;
   nameLight();
 }
 
 function nameLight() {
-  const ratio = 10 ** Number(at("ratio").value);
+  // An automatic ratio may be higher than the slider goes.
+  const ratio = at("auto").checked ? page.ratio : 10 ** Number(at("ratio").value);
   const told = ratio.toPrecision(2);
   write(at("ratio-value"), at("auto").checked ? `auto, ${told}` : told);
   at("ratio").setAttribute("aria-valuetext", at("auto").checked ? `automatic, ${told}` : told);
