@@ -30,6 +30,7 @@ from streamkind.console import (
 )
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
+from streamkind.live import commands
 from streamkind.pipeline import enhance, find_track
 from streamkind.score import score
 from streamkind.track import Track
@@ -258,6 +259,10 @@ def doctor_command() -> None:
         typer.echo(f"{finding.name:<24}{finding.value}{'' if finding.good else '   <- problem'}")
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
+
+
+app.command("stream")(commands.stream_command)
+app.command("serve")(commands.serve_command)
 
 
 def main() -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +54,10 @@ class Statistics:
             np.asarray(told, np.float32) for told in (curve, thumbnail, exposure)
         )
         return cls(without_lamps(thumbnail, thumbnail), curve, thumbnail, exposure)
+
+    def frame(self, i: int) -> Statistics:
+        """Return those of one frame."""
+        return Statistics(*(getattr(self, field.name)[i : i + 1] for field in fields(self)))
 
 
 class Ratio(Protocol):

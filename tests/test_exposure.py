@@ -70,6 +70,14 @@ def test_statistics_keep_the_mean_of_the_thumbnail_in_float32():
     assert types == {np.dtype(np.float32)}
 
 
+def test_the_statistics_of_one_frame():
+    both = statistics(scene(0, 0.05), scene(1, 0.08), exposure=0.3)
+    alone = both.frame(1)
+    assert (alone.luma, alone.exposure) == (both.luma[1:], both.exposure[1:])
+    np.testing.assert_array_equal(alone.curve[0], both.curve[1])
+    assert auto_ratio(alone).tolist() == auto_ratio(both)[1:].tolist()
+
+
 @pytest.mark.parametrize("luma", [0.04, 0.06, 0.1, 0.15, NIGHT])
 @pytest.mark.parametrize("target", [0.3, DEFAULT_TARGET, 0.5])
 def test_a_night_frame_is_brought_to_the_target(luma, target):

@@ -26,7 +26,7 @@ def help_of(command: str) -> str:
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION]
-    for command in ("enhance", "batch", "track", "plot", "score", "doctor"):
+    for command in ("enhance", "batch", "stream", "serve", "track", "plot", "score", "doctor"):
         parts.append(f"## streamkind {command}\n\n```\n{help_of(command)}\n```\n")
     path = Path(__file__).parents[1] / "docs" / "cli.md"
     path.write_text("\n".join(parts))

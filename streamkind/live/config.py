@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-from streamkind.engine import Ratio
+from streamkind.engine import Ratio, check_ratio
+from streamkind.errors import InputError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
+from streamkind.live.secrets import has_secret, redact, resolve
+from streamkind.pipeline import check_target
+from streamkind.video.encoders import find_encoder
+
+__all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "redact", "resolve"]
+
+SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
+"""Schemes of cameras; `file` is not taken from the API."""
+SINKS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp")
+"""Schemes of outputs; what has none is a folder, or a path that ends in .m3u8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +44,14 @@ class CameraConfig:
     """Seconds from decoded to handed on; older frames are dropped."""
     timeout: float = 5.0
     """Seconds without a frame after which a camera is lost."""
+    codec: str = "h264"
+    """A short name or FFmpeg's of an encoder."""
+    recording: Literal["mkv", "mp4"] = "mkv"
+    """What recordings are: Matroska, or fragmented MP4."""
+    segment_seconds: float = 600.0
+    """Length of one recording."""
+    keep_gb: float = 0.0
+    """Most that the recordings in a folder may take, in 10^9 bytes; 0 keeps all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +62,113 @@ class ConsoleConfig:
     port: int = 8780
     token: str = ""
     """`${VARIABLE}` and `${file:PATH}` as in a camera's URL; needed for any other host."""
+
+
+def read_config(path: Path) -> tuple[dict[str, CameraConfig], ConsoleConfig]:
+    """Read cameras.toml: the cameras by name, and the console. Secrets stay unresolved.
+
+    Raises InputError when it cannot be read, UsageError for what it may not say.
+    """
+    try:
+        tables = tomllib.loads(Path(path).read_text())
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise InputError(f"{path}: {reason}; expected TOML with a table [camera.NAME]") from exc
+    if unknown := sorted(set(tables) - {"camera", "console"}):
+        raise UsageError(f"{path}: unknown '{unknown[0]}'; expected [camera.NAME] and [console]")
+    cameras = {}
+    for name, table in _table(tables, "camera").items():
+        config = _from(CameraConfig, {"name": name, **_as_table(table, f"camera.{name}")})
+        check_camera(config, from_api=False)
+        cameras[name] = config
+    return cameras, _from(ConsoleConfig, _table(tables, "console"))
+
+
+def check_camera(config: CameraConfig, *, from_api: bool) -> None:
+    """Raise UsageError for settings that cannot work, or that the API may not ask for."""
+    where = f"camera {config.name!r}"
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.name):
+        raise UsageError(f"{where}: a name has 1 to 64 letters, digits, - and _")
+    _check_types(config, where)
+    if from_api and has_secret(" ".join((config.url, *config.to))):
+        # Else whoever may add a camera could have any file sent to a host of theirs.
+        raise UsageError(f"{where}: ${{...}} is read from cameras.toml only, not from the API")
+    _check_scheme(config.url, where, SOURCES[:-1] if from_api else SOURCES)
+    for url in config.to:
+        if from_api or "://" in url:
+            _check_scheme(url, where, SINKS)
+    if len(set(config.to)) < len(config.to):
+        raise UsageError(f"{where}: the same output twice; name each once")
+    check_ratio(config.ratio)
+    check_target(config.target)
+    find_encoder(config.codec)
+    for key, least in (("max_delay", 0.05), ("timeout", 0.5), ("segment_seconds", 1.0)):
+        if not least <= getattr(config, key) <= 86400:
+            raise UsageError(f"{where}: {key} is {least:g} to 86400 seconds")
+    if not 0 <= config.keep_gb < math.inf:
+        raise UsageError(f"{where}: keep_gb is 0 (all) or more, got {config.keep_gb:g}")
+
+
+def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
+    if url.startswith("${"):  # all of it is a secret; it is looked at when it is opened
+        return
+    scheme, found, rest = url.partition(":")
+    if not found or scheme not in known or not rest.strip("/"):
+        raise UsageError(
+            f"{where}: cannot take {redact(url)!r}; expected {':, '.join(known)}: and an address"
+        )
+    if scheme == "v4l2" and not re.fullmatch(r"(//)?/dev/video\d+", rest):
+        raise UsageError(f"{where}: cannot take {url!r}; expected v4l2:/dev/videoN")
+
+
+def _check_types(config: CameraConfig, where: str) -> None:
+    """Refuse values of other types: TOML and JSON hold whatever was written."""
+    for key in ("url", "codec"):
+        if not isinstance(getattr(config, key), str):
+            raise UsageError(f"{where}: {key} must be text")
+    if not isinstance(config.to, tuple) or not all(isinstance(u, str) and u for u in config.to):
+        raise UsageError(f"{where}: to must be a list of URLs and folders")
+    for key in ("target", "max_delay", "timeout", "segment_seconds", "keep_gb"):
+        value = getattr(config, key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"{where}: {key} must be a number, got {value!r}")
+    if not isinstance(config.required, bool) or isinstance(config.ratio, bool):
+        raise UsageError(f"{where}: required must be true or false, ratio auto or a number")
+    if config.recording not in ("mkv", "mp4"):
+        raise UsageError(f"{where}: recording must be mkv or mp4, got {config.recording!r}")
+
+
+Config = TypeVar("Config", CameraConfig, ConsoleConfig)
+
+
+def _from(kind: type[Config], table: Mapping[str, Any]) -> Config:
+    known = {f.name: f for f in fields(kind)}
+    if unknown := sorted(set(table) - set(known)):
+        raise UsageError(f"unknown key '{unknown[0]}'; expected {', '.join(known)}")
+    if missing := [n for n, f in known.items() if f.default is MISSING and n not in table]:
+        raise UsageError(f"camera '{table.get('name')}' has no {missing[0]}")
+    values = dict(table)
+    if "to" in values:
+        values["to"] = (values["to"],) if isinstance(values["to"], str) else tuple(values["to"])
+    config = kind(**values)
+    if isinstance(config, ConsoleConfig):
+        _check_console(config)
+    return config
+
+
+def _check_console(config: ConsoleConfig) -> None:
+    port = config.port
+    if not isinstance(config.host, str) or not isinstance(config.token, str):
+        raise UsageError("console: host and token must be text")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
+        raise UsageError(f"console: port must be 0 to 65535, got {port!r}")
+
+
+def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return _as_table(tables.get(name, {}), name)
+
+
+def _as_table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"[{name}] must be a table, got {value!r}")
+    return value

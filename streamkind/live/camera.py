@@ -1,0 +1,220 @@
+"""One camera: read, watched over and connected again, from its source to its outputs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+import numpy as np
+
+from streamkind.backends.base import Engine, Layers
+from streamkind.errors import InputError
+from streamkind.exposure import FixedRatio, Floats, RatioSmoother
+from streamkind.exposure import Ratio as ChooseRatio
+from streamkind.live.clock import Backoff, LiveClock
+from streamkind.live.config import CameraConfig
+from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.output import Output
+from streamkind.live.secrets import redact
+from streamkind.live.shared import SharedEngine
+from streamkind.live.source import Connection, Picture, RefusedError
+from streamkind.live.status import CameraStatus, Preview, State
+from streamkind.steady import Steadier
+from streamkind.video.frames import Pixels
+
+REFUSED_SECONDS = 60.0
+"""Pause after a wrong password: cameras lock out who tries often."""
+DEPTH = 32
+"""Most decoded frames that wait for the engine, whatever their age."""
+FPS_SECONDS = 5.0
+
+
+class Camera:
+    """Everything that belongs to one camera; the engine's thread calls it as `Served`."""
+
+    def __init__(self, config: CameraConfig, engine: SharedEngine) -> None:
+        self.config = config
+        self.clock = LiveClock(time.monotonic())
+        self.output = Output(config, self.clock, self.fail)
+        self.inbox = Inbox(DEPTH, engine.ready)
+        self.preview: Preview | None = None
+        self._engine = engine
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name=f"streamkind-read-{config.name}", daemon=True
+        )
+        self._state: State = "connecting"
+        self._since = time.time()
+        self._error, self._error_time = "", 0.0
+        self._size = (0, 0)
+        self._frames_in = self._damaged = self._reconnects = 0
+        self._decode_seconds = self._decompose_seconds = self._recompose_seconds = 0.0
+        self._done: deque[float] = deque(maxlen=1000)
+        self._ratio = 1.0
+        self._choose: ChooseRatio | None = None
+        self._steadier: tuple[Engine, Steadier] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self.output.start()
+        self._engine.add(self)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask for an end; `join` waits for it. Outputs finish what they have."""
+        self._stop.set()
+        self._engine.remove(self)
+        self.output.stop()
+
+    def join(self, until: float) -> None:
+        """Wait for the end until a time of `time.monotonic`.
+
+        A read that is blocked in the network ends by itself after the camera's timeout.
+        """
+        self.output.join(until)
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, until - time.monotonic()))
+        self._change("stopped")
+
+    def change(self, config: CameraConfig) -> None:
+        """Take settings that need no new connection, from the next frame on."""
+        if (config.ratio, config.target) != (self.config.ratio, self.config.target):
+            self._choose = None
+        self.config = config
+        self.output.max_delay = config.max_delay
+
+    def status(self, *, take_ages: bool) -> CameraStatus:
+        """Tell how it goes; `take_ages` begins a new list of them."""
+        output, config, now = self.output, self.config, time.monotonic()
+        recent = [t for t in list(self._done) if now - t <= FPS_SECONDS]
+        ages = tuple(output.delays)
+        if take_ages:
+            output.delays.clear()
+        return CameraStatus(
+            name=config.name,
+            state=self._state,
+            required=config.required,
+            url=redact(config.url),
+            width=self._size[0],
+            height=self._size[1],
+            fps=len(recent) / FPS_SECONDS,
+            frames_in=self._frames_in,
+            frames_out=output.frames,
+            dropped=self.inbox.dropped + output.inbox.dropped,
+            damaged=self._damaged,
+            queue=len(self.inbox) + len(output.inbox),
+            delay_seconds=output.delay,
+            ages=ages,
+            age_count=output.frames,
+            age_sum=output.delay_sum,
+            stages={
+                "decode": self._decode_seconds,
+                "decompose": self._decompose_seconds,
+                "recompose": self._recompose_seconds,
+                "encode": output.encode_seconds,
+            },
+            reconnects=self._reconnects,
+            ratio=self._ratio,
+            wanted_ratio=config.ratio,
+            target=config.target,
+            since=self._since,
+            error=self._error,
+            error_time=self._error_time,
+            sinks=tuple(sink.status() for sink in output.sinks),
+        )
+
+    def oldest(self, seconds: float) -> float:
+        """Return the time before which a decoded frame is too old to be begun."""
+        # Twice: the next frames may take longer than the last ones.
+        return time.monotonic() - max(0.0, self.config.max_delay - 2 * seconds)
+
+    def relight(self, engine: Engine, layers: Layers, seconds: float) -> tuple[Layers, Floats]:
+        """Hold layers of the next frame still, and choose their ratio."""
+        if self._steadier is None or self._steadier[0] is not engine:
+            self._steadier = engine, Steadier(engine)
+        choose = self._choose
+        if choose is None:
+            ratio = self.config.ratio
+            choose = RatioSmoother(target=self.config.target)
+            self._choose = choose = choose if ratio == "auto" else FixedRatio(float(ratio))
+        ratios = choose(layers.statistics, [seconds])
+        self._ratio = float(ratios[0])
+        return self._steadier[1](layers, [seconds]), ratios
+
+    def deliver(self, frame: Waiting, pixels: Pixels, stages: tuple[float, float]) -> None:
+        """Hand an enhanced frame to the outputs."""
+        self._decompose_seconds += stages[0]
+        self._recompose_seconds += stages[1]
+        self._done.append(time.monotonic())
+        self.preview = Preview(frame.pixels, pixels, time.time())
+        self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded))
+
+    def fail(self, error: str) -> None:
+        """Note what went wrong."""
+        self._error, self._error_time = error, time.time()
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            pause = None
+            frames = self._frames_in
+            try:
+                if self._read():
+                    break
+            except RefusedError as exc:
+                self.fail(str(exc))
+                self._lose("refused")
+                pause = REFUSED_SECONDS * float(np.random.uniform(0.8, 1.2))
+            except Exception as exc:  # one camera's failure may not touch another camera
+                self.fail(redact(str(exc) or type(exc).__name__))
+                self._lose("lost")
+            if self._frames_in > frames:
+                backoff.reset()
+            self._stop.wait(pause or backoff.next_seconds())
+        self._finish()
+
+    def _read(self) -> bool:
+        """Read one connection to its end; return whether nothing more will come."""
+        with Connection(self.config.url, self.config.timeout, self._stop) as connection:
+            self.clock.restart()
+            self.output.connected(connection.rate, connection.aspect, connection.sound)
+            before = self._damaged, self._decode_seconds
+            began = self._frames_in
+            for item in connection:
+                now = time.monotonic()
+                seconds = self.clock(item.seconds, now)
+                self._damaged = before[0] + connection.damaged
+                self._decode_seconds = before[1] + connection.decode_seconds
+                if isinstance(item, Picture):
+                    self._take(item.pixels, seconds, now, first=self._frames_in == began)
+                else:
+                    self.output.hear(item.data, seconds, item.duration)
+            if connection.is_file or self._stop.is_set():
+                return True
+        raise InputError(f"{redact(self.config.url)}: the camera ended the stream")
+
+    def _take(self, pixels: Pixels, seconds: float, now: float, *, first: bool) -> None:
+        if first:
+            self._reconnects += self._frames_in > 0
+            self._change("live")
+        self._frames_in += 1
+        self._size = pixels.shape[1], pixels.shape[0]
+        self.inbox.put(Waiting(pixels, seconds, now))
+
+    def _lose(self, state: State) -> None:
+        # Before its first picture a camera is not lost, it has never been there.
+        self._change("connecting" if state == "lost" and not self._frames_in else state)
+
+    def _finish(self) -> None:
+        """After a file's end: let all frames through, then stop."""
+        while (len(self.inbox) or len(self.output.inbox)) and not self._stop.is_set():
+            self._stop.wait(0.05)
+        self._stop.wait(0.5)
+        self.output.stop()
+        self._change("stopped")
+
+    def _change(self, state: State) -> None:
+        if state != self._state:
+            self._state, self._since = state, time.time()
+        self.output.lost_since = self._since if state in ("lost", "refused") else 0.0

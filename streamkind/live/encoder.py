@@ -1,0 +1,147 @@
+"""Encoding without delay: every frame out at once, keyframes at regular times and on demand."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.bitstream import BitStreamFilterContext
+from av.video.frame import PictureType
+
+from streamkind.video.color import BT601, BT709, LIMITED, ColorTags, YuvWriter
+from streamkind.video.encoders import EncoderSettings, add_encoder, choose_pix_fmt, find_encoder
+from streamkind.video.frames import Pixels
+
+TIME_BASE = Fraction(1, 90_000)
+LEAST_STEP = 90
+"""From one time stamp to the next: a millisecond, as Matroska and RTMP know nothing finer."""
+KEY_SECONDS = 2.0
+"""A viewer who comes waits for a keyframe."""
+_LOW_DELAY = {
+    "libx264": {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "forced-idr": "1"},
+    "libx265": {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "crf": "26",
+        "forced-idr": "1",
+        "x265-params": "log-level=none",
+    },
+    "libsvtav1": {"preset": "10", "crf": "35", "svtav1-params": "pred-struct=1:lookahead=0"},
+    "nvenc": {"preset": "p4", "tune": "ull", "rc": "vbr", "cq": "26", "forced-idr": "1"},
+    "qsv": {"async_depth": "1", "forced_idr": "1"},
+    "vaapi": {"async_depth": "1"},
+}
+"""By name of an encoder, or by the family that it ends with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A packet for the outputs."""
+
+    data: bytes
+    pts: int
+    """In `TIME_BASE`."""
+    duration: int
+    """In `TIME_BASE`; 0 when unknown."""
+    key: bool
+    """A picture from which decoding can begin."""
+    video: bool
+
+
+class Template:
+    """A stream as muxers want it described; it outlives the camera that it came from."""
+
+    def __init__(self, stream: Any) -> None:
+        """Copy the description of a stream that is open."""
+        self._container = av.open(io.BytesIO(), "w", format="nut")
+        self.stream = self._container.add_stream_from_template(stream, opaque=True)
+        context = stream.codec_context
+        self.key = (context.name, context.sample_rate, context.layout.name, context.extradata)
+        """What must be the same for packets to go on in one stream."""
+
+
+class LiveEncoder:
+    """Encodes pictures of one size. Used from one thread only."""
+
+    def __init__(self, codec: str, size: tuple[int, int], rate: Fraction, aspect: Fraction) -> None:
+        """Open an encoder for `size` (width, height); raises UsageError, OutputError."""
+        width, height = self.size = size
+        found = find_encoder(codec)
+        family = found.name.rpartition("_")[2]
+        options = _LOW_DELAY.get(found.name, _LOW_DELAY.get(family, {}))
+        settings = EncoderSettings(
+            codec=found,
+            width=width,
+            height=height,
+            time_base=TIME_BASE,
+            rate=rate,
+            sample_aspect_ratio=aspect,
+            color=ColorTags(range=LIMITED, matrix=BT601 if height < 720 else BT709),
+            b_frames=False,
+            threads=1 if width * height < 640 * 480 else 4,
+            options=options | {"g": str(round(KEY_SECONDS * rate)), "flags": "+global_header"},
+        )
+        pix_fmt = choose_pix_fmt(settings)
+        self._container = av.open(io.BytesIO(), "w", format="nut")
+        self.stream: Any = add_encoder(self._container, settings, pix_fmt)
+        self._context = self.stream.codec_context
+        self._container.start_encoding()  # fills in the stream's description
+        # Who joins a transport stream later finds the parameter sets at each keyframe.
+        self._repeat = BitStreamFilterContext("dump_extra=freq=keyframe", in_stream=self.stream)
+        self._yuv = YuvWriter(settings.color, pix_fmt)
+        self._last_pts = -LEAST_STEP
+        self._last_key = -KEY_SECONDS
+
+    def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
+        """Encode a picture shown at `seconds`; `key` makes it a keyframe."""
+        frame = self._yuv(fit(pixels, self.size))
+        self._last_pts = frame.pts = max(round(seconds / TIME_BASE), self._last_pts + LEAST_STEP)
+        frame.time_base = TIME_BASE
+        if key or seconds - self._last_key >= KEY_SECONDS or seconds < self._last_key:
+            frame.pict_type = PictureType.I
+            self._last_key = seconds
+        return self._packets(frame)
+
+    def finish(self) -> Iterator[Coded]:
+        """Return what the encoder still holds."""
+        return self._packets(None)
+
+    def _packets(self, frame: av.VideoFrame | None) -> Iterator[Coded]:
+        for packet in self._context.encode(frame):
+            key = packet.is_keyframe
+            for whole in self._repeat.filter(packet):
+                yield Coded(bytes(whole), whole.pts or 0, 0, key, True)
+
+
+def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Scale a picture into `size` (width, height), black bars where its shape differs."""
+    width, height = size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    scale = min(width / pixels.shape[1], height / pixels.shape[0])
+    inner = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    whole = np.zeros((height, width, 3), np.uint8)
+    whole[top : top + inner[1], left : left + inner[0]] = cv2.resize(
+        pixels, inner, interpolation=cv2.INTER_AREA
+    )
+    return whole
+
+
+def slate(size: tuple[int, int], lines: list[str]) -> Pixels:
+    """Draw a dark picture with lines of text."""
+    width, height = size
+    picture = np.full((height, width, 3), 32, np.uint8)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, width / 640
+    for i, line in enumerate(lines):
+        (wide, high), _ = cv2.getTextSize(line, font, scale, 1)
+        shrunk = scale * min(1.0, 0.9 * width / max(wide, 1))
+        at = (round(0.05 * width), round(height / 2 + (2 * i - len(lines) + 1) * high))
+        cv2.putText(picture, line, at, font, shrunk, (200, 200, 200), 1, cv2.LINE_AA)
+    return picture

@@ -1,0 +1,154 @@
+"""All cameras of a process, around one engine."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from streamkind.backends.base import Engine
+from streamkind.engine import Ratio, check_ratio
+from streamkind.errors import UsageError
+from streamkind.live.camera import Camera
+from streamkind.live.config import CameraConfig
+from streamkind.live.shared import SharedEngine
+from streamkind.live.status import CameraStatus, Preview
+from streamkind.pipeline import check_target
+
+STOP_SECONDS = 4.5
+"""All is finished by then, or given up."""
+MOST_CAMERAS = 256
+MOST_CHANGES = 1024
+WAIT_SECONDS = 0.1
+AT_ONCE = ("ratio", "target", "required", "max_delay")
+"""Settings that need no new connection."""
+
+
+class LiveFleet:
+    """A `Fleet` of real cameras. A context manager; leaving it finishes all outputs."""
+
+    def __init__(self, open_engine: Callable[[], Engine]) -> None:
+        """Open the engine in a thread of its own; raises what that raises."""
+        self._engine = SharedEngine(open_engine)
+        self.engine = self._engine.description
+        self._lock = threading.Lock()
+        self._cameras: dict[str, Camera] = {}
+        self._changes: queue.Queue[tuple[Camera | None, Camera | None]] = queue.Queue(MOST_CHANGES)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="streamkind-changes", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Return the fleet, already running."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop all cameras, finish recordings."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop all within `STOP_SECONDS`; twice is fine."""
+        until = time.monotonic() + STOP_SECONDS
+        self._stop.set()
+        self._thread.join(STOP_SECONDS)
+        with self._lock:
+            cameras = list(self._cameras.values())
+        for camera in cameras:
+            camera.stop()
+        for camera in cameras:
+            camera.join(until)
+        self._engine.stop()
+        self._engine.join(until)
+
+    def status(self) -> list[CameraStatus]:
+        """Return the state of every camera, in order of name."""
+        return self._status(take_ages=True)
+
+    def look(self) -> list[CameraStatus]:
+        """Do the same, and leave `ages` to others."""
+        return self._status(take_ages=False)
+
+    def _status(self, *, take_ages: bool) -> list[CameraStatus]:
+        with self._lock:
+            cameras = sorted(self._cameras.items())
+        return [camera.status(take_ages=take_ages) for _, camera in cameras]
+
+    def preview(self, name: str) -> Preview | None:
+        """Return the last frame of a camera, None before the first. Raises KeyError."""
+        return self._camera(name).preview
+
+    def configs(self) -> dict[str, CameraConfig]:
+        """Return the present settings of every camera, secrets unresolved."""
+        with self._lock:
+            return {name: camera.config for name, camera in self._cameras.items()}
+
+    def set(self, name: str, *, ratio: Ratio | None = None, target: float | None = None) -> None:
+        """Change how a camera is relit, from the next frame on. Raises KeyError, UsageError."""
+        camera = self._camera(name)
+        if ratio is not None:
+            check_ratio(ratio)
+        if target is not None:
+            check_target(target)
+        camera.change(
+            replace(
+                camera.config,
+                ratio=camera.config.ratio if ratio is None else ratio,
+                target=camera.config.target if target is None else target,
+            )
+        )
+
+    def put(self, config: CameraConfig) -> None:
+        """Add a camera, or change the one of that name; others go on. Raises UsageError."""
+        with self._lock:
+            old = self._cameras.get(config.name)
+            if old is not None and config == _with(config, old.config):
+                old.change(config)
+                return
+            if old is None and len(self._cameras) >= MOST_CAMERAS:
+                raise UsageError(f"{MOST_CAMERAS} cameras are the most of one process")
+            new = Camera(config, self._engine)
+            self._later(old, new)
+            self._cameras[config.name] = new
+
+    def remove(self, name: str) -> None:
+        """Stop a camera and forget it. Raises KeyError."""
+        with self._lock:
+            self._later(self._cameras[name], None)
+            del self._cameras[name]
+
+    def _camera(self, name: str) -> Camera:
+        with self._lock:
+            return self._cameras[name]
+
+    def _later(self, old: Camera | None, new: Camera | None) -> None:
+        try:
+            self._changes.put_nowait((old, new))
+        except queue.Full:
+            raise UsageError("too many changes at once; try again later") from None
+
+    def _run(self) -> None:
+        """Make changes one after the other: an output is free before it is taken again."""
+        while not self._stop.is_set() or not self._changes.empty():
+            try:
+                old, new = self._changes.get(timeout=WAIT_SECONDS)
+            except queue.Empty:
+                continue
+            if old is not None:
+                old.stop()
+                old.join(time.monotonic() + STOP_SECONDS)
+            if new is not None and not self._stop.is_set():
+                new.start()
+
+
+def _with(config: CameraConfig, other: CameraConfig) -> CameraConfig:
+    """Return `other` with those settings of `config` that need no new connection."""
+    return replace(other, **{key: getattr(config, key) for key in AT_ONCE})

@@ -1,0 +1,68 @@
+"""A short queue of frames that never makes anybody wait: the oldest give way."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from streamkind.video.frames import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A frame on its way."""
+
+    pixels: Pixels
+    """RGB, uint8, (H, W, 3)."""
+    seconds: float
+    """On the output's timeline."""
+    decoded: float
+    """When it was decoded, `time.monotonic`."""
+
+
+class Inbox:
+    """Frames that wait, at most `depth`. Any thread may put and take."""
+
+    def __init__(self, depth: int, ready: threading.Condition | None = None) -> None:
+        """Notify `ready` of each frame."""
+        self.dropped = 0
+        """Frames that gave way, or were too old."""
+        self.ready = ready or threading.Condition()
+        self._frames: deque[Waiting] = deque()
+        self._depth = depth
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._frames)
+
+    def put(self, frame: Waiting) -> None:
+        """Add a frame; never waits."""
+        with self.ready:
+            self._frames.append(frame)
+            if len(self._frames) > self._depth:
+                self._frames.popleft()
+                self.dropped += 1
+            self.ready.notify_all()
+
+    def peek(self) -> Waiting | None:
+        """Return the oldest frame, which stays."""
+        with self.ready:
+            return self._frames[0] if self._frames else None
+
+    def take(self, oldest: float) -> Waiting | None:
+        """Return the oldest frame decoded since `oldest`; all before are dropped.
+
+        The newest is never dropped: where all is late, something must still come.
+        """
+        with self.ready:
+            while len(self._frames) > 1 and self._frames[0].decoded < oldest:
+                self._frames.popleft()
+                self.dropped += 1
+            return self._frames.popleft() if self._frames else None
+
+    def clear(self) -> None:
+        """Drop all."""
+        with self.ready:
+            self.dropped += len(self._frames)
+            self._frames.clear()

@@ -1,0 +1,164 @@
+"""From enhanced pictures to all outputs of a camera, alive while the camera is not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any
+
+from streamkind.live.clock import LiveClock
+from streamkind.live.config import CameraConfig
+from streamkind.live.encoder import TIME_BASE, Coded, LiveEncoder, Template, slate
+from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.secrets import redact
+from streamkind.live.sink import Sink
+
+SLATE_SECONDS = 0.2
+"""Time from one slate to the next."""
+QUIET_SECONDS = 0.5
+"""Time from the last frame of a lost camera to the first slate."""
+DEPTH = 8
+"""Enhanced pictures that wait for the encoder."""
+WAIT_SECONDS = 0.05
+RETRY_SECONDS = 5.0
+FALLBACK_RATE = Fraction(25)
+
+
+class Output:
+    """Encodes once, for all sinks of a camera."""
+
+    def __init__(self, config: CameraConfig, clock: LiveClock, tell: Callable[[str], None]) -> None:
+        """Call `tell` with what goes wrong."""
+        self.inbox = Inbox(DEPTH)
+        self.max_delay = config.max_delay
+        self.frames = 0
+        self.encode_seconds = 0.0
+        self.delay = 0.0
+        self.delays: deque[float] = deque(maxlen=500)
+        self.delay_sum = 0.0
+        self.lost_since = 0.0
+        """Unix time since when the camera is lost; 0 when it is not."""
+        self.rate, self.aspect = FALLBACK_RATE, Fraction(1)
+        self.sinks = [Sink(url, config) for url in config.to]
+        self._config = config
+        self._clock = clock
+        self._tell = tell
+        self._sound: Template | None = None
+        self._sound_next = 0
+        self._encoder: LiveEncoder | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name=f"streamkind-encode-{config.name}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask for an end after all that waits; `join` waits for it."""
+        self._stop.set()
+
+    def join(self, until: float) -> None:
+        """Wait for the end until a time of `time.monotonic`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, until - time.monotonic()))
+        for sink in self.sinks:
+            sink.join(until)
+
+    def connected(self, rate: Fraction | None, aspect: Fraction, sound: Any) -> None:
+        """Learn what a new connection delivers; called before its first picture."""
+        if rate and rate <= 240:
+            self.rate = rate
+        self.aspect = aspect
+        template = Template(sound) if sound is not None else None
+        if self._encoder is None:
+            self._sound = template
+        # The outputs were promised one kind of sound; a camera that changes it goes on silent.
+        same = template and self._sound and template.key == self._sound.key
+        self.sound_fits = bool(same)
+
+    def hear(self, data: bytes, seconds: float, duration: float) -> None:
+        """Pass a packet of sound on; called by the camera's thread."""
+        if self._encoder is None or not self.sound_fits:
+            return
+        pts = max(round(seconds / TIME_BASE), self._sound_next)
+        self._sound_next = pts + 1
+        self._hand_out([Coded(data, pts, round(duration / TIME_BASE), True, False)])
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if not self._step():
+                    break
+            except Exception as exc:  # one camera's encoder may not touch another camera
+                self._tell(redact(f"encoder: {exc}"))
+                self.inbox.clear()
+                self._stop.wait(RETRY_SECONDS)
+        if self._encoder is not None:
+            self._hand_out(self._encoder.finish())
+        for sink in self.sinks:
+            sink.stop()
+
+    def _step(self) -> bool:
+        """Encode what waits, or a slate; return whether to go on."""
+        ready = self.inbox.ready
+        with ready:
+            if not len(self.inbox) and not self._stop.is_set():
+                ready.wait(WAIT_SECONDS)
+        frame = self.inbox.take(time.monotonic() - self.max_delay)
+        if frame is not None:
+            self._encode(frame)
+            return True
+        if self.lost_since and self._encoder is not None and not self._stop.is_set():
+            self._show_slate(self._encoder)
+        return not self._stop.is_set()
+
+    def _encode(self, frame: Waiting) -> None:
+        if self.sinks:
+            if self._encoder is None:
+                self._open(frame)
+            assert self._encoder is not None
+            self._write(self._encoder, frame)
+        self.frames += 1
+        self._encoded = time.monotonic()
+        self.delay = time.monotonic() - frame.decoded
+        self.delays.append(self.delay)
+        self.delay_sum += self.delay
+
+    def _open(self, frame: Waiting) -> None:
+        height, width = frame.pixels.shape[:2]
+        self._encoder = LiveEncoder(self._config.codec, (width, height), self.rate, self.aspect)
+        streams = [self._encoder.stream] + ([self._sound.stream] if self._sound else [])
+        for sink in self.sinks:
+            sink.start(streams)
+
+    def _show_slate(self, encoder: LiveEncoder) -> None:
+        now = time.monotonic()
+        # At first frames may still come out of the engine, and they are older than a slate.
+        if now - self._slated < SLATE_SECONDS or now - self._encoded < QUIET_SECONDS:
+            return
+        self._slated = now
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.lost_since))
+        picture = slate(encoder.size, [self._config.name, f"no signal since {since}"])
+        self._write(encoder, Waiting(picture, self._clock.at(now), now))
+
+    _slated = _encoded = 0.0
+    sound_fits = False
+
+    def _write(self, encoder: LiveEncoder, frame: Waiting) -> None:
+        wanted = [sink.wants_key for sink in self.sinks if sink.wants_key.is_set()]
+        for event in wanted:
+            event.clear()
+        began = time.perf_counter()
+        packets = list(encoder(frame.pixels, frame.seconds, key=bool(wanted)))
+        self.encode_seconds += time.perf_counter() - began
+        self._hand_out(packets)
+
+    def _hand_out(self, packets: Iterable[Coded]) -> None:
+        for packet in packets:
+            for sink in self.sinks:
+                sink.offer(packet)

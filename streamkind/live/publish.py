@@ -1,0 +1,97 @@
+"""A process of its own for each output: takes NUT from stdin, hands it on packet for packet.
+
+FFmpeg connects, and ends, without letting Python run meanwhile, and has no time limit for it: in
+the process of the cameras one server that hangs would stop them all. This one can be killed. The
+first line of stdin says where to, as JSON, so that no password is in the arguments. It is run as
+a file, and imports nothing but PyAV, to be small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+
+RECORDING = re.compile(r"\d{8}-\d{6}\.(mkv|mp4)")
+LOOK_SECONDS = 5.0
+
+
+def main() -> None:
+    """Publish until stdin ends; on failure say why on stdout and leave with 1."""
+    # Ctrl-C and systemd reach this process too, but it is to end after what is under way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    av.logging.set_level(None)
+    order = json.loads(read_line(0))
+    try:
+        publish(order)
+    except (av.FFmpegError, OSError, ValueError) as exc:
+        tell("error " + (getattr(exc, "strerror", None) or str(exc)))
+        sys.exit(1)
+
+
+def read_line(file: int) -> bytes:
+    """Read up to a line's end and not one byte more: the rest is FFmpeg's."""
+    line = b""
+    while (byte := os.read(file, 1)) not in (b"", b"\n"):
+        line += byte
+    return line
+
+
+def tell(text: str) -> None:
+    """Say something to the parent."""
+    os.write(1, " ".join(text.split()).encode() + b"\n")
+
+
+def publish(order: dict[str, Any]) -> None:
+    """Copy all packets to where the order says."""
+    if order["folder"]:
+        Path(order["folder"]).mkdir(parents=True, exist_ok=True)
+    fast = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
+    with (
+        av.open("pipe:0", "r", format="nut", container_options=fast) as source,
+        av.open(
+            order["url"], "w", format=order["format"], container_options=order["options"]
+        ) as output,
+    ):
+        copies = {}
+        for stream in source.streams:
+            try:
+                copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
+            except ValueError as exc:
+                if stream.type == "video":
+                    raise
+                tell(f"error the sound is left out: {exc}")
+        output.start_encoding()
+        tell("live")
+        looked = -LOOK_SECONDS
+        for packet in source.demux():
+            if packet.size and packet.stream_index in copies:
+                packet.stream = copies[packet.stream_index]
+                output.mux_one(packet)
+            if order["keep"] and time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                clean(Path(order["folder"]), order["keep"])
+
+
+def clean(folder: Path, keep: float) -> None:
+    """Delete the oldest recordings until they take at most `keep` bytes; the newest stays."""
+    files = sorted(f for f in folder.iterdir() if RECORDING.fullmatch(f.name))
+    sizes = [f.stat().st_size for f in files]
+    total = sum(sizes)
+    for file, size in list(zip(files, sizes, strict=True))[:-1]:
+        if total <= keep:
+            return
+        file.unlink()
+        total -= size
+
+
+if __name__ == "__main__":
+    main()

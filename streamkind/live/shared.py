@@ -1,0 +1,205 @@
+"""One engine for all cameras: their frames in turn, those of one size together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from streamkind.backends.base import Engine, Layers
+from streamkind.exposure import Floats
+from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.secrets import redact
+from streamkind.video.frames import Pixels
+
+WINDOW_SECONDS = 0.01
+"""How long a batch that has room waits for frames of other cameras."""
+WAIT_SECONDS = 0.05
+PAUSE_SECONDS = 2.0
+"""A camera whose frames the engine cannot take rests for so long."""
+MOST_FAILURES = 3
+"""Failures in a row after which the engine is opened anew."""
+
+
+class Served(Protocol):
+    """A camera, as the engine sees it. All methods are called from the engine's thread."""
+
+    inbox: Inbox
+
+    def oldest(self, seconds: float) -> float:
+        """Return the time before which a decoded frame is too old if it takes `seconds` more."""
+
+    def relight(self, engine: Engine, layers: Layers, seconds: float) -> tuple[Layers, Floats]:
+        """Hold the layers of its next frame still, and choose their ratio."""
+
+    def deliver(self, frame: Waiting, pixels: Pixels, stages: tuple[float, float]) -> None:
+        """Take an enhanced frame, and the busy seconds of decompose and recompose."""
+
+    def fail(self, error: str) -> None:
+        """Learn that a frame could not be enhanced."""
+
+
+@dataclass
+class Turn:
+    """A frame of a camera, about to be enhanced."""
+
+    camera: Served
+    frame: Waiting
+
+
+class SharedEngine:
+    """The thread that the engine lives in."""
+
+    def __init__(self, open_engine: Callable[[], Engine]) -> None:
+        """Open the engine in its thread; raises what opening it raises."""
+        self.description = ""
+        self.ready = threading.Condition()
+        """Told of each frame that waits."""
+        self._open = open_engine
+        self._cameras: list[Served] = []
+        self._resting: dict[int, float] = {}
+        self._cost: dict[tuple[int, ...], float] = {}
+        self._failures = 0
+        self._stop = threading.Event()
+        self._opened = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="streamkind-engine", daemon=True)
+        self._thread.start()
+        while not self._opened.wait(WAIT_SECONDS):
+            pass
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def add(self, camera: Served) -> None:
+        """Serve a camera from now on."""
+        with self.ready:
+            self._cameras.append(camera)
+
+    def remove(self, camera: Served) -> None:
+        """Serve it no longer."""
+        with self.ready:
+            if camera in self._cameras:
+                self._cameras.remove(camera)
+
+    def stop(self) -> None:
+        """Ask for an end; `join` waits for it."""
+        self._stop.set()
+
+    def join(self, until: float) -> None:
+        """Wait for the end until a time of `time.monotonic`."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+
+    def _run(self) -> None:
+        try:
+            engine = self._open()
+        except BaseException as exc:
+            self._error = exc
+            return
+        finally:
+            self._opened.set()
+        self.description = engine.description
+        try:
+            while not self._stop.is_set():
+                turns = self._next_turns(engine.max_batch)
+                if turns and not self._serve(engine, turns):
+                    engine = self._reopen(engine, turns)
+        finally:
+            engine.close()
+
+    def _reopen(self, engine: Engine, turns: list[Turn]) -> Engine:
+        """Try a fresh engine: a device may have been lost."""
+        self._failures = 0
+        try:
+            fresh = self._open()
+        except Exception as exc:
+            for turn in turns:
+                turn.camera.fail(redact(f"engine: {exc}"))
+            return engine
+        engine.close()
+        self._cost.clear()
+        return fresh
+
+    def _serve(self, engine: Engine, turns: list[Turn]) -> bool:
+        """Enhance a batch; return False when the engine has failed too often."""
+        began = time.monotonic()
+        try:
+            enhance(engine, turns)
+        except Exception as exc:  # the frames of others must go on
+            for turn in turns:
+                turn.camera.fail(redact(f"engine: {exc}"))
+                self._resting[id(turn.camera)] = time.monotonic() + PAUSE_SECONDS
+            self._failures += 1
+            return self._failures < MOST_FAILURES
+        self._failures = 0
+        shape = (len(turns), *turns[0].frame.pixels.shape)
+        took = time.monotonic() - began
+        # The first batch of a size is compiled for: that will not come again.
+        before = self._cost.get(shape)
+        self._cost[shape] = 0.0 if before is None else max(took, 0.8 * before + 0.2 * took)
+        return True
+
+    def _next_turns(self, most: int) -> list[Turn]:
+        """Take a frame each of up to `most` cameras, of one size; who was served goes last."""
+        with self.ready:
+            if not any(len(c.inbox) for c in self._cameras):
+                self.ready.wait(WAIT_SECONDS)
+            turns = self._gather([], most)
+            until = time.monotonic() + WINDOW_SECONDS
+            while turns and len(turns) < min(most, len(self._cameras)):
+                left = until - time.monotonic()
+                if left <= 0 or self._stop.is_set():
+                    break
+                self.ready.wait(left)
+                turns = self._gather(turns, most)
+            served = [turn.camera for turn in turns]
+            self._cameras = [c for c in self._cameras if c not in served] + [
+                c for c in served if c in self._cameras
+            ]
+        return turns
+
+    def _gather(self, turns: list[Turn], most: int) -> list[Turn]:
+        now = time.monotonic()
+        taken = {id(turn.camera) for turn in turns}
+        for camera in self._cameras:
+            if len(turns) >= most:
+                break
+            first = camera.inbox.peek()
+            if first is None or id(camera) in taken or self._resting.get(id(camera), 0) > now:
+                continue
+            if turns and first.pixels.shape != turns[0].frame.pixels.shape:
+                continue
+            cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
+            frame = camera.inbox.take(camera.oldest(cost))
+            if frame is not None:
+                turns.append(Turn(camera, frame))
+        return turns
+
+
+def enhance(engine: Engine, turns: list[Turn]) -> None:
+    """Take one batch through the engine, and give every camera its frame."""
+    began = time.perf_counter()
+    layers = engine.decompose(np.stack([turn.frame.pixels for turn in turns]))
+    share = (time.perf_counter() - began) / len(turns)
+    for i, turn in enumerate(turns):
+        began = time.perf_counter()
+        own = layers if len(turns) == 1 else one(layers, i)
+        # Neighbours in this batch are strangers: each camera holds its own past.
+        held, ratios = turn.camera.relight(engine, own, turn.frame.seconds)
+        pixels = engine.recompose(held, ratios)[0]
+        turn.camera.deliver(turn.frame, pixels, (share, time.perf_counter() - began))
+
+
+def one(layers: Layers, i: int) -> Layers:
+    """Return frame `i` of a batch as a batch of one; backends with batches can be sliced."""
+    return replace(
+        layers,
+        reflectance=layers.reflectance[i : i + 1],
+        illumination=layers.illumination[i : i + 1],
+        statistics=layers.statistics.frame(i),
+        pixels=layers.pixels[i : i + 1],
+    )

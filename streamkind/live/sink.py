@@ -1,0 +1,294 @@
+"""One output of a camera, kept up: a process that publishes, started again when it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+
+from streamkind.errors import OutputError
+from streamkind.live.clock import Backoff
+from streamkind.live.config import CameraConfig
+from streamkind.live.encoder import TIME_BASE, Coded
+from streamkind.live.secrets import redact, resolve
+from streamkind.live.status import SinkStatus
+
+PUBLISHER = Path(__file__).with_name("publish.py")
+STUCK_SECONDS = 5.0
+"""An output that takes nothing for so long is started again."""
+CONNECT_SECONDS = 10.0
+END_SECONDS = 3.0
+"""Time to finish a recording, or to take leave of a server."""
+WAIT_SECONDS = 0.1
+DEPTH = 256
+"""Packets that wait for an output, some seconds of picture and sound."""
+# Sound may end while the picture goes on: wait no longer for it than this, in microseconds.
+INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
+
+
+class Sink:
+    """Hands packets to one place, and never lets anyone wait."""
+
+    def __init__(self, url: str, config: CameraConfig) -> None:
+        self.wants_key = threading.Event()
+        """A publisher has started, and needs a keyframe to begin with."""
+        self._url = url
+        self._config = config
+        self._queue: queue.Queue[Coded] = queue.Queue(DEPTH)
+        self._templates: list[Any] = []
+        self._stop = threading.Event()
+        self._halt = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name=f"streamkind-sink-{config.name}", daemon=True
+        )
+        self._state: Any = "connecting"
+        self._frames = self._dropped = self._reconnects = 0
+        self._error = ""
+        self._ever = False
+
+    def start(self, templates: list[Any]) -> None:
+        """Begin, with streams that describe what will come: the picture, and perhaps sound."""
+        self._templates = templates
+        self._thread.start()
+
+    def offer(self, packet: Coded) -> None:
+        """Take a packet, or drop all that wait when there is no room."""
+        try:
+            self._queue.put_nowait(packet)
+        except queue.Full:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._drop(self._queue.get_nowait())
+            self._drop(packet)
+            self.wants_key.set()
+
+    def stop(self) -> None:
+        """Ask for an end after all that waits; `join` waits for it."""
+        self._stop.set()
+
+    def join(self, until: float) -> None:
+        """Wait for the end until a time of `time.monotonic`, then kill the publisher."""
+        if self._thread.ident is None:
+            return
+        self._thread.join(max(0.0, until - time.monotonic()))
+        self._halt.set()
+        self._thread.join(1.0)
+
+    def status(self) -> SinkStatus:
+        """Tell how it goes."""
+        return SinkStatus(
+            url=redact(self._url),
+            state=self._state,
+            frames=self._frames,
+            dropped=self._dropped,
+            reconnects=self._reconnects,
+            error=self._error,
+        )
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                self._publish()
+            except Exception as exc:  # whatever it is, it may touch this output only
+                self._error = redact(str(exc) or type(exc).__name__)
+            if self._state == "live" and time.monotonic() - began > CONNECT_SECONDS:
+                backoff.reset()
+            if not self._stop.is_set():
+                self._state = "lost"
+                self._rest(backoff.next_seconds())
+        self._state = "stopped"
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next attempt; what comes meanwhile is lost."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stop.is_set():
+            with contextlib.suppress(queue.Empty):
+                self._drop(self._queue.get(timeout=WAIT_SECONDS))
+
+    def _publish(self) -> None:
+        """Start a publisher and feed it until it dies or the end is asked for."""
+        publisher = Publisher(order(self._url, self._config), self._templates, self._halt)
+        try:
+            self.wants_key.set()
+            begun = False
+            while True:
+                self._listen(publisher)
+                try:
+                    packet = self._queue.get(timeout=WAIT_SECONDS)
+                except queue.Empty:
+                    if self._stop.is_set():
+                        break
+                    continue
+                begun = begun or (packet.video and packet.key)
+                if not begun:
+                    self._drop(packet)
+                    continue
+                publisher.write(packet)
+                self._frames += packet.video
+            publisher.finish()
+        finally:
+            publisher.close()
+
+    def _listen(self, publisher: Publisher) -> None:
+        for line in publisher.heard():
+            if line == "live":
+                self._state, self._reconnects = "live", self._reconnects + self._ever
+                self._ever = True
+            else:
+                self._error = redact(line.removeprefix("error "))
+        if publisher.failed:
+            raise OutputError(self._error or "the output ended")
+        if self._state != "live" and publisher.seconds > CONNECT_SECONDS:
+            raise OutputError(f"no connection within {CONNECT_SECONDS:g} s")
+
+    def _drop(self, packet: Coded) -> None:
+        self._dropped += packet.video
+
+
+class Publisher:
+    """The process behind an output. Used from one thread only."""
+
+    def __init__(self, order: dict[str, Any], templates: list[Any], halt: threading.Event) -> None:
+        """Start it; `halt` ends every wait."""
+        self._halt = halt
+        self._began = time.monotonic()
+        self._heard = b""
+        # -P: its folder holds modules named like those of the standard library.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(PUBLISHER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        self._muxer: Any = None
+        try:
+            self._send(json.dumps(order).encode() + b"\n")
+            self._muxer = av.open(
+                _Pipe(self._send), "w", format="nut", container_options=INTERLEAVE
+            )
+            self._streams = [
+                self._muxer.add_stream_from_template(t, opaque=True) for t in templates
+            ]
+            self._muxer.start_encoding()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
+    @property
+    def seconds(self) -> float:
+        """Since its start."""
+        return time.monotonic() - self._began
+
+    def heard(self) -> list[str]:
+        """Return the lines that it has said since."""
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self._out, 4096):
+                self._heard += part
+        *lines, self._heard = self._heard.split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
+
+    def write(self, packet: Coded) -> None:
+        """Hand over a packet; raises OutputError when it is not taken."""
+        copy = av.Packet(packet.data)
+        copy.stream = self._streams[0 if packet.video else 1]
+        copy.time_base = TIME_BASE
+        copy.pts = copy.dts = packet.pts
+        copy.duration = packet.duration
+        copy.is_keyframe = packet.key
+        self._muxer.mux_one(copy)
+
+    def finish(self) -> None:
+        """Let it write what is left and end; raises OutputError when it cannot."""
+        self._muxer.close()
+        self._process.stdin.close()  # type: ignore[union-attr]
+        until = time.monotonic() + END_SECONDS
+        while self._process.poll() is None:
+            if time.monotonic() > until or self._halt.is_set():
+                raise OutputError("the output did not end in time; what came last may be missing")
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Kill it if it still runs; twice is fine."""
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError, OutputError, av.FFmpegError):
+            if self._muxer is not None:
+                self._muxer.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+
+    def _send(self, data: bytes) -> None:
+        view = memoryview(data)
+        until = time.monotonic() + STUCK_SECONDS
+        while view:
+            if self._process.stdin.closed:  # type: ignore[union-attr]
+                raise OutputError("the output has ended")
+            try:
+                view = view[os.write(self._in, view) :]
+                until = time.monotonic() + STUCK_SECONDS
+            except BlockingIOError:
+                if time.monotonic() > until or self._halt.is_set():
+                    raise OutputError(
+                        f"the output took nothing for {STUCK_SECONDS:g} s; is it frozen?"
+                    ) from None
+                select.select([], [self._in], [], WAIT_SECONDS)
+            except BrokenPipeError:
+                raise OutputError("the output ended") from None
+
+
+class _Pipe:
+    """What PyAV writes to."""
+
+    def __init__(self, send: Any) -> None:
+        self.write = send
+
+
+def order(url: str, config: CameraConfig) -> dict[str, Any]:
+    """Say what a publisher is to do."""
+    url = resolve(url)
+    scheme = url.partition(":")[0] if "://" in url else ""
+    options = dict(INTERLEAVE)
+    folder, kind, keep = "", "", 0.0
+    if scheme in ("rtsp", "rtsps"):
+        kind, options["rtsp_transport"] = "rtsp", "tcp"
+    elif scheme in ("rtmp", "rtmps"):
+        kind = "flv"
+        options["flvflags"] = "no_duration_filesize"
+    elif scheme == "udp":
+        kind = "mpegts"
+        url += ("&" if "?" in url else "?") + "pkt_size=1316"
+    elif url.endswith(".m3u8"):
+        kind, folder = "hls", str(Path(url).parent)
+        options |= {"hls_time": "2", "hls_list_size": "6", "hls_flags": "delete_segments"}
+        options["hls_start_number_source"] = "epoch"  # never the name of an older segment
+    else:
+        kind, folder, keep = "segment", url, config.keep_gb * 1e9
+        url = f"{folder}/%Y%m%d-%H%M%S.{config.recording}"
+        options |= {"strftime": "1", "reset_timestamps": "1"}
+        options["segment_time"] = f"{config.segment_seconds:g}"
+        options["segment_format"] = {"mkv": "matroska", "mp4": "mp4"}[config.recording]
+        if config.recording == "mp4":  # whole up to its last fragment, whatever happens
+            options["segment_format_options"] = "movflags=+frag_keyframe+empty_moov"
+    return {"url": url, "format": kind, "options": options, "folder": folder, "keep": keep}

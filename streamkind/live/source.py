@@ -1,0 +1,192 @@
+"""One connection to a camera: opened, read and decoded until it ends or fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+from av.error import HTTPForbiddenError, HTTPUnauthorizedError
+
+from streamkind.errors import InputError
+from streamkind.live.secrets import redact, resolve
+from streamkind.video.color import ColorTags, RgbReader, read_orientation, read_tags, refuse_hdr
+from streamkind.video.demux import file_url, main_video
+from streamkind.video.frames import Pixels
+
+MOST_ERRORS = 50
+"""Packets in a row that cannot be decoded, after which a connection is given up."""
+_NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
+_LOW_DELAY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
+
+
+class RefusedError(InputError):
+    """The camera wants another user or password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded frame."""
+
+    pixels: Pixels
+    """RGB, uint8, (H, W, 3), upright."""
+    seconds: float | None
+    """On the camera's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A packet of sound, as the camera coded it."""
+
+    data: bytes
+    seconds: float | None
+    """On the camera's clock."""
+    duration: float
+    """Seconds."""
+
+
+class Connection:
+    """A camera, connected. Reading blocks for at most `timeout` seconds. One thread only."""
+
+    def __init__(self, url: str, timeout: float, stop: threading.Event) -> None:
+        """Connect; raises RefusedError for a wrong password, InputError for all else."""
+        self.damaged = 0
+        """Packets and frames that could not be decoded."""
+        self.decode_seconds = 0.0
+        self._url = url
+        self._timeout = timeout
+        self._stop = stop
+        self.is_file = url.startswith("file:")
+        try:
+            self._container = _open(resolve(url), timeout)
+        except (av.FFmpegError, ValueError) as exc:
+            raise self._explain(exc) from exc
+        try:
+            self._video = main_video(self._container, redact(url))  # type: ignore[arg-type]
+            context = self._video.codec_context
+            # Threads that take a frame each would hold as many back.
+            context.thread_type = "SLICE" if not self.is_file else "AUTO"
+            sounds = self._container.streams.audio
+            self.sound: Any = sounds[0] if sounds and sounds[0].codec_context else None
+        except BaseException:
+            self.close()
+            raise
+        self.rate: Fraction | None = self._video.average_rate or self._video.guessed_rate or None
+        self.aspect = self._video.sample_aspect_ratio or Fraction(1)
+        self._read: RgbReader | None = None
+        self._tags: ColorTags | None = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> Self:
+        """Return the connection, already open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the camera; twice is fine."""
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Picture | Sound]:
+        """Yield what comes, until the stream ends; raises InputError when it fails."""
+        streams = [self._video] + ([self.sound] if self.sound else [])
+        failed = 0
+        seen = began = time.monotonic()
+        try:
+            for packet in self._container.demux(*streams):
+                if self._stop.is_set():
+                    return
+                if packet.stream_index != self._video.index:
+                    if packet.size:
+                        yield _sound(packet)
+                    continue
+                pictures = self._decode(packet)
+                failed = 0 if pictures else failed + 1
+                if pictures:
+                    seen = time.monotonic()
+                for picture in pictures:
+                    self._keep_pace(picture, began)
+                    yield picture
+                if failed >= MOST_ERRORS or time.monotonic() - seen > self._timeout:
+                    raise InputError(
+                        f"{redact(self._url)}: data comes, but {failed} packets in a row gave no"
+                        " picture; connecting anew"
+                    )
+        except av.FFmpegError as exc:
+            raise self._explain(exc) from exc
+
+    def _decode(self, packet: av.Packet[Any]) -> list[Picture]:
+        began = time.perf_counter()
+        self.damaged += packet.is_corrupt
+        try:
+            frames = self._video.decode(packet if packet.size else None)
+        except av.FFmpegError:
+            self.damaged += 1
+            frames = []
+        whole = [frame for frame in frames if not frame.is_corrupt]
+        self.damaged += len(frames) - len(whole)
+        pictures = [self._picture(frame) for frame in whole]
+        self.decode_seconds += time.perf_counter() - began
+        return pictures
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
+        size, tags = (frame.width, frame.height), read_tags(frame, [])
+        if self._read is None or (size, tags) != (self._size, self._tags):
+            refuse_hdr(tags.transfer, redact(self._url))
+            self._read, self._size, self._tags = RgbReader(tags, *size), size, tags
+        seconds = None if frame.pts is None else float(frame.pts * (self._video.time_base or 0))
+        return Picture(read_orientation(frame).apply(self._read(frame)), seconds)
+
+    def _keep_pace(self, picture: Picture, began: float) -> None:
+        """Play a file no faster than it was recorded."""
+        if self.is_file and picture.seconds is not None:
+            start = float((self._video.start_time or 0) * (self._video.time_base or 0))
+            self._stop.wait(max(0.0, began + picture.seconds - start - time.monotonic()))
+
+    def _explain(self, exc: Exception) -> InputError:
+        where = redact(self._url)
+        if isinstance(exc, HTTPUnauthorizedError | HTTPForbiddenError):
+            return RefusedError(f"{where}: wrong user or password; correct them in its URL")
+        if isinstance(exc, av.error.ExitError):
+            return InputError(f"{where}: nothing came for {self._timeout:g} s; is it frozen?")
+        reason = redact(getattr(exc, "strerror", None) or str(exc))
+        return InputError(f"{where}: {reason}; check its address, power and network")
+
+
+def _open(url: str, timeout: float) -> Any:
+    scheme, _, rest = url.partition(":")
+    options, kind = dict(_LOW_DELAY), None
+    if scheme == "file":
+        return av.open(file_url(Path(rest.removeprefix("//"))))
+    if scheme == "v4l2":
+        return av.open(rest.removeprefix("//"), format="v4l2", timeout=timeout)
+    if scheme in ("rtsp", "rtsps"):
+        options |= {"rtsp_transport": "tcp", "allowed_media_types": "video+audio"}
+    if scheme == "udp":
+        kind = "mpegts"
+    # A playlist from elsewhere must not make us read files of this machine.
+    options["protocol_whitelist"] = _NETWORK
+    return av.open(url, format=kind, container_options=options, timeout=timeout)
+
+
+def _sound(packet: av.Packet[Any]) -> Sound:
+    base = packet.time_base
+    stamp = packet.dts if packet.dts is not None else packet.pts
+    return Sound(
+        bytes(packet),
+        None if stamp is None else float(stamp * base),
+        float((packet.duration or 0) * base),
+    )

@@ -1,0 +1,89 @@
+"""An RTSP server for the tests, run by Debian's python3: a camera, or what takes a stream.
+
+    /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" [USER PASSWORD]
+    /usr/bin/python3 rtsp_server.py record PORT FILE
+
+A camera serves rtsp://127.0.0.1:PORT/1. What is published to rtsp://127.0.0.1:PORT/in goes to FILE.
+Who connects and leaves is told on stdout.
+"""
+
+import sys
+from functools import partial
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+tell = partial(print, flush=True)
+
+
+def camera(server: GstRtspServer.RTSPServer, pipeline: str, *login: str) -> None:
+    """Play a pipeline to all who connect, with one decoder for all."""
+    factory = GstRtspServer.RTSPMediaFactory.new()
+    factory.set_launch(pipeline)
+    factory.set_shared(True)
+    if login:
+        protect(server, factory, *login)
+    server.get_mount_points().add_factory("/1", factory)
+
+
+def protect(server: GstRtspServer.RTSPServer, factory: object, user: str, password: str) -> None:
+    """Ask for a name and a password."""
+    auth = GstRtspServer.RTSPAuth.new()
+    token = GstRtspServer.RTSPToken.new()
+    token.set_string("media.factory.role", "user")
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    server.set_auth(auth)
+    factory.add_role_from_structure(
+        Gst.Structure.new_from_string("user,media.factory.access=true,media.factory.construct=true")
+    )
+
+
+def keep_stamps(media: GstRtspServer.RTSPMedia) -> None:
+    """Have packets keep their own time stamps; by default that of their arrival counts."""
+    pipeline = media.get_element().get_parent()
+    for element in pipeline.children:
+        if element.get_factory() and element.get_factory().get_name() == "rtpbin":
+            Gst.util_set_object_arg(element, "buffer-mode", "none")
+
+
+def record(server: GstRtspServer.RTSPServer, where: str) -> None:
+    """Take a published stream and write its H.264 to a file, packet for packet as Matroska."""
+    factory = GstRtspServer.RTSPMediaFactory.new()
+    factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+    factory.set_launch(
+        "( rtph264depay name=depay0 ! h264parse ! "
+        f"matroskamux streamable=true ! filesink buffer-mode=2 location={where} )"
+    )
+    factory.set_latency(0)
+    factory.connect("media-configure", lambda _, media: media.connect("prepared", keep_stamps))
+    server.get_mount_points().add_factory("/in", factory)
+
+
+def tell_of_clients(server: GstRtspServer.RTSPServer) -> None:
+    """Print who connects and who leaves."""
+
+    def connected(_: object, client: GstRtspServer.RTSPClient) -> None:
+        tell("connected")
+        client.connect("closed", lambda _: tell("closed"))
+
+    server.connect("client-connected", connected)
+
+
+def main() -> None:
+    """Serve until killed."""
+    kind, port, *rest = sys.argv[1:]
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer.new()
+    server.set_address("127.0.0.1")
+    server.set_service(port)
+    {"camera": camera, "record": record}[kind](server, *rest)
+    tell_of_clients(server)
+    server.attach(None)
+    tell("ready")
+    GLib.MainLoop().run()
+
+
+main()

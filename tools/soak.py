@@ -1,0 +1,186 @@
+"""Let cameras come and go for long, and draw what it takes: python tools/soak.py --minutes 20.
+
+Two cameras at 160x128 and 5 fps go through the released model to two RTSP servers and a folder of
+recordings, all on loopback. Every 15 seconds something goes wrong, in turn: a camera is killed, a
+camera freezes, a server is killed, a camera is removed and added again, a host is not there. Needs
+the Debian packages of `make test` and the extra `score` (matplotlib). Prints and draws memory,
+descriptors, threads and frames per second; fails when memory grows by 2 % or more after minute 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from live import Server, camera_server, config, freeze, moving_picture, published, thaw  # noqa: E402
+
+from streamkind import open_engine  # noqa: E402
+from streamkind.live.fleet import LiveFleet  # noqa: E402
+
+FAULT_SECONDS = 15.0
+SAMPLE_SECONDS = 2.0
+SETTLED_MINUTES = 5.0
+MOST_GROWTH = 0.02
+NAMES = ("yard", "gate")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look at the process."""
+
+    minutes: float
+    memory: float
+    """Resident, MiB, of this process without those of its outputs."""
+    descriptors: int
+    threads: int
+    fps: float
+    """Enhanced, of all cameras."""
+
+
+def main() -> None:
+    """Run, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "soak.png")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        samples, told = soak(Path(folder), arguments.minutes)
+    print(told)
+    growth = growth_of(samples)
+    print(f"{len(samples)} samples; memory {growth:+.2%} after minute {SETTLED_MINUTES:g}")
+    last = samples[-1]
+    print(
+        f"at the end {last.memory:.0f} MiB, {last.descriptors} descriptors, {last.threads} threads"
+    )
+    draw(samples, growth, arguments.output)
+    if growth >= MOST_GROWTH:
+        sys.exit(f"memory grew by {growth:.1%}, at most {MOST_GROWTH:.0%} is allowed")
+
+
+def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
+    """Cycle faults for so long; return samples, and the counters at the end in words."""
+    picture = moving_picture(160, 128, 5)
+    cameras = {name: camera_server(folder, picture) for name in NAMES}
+    servers = {name: Server(folder, "record", "/dev/null") for name in NAMES}
+    samples = []
+    with LiveFleet(lambda: open_engine()) as fleet:
+        for name in NAMES:
+            to = (published(servers[name]), str(folder / name))
+            fleet.put(
+                replace(
+                    config(cameras[name], *to, name=name),
+                    segment_seconds=20.0,
+                    keep_gb=0.001,
+                )
+            )
+        faults = itertools.cycle(faults_of(fleet, cameras, servers))
+        began = time.monotonic()
+        next_fault = began + FAULT_SECONDS
+        while (now := time.monotonic()) < began + 60 * minutes:
+            if now >= next_fault:
+                next_fault += FAULT_SECONDS
+                next(faults)()
+            samples.append(sample(fleet, (now - began) / 60))
+            time.sleep(SAMPLE_SECONDS)
+        told = "\n".join(
+            f"{c.name}: {c.frames_in} in, {c.frames_out} out, {c.dropped} dropped, "
+            f"{c.reconnects} reconnects; outputs: "
+            + ", ".join(f"{s.frames} frames, {s.reconnects} reconnects" for s in c.sinks)
+            for c in fleet.look()
+        )
+    for server in (*cameras.values(), *servers.values()):
+        server.kill()
+    return samples, told
+
+
+def faults_of(
+    fleet: LiveFleet, cameras: dict[str, Server], servers: dict[str, Server]
+) -> Iterator[Callable[[], None]]:
+    """Return all that goes wrong, in order."""
+
+    def restart(server: Server) -> None:
+        server.kill()
+        time.sleep(2)
+        server.start()
+
+    def stop_for_a_while(server: Server) -> None:
+        freeze(server)
+        time.sleep(4)
+        thaw(server)
+
+    def replace_camera(name: str) -> None:
+        settings = fleet.configs()[name]
+        fleet.remove(name)
+        fleet.put(settings)
+
+    def nobody_there(name: str) -> None:
+        settings = fleet.configs()[name]
+        fleet.put(replace(settings, name="nobody", url="rtsp://127.0.0.1:9/1", to=()))
+        time.sleep(3)
+        fleet.remove("nobody")
+
+    for name in NAMES:
+        yield lambda name=name: restart(cameras[name])
+        yield lambda name=name: stop_for_a_while(cameras[name])
+        yield lambda name=name: restart(servers[name])
+        yield lambda name=name: replace_camera(name)
+        yield lambda name=name: nobody_there(name)
+
+
+def sample(fleet: LiveFleet, minutes: float) -> Sample:
+    """Look at the process."""
+    gc.collect()  # what waits for the collector is not lost
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return Sample(
+        minutes,
+        pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        len(os.listdir("/proc/self/fd")),
+        len(os.listdir("/proc/self/task")),
+        sum(camera.fps for camera in fleet.look()),
+    )
+
+
+def growth_of(samples: list[Sample]) -> float:
+    """Compare the last minutes' memory with that of the first ones after it has settled."""
+    settled = [s for s in samples if s.minutes >= SETTLED_MINUTES]
+    if len(settled) < 10:
+        return 0.0
+    few = max(5, len(settled) // 8)
+    first, last = (
+        statistics.median(s.memory for s in part) for part in (settled[:few], settled[-few:])
+    )
+    return last / first - 1
+
+
+def draw(samples: list[Sample], growth: float, path: Path) -> None:
+    """Draw the four over time."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(4, sharex=True, figsize=(9, 8), layout="constrained")
+    minutes = [s.minutes for s in samples]
+    for axis, name in zip(axes, ("memory", "descriptors", "threads", "fps"), strict=True):
+        axis.plot(minutes, [getattr(s, name) for s in samples], linewidth=1)
+        axis.set_ylabel(name + (", MiB" if name == "memory" else ""))
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes[0].set_title(
+        f"a fault every {FAULT_SECONDS:g} s; memory {growth:+.2%} after minute {SETTLED_MINUTES:g}"
+    )
+    axes[-1].set_xlabel("minutes")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
