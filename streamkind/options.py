@@ -15,7 +15,7 @@ RatioText = Annotated[
     str, typer.Option(help="How far light is raised: auto, or a number from 0.1 to 10.")
 ]
 Target = Annotated[
-    float, typer.Option(help="Mean luma that --ratio auto gives dark scenes on the average, 0 to 1.")
+    float, typer.Option(help="Mean luma that --ratio auto gives dark scenes on average, 0 to 1.")
 ]
 SteadyText = Annotated[
     str, typer.Option(help="What is held still over time: ratio,light,noise, or none.")

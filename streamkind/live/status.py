@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from streamkind.engine import Ratio
+from streamkind.exposure import DEFAULT_TARGET
 from streamkind.video.frames import Pixels
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class CameraStatus:
     """Of the last frame."""
     wanted_ratio: Ratio = "auto"
     """What the user set."""
-    target: float = 0.42
+    target: float = DEFAULT_TARGET
     """Mean luma that an automatic ratio aims at."""
     since: float = 0.0
     """Unix time at which this state began."""
