@@ -18,6 +18,7 @@ import pytest
 from console_at import PASSWORD, TOKEN, console_at, two_cameras, wait_until
 
 from streamkind.errors import UsageError
+from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig
 from streamkind.live.console.schemas import Settings
 from streamkind.live.console.server import serve_console
@@ -76,10 +77,10 @@ def test_a_camera_is_added_changed_and_removed(console):
 @pytest.mark.parametrize(
     ("light", "ratio", "target"),
     [
-        ({"ratio": 2.5}, 2.5, 0.42),
+        ({"ratio": 2.5}, 2.5, DEFAULT_TARGET),
         ({"target": 0.6}, "auto", 0.6),
         ({"ratio": 7, "target": 0.2}, 7, 0.2),
-        ({}, "auto", 0.42),
+        ({}, "auto", DEFAULT_TARGET),
     ],
 )
 def test_light_is_changed_at_once(console, light, ratio, target):

@@ -16,7 +16,7 @@ from still_fleet import StillFleet
 
 import streamkind
 from streamkind.engine import Ratio
-from streamkind.exposure import auto_ratio
+from streamkind.exposure import DEFAULT_TARGET, auto_ratio
 from streamkind.live.config import CameraConfig, ConsoleConfig
 from streamkind.live.console.server import serve_console
 from streamkind.live.status import SinkStatus
@@ -53,7 +53,7 @@ def make_fleet(engine: streamkind.KinD) -> StillFleet:
         out = f"rtsp://127.0.0.1:8554/{name}"
         fleet.put(CameraConfig(name=name, url=f"rtsp://viewer:***@10.0.0.{len(name)}/1", to=(out,)))
         fleet.show(name, picture)
-        relight(picture, "auto", 0.42)
+        relight(picture, "auto", DEFAULT_TARGET)
         ratio = float(auto_ratio(engine.decompose(picture[None]).statistics)[0])
         sinks = (SinkStatus(out, "live", 86_210), SinkStatus(f"recordings/{name}", "live", 86_210))
         figures = {"frames_in": 86_412, "frames_out": 86_210, "dropped": 202, "ratio": ratio}
