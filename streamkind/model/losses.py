@@ -80,10 +80,11 @@ PRESETS = {
         prior_floor=0.1,
     ),
 }
-PRESETS["kindpp"] = replace(PRESETS["default"], gradient=0.0)
+PRESETS["kindpp"] = replace(PRESETS["default"], gradient=0.0, chroma=3.0)
 """`paper`: as printed. `authors`: as in their public code, with interior gradients and without its
 min-max normalisation, which depends on the batch. `default`: what trained best here. `kindpp`: the
-same for KinD++, whose restoration has no gradient term."""
+same for KinD++, whose restoration has no gradient term and no skips to
+carry colour."""
 
 
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
