@@ -31,12 +31,8 @@ from media import make_clip
 
 import streamkind
 from streamkind.errors import EngineError, UsageError
-from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.inbox import Inbox, Waiting
-from streamkind.live.publish import clean
-from streamkind.live.secrets import out_of_sight
 from streamkind.video.source import open_source
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "video"
@@ -139,20 +135,6 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
             assert sum(p.size > 0 for p in container.demux(audio=0)) > 10
         assert len(read_pts(file)) > 10
     assert (tmp_path / "hls" / "live.m3u8").read_text().endswith("#EXT-X-ENDLIST\n")
-
-
-def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
-    for i in range(5):
-        (tmp_path / f"20260101-00000{i}.mkv").write_bytes(bytes(100))
-    (tmp_path / "notes.mkv").write_bytes(bytes(1000))
-    clean(tmp_path, 250)
-    assert sorted(f.name for f in tmp_path.iterdir()) == [
-        "20260101-000003.mkv",
-        "20260101-000004.mkv",
-        "notes.mkv",
-    ]
-    clean(tmp_path, 1)
-    assert (tmp_path / "20260101-000004.mkv").exists()  # it is being written
 
 
 def test_settings_act_at_once_and_without_a_new_connection(camera):
@@ -287,58 +269,3 @@ def test_serve_follows_its_file(camera, tmp_path):
 
 def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
-
-
-@pytest.mark.parametrize(
-    ("stamps", "expected"),
-    [
-        ([(10.0, 0), (10.1, 0.1), (10.2, 0.2)], [0, 0.1, 0.2]),
-        # All late after a stall: the camera's own distances stay.
-        ([(10.0, 0), (10.1, 4.0), (10.2, 4.0)], [0, 0.1, 0.2]),
-        # The clock was set back, or far ahead.
-        ([(10.0, 0), (1.0, 0.1), (1.1, 0.2)], [0, 0.1, 0.2]),
-        ([(10.0, 0), (99.0, 0.1), (99.1, 0.2)], [0, 0.1, 0.2]),
-        ([(None, 0.5), (7.0, 1.0), (7.5, 1.5)], [0.5, 1.0, 1.5]),
-    ],
-)
-def test_the_clock_follows_the_camera(stamps, expected):
-    clock = LiveClock(0.0)
-    assert [clock(s, now) for s, now in stamps] == pytest.approx(expected)
-
-
-def test_the_clock_goes_on_through_reconnects():
-    clock = LiveClock(0.0)
-    first = [clock(5.0, 0.0), clock(6.0, 1.0)]
-    assert clock.at(4.0) == pytest.approx(4.0)  # for slates
-    clock.restart()
-    assert [*first, clock(0.0, 5.0), clock(0.1, 5.1)] == pytest.approx([0, 1, 5, 5.1])
-
-
-def test_pauses_double_and_vary():
-    backoff = Backoff(1.0, 30.0)
-    pauses = [backoff.next_seconds() for _ in range(12)]
-    for i, pause in enumerate(pauses):
-        assert min(2**i, 30) / 2 <= pause <= min(2**i, 30)
-    assert len({p / min(2**i, 30) for i, p in enumerate(pauses)}) > 6
-    backoff.reset()
-    assert backoff.next_seconds() <= 1.0
-
-
-def test_the_oldest_give_way_and_the_newest_never():
-    inbox = Inbox(3)
-    frames = [Waiting(np.zeros((2, 2, 3), np.uint8), float(i), float(i)) for i in range(5)]
-    for frame in frames:
-        inbox.put(frame)
-    assert (len(inbox), inbox.dropped) == (3, 2)
-    assert inbox.take(2.5) is frames[3]
-    assert inbox.take(99.0) is frames[4]
-    assert inbox.take(0.0) is None
-    assert inbox.dropped == 3
-
-
-def test_passwords_are_moved_out_of_the_arguments():
-    words = ["stream", "rtsp://u:p%40ss@h/1?token=abc", "--to", "rtsp://x:${KEY}@y/z"]
-    moved, variables = out_of_sight(words)
-    assert "p%40ss" not in str(moved) and "abc" not in str(moved)
-    assert moved[3] == words[3] and sorted(variables.values()) == ["abc", "p@ss"]
-    assert out_of_sight(moved) == (moved, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,6 +34,7 @@ _LOW_DELAY = {
         "x265-params": "log-level=none",
     },
     "libsvtav1": {"preset": "10", "crf": "35", "svtav1-params": "pred-struct=1:lookahead=0"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "32"},
     "nvenc": {"preset": "p4", "tune": "ull", "rc": "vbr", "cq": "26", "forced-idr": "1"},
     "qsv": {"async_depth": "1", "forced_idr": "1"},
     "vaapi": {"async_depth": "1"},
@@ -73,6 +75,8 @@ class LiveEncoder:
         """Open an encoder for `size` (width, height); raises UsageError, OutputError."""
         width, height = self.size = size
         found = find_encoder(codec)
+        if found.name == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # it prints to stderr by itself: errors only
         family = found.name.rpartition("_")[2]
         options = _LOW_DELAY.get(found.name, _LOW_DELAY.get(family, {}))
         settings = EncoderSettings(
