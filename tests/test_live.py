@@ -220,7 +220,7 @@ def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, tmp
     process = command("stream", url, "--to", str(tmp_path / "rec"), "--recording", "mp4")
     folder = tmp_path / "rec"
     wait_for(lambda: folder.exists() and any(folder.iterdir()), 40, "nothing is recorded")
-    time.sleep(3)
+    time.sleep(1.5)
     seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in children:
@@ -236,6 +236,7 @@ def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, tmp
     assert len(read_pts(recording)) > 5
 
 
+@pytest.mark.slow
 def test_serve_follows_its_file(camera, tmp_path):
     path = tmp_path / "cameras.toml"
 

@@ -22,7 +22,7 @@ from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, read_config
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.secrets import out_of_sight, redact
+from streamkind.live.secrets import out_of_sight, redact, resolve
 from streamkind.live.status import CameraStatus
 
 LOOK_SECONDS = 0.5
@@ -72,6 +72,8 @@ def stream_command(
         keep_gb=keep_gb,
     )
     check_camera(config, from_api=False)
+    for text in (config.url, *config.to):
+        resolve(text)  # a secret that is missing now will be missing later
     with Signals() as signals, open_fleet(model, backend, device) as fleet:
         fleet.put(config)
         show = Show()

@@ -14,12 +14,12 @@ from streamkind.backends.base import Engine
 from streamkind.engine import Ratio, check_ratio
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
-from streamkind.live.config import CameraConfig
+from streamkind.live.config import CameraConfig, check_camera
 from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.pipeline import check_target
 
-STOP_SECONDS = 4.5
+STOP_SECONDS = 4.0
 """All is finished by then, or given up."""
 MOST_CAMERAS = 256
 MOST_CHANGES = 1024
@@ -64,9 +64,9 @@ class LiveFleet:
             cameras = list(self._cameras.values())
         for camera in cameras:
             camera.stop()
+        self._engine.stop()
         for camera in cameras:
             camera.join(until)
-        self._engine.stop()
         self._engine.join(until)
 
     def status(self) -> list[CameraStatus]:
@@ -108,6 +108,7 @@ class LiveFleet:
 
     def put(self, config: CameraConfig) -> None:
         """Add a camera, or change the one of that name; others go on. Raises UsageError."""
+        check_camera(config, from_api=False)
         with self._lock:
             old = self._cameras.get(config.name)
             if old is not None and config == _with(config, old.config):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
+import av
+
 from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import TIME_BASE, Coded, LiveEncoder, Template, slate
@@ -74,7 +76,12 @@ class Output:
         if rate and rate <= 240:
             self.rate = rate
         self.aspect = aspect
-        template = Template(sound) if sound is not None else None
+        template = None
+        if sound is not None:
+            try:
+                template = Template(sound)
+            except (ValueError, av.FFmpegError) as exc:
+                self._tell(f"the sound is left out: {redact(str(exc))}")
         if self._encoder is None:
             self._sound = template
         # The outputs were promised one kind of sound; a camera that changes it goes on silent.
