@@ -19,6 +19,7 @@ from live import (
     command,
     config,
     free_port,
+    freeze,
     open_things,
     published,
     read_pts,
@@ -270,3 +271,36 @@ def test_serve_follows_its_file(camera, tmp_path):
 
 def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
+
+
+@pytest.mark.slow
+def test_sigterm_is_obeyed_in_time_while_a_camera_is_frozen(tmp_path):
+    with camera_server(tmp_path) as camera:
+        url = f"rtsp://127.0.0.1:{camera.port}/1"
+        process = command("stream", url, "--to", str(tmp_path / "rec"))
+        wait_for(lambda: files(tmp_path / "rec"), 40, "nothing is recorded")
+        time.sleep(2)
+        freeze(camera)
+        time.sleep(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+        assert time.monotonic() - began < 5
+        assert process.returncode == 0, said
+        assert len(read_pts(files(tmp_path / "rec")[0])) > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["stream", "rtsp://u:${NOT_THERE}@h/1", "--to", "rec"], 2, "'NOT_THERE' is not set"),
+        (["stream", "gopher://h/1", "--to", "rec"], 2, "expected rtsp"),
+        (["stream", "rtsp://h/1", "--to", "rec", "--recording", "avi"], 2, "mkv or mp4"),
+        (["serve", "none.toml"], 1, "none.toml: No such file"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(tmp_path, words, code, said):
+    process = command(*words, cwd=tmp_path)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said in told and told.count("\n") == 1 and told.startswith("streamkind: ")
