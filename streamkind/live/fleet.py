@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import queue
 import threading
 import time
@@ -24,6 +25,7 @@ STOP_SECONDS = 4.0
 MOST_CAMERAS = 256
 MOST_CHANGES = 1024
 WAIT_SECONDS = 0.1
+TRIM_SECONDS = 30.0
 AT_ONCE = ("ratio", "target", "required", "max_delay")
 """Settings that need no new connection."""
 
@@ -138,7 +140,11 @@ class LiveFleet:
 
     def _run(self) -> None:
         """Make changes one after the other: an output is free before it is taken again."""
+        trimmed = time.monotonic()
         while not self._stop.is_set() or not self._changes.empty():
+            if time.monotonic() - trimmed > TRIM_SECONDS:
+                give_memory_back()
+                trimmed = time.monotonic()
             try:
                 old, new = self._changes.get(timeout=WAIT_SECONDS)
             except queue.Empty:
@@ -148,6 +154,13 @@ class LiveFleet:
                 old.join(time.monotonic() + STOP_SECONDS)
             if new is not None and not self._stop.is_set():
                 new.start()
+
+
+def give_memory_back() -> None:
+    """Return what is free to the system: glibc keeps a heap for every thread that ever was."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+    if trim is not None:
+        trim(0)
 
 
 def _with(config: CameraConfig, other: CameraConfig) -> CameraConfig:
