@@ -38,13 +38,16 @@ format: .venv/dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/test
 
-# The tests look at results with Debian's ffmpeg; GStreamer plays cameras and servers for them.
+# The tests look at results with Debian's ffmpeg; GStreamer plays cameras and servers for them, and
+# Chromium and Prometheus look at the console.
 GSTREAMER = gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base \
 	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
 	gstreamer1.0-libav gstreamer1.0-rtsp gstreamer1.0-tools
+CONSOLE = chromium chromium-driver prometheus
 .venv/debian: Makefile | .venv/bin/python
 	command -v ffprobe >/dev/null || tools/install-debian.sh ffmpeg
 	dpkg-query --show $(GSTREAMER) >/dev/null || tools/install-debian.sh $(GSTREAMER)
+	dpkg-query --show $(CONSOLE) >/dev/null || tools/install-debian.sh $(CONSOLE)
 	touch $@
 
 clean:

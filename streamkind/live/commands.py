@@ -128,7 +128,7 @@ def serve_console(
         raise UsageError(
             f"the console needs '{exc.name}': pip install 'streamkind[live]', or --no-console"
         ) from exc
-    return serve(fleet, config)  # type: ignore[no-any-return]
+    return serve(fleet, config)
 
 
 def reload(

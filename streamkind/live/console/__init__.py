@@ -1,0 +1,1 @@
+"""The console of live cameras: a page, a REST API, health and metrics."""

@@ -1,0 +1,201 @@
+"""What stands between the network and the console."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import logging
+import secrets
+import time
+import traceback
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streamkind.errors import UsageError
+from streamkind.live.config import redact
+
+log = logging.getLogger("streamkind.console")
+
+COOKIE = "streamkind"
+SESSION_SECONDS = 7 * 86400
+LEAST_TOKEN = 16
+MOST_BYTES = 64 * 1024
+"""Of a request's body."""
+BODY_SECONDS = 10.0
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+bearer_scheme = HTTPBearer(auto_error=False, description="The console's token.")
+cookie_scheme = APIKeyCookie(name=COOKIE, auto_error=False, description="Set by POST /api/session.")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address or name is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def check_listening(host: str, token: str) -> None:
+    """Refuse to show cameras to a network without a token."""
+    if not token and not is_loopback(host):
+        raise UsageError(
+            f"console: listening on {host} needs a token; set token = '${{file:PATH}}' in "
+            "[console] (make one with: openssl rand -hex 16), or listen on 127.0.0.1"
+        )
+    if token and len(token) < LEAST_TOKEN:
+        raise UsageError(
+            f"console: the token has {len(token)} characters, expected {LEAST_TOKEN} or more; "
+            "make one with: openssl rand -hex 16"
+        )
+
+
+class Gate:
+    """Knows the token, and hands out sessions to browsers. Without a token it is open."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        self._key = secrets.token_bytes(32)
+
+    def takes(self, token: str) -> bool:
+        """Compare in constant time."""
+        return hmac.compare_digest(token.encode(), self._token)
+
+    def new_session(self) -> str:
+        """Return a cookie that is good for SESSION_SECONDS, until this process ends."""
+        return self._sign(str(int(time.time()) + SESSION_SECONDS))
+
+    def _sign(self, expiry: str) -> str:
+        return f"{expiry}.{hmac.new(self._key, expiry.encode(), hashlib.sha256).hexdigest()}"
+
+    def knows(self, cookie: str) -> bool:
+        """Tell whether a cookie is one of ours, and not too old."""
+        expiry = cookie.partition(".")[0]
+        if not hmac.compare_digest(cookie.encode(), self._sign(expiry).encode()):
+            return False
+        return time.time() < int(expiry)
+
+    def check(
+        self,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)],
+        cookie: Annotated[str | None, Depends(cookie_scheme)],
+    ) -> None:
+        """Let in who has the token or a session."""
+        if not self._token:
+            return
+        if bearer and self.takes(bearer.credentials):
+            return
+        if not bearer and cookie and self.knows(cookie):
+            return
+        raise HTTPException(
+            401, "send 'Authorization: Bearer TOKEN', or log in", {"WWW-Authenticate": "Bearer"}
+        )
+
+
+class Guard:
+    """Refuses requests that no page or program of the user sends; adds headers; tells no secret."""
+
+    def __init__(self, app: ASGIApp, *, open_to_all: bool) -> None:
+        self._app = app
+        self._open = open_to_all
+        """No token: then a foreign name in Host is a page that had its name rebound to us."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        send = with_headers(send)
+        if refusal := self._refuse(scope["method"], Headers(scope=scope)):
+            await refusal(scope, receive, send)
+            return
+        try:
+            await self._app(scope, limited(receive), send)
+        except Exception:
+            # The app has answered 500. Uvicorn would print the trace, and a URL's password with it.
+            log.error("console: %s", redact(traceback.format_exc()))
+
+    def _refuse(self, method: str, headers: Headers) -> JSONResponse | None:
+        if self._open and not is_loopback(host_name(headers.get("host", ""))):
+            return problem(421, "without a token the console answers to 127.0.0.1 and localhost")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MOST_BYTES:
+            return problem(413, f"the body is larger than {MOST_BYTES} bytes")
+        if method in ("GET", "HEAD"):
+            return None
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            return problem(403, "another site's page may not change anything here")
+        return None
+
+
+def problem(code: int, detail: str) -> JSONResponse:
+    """Return a refusal."""
+    return JSONResponse({"detail": redact(detail)}, code)
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def limited(receive: Receive) -> Receive:
+    """Read at most MOST_BYTES within BODY_SECONDS; a chunked body does not tell its length."""
+    left, more = MOST_BYTES, True
+
+    async def read() -> Message:
+        nonlocal left, more
+        if not more:  # waiting for the client to go away
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), BODY_SECONDS)
+        except TimeoutError:
+            raise HTTPException(408, "the body did not come") from None
+        left -= len(message.get("body", b""))
+        more = message.get("more_body", False)
+        if left < 0:
+            raise HTTPException(413, f"the body is larger than {MOST_BYTES} bytes")
+        return message
+
+    return read
+
+
+def with_headers(send: Send) -> Send:
+    """Add what tells browsers to trust nobody else, and to keep nothing unless told."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.update(HEADERS)
+            headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return sending
+
+
+def set_session(response: Response, request: Request, cookie: str) -> None:
+    """Give a browser its session; an empty one ends it."""
+    response.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=SESSION_SECONDS if cookie else 0,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )

@@ -1,0 +1,463 @@
+"""The console's API: what it answers, and what it refuses to whom."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from dataclasses import fields, replace
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+from console_at import PASSWORD, TOKEN, console_at, two_cameras, wait_until
+
+from streamkind.errors import UsageError
+from streamkind.live.config import CameraConfig, ConsoleConfig
+from streamkind.live.console.schemas import Settings
+from streamkind.live.console.server import serve_console
+from streamkind.live.console.watch import PREVIEW_SECONDS, PREVIEW_WIDTH
+from streamkind.live.status import SinkStatus
+
+JSON = {"Content-Type": "application/json"}
+GOOD = {"url": "rtsp://10.0.0.8/1", "to": ["rtsp://10.0.0.9/out"], "ratio": 3}
+
+
+@pytest.fixture
+def console():
+    with console_at(two_cameras()) as console:
+        yield console
+
+
+@pytest.fixture
+def closed():
+    """A console that asks for a token."""
+    with console_at(two_cameras(), TOKEN) as console:
+        yield console
+
+
+# What it answers
+
+
+def test_all_cameras_are_listed(console):
+    told = console.get("/api/cameras").json()
+    assert told["engine"] == console.fleet.engine
+    assert [c["name"] for c in told["cameras"]] == ["gate", "yard"]
+    assert told["cameras"][0]["state"] == "live"
+    assert "ages" not in told["cameras"][0]
+
+
+def test_one_camera_comes_with_its_settings(console):
+    told = console.get("/api/cameras/gate").json()
+    assert told["status"]["name"] == told["settings"]["name"] == "gate"
+    assert "ages" not in told["status"]
+    assert told["settings"]["url"] == "rtsp://user:***@10.0.0.5/1"
+    assert told["settings"]["to"] == ["rtsp://a:***@10.0.0.6/x"]
+
+
+def test_a_camera_is_added_changed_and_removed(console):
+    added = console.ask("PUT", "/api/cameras/door", json=GOOD)
+    assert added.status_code == 201
+    assert console.fleet.configs()["door"] == CameraConfig(
+        name="door", url=GOOD["url"], to=tuple(GOOD["to"]), ratio=3
+    )
+    changed = console.ask("PUT", "/api/cameras/door", json={**GOOD, "ratio": "auto"})
+    assert changed.status_code == 200
+    assert changed.json()["ratio"] == console.fleet.configs()["door"].ratio == "auto"
+    assert console.ask("DELETE", "/api/cameras/door").status_code == 204
+    assert list(console.fleet.configs()) == ["gate", "yard"]
+
+
+@pytest.mark.parametrize(
+    ("light", "ratio", "target"),
+    [
+        ({"ratio": 2.5}, 2.5, 0.42),
+        ({"target": 0.6}, "auto", 0.6),
+        ({"ratio": 7, "target": 0.2}, 7, 0.2),
+        ({}, "auto", 0.42),
+    ],
+)
+def test_light_is_changed_at_once(console, light, ratio, target):
+    answer = console.ask("PATCH", "/api/cameras/gate", json=light)
+    assert answer.status_code == 200
+    config = console.fleet.configs()["gate"]
+    assert (config.ratio, config.target) == (ratio, target)
+    assert PASSWORD not in answer.text
+
+
+def test_the_settings_are_those_of_the_toml():
+    known = {field.name: field for field in fields(CameraConfig)}
+    del known["name"]
+    assert set(Settings.model_fields) == set(known)
+    default = Settings(url="rtsp://x/1").as_config("x")
+    assert default == CameraConfig(name="x", url="rtsp://x/1")
+
+
+def decode(answer):
+    both = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    return np.hsplit(both.astype(int), 2)
+
+
+def test_a_preview_shows_before_and_after(console):
+    answer = console.get("/api/cameras/gate/preview.jpg")
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    before, after = decode(answer)
+    assert before.shape == (48, 64, 3)
+    assert abs(before[:, 40:56] - 40).max() < 12
+    assert abs(after[:, 40:56] - 160).max() < 12
+    assert before[:, :24, 0].mean() > before[:, :24, 2].mean() + 10  # RGB, not BGR
+
+
+def test_a_preview_is_encoded_when_it_changes_and_not_too_often(console):
+    first = console.get("/api/cameras/gate/preview.jpg")
+    console.fleet.set("gate", ratio=1.0)
+    soon = console.get("/api/cameras/gate/preview.jpg")
+    assert soon.headers["ETag"] == first.headers["ETag"]
+    same = console.get(
+        "/api/cameras/gate/preview.jpg", headers={"If-None-Match": soon.headers["ETag"]}
+    )
+    assert (same.status_code, same.content) == (304, b"")
+    time.sleep(PREVIEW_SECONDS)
+    _, after = decode(console.get("/api/cameras/gate/preview.jpg"))
+    assert abs(after[:, 40:56] - 40).max() < 12
+
+
+def test_a_wide_preview_is_scaled_down(console):
+    console.fleet.show("gate", np.full((200, 3 * PREVIEW_WIDTH, 3), 30, np.uint8))
+    before, _ = decode(console.get("/api/cameras/gate/preview.jpg"))
+    assert before.shape == (67, PREVIEW_WIDTH, 3)
+
+
+def test_a_camera_without_a_frame_has_no_preview(console):
+    assert console.get("/api/cameras/yard/preview.jpg").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        ({}, 200),
+        ({"yard": "lost"}, 200),  # not required
+        ({"gate": "lost"}, 503),
+        ({"gate": "connecting"}, 503),
+        ({"gate": "refused"}, 503),
+        ({"gate": "stopped"}, 503),
+    ],
+)
+def test_ready_means_every_required_camera_delivers(console, states, code):
+    for name, state in states.items():
+        console.fleet.change(name, state=state)
+    answer = console.get("/readyz")
+    assert answer.status_code == code
+    assert answer.json() == {"ready": code == 200, "required": 1, "live": int(code == 200)}
+    assert console.get("/healthz").status_code == 200
+    console.fleet.change("gate", state="live")
+    assert console.get("/readyz").status_code == 200
+
+
+def test_no_camera_is_ready(console):
+    for name in ("gate", "yard"):
+        console.fleet.remove(name)
+    assert console.get("/readyz").status_code == 200
+
+
+def test_the_api_page_and_the_openapi_need_no_other_host(console):
+    for path in ("/", "/api.html", "/console.js", "/console.css", "/api.js", "/icon.svg"):
+        answer = console.get(path)
+        assert answer.status_code == 200
+        text = answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "://" not in text, path
+    assert "/api/cameras/{name}" in console.get("/openapi.json").json()["paths"]
+
+
+# What it refuses
+
+
+WRONG = [
+    ({"url": "file:///etc/passwd"}, "expected rtsp:"),
+    ({"url": "/etc/passwd"}, "expected rtsp:"),
+    ({"url": "concat:a|b"}, "expected rtsp:"),
+    ({"url": "rtsp://x/1", "to": ["/tmp/out"]}, "expected rtsp:"),
+    ({"url": "rtsp://x/1", "to": ["file:///tmp/out.mkv"]}, "expected rtsp:"),
+    ({"url": "rtsp://u:${HOME}@x/1"}, "cameras.toml"),
+    ({"url": "rtsp://u:${file:/etc/passwd}@x/1"}, "cameras.toml"),
+    ({"url": "rtsp://user:***@10.0.0.5/1"}, "***"),
+    ({"url": "rtsp://x/1", "to": ["rtsp://a:***@x/2"]}, "***"),
+    ({"url": "rtsp://x/1", "ratio": 11}, "less than or equal to 10"),
+    ({"url": "rtsp://x/1", "ratio": "bright"}, "auto"),
+    ({"url": "rtsp://x/1", "target": 0}, "greater than 0"),
+    ({"url": "rtsp://x/1", "codec": "nonsense"}, "nonsense"),
+    ({"url": "rtsp://x/1", "shell": "rm"}, "shell"),
+    ({}, "url"),
+]
+
+
+@pytest.mark.parametrize(("body", "told"), WRONG, ids=lambda value: str(value)[:40])
+def test_wrong_settings_are_refused_and_nothing_changes(console, body, told):
+    before = console.fleet.configs()
+    answer = console.ask("PUT", "/api/cameras/gate", json=body)
+    assert answer.status_code == 422
+    assert told in answer.json()["detail"]
+    assert console.fleet.configs() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [
+        ("GET", "/api/cameras/none", None, 404),
+        ("GET", "/api/cameras/none/preview.jpg", None, 404),
+        ("PATCH", "/api/cameras/none", {"ratio": 2}, 404),
+        ("DELETE", "/api/cameras/none", None, 404),
+        ("GET", "/api/cameras/a%20b", None, 422),
+        ("PATCH", "/api/cameras/gate", {"ratio": 0.01}, 422),
+        ("PATCH", "/api/cameras/gate", {"ratio": True}, 422),
+        ("PATCH", "/api/cameras/gate", {"target": 2}, 422),
+        ("POST", "/api/cameras", {}, 405),
+        ("GET", "/../app.py", None, 404),
+        ("GET", "/..%2fapp.py", None, 404),
+    ],
+)
+def test_what_does_not_exist_or_fit_is_refused(console, method, path, body, code):
+    answer = console.ask(method, path, json=body)
+    assert answer.status_code == code
+    assert answer.json()["detail"]
+
+
+BROKEN = [b'{"ratio": NaN}', b'{"ratio": 1e999}', b"{", b"[" * 20_000, b"\xff", b'"\\ud800"']
+
+
+@pytest.mark.parametrize("data", BROKEN, ids=lambda data: str(data[:10]))
+def test_broken_json_is_refused(console, data):
+    answer = console.ask("PATCH", "/api/cameras/gate", data=data, headers=JSON)
+    assert answer.status_code in (400, 422)
+
+
+PROTECTED = [
+    ("GET", "/api/cameras"),
+    ("GET", "/api/cameras/gate"),
+    ("GET", "/api/cameras/gate/preview.jpg"),
+    ("PUT", "/api/cameras/gate"),
+    ("PATCH", "/api/cameras/gate"),
+    ("DELETE", "/api/cameras/gate"),
+    ("GET", "/metrics"),
+]
+OPEN = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("POST", "/api/session"),
+    ("DELETE", "/api/session"),
+}
+
+
+def test_every_route_is_known_to_be_open_or_protected(closed):
+    paths = closed.get("/openapi.json").json()["paths"]
+    told = {(m.upper(), p.replace("{name}", "gate")) for p, known in paths.items() for m in known}
+    assert told == {*PROTECTED, *OPEN}
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+def test_without_the_token_nothing_is_told_or_done(closed, method, path):
+    for given in (None, "", "wrong", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "\xe4"):
+        bearer = {} if given is None else {"Authorization": f"Bearer {given}".encode("latin-1")}
+        stranger = replace(closed, token="")
+        answer = stranger.ask(method, path, headers={**JSON, **bearer}, data="{}")
+        assert answer.status_code == 401, given
+        assert "gate" not in answer.text
+    assert list(closed.fleet.configs()) == ["gate", "yard"]
+
+
+def test_with_the_token_all_is_open(closed):
+    for method, path in PROTECTED[:-1]:
+        assert closed.ask(method, path, json=GOOD if method == "PUT" else {}).status_code < 300
+    assert closed.get("/metrics").status_code == 200
+
+
+def test_a_browser_logs_in_and_out(closed):
+    closed.token = ""
+    wrong = closed.ask("POST", "/api/session", json={"token": TOKEN + "x"})
+    assert (wrong.status_code, wrong.cookies.get_dict()) == (401, {})
+    right = closed.ask("POST", "/api/session", json={"token": TOKEN})
+    assert right.status_code == 204
+    cookie = right.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert TOKEN not in cookie
+    known = right.cookies.get_dict()
+    assert closed.get("/api/cameras", cookies=known).status_code == 200
+    for forged in (
+        "",
+        "x",
+        "9" * 12 + "." + known["streamkind"].partition(".")[2],
+        TOKEN,
+        "\xe4.b",
+    ):
+        sent = {"Cookie": f"streamkind={forged}".encode("latin-1")}
+        assert closed.get("/api/cameras", headers=sent).status_code == 401
+    out = closed.ask("DELETE", "/api/session", cookies=known)
+    assert 'streamkind=""' in out.headers["Set-Cookie"]
+    assert "Max-Age=0" in out.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "evil.example:8780"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": ""}, 421),
+        ({"Host": "localhost:8780"}, 200),
+        ({"Host": "127.0.0.1"}, 200),
+        ({"Host": "[::1]:8780"}, 200),
+    ],
+)
+def test_without_a_token_a_rebound_name_is_refused(console, headers, code):
+    assert console.get("/api/cameras", headers=headers).status_code == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Content-Type": "text/plain"}, 422),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 422),
+        ({}, 422),
+        ({**JSON, "Sec-Fetch-Site": "cross-site"}, 403),
+        ({**JSON, "Sec-Fetch-Site": "same-site"}, 403),
+        ({**JSON, "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Content-Type": "application/json; charset=utf-8"}, 200),
+    ],
+)
+def test_another_sites_page_changes_nothing(console, headers, code):
+    answer = console.ask("PATCH", "/api/cameras/gate", data=b'{"ratio": 9}', headers=headers)
+    assert answer.status_code == code
+    assert (console.fleet.configs()["gate"].ratio == 9) == (code == 200)
+
+
+def test_another_site_is_told_of_no_permission(console):
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "PATCH"}
+    for method in ("OPTIONS", "GET"):
+        answer = console.ask(method, "/api/cameras/gate", headers=asked)
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_large_bodies_are_refused(console, chunked):
+    large = json.dumps({"url": "rtsp://x/" + "a" * 100_000}).encode()
+    data = iter([large[:50_000], large[50_000:]]) if chunked else large
+    answer = console.ask("PUT", "/api/cameras/gate", data=data, headers=JSON)
+    assert answer.status_code == 413
+
+
+def test_large_headers_are_refused(console):
+    where = urlsplit(console.url)
+    with socket.create_connection((where.hostname, where.port), 5) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 100_000)
+        assert sock.recv(100).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/cameras", "/nothing", "/metrics", "/openapi.json"])
+def test_every_answer_tells_browsers_to_trust_nobody_else(closed, path):
+    headers = closed.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cache-Control"] == "no-store"
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert "server" not in headers
+
+
+# No password is told
+
+
+def test_no_password_in_any_answer(console, caplog):
+    secret = f"rtsp://user:{PASSWORD}@10.0.0.5/1"
+    sink = SinkStatus(f"rtsp://a:{PASSWORD}@x/1", "lost", error=f"{secret}: refused")
+    console.fleet.change("gate", error=f"cannot open {secret}", sinks=(sink,))
+    answers = [console.get(path) for path in ("/api/cameras", "/api/cameras/gate", "/metrics")]
+    bad = {"url": f"ftp://user:{PASSWORD}@x/1", "to": [f"gopher://u:{PASSWORD}@x"]}
+    answers.append(console.ask("PUT", "/api/cameras/gate", json=bad))
+    answers.append(console.ask("PUT", "/api/cameras/gate", json={"url": {"a": secret}}))
+    answers.append(console.ask("PUT", "/api/cameras/gate", json={"url": "x" * 3000 + secret}))
+    for answer in answers:
+        assert answer.status_code in (200, 422)
+        assert PASSWORD not in answer.text
+    assert "user:***@10.0.0.5" in answers[0].text
+    assert PASSWORD not in caplog.text
+
+
+def test_a_failure_within_is_500_without_a_trace_or_password(console, caplog):
+    def fail(name):
+        raise RuntimeError(f"rtsp://user:{PASSWORD}@10.0.0.5/1")
+
+    console.fleet.preview = fail
+    with caplog.at_level(logging.DEBUG):
+        answer = console.get("/api/cameras/gate/preview.jpg")
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+    wait_until(lambda: "RuntimeError" in caplog.text)  # it is told after the answer
+    assert "RuntimeError: rtsp://user:***@10.0.0.5/1" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+# Where it listens, and how it ends
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "camera-server"])
+def test_any_other_address_needs_a_token(host):
+    with (
+        pytest.raises(UsageError, match=r"needs a token.*openssl rand"),
+        serve_console(two_cameras(), ConsoleConfig(host=host, port=0)),
+    ):
+        pass
+
+
+def test_a_short_token_is_refused_without_telling_it():
+    config = ConsoleConfig(token="abc123", port=0)
+    with pytest.raises(UsageError, match="has 6 characters") as told, serve_console(None, config):
+        pass
+    assert "abc123" not in str(told.value)
+
+
+def test_the_token_may_come_from_a_file(tmp_path):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    with console_at(two_cameras(), f"${{file:{tmp_path / 'token'}}}", host="0.0.0.0") as console:
+        where = urlsplit(console.url)
+        for token, code in ((TOKEN, 200), ("x" * 16, 401)):
+            connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=5)
+            headers = {"Authorization": f"Bearer {token}", "Host": "cameras.lan"}
+            connection.request("GET", "/api/cameras", headers=headers)
+            assert connection.getresponse().status == code
+            connection.close()
+
+
+def test_a_port_in_use_is_told(console):
+    config = replace(ConsoleConfig(), port=urlsplit(console.url).port)
+    with pytest.raises(UsageError, match="cannot listen"), serve_console(console.fleet, config):
+        pass
+
+
+def test_it_stops_soon_and_leaves_nothing():
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    with console_at(two_cameras()) as console:
+        where = urlsplit(console.url)
+        idle = socket.create_connection((where.hostname, where.port))
+        idle.sendall(b"POST /api/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n")
+        idle.sendall(b"Content-Type: application/json\r\n\r\n")
+        assert console.get("/api/cameras").status_code == 200
+        start = time.monotonic()
+    assert time.monotonic() - start < 2.5
+    idle.close()
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((where.hostname, where.port))
+
+
+def test_two_consoles_one_after_the_other_take_the_same_port():
+    with console_at(two_cameras()) as console:
+        port = urlsplit(console.url).port
+        assert console.get("/healthz").status_code == 200
+    with serve_console(two_cameras(), ConsoleConfig(port=port)) as url:
+        assert urlsplit(url).port == port

@@ -1,0 +1,107 @@
+"""Cameras that stand still: what the console's tests and pictures are made with.
+
+It follows `streamkind.live.status.Fleet`, in memory: pictures are given, and relit when asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from streamkind.engine import Ratio, check_ratio
+from streamkind.live.config import CameraConfig
+from streamkind.live.status import CameraStatus, Preview
+from streamkind.video.frames import Pixels
+
+AUTO = 4.0
+"""What an automatic ratio comes to here."""
+Relight = Callable[[Pixels, Ratio, float], Pixels]
+
+
+def gain(pixels: Pixels, ratio: Ratio, target: float) -> Pixels:
+    """Multiply by the ratio."""
+    factor = AUTO if ratio == "auto" else ratio
+    return np.clip(pixels * factor, 0, 255).astype(np.uint8)
+
+
+class StillFleet:
+    """Cameras whose state is whatever `change` says."""
+
+    engine = "kind on cpu, openvino 2026.4.1, bf16"
+
+    def __init__(self, relight: Relight = gain) -> None:
+        self._relight = relight
+        self._lock = threading.Lock()
+        self._cameras: dict[str, CameraStatus] = {}
+        self._configs: dict[str, CameraConfig] = {}
+        self._pictures: dict[str, Pixels] = {}
+
+    def show(self, name: str, picture: Pixels) -> None:
+        """Give a camera its picture: (H, W, 3) uint8 RGB."""
+        with self._lock:
+            self._pictures[name] = picture
+        self.change(name, width=picture.shape[1], height=picture.shape[0])
+
+    def change(self, name: str, **fields: Any) -> None:
+        """Set what a camera tells of itself."""
+        with self._lock:
+            self._cameras[name] = replace(self._cameras[name], **fields)
+
+    def status(self) -> list[CameraStatus]:
+        """Tell all, and ages once only."""
+        with self._lock:
+            cameras = [self._cameras[name] for name in sorted(self._cameras)]
+            self._cameras = {c.name: replace(c, ages=()) for c in cameras}
+            return cameras
+
+    def preview(self, name: str) -> Preview | None:
+        """Relight the camera's picture."""
+        with self._lock:
+            camera, picture = self._cameras[name], self._pictures.get(name)
+        if picture is None:
+            return None
+        after = self._relight(picture, camera.wanted_ratio, camera.target)
+        return Preview(picture, after, time.time())
+
+    def configs(self) -> dict[str, CameraConfig]:
+        """Return a copy."""
+        with self._lock:
+            return dict(self._configs)
+
+    def set(self, name: str, *, ratio: Ratio | None = None, target: float | None = None) -> None:
+        """Change how a camera is relit."""
+        if ratio is not None:
+            check_ratio(ratio)
+        with self._lock:
+            config = self._configs[name]
+            config = replace(
+                config,
+                ratio=config.ratio if ratio is None else ratio,
+                target=config.target if target is None else target,
+            )
+            self._configs[name] = config
+            camera, now = self._cameras[name], AUTO if config.ratio == "auto" else config.ratio
+            self._cameras[name] = replace(
+                camera, wanted_ratio=config.ratio, ratio=now, target=config.target
+            )
+
+    def put(self, config: CameraConfig) -> None:
+        """Add or change a camera; it is live at once."""
+        status = CameraStatus(
+            config.name, "live", config.required, config.url, since=time.time(), fps=25.0
+        )
+        with self._lock:
+            self._configs[config.name] = config
+            self._cameras[config.name] = status
+        self.set(config.name, ratio=config.ratio, target=config.target)
+
+    def remove(self, name: str) -> None:
+        """Forget a camera."""
+        with self._lock:
+            del self._configs[name], self._cameras[name]
+            self._pictures.pop(name, None)
