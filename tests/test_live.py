@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+import urllib.error
+import urllib.request
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -240,20 +242,24 @@ def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, tmp
 @pytest.mark.slow
 def test_serve_follows_its_file(camera, tmp_path):
     path = tmp_path / "cameras.toml"
+    port = free_port()
 
     def write(*names):
-        path.write_text("".join(
+        tables = "".join(
             f"[camera.{n}]\nurl = 'rtsp://127.0.0.1:{camera.port}/1'\nto = '{tmp_path / n}'\n"
-            for n in names))  # fmt: skip
+            for n in names
+        )
+        path.write_text(f"[console]\nport = {port}\n{tables}")
 
     write("one")
-    process = command("serve", str(path), "--no-console")
+    process = command("serve", str(path))
     try:
         wait_for(lambda: files(tmp_path / "one"), 40, "nothing is recorded")
+        wait_for(lambda: answer(port, "readyz") == 200, 15, "it is not ready")
         write("one", "two")
         wait_for(lambda: files(tmp_path / "two"), 15, "the new camera does not record")
-        os.kill(process.pid, signal.SIGHUP)
         path.write_text("[camera")
+        os.kill(process.pid, signal.SIGHUP)
         time.sleep(1.5)
         write("two")
         time.sleep(2)
@@ -266,7 +272,16 @@ def test_serve_follows_its_file(camera, tmp_path):
     assert "all goes on as before" in said and said.count("2 cameras") >= 1
     assert "1 cameras" in said or "1 camera" in said
     # Neither was ever stopped while it stood in the file.
-    assert len(files(tmp_path / "one")) == len(files(tmp_path / "two")) == 1
+    assert len(files(tmp_path / "one")) == len(files(tmp_path / "two")) == 1, said
+
+
+def answer(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def files(folder: Path) -> list[Path]:

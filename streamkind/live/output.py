@@ -13,7 +13,7 @@ import av
 
 from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
-from streamkind.live.encoder import TIME_BASE, Coded, LiveEncoder, Template, slate
+from streamkind.live.encoder import LEAST_STEP, TIME_BASE, Coded, LiveEncoder, Template, slate
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.live.sink import Sink
@@ -93,7 +93,7 @@ class Output:
         if self._encoder is None or not self.sound_fits:
             return
         pts = max(round(seconds / TIME_BASE), self._sound_next)
-        self._sound_next = pts + 1
+        self._sound_next = pts + LEAST_STEP
         self._hand_out([Coded(data, pts, round(duration / TIME_BASE), True, False)])
 
     def _run(self) -> None:
