@@ -16,6 +16,7 @@ from streamkind.engine import Ratio, check_ratio
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig, check_camera
+from streamkind.live.encoder import letters
 from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.pipeline import check_target
@@ -35,6 +36,7 @@ class LiveFleet:
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine in a thread of its own; raises what that raises."""
+        letters()  # drawn here once, and not by the thread of every camera
         self._engine = SharedEngine(open_engine)
         self.engine = self._engine.description
         self._lock = threading.Lock()
