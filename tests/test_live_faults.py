@@ -90,6 +90,7 @@ def test_a_camera_that_is_killed_comes_back(tmp_path):
     rises(read_pts(tmp_path / "seen.mkv"))
 
 
+@pytest.mark.slow
 def test_a_camera_that_freezes_comes_back(tmp_path):
     with (
         camera_server(tmp_path) as camera,
@@ -138,6 +139,7 @@ def test_a_server_that_freezes_does_not_stop_the_camera(tmp_path):
         nothing_left_over(before)
 
 
+@pytest.mark.slow
 def test_a_picture_that_changes_its_size_is_fitted(tmp_path):
     clips = [make_clip(tmp_path / f"{w}.mp4", frames=40, size=(w, h), rate=10,
                            time_base=Fraction(1, 10),
@@ -269,6 +271,7 @@ def test_a_host_that_is_not_there_is_tried_again(address):
     assert open_things() == before
 
 
+@pytest.mark.slow
 def test_one_failure_touches_no_other_camera(tmp_path):
     with (
         camera_server(tmp_path) as good,

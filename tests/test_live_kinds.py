@@ -81,6 +81,7 @@ def clip(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("camera", [over_udp, over_rtmp, over_http])
 def test_cameras_of_other_kinds(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:

@@ -36,7 +36,7 @@ def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[
 @pytest.mark.parametrize(
     ("cameras", "rate", "seconds"),
     [
-        pytest.param(1, 15, 8, id="one camera"),
+        pytest.param(1, 15, 8, id="one camera", marks=pytest.mark.slow),
         pytest.param(8, 6, 120, id="eight cameras", marks=pytest.mark.slow),
     ],
 )

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +93,8 @@ def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
                 next_fault += FAULT_SECONDS
                 next(faults)()
             samples.append(sample(fleet, (now - began) / 60))
+            with (folder / "samples.csv").open("a") as file:
+                file.write(",".join(str(value) for value in astuple(samples[-1])) + "\n")
             time.sleep(SAMPLE_SECONDS)
         told = "\n".join(
             f"{c.name}: {c.frames_in} in, {c.frames_out} out, {c.dropped} dropped, "

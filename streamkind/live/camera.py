@@ -79,9 +79,10 @@ class Camera:
 
     def change(self, config: CameraConfig) -> None:
         """Take settings that need no new connection, from the next frame on."""
-        if (config.ratio, config.target) != (self.config.ratio, self.config.target):
-            self._choose = None
+        relit = (config.ratio, config.target) != (self.config.ratio, self.config.target)
         self.config = config
+        if relit:
+            self._choose = None  # after the settings, which the engine's thread may read at once
         self.output.max_delay = config.max_delay
 
     def status(self, *, take_ages: bool) -> CameraStatus:

@@ -22,7 +22,7 @@ from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, read_config
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.secrets import out_of_sight, redact
+from streamkind.live.secrets import out_of_sight, redact, resolve
 from streamkind.live.status import CameraStatus
 
 LOOK_SECONDS = 0.5
@@ -72,6 +72,8 @@ def stream_command(
         keep_gb=keep_gb,
     )
     check_camera(config, from_api=False)
+    for text in (config.url, *config.to):
+        resolve(text)  # a secret that is missing now will be missing later
     with Signals() as signals, open_fleet(model, backend, device) as fleet:
         fleet.put(config)
         show = Show()
@@ -95,13 +97,15 @@ def serve_command(
     with Signals() as signals, open_fleet(model, backend, device) as fleet:
         for camera in cameras.values():
             fleet.put(camera)
-        show, known = Show(), changed(config)
+        show = Show()
+        known = seen = changed(config)
         with serve_console(fleet, console_config if with_console else None):
             while not signals.stop.wait(LOOK_SECONDS):
-                now = changed(config)
-                if now != known or signals.reload.is_set():
+                before, seen = seen, changed(config)
+                # An editor that still writes has emptied the file before: wait until it rests.
+                if (seen == before and seen != known) or signals.reload.is_set():
                     signals.reload.clear()
-                    known, cameras = now, reload(fleet, config, cameras)
+                    known, cameras = seen, reload(fleet, config, cameras)
                 show(fleet.look())
 
 
@@ -151,13 +155,13 @@ def reload(
     return cameras
 
 
-def changed(path: Path) -> tuple[int, int]:
+def changed(path: Path) -> tuple[int, int, int]:
     """Return what differs when a file was written; editors may replace it for a moment."""
     try:
         told = path.stat()
     except OSError:
-        return 0, 0
-    return told.st_mtime_ns, told.st_ino
+        return 0, 0, 0
+    return told.st_mtime_ns, told.st_ino, told.st_size
 
 
 def move_secrets() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +21,8 @@ from streamkind.video.encoders import EncoderSettings, add_encoder, choose_pix_f
 from streamkind.video.frames import Pixels
 
 TIME_BASE = Fraction(1, 90_000)
+DARK = 32
+"""Of the slate."""
 LEAST_STEP = 90
 """From one time stamp to the next: a millisecond, as Matroska and RTMP know nothing finer."""
 KEY_SECONDS = 2.0
@@ -33,6 +37,7 @@ _LOW_DELAY = {
         "x265-params": "log-level=none",
     },
     "libsvtav1": {"preset": "10", "crf": "35", "svtav1-params": "pred-struct=1:lookahead=0"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "32"},
     "nvenc": {"preset": "p4", "tune": "ull", "rc": "vbr", "cq": "26", "forced-idr": "1"},
     "qsv": {"async_depth": "1", "forced_idr": "1"},
     "vaapi": {"async_depth": "1"},
@@ -73,6 +78,8 @@ class LiveEncoder:
         """Open an encoder for `size` (width, height); raises UsageError, OutputError."""
         width, height = self.size = size
         found = find_encoder(codec)
+        if found.name == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # it prints to stderr by itself: errors only
         family = found.name.rpartition("_")[2]
         options = _LOW_DELAY.get(found.name, _LOW_DELAY.get(family, {}))
         settings = EncoderSettings(
@@ -135,13 +142,31 @@ def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def slate(size: tuple[int, int], lines: list[str]) -> Pixels:
-    """Draw a dark picture with lines of text."""
+    """Draw a dark picture with lines of text, ASCII, each as wide as it fits."""
     width, height = size
-    picture = np.full((height, width, 3), 32, np.uint8)
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, width / 640
+    picture = np.full((height, width, 3), DARK, np.uint8)
+    high = max(8, width // 20)
     for i, line in enumerate(lines):
-        (wide, high), _ = cv2.getTextSize(line, font, scale, 1)
-        shrunk = scale * min(1.0, 0.9 * width / max(wide, 1))
-        at = (round(0.05 * width), round(height / 2 + (2 * i - len(lines) + 1) * high))
-        cv2.putText(picture, line, at, font, shrunk, (200, 200, 200), 1, cv2.LINE_AA)
+        text = np.hstack([letters().get(letter, letters()["?"]) for letter in line or " "])
+        scale = min(high / text.shape[0], 0.9 * width / text.shape[1], 0.4 * height / len(text))
+        inner = max(1, int(text.shape[1] * scale)), max(1, int(text.shape[0] * scale))
+        drawn = cv2.resize(text, inner, interpolation=cv2.INTER_AREA)
+        top = round(height / 2 + (1.2 * i - 0.6 * len(lines)) * inner[1])
+        left = (width - inner[0]) // 2
+        picture[top : top + inner[1], left : left + inner[0]] = drawn[:, :, None]
     return picture
+
+
+@functools.cache
+def letters() -> dict[str, Pixels]:
+    """Return all letters of ASCII, (48, W) each.
+
+    OpenCV loads megabytes of font for each thread that draws, and keeps them: so it draws once.
+    """
+    font, drawn = cv2.FONT_HERSHEY_SIMPLEX, {}
+    for letter in map(chr, range(32, 127)):
+        (wide, _), _ = cv2.getTextSize(letter, font, 1.0, 2)
+        cell = np.full((48, max(wide, 8) + 4), DARK, np.uint8)
+        cv2.putText(cell, letter, (2, 34), font, 1.0, (200,), 2, cv2.LINE_AA)
+        drawn[letter] = cell
+    return drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import queue
 import threading
 import time
@@ -14,16 +15,18 @@ from streamkind.backends.base import Engine
 from streamkind.engine import Ratio, check_ratio
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
-from streamkind.live.config import CameraConfig
+from streamkind.live.config import CameraConfig, check_camera
+from streamkind.live.encoder import letters
 from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.pipeline import check_target
 
-STOP_SECONDS = 4.5
+STOP_SECONDS = 4.0
 """All is finished by then, or given up."""
 MOST_CAMERAS = 256
 MOST_CHANGES = 1024
 WAIT_SECONDS = 0.1
+TRIM_SECONDS = 30.0
 AT_ONCE = ("ratio", "target", "required", "max_delay")
 """Settings that need no new connection."""
 
@@ -33,6 +36,7 @@ class LiveFleet:
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine in a thread of its own; raises what that raises."""
+        letters()  # drawn here once, and not by the thread of every camera
         self._engine = SharedEngine(open_engine)
         self.engine = self._engine.description
         self._lock = threading.Lock()
@@ -64,9 +68,9 @@ class LiveFleet:
             cameras = list(self._cameras.values())
         for camera in cameras:
             camera.stop()
+        self._engine.stop()
         for camera in cameras:
             camera.join(until)
-        self._engine.stop()
         self._engine.join(until)
 
     def status(self) -> list[CameraStatus]:
@@ -108,6 +112,7 @@ class LiveFleet:
 
     def put(self, config: CameraConfig) -> None:
         """Add a camera, or change the one of that name; others go on. Raises UsageError."""
+        check_camera(config, from_api=False)
         with self._lock:
             old = self._cameras.get(config.name)
             if old is not None and config == _with(config, old.config):
@@ -137,7 +142,11 @@ class LiveFleet:
 
     def _run(self) -> None:
         """Make changes one after the other: an output is free before it is taken again."""
+        trimmed = time.monotonic()
         while not self._stop.is_set() or not self._changes.empty():
+            if time.monotonic() - trimmed > TRIM_SECONDS:
+                give_memory_back()
+                trimmed = time.monotonic()
             try:
                 old, new = self._changes.get(timeout=WAIT_SECONDS)
             except queue.Empty:
@@ -147,6 +156,13 @@ class LiveFleet:
                 old.join(time.monotonic() + STOP_SECONDS)
             if new is not None and not self._stop.is_set():
                 new.start()
+
+
+def give_memory_back() -> None:
+    """Return what is free to the system: glibc keeps a heap for every thread that ever was."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+    if trim is not None:
+        trim(0)
 
 
 def _with(config: CameraConfig, other: CameraConfig) -> CameraConfig:

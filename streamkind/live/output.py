@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
+import av
+
 from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
-from streamkind.live.encoder import TIME_BASE, Coded, LiveEncoder, Template, slate
+from streamkind.live.encoder import LEAST_STEP, TIME_BASE, Coded, LiveEncoder, Template, slate
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.live.sink import Sink
@@ -74,7 +76,12 @@ class Output:
         if rate and rate <= 240:
             self.rate = rate
         self.aspect = aspect
-        template = Template(sound) if sound is not None else None
+        template = None
+        if sound is not None:
+            try:
+                template = Template(sound)
+            except (ValueError, av.FFmpegError) as exc:
+                self._tell(f"the sound is left out: {redact(str(exc))}")
         if self._encoder is None:
             self._sound = template
         # The outputs were promised one kind of sound; a camera that changes it goes on silent.
@@ -86,7 +93,7 @@ class Output:
         if self._encoder is None or not self.sound_fits:
             return
         pts = max(round(seconds / TIME_BASE), self._sound_next)
-        self._sound_next = pts + 1
+        self._sound_next = pts + LEAST_STEP
         self._hand_out([Coded(data, pts, round(duration / TIME_BASE), True, False)])
 
     def _run(self) -> None:

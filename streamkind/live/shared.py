@@ -85,6 +85,7 @@ class SharedEngine:
         with self.ready:
             if camera in self._cameras:
                 self._cameras.remove(camera)
+            self._resting.pop(id(camera), None)
 
     def stop(self) -> None:
         """Ask for an end; `join` waits for it."""

@@ -1,0 +1,122 @@
+"""The parts of live cameras, one by one."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from streamkind.live.clock import Backoff, LiveClock
+from streamkind.live.encoder import LiveEncoder, fit, slate
+from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.publish import clean
+from streamkind.live.secrets import out_of_sight
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ([(10.0, 0), (10.1, 0.1), (10.2, 0.2)], [0, 0.1, 0.2]),
+        # All late after a stall: the camera's own distances stay.
+        ([(10.0, 0), (10.1, 4.0), (10.2, 4.0)], [0, 0.1, 0.2]),
+        # The clock was set back, or far ahead.
+        ([(10.0, 0), (1.0, 0.1), (1.1, 0.2)], [0, 0.1, 0.2]),
+        ([(10.0, 0), (99.0, 0.1), (99.1, 0.2)], [0, 0.1, 0.2]),
+        ([(None, 0.5), (7.0, 1.0), (7.5, 1.5)], [0.5, 1.0, 1.5]),
+    ],
+)
+def test_the_clock_follows_the_camera(stamps, expected):
+    clock = LiveClock(0.0)
+    assert [clock(s, now) for s, now in stamps] == pytest.approx(expected)
+
+
+def test_the_clock_goes_on_through_reconnects():
+    clock = LiveClock(0.0)
+    first = [clock(5.0, 0.0), clock(6.0, 1.0)]
+    assert clock.at(4.0) == pytest.approx(4.0)  # for slates
+    clock.restart()
+    assert [*first, clock(0.0, 5.0), clock(0.1, 5.1)] == pytest.approx([0, 1, 5, 5.1])
+
+
+def test_pauses_double_and_vary():
+    backoff = Backoff(1.0, 30.0)
+    pauses = [backoff.next_seconds() for _ in range(12)]
+    for i, pause in enumerate(pauses):
+        assert min(2**i, 30) / 2 <= pause <= min(2**i, 30)
+    assert len({p / min(2**i, 30) for i, p in enumerate(pauses)}) > 6
+    backoff.reset()
+    assert backoff.next_seconds() <= 1.0
+
+
+def test_the_oldest_give_way_and_the_newest_never():
+    inbox = Inbox(3)
+    frames = [Waiting(np.zeros((2, 2, 3), np.uint8), float(i), float(i)) for i in range(5)]
+    for frame in frames:
+        inbox.put(frame)
+    assert (len(inbox), inbox.dropped) == (3, 2)
+    assert inbox.take(2.5) is frames[3]
+    assert inbox.take(99.0) is frames[4]
+    assert inbox.take(0.0) is None
+    assert inbox.dropped == 3
+
+
+def test_passwords_are_moved_out_of_the_arguments():
+    words = ["stream", "rtsp://u:p%40ss@h/1?token=abc", "--to", "rtsp://x:${KEY}@y/z"]
+    moved, variables = out_of_sight(words)
+    assert "p%40ss" not in str(moved) and "abc" not in str(moved)
+    assert moved[3] == words[3] and sorted(variables.values()) == ["abc", "p@ss"]
+    assert out_of_sight(moved) == (moved, {})
+
+
+def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
+    for i in range(5):
+        (tmp_path / f"20260101-00000{i}.mkv").write_bytes(bytes(100))
+    (tmp_path / "notes.mkv").write_bytes(bytes(1000))
+    clean(tmp_path, 250)
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        "20260101-000003.mkv",
+        "20260101-000004.mkv",
+        "notes.mkv",
+    ]
+    clean(tmp_path, 1)
+    assert (tmp_path / "20260101-000004.mkv").exists()  # it is being written
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
+def test_every_frame_comes_out_at_once_and_keyframes_regularly(codec):
+    encoder = LiveEncoder(codec, (162, 128), Fraction(10), Fraction(1))
+    times, keys = [], []
+    picture = np.full((128, 162, 3), 80, np.uint8)
+    for i in range(45):
+        (packet,) = encoder(picture, i / 10, key=i == 7)
+        times.append(packet.pts / 90_000)
+        if packet.key:
+            keys.append(i)
+    assert not list(encoder.finish())
+    assert times == [i / 10 for i in range(45)]
+    assert keys == [0, 7, 27]
+
+
+def test_time_stamps_of_packets_rise_by_a_millisecond_at_least():
+    encoder = LiveEncoder("h264", (64, 48), Fraction(10), Fraction(1))
+    picture = np.zeros((48, 64, 3), np.uint8)
+    stamps = [p.pts for t in (0, 1, 0.5, 1.0005, 2) for p in encoder(picture, t, key=False)]
+    assert stamps == [0, 90_000, 90_090, 90_180, 180_000]
+
+
+def test_a_picture_of_another_shape_gets_black_bars():
+    wide = np.full((60, 160, 3), 200, np.uint8)
+    fitted = fit(wide, (80, 60))
+    assert fitted.shape == (60, 80, 3)
+    assert (fitted[15:45] == 200).all()
+    assert not fitted[:15].any() and not fitted[45:].any()
+    assert fit(wide, (160, 60)) is wide
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1920, 1080)])
+def test_the_slate_has_text_within_the_picture(size):
+    picture = slate(size, ["a-camera-with-a-long-name", "no signal since 2026-11-23 18:00:00"])
+    assert picture.shape == (size[1], size[0], 3)
+    assert picture.max() > 100
+    assert (picture[:, -2:] == picture[0, 0]).all()
