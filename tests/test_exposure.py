@@ -94,6 +94,15 @@ def test_a_scene_gets_the_exposure_that_suits_it_scaled_by_the_target(exposure, 
     assert brightened(0.1, ratio) == pytest.approx(wanted, abs=0.01)
 
 
+@pytest.mark.parametrize("exposure", [0.3, 0.6])
+@pytest.mark.parametrize("bright, capped", [(0.15, False), (0.5, True)])
+def test_a_frame_that_is_partly_bright_gets_no_more_than_the_average(exposure, bright, capped):
+    frame = even(0.08)
+    frame[:, 0] = bright
+    (aim,) = wanted_luma(statistics(frame, exposure=exposure))
+    assert aim == pytest.approx(min(exposure, DEFAULT_TARGET) if capped else exposure, rel=1e-3)
+
+
 def test_a_frame_that_is_partly_black_is_raised_less():
     half = even(0.1)
     half[:, : half.shape[1] // 2] = 0.5 / 255
