@@ -29,6 +29,8 @@ SHADOW = 0.25
 DIM, BRIGHT = 0.2, 0.4
 """Luma of the brightest twentieth of a frame up to which all of it may be dark for want of
 exposure, and from which what is dark in it is dark by itself."""
+PARTLY = 0.38
+"""Mean luma that such a frame gets at most: more would wash out what is lit."""
 LAMP, GLARE = 0.3, 0.6
 """Mean luma from which a block is the less counted, and from which it is a lamp and not counted."""
 LAMP_SHARE = 0.02
@@ -115,12 +117,12 @@ def wanted_luma(statistics: Statistics, target: float = DEFAULT_TARGET) -> Float
     """Return the luma to aim at, (N,): a day frame's own, and for a night frame its exposure.
 
     `target` scales that. Less for a frame that is partly black: a night sky or the bars of a
-    screen are to stay dark. No more than the average for a frame that is partly bright.
+    screen are to stay dark. Less, too, for a frame that is partly bright.
     """
     luma, thumbnail = statistics.luma, statistics.thumbnail
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
     brightest = np.percentile(thumbnail, 95, axis=(1, 2)).astype(np.float32)
-    more = np.maximum(statistics.exposure - DEFAULT_TARGET, 0)  # than the average scene gets
+    more = np.maximum(statistics.exposure - PARTLY, 0)
     exposure = statistics.exposure - more * smooth_step(brightest, DIM, BRIGHT)
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
     day = smooth_step(thumbnail.mean(axis=(1, 2)), NIGHT, DAY)
