@@ -101,6 +101,18 @@ def test_the_table_has_every_method_under_its_own_protocols(monkeypatch, folder,
     assert "kind: gate mean_l_low" in shown
 
 
+def test_a_recipe_stands_for_the_pairs_it_holds_out(folder, monkeypatch):
+    recipe = folder / "tiny.toml"
+    recipe.write_text(f'name = "tiny"\ndata = "{folder}"\nheld_out = 1\nstage = []\n')
+    (pair,) = evaluate.read_pairs([recipe])
+    table = folder / "table.csv"
+    more = ("--models", "kind", "--baselines", "--fixed", "--csv", table)
+    run(monkeypatch, recipe, *more)
+    with table.open() as file:
+        methods = {r["method"] for r in csv.DictReader(file)}
+    assert methods == {"kind", "kind, one exposure"} and pair.stem in "01"
+
+
 def test_two_folders_are_a_pair_of_folders(folder):
     (pair,) = [p for p in evaluate.read_pairs([folder / "low", folder / "high"]) if p.stem == "1"]
     (other,) = [p for p in evaluate.read_pairs([folder]) if p.stem == "1"]

@@ -14,7 +14,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ from rich.table import Table
 from streamkind.backends.base import BACKENDS, Layers
 from streamkind.backends.released import releases
 from streamkind.engine import KinD, open_engine
-from streamkind.model.data import Pair, load_pairs, read
+from streamkind.exposure import DEFAULT_TARGET, auto_ratio
+from streamkind.model.data import Pair, load_pairs, read, split
 from streamkind.model.degrade import Image
 from streamkind.model.kind import illumination_ratio
+from streamkind.model.recipe import read_recipe
 from streamkind.model.validation import GATES, Scores, mean_matched, mean_scores, score
 
 HEADER = ["method", "protocol", "PSNR", "SSIM", "SSIM gray", "CIEDE2000", "chroma ratio"]
@@ -117,6 +119,18 @@ def with_truth(engine: KinD, pair: Pair) -> tuple[Image, list[float]]:
     return image, [float(g) for g in gates]
 
 
+def one_exposure(engine: KinD) -> Callable[[Image], Image]:
+    """Enhance as without the exposure estimator: every dark scene gets the same brightness."""
+
+    def enhance(low: Image) -> Image:
+        layers = engine.decompose(low[None])
+        same = np.full(1, DEFAULT_TARGET, np.float32)
+        ratios = auto_ratio(replace(layers.statistics, exposure=same))
+        return np.asarray(engine.recompose(layers, ratios)[0])
+
+    return enhance
+
+
 def evaluate(
     engines: dict[str, KinD], methods: dict[str, Callable[[Image], Image]], pairs: list[Pair]
 ) -> dict[str, Rows]:
@@ -153,7 +167,10 @@ def draw_sheet(found: dict[str, Rows], pairs: list[Pair], path: Path, width: int
 
 
 def read_pairs(folders: list[Path]) -> list[Pair]:
-    """Read one folder with low/ and high/, or a folder of dark and one of true pictures."""
+    """Read the pairs that a recipe holds out, one folder with low/ and high/, or two folders."""
+    if folders[0].suffix == ".toml":
+        recipe = read_recipe(folders[0])
+        return split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)[1]
     if len(folders) == 1:
         return load_pairs(folders[0])
     low, high = ({p.stem: p for p in sorted(f.iterdir()) if p.is_file()} for f in folders)
@@ -185,7 +202,10 @@ def show(found: dict[str, Rows], csv_path: Path | None) -> None:
 def main() -> None:
     """Read the command line, score, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pairs", type=Path, nargs="+", help="a folder with low/ and high/, or two")
+    parser.add_argument(
+        "pairs", type=Path, nargs="+", help="a folder with low/ and high/, or two, or a recipe"
+    )
+    parser.add_argument("--fixed", action="store_true", help="also without exposure estimator")
     parser.add_argument("--models", nargs="*", help="released models; all by default")
     parser.add_argument("--baselines", nargs="*", choices=METHODS, help="all by default")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS])
@@ -205,6 +225,8 @@ def main() -> None:
             name: stack.enter_context(open_engine(name, backend=args.backend, engines=args.engines))
             for name in names
         }
+        if args.fixed:
+            methods = {f"{n}, one exposure": one_exposure(e) for n, e in engines.items()} | methods
         print(f"{len(pairs)} pairs;", "; ".join(e.description for e in engines.values()))
         found = evaluate(engines, methods, pairs)
     show(found, args.csv)
