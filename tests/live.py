@@ -26,10 +26,12 @@ SCRIPT = Path(__file__).with_name("rtsp_server.py")
 X264 = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 pt=96"
 
 
-def moving_picture(width: int = 320, height: int = 240, rate: int = 10) -> str:
+def moving_picture(
+    width: int = 320, height: int = 240, rate: int = 10, pattern: str = "ball"
+) -> str:
     """A GStreamer pipeline: a dark moving picture."""
     return (
-        "( videotestsrc is-live=true pattern=ball foreground-color=0xff404040 ! "
+        f"( videotestsrc is-live=true pattern={pattern} foreground-color=0xff404040 ! "
         f"video/x-raw,width={width},height={height},framerate={rate}/1 ! {X264} config-interval=1 )"
     )
 

@@ -140,6 +140,14 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
     assert (tmp_path / "hls" / "live.m3u8").read_text().endswith("#EXT-X-ENDLIST\n")
 
 
+def is_unchanged(preview):
+    return np.array_equal(preview.before, preview.after)
+
+
+def is_brighter(preview):
+    return preview.after.mean() > 1.5 * preview.before.mean()
+
+
 def test_settings_act_at_once_and_without_a_new_connection(camera):
     with LiveFleet(GainEngine) as fleet:
         fleet.put(config(camera))
@@ -147,12 +155,10 @@ def test_settings_act_at_once_and_without_a_new_connection(camera):
         wait_for(lambda: fleet.preview("yard"), 5, "no preview")
         fleet.set("yard", ratio=1.0)
         wait_for(lambda: state(fleet).ratio == 1.0, 2, "the ratio did not act")
-        before = fleet.preview("yard")
-        assert np.array_equal(before.before, before.after)
+        wait_for(lambda: is_unchanged(fleet.preview("yard")), 2, "the preview is not as it was")
         fleet.set("yard", ratio=4.0)
         wait_for(lambda: state(fleet).ratio == 4.0, 2, "the ratio did not act")
-        after = fleet.preview("yard")
-        assert after.after.mean() > 1.5 * after.before.mean()
+        wait_for(lambda: is_brighter(fleet.preview("yard")), 2, "the preview is not brighter")
         fleet.put(config(camera, target=0.3))
         wait_for(lambda: state(fleet).ratio not in (1.0, 4.0), 2, "the target did not act")
         assert state(fleet).reconnects == 0 and state(fleet).state == "live"

@@ -180,8 +180,9 @@ def annex_b(clip):
 
 
 def test_damaged_packets_are_counted_and_left_out(tmp_path):
+    snow = moving_picture(pattern="snow")  # full of detail: most of a packet is picture
     with (
-        camera_server(tmp_path) as camera,
+        camera_server(tmp_path, snow) as camera,
         flipping_proxy(camera.port) as (camera.port, flip),
         running(tmp_path, camera) as (fleet, server, before),
     ):
@@ -195,6 +196,19 @@ def test_damaged_packets_are_counted_and_left_out(tmp_path):
         nothing_left_over(before)
 
 
+def cut_packets(waiting):
+    """Take whole packets of interleaved RTP, and what is text between them, off the front."""
+    while waiting:
+        if waiting[:1] != b"$":
+            size = waiting.find(b"$") if b"$" in waiting else len(waiting)
+        elif len(waiting) < 4 or len(waiting) < 4 + int.from_bytes(waiting[2:4]):
+            return
+        else:
+            size = 4 + int.from_bytes(waiting[2:4])
+        yield waiting[:size]
+        del waiting[:size]
+
+
 @contextmanager
 def flipping_proxy(port):
     """Pass TCP on to `port`; while the event is set, flip bits in what the camera sends."""
@@ -203,14 +217,16 @@ def flipping_proxy(port):
 
     def pump(source, sink, damage):
         random = np.random.default_rng(1)
+        waiting = bytearray()
         with suppress(OSError):
             while data := source.recv(65536):
-                # A packet begins with $, the channel and its length; those and its header stay.
-                if damage and flip.is_set() and data[:2] == b"$\0" and len(data) > 64:
-                    data = bytearray(data)
-                    for at in random.integers(32, len(data), 1 + len(data) // 40):
-                        data[at] ^= 1 << int(random.integers(8))
-                sink.sendall(data)
+                waiting += data
+                for part in cut_packets(waiting):
+                    # $, channel, length; the header of RTP and that of the slice stay whole.
+                    if damage and flip.is_set() and part[:2] == b"$\0" and len(part) > 64:
+                        for at in random.integers(32, len(part), 1 + len(part) // 40):
+                            part[at] ^= 1 << int(random.integers(8))
+                    sink.sendall(part)
         for s in (source, sink):
             with suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 from live import GainEngine, free_port, read_pts, state, wait_for, wait_for_state
@@ -74,6 +75,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def listens(port):
+    """Whether someone waits at a port; asked of the kernel, as ffmpeg takes one caller only."""
+    rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(int(row[1].split(":")[1], 16) == port and row[3] == "0A" for row in rows)
+
+
 @pytest.fixture
 def clip(tmp_path):
     return make_clip(
@@ -92,11 +99,13 @@ def test_cameras_of_other_kinds(clip, camera):
 
 
 def test_published_by_rtmp(clip, tmp_path):
-    url = f"rtmp://127.0.0.1:{free_port()}/live/1"
+    port = free_port()
+    url = f"rtmp://127.0.0.1:{port}/live/1"
     with (
         ffmpeg("-listen", "1", "-i", url, "-c", "copy", str(tmp_path / "seen.mkv")) as server,
         LiveFleet(GainEngine) as fleet,
     ):
+        wait_for(lambda: listens(port), 20, "the server did not start")
         fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=5.0))
         wait_for(lambda: state(fleet).sinks[0].frames > 30, 20, "nothing is published")
         wait_for_state(fleet, "stopped", 15)

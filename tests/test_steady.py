@@ -26,7 +26,7 @@ class Recorder:
 
 def layers(name, size=(16, 16), count=1):
     pixels = np.zeros((count, *size, 3), np.uint8)
-    told = Statistics.of(np.zeros((count, len(RATIOS))), np.zeros((count, 1, 1)))
+    told = Statistics.of(np.zeros((count, len(RATIOS))), np.zeros((count, 1, 1)), np.ones(count))
     return Layers(name, name, told, pixels)
 
 

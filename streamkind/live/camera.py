@@ -18,7 +18,7 @@ from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.output import Output
 from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
-from streamkind.live.source import Connection, Picture, RefusedError
+from streamkind.live.source import Connection, Picture, RefusedError, Tally
 from streamkind.live.status import CameraStatus, Preview, State
 from streamkind.steady import Steadier
 from streamkind.video.frames import Pixels
@@ -48,8 +48,9 @@ class Camera:
         self._since = time.time()
         self._error, self._error_time = "", 0.0
         self._size = (0, 0)
-        self._frames_in = self._damaged = self._reconnects = 0
-        self._decode_seconds = self._decompose_seconds = self._recompose_seconds = 0.0
+        self._tally = Tally()
+        self._frames_in = self._reconnects = 0
+        self._decompose_seconds = self._recompose_seconds = 0.0
         self._done: deque[float] = deque(maxlen=1000)
         self._ratio = 1.0
         self._choose: ChooseRatio | None = None
@@ -103,14 +104,14 @@ class Camera:
             frames_in=self._frames_in,
             frames_out=output.frames,
             dropped=self.inbox.dropped + output.inbox.dropped,
-            damaged=self._damaged,
+            damaged=self._tally.damaged,
             queue=len(self.inbox) + len(output.inbox),
             delay_seconds=output.delay,
             ages=ages,
             age_count=output.frames,
             age_sum=output.delay_sum,
             stages={
-                "decode": self._decode_seconds,
+                "decode": self._tally.seconds,
                 "decompose": self._decompose_seconds,
                 "recompose": self._recompose_seconds,
                 "encode": output.encode_seconds,
@@ -177,16 +178,15 @@ class Camera:
 
     def _read(self) -> bool:
         """Read one connection to its end; return whether nothing more will come."""
-        with Connection(self.config.url, self.config.timeout, self._stop) as connection:
+        with Connection(
+            self.config.url, self.config.timeout, self._stop, self._tally
+        ) as connection:
             self.clock.restart()
             self.output.connected(connection.rate, connection.aspect, connection.sound)
-            before = self._damaged, self._decode_seconds
             began = self._frames_in
             for item in connection:
                 now = time.monotonic()
                 seconds = self.clock(item.seconds, now)
-                self._damaged = before[0] + connection.damaged
-                self._decode_seconds = before[1] + connection.decode_seconds
                 if isinstance(item, Picture):
                     self._take(item.pixels, seconds, now, first=self._frames_in == began)
                 else:

@@ -51,14 +51,22 @@ class Sound:
     """Seconds."""
 
 
+@dataclass(slots=True)
+class Tally:
+    """What decoding has come to, over all connections of a camera."""
+
+    damaged: int = 0
+    """Packets and frames that could not be decoded."""
+    seconds: float = 0.0
+    """Busy."""
+
+
 class Connection:
     """A camera, connected. Reading blocks for at most `timeout` seconds. One thread only."""
 
-    def __init__(self, url: str, timeout: float, stop: threading.Event) -> None:
+    def __init__(self, url: str, timeout: float, stop: threading.Event, tally: Tally) -> None:
         """Connect; raises RefusedError for a wrong password, InputError for all else."""
-        self.damaged = 0
-        """Packets and frames that could not be decoded."""
-        self.decode_seconds = 0.0
+        self._tally = tally
         self._url = url
         self._timeout = timeout
         self._stop = stop
@@ -70,8 +78,10 @@ class Connection:
         try:
             self._video = main_video(self._container, redact(url))  # type: ignore[arg-type]
             context = self._video.codec_context
-            # Threads that take a frame each would hold as many back.
-            context.thread_type = "SLICE" if not self.is_file else "AUTO"
+            if not self.is_file:
+                # Else what is broken would be painted over, and come out as if it were whole.
+                # Heeded by one thread only, and threads with a frame each would hold as many back.
+                context.thread_count, context.options = 1, {"err_detect": "explode"}
             sounds = self._container.streams.audio
             self.sound: Any = sounds[0] if sounds and sounds[0].codec_context else None
         except BaseException:
@@ -130,16 +140,16 @@ class Connection:
 
     def _decode(self, packet: av.Packet[Any]) -> list[Picture]:
         began = time.perf_counter()
-        self.damaged += packet.is_corrupt
+        self._tally.damaged += packet.is_corrupt
         try:
             frames = self._video.decode(packet if packet.size else None)
         except av.FFmpegError:
-            self.damaged += 1
+            self._tally.damaged += 1
             frames = []
         whole = [frame for frame in frames if not frame.is_corrupt]
-        self.damaged += len(frames) - len(whole)
+        self._tally.damaged += len(frames) - len(whole)
         pictures = [self._picture(frame) for frame in whole]
-        self.decode_seconds += time.perf_counter() - began
+        self._tally.seconds += time.perf_counter() - began
         return pictures
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
