@@ -42,7 +42,7 @@ format: .venv/dev
 # Chromium and Prometheus look at the console.
 GSTREAMER = gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base \
 	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	gstreamer1.0-libav gstreamer1.0-rtsp gstreamer1.0-tools
+	gstreamer1.0-libav gstreamer1.0-rtsp gstreamer1.0-tools glib-networking openssl
 CONSOLE = chromium chromium-driver prometheus
 .venv/debian: Makefile | .venv/bin/python
 	command -v ffprobe >/dev/null || tools/install-debian.sh ffmpeg

@@ -23,16 +23,19 @@ from streamkind.live.fleet import LiveFleet
 from streamkind.live.status import CameraStatus
 
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
-X264 = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 pt=96"
+X264 = (
+    "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! "
+    "rtph264pay name=pay0 pt=96 config-interval=1"
+)
 
 
 def moving_picture(
-    width: int = 320, height: int = 240, rate: int = 10, pattern: str = "ball"
+    width: int = 320, height: int = 240, rate: int = 10, pattern: str = "ball", coder: str = X264
 ) -> str:
     """A GStreamer pipeline: a dark moving picture."""
     return (
         f"( videotestsrc is-live=true pattern={pattern} foreground-color=0xff404040 ! "
-        f"video/x-raw,width={width},height={height},framerate={rate}/1 ! {X264} config-interval=1 )"
+        f"video/x-raw,width={width},height={height},framerate={rate}/1 ! {coder} )"
     )
 
 
@@ -41,7 +44,7 @@ class Server:
 
     def __init__(self, folder: Path, kind: str, *rest: str) -> None:
         self.port = free_port()
-        self._words = ["/usr/bin/python3", str(SCRIPT), kind, str(self.port), *rest]
+        self.words = ["/usr/bin/python3", str(SCRIPT), kind, str(self.port), *rest]
         self._log = folder / f"{kind}-{self.port}.log"
         self.start()
 
@@ -49,7 +52,7 @@ class Server:
         """Run it, and wait until it listens."""
         with self._log.open("a") as log:
             before = self.told("ready")
-            self._process = subprocess.Popen(self._words, stdout=log, stderr=subprocess.DEVNULL)
+            self._process = subprocess.Popen(self.words, stdout=log, stderr=subprocess.DEVNULL)
         wait_for(lambda: self.told("ready") > before, 20, "the server did not start")
 
     def told(self, line: str) -> int:
@@ -70,8 +73,8 @@ class Server:
         self.kill()
 
 
-def camera_server(folder: Path, pipeline: str = moving_picture(), *login: str) -> Server:
-    return Server(folder, "camera", pipeline, *login)
+def camera_server(folder: Path, pipeline: str = moving_picture(), *how: str) -> Server:
+    return Server(folder, "camera", pipeline, *how)
 
 
 def record_server(folder: Path, name: str = "seen.mkv") -> Server:

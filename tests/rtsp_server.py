@@ -1,6 +1,7 @@
 """An RTSP server for the tests, run by Debian's python3: a camera, or what takes a stream.
 
     /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" [USER PASSWORD]
+    /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" CERTIFICATE.pem
     /usr/bin/python3 rtsp_server.py record PORT FILE
 
 A camera serves rtsp://127.0.0.1:PORT/1. What is published to rtsp://127.0.0.1:PORT/in goes to FILE.
@@ -14,27 +15,31 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 
 tell = partial(print, flush=True)
 
 
-def camera(server: GstRtspServer.RTSPServer, pipeline: str, *login: str) -> None:
+def camera(server: GstRtspServer.RTSPServer, pipeline: str, *how: str) -> None:
     """Play a pipeline to all who connect, with one decoder for all."""
     factory = GstRtspServer.RTSPMediaFactory.new()
     factory.set_launch(pipeline)
     factory.set_shared(True)
-    if login:
-        protect(server, factory, *login)
+    if how:
+        protect(server, factory, *how)
     server.get_mount_points().add_factory("/1", factory)
 
 
-def protect(server: GstRtspServer.RTSPServer, factory: object, user: str, password: str) -> None:
-    """Ask for a name and a password."""
+def protect(server: GstRtspServer.RTSPServer, factory: object, *how: str) -> None:
+    """Ask for a name and a password, or encrypt with a file of a key and a certificate."""
     auth = GstRtspServer.RTSPAuth.new()
     token = GstRtspServer.RTSPToken.new()
     token.set_string("media.factory.role", "user")
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    if len(how) == 2:
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*how), token)
+    else:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(*how))
+        auth.set_default_token(token)
     server.set_auth(auth)
     factory.add_role_from_structure(
         Gst.Structure.new_from_string("user,media.factory.access=true,media.factory.construct=true")

@@ -35,6 +35,7 @@ from streamkind.live.fleet import LiveFleet
 
 BACKOFF = 1.0
 """The first pause."""
+VP8 = "vp8enc deadline=1 keyframe-max-dist=10 ! rtpvp8pay name=pay0 pt=96"
 
 
 @contextmanager
@@ -88,6 +89,23 @@ def test_a_camera_that_is_killed_comes_back(tmp_path):
         nothing_left_over(before)
     assert (server.told("connected"), server.told("closed")) == (1, 1)  # closed at the end only
     rises(read_pts(tmp_path / "seen.mkv"))
+
+
+@pytest.mark.slow
+def test_a_camera_may_come_back_with_another_codec(tmp_path):
+    with (
+        camera_server(tmp_path) as camera,
+        running(tmp_path, camera) as (fleet, server, before),
+    ):
+        camera.kill()
+        wait_for_state(fleet, "lost", 3)
+        coded = camera.words.index(moving_picture())
+        camera.words[coded] = moving_picture(coder=VP8)
+        camera.start()
+        wait_for_state(fleet, "live", 4 * BACKOFF + 2)
+        comes_on(fleet)
+        assert state(fleet).sinks[0].reconnects == 0 and server.told("closed") == 0
+        nothing_left_over(before)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -10,7 +11,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from live import GainEngine, free_port, read_pts, state, wait_for, wait_for_state
+from live import (
+    GainEngine,
+    camera_server,
+    free_port,
+    moving_picture,
+    read_pts,
+    state,
+    wait_for,
+    wait_for_state,
+)
 from media import make_clip
 
 from streamkind.live.config import CameraConfig
@@ -49,19 +59,47 @@ def over_rtmp(clip):
 
 
 @contextmanager
-def over_http(clip):
+def over_rtsps(clip):
+    with camera_server(clip.parent, moving_picture(160, 128), certificate(clip.parent)) as camera:
+        yield f"rtsps://127.0.0.1:{camera.port}/1"
+
+
+def over_https(clip):
+    return over_http(clip, certificate(clip.parent))
+
+
+def certificate(folder):
+    """Make a file of a key and its certificate, signed by itself."""
+    key, both = folder / "key.pem", folder / "both.pem"
+    make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+    subprocess.run(
+        [*make, "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(both)],
+        check=True,
+        capture_output=True,
+    )
+    both.write_text(both.read_text() + key.read_text())
+    return str(both)
+
+
+@contextmanager
+def over_http(clip, certificate=None):
     """A playlist of a live stream, which never ends."""
     folder = clip.parent / "hls"
     folder.mkdir()
     handler = partial(Quiet, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy", "-f", "hls")
     try:
         with ffmpeg(*play, "-hls_time", "1", str(folder / "live.m3u8")):
             wait_for((folder / "live.m3u8").exists, 20, "no playlist")
-            yield f"http://127.0.0.1:{server.server_port}/live.m3u8"
+            scheme = "https" if certificate else "http"
+            yield f"{scheme}://127.0.0.1:{server.server_port}/live.m3u8"
     finally:
         server.shutdown()
         server.server_close()
@@ -89,7 +127,7 @@ def clip(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("camera", [over_udp, over_rtmp, over_http])
+@pytest.mark.parametrize("camera", [over_udp, over_rtmp, over_http, over_https, over_rtsps])
 def test_cameras_of_other_kinds(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=url))
