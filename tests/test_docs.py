@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from live import camera_server, command, published, record_server, wait_for
 from media import make_clip
 
 ROOT = Path(__file__).parents[1]
@@ -47,11 +48,26 @@ def test_the_readme_python_runs(footage, capsys):
 def test_the_readme_commands_run(footage):
     commands = re.findall(r"^\$ (streamkind .*)$", README, re.MULTILINE)
     assert len(commands) >= 4
-    for command in commands:
-        words = [sys.executable, "-m", "streamkind.cli", *shlex.split(command)[1:]]
+    for line in commands:
+        if " stream " in line:
+            continue  # has no end; below
+        words = [sys.executable, "-m", "streamkind.cli", *shlex.split(line)[1:]]
         result = subprocess.run(words, capture_output=True, text=True, cwd=footage)
-        assert result.returncode == 0, command + result.stderr
+        assert result.returncode == 0, line + result.stderr
     assert (footage / "clear-photos" / "one.jpg").exists()
+
+
+def test_the_readme_stream_runs(tmp_path):
+    (line,) = re.findall(r"^\$ streamkind (stream .*)$", README, re.MULTILINE)
+    with camera_server(tmp_path) as camera, record_server(tmp_path) as server:
+        url = f"rtsp://127.0.0.1:{camera.port}/1"
+        words = line.replace("rtsp://camera/1", url)
+        words = words.replace("rtsp://server:8554/night", published(server))
+        seen = tmp_path / "seen.mkv"
+        with command(*shlex.split(words)) as process:
+            wait_for(lambda: seen.exists() and seen.stat().st_size > 2000, 60, "nothing comes")
+            process.terminate()
+            assert process.wait(10) == 0, process.communicate()
 
 
 def test_the_readme_links_exist():
