@@ -77,8 +77,9 @@ def enhance_command(
     target: options.Target = DEFAULT_TARGET,
     steady: options.SteadyText = options.ALL_STEADY,
     two_pass: Annotated[
-        bool, typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass.")
-    ] = True,
+        bool | None,
+        typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass."),
+    ] = None,
     ratio_track: Annotated[
         Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
     ] = None,
@@ -90,7 +91,8 @@ def enhance_command(
     ] = False,
     start: options.Start = 0.0,
     duration: options.Duration = None,
-    model: options.Model = "kind",
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
@@ -104,6 +106,7 @@ def enhance_command(
             steady=options.read_steady(steady),
             two_pass=two_pass,
             ratio_track=ratio_track,
+            profile=profile,  # type: ignore[arg-type]
             model=model,
             backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
             device=device,
@@ -147,7 +150,8 @@ def batch_command(
     codec: options.Codec = "h264",
     crf: options.Crf = None,
     preset: options.Preset = None,
-    model: options.Model = "kind",
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
@@ -159,6 +163,7 @@ def batch_command(
         ratio=options.read_ratio(ratio),
         target=target,
         steady=options.read_steady(steady),
+        profile=profile,  # type: ignore[arg-type]
         model=model,
         backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
         device=device,
@@ -192,7 +197,8 @@ def track_command(
     target: options.Target = DEFAULT_TARGET,
     start: options.Start = 0.0,
     duration: options.Duration = None,
-    model: options.Model = "kind",
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
@@ -205,6 +211,7 @@ def track_command(
             target=target,
             start=start,
             duration=duration,
+            profile=profile,  # type: ignore[arg-type]
             model=model,
             backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
             device=device,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import cv2
 import numpy as np
 
-from streamkind.backends.base import MULTIPLE, BackendName, Engine, Layers, open_backend
-from streamkind.backends.released import find_release
+from streamkind.backends.base import MULTIPLE, Engine, Layers
 from streamkind.errors import UsageError
 from streamkind.exposure import DEFAULT_TARGET, MANUAL_RANGE, Floats, auto_ratio, smooth_step
 from streamkind.video.frames import Pixels
@@ -74,6 +73,15 @@ class KinD:
                 after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
         return clear
 
+    def expected_fps(self, width: int, height: int) -> float:
+        """Try how many pictures of a size go through the nets in a second."""
+        pixels = np.random.default_rng(0).integers(0, 40, (1, height, width, 3), np.uint8)
+        ratios = np.array([4.0], np.float32)
+        self.recompose(self.decompose(pixels), ratios)  # compiles
+        began = time.perf_counter()
+        self.recompose(self.decompose(pixels), ratios)
+        return 1 / (time.perf_counter() - began)
+
     def close(self) -> None:
         """Free the device. Twice is fine."""
         self._engine.close()
@@ -90,25 +98,6 @@ class KinD:
     ) -> None:
         """Free the device."""
         self.close()
-
-
-def open_engine(
-    model: str = "kind",
-    *,
-    backend: BackendName = "auto",
-    profile: Literal["quality"] = "quality",
-    device: str = "auto",
-    engines: Path | None = None,
-) -> KinD:
-    """Load a released model.
-
-    `backend` is "auto", "openvino" or "torch"; `device` "auto", "cpu" or "cuda"; `engines` a folder
-    with an engine.json other than the installed one. Raises UsageError for a name that does not
-    exist and EngineError for what cannot be loaded here.
-    """
-    if profile != "quality":
-        raise UsageError(f"unknown profile '{profile}'; this version has 'quality'")
-    return KinD(open_backend(backend, find_release(model, engines), device))
 
 
 def check_ratio(ratio: Ratio) -> None:

@@ -28,7 +28,10 @@ Crf = Annotated[int | None, typer.Option(help="Quality of the encoder; lower is 
 Preset = Annotated[str | None, typer.Option(help="Speed of the encoder, as FFmpeg's.")]
 Start = Annotated[float, typer.Option(help="Begin at this second.")]
 Duration = Annotated[float | None, typer.Option(help="Stop after this many seconds.")]
-Model = Annotated[str, typer.Option(help="A released model.")]
+Profile = Annotated[
+    str, typer.Option(help="What it may cost: quality, balanced or realtime; auto by the machine.")
+]
+Model = Annotated[str, typer.Option(help="kind, kindpp or student; auto by the profile.")]
 Backend = Annotated[str, typer.Option(help="auto, openvino or torch.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")]

@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from streamkind.backends.base import BackendName, Engine, Layers
-from streamkind.engine import Ratio, check_ratio, open_engine
+from streamkind.engine import KinD, Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
 from streamkind.exposure import DEFAULT_TARGET, FixedRatio, OwnRatio, RatioSmoother
 from streamkind.exposure import Ratio as ChooseRatio
+from streamkind.profiles import PROFILES, ProfileName, choose_profile, encoder_preset, open_engine
 from streamkind.steady import STEADY, Steadier, Steady, check_steady
 from streamkind.track import Track, TrackRatio, survey
 from streamkind.video.frames import Batch, Pixels, batched
 from streamkind.video.sink import Sink, open_sink
-from streamkind.video.source import Source, open_source
+from streamkind.video.source import Source, is_still, open_source, rgb24
 from streamkind.video.storage import as_path
 from streamkind.video.threads import ReadAhead, WriteBehind
 
@@ -103,9 +104,10 @@ def enhance(
     ratio: Ratio = "auto",
     target: float = DEFAULT_TARGET,
     steady: Collection[Steady] = STEADY,
-    two_pass: bool = True,
+    two_pass: bool | None = None,
     ratio_track: str | Path | None = None,
-    model: str = "kind",
+    profile: ProfileName = "auto",
+    model: str = "auto",
     backend: BackendName = "auto",
     device: str = "auto",
     codec: str = "h264",
@@ -120,9 +122,11 @@ def enhance(
 
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
     a mean luma of `target` in (0, 1]. `steady` is what is held still over time in a video: the
-    "ratio", the "light" (illumination), the "noise" (of reflectance). With `two_pass` the ratios of
-    a video are found in a quick first pass and smoothed with look-ahead; `ratio_track` gives them
-    instead, a CSV as `streamkind track` writes. `codec`, `crf` and `preset` are FFmpeg's. `start`
+    "ratio", the "light" (illumination), the "noise" (of reflectance). With `two_pass`, as is usual
+    but in the profile "realtime", the ratios of a video are found in a quick first pass and
+    smoothed with look-ahead; `ratio_track` gives them instead, a CSV as `streamkind track` writes.
+    `profile` is what it may cost: "quality", "balanced" or "realtime"; "auto" is "quality" for
+    stills and on a GPU, else "balanced". `codec`, `crf` and `preset` are FFmpeg's. `start`
     and `duration` are in seconds. `progress` is called after every batch with the report so far.
 
     The output appears under its name only when it is complete. Raises UsageError, InputError,
@@ -132,17 +136,28 @@ def enhance(
     check_target(target)
     check_steady(steady)
     track = check_track(ratio_track, ratio)
+    profile = choose_profile(profile, device, still=is_still(input))
+    chosen = PROFILES[profile]
+    preset = encoder_preset(chosen, codec, preset)
     with (
-        open_source(input, start=start, duration=duration) as source,
+        open_source(
+            input,
+            start=start,
+            duration=duration,
+            pix_fmt=rgb24 if side_by_side else chosen.pix_fmt,
+        ) as source,
         open_sink(
             output, source, codec=codec, crf=crf, preset=preset, side_by_side=side_by_side
         ) as sink,
-        open_engine(model, backend=backend, device=device) as engine,
+        open_engine(
+            model, backend=backend, profile=profile, device=device, color=source.format.color
+        ) as engine,
     ):
-        report = Report(source.format.frames, engine.description)
+        report = Report(source.format.frames, describe(engine, source))
         progress(report)
         steady = () if source.still else steady
         choose = choose_ratio(ratio, track, target, steady)
+        two_pass = profile != "realtime" if two_pass is None else two_pass
         if two_pass and isinstance(choose, RatioSmoother) and as_path(input).is_file():
             with open_source(input, start=start, duration=duration) as first:
                 choose = TrackRatio(first_pass(first, engine, target, report, progress))
@@ -158,7 +173,8 @@ def find_track(
     input: str | Path,
     *,
     target: float = DEFAULT_TARGET,
-    model: str = "kind",
+    profile: ProfileName = "auto",
+    model: str = "auto",
     backend: BackendName = "auto",
     device: str = "auto",
     start: float = 0.0,
@@ -173,13 +189,23 @@ def find_track(
     with open_source(input, start=start, duration=duration) as source:
         if source.still:
             raise UsageError(f"{input}: a ratio track is for videos; stills share no exposure")
-        with open_engine(model, backend=backend, device=device) as engine:
+        profile = choose_profile(profile, device)
+        with open_engine(model, backend=backend, profile=profile, device=device) as engine:
             report = Report(source.format.frames, engine.description)
             progress(report)
             track = first_pass(source, engine, target, report, progress)
     report.lost, report.warnings = source.lost, source.warnings
     progress(report)
     return track
+
+
+def describe(engine: KinD, source: Source) -> str:
+    """Say what runs, and for a video how fast the nets are."""
+    if source.still:
+        return engine.description
+    size = source.format.width, source.format.height
+    fps = engine.expected_fps(*size)
+    return f"{engine.description}, about {fps:.2g} frames per second at {size[0]}x{size[1]}"
 
 
 def choose_ratio(

@@ -13,9 +13,10 @@ import pytest
 import streamkind.backends
 from streamkind.backends.base import BACKENDS, open_backend, why_not
 from streamkind.backends.released import PARTS, engines_folder, find_release
-from streamkind.engine import KinD, open_engine
+from streamkind.engine import KinD
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import RATIOS, auto_ratio, without_lamps
+from streamkind.profiles import open_engine
 
 MODEL = "kind"
 DEVICES = {"openvino": ["cpu"], "torch": ["cpu", "cuda"]}

@@ -13,10 +13,10 @@ from test_train import RECIPE, STAGE, load_tool, train
 
 from streamkind.backends.base import BACKENDS
 from streamkind.backends.released import PARTS
-from streamkind.engine import open_engine
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
 from streamkind.model.graphs import Decompose, Recompose
+from streamkind.profiles import open_engine
 
 export = load_tool("export")
 WITH_WEIGHTS = ("decompose", "recompose")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from streamkind.backends.base import Layers
-from streamkind.engine import open_engine
 from streamkind.exposure import RATIOS, Statistics
+from streamkind.profiles import open_engine
 from streamkind.steady import KEPT, STEADY, Steadier
 
 FPS = 25

@@ -77,6 +77,7 @@ class Run:
             "layers": [self.kind.restoration, self.kind.adjustment],
             "joint": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
             "exposure": [self.kind.exposure],
+            "distil": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
         }[stage.name]
         self.kind.requires_grad_(False)
         parameters = [p for net in nets for p in net.requires_grad_().parameters()]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, Self
 
 from streamkind.backends.released import Release
 from streamkind.errors import EngineError, UsageError
@@ -33,6 +33,12 @@ class Layers:
     """Per frame, on the host."""
     pixels: Pixels
     """The frames themselves, (N, H, W, 3)."""
+
+    def frame(self, i: int) -> Self:
+        """Return those of one frame; backends that take batches have layers that can be sliced."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        one = {n: v.frame(i) if n == "statistics" else v[i : i + 1] for n, v in values.items()}
+        return replace(self, **one)
 
 
 class Engine(Protocol):

@@ -18,6 +18,7 @@ from streamkind.engine import Ratio, check_ratio
 from streamkind.errors import OutputError
 from streamkind.exposure import DEFAULT_TARGET
 from streamkind.pipeline import check_target
+from streamkind.profiles import PROFILES, Profile, ProfileName, choose_profile
 from streamkind.steady import STEADY, Steady, check_steady
 from streamkind.track import Track
 from streamkind.video.images import IMAGE_SUFFIXES
@@ -42,7 +43,8 @@ class Settings:
     ratio: Ratio = "auto"
     target: float = DEFAULT_TARGET
     steady: tuple[Steady, ...] = STEADY
-    model: str = "kind"
+    profile: ProfileName = "auto"
+    model: str = "auto"
     backend: BackendName = "auto"
     device: str = "auto"
     codec: str = "h264"
@@ -54,11 +56,21 @@ class Settings:
         check_ratio(self.ratio)
         check_target(self.target)
         check_steady(self.steady)
-        find_release(self.model)
+        find_release(self.chosen_model)
+
+    @property
+    def chosen(self) -> Profile:
+        """The profile of videos."""
+        return PROFILES[choose_profile(self.profile, self.device)]
+
+    @property
+    def chosen_model(self) -> str:
+        """The released model of videos."""
+        return self.chosen.model if self.model == "auto" else self.model
 
     def as_json(self) -> dict[str, Any]:
         """Return all that the result depends on, this version and the model's digest too."""
-        release = find_release(self.model)
+        release = find_release(self.chosen_model)
         graphs = "".join(getattr(release, part).sha256 for part in PARTS)
         engine = hashlib.sha256(graphs.encode()).hexdigest()
         told: dict[str, Any] = json.loads(json.dumps(asdict(self)))

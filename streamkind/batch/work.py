@@ -15,16 +15,18 @@ from typing import Any
 from streamkind.backends.base import BackendName
 from streamkind.batch.divide import Division, divide
 from streamkind.batch.journal import JOURNAL, Job, Journal, read, write
-from streamkind.engine import KinD, open_engine
+from streamkind.engine import KinD
 from streamkind.errors import InputError, OutputError
 from streamkind.pipeline import Report, choose_ratio, enhance, first_pass, run
+from streamkind.profiles import ProfileName, encoder_preset, open_engine
 from streamkind.steady import Steadier
 from streamkind.track import Track
+from streamkind.video.color import ColorTags
 from streamkind.video.frames import batched
 from streamkind.video.join import Part, check_joinable, join
 from streamkind.video.publish import sync
 from streamkind.video.sink import VideoSink
-from streamkind.video.source import VideoSource, open_source
+from streamkind.video.source import Source, VideoSource, open_source
 from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder, sha256
 
 SPARE_BYTES = 16 << 20
@@ -57,14 +59,18 @@ class Outcome:
 
 
 @functools.lru_cache(maxsize=1)
-def engine_for(model: str, backend: BackendName, device: str) -> KinD:
+def engine_for(
+    model: str, backend: BackendName, profile: ProfileName, device: str, color: ColorTags | None
+) -> KinD:
     """Open an engine once in a process."""
-    return open_engine(model, backend=backend, device=device)
+    return open_engine(model, backend=backend, profile=profile, device=device, color=color)
 
 
-def engine_of(job: Job) -> KinD:
+def engine_of(job: Job, source: Source) -> KinD:
     """Return the engine that a job asks for."""
-    return engine_for(job.settings.model, job.settings.backend, job.settings.device)
+    told = job.settings
+    color = source.format.color if told.chosen.pix_fmt(source.format) != "rgb24" else None
+    return engine_for(told.model, told.backend, told.profile, told.device, color)
 
 
 def prepare(job: Job) -> tuple[Journal, Track | None]:
@@ -89,14 +95,17 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
 def encoding(job: Job) -> dict[str, Any]:
     """Return the encoder's options."""
     settings = job.settings
-    return {"codec": settings.codec, "crf": settings.crf, "preset": settings.preset}
+    preset = encoder_preset(settings.chosen, settings.codec, settings.preset)
+    return {"codec": settings.codec, "crf": settings.crf, "preset": preset}
 
 
 def find_ratios(job: Job) -> Track:
     """Do the first pass."""
     report = Report(None, "")
     with open_source(job.input) as source:
-        return first_pass(source, engine_of(job), job.settings.target, report, lambda report: None)
+        return first_pass(
+            source, engine_of(job, source), job.settings.target, report, lambda report: None
+        )
 
 
 def check_space(path: Path, needed: int) -> None:
@@ -156,20 +165,22 @@ def encode_part(
     """Enhance a part into a file. What it gives depends on journal and track alone."""
     if journal.still:
         return encode_still(job, path)
-    engine, report, settings = engine_of(job), Report(None, ""), job.settings
+    report, settings = Report(None, ""), job.settings
     ratio = choose_ratio(settings.ratio, track, settings.target, settings.steady)
-    hold = Steadier(engine, settings.steady)
-    begin = journal.starts[index]
-    if begin != journal.warm[index]:
-        with VideoSource(job.input, part=(journal.warm[index], begin)) as before:
-            for batch in batched(before, engine.max_batch):
-                hold(engine.decompose(batch.pixels), batch.times)
+    begin, pix_fmt = journal.starts[index], settings.chosen.pix_fmt
     told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
     with (
         contextlib.suppress(NothingDecodedError),
-        VideoSource(job.input, part=journal.part(index)) as source,
+        VideoSource(job.input, part=journal.part(index), pix_fmt=pix_fmt) as source,
         VideoSink(path, source, part=True, **encoding(job)) as sink,
     ):
+        engine = engine_of(job, source)
+        hold = Steadier(engine, settings.steady)
+        if begin != journal.warm[index]:
+            warm = journal.warm[index], begin
+            with VideoSource(job.input, part=warm, pix_fmt=pix_fmt) as before:
+                for batch in batched(before, engine.max_batch):
+                    hold(engine.decompose(batch.pixels), batch.times)
         run(source, engine, ratio, sink, report, hold=hold, progress=told)
         if not report.frames:
             raise NothingDecodedError
@@ -190,6 +201,7 @@ def encode_still(job: Job, path: Path) -> Outcome:
         path,
         ratio=told.ratio,
         target=told.target,
+        profile=told.profile,
         model=told.model,
         backend=told.backend,
         device=told.device,

@@ -17,13 +17,13 @@ import typer
 
 from streamkind import options
 from streamkind.console import console
-from streamkind.engine import open_engine
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, read_config
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.secrets import out_of_sight, redact, resolve
 from streamkind.live.status import CameraStatus
+from streamkind.profiles import open_engine
 
 LOOK_SECONDS = 0.5
 
@@ -50,7 +50,8 @@ def stream_command(
     with_console: Annotated[
         bool, typer.Option("--console", help="Show the camera on http://127.0.0.1:8780.")
     ] = False,
-    model: options.Model = "kind",
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
@@ -74,7 +75,7 @@ def stream_command(
     check_camera(config, from_api=False)
     for text in (config.url, *config.to):
         resolve(text)  # a secret that is missing now will be missing later
-    with Signals() as signals, open_fleet(model, backend, device) as fleet:
+    with Signals() as signals, open_fleet(model, backend, profile, device) as fleet:
         fleet.put(config)
         show = Show()
         with serve_console(fleet, ConsoleConfig() if with_console else None):
@@ -88,13 +89,14 @@ def serve_command(
     with_console: Annotated[
         bool, typer.Option("--console/--no-console", help="Serve page, API and metrics.")
     ] = True,
-    model: options.Model = "kind",
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
     """Make many cameras clear, as a file says; it is read again when it changes, and on SIGHUP."""
     cameras, console_config = read_config(config)
-    with Signals() as signals, open_fleet(model, backend, device) as fleet:
+    with Signals() as signals, open_fleet(model, backend, profile, device) as fleet:
         for camera in cameras.values():
             fleet.put(camera)
         show = Show()
@@ -109,10 +111,12 @@ def serve_command(
                 show(fleet.look())
 
 
-def open_fleet(model: str, backend: str, device: str) -> LiveFleet:
+def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet:
     """Return a fleet without cameras."""
+    if profile == "auto":
+        profile = "quality" if device.startswith("cuda") else "realtime"
     fleet = LiveFleet(
-        lambda: open_engine(model, backend=backend, device=device)  # type: ignore[arg-type]
+        lambda: open_engine(model, backend=backend, profile=profile, device=device)  # type: ignore[arg-type]
     )
     console.print(f"engine: {fleet.engine}", markup=False)
     return fleet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -188,19 +188,8 @@ def enhance(engine: Engine, turns: list[Turn]) -> None:
     share = (time.perf_counter() - began) / len(turns)
     for i, turn in enumerate(turns):
         began = time.perf_counter()
-        own = layers if len(turns) == 1 else one(layers, i)
+        own = layers if len(turns) == 1 else layers.frame(i)
         # Neighbours in this batch are strangers: each camera holds its own past.
         held, ratios = turn.camera.relight(engine, own, turn.frame.seconds)
         pixels = engine.recompose(held, ratios)[0]
         turn.camera.deliver(turn.frame, pixels, (share, time.perf_counter() - began))
-
-
-def one(layers: Layers, i: int) -> Layers:
-    """Return frame `i` of a batch as a batch of one; backends with batches can be sliced."""
-    return replace(
-        layers,
-        reflectance=layers.reflectance[i : i + 1],
-        illumination=layers.illumination[i : i + 1],
-        statistics=layers.statistics.frame(i),
-        pixels=layers.pixels[i : i + 1],
-    )

@@ -16,7 +16,7 @@ from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from streamkind.errors import InputError
 from streamkind.live.secrets import redact, resolve
-from streamkind.video.color import ColorTags, RgbReader, read_orientation, read_tags, refuse_hdr
+from streamkind.video.color import ColorTags, Reader, read_orientation, read_tags, refuse_hdr
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.frames import Pixels
 
@@ -89,7 +89,7 @@ class Connection:
             raise
         self.rate: Fraction | None = self._video.average_rate or self._video.guessed_rate or None
         self.aspect = self._video.sample_aspect_ratio or Fraction(1)
-        self._read: RgbReader | None = None
+        self._read: Reader | None = None
         self._tags: ColorTags | None = None
         self._size = (0, 0)
 
@@ -156,7 +156,7 @@ class Connection:
         size, tags = (frame.width, frame.height), read_tags(frame, [])
         if self._read is None or (size, tags) != (self._size, self._tags):
             refuse_hdr(tags.transfer, redact(self._url))
-            self._read, self._size, self._tags = RgbReader(tags, *size), size, tags
+            self._read, self._size, self._tags = Reader(tags, *size), size, tags
         seconds = None if frame.pts is None else float(frame.pts * (self._video.time_base or 0))
         return Picture(read_orientation(frame).apply(self._read(frame)), seconds)
 

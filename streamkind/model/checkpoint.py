@@ -14,9 +14,10 @@ from onnx import numpy_helper
 from streamkind.backends.released import Release
 from streamkind.model.kind import KinD
 from streamkind.model.kindpp import KinDpp
+from streamkind.model.student import Student
 
 State = dict[str, Any]
-ARCHITECTURES: dict[str, type[KinD]] = {"kind": KinD, "kindpp": KinDpp}
+ARCHITECTURES: dict[str, type[KinD]] = {"kind": KinD, "kindpp": KinDpp, "student": Student}
 
 
 def save(path: Path, state: State) -> None:

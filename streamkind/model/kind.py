@@ -157,11 +157,16 @@ class Exposure(nn.Module):
 class KinD(nn.Module):
     """The three nets together, and what sets their ratio where no truth is at hand."""
 
-    def __init__(self, restoration: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        restoration: nn.Module | None = None,
+        decomposition: nn.Module | None = None,
+        adjustment: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.decomposition = Decomposition()
+        self.decomposition = decomposition or Decomposition()
         self.restoration = restoration or Restoration()
-        self.adjustment = Adjustment()
+        self.adjustment = adjustment or Adjustment()
         self.exposure = Exposure()
 
     def forward(self, image: Tensor, ratio: Tensor) -> Tensor:

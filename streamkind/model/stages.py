@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamkind.backends.released import find_release
+from streamkind.model.checkpoint import load_released
 from streamkind.model.data import TrainingBatch
 from streamkind.model.kind import KinD, illumination_ratio
 from streamkind.model.losses import (
@@ -70,11 +74,51 @@ def exposure_stage(
     return {"exposure": F.smooth_l1_loss(apart, torch.zeros_like(apart), beta=0.1)}
 
 
+def distil_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
+    """The one stage of a student: layers and pictures as its teacher's, and pictures as the truth.
+
+    In use a picture is mostly reduced before; so it is in every second step.
+    """
+    low, high = (F.avg_pool2d(i, 2) if step % 2 else i for i in (batch.low, batch.high))
+    teacher, images, count = teacher_of(low.device), torch.cat([low, high]), len(low)
+    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(low.device)
+    with torch.no_grad():
+        ratio = illumination_ratio(*small_light(teacher, batch))
+        reflectance_to, light_to = (x.float() for x in teacher.decomposition(images))
+        restored_to = teacher.restoration(reflectance_to[:count], light_to[:count]).float()
+        bright_to = teacher.adjustment(light_to[:count], ratio).float()
+        other_to = teacher.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
+    reflectance, light = kind.decomposition(images)
+    restored = kind.restoration(reflectance[:count], light[:count]).float()
+    picture = restored * kind.adjustment(light[:count], ratio).float()
+    # The curve is learnt on the teacher's light: it must not make up for errors of the student's.
+    other = kind.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
+    apart = (light.float() - light_to).abs()
+    terms = restoration_loss(restored, restored_to, w) | {
+        "light": w.low_gain * apart[:count].mean() + apart[count:].mean(),
+        "reflectance": 0.3 * F.l1_loss(reflectance.float(), reflectance_to),
+        "adjustment": 2 * F.l1_loss(other, other_to),
+    }
+    for name, wanted in (("teacher_picture", restored_to * bright_to), ("picture", high)):
+        terms[name] = 2 * F.l1_loss(picture, wanted) + (1 - ssim(picture, wanted))
+    terms["picture_chroma"] = w.chroma * chroma_distance(picture, high)
+    return terms
+
+
+@functools.cache
+def teacher_of(device: torch.device) -> KinD:
+    """Return the released KinD, to learn from."""
+    return load_released(find_release("kind")).requires_grad_(False).to(device)
+
+
 STAGES = {
     "decomposition": decomposition_stage,
     "layers": layers_stage,
     "joint": joint_stage,
     "exposure": exposure_stage,
+    "distil": distil_stage,
 }
 
 

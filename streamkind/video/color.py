@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
 
 from streamkind.errors import InputError
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Pixels, PixFmt
 
 UNSPECIFIED = 2
 """FFmpeg's "not said" for matrix, primaries and transfer; for range it is 0."""
@@ -59,6 +60,36 @@ class VideoFormat:
     """Estimate of how many frames will be delivered."""
     duration: float | None
     """Seconds."""
+
+
+_LUMA = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
+"""Shares of red and blue in luma, by matrix (ITU-T H.273, table 4)."""
+
+
+def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
+    """Return the matrix from 8-bit RGB to 8-bit YUV, (3, 4), its last column what is added."""
+    red, blue = _LUMA[tags.matrix]
+    luma = np.array([red, 1 - red - blue, blue])
+    chroma = [(np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)]
+    scale = [219, 224, 224] if tags.range == LIMITED else [255, 255, 255]
+    offset = [16 if tags.range == LIMITED else 0, 128, 128]
+    matrix = np.array([luma, *chroma]) * (np.array(scale) / 255)[:, None]
+    return np.column_stack([matrix, offset])
+
+
+def rgb_of_yuv(tags: ColorTags) -> NDArray[np.float64]:
+    """Return the matrix from 8-bit YUV to 8-bit RGB, (3, 4)."""
+    forth = yuv_of_rgb(tags)
+    back = np.linalg.inv(forth[:, :3])
+    return np.column_stack([back, -back @ forth[:, 3]])
 
 
 class _Tagged(Protocol):
@@ -110,34 +141,35 @@ def refuse_hdr(transfer: int, path: object) -> None:
     )
 
 
-class RgbReader:
-    """Turns decoded frames of any pixel format into RGB. Used from one thread only."""
+class Reader:
+    """Turns decoded frames of any pixel format into RGB or planes. Used from one thread only."""
 
-    def __init__(self, tags: ColorTags, width: int, height: int) -> None:
+    def __init__(self, tags: ColorTags, width: int, height: int, pix_fmt: PixFmt = "rgb24") -> None:
         """Read frames with `tags`; scale those of another size to `width` x `height`."""
         self._tags = tags
         self._size = width, height
+        self._pix_fmt = pix_fmt
         self._sws = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
         """Return the pixels as stored (not yet upright); the array is the caller's to keep."""
         matrix = _SWS_MATRIX[self._tags.matrix]
-        rgb = self._sws.reformat(
+        read = self._sws.reformat(
             frame,
             *self._size,
-            format="rgb24",
+            format=self._pix_fmt,
             src_colorspace=matrix,
             dst_colorspace=matrix,
             src_color_range=self._tags.range,
-            dst_color_range=FULL,
+            dst_color_range=FULL if self._pix_fmt == "rgb24" else self._tags.range,
             interpolation=_EXACT,
         )
         # A view of the frame's own buffer when its rows have no padding.
-        return np.ascontiguousarray(rgb.to_ndarray())
+        return np.ascontiguousarray(read.to_ndarray())
 
 
 class YuvWriter:
-    """Turns RGB into frames for an encoder. Used from one thread only."""
+    """Turns RGB or yuv420p into frames for an encoder. Used from one thread only."""
 
     def __init__(self, tags: ColorTags, pix_fmt: str) -> None:
         """Write frames of `pix_fmt` that carry `tags`."""
@@ -148,13 +180,14 @@ class YuvWriter:
     def __call__(self, pixels: Pixels) -> av.VideoFrame:
         """Return a new frame; `pixels` is not kept."""
         matrix = _SWS_MATRIX[self._tags.matrix]
-        rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format="rgb24")
+        pix_fmt = "rgb24" if pixels.ndim == 3 else "yuv420p"
+        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format=pix_fmt)
         yuv = self._sws.reformat(
-            rgb,
+            frame,
             format=self._pix_fmt,
             src_colorspace=matrix,
             dst_colorspace=matrix,
-            src_color_range=FULL,
+            src_color_range=FULL if pix_fmt == "rgb24" else self._tags.range,
             dst_color_range=self._tags.range,
             interpolation=_EXACT,
         )

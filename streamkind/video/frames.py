@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from streamkind.video.color import VideoFormat  # which imports Pixels
 
 Pixels = NDArray[np.uint8]
-"""RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch."""
+"""RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.
+
+From source to sink it may be yuv420p instead, its planes below each other: (3 H / 2, W).
+"""
+PixFmt = Literal["rgb24", "yuv420p"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Frame:
     """One picture and its place in time."""
 
     data: Pixels
-    """RGB, uint8, shape (H, W, 3)."""
+    """RGB, uint8, shape (H, W, 3), or yuv420p, (3 H / 2, W)."""
     pts: int
     """Presentation time, in units of `time_base`."""
     time_base: Fraction
@@ -34,9 +38,12 @@ class Frame:
 
     def __post_init__(self) -> None:
         """Refuse pixels of any other shape or type."""
-        if self.data.dtype != np.uint8 or self.data.ndim != 3 or self.data.shape[2] != 3:
+        planes = self.data.ndim == 2 and self.data.shape[0] % 3 == 0
+        rgb = self.data.ndim == 3 and self.data.shape[2] == 3
+        if self.data.dtype != np.uint8 or not (rgb or planes):
             raise ValueError(
-                f"data must be uint8 of shape (H, W, 3), got {self.data.dtype} {self.data.shape}"
+                "data must be uint8 of shape (H, W, 3) or (3 H / 2, W), "
+                f"got {self.data.dtype} {self.data.shape}"
             )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
@@ -16,7 +16,8 @@ from av.container import InputContainer
 
 from streamkind.errors import InputError, UsageError
 from streamkind.video.color import (
-    RgbReader,
+    Orientation,
+    Reader,
     VideoFormat,
     read_orientation,
     read_tags,
@@ -24,7 +25,7 @@ from streamkind.video.color import (
 )
 from streamkind.video.decode import Decoder
 from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
-from streamkind.video.frames import Frame, Source
+from streamkind.video.frames import Frame, PixFmt, Source
 from streamkind.video.images import IMAGE_SUFFIXES, ImageSource
 from streamkind.video.storage import as_path
 from streamkind.video.timeline import Cut, RisingClock
@@ -32,21 +33,39 @@ from streamkind.video.timeline import Cut, RisingClock
 __all__ = ["ImageSource", "Source", "VideoFormat", "VideoSource", "open_source"]
 
 
-def open_source(path: str | Path, *, start: float = 0.0, duration: float | None = None) -> Source:
+def rgb24(form: VideoFormat) -> PixFmt:
+    """Ask for RGB, whatever the format."""
+    return "rgb24"
+
+
+def open_source(
+    path: str | Path,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    pix_fmt: Callable[[VideoFormat], PixFmt] = rgb24,
+) -> Source:
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
     `start` and `duration` are seconds and for videos only; the delivered timeline of a part
-    begins at about 0. Raises InputError, or UsageError for impossible times.
+    begins at about 0. `pix_fmt` chooses what the frames of a video are to be; those that are to be
+    turned are RGB in any case. Raises InputError, or UsageError for impossible times.
     """
     _check_times(start, duration)
     path = as_path(path)
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_still(path):
         if start or duration is not None:
             raise UsageError(
                 f"{path}: start and duration are for videos, and this is not one; leave them out"
             )
         return ImageSource(path)
-    return VideoSource(path, start=start, duration=duration)
+    return VideoSource(path, start=start, duration=duration, pix_fmt=pix_fmt)
+
+
+def is_still(path: str | Path) -> bool:
+    """Tell images and folders of them from videos, by their name."""
+    path = as_path(path)
+    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _check_times(start: float, duration: float | None) -> None:
@@ -68,6 +87,7 @@ class VideoSource:
         start: float = 0.0,
         duration: float | None = None,
         part: tuple[int | None, int | None] | None = None,
+        pix_fmt: Callable[[VideoFormat], PixFmt] = rgb24,
     ) -> None:
         """Open the file and decode its first frame.
 
@@ -83,6 +103,7 @@ class VideoSource:
         """The first time stamp in the file."""
         self._lost: int | None = None
         self._taken = False
+        self._pix_fmt = pix_fmt
         self._container: InputContainer | None = open_input(path)
         try:
             self._open(self._container, start, duration, part)
@@ -113,7 +134,9 @@ class VideoSource:
         self._size = first.width, first.height
         self._orientation = read_orientation(first)
         self.format = self._describe(first, container)
-        self._read = RgbReader(self.format.color, *self._size)
+        upright = self._orientation == Orientation()
+        pix_fmt = self._pix_fmt(self.format) if upright else "rgb24"
+        self._read = Reader(self.format.color, *self._size, pix_fmt)
         self.start_pts = first.pts or 0
         raws = chain([first], decoded)
         if part is not None:
@@ -201,7 +224,9 @@ class VideoSource:
             self._note_size(raw)
             duration = max(0, raw.duration or 0)
             last_end = (pts + duration) * self._time_base
-            pixels = self._orientation.apply(self._read(raw))
+            pixels = self._read(raw)
+            if pixels.ndim == 3:
+                pixels = self._orientation.apply(pixels)
             yield Frame(pixels, pts - shift, self._time_base, duration)
         if begin is None and end is None:
             rate = self._rate or Fraction(25)

@@ -1,0 +1,168 @@
+"""KinD at a fraction of its cost: the nets see a reduced picture, and their light is carried up.
+
+What the nets make of the reduced picture is, near each place, a straight line of the luma they saw:
+out = a in + b, as in the guided filter of He, Sun and Tang (TPAMI 2013; at a reduced size: *Fast
+Guided Filter*, 2015). Both coefficients are enlarged and applied to the whole picture's luma, so
+that its detail stays; where there is only noise `a` is 0, and what the nets restored is left.
+Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.backends.base import Engine, Layers
+from streamkind.engine import FADE_STOPS, KinD
+from streamkind.exposure import Floats, smooth_step
+from streamkind.video.color import ColorTags, rgb_of_yuv, yuv_of_rgb
+from streamkind.video.frames import Pixels
+
+RADIUS = 2
+"""Of the guided filter's window, in pixels of the reduced picture."""
+NOISE = 1.5
+"""Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
+Plane = NDArray[np.uint8]
+Planes = tuple[Plane, Plane, Plane]
+"""Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallLayers(Layers):
+    """Layers of reduced pictures; `pixels` are the whole ones."""
+
+    small: Pixels
+    """RGB, (N, h, w, 3)."""
+    luma: Pixels
+    """Luma of `small`, (N, h, w)."""
+
+
+class Carried(KinD):
+    """KinD on reduced pictures. Pictures of at most `area` pixels go through whole.
+
+    Takes RGB, or planes of `color`: yuv420p as FFmpeg lays it out, (N, 3 H / 2, W).
+    """
+
+    def __init__(self, engine: Engine, area: int, color: ColorTags | None = None) -> None:
+        super().__init__(engine)
+        self._area = area
+        self._color = color or ColorTags()
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
+        size = reduced_size(*picture_size(pixels), self._area)
+        if size is None:
+            return super().decompose(pixels)
+        small = [reduce(planes_of(p), size) for p in pixels]
+        matrix = rgb_of_yuv(self._tags(pixels))
+        rgb = np.stack([transform(s, matrix) for s in small])
+        layers = super().decompose(rgb)
+        parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
+        return SmallLayers(*parts, small=rgb, luma=np.stack([s[..., 0] for s in small]))
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """Pixels as `decompose` had them, at the size of the input."""
+        if not isinstance(layers, SmallLayers):
+            return super().recompose(layers, ratios)
+        strength = smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)
+        if not strength.any():
+            return layers.pixels
+        height, width = layers.small.shape[1:3]
+        clear = self._engine.recompose(layers, ratios)[:, :height, :width]
+        matrix = yuv_of_rgb(self._tags(layers.pixels))
+        carried = np.empty_like(layers.pixels)
+        for i, share in enumerate(strength):
+            small = transform(clear[i], matrix)
+            planes = planes_of(layers.pixels[i])
+            put_planes(carried[i], carry(planes, layers.luma[i], small, float(share)))
+        return carried
+
+    def _tags(self, pixels: Pixels) -> ColorTags:
+        return self._color if pixels.ndim == 3 else ColorTags()
+
+
+def picture_size(pixels: Pixels) -> tuple[int, int]:
+    """Width and height of RGB, (N, H, W, 3), or of yuv420p, (N, 3 H / 2, W)."""
+    height, width = pixels.shape[1:3]
+    return width, height if pixels.ndim == 4 else height * 2 // 3
+
+
+def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
+    """Width and height divided by the least integer that leaves at most `area`; None for 1."""
+    # By an integer: means of whole pixels, which is also several times as fast.
+    factor = next(k for k in range(1, max(width, height) + 1) if width * height <= area * k * k)
+    return None if factor == 1 else (max(1, round(width / factor)), max(1, round(height / factor)))
+
+
+def planes_of(picture: Pixels) -> Planes:
+    """Split one picture, RGB (H, W, 3) or yuv420p (3 H / 2, W)."""
+    if picture.ndim == 3:
+        yuv = transform(picture, yuv_of_rgb(ColorTags()))
+        return yuv[..., 0], yuv[..., 1], yuv[..., 2]
+    rows, width = picture.shape
+    height = rows * 2 // 3
+    u, v = picture[height:].reshape(2, height // 2, width // 2)
+    return picture[:height], u, v
+
+
+def put_planes(picture: Pixels, planes: Planes) -> None:
+    """Write planes as `planes_of` has them into a picture."""
+    if picture.ndim == 3:
+        cv2.transform(cv2.merge(planes), rgb_of_yuv(ColorTags()), dst=picture)
+        return
+    for to, plane in zip(planes_of(picture), planes, strict=True):
+        to[:] = plane
+
+
+def reduce(planes: Planes, size: tuple[int, int]) -> Pixels:
+    """Means of all planes at one smaller size: (h, w, 3) YUV."""
+    small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes)
+    return np.asarray(cv2.merge(tuple(small)), np.uint8)
+
+
+def carry(planes: Planes, luma: Plane, clear: Pixels, share: float = 1.0) -> Planes:
+    """Relight a whole picture as its reduced one was: (h, w) luma -> (h, w, 3) YUV.
+
+    `share` below 1 leaves as much of the picture as it was.
+    """
+    y, u, v = planes
+    slope, offset = coefficients(luma.astype(np.float32), clear[..., 0].astype(np.float32))
+    if share < 1:
+        slope, offset = 1 + share * (slope - 1), share * offset
+    large_slope, large_offset = (cv2.resize(x, y.shape[::-1]) for x in (slope, offset))
+    lit = cv2.multiply(y, large_slope, dst=large_slope, dtype=cv2.CV_32F)
+    lit = cv2.add(lit, large_offset, dtype=cv2.CV_8U)
+    colors = [
+        mix(before, cv2.resize(plane, before.shape[::-1]), share)
+        for before, plane in ((u, clear[..., 1]), (v, clear[..., 2]))
+    ]
+    return np.asarray(lit, np.uint8), colors[0], colors[1]
+
+
+def mix(before: Plane, after: Any, share: float) -> Plane:
+    """Take `share` of what a plane was made."""
+    mixed = after if share == 1 else cv2.addWeighted(before, 1 - share, after, share, 0)
+    return np.asarray(mixed, np.uint8)
+
+
+def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:
+    """Take each pixel, (H, W, 3), through a (3, 4) matrix."""
+    return np.asarray(cv2.transform(picture, matrix), np.uint8)
+
+
+def coefficients(seen: Floats, made: Floats) -> tuple[Floats, Floats]:
+    """Slope and offset, (h, w) each, of what was made of a luma: made = slope * seen + offset."""
+    window = 2 * RADIUS + 1, 2 * RADIUS + 1
+
+    def mean(x: NDArray[np.floating]) -> Floats:
+        return np.asarray(cv2.blur(x, window), np.float32)
+
+    mean_seen = mean(seen)
+    variance = mean(seen * seen) - mean_seen * mean_seen
+    covariance = mean(seen * made) - mean_seen * mean(made)
+    slope = mean(np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE**2))
+    return slope, made - slope * seen

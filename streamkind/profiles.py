@@ -1,0 +1,89 @@
+"""Profiles: what KinD may cost. And how a released model is opened with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from streamkind.backends.base import BackendName, open_backend
+from streamkind.backends.released import find_release
+from streamkind.carry import Carried
+from streamkind.engine import KinD
+from streamkind.errors import UsageError
+from streamkind.video.color import ColorTags, VideoFormat
+from streamkind.video.encoders import find_encoder
+from streamkind.video.frames import PixFmt
+
+ProfileName = Literal["auto", "quality", "balanced", "realtime"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A trade of cost for quality."""
+
+    model: str
+    """Where the user names none."""
+    area: int | None
+    """Most pixels that the nets see of a picture; larger ones are reduced. None: all."""
+    preset: str | None = None
+    """Of x264 and x265, where the user names none."""
+
+    def pix_fmt(self, form: VideoFormat) -> PixFmt:
+        """Return the format to ask a source for: planes if they need not become RGB at all."""
+        large = self.area is not None and form.width * form.height > self.area
+        even = form.width % 2 == form.height % 2 == 0
+        return "yuv420p" if large and even else "rgb24"
+
+
+PROFILES = {
+    "quality": Profile("kind", None),
+    "balanced": Profile("kind", 640 * 400),
+    "realtime": Profile("student", 640 * 360, "veryfast"),
+}
+
+
+def choose_profile(profile: ProfileName, device: str, *, still: bool = False) -> ProfileName:
+    """Return the profile meant by `auto`: on a GPU, and for stills, nothing needs to be spared."""
+    if profile != "auto":
+        check_profile(profile)
+        return profile
+    return "quality" if still or device.startswith("cuda") else "balanced"
+
+
+def check_profile(profile: str) -> None:
+    """Refuse a name that is none."""
+    if profile not in PROFILES:
+        raise UsageError(f"unknown profile '{profile}'; choose auto, {', '.join(PROFILES)}")
+
+
+def encoder_preset(profile: Profile, codec: str, preset: str | None) -> str | None:
+    """Return the preset that the user names, or else that of the profile, for x264 and x265."""
+    fits = preset is None and find_encoder(codec).name in ("libx264", "libx265")
+    return profile.preset if fits else preset
+
+
+def open_engine(
+    model: str = "auto",
+    *,
+    backend: BackendName = "auto",
+    profile: ProfileName = "quality",
+    device: str = "auto",
+    engines: Path | None = None,
+    color: ColorTags | None = None,
+) -> KinD:
+    """Load a released model.
+
+    `model` is "kind", "kindpp", "student", or "auto" for that of the profile; `backend` "auto",
+    "openvino" or "torch"; `profile` "quality", "balanced" or "realtime"; `device` "auto", "cpu" or
+    "cuda"; `engines` a folder with an engine.json other than the installed one; `color` how
+    pictures that are not RGB were coded. Raises UsageError for a name that does not exist and
+    EngineError for what cannot be loaded here.
+    """
+    profile = choose_profile(profile, device)
+    chosen = PROFILES[profile]
+    release = find_release(chosen.model if model == "auto" else model, engines)
+    engine = open_backend(backend, release, device)
+    opened = KinD(engine) if chosen.area is None else Carried(engine, chosen.area, color)
+    opened.description = f"{profile}: {opened.description}"
+    return opened
