@@ -57,12 +57,12 @@ class Carried(KinD):
         size = reduced_size(*picture_size(pixels), self._area)
         if size is None:
             return super().decompose(pixels)
-        small = [reduce(planes_of(p), size) for p in pixels]
-        matrix = rgb_of_yuv(self._tags(pixels))
-        rgb = np.stack([transform(s, matrix) for s in small])
+        tags = self._tags(pixels)
+        small = [reduce(picture, size, tags) for picture in pixels]
+        rgb, luma = (np.stack(column) for column in zip(*small, strict=True))
         layers = super().decompose(rgb)
         parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
-        return SmallLayers(*parts, small=rgb, luma=np.stack([s[..., 0] for s in small]))
+        return SmallLayers(*parts, small=rgb, luma=luma)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """Pixels as `decompose` had them, at the size of the input."""
@@ -118,10 +118,14 @@ def put_planes(picture: Pixels, planes: Planes) -> None:
         to[:] = plane
 
 
-def reduce(planes: Planes, size: tuple[int, int]) -> Pixels:
-    """Means of all planes at one smaller size: (h, w, 3) YUV."""
-    small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes)
-    return np.asarray(cv2.merge(tuple(small)), np.uint8)
+def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
+    """Means over a picture: RGB, (h, w, 3), and luma, (h, w)."""
+    if picture.ndim == 3:
+        rgb = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return rgb, transform(rgb, yuv_of_rgb(tags))[..., 0]
+    planes = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in planes_of(picture)]
+    yuv = np.asarray(cv2.merge(planes), np.uint8)
+    return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
 
 
 def carry(planes: Planes, luma: Plane, clear: Pixels, share: float = 1.0) -> Planes:
