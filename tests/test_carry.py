@@ -1,0 +1,224 @@
+"""Reduced pictures whose light is carried up: sizes, colours, edges, noise, and whole videos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+from media import make_clip
+
+import streamkind
+from streamkind.backends.base import Layers
+from streamkind.carry import Carried, SmallLayers, carry, planes_of, reduce, reduced_size
+from streamkind.errors import UsageError
+from streamkind.exposure import RATIOS, Statistics
+from streamkind.profiles import PROFILES, choose_profile
+from streamkind.video.color import FULL, LIMITED, ColorTags, VideoFormat, rgb_of_yuv, yuv_of_rgb
+
+GRAY = ColorTags(range=LIMITED, matrix=1)
+
+
+class Gain:
+    """An engine that multiplies each picture by its ratio, and notes their sizes."""
+
+    max_batch = 2
+    description = "gain"
+
+    def __init__(self):
+        self.seen = []
+
+    def decompose(self, pixels):
+        self.seen.append(pixels.shape)
+        n, height, width = pixels.shape[:3]
+        told = Statistics.of(np.ones((n, len(RATIOS))), np.zeros((n, 1, 1)), np.ones(n))
+        light = np.ones((n, 1, height, width), np.float32)
+        return Layers(pixels, light, told, pixels)
+
+    def steady(self, layers, before, strength):
+        return replace(layers, illumination=before.illumination)
+
+    def recompose(self, layers, ratios):
+        made = layers.reflectance * ratios[:, None, None, None]
+        return np.clip(made + 0.5, 0, 255).astype(np.uint8)
+
+    def close(self):
+        pass
+
+
+def scene(width=320, height=240):
+    """A dark picture with detail of every size, colours and an edge."""
+    y, x = np.mgrid[:height, :width]
+    gray = 14 + 8 * np.sin(x / 9) * np.sin(y / 13) + 6 * (x > width // 2) + 2 * ((x + y) % 3 == 0)
+    return np.clip(gray[..., None] * [1.2, 1.0, 0.7], 0, 255).astype(np.uint8)
+
+
+def as_planes(rgb, tags):
+    yuv = cv2.transform(rgb, yuv_of_rgb(tags))
+    chroma = [cv2.resize(yuv[..., i], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+              for i in (1, 2)]  # fmt: skip
+    return np.concatenate([yuv[..., 0], np.stack(chroma).reshape(-1, rgb.shape[1])])
+
+
+def as_rgb(planes, tags):
+    y, u, v = planes_of(planes)
+    full = [y, *(cv2.resize(p, y.shape[::-1]) for p in (u, v))]
+    return cv2.transform(cv2.merge(full), rgb_of_yuv(tags))
+
+
+@pytest.mark.parametrize(
+    "size, area, reduced",
+    [
+        ((1920, 1080), 640 * 400, (640, 360)),
+        ((1280, 720), 640 * 400, (640, 360)),
+        ((640, 400), 640 * 400, None),
+        ((600, 400), 640 * 360, (300, 200)),
+        ((3840, 2160), 640 * 360, (640, 360)),
+        ((2000, 2), 1000, (1000, 1)),
+    ],
+)
+def test_pictures_are_reduced_by_an_integer(size, area, reduced):
+    assert reduced_size(*size, area) == reduced
+
+
+@pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 9, 10])
+@pytest.mark.parametrize("range_", [LIMITED, FULL])
+def test_matrices_are_those_of_swscale(matrix, range_):
+    tags = ColorTags(range=range_, matrix=matrix)
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    back = cv2.transform(cv2.transform(rgb, yuv_of_rgb(tags)), rgb_of_yuv(tags))
+    assert np.abs(back.astype(int) - rgb).mean() < 0.7
+    if matrix in (1, 5, 9):
+        from streamkind.video.color import YuvWriter
+
+        yuv = YuvWriter(tags, "yuv444p")(rgb).to_ndarray()
+        yuv = yuv if yuv.shape[-1] == 3 else yuv.transpose(1, 2, 0)
+        assert np.abs(yuv.astype(int) - cv2.transform(rgb, yuv_of_rgb(tags))).max() <= 1
+
+
+@pytest.mark.parametrize("tags", [GRAY, ColorTags(range=FULL, matrix=5)])
+@pytest.mark.parametrize("planes", [False, True])
+def test_a_gain_is_carried_to_all_detail(tags, planes):
+    rgb = scene()
+    engine = Carried(Gain(), 120 * 80, tags)
+    pixels = as_planes(rgb, tags) if planes else rgb
+    layers = engine.decompose(np.stack([pixels, pixels]))
+    assert isinstance(layers, SmallLayers) and engine._engine.seen == [(2, 80, 112, 3)]
+    made = engine.recompose(layers, np.array([4.0, 2.0], np.float32))
+    assert made.shape == (2, *pixels.shape) and made.dtype == np.uint8
+    for picture, ratio in zip(made, (4, 2), strict=True):
+        got = as_rgb(picture, tags) if planes else picture
+        wanted = np.clip(rgb.astype(int) * ratio, 0, 255)
+        error = np.abs(got - wanted)[4:-4, 4:-4]
+        # Fine detail is halved where it is as weak as noise; the edge stands where it stood.
+        assert error.mean() < 1.3 * ratio and np.abs((got - wanted).mean()) < 0.7 * ratio
+
+
+def test_ratio_1_changes_nothing_and_near_it_little():
+    rgb = scene()
+    engine = Carried(Gain(), 120 * 80)
+    layers = engine.decompose(rgb[None])
+    assert engine.recompose(layers, np.array([1.0], np.float32)) is layers.pixels
+    near = engine.recompose(layers, np.array([1.1], np.float32))[0]
+    assert np.abs(near.astype(int) - rgb).mean() < 2
+
+
+def test_small_pictures_go_through_whole():
+    engine = Carried(Gain(), 320 * 240)
+    layers = engine.decompose(scene()[None])
+    assert type(layers) is Layers
+    assert np.array_equal(engine.recompose(layers, np.array([2.0], np.float32))[0], scene() * 2)
+
+
+def test_layers_are_held_and_cut_as_any():
+    engine = Carried(Gain(), 120 * 80)
+    layers = engine.decompose(np.stack([scene(), scene() // 2]))
+    one = layers.frame(1)
+    assert one.small.shape == (1, 80, 107, 3) and one.luma.shape == (1, 80, 107)
+    held = engine.steady(one, layers.frame(0), np.array([0.5, 0.5], np.float32))
+    assert isinstance(held, SmallLayers) and np.array_equal(held.small, one.small)
+
+
+@pytest.mark.parametrize("low, high", [(8, 40), (2, 120), (20, 30)])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_no_halo_is_wider_than_3_pixels(low, high, factor):
+    """An edge between two lights that get different gains: 6 on the dark side, 2 on the bright."""
+    y = np.full((96, 192), low, np.uint8)
+    y[:, 97:] = high
+    tags = ColorTags()
+    planes = (y, np.full_like(y, 128), np.full_like(y, 128))
+    picture = cv2.transform(cv2.merge(planes), rgb_of_yuv(tags))
+    _, luma = reduce(picture, (192 // factor, 96 // factor), tags)
+    gain = np.interp(luma.astype(float), [low, high], [6.0, 2.0])
+    made = np.clip(luma * gain, 0, 255).astype(np.uint8)
+    clear = cv2.merge([made, np.full_like(made, 128), np.full_like(made, 128)])
+    row = carry(planes, luma, clear)[0][48].astype(int)
+    dark, bright = 6 * low, min(2 * high, 255)
+    contrast = abs(bright - dark)
+    far = np.abs(np.arange(192) - 96.5) > 3.5
+    wanted = np.where(np.arange(192) < 97, dark, bright)
+    assert np.abs(row - wanted)[far].max() <= max(3, 0.04 * contrast)  # levels
+
+
+def test_noise_is_not_carried():
+    rng = np.random.default_rng(0)
+    y = np.clip(20 + rng.normal(0, 1.5, (240, 320)) + 0.5, 0, 255).astype(np.uint8)
+    planes = (y, np.full_like(y, 128), np.full_like(y, 128))
+    luma = cv2.resize(y, (107, 80), interpolation=cv2.INTER_AREA)
+    made = np.full((80, 107), 100, np.uint8)  # as nets restore it
+    clear = cv2.merge([made, np.full_like(made, 128), np.full_like(made, 128)])
+    assert carry(planes, luma, clear)[0].std() < 0.5
+    noisy = cv2.merge([5 * luma, np.full_like(made, 128), np.full_like(made, 128)])
+    assert carry(planes, luma, noisy)[0].std() < 0.6 * (5 * y.astype(float)).std()
+
+
+def form(width, height):
+    return VideoFormat(width, height, Fraction(1, 25), Fraction(25), Fraction(1), GRAY, "yuv420p",
+                       None, None)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, size, pix_fmt",
+    [
+        ("quality", (1920, 1080), "rgb24"),
+        ("balanced", (1920, 1080), "yuv420p"),
+        ("balanced", (640, 400), "rgb24"),
+        ("realtime", (1279, 721), "rgb24"),
+        ("realtime", (1280, 720), "yuv420p"),
+    ],
+)
+def test_planes_are_asked_for_where_they_can_stay(name, size, pix_fmt):
+    assert PROFILES[name].pix_fmt(form(*size)) == pix_fmt
+
+
+def test_a_profile_is_chosen_by_the_machine():
+    assert choose_profile("auto", "auto") == "balanced"
+    assert choose_profile("auto", "auto", still=True) == "quality"
+    assert choose_profile("auto", "cuda:1") == "quality"
+    assert choose_profile("realtime", "cuda:1") == "realtime"
+    with pytest.raises(UsageError, match="unknown profile 'fast'; choose auto, quality, balanced"):
+        choose_profile("fast", "auto")
+
+
+@pytest.mark.parametrize("tags", [(1, 1, 1, 1), (2, 5, 6, 6)])
+def test_a_video_keeps_its_colours_and_times(tmp_path, tags):
+    """In planes from decoder to encoder, beside the same in RGB."""
+    clip = make_clip(tmp_path / "in.mp4", frames=6, size=(960, 544), rate=5, color=tags)
+    results, stamps = {}, set()
+    for name in ("quality", "balanced"):
+        out = tmp_path / f"{name}.mkv"
+        report = streamkind.enhance(clip, out, profile=name, ratio=4.0, crf=0)
+        assert name in report.engine and "frames per second" in report.engine
+        with av.open(str(out)) as container:
+            frames = list(container.decode(video=0))
+        stamps.add(tuple(f.pts for f in frames))
+        assert (frames[0].color_range, frames[0].colorspace) == tags[:2]
+        results[name] = np.stack([f.to_ndarray(format="rgb24") for f in frames]).astype(int)
+    assert len(stamps) == 1
+    apart = np.abs(results["quality"] - results["balanced"])
+    assert results["balanced"].mean() > 40 and apart.mean() < 6
+    colors = [r.mean(axis=(0, 1, 2)) for r in results.values()]
+    assert np.abs(colors[0] - colors[1]).max() < 4
