@@ -121,7 +121,7 @@ def wanted_luma(statistics: Statistics, target: float = DEFAULT_TARGET) -> Float
     """
     luma, thumbnail = statistics.luma, statistics.thumbnail
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
-    brightest = np.percentile(thumbnail, 95, axis=(1, 2)).astype(np.float32)
+    brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
     more = np.maximum(statistics.exposure - PARTLY, 0)
     exposure = statistics.exposure - more * smooth_step(brightest, DIM, BRIGHT)
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
@@ -134,9 +134,21 @@ def without_lamps(values: Floats, thumbnail: Floats) -> Floats:
 
     Headlights that pass must not darken the street. The decompose graph weighs its curve alike.
     """
-    weight = 1 - (1 - LAMP_SHARE) * smooth_step(thumbnail, LAMP, GLARE)
+    weight = lamp_weight(thumbnail)
     mean = (values * weight).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
     return np.asarray(mean, np.float32)
+
+
+def brightest_of(thumbnail: Floats) -> float:
+    """Luma that a twentieth of a frame's blocks exceed, (h, w), lamps hardly counted."""
+    luma = np.sort(thumbnail, axis=None)
+    share = np.cumsum(lamp_weight(luma))
+    return float(luma[np.searchsorted(share, 0.95 * share[-1])])
+
+
+def lamp_weight(thumbnail: Floats) -> Floats:
+    """How much blocks count: lamps hardly."""
+    return np.asarray(1 - (1 - LAMP_SHARE) * smooth_step(thumbnail, LAMP, GLARE), np.float32)
 
 
 def smooth_step(x: Floats, low: float, high: float) -> Floats:
@@ -184,7 +196,7 @@ class RatioSmoother:
         attack_seconds: float = 0.05,
         release_seconds: float = 0.08,
         calm_seconds: float = 2.0,
-        event_stops: float = 0.75,
+        event_stops: float = 1.0,
         max_stops_per_second: float = 8.0,
         gap_seconds: float = 2.0,
         state: RatioState | None = None,

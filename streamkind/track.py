@@ -201,7 +201,7 @@ WINDOW_SECONDS, REACH = 0.4, 60
 """Width of the smoothing in time, and how many frames to either side it looks at most."""
 EDGE_STOPS = 0.12
 """A change by more than about this is real and keeps its edge."""
-PASSING_SECONDS, PASSING_STOPS = 2.5, 0.75
+PASSING_SECONDS, PASSING_STOPS = 2.5, 1.0
 """How long and how deep a change is at most that is a lamp which passes, not another light."""
 REST_STOPS = 0.006
 """Half of the band within which the ratio rests: 0.4 %, nothing that an eye could see."""

@@ -96,7 +96,7 @@ def test_a_scene_gets_the_exposure_that_suits_it_scaled_by_the_target(exposure, 
 
 
 @pytest.mark.parametrize("exposure", [0.3, 0.6])
-@pytest.mark.parametrize("bright, capped", [(0.15, False), (0.5, True)])
+@pytest.mark.parametrize("bright, capped", [(0.15, False), (0.42, True), (0.9, False)])
 def test_a_frame_that_is_partly_bright_is_not_washed_out(exposure, bright, capped):
     frame = even(0.08)
     frame[:, 0] = bright
