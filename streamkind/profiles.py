@@ -39,7 +39,7 @@ class Profile:
 PROFILES = {
     "quality": Profile("kind", None),
     "balanced": Profile("kind", 640 * 400),
-    "realtime": Profile("student", 640 * 360, "veryfast"),
+    "realtime": Profile("student", 640 * 400, "veryfast"),
 }
 
 
