@@ -42,27 +42,37 @@ class SmallLayers(Layers):
 
 
 class Carried(KinD):
-    """KinD on reduced pictures. Pictures of at most `area` pixels go through whole.
+    """KinD on reduced pictures. Pictures of at most `whole` pixels are not reduced.
 
     Takes RGB, or planes of `color`: yuv420p as FFmpeg lays it out, (N, 3 H / 2, W).
     """
 
-    def __init__(self, engine: Engine, area: int, color: ColorTags | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        area: int,
+        color: ColorTags | None = None,
+        *,
+        whole: int | None = None,
+    ) -> None:
         super().__init__(engine)
-        self._area = area
+        self._area, self._whole = area, whole or area
         self._color = color or ColorTags()
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
-        size = reduced_size(*picture_size(pixels), self._area)
+        size = self.size_of(pixels)
         if size is None:
             return super().decompose(pixels)
-        tags = self._tags(pixels)
-        small = [reduce(picture, size, tags) for picture in pixels]
+        small = [reduce(picture, size, self.color_of(pixels)) for picture in pixels]
         rgb, luma = (np.stack(column) for column in zip(*small, strict=True))
-        layers = super().decompose(rgb)
+        return self.split(pixels, rgb, luma)
+
+    def split(self, pixels: Pixels, small: Pixels, luma: Pixels) -> SmallLayers:
+        """Whole and reduced pictures -> layers of the reduced ones."""
+        layers = super().decompose(small)
         parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
-        return SmallLayers(*parts, small=rgb, luma=luma)
+        return SmallLayers(*parts, small=small, luma=luma)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """Pixels as `decompose` had them, at the size of the input."""
@@ -71,17 +81,28 @@ class Carried(KinD):
         strength = smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)
         if not strength.any():
             return layers.pixels
-        height, width = layers.small.shape[1:3]
-        clear = self._engine.recompose(layers, ratios)[:, :height, :width]
-        matrix = yuv_of_rgb(self._tags(layers.pixels))
         carried = np.empty_like(layers.pixels)
-        for i, share in enumerate(strength):
-            small = transform(clear[i], matrix)
+        for i, clear in enumerate(self.relit(layers, ratios)):
             planes = planes_of(layers.pixels[i])
-            put_planes(carried[i], carry(planes, layers.luma[i], small, float(share)))
+            put_planes(carried[i], carry(planes, layers.luma[i], clear, float(strength[i])))
         return carried
 
-    def _tags(self, pixels: Pixels) -> ColorTags:
+    def relit(self, layers: SmallLayers, ratios: Floats) -> Pixels:
+        """Restore and relight the reduced pictures: (N, h, w, 3) YUV."""
+        height, width = layers.small.shape[1:3]
+        clear = self._engine.recompose(layers, ratios)[:, :height, :width]
+        matrix = yuv_of_rgb(self.color_of(layers.pixels))
+        return np.stack([transform(picture, matrix) for picture in clear])
+
+    def size_of(self, pixels: Pixels) -> tuple[int, int] | None:
+        """Return the size to which pictures are reduced; None if they are not."""
+        width, height = picture_size(pixels)
+        if width * height <= self._whole:
+            return None
+        return reduced_size(width, height, self._area)
+
+    def color_of(self, pixels: Pixels) -> ColorTags:
+        """Return how the YUV of pictures is meant."""
         return self._color if pixels.ndim == 3 else ColorTags()
 
 

@@ -14,11 +14,12 @@ import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
-from streamkind import __version__, doctor, options, plots
+from streamkind import __version__, doctor, options, plots, track_commands
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list
 from streamkind.batch.jobs import Batch, Result
 from streamkind.batch.journal import Settings
+from streamkind.bench_command import bench_command
 from streamkind.console import (
     batch_table,
     console,
@@ -31,10 +32,8 @@ from streamkind.console import (
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live import commands
-from streamkind.pipeline import enhance, find_track
+from streamkind.pipeline import enhance
 from streamkind.score import score
-from streamkind.track import Track
-from streamkind.video.publish import Staging, check_not_input
 from streamkind.video.storage import as_path, write_whole
 
 INTERRUPTED = 130
@@ -190,46 +189,6 @@ def end_batch(results: list[Result], report: Path | None) -> None:
         raise typer.Exit(1 if failed == len(results) else PARTIAL)
 
 
-@app.command("track")
-def track_command(
-    input: Annotated[str, typer.Argument(help="A video.")],
-    output: Annotated[Path, typer.Argument(help="The CSV: time, ratio, wanted, luma, cut.")],
-    target: options.Target = DEFAULT_TARGET,
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
-    profile: options.Profile = "auto",
-    model: options.Model = "auto",
-    backend: options.Backend = "auto",
-    device: options.Device = "auto",
-) -> None:
-    """Write the ratios of a video to a CSV, to be edited and given to enhance --ratio-track."""
-    check_not_input(output, as_path(input))
-    Staging(output)  # refuses a folder that is not there before the work, not after
-    with progress_bar() as bar:
-        track = find_track(
-            input,
-            target=target,
-            start=start,
-            duration=duration,
-            profile=profile,  # type: ignore[arg-type]
-            model=model,
-            backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
-            device=device,
-            progress=show_progress(bar, as_path(input).name),
-        )
-    track.write(output)
-    console.print(f"{output}: ratios of {len(track.time)} frames", markup=False)
-
-
-@app.command("plot")
-def plot_command(
-    track: Annotated[Path, typer.Argument(help="A CSV that `streamkind track` wrote.")],
-    output: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
-) -> None:
-    """Draw a ratio track: the ratio, what it was smoothed from, brightness and scene cuts."""
-    plots.draw_track(Track.read(track), output)
-
-
 @app.command("score")
 def score_command(
     input: Annotated[Path, typer.Argument(help="The dark video.")],
@@ -268,6 +227,9 @@ def doctor_command() -> None:
         raise typer.Exit(1)
 
 
+app.command("track")(track_commands.track_command)
+app.command("plot")(track_commands.plot_command)
+app.command("bench")(bench_command)
 app.command("stream")(commands.stream_command)
 app.command("serve")(commands.serve_command)
 

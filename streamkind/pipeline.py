@@ -19,9 +19,9 @@ from streamkind.exposure import Ratio as ChooseRatio
 from streamkind.profiles import PROFILES, ProfileName, choose_profile, encoder_preset, open_engine
 from streamkind.steady import STEADY, Steadier, Steady, check_steady
 from streamkind.track import Track, TrackRatio, survey
-from streamkind.video.frames import Batch, Pixels, batched
+from streamkind.video.frames import Batch, Pixels, batched, rgb24
 from streamkind.video.sink import Sink, open_sink
-from streamkind.video.source import Source, is_still, open_source, rgb24
+from streamkind.video.source import Source, is_still, open_source
 from streamkind.video.storage import as_path
 from streamkind.video.threads import ReadAhead, WriteBehind
 
@@ -137,22 +137,18 @@ def enhance(
     check_steady(steady)
     track = check_track(ratio_track, ratio)
     profile = choose_profile(profile, device, still=is_still(input))
-    chosen = PROFILES[profile]
-    preset = encoder_preset(chosen, codec, preset)
+    preset = encoder_preset(PROFILES[profile], codec, preset)
+    pix_fmt = rgb24 if side_by_side else PROFILES[profile].pix_fmt
     with (
-        open_source(
-            input,
-            start=start,
-            duration=duration,
-            pix_fmt=rgb24 if side_by_side else chosen.pix_fmt,
-        ) as source,
+        open_source(input, start=start, duration=duration, pix_fmt=pix_fmt) as source,
         open_sink(
             output, source, codec=codec, crf=crf, preset=preset, side_by_side=side_by_side
         ) as sink,
         open_engine(
-            model, backend=backend, profile=profile, device=device, color=source.format.color
+            model, backend=backend, profile=profile, device=device,
+            color=source.format.color, in_order=not source.still,
         ) as engine,
-    ):
+    ):  # fmt: skip
         report = Report(source.format.frames, describe(engine, source))
         progress(report)
         steady = () if source.still else steady

@@ -76,6 +76,21 @@ def draw_scores(scores: Scores, path: str | Path) -> None:
         mark_cuts(panels, scores.cuts)
 
 
+def draw_bench(told: dict[str, Any], path: str | Path) -> None:
+    """Draw quality against cost: PSNR over milliseconds per picture, by profile and net."""
+    with picture(path, 1) as (panel,):
+        first = told["sizes"][0]
+        for name, scores in first["quality"].items():
+            rounds = first["profiles"][name]["nets"] if name in first["profiles"] else None
+            seconds = np.median(rounds or first["nets"][name])
+            panel.plot(1e3 * seconds, scores["psnr"], "o")
+            panel.annotate(f" {name}", (1e3 * seconds, scores["psnr"]))
+        panel.set_xscale("log")
+        panel.set_xlabel(f"ms of the nets per picture of {first['size'][0]}x{first['size'][1]}")
+        panel.set_ylabel("PSNR, dB, blind")
+        panel.margins(0.25)
+
+
 def mark_cuts(panels: Any, times: Any) -> None:
     """Draw a line where a scene begins."""
     for panel in panels:

@@ -11,10 +11,13 @@ from streamkind.backends.released import find_release
 from streamkind.carry import Carried
 from streamkind.engine import KinD
 from streamkind.errors import UsageError
+from streamkind.sparse import Sparse
 from streamkind.video.color import ColorTags, VideoFormat
 from streamkind.video.encoders import find_encoder
 from streamkind.video.frames import PixFmt
 
+WHOLE = 640 * 400
+"""Pixels up to which every picture goes through the nets whole."""
 ProfileName = Literal["auto", "quality", "balanced", "realtime"]
 
 
@@ -25,21 +28,23 @@ class Profile:
     model: str
     """Where the user names none."""
     area: int | None
-    """Most pixels that the nets see of a picture; larger ones are reduced. None: all."""
+    """Most pixels that the nets see of a larger picture. None: all."""
     preset: str | None = None
     """Of x264 and x265, where the user names none."""
+    every: int = 1
+    """In a video the nets see at least one of so many frames, and more where much moves."""
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
         """Return the format to ask a source for: planes if they need not become RGB at all."""
-        large = self.area is not None and form.width * form.height > self.area
+        large = self.area is not None and form.width * form.height > WHOLE
         even = form.width % 2 == form.height % 2 == 0
         return "yuv420p" if large and even else "rgb24"
 
 
 PROFILES = {
     "quality": Profile("kind", None),
-    "balanced": Profile("kind", 640 * 400),
-    "realtime": Profile("student", 640 * 400, "veryfast"),
+    "balanced": Profile("kind", WHOLE),
+    "realtime": Profile("student", 480 * 270, "veryfast", every=3),
 }
 
 
@@ -71,19 +76,26 @@ def open_engine(
     device: str = "auto",
     engines: Path | None = None,
     color: ColorTags | None = None,
+    in_order: bool = False,
 ) -> KinD:
     """Load a released model.
 
     `model` is "kind", "kindpp", "student", or "auto" for that of the profile; `backend` "auto",
     "openvino" or "torch"; `profile` "quality", "balanced" or "realtime"; `device` "auto", "cpu" or
     "cuda"; `engines` a folder with an engine.json other than the installed one; `color` how
-    pictures that are not RGB were coded. Raises UsageError for a name that does not exist and
-    EngineError for what cannot be loaded here.
+    pictures that are not RGB were coded; `in_order` promises the frames of one video one by one, so
+    that the nets may rest. Raises UsageError for a name that does not exist and EngineError for
+    what cannot be loaded here.
     """
     profile = choose_profile(profile, device)
     chosen = PROFILES[profile]
     release = find_release(chosen.model if model == "auto" else model, engines)
     engine = open_backend(backend, release, device)
-    opened = KinD(engine) if chosen.area is None else Carried(engine, chosen.area, color)
+    if chosen.area is None:
+        opened = KinD(engine)
+    elif in_order and chosen.every > 1:
+        opened = Sparse(engine, chosen.area, color, whole=WHOLE, every=chosen.every)
+    else:
+        opened = Carried(engine, chosen.area, color, whole=WHOLE)
     opened.description = f"{profile}: {opened.description}"
     return opened

@@ -62,14 +62,15 @@ class Outcome:
 def engine_for(
     model: str, backend: BackendName, profile: ProfileName, device: str, color: ColorTags | None
 ) -> KinD:
-    """Open an engine once in a process."""
+    """Open an engine once in a process. Its nets never rest: parts of a video may come in turn."""
     return open_engine(model, backend=backend, profile=profile, device=device, color=color)
 
 
 def engine_of(job: Job, source: Source) -> KinD:
     """Return the engine that a job asks for."""
     told = job.settings
-    color = source.format.color if told.chosen.pix_fmt(source.format) != "rgb24" else None
+    planes = told.chosen.pix_fmt(source.format) != "rgb24"
+    color = source.format.color if planes else None
     return engine_for(told.model, told.backend, told.profile, told.device, color)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,13 @@ Pixels = NDArray[np.uint8]
 From source to sink it may be yuv420p instead, its planes below each other: (3 H / 2, W).
 """
 PixFmt = Literal["rgb24", "yuv420p"]
+ChoosePixFmt = Callable[["VideoFormat"], PixFmt]
+"""From what a source has to what it is to deliver."""
+
+
+def rgb24(form: VideoFormat) -> PixFmt:
+    """Ask for RGB, whatever the format."""
+    return "rgb24"
 
 
 @dataclass(frozen=True, slots=True)

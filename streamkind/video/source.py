@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
@@ -25,7 +25,7 @@ from streamkind.video.color import (
 )
 from streamkind.video.decode import Decoder
 from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
-from streamkind.video.frames import Frame, PixFmt, Source
+from streamkind.video.frames import ChoosePixFmt, Frame, Source, rgb24
 from streamkind.video.images import IMAGE_SUFFIXES, ImageSource
 from streamkind.video.storage import as_path
 from streamkind.video.timeline import Cut, RisingClock
@@ -33,17 +33,12 @@ from streamkind.video.timeline import Cut, RisingClock
 __all__ = ["ImageSource", "Source", "VideoFormat", "VideoSource", "open_source"]
 
 
-def rgb24(form: VideoFormat) -> PixFmt:
-    """Ask for RGB, whatever the format."""
-    return "rgb24"
-
-
 def open_source(
     path: str | Path,
     *,
     start: float = 0.0,
     duration: float | None = None,
-    pix_fmt: Callable[[VideoFormat], PixFmt] = rgb24,
+    pix_fmt: ChoosePixFmt = rgb24,
 ) -> Source:
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
@@ -87,7 +82,7 @@ class VideoSource:
         start: float = 0.0,
         duration: float | None = None,
         part: tuple[int | None, int | None] | None = None,
-        pix_fmt: Callable[[VideoFormat], PixFmt] = rgb24,
+        pix_fmt: ChoosePixFmt = rgb24,
     ) -> None:
         """Open the file and decode its first frame.
 

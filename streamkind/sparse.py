@@ -1,0 +1,168 @@
+"""Nets that rest: between two frames that they see, what they made is carried on in time.
+
+Where nothing has moved since, the reduced result stays. Where something has, the line that took
+luma to relit luma around there goes on, and so does the gain of the chroma.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.backends.base import Engine, Layers
+from streamkind.carry import NOISE, Carried, Plane, SmallLayers, reduce
+from streamkind.carry import transform as through
+from streamkind.exposure import Floats, is_cut
+from streamkind.video.color import ColorTags, yuv_of_rgb
+from streamkind.video.frames import Pixels
+
+WINDOW = 9, 9
+"""Around a pixel of the reduced picture, in which luma goes by one line."""
+MOST_MOVED = 0.5
+"""Share of a frame that may have moved for the nets to rest a second time."""
+STOPS = 0.01
+"""Change of the ratio that is followed by the nets."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestLayers(SmallLayers):
+    """Layers of an earlier frame, for the pixels of a later one."""
+
+    moved: Floats
+    """(h, w) in [0, 1]: 1 where the two frames differ."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the nets made of the last frame that they saw."""
+
+    ratio: float
+    clear: Pixels
+    """(h, w, 3) YUV."""
+    slope: Floats
+    offset: Floats
+    gain: Floats
+    """Of chroma; all (h, w)."""
+
+    def fits(self, ratio: float) -> bool:
+        """Whether it may stand for what a ratio would give."""
+        return abs(math.log2(ratio / self.ratio)) < STOPS
+
+
+class Sparse(Carried):
+    """`Carried` for the frames of one video, in order, one by one."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        area: int,
+        color: ColorTags | None = None,
+        *,
+        whole: int | None = None,
+        every: int = 3,
+    ) -> None:
+        super().__init__(engine, area, color, whole=whole)
+        self.max_batch = 1
+        self._every = every
+        self._seen: SmallLayers | None = None
+        self._made: Made | None = None
+        self._rests = 0
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """One frame -> its layers, or those of the last frame that the nets saw."""
+        size = self.size_of(pixels)
+        if size is None:
+            return super().decompose(pixels)
+        small, luma = reduce(pixels[0], size, self.color_of(pixels))
+        moved = self._moved(luma) if self._made else None
+        if self._seen is not None and moved is not None:
+            self._rests += 1
+            seen = {f.name: getattr(self._seen, f.name) for f in fields(SmallLayers)}
+            now = {"pixels": pixels, "small": small[None], "luma": luma[None]}
+            return RestLayers(**seen | now, moved=moved)
+        self._rests, self._made = 0, None
+        self._seen = self.split(pixels, small[None], luma[None])
+        return self._seen
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Hold layers that are new; others are held already."""
+        if not isinstance(layers, RestLayers):
+            return super().steady(layers, before, strength)
+        return replace(layers, reflectance=before.reflectance, illumination=before.illumination)
+
+    def relit(self, layers: SmallLayers, ratios: Floats) -> Pixels:
+        """Restore and relight a reduced frame, or carry on what was made of an earlier one."""
+        matrix, made = yuv_of_rgb(self.color_of(layers.pixels)), self._made
+        now = through(layers.small[0], matrix)
+        if made and isinstance(layers, RestLayers) and made.fits(float(ratios[0])):
+            return carry_on(made, now, layers.moved)[None]
+        clear = super().relit(layers, ratios)
+        self._made = Made(float(ratios[0]), clear[0], *lines(now, clear[0]))
+        return clear
+
+    def expected_fps(self, width: int, height: int) -> float:
+        """Try how many frames of a size go through in a second when the nets see every one."""
+        every, self._every = self._every, 1
+        fps = super().expected_fps(width, height)
+        self._every, self._made = every, None
+        return fps
+
+    def _moved(self, luma: Plane) -> Floats | None:
+        """Where a frame differs from the last that the nets saw; None if they must see it."""
+        if self._seen is None or self._rests + 1 >= self._every:
+            return None
+        before = self._seen.luma[0]
+        if before.shape != luma.shape or is_cut(thumbnail(before), thumbnail(luma)):
+            return None
+        moved = motion(before, luma)
+        return moved if self._rests == 0 or moved.mean() < MOST_MOVED else None
+
+
+def thumbnail(luma: Plane) -> Floats:
+    """Means of 16x16 pixels, in [0, 1]."""
+    size = max(1, luma.shape[1] // 16), max(1, luma.shape[0] // 16)
+    small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32) / np.float32(255)
+
+
+def motion(before: Plane, now: Plane) -> Floats:
+    """Where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
+    apart = cv2.absdiff(cv2.blur(before, (3, 3)), cv2.blur(now, (3, 3)))
+    apart = cv2.dilate(apart, np.ones((5, 5), np.uint8)).astype(np.float32)
+    limit = NOISE + 0.04 * np.maximum(before, now)
+    return np.asarray(cv2.blur(np.clip(apart / limit - 1, 0, 1), (5, 5)), np.float32)
+
+
+def lines(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
+    """Around each pixel: luma made = slope * luma seen + offset, chroma made = gain * chroma."""
+
+    def mean(x: NDArray[np.floating]) -> Floats:
+        return np.asarray(cv2.blur(x, WINDOW), np.float32)
+
+    (x, *chroma), (y, *made_chroma) = (
+        np.moveaxis(p, 2, 0).astype(np.float32) for p in (seen, made)
+    )
+    mean_x, mean_y = mean(x), mean(y)
+    slope = (mean(x * y) - mean_x * mean_y) / (mean(x * x) - mean_x * mean_x + NOISE**2)
+    slope = np.maximum(slope, 0)
+    pairs = [(c - 128, m - 128) for c, m in zip(chroma, made_chroma, strict=True)]
+    both = mean(sum(c * m for c, m in pairs))
+    alone = mean(sum(c * c for c, _ in pairs))
+    gain = np.maximum(both, 0) / (alone + NOISE**2)
+    return tuple(np.asarray(x, np.float32) for x in (slope, mean_y - slope * mean_x, gain))
+
+
+def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
+    """Predict what the nets would make of a later frame: (h, w, 3) YUV."""
+    if not moved.any():
+        return made.clear
+    y, u, v = (now[..., i].astype(np.float32) for i in range(3))
+    predicted = cv2.merge(
+        [made.slope * y + made.offset, made.gain * (u - 128) + 128, made.gain * (v - 128) + 128]
+    )
+    mixed = made.clear + moved[..., None] * (predicted - made.clear)
+    return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)
