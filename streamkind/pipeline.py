@@ -132,9 +132,7 @@ def enhance(
     The output appears under its name only when it is complete. Raises UsageError, InputError,
     OutputError or EngineError; the input is never touched.
     """
-    check_ratio(ratio)
-    check_target(target)
-    check_steady(steady)
+    check(ratio, target, steady)
     track = check_track(ratio_track, ratio)
     profile = choose_profile(profile, device, still=is_still(input))
     preset = encoder_preset(PROFILES[profile], codec, preset)
@@ -144,11 +142,8 @@ def enhance(
         open_sink(
             output, source, codec=codec, crf=crf, preset=preset, side_by_side=side_by_side
         ) as sink,
-        open_engine(
-            model, backend=backend, profile=profile, device=device,
-            color=source.format.color, in_order=not source.still,
-        ) as engine,
-    ):  # fmt: skip
+        engine_for(source, model, backend, profile, device) as engine,
+    ):
         report = Report(source.format.frames, describe(engine, source))
         progress(report)
         steady = () if source.still else steady
@@ -193,6 +188,27 @@ def find_track(
     report.lost, report.warnings = source.lost, source.warnings
     progress(report)
     return track
+
+
+def check(ratio: Ratio, target: float, steady: Collection[str]) -> None:
+    """Refuse what no frame could be enhanced with."""
+    check_ratio(ratio)
+    check_target(target)
+    check_steady(steady)
+
+
+def engine_for(
+    source: Source, model: str, backend: BackendName, profile: ProfileName, device: str
+) -> KinD:
+    """Open an engine for the frames of a source, in order."""
+    return open_engine(
+        model,
+        backend=backend,
+        profile=profile,
+        device=device,
+        color=source.format.color,
+        in_order=not source.still,
+    )
 
 
 def describe(engine: KinD, source: Source) -> str:

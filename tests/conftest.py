@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from media import make_clip
+
+from streamkind import cli
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +25,18 @@ def no_threads_left() -> Iterator[None]:
 def clip(tmp_path: Path) -> Path:
     """Ten frames, 64x48, 25 a second, BT.601."""
     return make_clip(tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process; return exit code, stdout and stderr."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["streamkind", *map(str, words)])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        return leave.value.code, *capsys.readouterr()
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)

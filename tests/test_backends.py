@@ -366,7 +366,7 @@ def test_an_engine_json_that_cannot_be_read(tmp_path, text):
     [
         ({"model": "kindest"}, rf"unknown model 'kindest'; released here: .*{MODEL}"),
         ({"backend": "tpu"}, r"unknown backend 'tpu'; choose auto, openvino, torch"),
-        ({"profile": "fast"}, r"unknown profile 'fast'; this version has 'quality'"),
+        ({"profile": "fast"}, r"unknown profile 'fast'; choose auto, quality, balanced, realtime"),
         ({"backend": "openvino", "device": "cuda"}, r"'openvino' runs on the cpu, got .*'cuda'"),
         ({"backend": "torch", "device": "tpu"}, r"runs on cpu, cuda or cuda:N, got device 'tpu'"),
         ({"backend": "torch", "device": "cuda:x"}, r"runs on cpu, cuda or cuda:N, got .*'cuda:x'"),

@@ -220,7 +220,7 @@ def test_the_command_streams_a_file_and_ends(tmp_path):
     process = command("stream", str(clip), "--to", str(tmp_path / "rec"), "--max-delay", "5")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
-    assert "kind on cpu" in said and "camera: live 64x48" in said
+    assert "realtime: student on cpu" in said and "camera: live 64x48" in said
     assert len(read_pts(next((tmp_path / "rec").iterdir()))) == 4
 
 

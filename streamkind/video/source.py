@@ -36,15 +36,13 @@ __all__ = ["ImageSource", "Source", "VideoFormat", "VideoSource", "open_source"]
 def open_source(
     path: str | Path,
     *,
-    start: float = 0.0,
-    duration: float | None = None,
-    pix_fmt: ChoosePixFmt = rgb24,
-) -> Source:
+    start: float = 0.0, duration: float | None = None, pix_fmt: ChoosePixFmt = rgb24,
+) -> Source:  # fmt: skip
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
     `start` and `duration` are seconds and for videos only; the delivered timeline of a part
-    begins at about 0. `pix_fmt` chooses what the frames of a video are to be; those that are to be
-    turned are RGB in any case. Raises InputError, or UsageError for impossible times.
+    begins at about 0. `pix_fmt` chooses what upright frames of a video are to be. Raises
+    InputError, or UsageError for impossible times.
     """
     _check_times(start, duration)
     path = as_path(path)

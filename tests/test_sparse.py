@@ -1,0 +1,120 @@
+"""Nets that rest between frames: when they may, and what a frame between becomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from media import make_clip
+from test_carry import Gain, scene
+
+import streamkind
+from streamkind import profiles
+from streamkind.carry import Carried
+from streamkind.sparse import RestLayers, Sparse, carry_on, lines, motion
+from streamkind.steady import Steadier
+
+AREA = 120 * 80
+
+
+def shown(engine, frames, ratios=None):
+    """Take frames through an engine; return the results and which of them the nets saw."""
+    hold, made, seen = Steadier(engine), [], []
+    for i, frame in enumerate(frames):
+        layers = hold(engine.decompose(frame[None]), [i / 25])
+        seen.append(not isinstance(layers, RestLayers))
+        ratio = 4.0 if ratios is None else ratios[i]
+        made.append(engine.recompose(layers, np.array([ratio], np.float32))[0])
+    return np.stack(made).astype(int), seen
+
+
+def test_nets_see_every_third_frame_of_what_is_still():
+    frames = [scene()] * 7
+    made, seen = shown(Sparse(Gain(), AREA), frames)
+    assert seen == [True, False, False, True, False, False, True]
+    assert np.ptp(made, axis=0).max() == 0
+
+
+def test_nets_see_every_second_frame_of_what_moves():
+    frames = [np.roll(scene(), 6 * i, axis=1) for i in range(6)]
+    made, seen = shown(Sparse(Gain(), AREA), frames)
+    assert seen == [True, False] * 3
+    plain, _ = shown(Carried(Gain(), AREA), frames)
+    assert np.abs(made - plain).mean() < 4  # of 255, at a gain of 4
+
+
+def test_nets_see_the_first_frame_of_a_scene():
+    rng = np.random.default_rng(0)
+    scenes = [cv2.resize(rng.integers(0, 60, (6, 8, 3), np.uint8), (320, 240)) for _ in range(2)]
+    _, seen = shown(Sparse(Gain(), AREA), [scenes[0], scenes[1], scenes[1], scenes[0]])
+    assert seen == [True, True, False, True]
+
+
+def test_another_ratio_acts_on_a_frame_between():
+    ratios = [4.0, 2.0, 2.005, 4.0]
+    engine = Sparse(Gain(), AREA)
+    made, seen = shown(engine, [scene()] * 4, ratios)
+    assert seen == [True, False, False, True]
+    assert made[1].mean() == pytest.approx(made[0].mean() / 2, rel=0.05)
+    assert np.abs(made[2] - made[1]).max() <= 1
+
+
+def test_a_disc_that_moves_leaves_no_trail():
+    def frame(x):
+        picture = np.full((240, 320, 3), 10, np.uint8)
+        return cv2.circle(picture, (x, 120), 25, (45, 45, 45), -1)
+
+    made, seen = shown(Sparse(Gain(), AREA), [frame(60 + 12 * i) for i in range(6)])
+    assert not all(seen)
+    for i in range(1, 6):
+        wanted = frame(60 + 12 * i).astype(int) * 4
+        behind = (slice(80, 160), slice(20, 60 + 12 * i - 34))
+        ahead = (slice(80, 160), slice(60 + 12 * i + 34, 300))
+        for part in (behind, ahead):
+            assert np.abs(made[i][part] - wanted[part]).mean() < 3
+
+
+def test_a_try_for_speed_leaves_nothing_behind():
+    engine = Sparse(Gain(), AREA)
+    assert engine.expected_fps(320, 240) > 0
+    _, seen = shown(engine, [scene()] * 2)
+    assert seen == [True, False]
+
+
+def test_motion_is_found_where_it_is_and_noise_is_none():
+    rng = np.random.default_rng(0)
+    still = np.full((90, 160), 20, np.uint8)
+    noisy = [np.clip(still + rng.normal(0, 1, still.shape) + 0.5, 0, 255).astype(np.uint8)
+             for _ in range(2)]  # fmt: skip
+    assert motion(*noisy).mean() < 0.02
+    moved = noisy[1].copy()
+    moved[40:50, 80:90] = 60
+    found = motion(noisy[0], moved)
+    assert found[45, 85] == 1 and found[:, :60].mean() < 0.02
+
+
+def test_a_line_goes_on_where_something_moves():
+    rng = np.random.default_rng(0)
+    before, now = (cv2.GaussianBlur(rng.integers(20, 90, (60, 80, 3)).astype(np.float32), (0, 0), 2)
+                   for _ in range(2))  # fmt: skip
+    clear = np.clip(2 * before + 5, 0, 255)
+    clear[..., 1:] = 3 * (before[..., 1:] - 128) + 128
+    made = [x.astype(np.uint8) for x in (before, clear, now)]
+    from streamkind.sparse import Made
+
+    got = carry_on(
+        Made(4.0, made[1], *lines(made[0], made[1])), made[2], np.ones((60, 80), np.float32)
+    )
+    assert np.abs(got[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
+
+
+def test_a_video_in_realtime_keeps_all_frames(tmp_path, monkeypatch):
+    small = replace(profiles.PROFILES["realtime"], area=64 * 48)
+    monkeypatch.setitem(profiles.PROFILES, "realtime", small)
+    monkeypatch.setattr(profiles, "WHOLE", 64 * 48)
+    clip = make_clip(tmp_path / "in.mp4", frames=9, size=(160, 128), rate=9)
+    report = streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", ratio=4.0)
+    assert report.frames == 9 and report.engine.startswith("realtime: student")
+    assert report.surveyed == 0  # in one pass
