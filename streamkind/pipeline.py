@@ -66,6 +66,11 @@ class Report:
         self.ratio = ratio
         self.seconds = time.perf_counter() - self.began
 
+    def check(self, input: object) -> None:
+        """Raise InputError when there was nothing to enhance."""
+        if not self.frames:
+            raise InputError(f"{input} has no frame that can be decoded; nothing was written")
+
 
 Progress = Callable[[Report], None]
 
@@ -126,8 +131,8 @@ def enhance(
     but in the profile "realtime", the ratios of a video are found in a quick first pass and
     smoothed with look-ahead; `ratio_track` gives them instead, a CSV as `streamkind track` writes.
     `profile` is what it may cost: "quality", "balanced" or "realtime"; "auto" is "quality" for
-    stills and on a GPU, else "balanced". `codec`, `crf` and `preset` are FFmpeg's. `start`
-    and `duration` are in seconds. `progress` is called after every batch with the report so far.
+    stills and on a GPU, else "balanced". `codec`, `crf` and `preset` are FFmpeg's, `start` and
+    `duration` in seconds. `progress` is called after every batch with the report so far.
 
     The output appears under its name only when it is complete. Raises UsageError, InputError,
     OutputError or EngineError; the input is never touched.
@@ -154,8 +159,7 @@ def enhance(
                 choose = TrackRatio(first_pass(first, engine, target, report, progress))
         show, hold = beside if side_by_side else None, Steadier(engine, steady)
         run(source, engine, choose, sink, report, hold=hold, show=show, progress=progress)
-        if not report.frames:
-            raise InputError(f"{input} has no frame that can be decoded; nothing was written")
+        report.check(input)
     report.lost, report.warnings = source.lost, [*source.warnings, *sink.warnings]
     return report
 
