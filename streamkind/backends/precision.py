@@ -1,4 +1,4 @@
-"""A released graph in half precision: what TensorRT builds is as precise as the ONNX it is given."""
+"""Released graphs in half precision: TensorRT computes in the types that the ONNX has."""
 
 from __future__ import annotations
 
