@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
@@ -122,9 +123,7 @@ def info_command(
 ) -> None:
     """Tell all that is known of a plan, as JSON."""
     entry = Cache().find(key)
-    told = {"key": entry.key, "recipe": entry.recipe, "sha256": entry.sha256}
-    told |= {"size_bytes": entry.size_bytes, "seconds": entry.seconds, "report": entry.report}
-    typer.echo(json.dumps(told, indent=1))
+    typer.echo(json.dumps(asdict(entry), indent=1))
 
 
 @app.command("prune")
@@ -142,10 +141,10 @@ def prune_command(
 def verify_command() -> None:
     """Compare every plan with the digest noted when it was built; ends with 1 if one differs."""
     cache = Cache()
-    faults = {key: cache.fault(key) for key in cache.keys()}
-    for key, fault in faults.items():
+    faults = [(key, cache.fault(key)) for key in cache.kept()]
+    for key, fault in faults:
         typer.echo(f"{key[:8]} {fault or 'whole'}")
-    if bad := sum(fault is not None for fault in faults.values()):
+    if bad := sum(fault is not None for _, fault in faults):
         raise EngineError(f"{bad} of {len(faults)} plans are not whole; run: engines prune")
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +24,9 @@ from streamkind.errors import EngineError
 LIMIT_BYTES = 8 << 30
 """What the plans may take together; the longest unused go first."""
 FOLDER = "STREAMKIND_CACHE"
-"""Environment variable: the cache's folder, when it is not ~/.cache/streamkind/plans."""
+"""Environment variable: where `plans/` is made, when that is not ~/.cache/streamkind."""
+KINDS = ("json", "plan", "building")
+"""Endings of what may lie here of one plan; the lock stays."""
 Say = Callable[[str], None]
 
 
@@ -73,7 +74,7 @@ class Cache:
         with self._locked(recipe.key):
             try:
                 return self._read(recipe)
-            except _NotUsable as reason:
+            except _UnusableError as reason:
                 say(f"{recipe}: {reason}; building")
             plan, seconds = build()
             self._write(recipe, plan, seconds)
@@ -104,13 +105,13 @@ class Cache:
         """Say what is wrong with a plan, or None when it is as it was built."""
         try:
             self._verified(key)
-        except _NotUsable as reason:
+        except _UnusableError as reason:
             return str(reason)
         return None
 
-    def keys(self) -> list[str]:
-        """Return the keys of all plans and sidecars, whole or not."""
-        paths = [*self.folder.glob("*.plan"), *self.folder.glob("*.json")]
+    def kept(self) -> list[str]:
+        """Return the keys of all plans, whole or not."""
+        paths = (path for kind in KINDS for path in self.folder.glob(f"*.{kind}"))
         return sorted({path.stem for path in paths})
 
     def prune(self, limit_bytes: int, *, keep: str = "") -> list[str]:
@@ -119,8 +120,8 @@ class Cache:
         What another process is building or reading is left, and so is `keep`. Returns the keys.
         """
         entries = self.entries()
-        kept = {entry.key for entry in entries}
-        gone = [key for key in self.keys() if key not in kept and key != keep]
+        listed = {entry.key for entry in entries}
+        gone = [key for key in self.kept() if key not in listed and key != keep]
         total = sum(entry.size_bytes for entry in entries)
         for entry in reversed(entries):
             if total > limit_bytes and entry.key != keep:
@@ -139,25 +140,25 @@ class Cache:
     def _read(self, recipe: Recipe) -> Plan:
         entry, data = self._verified(recipe.key)
         if entry.recipe != _as_json(recipe):
-            raise _NotUsable("the plan kept under its key was built for something else")
+            raise _UnusableError("the plan kept under its key was built for something else")
         os.utime(self._path(recipe.key, "json"))
         return Plan(data, entry.report)
 
     def _verified(self, key: str) -> tuple[Entry, bytes]:
         plan, sidecar = self._path(key, "plan"), self._path(key, "json")
         if not plan.exists() and not sidecar.exists():
-            raise _NotUsable("not built yet")
+            raise _UnusableError("not built yet")
         entry = self._entry(key)
         if entry is None:
-            raise _NotUsable(f"{sidecar.name} is missing or damaged")
+            raise _UnusableError(f"{sidecar.name} is missing or damaged")
         try:
             data = plan.read_bytes()
         except OSError as exc:
-            raise _NotUsable(f"{plan.name} cannot be read ({exc.strerror})") from exc
+            raise _UnusableError(f"{plan.name} cannot be read ({exc.strerror})") from exc
         if len(data) != entry.size_bytes:
-            raise _NotUsable(f"{plan.name} has {len(data)} bytes, not {entry.size_bytes}")
+            raise _UnusableError(f"{plan.name} has {len(data)} bytes, not {entry.size_bytes}")
         if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise _NotUsable(f"{plan.name} was changed since it was built")
+            raise _UnusableError(f"{plan.name} was changed since it was built")
         return entry, data
 
     def _entry(self, key: str) -> Entry | None:
@@ -181,23 +182,21 @@ class Cache:
         self._publish(self._path(recipe.key, "json"), json.dumps(told, indent=1).encode())
 
     def _publish(self, path: Path, data: bytes) -> None:
-        """Write a file, whole or not at all."""
-        staged = ""
+        """Write a file, whole or not at all; the lock of its key is held."""
+        staged = path.with_suffix(".building")
         try:
-            descriptor, staged = tempfile.mkstemp(prefix=".building-", dir=self.folder)
-            with open(descriptor, "wb") as file:
+            with staged.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(staged, path)
+            staged.replace(path)
         except OSError as exc:
+            with contextlib.suppress(OSError):
+                staged.unlink()
             raise _unwritable(self.folder, exc) from exc
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(staged)
 
     def _remove(self, key: str) -> None:
-        for kind in ("json", "plan"):
+        for kind in KINDS:
             self._path(key, kind).unlink(missing_ok=True)
 
     def _path(self, key: str, kind: str) -> Path:
@@ -217,14 +216,14 @@ class Cache:
             os.close(descriptor)
 
 
-class _NotUsable(Exception):
+class _UnusableError(Exception):
     """Why a kept plan must not be loaded."""
 
 
 def default_folder() -> Path:
     """Return the folder of this user's plans."""
     if chosen := os.environ.get(FOLDER):
-        return Path(chosen)
+        return Path(chosen) / "plans"
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "streamkind" / "plans"
 

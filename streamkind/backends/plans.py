@@ -6,6 +6,7 @@ Both libraries have the same calls: `tensorrt` builds on the card that it will r
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -148,7 +149,7 @@ def load(library: Library) -> Any:
         importlib.import_module("onnx")
         return importlib.import_module(library)
     except (ImportError, OSError) as exc:
-        raise EngineError(f"cannot import {exc}; expected: {install(library)}") from exc
+        raise EngineError(f"{library} cannot be used: {exc}; {install(library)}") from exc
 
 
 def choose_library(card: Card) -> Library:
@@ -159,14 +160,12 @@ def choose_library(card: Card) -> Library:
     return installed[0] if installed else "tensorrt"
 
 
+@functools.cache
 def _cuda(library: str) -> str:
     """The CUDA that the library was made for, as its package tells: `cu13`, or `system`."""
-    names = (re.fullmatch(rf"{library}[-_](cu\d+)", d.name) for d in _packages())
-    return next((found[1] for found in names if found), "system")
-
-
-def _packages() -> list[Any]:
-    return list(importlib.metadata.distributions())
+    names = (d.metadata["Name"] or "" for d in importlib.metadata.distributions())
+    found = (re.fullmatch(rf"{library}[-_](cu\d+)", name) for name in names)
+    return next((match[1] for match in found if match), "system")
 
 
 def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan:
