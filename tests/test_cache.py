@@ -169,6 +169,8 @@ def engines(folder, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background, as these tests may, has SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -211,6 +213,17 @@ def test_a_killed_build_leaves_nothing_that_hinders(tmp_path):
     asked = Asked(Cache(folder))
     asked.take()
     assert asked.built == 1
+
+
+def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
+    process = engines(tmp_path / "plans", *BUILD)
+    assert "not built yet; building" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    left = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert left == "streamkind: interrupted; no output was left half-made\n"
+    process.communicate()
+    assert not list((tmp_path / "plans").glob("*.plan"))
 
 
 @pytest.mark.parametrize(

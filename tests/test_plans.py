@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -178,3 +179,9 @@ def test_a_build_can_be_interrupted():
 
     with pytest.raises(KeyboardInterrupt):
         plans.build(recipe_of(), find_release("kind").steady, interrupt)
+
+
+def test_what_the_library_says_is_in_the_error():
+    recipe = replace(recipe_of("recompose", precision="fp32", size=(640, 480)), workspace_mib=1)
+    with pytest.raises(EngineError, match=r"cannot build kind recompose .*: .*; try a smaller"):
+        plans.build(recipe, find_release("kind").recompose)

@@ -23,7 +23,7 @@ from streamkind.backends.base import MULTIPLE
 from streamkind.backends.cards import Card
 from streamkind.backends.precision import Precision, graph_in
 from streamkind.backends.released import Graph, Release
-from streamkind.backends.watch import watcher
+from streamkind.backends.watch import run_watched
 from streamkind.errors import EngineError, UsageError
 
 SCHEMA = 1
@@ -173,7 +173,8 @@ def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan
     if graph.sha256 != recipe.graph:
         raise EngineError(f"{graph.path} is not what {recipe} was written for; write it again")
     trt = load(recipe.library)
-    logger = trt.Logger(trt.Logger.ERROR)
+    logger = _logger(recipe.library)
+    logger.errors.clear()
     builder = trt.Builder(logger)
     network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, logger)
@@ -184,14 +185,30 @@ def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan
     _configure(trt, config, recipe)
     config.add_optimization_profile(_profile(builder, network, recipe))
     report = examine(network)
-    with watcher(trt, config, tell):
-        data = builder.build_serialized_network(network, config)
+    data = run_watched(trt, config, lambda: builder.build_serialized_network(network, config), tell)
     if data is None:
         raise EngineError(
-            f"TensorRT {trt.__version__} cannot build {recipe}; it says why above; "
+            f"TensorRT {trt.__version__} cannot build {recipe}: {'; '.join(logger.errors)}; "
             "try a smaller size or batch"
         )
     return Plan(bytes(data), report)
+
+
+@functools.cache
+def _logger(library: Library) -> Any:
+    """Return the one logger of this process: TensorRT holds on to the first it is given."""
+    trt = load(library)
+
+    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]  # known at run time only
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                self.errors.append(message)
+
+    return Logger()
 
 
 def _strongly_typed(trt: Any) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -39,9 +39,13 @@ class Phases:
         return share
 
 
-@contextmanager
-def watcher(trt: Any, config: Any, tell: Callable[[float], None]) -> Iterator[None]:
-    """Tell how much of a build is done. What `tell` raises, Ctrl-C too, ends the build."""
+def run_watched(
+    trt: Any, config: Any, run: Callable[[], Any], tell: Callable[[float], None]
+) -> Any:
+    """Run a build and tell how much of it is done. What `tell` raises, and Ctrl-C, end it.
+
+    It runs in a thread, for an exception must not cross TensorRT: Ctrl-C comes to the caller's.
+    """
     phases, errors = Phases(), list[BaseException]()
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # known at run time only
@@ -52,7 +56,6 @@ def watcher(trt: Any, config: Any, tell: Callable[[float], None]) -> Iterator[No
             phases.start(name, parent, steps)
 
         def step_complete(self, name: str, step: int) -> bool:
-            # An exception must not cross TensorRT: it is kept, and the build is ended.
             try:
                 phases.step(name, step)
                 tell(phases.share)
@@ -65,7 +68,14 @@ def watcher(trt: Any, config: Any, tell: Callable[[float], None]) -> Iterator[No
 
     monitor = Monitor()
     config.progress_monitor = monitor
-    yield
+    with ThreadPoolExecutor(1, thread_name_prefix="streamkind-build") as pool:
+        future = pool.submit(run)
+        try:
+            result = future.result()
+        except BaseException as error:
+            errors.append(error)  # the build sees it at its next step, and is waited for
+            raise
     if errors:
         raise errors[0]
     tell(1.0)
+    return result
