@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
-from streamkind import __version__, doctor, options, plots, track_commands
+from streamkind import __version__, doctor, engines_commands, options, plots, track_commands
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list
 from streamkind.batch.jobs import Batch, Result
@@ -48,6 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(engines_commands.app, name="engines")
 
 
 def show_version(wanted: bool) -> None:

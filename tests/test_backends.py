@@ -89,7 +89,8 @@ def reference():
 def test_the_table_and_the_folder_agree():
     folder = Path(streamkind.backends.__file__).parent
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
-    others = {f"streamkind.backends.{n}" for n in ("__init__", "base", "released", "cache")}
+    shared = ("__init__", "base", "released", "cache", "cards", "plans", "precision", "watch")
+    others = {f"streamkind.backends.{n}" for n in shared}
     assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others
     assert all(b.target.startswith(f"streamkind.backends.{n}:") for n, b in BACKENDS.items())
     assert DEVICES.keys() == BACKENDS.keys()  # or else a backend is not tested here

@@ -240,6 +240,8 @@ def test_doctor_tells_a_damaged_model(call, tmp_path, monkeypatch):
 def test_the_documented_help_is_the_programs(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     written = (ROOT / "docs" / "cli.md").read_text()
-    for command in ("enhance", "batch", "stream", "serve", "track", "plot", "score", "doctor"):
-        _, out, _ = call(command, "--help")
+    engines = [f"engines {name}" for name in ("build", "list", "info", "prune", "verify")]
+    videos = ("enhance", "batch", "stream", "serve", "track", "plot", "score", "bench", "doctor")
+    for command in (*videos, *engines):
+        _, out, _ = call(*command.split(), "--help")
         assert out.strip() in written, f"run: COLUMNS=100 streamkind {command} --help"

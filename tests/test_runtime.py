@@ -14,6 +14,12 @@ PACKAGE = Path(streamkind.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 TRAINING = {"torch", "onnx", "onnxruntime", "onnxscript", "skimage", "tensorboard"}
 """What the extra `train` and `test` bring; a user has none of it."""
+OWN_EXTRA = {
+    "score.py": {"skimage"},
+    "backends/precision.py": {"onnx"},
+    "bench_nets.py": {"onnxruntime"},
+}
+"""What a file's own extra brings: `score`, `tensorrt`, `tensorrt-rtx` and `train`."""
 
 ENHANCE = """
 import numpy, streamkind
@@ -37,7 +43,7 @@ def test_the_runtime_never_imports_torch(code):
     assert done.returncode == 0, done.stderr
     modules = set(done.stdout.split())
     assert "numpy" in modules
-    assert not modules & TRAINING
+    assert not modules & (TRAINING | {"tensorrt", "tensorrt_rtx"})
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -49,8 +55,7 @@ def test_only_training_and_the_torch_backend_name_torch(path):
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").partition(".")[0])
     if name_of(path).partition("/")[0] != "model" and name_of(path) != "backends/torch.py":
-        allowed = {"score.py": {"skimage"}, "bench_nets.py": {"onnxruntime"}}  # own extras
-        assert not imported & TRAINING - allowed.get(name_of(path), set())
+        assert not imported & TRAINING - OWN_EXTRA.get(name_of(path), set())
 
 
 def test_the_api_is_what_it_says_it_is():

@@ -14,10 +14,15 @@ A failure is one line on stderr.
 Messages and progress go to stderr. The output appears under its name only when it is complete.
 """
 
+COMMANDS = (
+    *("enhance", "batch", "stream", "serve", "track", "plot", "score", "bench", "doctor"),
+    *(f"engines {name}" for name in ("build", "list", "info", "prune", "verify")),
+)
+
 
 def help_of(command: str) -> str:
     """Return what `streamkind COMMAND --help` prints."""
-    words = [sys.executable, "-m", "streamkind.cli", command, "--help"]
+    words = [sys.executable, "-m", "streamkind.cli", *command.split(), "--help"]
     environment = os.environ | {"COLUMNS": "100"}
     result = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     return result.stdout.strip()
@@ -26,7 +31,7 @@ def help_of(command: str) -> str:
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION]
-    for command in ("enhance", "batch", "stream", "serve", "track", "plot", "score", "doctor"):
+    for command in COMMANDS:
         parts.append(f"## streamkind {command}\n\n```\n{help_of(command)}\n```\n")
     path = Path(__file__).parents[1] / "docs" / "cli.md"
     path.write_text("\n".join(parts))

@@ -1,0 +1,239 @@
+"""The user's cache of plans: each built once, kept whole, and never loaded when it was touched.
+
+A plan is code. It is taken only from a folder that is the user's alone, and only when its digest
+is the one noted beside it when it was built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from streamkind.backends.plans import Plan, Recipe, Report
+from streamkind.errors import EngineError
+
+LIMIT_BYTES = 8 << 30
+"""What the plans may take together; the longest unused go first."""
+FOLDER = "STREAMKIND_CACHE"
+"""Environment variable: where `plans/` is made, when that is not ~/.cache/streamkind."""
+KINDS = ("json", "plan", "building")
+"""Endings of what may lie here of one plan; the lock stays."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A plan in the cache, as its sidecar tells."""
+
+    key: str
+    recipe: dict[str, Any]
+    sha256: str
+    size_bytes: int
+    seconds: float
+    """How long it took to build."""
+    report: Report
+    used: float
+    """When it was last taken, in seconds since 1970."""
+
+
+class Cache:
+    """Plans in a folder: `KEY.plan`, beside it `KEY.json`, and `KEY.lock` for who builds it."""
+
+    def __init__(self, folder: Path | None = None, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        """Make the folder, for its owner only. Raises EngineError when it is not safe."""
+        self.folder = folder or default_folder()
+        self._limit = limit_bytes
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = self.folder.stat()
+        except OSError as exc:
+            raise _unwritable(self.folder, exc) from exc
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
+            raise EngineError(
+                f"{self.folder} can be written by others, and a plan is code; "
+                f"make it your own: chmod 700 {self.folder}, or set {FOLDER} to another folder"
+            )
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            self.folder.chmod(0o700)
+
+    def take(self, recipe: Recipe, build: Callable[[], tuple[Plan, float]], say: Say) -> Plan:
+        """Return a plan; build and keep it when it is not here or not whole, and say why.
+
+        `build` returns the plan and the seconds it took. Of processes that ask at once, one
+        builds and the others wait. Raises EngineError.
+        """
+        with self._locked(recipe.key):
+            try:
+                return self._read(recipe)
+            except _UnusableError as reason:
+                say(f"{recipe}: {reason}; building")
+            plan, seconds = build()
+            self._write(recipe, plan, seconds)
+        self.prune(self._limit, keep=recipe.key)
+        return plan
+
+    def forget(self, key: str) -> None:
+        """Remove a plan, as when TensorRT does not accept it. Raises EngineError."""
+        with self._locked(key):
+            self._remove(key)
+
+    def entries(self) -> list[Entry]:
+        """Return what is here, the last used first."""
+        found = (self._entry(path.stem) for path in self.folder.glob("*.json"))
+        return sorted((e for e in found if e is not None), key=lambda e: e.used, reverse=True)
+
+    def find(self, key: str) -> Entry:
+        """Return the one entry whose key begins so. Raises EngineError."""
+        found = [entry for entry in self.entries() if entry.key.startswith(key)]
+        if len(found) != 1:
+            raise EngineError(
+                f"{len(found)} plans have a key that begins '{key}', expected one; "
+                "see `streamkind engines list`"
+            )
+        return found[0]
+
+    def fault(self, key: str) -> str | None:
+        """Say what is wrong with a plan, or None when it is as it was built."""
+        try:
+            self._verified(key)
+        except _UnusableError as reason:
+            return str(reason)
+        return None
+
+    def kept(self) -> list[str]:
+        """Return the keys of all plans, whole or not."""
+        paths = (path for kind in KINDS for path in self.folder.glob(f"*.{kind}"))
+        return sorted({path.stem for path in paths})
+
+    def prune(self, limit_bytes: int, *, keep: str = "") -> list[str]:
+        """Remove the longest unused plans, and what is not whole, until the rest fits.
+
+        What another process is building or reading is left, and so is `keep`. Returns the keys.
+        """
+        entries = self.entries()
+        listed = {entry.key for entry in entries}
+        gone = [key for key in self.kept() if key not in listed and key != keep]
+        total = sum(entry.size_bytes for entry in entries)
+        for entry in reversed(entries):
+            if total > limit_bytes and entry.key != keep:
+                gone.append(entry.key)
+                total -= entry.size_bytes
+        return [key for key in gone if self._removed(key)]
+
+    def _removed(self, key: str) -> bool:
+        try:
+            with self._locked(key, wait=False):
+                self._remove(key)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _read(self, recipe: Recipe) -> Plan:
+        entry, data = self._verified(recipe.key)
+        if entry.recipe != _as_json(recipe):
+            raise _UnusableError("the plan kept under its key was built for something else")
+        os.utime(self._path(recipe.key, "json"))
+        return Plan(data, entry.report)
+
+    def _verified(self, key: str) -> tuple[Entry, bytes]:
+        plan, sidecar = self._path(key, "plan"), self._path(key, "json")
+        if not plan.exists() and not sidecar.exists():
+            raise _UnusableError("not built yet")
+        entry = self._entry(key)
+        if entry is None:
+            raise _UnusableError(f"{sidecar.name} is missing or damaged")
+        try:
+            data = plan.read_bytes()
+        except OSError as exc:
+            raise _UnusableError(f"{plan.name} cannot be read ({exc.strerror})") from exc
+        if len(data) != entry.size_bytes:
+            raise _UnusableError(f"{plan.name} has {len(data)} bytes, not {entry.size_bytes}")
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise _UnusableError(f"{plan.name} was changed since it was built")
+        return entry, data
+
+    def _entry(self, key: str) -> Entry | None:
+        path = self._path(key, "json")
+        try:
+            told = json.loads(path.read_bytes())
+            return Entry(key=key, used=path.stat().st_mtime, **told)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _write(self, recipe: Recipe, plan: Plan, seconds: float) -> None:
+        told = {
+            "recipe": _as_json(recipe),
+            "sha256": hashlib.sha256(plan.data).hexdigest(),
+            "size_bytes": len(plan.data),
+            "seconds": round(seconds, 2),
+            "report": plan.report,
+        }
+        # The sidecar comes last: without its digest a plan does not count.
+        self._publish(self._path(recipe.key, "plan"), plan.data)
+        self._publish(self._path(recipe.key, "json"), json.dumps(told, indent=1).encode())
+
+    def _publish(self, path: Path, data: bytes) -> None:
+        """Write a file, whole or not at all; the lock of its key is held."""
+        staged = path.with_suffix(".building")
+        try:
+            with staged.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            staged.replace(path)
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                staged.unlink()
+            raise _unwritable(self.folder, exc) from exc
+
+    def _remove(self, key: str) -> None:
+        for kind in KINDS:
+            self._path(key, kind).unlink(missing_ok=True)
+
+    def _path(self, key: str, kind: str) -> Path:
+        return self.folder / f"{key}.{kind}"
+
+    @contextmanager
+    def _locked(self, key: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold a plan's lock; the system lets go when the process dies."""
+        try:
+            descriptor = os.open(self._path(key, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as exc:
+            raise _unwritable(self.folder, exc) from exc
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            yield
+        finally:
+            os.close(descriptor)
+
+
+class _UnusableError(Exception):
+    """Why a kept plan must not be loaded."""
+
+
+def default_folder() -> Path:
+    """Return the folder of this user's plans."""
+    if chosen := os.environ.get(FOLDER):
+        return Path(chosen) / "plans"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "streamkind" / "plans"
+
+
+def _as_json(recipe: Recipe) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(recipe)))  # type: ignore[no-any-return]
+
+
+def _unwritable(folder: Path, exc: OSError) -> EngineError:
+    return EngineError(
+        f"plans cannot be kept in {folder} ({exc.strerror}); "
+        f"make room or set {FOLDER} to a folder of your own"
+    )

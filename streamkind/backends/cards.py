@@ -1,0 +1,53 @@
+"""NVIDIA cards: the one that is here, or one that is only named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from streamkind.errors import EngineError, UsageError
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a plan depends on."""
+
+    sm: str
+    """Compute capability, as `sm_89`."""
+    name: str = "any"
+    driver: str = "any"
+    present: bool = False
+
+
+def named_card(sm: str) -> Card:
+    """Return a card of a compute capability, here or not."""
+    if not re.fullmatch(r"sm_\d{2,3}", sm):
+        raise UsageError(f"a card is named by its compute capability, as sm_89, got '{sm}'")
+    return Card(sm)
+
+
+def find_cards() -> list[Card]:
+    """Return the cards of this machine, as nvidia-smi tells, in its order."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=compute_cap,name,driver_version", "--format=csv,noheader"]
+    result = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
+    rows = [[v.strip() for v in line.split(",")] for line in result.stdout.splitlines()]
+    return [
+        Card("sm_" + row[0].replace(".", ""), row[1], row[2], present=True)
+        for row in rows
+        if len(row) == 3 and result.returncode == 0
+    ]
+
+
+def first_card() -> Card:
+    """Return the first card of this machine. Raises EngineError when there is none."""
+    cards = find_cards()
+    if not cards:
+        raise EngineError(
+            "no NVIDIA card is found here (nvidia-smi shows none); "
+            "name the card to build for, as --gpu sm_89"
+        )
+    return cards[0]

@@ -1,0 +1,266 @@
+"""Plans: what TensorRT makes of a released graph for one kind of card, picture size and precision.
+
+Both libraries have the same calls: `tensorrt` builds on the card that it will run on,
+`tensorrt_rtx` for any RTX card, also on a machine without one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from streamkind.backends.base import MULTIPLE
+from streamkind.backends.cards import Card
+from streamkind.backends.precision import Precision, graph_in
+from streamkind.backends.released import Graph, Release
+from streamkind.backends.watch import run_watched
+from streamkind.errors import EngineError, UsageError
+
+SCHEMA = 1
+"""Raised whenever the same recipe would give another plan."""
+Library = Literal["tensorrt", "tensorrt_rtx"]
+LIBRARIES: tuple[Library, ...] = ("tensorrt", "tensorrt_rtx")
+EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
+LEVEL = 3
+"""TensorRT's own default of how long to look for faster kernels, 0 to 5."""
+WORKSPACE_MIB = 0
+"""Scratch memory that a plan may use; 0: what the library grants, on a card all there is."""
+
+Report = dict[str, Any]
+Tell = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a plan is; two equal recipes may share one plan."""
+
+    model: str
+    part: str
+    graph: str
+    """sha256 of the released ONNX file."""
+    library: Library
+    version: str
+    """The library's, in full."""
+    cuda: str
+    driver: str
+    gpu: str
+    """The card's name; `any` where a plan serves all cards of its `sm`."""
+    sm: str
+    """Compute capability, as `sm_89`."""
+    os: str
+    precision: Precision
+    size: tuple[int, int]
+    """Width and height, multiples of 16."""
+    batch: tuple[int, int, int]
+    """Fewest frames at once, the usual number, most."""
+    level: int = LEVEL
+    workspace_mib: int = WORKSPACE_MIB
+    schema: int = SCHEMA
+
+    @property
+    def key(self) -> str:
+        """What the plan is filed under: 32 hex digits."""
+        told = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        """Say it in few words."""
+        width, height = self.size
+        frames = ":".join(str(n) for n in self.batch)
+        return (
+            f"{self.model} {self.part} {width}x{height} {self.precision} batch {frames} {self.sm}"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan and what was found about it when it was built."""
+
+    data: bytes
+    report: Report
+
+
+def write_recipe(
+    release: Release,
+    part: str,
+    *,
+    card: Card,
+    library: Library,
+    size: tuple[int, int],
+    batch: tuple[int, int, int] = (1, 1, 1),
+    precision: Precision = "fp16",
+) -> Recipe:
+    """Say what to build of one graph; sides are rounded up to multiples of 16.
+
+    `steady` goes from frame to frame, so its batch is 1. Raises UsageError and EngineError.
+    """
+    _check(size, batch, precision)
+    trt = load(library)
+    if library == "tensorrt" and not card.present:
+        raise EngineError(
+            f"tensorrt builds for {card.sm} only on such a card, and none is here; "
+            f"{install('tensorrt_rtx')} builds without"
+        )
+    rtx = library == "tensorrt_rtx"  # compiled to the end on the card: any driver and name do
+    return Recipe(
+        model=release.name,
+        part=part,
+        graph=getattr(release, part).sha256,
+        library=library,
+        version=trt.__version__,
+        cuda=_cuda(library),
+        driver="any" if rtx else card.driver,
+        gpu="any" if rtx else card.name,
+        sm=card.sm,
+        os=f"{platform.system()} {platform.machine()}".lower(),
+        precision=precision,
+        size=(size[0] + -size[0] % MULTIPLE, size[1] + -size[1] % MULTIPLE),
+        batch=(1, 1, 1) if part == "steady" else batch,
+    )
+
+
+def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -> None:
+    if not all(16 <= side <= 16384 for side in size):
+        raise UsageError(f"a size has sides of 16 to 16384 pixels, got {size[0]}x{size[1]}")
+    if not 1 <= batch[0] <= batch[1] <= batch[2] <= 64:
+        raise UsageError(f"a batch is fewest:usual:most, rising from 1 to 64, got {batch}")
+    if precision not in ("fp16", "fp32"):
+        raise UsageError(f"unknown precision '{precision}'; choose fp16 or fp32")
+
+
+def install(library: str) -> str:
+    """Say how to get a library."""
+    return f"pip install 'streamkind[{EXTRAS[library]}]'"
+
+
+def load(library: Library) -> Any:
+    """Import TensorRT. Raises EngineError when it or `onnx` cannot be imported."""
+    try:
+        importlib.import_module("onnx")
+        return importlib.import_module(library)
+    except (ImportError, OSError) as exc:
+        raise EngineError(f"{library} cannot be used: {exc}; {install(library)}") from exc
+
+
+def choose_library(card: Card) -> Library:
+    """Classic TensorRT where it is installed and a card is here, else TensorRT for RTX."""
+    installed = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
+    if not card.present:
+        return "tensorrt_rtx"
+    return installed[0] if installed else "tensorrt"
+
+
+@functools.cache
+def _cuda(library: str) -> str:
+    """The CUDA that the library was made for, as its package tells: `cu13`, or `system`."""
+    names = (d.metadata["Name"] or "" for d in importlib.metadata.distributions())
+    found = (re.fullmatch(rf"{library}[-_](cu\d+)", name) for name in names)
+    return next((match[1] for match in found if match), "system")
+
+
+def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan:
+    """Build a plan; `tell` hears how much of it is done, 0 to 1. Raises EngineError."""
+    if graph.sha256 != recipe.graph:
+        raise EngineError(f"{graph.path} is not what {recipe} was written for; write it again")
+    trt = load(recipe.library)
+    logger = _logger(recipe.library)
+    logger.errors.clear()
+    builder = trt.Builder(logger)
+    network = builder.create_network(_strongly_typed(trt))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(graph_in(graph.read(), recipe.precision)):
+        errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        raise EngineError(f"TensorRT {trt.__version__} refuses {graph.path.name}: {errors}")
+    config = builder.create_builder_config()
+    _configure(trt, config, recipe)
+    config.add_optimization_profile(_profile(builder, network, recipe))
+    report = examine(network)
+    data = run_watched(trt, config, lambda: builder.build_serialized_network(network, config), tell)
+    if data is None:
+        raise EngineError(
+            f"TensorRT {trt.__version__} cannot build {recipe}: {'; '.join(logger.errors)}; "
+            "try a smaller size or batch"
+        )
+    return Plan(bytes(data), report)
+
+
+@functools.cache
+def _logger(library: Library) -> Any:
+    """Return the one logger of this process: TensorRT holds on to the first it is given."""
+    trt = load(library)
+
+    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]  # known at run time only
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                self.errors.append(message)
+
+    return Logger()
+
+
+def _strongly_typed(trt: Any) -> int:
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _configure(trt: Any, config: Any, recipe: Recipe) -> None:
+    config.builder_optimization_level = recipe.level
+    if recipe.workspace_mib:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mib << 20)
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: float32 would not be float32
+    if recipe.library == "tensorrt_rtx":
+        known = trt.ComputeCapability.__members__
+        name = recipe.sm.replace("sm_", "SM")
+        if name not in known:
+            possible = ", ".join(n.replace("SM", "sm_") for n in known if n.startswith("SM"))
+            raise EngineError(
+                f"TensorRT for RTX {recipe.version} does not know {recipe.sm}; it knows {possible}"
+            )
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(known[name], 0)
+
+
+def _profile(builder: Any, network: Any, recipe: Recipe) -> Any:
+    """Fix height and width, leave the number of frames open."""
+    profile = builder.create_optimization_profile()
+    width, height = recipe.size
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        frame = list(tensor.shape)[1:]
+        if len(frame) == 3:
+            frame = [height, width, 3] if frame[-1] == 3 else [frame[0], height, width]
+        tensor.shape = (-1, *frame)
+        profile.set_shape(tensor.name, *((n, *frame) for n in recipe.batch))
+    return profile
+
+
+def examine(network: Any) -> Report:
+    """Tell names, types and shapes at both ends, and the layers in each type of number."""
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    typed = [(layer, layer.get_output(0).dtype.name.lower()) for layer in layers]
+    computing = [(layer, t) for layer, t in typed if t in ("float", "half", "bf16", "int8")]
+    computing = [(layer, t) for layer, t in computing if layer.type.name not in ("CONSTANT",)]
+    return {
+        "inputs": [_tensor(network.get_input(i)) for i in range(network.num_inputs)],
+        "outputs": [_tensor(network.get_output(i)) for i in range(network.num_outputs)],
+        "layers": dict(Counter(t for _, t in computing)),
+        "float_layers": [layer.name for layer, t in computing if t == "float"],
+    }
+
+
+def _tensor(tensor: Any) -> Report:
+    kind = tensor.dtype.name.lower()
+    return {"name": tensor.name, "type": kind, "shape": list(tensor.shape)}

@@ -1,0 +1,118 @@
+"""Released graphs in half precision: TensorRT computes in the types that the ONNX has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+Precision = Literal["fp16", "fp32"]
+PICTURES = ("reflectance", "illumination", "frames")
+"""What is as large as the picture; the nodes that lead to it are the ones worth halving.
+
+Statistics sum over thousands of blocks, and what is held for seconds (`held_...`) must not be
+rounded each frame: both stay in float32.
+"""
+SINGLE = ("Log",)
+"""Of the ratio alone, one number a frame: costs nothing and decides the light of all pixels."""
+
+
+def graph_in(data: bytes, precision: Precision) -> bytes:
+    """Return an ONNX graph in a precision. Inputs and outputs keep their types.
+
+    Graph inputs and outputs are uint8 frames and float32 layers and statistics in both.
+    """
+    import onnx
+
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(data))
+    if precision == "fp16":
+        _halve(model)
+    del model.graph.value_info[:]
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _halve(model: ModelProto) -> None:
+    """Compute in float16 what leads to pictures, and cast where it meets the rest."""
+    graph = model.graph
+    floats, halves = _float_names(graph), _made_before(graph, PICTURES)
+    casts = _Casts()
+    nodes: list[NodeProto] = []
+    made_half: set[str] = set()
+    for node in graph.node:
+        half = node.output[0] in halves and node.op_type not in SINGLE
+        for i, name in enumerate(node.input):
+            if name in floats and (name in made_half) != half:
+                node.input[i] = casts.of(name, half, nodes)
+        if half and node.op_type == "Cast":
+            _cast_to_half(node)
+        if half:
+            made_half.update(name for name in node.output if name in floats)
+        nodes.append(node)
+    _keep_outputs(graph, nodes, made_half)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+class _Casts:
+    """Casts that were put in, one a tensor."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, bool], str] = {}
+
+    def of(self, name: str, half: bool, nodes: list[NodeProto]) -> str:
+        """Return the name of a tensor in the other type, cast just before its first use."""
+        if (name, half) not in self._made:
+            cast = f"{name}.{'half' if half else 'single'}_here"
+            nodes.append(_cast(name, cast, half))
+            self._made[name, half] = cast
+        return self._made[name, half]
+
+
+def _cast(name: str, result: str, half: bool) -> NodeProto:
+    from onnx import TensorProto, helper
+
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    return helper.make_node("Cast", [name], [result], name=f"cast.{result}", to=kind)
+
+
+def _cast_to_half(node: NodeProto) -> None:
+    from onnx import TensorProto
+
+    for attribute in node.attribute:
+        if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+            attribute.i = TensorProto.FLOAT16
+
+
+def _keep_outputs(graph: Any, nodes: list[NodeProto], made_half: set[str]) -> None:
+    """Give the graph's float outputs back in float32, under their names."""
+    for output in graph.output:
+        if output.name not in made_half:
+            continue
+        inner = f"{output.name}.half"
+        for node in nodes:
+            for names in (node.input, node.output):
+                names[:] = [inner if name == output.name else name for name in names]
+        nodes.append(_cast(inner, output.name, half=False))
+
+
+def _float_names(graph: Any) -> set[str]:
+    """Every tensor that is float32."""
+    from onnx import TensorProto
+
+    values = [*graph.input, *graph.output, *graph.value_info]
+    names = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return names | {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+
+
+def _made_before(graph: Any, outputs: tuple[str, ...]) -> set[str]:
+    """First outputs of the nodes that any of `outputs` depends on; not every node has a name."""
+    maker = {name: node for node in graph.node for name in node.output}
+    found: set[str] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = maker.get(waiting.pop())
+        if node is not None and node.output[0] not in found:
+            found.add(node.output[0])
+            waiting.extend(node.input)
+    return found

@@ -1,0 +1,81 @@
+"""How far a build of TensorRT is, and Ctrl-C while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+
+class Phases:
+    """Phases within phases -> the share that is done, 0 to 1, never falling."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[str | None, int]] = {}
+        self._done: dict[str, int] = {}
+        self.share = 0.0
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        """Begin a phase of so many steps; it is one step of its parent."""
+        self._open[name] = (parent, max(steps, 1))
+        self._done[name] = 0
+
+    def step(self, name: str, step: int) -> None:
+        """Note that a step, counted from 0, has ended."""
+        self._done[name] = step + 1
+        self.share = max(self.share, min(self._share_from(name), 1.0))
+
+    def finish(self, name: str) -> None:
+        """End a phase."""
+        self._open.pop(name, None)
+
+    def _share_from(self, name: str) -> float:
+        share = 0.0
+        at: str | None = name
+        while at is not None and at in self._open:
+            parent, steps = self._open[at]
+            share = (self._done[at] + share) / steps
+            at = parent
+        return share
+
+
+def run_watched(
+    trt: Any, config: Any, run: Callable[[], Any], tell: Callable[[float], None]
+) -> Any:
+    """Run a build and tell how much of it is done. What `tell` raises, and Ctrl-C, end it.
+
+    It runs in a thread, for an exception must not cross TensorRT: Ctrl-C comes to the caller's.
+    """
+    phases, errors = Phases(), list[BaseException]()
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # known at run time only
+        def __init__(self) -> None:
+            super().__init__()
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            phases.start(name, parent, steps)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            try:
+                phases.step(name, step)
+                tell(phases.share)
+            except BaseException as error:
+                errors.append(error)
+            return not errors
+
+        def phase_finish(self, name: str) -> None:
+            phases.finish(name)
+
+    monitor = Monitor()
+    config.progress_monitor = monitor
+    with ThreadPoolExecutor(1, thread_name_prefix="streamkind-build") as pool:
+        future = pool.submit(run)
+        try:
+            result = future.result()
+        except BaseException as error:
+            errors.append(error)  # the build sees it at its next step, and is waited for
+            raise
+    if errors:
+        raise errors[0]
+    tell(1.0)
+    return result

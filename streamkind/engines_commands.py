@@ -1,0 +1,171 @@
+"""`streamkind engines`: build TensorRT plans, and look after those that were built."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from streamkind.backends import plans
+from streamkind.backends.cache import LIMIT_BYTES, Cache, Entry
+from streamkind.backends.cards import first_card, named_card
+from streamkind.backends.plans import Plan, Recipe, Report
+from streamkind.backends.precision import Precision
+from streamkind.backends.released import PARTS, Release, find_release
+from streamkind.console import console, progress_bar
+from streamkind.errors import EngineError, UsageError
+
+app = typer.Typer(
+    help="TensorRT plans: what NVIDIA cards run.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command("build")
+def build_command(
+    model: Annotated[str, typer.Option(help="A released model.")] = "kind",
+    size: Annotated[
+        list[str] | None, typer.Option(help="Picture size, repeatable; else 1920x1080.")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Frames at once: fewest:usual:most.")] = "1:4:8",
+    precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
+    gpu: Annotated[
+        str | None, typer.Option(help="Build for such cards: sm_89,sm_120; none needs to be here.")
+    ] = None,
+) -> None:
+    """Build plans ahead of their first use, and keep them."""
+    release, cache = find_release(model), Cache()
+    sizes = [read_size(text) for text in size or ["1920x1080"]]
+    frames = read_batch(batch)
+    cards = [named_card(sm) for sm in gpu.split(",")] if gpu else [first_card()]
+    recipes = [
+        plans.write_recipe(
+            release,
+            part,
+            card=card,
+            library=plans.choose_library(card),
+            size=pixels,
+            batch=frames,
+            precision=read_precision(precision),
+        )
+        for card in cards
+        for pixels in sizes
+        for part in PARTS
+    ]
+    with progress_bar() as bar:
+        for recipe in recipes:
+            take_visibly(cache, release, recipe, bar)
+
+
+def take_visibly(cache: Cache, release: Release, recipe: Recipe, bar: Bar) -> Plan:
+    """Take a plan from the cache, with a bar while it is built and a line on what it is."""
+    task = bar.add_task(recipe.part, total=1.0, told=str(recipe))
+    took: list[float] = []
+
+    def build() -> tuple[Plan, float]:
+        start = time.monotonic()
+        graph = getattr(release, recipe.part)
+        plan = plans.build(recipe, graph, lambda share: bar.update(task, completed=share))
+        took.append(time.monotonic() - start)
+        return plan, took[0]
+
+    plan = cache.take(recipe, build, lambda line: bar.console.print(line, markup=False))
+    how = f"built in {took[0]:.1f} s" if took else "kept"
+    told = f"{recipe}: {how}, {len(plan.data) / 1e6:.1f} MB, {ends(plan.report)}"
+    bar.console.print(told, markup=False)
+    bar.remove_task(task)
+    return plan
+
+
+def ends(report: Report) -> str:
+    """Say the types at both ends and of the layers."""
+    sides = (
+        ", ".join(f"{tensor['name']} {tensor['type']}" for tensor in report[side])
+        for side in ("inputs", "outputs")
+    )
+    layers = ", ".join(f"{count} {kind}" for kind, count in report["layers"].items())
+    return f"{' -> '.join(sides)}; layers: {layers}"
+
+
+@app.command("list")
+def list_command() -> None:
+    """List the plans that are kept, the last used first."""
+    entries = Cache().entries()
+    table = Table(title=f"{len(entries)} plans, {sum(e.size_bytes for e in entries) / 1e6:.0f} MB")
+    for name in ("key", "plan", "library", "MB", "last used"):
+        table.add_column(name, no_wrap=True)
+    for entry in entries:
+        library = f"{entry.recipe['library']} {entry.recipe['version']}"
+        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+        cells = (entry.key[:8], name_of(entry), library, f"{entry.size_bytes / 1e6:.1f}", used)
+        table.add_row(*(Text(cell) for cell in cells))
+    Console(width=max(console.width, 130)).print(table)
+
+
+def name_of(entry: Entry) -> str:
+    """Say in few words what a kept plan is."""
+    told = entry.recipe
+    size, batch = ("x".join(map(str, told["size"])), ":".join(map(str, told["batch"])))
+    return f"{told['model']} {told['part']} {size} {told['precision']} batch {batch} {told['sm']}"
+
+
+@app.command("info")
+def info_command(
+    key: Annotated[str, typer.Argument(help="The key, or how it begins.")],
+) -> None:
+    """Tell all that is known of a plan, as JSON."""
+    entry = Cache().find(key)
+    typer.echo(json.dumps(asdict(entry), indent=1))
+
+
+@app.command("prune")
+def prune_command(
+    keep_gb: Annotated[
+        float, typer.Option(min=0, help="Keep the last used plans, up to so many GB.")
+    ] = LIMIT_BYTES / 1e9,
+) -> None:
+    """Remove plans that are not whole, then the longest unused until the rest fits."""
+    gone = Cache().prune(int(keep_gb * 1e9))
+    console.print(f"{len(gone)} plans removed", markup=False)
+
+
+@app.command("verify")
+def verify_command() -> None:
+    """Compare every plan with the digest noted when it was built; ends with 1 if one differs."""
+    cache = Cache()
+    faults = [(key, cache.fault(key)) for key in cache.kept()]
+    for key, fault in faults:
+        typer.echo(f"{key[:8]} {fault or 'whole'}")
+    if bad := sum(fault is not None for _, fault in faults):
+        raise EngineError(f"{bad} of {len(faults)} plans are not whole; run: engines prune")
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Read `1280x720`."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not found:
+        raise UsageError(f"a size is WIDTHxHEIGHT, as 1280x720, got '{text}'")
+    return int(found[1]), int(found[2])
+
+
+def read_batch(text: str) -> tuple[int, int, int]:
+    """Read `1:4:8`."""
+    found = re.fullmatch(r"(\d{1,3}):(\d{1,3}):(\d{1,3})", text)
+    if not found:
+        raise UsageError(f"a batch is fewest:usual:most, as 1:4:8, got '{text}'")
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def read_precision(text: str) -> Precision:
+    """Read `fp16` or `fp32`."""
+    if text not in ("fp16", "fp32"):
+        raise UsageError(f"unknown precision '{text}'; choose fp16 or fp32")
+    return text  # type: ignore[return-value]

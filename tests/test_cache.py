@@ -1,0 +1,306 @@
+"""Real plans in a cache: kept, checked, built once, and never loaded when they were touched."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+
+import pytest
+from test_plans import recipe_of
+
+from streamkind.backends import plans
+from streamkind.backends.cache import Cache
+from streamkind.backends.plans import Recipe
+from streamkind.backends.released import find_release
+from streamkind.errors import EngineError
+
+RECIPE = recipe_of("steady")
+
+
+@functools.cache
+def steady_plan():
+    return plans.build(RECIPE, find_release("kind").steady)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(tmp_path / "plans")
+
+
+class Asked:
+    """Takes plans, and notes what was built and what was said."""
+
+    def __init__(self, cache):
+        self.cache, self.built, self.said = cache, 0, []
+
+    def take(self, recipe=RECIPE):
+        return self.cache.take(recipe, self.build, self.said.append)
+
+    def build(self):
+        self.built += 1
+        return steady_plan(), 0.5
+
+
+@pytest.fixture
+def asked(cache):
+    return Asked(cache)
+
+
+def path_of(cache, kind, recipe=RECIPE):
+    return cache.folder / f"{recipe.key}.{kind}"
+
+
+def test_a_plan_is_built_once_and_kept(asked):
+    first, second = asked.take(), asked.take()
+    assert first == second == steady_plan()
+    assert asked.built == 1
+    assert asked.said == [f"{RECIPE}: not built yet; building"]
+    assert asked.cache.fault(RECIPE.key) is None
+
+
+OTHER = {
+    "model": "other",
+    "part": "recompose",
+    "graph": "0" * 64,
+    "library": "tensorrt",
+    "version": "1.7.1.117",
+    "cuda": "cu12",
+    "driver": "580.1",
+    "gpu": "NVIDIA GeForce RTX 4090",
+    "sm": "sm_120",
+    "os": "windows amd64",
+    "precision": "fp32",
+    "size": (64, 64),
+    "batch": (1, 1, 2),
+    "level": 5,
+    "workspace_mib": 1024,
+    "schema": 2,
+}
+
+
+def test_each_part_of_the_key_is_tried():
+    assert OTHER.keys() == {field.name for field in fields(Recipe)}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_each_part_of_the_key_makes_another_plan(asked, name):
+    asked.take()
+    asked.take(replace(RECIPE, **{name: OTHER[name]}))
+    assert asked.built == 2
+    assert len(asked.cache.entries()) == 2
+
+
+def truncate(cache):
+    os.truncate(path_of(cache, "plan"), 1000)
+
+
+def flip(cache):
+    path = path_of(cache, "plan")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def lose_plan(cache):
+    path_of(cache, "plan").unlink()
+
+
+def lose_sidecar(cache):
+    path_of(cache, "json").unlink()
+
+
+def damage_sidecar(cache):
+    path_of(cache, "json").write_text('{"recipe": ')
+
+
+def put_a_foreign_one(cache):
+    other = Asked(cache)
+    recipe = replace(RECIPE, sm="sm_120")
+    other.take(recipe)
+    for kind in ("plan", "json"):
+        path_of(cache, kind, recipe).replace(path_of(cache, kind))
+
+
+@pytest.mark.parametrize(
+    ("touch", "reason"),
+    [
+        (truncate, r"has 1000 bytes, not \d+"),
+        (flip, "was changed since it was built"),
+        (lose_plan, "cannot be read"),
+        (lose_sidecar, "is missing or damaged"),
+        (damage_sidecar, "is missing or damaged"),
+        (put_a_foreign_one, "was built for something else"),
+    ],
+)
+def test_what_was_touched_is_built_again_and_never_loaded(asked, touch, reason):
+    asked.take()
+    touch(asked.cache)
+    assert asked.take() == steady_plan()
+    assert asked.built == 2
+    assert re.search(reason, asked.said[1])
+    asked.take()
+    assert asked.built == 2
+    assert asked.cache.fault(RECIPE.key) is None
+
+
+def test_a_plan_can_be_forgotten(asked):
+    asked.take()
+    asked.cache.forget(RECIPE.key)
+    asked.take()
+    assert asked.built == 2
+
+
+BUILD = ("build", "--size", "64x48", "--batch", "1:1:2", "--gpu", "sm_89")
+
+
+def engines(folder, *words):
+    environment = os.environ | {"STREAMKIND_CACHE": str(folder.parent), "COLUMNS": "150"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "streamkind.cli", "engines", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in the background, as these tests may, has SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def ended(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def test_two_processes_at_once_build_once_and_commands_tell_of_it(tmp_path):
+    folder = tmp_path / "plans"
+    results = [ended(p) for p in [engines(folder, *BUILD), engines(folder, *BUILD)]]
+    assert [code for code, _, _ in results] == [0, 0]
+    both = results[0][2] + results[1][2]
+    assert both.count("not built yet; building") == both.count(": built in ") == 3
+    assert both.count(": kept, ") == 3
+    assert ended(engines(folder, "verify"))[1].count("whole") == 3
+    listed = ended(engines(folder, "list"))[1]
+    assert "kind decompose 64x48 fp16 batch 1:1:2 sm_89" in listed
+    key = next(path.stem for path in folder.glob("*.plan"))
+    told = json.loads(ended(engines(folder, "info", key[:8]))[1])
+    assert told["key"] == key
+    assert told["report"]["inputs"]
+    os.truncate(folder / f"{key}.plan", 5)
+    code, out, err = ended(engines(folder, "verify"))
+    assert (code, out.count("whole")) == (1, 2)
+    assert "1 of 3 plans are not whole" in err
+    assert "3 plans removed" in ended(engines(folder, "prune", "--keep-gb", "0"))[2]
+    assert not list(folder.glob("*.plan"))
+
+
+def test_a_killed_build_leaves_nothing_that_hinders(tmp_path):
+    folder = tmp_path / "plans"
+    process = engines(folder, *BUILD)
+    until = time.monotonic() + 60
+    while not list(folder.glob("*.lock")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert ended(process)[0] == -signal.SIGKILL
+    assert not list(folder.glob("*.json"))
+    asked = Asked(Cache(folder))
+    asked.take()
+    assert asked.built == 1
+
+
+def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
+    process = engines(tmp_path / "plans", *BUILD)
+    assert "not built yet; building" in process.stderr.readline()
+    time.sleep(0.3)  # rich prints a line again when it is interrupted within it
+    process.send_signal(signal.SIGINT)
+    left = process.stderr.read()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert left == "streamkind: interrupted; no output was left half-made\n"
+    assert not list((tmp_path / "plans").glob("*.plan"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (("build", "--size", "big", "--gpu", "sm_89"), 2, "as 1280x720, got 'big'"),
+        (("build", "--batch", "8", "--gpu", "sm_89"), 2, "as 1:4:8, got '8'"),
+        (("build", "--precision", "fp4", "--gpu", "sm_89"), 2, "choose fp16 or fp32"),
+        (("build", "--gpu", "RTX 4090"), 2, "as sm_89, got 'RTX 4090'"),
+        (("info", "00"), 1, "0 plans have a key that begins '00'"),
+    ],
+)
+def test_wrong_words_are_answered_in_one_line(tmp_path, words, code, error):
+    found, _, err = ended(engines(tmp_path / "plans", *words))
+    assert found == code
+    assert error in err
+    assert err.count("\n") == 1
+
+
+def test_the_folder_is_its_owners_alone(tmp_path):
+    folder = tmp_path / "plans"
+    folder.mkdir()
+    folder.chmod(0o755)
+    Cache(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o770)
+    with pytest.raises(EngineError, match=r"can be written by others.*chmod 700"):
+        Cache(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineError, match=r"cannot be kept in .*STREAMKIND_CACHE"):
+        Cache(tmp_path / "file" / "plans")
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(asked):
+    steady_plan()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(EngineError, match=r"cannot be kept in .*make room"):
+            asked.take()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert asked.cache.kept() == []
+    asked.take()
+    assert asked.cache.fault(RECIPE.key) is None
+
+
+def test_the_longest_unused_go_first(tmp_path):
+    size = len(steady_plan().data)
+    asked = Asked(Cache(tmp_path / "plans", limit_bytes=2 * size))
+    recipes = [replace(RECIPE, size=(64, 16 * n)) for n in (1, 2, 3)]
+    for i, recipe in enumerate(recipes[:2]):
+        asked.take(recipe)
+        os.utime(path_of(asked.cache, "json", recipe), (i, i))
+    asked.take(recipes[0])  # used again: now the second is the older
+    asked.take(recipes[2])
+    left = [entry.key for entry in asked.cache.entries()]
+    assert sorted(left) == sorted([recipes[0].key, recipes[2].key])
+
+
+def test_a_plan_that_is_larger_than_the_bound_is_kept_until_the_next(tmp_path):
+    asked = Asked(Cache(tmp_path / "plans", limit_bytes=1))
+    other = replace(RECIPE, size=(64, 16))
+    asked.take()
+    assert [entry.key for entry in asked.cache.entries()] == [RECIPE.key]
+    asked.take(other)
+    assert [entry.key for entry in asked.cache.entries()] == [other.key]
+
+
+def test_what_another_process_holds_is_not_pruned(asked):
+    asked.take()
+    with asked.cache._locked(RECIPE.key):
+        assert asked.cache.prune(0) == []
+    assert asked.cache.prune(0) == [RECIPE.key]

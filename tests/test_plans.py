@@ -1,0 +1,187 @@
+"""Real plans of the released graphs, built by TensorRT for RTX on a machine without a card."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from streamkind.backends import plans
+from streamkind.backends.cards import named_card
+from streamkind.backends.precision import graph_in
+from streamkind.backends.released import PARTS, find_release, releases
+from streamkind.errors import EngineError, UsageError
+
+HEIGHT, WIDTH = 48, 64
+LAYERS = {
+    "reflectance": ("float", [-1, 3, HEIGHT, WIDTH]),
+    "illumination": ("float", [-1, 1, HEIGHT, WIDTH]),
+}
+FRAMES = {"frames": ("uint8", [-1, HEIGHT, WIDTH, 3])}
+STATISTICS = {
+    "curve": ("float", [-1, 17]),
+    "thumbnail": ("float", [-1, HEIGHT // 16, WIDTH // 16]),
+    "exposure": ("float", [-1]),
+}
+ENDS = {
+    "decompose": (FRAMES, LAYERS | STATISTICS),
+    "steady": (
+        LAYERS | {f"before_{k}": v for k, v in LAYERS.items()} | {"strength": ("float", [-1, 2])},
+        {f"held_{name}": end for name, end in LAYERS.items()},
+    ),
+    "recompose": (LAYERS | {"ratio": ("float", [-1])}, FRAMES),
+}
+
+
+def recipe_of(part="steady", model="kind", **options):
+    options = {"size": (WIDTH, HEIGHT), "batch": (1, 4, 8), "sm": "sm_89"} | options
+    card = named_card(options.pop("sm"))
+    release = find_release(model)
+    return plans.write_recipe(release, part, card=card, library="tensorrt_rtx", **options)
+
+
+@functools.cache
+def built(model, part, precision):
+    recipe = recipe_of(part, model, precision=precision)
+    return plans.build(recipe, getattr(find_release(model), part))
+
+
+def every_plan(test):
+    test = pytest.mark.parametrize("precision", ["fp16", "fp32"])(test)
+    test = pytest.mark.parametrize("part", PARTS)(test)
+    return pytest.mark.parametrize("model", releases())(test)
+
+
+def ends(report, side):
+    return {t["name"]: (t["type"], t["shape"]) for t in report[side]}
+
+
+@every_plan
+def test_a_plan_has_frames_at_both_ends_and_a_fixed_size(model, part, precision):
+    plan = built(model, part, precision)
+    told = find_release(model).info[part]
+    for side, known in zip(("inputs", "outputs"), ENDS[part], strict=True):
+        assert ends(plan.report, side) == {name: known[name] for name in told[side]}
+    assert len(plan.data) > 100_000
+
+
+@every_plan
+def test_a_plan_computes_in_what_was_asked_for(model, part, precision):
+    report = built(model, part, precision).report
+    if precision == "fp32" or part == "steady":  # held for seconds: never rounded
+        assert report["layers"].keys() == {"float"}
+    elif part == "recompose":
+        (log,) = report["float_layers"]  # of the ratio, one number a frame
+        assert log.startswith("node_Log")
+    else:
+        assert report["layers"]["half"] > 40
+        assert not set(report["float_layers"]) & layers_of_the_net(model)
+
+
+def layers_of_the_net(model):
+    """What TensorRT calls the nodes on the way from frames to layers, the costly part."""
+    graph = onnx.load_from_string(find_release(model).decompose.read()).graph
+    makers = {node.output[0]: node for node in graph.node}
+    waiting, found = ["reflectance", "illumination"], set()
+    while waiting:
+        if node := makers.get(waiting.pop()):
+            found.add(node.name or f"node_of_{node.output[0]}")
+            waiting.extend(node.input)
+    assert len(found) > 20
+    return found
+
+
+def test_half_precision_saves_memory():
+    full, half = (len(built("kind", "recompose", p).data) for p in ("fp32", "fp16"))
+    assert half < 0.6 * full
+
+
+def test_half_precision_stays_within_the_bounds():
+    # onnx's own evaluator: ONNX Runtime and OpenVINO compute float16 graphs in float32 on CPUs.
+    frames = np.random.default_rng(1).integers(0, 60, (1, 32, 32, 3)).astype(np.uint8)
+    results = []
+    for precision in ("fp32", "fp16"):
+        release = find_release("kind")
+        first, second = (
+            ReferenceEvaluator(onnx.load_from_string(graph_in(graph.read(), precision)))
+            for graph in (release.decompose, release.recompose)
+        )
+        reflectance, illumination, *_ = first.run(None, {"frames": frames})
+        layers = {"reflectance": reflectance, "illumination": illumination}
+        (clear,) = second.run(None, layers | {"ratio": np.array([4], np.float32)})
+        assert clear.dtype == np.uint8
+        results.append((layers["reflectance"], clear.astype(float)))
+    assert (results[0][0] != results[1][0]).any()  # it is another precision
+    off = np.abs(results[0][1] - results[1][1])
+    assert off.mean() <= 1
+    assert np.percentile(off, 99.9) <= 4
+
+
+@pytest.mark.parametrize(
+    ("size", "padded"), [((1920, 1080), (1920, 1088)), ((1, 1), None), ((33, 16), (48, 16))]
+)
+def test_sides_are_padded_to_16(size, padded):
+    if padded is None:
+        with pytest.raises(UsageError, match="16 to 16384 pixels, got 1x1"):
+            recipe_of(size=size)
+    else:
+        assert recipe_of(size=size).size == padded
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"batch": (4, 2, 8)}, "rising from 1 to 64"),
+        ({"batch": (0, 1, 1)}, "rising from 1 to 64"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; choose fp16 or fp32"),
+        ({"sm": "ada"}, "as sm_89, got 'ada'"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before(options, error):
+    with pytest.raises(UsageError, match=error):
+        recipe_of(**options)
+
+
+def test_a_card_that_the_library_does_not_know_is_refused():
+    with pytest.raises(EngineError, match=r"does not know sm_90; it knows .*sm_89"):
+        plans.build(recipe_of(sm="sm_90"), find_release("kind").steady)
+
+
+def test_classic_tensorrt_needs_the_card_or_says_how_to_get_it():
+    release = find_release("kind")
+    with pytest.raises(EngineError, match=r"streamkind\[tensorrt(-rtx)?\]"):
+        plans.write_recipe(
+            release, "steady", card=named_card("sm_89"), library="tensorrt", size=(64, 48)
+        )
+
+
+def test_a_graph_that_the_recipe_was_not_written_for_is_refused():
+    with pytest.raises(EngineError, match="is not what kind steady"):
+        plans.build(recipe_of("steady"), find_release("kind").recompose)
+
+
+def test_progress_rises_to_one():
+    told = []
+    plans.build(recipe_of(), find_release("kind").steady, told.append)
+    assert len(told) > 50
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_a_build_can_be_interrupted():
+    def interrupt(share):
+        if share > 0.1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plans.build(recipe_of(), find_release("kind").steady, interrupt)
+
+
+def test_what_the_library_says_is_in_the_error():
+    recipe = replace(recipe_of("recompose", precision="fp32", size=(640, 480)), workspace_mib=1)
+    with pytest.raises(EngineError, match=r"cannot build kind recompose .*: .*; try a smaller"):
+        plans.build(recipe, find_release("kind").recompose)
