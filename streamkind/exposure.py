@@ -24,7 +24,7 @@ NIGHT, DAY = 0.18, 0.32
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
-SHADOW = 0.25
+SHADOW = 0.3
 """What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
 DIM, BRIGHT = 0.2, 0.4
 """Luma of the brightest twentieth of a frame up to which all of it may be dark for want of

@@ -49,7 +49,9 @@ def run(tmp_path_factory):
 
 def release(monkeypatch, run, engines):
     """Run the tool as its command line does."""
-    monkeypatch.setattr(sys, "argv", ["export.py", str(run), "--engines", str(engines)])
+    monkeypatch.setattr(
+        sys, "argv", ["export.py", str(run), "--engines", str(engines), "--pairs", "0"]
+    )
     export.main()
 
 

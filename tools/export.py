@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -23,10 +24,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from streamkind.engine import pad
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
+from streamkind.model.data import Pair, load_pairs, split
 from streamkind.model.graphs import DECOMPOSE_OUTPUTS, Decompose, Recompose, Steady
-from streamkind.model.kind import MULTIPLE, KinD, parameter_count
+from streamkind.model.kind import MULTIPLE, KinD, illumination_ratio, parameter_count
+from streamkind.model.losses import gray
 
 TOLERANCE = 1e-3
 OPSET = 18
@@ -118,11 +122,33 @@ def distance(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     return float(apart.mean() / 255 if a.dtype == np.uint8 else apart.max())
 
 
-def export(kind: KinD, **finishing: bool) -> dict[str, onnx.ModelProto]:
+def training_pairs(recipe: dict[str, Any], count: int) -> list[Pair]:
+    """Return so many of the pairs that a run has learnt from."""
+    if not count:
+        return []
+    pairs, _ = split(load_pairs(Path(recipe["data"])), recipe["held_out"], recipe["seed"])
+    return pairs[:: max(1, len(pairs) // count)]
+
+
+@torch.no_grad()
+def restoration_gain(kind: KinD, pairs: list[Pair]) -> float:
+    """How much brighter pictures become than the curve says: restoration has its part in it."""
+    decompose, recompose = Decompose(kind), Recompose(kind)
+    gains = []
+    for pair in pairs:
+        low, high = (decompose(torch.from_numpy(pad(i[None]))) for i in (pair.low, pair.high))
+        ratio = illumination_ratio(low[1], high[1])
+        made = gray(recompose(low[0], low[1], ratio).permute(0, 3, 1, 2) / 255).mean()
+        said = np.interp(math.log2(float(ratio)), np.log2(RATIOS), low[2][0].numpy())
+        gains.append(math.log(float(made) / said))
+    return math.exp(float(np.mean(gains or [0.0])))
+
+
+def export(kind: KinD, gain: float = 1.0, **finishing: bool) -> dict[str, onnx.ModelProto]:
     """Make the graphs and compare each with PyTorch at a size other than the traced one."""
     traced, other = examples(kind, (2, 48, 64, 3)), examples(kind, (1, 96, 112, 3))
     graphs = {
-        "decompose": Decompose(kind),
+        "decompose": Decompose(kind, gain),
         "steady": Steady(),
         "recompose": Recompose(kind, **finishing),
     }
@@ -178,10 +204,12 @@ def main() -> None:
     parser.add_argument("--engines", type=Path, default=Path("engines"))
     parser.add_argument("--fusion", action="store_true", help="finish by fusion with the input")
     parser.add_argument("--mask", action="store_true", help="finish by the authors' dark mask")
+    parser.add_argument("--pairs", type=int, default=24, help="to measure restoration on; 0: none")
     args = parser.parse_args()
     state = checkpoint.load(args.run / "checkpoint.pt")
     kind = round_to_half(checkpoint.load_kind(args.run / "checkpoint.pt"))
     name = state["recipe"]["name"]
+    gain = restoration_gain(kind, training_pairs(state["recipe"], args.pairs))
     entry: dict[str, Any] = {
         "architecture": state["recipe"]["architecture"],
         "parameters": {n: parameter_count(net) for n, net in kind.named_children()},
@@ -193,11 +221,12 @@ def main() -> None:
             "ratio": f"{RATIOS[0]:g} to {RATIOS[-1]:g}",
         },
         "weights": "fp16, computed as fp32",
+        "restoration_gain": round(gain, 4),
         "training": {"recipe": state["recipe"], "stage": state["stage"], "step": state["step"]},
         "scores": last_scores(args.run),
     }
     args.engines.mkdir(exist_ok=True)
-    for part, model in export(kind, fusion=args.fusion, mask=args.mask).items():
+    for part, model in export(kind, gain, fusion=args.fusion, mask=args.mask).items():
         path = args.engines / f"{name}-{part}.onnx"
         path.write_bytes(model.SerializeToString(deterministic=True))
         entry[part] = describe(model, path)

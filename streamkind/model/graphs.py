@@ -15,6 +15,9 @@ from streamkind.exposure import GLARE, LAMP, LAMP_SHARE, RATIOS
 from streamkind.model.kind import MULTIPLE, KinD, relight
 from streamkind.model.losses import gray
 
+LIFT = 1.15
+"""By what the exposure is taken brighter than found: too dark costs more than too bright, and parts
+that count as black are brought to less. Chosen on the pairs held out from training."""
 DECOMPOSE_OUTPUTS = ("reflectance", "illumination", "curve", "thumbnail", "exposure")
 
 
@@ -23,8 +26,10 @@ class Decompose(nn.Module):
 
     ratios: Tensor
 
-    def __init__(self, kind: KinD) -> None:
+    def __init__(self, kind: KinD, gain: float = 1.0) -> None:
+        """`gain` is what restoration adds to mean luma: the curve goes without it, being pooled."""
         super().__init__()
+        self.gain = gain
         self.decomposition = kind.decomposition
         self.adjustment = kind.adjustment
         self.exposure = kind.exposure
@@ -41,7 +46,8 @@ class Decompose(nn.Module):
             F.avg_pool2d(illumination, MULTIPLE),
             weight_of(thumbnail),
         )
-        return reflectance, illumination, curve, thumbnail.squeeze(1), self.exposure(blocks)
+        exposure = (LIFT * self.exposure(blocks)).clamp(max=1)
+        return reflectance, illumination, curve, thumbnail.squeeze(1), exposure
 
     def curve(self, reflectance: Tensor, illumination: Tensor, weight: Tensor) -> Tensor:
         """Mean luma of the output at each of `RATIOS`, from pooled layers (N, 1, h, w): (N, 17).
@@ -53,7 +59,7 @@ class Decompose(nn.Module):
         for ratio in self.ratios.chunk(len(RATIOS)):
             adjusted = self.adjustment(illumination, ratio.expand(illumination.shape[0]))
             lumas.append((weight * adjusted).sum(dim=(1, 2, 3)))
-        return torch.stack(lumas, dim=1)
+        return (self.gain * torch.stack(lumas, dim=1)).clamp(max=1)
 
 
 def weight_of(thumbnail: Tensor) -> Tensor:
