@@ -30,7 +30,6 @@ from streamkind.console import (
     show_report,
 )
 from streamkind.errors import StreamkindError, UsageError
-from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live import commands
 from streamkind.pipeline import enhance
 from streamkind.score import score
@@ -74,7 +73,7 @@ def enhance_command(
         Path, typer.Argument(help="Where the result goes; its ending is its format.")
     ],
     ratio: options.RatioText = "auto",
-    target: options.Target = DEFAULT_TARGET,
+    target: options.AnyTarget = None,
     steady: options.SteadyText = options.ALL_STEADY,
     two_pass: Annotated[
         bool | None,
@@ -145,7 +144,7 @@ def batch_command(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write what came of each file, JSON.")] = None,
     ratio: options.RatioText = "auto",
-    target: options.Target = DEFAULT_TARGET,
+    target: options.AnyTarget = None,
     steady: options.SteadyText = options.ALL_STEADY,
     codec: options.Codec = "h264",
     crf: options.Crf = None,

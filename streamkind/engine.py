@@ -12,7 +12,7 @@ import numpy as np
 
 from streamkind.backends.base import MULTIPLE, Engine, Layers
 from streamkind.errors import UsageError
-from streamkind.exposure import DEFAULT_TARGET, MANUAL_RANGE, Floats, auto_ratio, smooth_step
+from streamkind.exposure import MANUAL_RANGE, STILL_TARGET, Floats, auto_ratio, smooth_step
 from streamkind.video.frames import Pixels
 
 Ratio = float | Literal["auto"]
@@ -32,7 +32,7 @@ class KinD:
         self.description = engine.description
 
     def enhance(
-        self, image: Pixels, *, ratio: Ratio = "auto", target: float = DEFAULT_TARGET
+        self, image: Pixels, *, ratio: Ratio = "auto", target: float = STILL_TARGET
     ) -> Pixels:
         """Make one picture clear: (H, W, 3) uint8 RGB in and out.
 

@@ -18,13 +18,16 @@ RATIOS: Floats = np.geomspace(0.1, 32.0, 17).astype(np.float32)
 """Ratios at which the decompose graph reports how bright the frame would become."""
 DEFAULT_TARGET = 0.45
 """Mean luma that `auto` gives dark frames on the average: that of the bright pictures of LOL."""
+STILL_TARGET = 0.52
+"""The same for stills, which may be as bright as a photographer would have them: found best on the
+pairs held out from training. In a video a higher ratio follows every lamp that passes."""
 NIGHT, DAY = 0.18, 0.32
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
 
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
-SHADOW = 0.3
+SHADOW = 0.25
 """What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
 DIM, BRIGHT = 0.2, 0.4
 """Luma of the brightest twentieth of a frame up to which all of it may be dark for want of

@@ -17,6 +17,12 @@ RatioText = Annotated[
 Target = Annotated[
     float, typer.Option(help="Mean luma that --ratio auto gives dark scenes on average, 0 to 1.")
 ]
+AnyTarget = Annotated[
+    float | None,
+    typer.Option(
+        help="Mean luma that --ratio auto gives dark scenes on average; 0.45, stills 0.52."
+    ),
+]
 SteadyText = Annotated[
     str, typer.Option(help="What is held still over time: ratio,light,noise, or none.")
 ]

@@ -14,7 +14,7 @@ import numpy as np
 from streamkind.backends.base import BackendName, Engine, Layers
 from streamkind.engine import KinD, Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET, FixedRatio, OwnRatio, RatioSmoother
+from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio, RatioSmoother
 from streamkind.exposure import Ratio as ChooseRatio
 from streamkind.profiles import PROFILES, ProfileName, choose_profile, encoder_preset, open_engine
 from streamkind.steady import STEADY, Steadier, Steady, check_steady
@@ -107,7 +107,7 @@ def enhance(
     output: str | Path,
     *,
     ratio: Ratio = "auto",
-    target: float = DEFAULT_TARGET,
+    target: float | None = None,
     steady: Collection[Steady] = STEADY,
     two_pass: bool | None = None,
     ratio_track: str | Path | None = None,
@@ -126,20 +126,20 @@ def enhance(
     """Make a video, an image or a folder of images clear, and tell how it went.
 
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
-    a mean luma of `target` in (0, 1]. `steady` is what is held still over time in a video: the
-    "ratio", the "light" (illumination), the "noise" (of reflectance). With `two_pass`, as is usual
-    but in the profile "realtime", the ratios of a video are found in a quick first pass and
-    smoothed with look-ahead; `ratio_track` gives them instead, a CSV as `streamkind track` writes.
-    `profile` is what it may cost: "quality", "balanced" or "realtime"; "auto" is "quality" for
-    stills and on a GPU, else "balanced". `codec`, `crf` and `preset` are FFmpeg's, `start` and
-    `duration` in seconds. `progress` is called after every batch with the report so far.
-
-    The output appears under its name only when it is complete. Raises UsageError, InputError,
-    OutputError or EngineError; the input is never touched.
+    a mean luma of `target` in (0, 1], usually 0.45, a still 0.52. `steady` is what is held still
+    in a video: the "ratio", the "light" (illumination), the "noise" (of reflectance). With
+    `two_pass`, as is usual but in the profile "realtime", the ratios of a video are found in a
+    quick first pass and smoothed with look-ahead; `ratio_track` gives them instead, a CSV of
+    `streamkind track`. `profile`, what it may cost, is "quality", "balanced" or "realtime"; "auto"
+    is "quality" for stills and on a GPU, else "balanced". `codec`, `crf` and `preset` are FFmpeg's,
+    `start` and `duration` in seconds. `progress` is called after every batch. The output appears
+    when it is complete. Raises UsageError, InputError, OutputError or EngineError.
     """
+    still = is_still(input)
+    target = (STILL_TARGET if still else DEFAULT_TARGET) if target is None else target
     check(ratio, target, steady)
     track = check_track(ratio_track, ratio)
-    profile = choose_profile(profile, device, still=is_still(input))
+    profile = choose_profile(profile, device, still=still)
     preset = encoder_preset(PROFILES[profile], codec, preset)
     pix_fmt = rgb24 if side_by_side else PROFILES[profile].pix_fmt
     with (

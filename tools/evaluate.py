@@ -28,7 +28,7 @@ from rich.table import Table
 from streamkind.backends.base import BACKENDS, Layers
 from streamkind.backends.released import releases
 from streamkind.engine import KinD
-from streamkind.exposure import DEFAULT_TARGET, auto_ratio
+from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, auto_ratio
 from streamkind.model.data import Pair, load_pairs, read, split
 from streamkind.model.degrade import Image
 from streamkind.model.kind import illumination_ratio
@@ -126,7 +126,7 @@ def one_exposure(engine: KinD) -> Callable[[Image], Image]:
     def enhance(low: Image) -> Image:
         layers = engine.decompose(low[None])
         same = np.full(1, DEFAULT_TARGET, np.float32)
-        ratios = auto_ratio(replace(layers.statistics, exposure=same))
+        ratios = auto_ratio(replace(layers.statistics, exposure=same), STILL_TARGET)
         return np.asarray(engine.recompose(layers, ratios)[0])
 
     return enhance

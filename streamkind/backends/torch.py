@@ -25,7 +25,8 @@ class TorchEngine:
         self.max_batch = 4 if self._device.type == "cuda" else 1
         kind = load_released(release).requires_grad_(False)
         kind.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._decompose = Decompose(kind).to(self._device)
+        gain = release.info.get("restoration_gain", 1.0)
+        self._decompose = Decompose(kind, gain).to(self._device)
         self._steady = Steady()
         self._recompose = Recompose(kind)
         self.description = f"{release.name} on {self._device}, torch {torch.__version__}, f32"

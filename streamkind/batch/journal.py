@@ -41,7 +41,7 @@ class Settings:
     """How every video of a batch is enhanced, as `streamkind.enhance` takes it."""
 
     ratio: Ratio = "auto"
-    target: float = DEFAULT_TARGET
+    target: float | None = None
     steady: tuple[Steady, ...] = STEADY
     profile: ProfileName = "auto"
     model: str = "auto"
@@ -54,9 +54,14 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what no video could be enhanced with."""
         check_ratio(self.ratio)
-        check_target(self.target)
+        check_target(self.video_target)
         check_steady(self.steady)
         find_release(self.chosen_model)
+
+    @property
+    def video_target(self) -> float:
+        """The target of videos."""
+        return DEFAULT_TARGET if self.target is None else self.target
 
     @property
     def chosen(self) -> Profile:

@@ -105,7 +105,7 @@ def find_ratios(job: Job) -> Track:
     report = Report(None, "")
     with open_source(job.input) as source:
         return first_pass(
-            source, engine_of(job, source), job.settings.target, report, lambda report: None
+            source, engine_of(job, source), job.settings.video_target, report, lambda report: None
         )
 
 
@@ -167,7 +167,7 @@ def encode_part(
     if journal.still:
         return encode_still(job, path)
     report, settings = Report(None, ""), job.settings
-    ratio = choose_ratio(settings.ratio, track, settings.target, settings.steady)
+    ratio = choose_ratio(settings.ratio, track, settings.video_target, settings.steady)
     begin, pix_fmt = journal.starts[index], settings.chosen.pix_fmt
     told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
     with (

@@ -15,9 +15,6 @@ from streamkind.exposure import GLARE, LAMP, LAMP_SHARE, RATIOS
 from streamkind.model.kind import MULTIPLE, KinD, relight
 from streamkind.model.losses import gray
 
-LIFT = 1.15
-"""By what the exposure is taken brighter than found: too dark costs more than too bright, and parts
-that count as black are brought to less. Chosen on the pairs held out from training."""
 DECOMPOSE_OUTPUTS = ("reflectance", "illumination", "curve", "thumbnail", "exposure")
 
 
@@ -46,8 +43,7 @@ class Decompose(nn.Module):
             F.avg_pool2d(illumination, MULTIPLE),
             weight_of(thumbnail),
         )
-        exposure = (LIFT * self.exposure(blocks)).clamp(max=1)
-        return reflectance, illumination, curve, thumbnail.squeeze(1), exposure
+        return reflectance, illumination, curve, thumbnail.squeeze(1), self.exposure(blocks)
 
     def curve(self, reflectance: Tensor, illumination: Tensor, weight: Tensor) -> Tensor:
         """Mean luma of the output at each of `RATIOS`, from pooled layers (N, 1, h, w): (N, 17).

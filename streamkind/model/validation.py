@@ -16,7 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from streamkind.engine import pad
-from streamkind.exposure import Statistics, auto_ratio
+from streamkind.exposure import STILL_TARGET, Statistics, auto_ratio
 from streamkind.model.data import Pair, to_tensor
 from streamkind.model.degrade import Image
 from streamkind.model.graphs import Decompose, Recompose
@@ -79,7 +79,7 @@ def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
         reflectance, illumination, *told = decompose(low)
         true = illumination_ratio(illumination.float(), decompose(high)[1].float())
         statistics = Statistics.of(*(t.float().cpu().numpy() for t in told))
-        blind = torch.from_numpy(auto_ratio(statistics)).to(low.device)
+        blind = torch.from_numpy(auto_ratio(statistics, STILL_TARGET)).to(low.device)
         images = [recompose(reflectance, illumination, r)[0].cpu().numpy() for r in (true, blind)]
     images = [i[:height, :width] for i in images]
     return images[0], images[1]
