@@ -198,7 +198,7 @@ class RatioSmoother:
         target: float = DEFAULT_TARGET,
         attack_seconds: float = 0.05,
         release_seconds: float = 0.08,
-        calm_seconds: float = 2.0,
+        calm_seconds: float = 2.5,
         event_stops: float = 1.0,
         max_stops_per_second: float = 8.0,
         gap_seconds: float = 2.0,

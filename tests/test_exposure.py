@@ -212,7 +212,7 @@ def test_a_dusk_of_three_stops_in_ten_minutes_is_followed(sigma, within):
     assert np.abs(2 ** (smooth - truth)[FPS:] - 1).max() < within
 
 
-@pytest.mark.parametrize("depth, seconds, least", [(0.6, 1, 0.6), (-0.6, 1, 0.6), (3, 2, 0)])
+@pytest.mark.parametrize("depth, seconds, least", [(0.6, 1, 0.67), (-0.9, 1, 0.67), (3, 2, 0)])
 def test_what_passes_is_hardly_followed_and_an_event_wholly(depth, seconds, least):
     wanted = np.full(150, 2.0)
     wanted[50 : 50 + seconds * FPS] -= depth
