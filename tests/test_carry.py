@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -222,3 +224,24 @@ def test_a_video_keeps_its_colours_and_times(tmp_path, tags):
     assert results["balanced"].mean() > 40 and apart.mean() < 6
     colors = [r.mean(axis=(0, 1, 2)) for r in results.values()]
     assert np.abs(colors[0] - colors[1]).max() < 4
+
+
+PEAK = """
+import resource, sys, streamkind
+streamkind.enhance(sys.argv[1], sys.argv[2], profile=sys.argv[3], preset="veryfast")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile, limit", [("quality", 1500), ("realtime", 600)])
+def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, limit):
+    """Peak resident memory in MiB; frames enough to fill every queue and x264's look-ahead."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 40, (1080, 1920, 3), np.uint8) for _ in range(3)]
+    frames = 60 if profile == "realtime" else 4
+    clip = make_clip(tmp_path / "in.mp4", images=[images[i % 3] for i in range(frames)], rate=30,
+                     size=(1920, 1080), options={"preset": "ultrafast"})  # fmt: skip
+    words = [sys.executable, "-c", PEAK, str(clip), str(tmp_path / "out.mp4"), profile]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from live import (
 )
 
 from streamkind.live.fleet import LiveFleet
+from streamkind.profiles import open_engine
 
 LIMIT = 0.5
 """Seconds of delay allowed."""
@@ -71,3 +73,23 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
     assert late.max() < LIMIT
     assert max(shares) - min(shares) <= 0.1 * np.mean(shares)
     assert sum(shares) >= 0.6 * seconds / pace
+
+
+@pytest.mark.slow
+def test_720p_at_25_is_held_in_realtime(tmp_path):
+    """With the camera and its encoder on the same cores; tools/live_realtime.py takes longer."""
+    seconds = 20
+    with (
+        camera_server(tmp_path, moving_picture(1280, 720, 25)) as server,
+        LiveFleet(partial(open_engine, profile="realtime")) as fleet,
+    ):
+        fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay=LIMIT))
+        wait_for_state(fleet, "live", 30)
+        time.sleep(5)  # compiled by then
+        before = fleet.look()[0]
+        ages = watch(fleet, ["yard"], seconds)["yard"]
+        after = fleet.look()[0]
+    out = after.frames_out - before.frames_out
+    assert after.frames_in - before.frames_in >= 0.95 * 25 * seconds
+    assert out >= 0.95 * 25 * seconds
+    assert np.median(ages) < 0.2 and max(ages) < LIMIT
