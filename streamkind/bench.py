@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import MULTIPLE, BackendName
-from streamkind.bench_nets import pictures, quality
+from streamkind.bench_nets import Picture, pictures, quality
 from streamkind.engine import KinD
 from streamkind.errors import UsageError
 from streamkind.exposure import RatioSmoother
@@ -98,7 +98,8 @@ def bench(
 
     `preset` is x264's, for all profiles; `others` are ONNX nets from picture to picture;
     `baselines` are ONNX Runtime and PyTorch in float32 on the graphs of `quality`; `pairs` is a
-    folder with low/ and high/ on which all are scored, blind. Raises UsageError and EngineError.
+    folder with low/ and high/ on which profiles and `others` are scored, blind. Raises UsageError
+    and EngineError.
     """
     check_size(size)
     found = Bench(size, padded(size), {}, Times(), {}, {})
@@ -123,7 +124,8 @@ def bench(
                 (found.nets if i else Times()).take(name, 1, partial(net, dark[0]))
         if pairs is not None:
             told("scores")
-            enhancers = {n: e.enhance for n, e in engines.items()} | nets
+            enhancers: dict[str, Picture] = {path.stem: nets[path.stem] for path in others}
+            enhancers |= {name: engine.enhance for name, engine in engines.items()}
             found.quality = {name: quality(e, pairs) for name, e in enhancers.items()}
     return found
 
