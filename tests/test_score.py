@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 from media import make_clip
-from test_cli import call  # noqa: F401  a fixture
 
 import streamkind.score
 from streamkind.errors import InputError, UsageError
