@@ -229,7 +229,7 @@ def test_a_reference_without_scikit_image(tmp_path, monkeypatch):
         score("a.mkv", "b.mkv", reference="c.mkv")
 
 
-def test_the_command_prints_every_row_and_writes_json_and_plot(call, tmp_path):  # noqa: F811
+def test_the_command_prints_every_row_and_writes_json_and_plot(call, tmp_path):
     for name, images in (("dark", [texture() // 5] * 3), ("clear", [texture()] * 3)):
         clip(tmp_path / f"{name}.mkv", images)
     code, out, err = call(
@@ -252,7 +252,7 @@ def test_the_command_prints_every_row_and_writes_json_and_plot(call, tmp_path): 
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_refuses_what_is_missing(call, tmp_path):  # noqa: F811
+def test_the_command_refuses_what_is_missing(call, tmp_path):
     clip(tmp_path / "dark.mkv", [texture()] * 2)
     code, out, err = call("score", tmp_path / "dark.mkv", tmp_path / "none.mkv")
     assert (code, out) == (1, "")
