@@ -139,7 +139,7 @@ def enhance(
     target = (STILL_TARGET if still else DEFAULT_TARGET) if target is None else target
     check(ratio, target, steady)
     track = check_track(ratio_track, ratio)
-    profile = choose_profile(profile, device, still=still)
+    profile = choose_profile(profile, backend, device, still=still)
     preset = encoder_preset(PROFILES[profile], codec, preset)
     pix_fmt = rgb24 if side_by_side else PROFILES[profile].pix_fmt
     with (
@@ -184,7 +184,7 @@ def find_track(
     with open_source(input, start=start, duration=duration) as source:
         if source.still:
             raise UsageError(f"{input}: a ratio track is for videos; stills share no exposure")
-        profile = choose_profile(profile, device)
+        profile = choose_profile(profile, backend, device)
         with open_engine(model, backend=backend, profile=profile, device=device) as engine:
             report = Report(source.format.frames, engine.description)
             progress(report)

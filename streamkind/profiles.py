@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streamkind.backends.base import BackendName, open_backend
+from streamkind.backends.base import BackendName, on_gpu, open_backend
 from streamkind.backends.released import find_release
 from streamkind.carry import Carried
 from streamkind.engine import KinD
@@ -48,12 +48,14 @@ PROFILES = {
 }
 
 
-def choose_profile(profile: ProfileName, device: str, *, still: bool = False) -> ProfileName:
+def choose_profile(
+    profile: ProfileName, backend: str, device: str, *, still: bool = False
+) -> ProfileName:
     """Return the profile meant by `auto`: on a GPU, and for stills, nothing needs to be spared."""
     if profile != "auto":
         check_profile(profile)
         return profile
-    return "quality" if still or device.startswith("cuda") else "balanced"
+    return "quality" if still or on_gpu(backend, device) else "balanced"
 
 
 def check_profile(profile: str) -> None:
@@ -81,13 +83,13 @@ def open_engine(
     """Load a released model.
 
     `model` is "kind", "kindpp", "student", or "auto" for that of the profile; `backend` "auto",
-    "openvino" or "torch"; `profile` "quality", "balanced" or "realtime"; `device` "auto", "cpu" or
-    "cuda"; `engines` a folder with an engine.json other than the installed one; `color` how
-    pictures that are not RGB were coded; `in_order` promises the frames of one video one by one, so
-    that the nets may rest. Raises UsageError for a name that does not exist and EngineError for
-    what cannot be loaded here.
+    "tensorrt", "openvino" or "torch"; `profile` "quality", "balanced" or "realtime"; `device`
+    "auto", "cpu", "cuda" or "cuda:1"; `engines` a folder with an engine.json other than the
+    installed one; `color` how pictures that are not RGB were coded; `in_order` promises the frames
+    of one video one by one, so that the nets may rest. Raises UsageError for a name that does not
+    exist and EngineError for what cannot be loaded here.
     """
-    profile = choose_profile(profile, device)
+    profile = choose_profile(profile, backend, device)
     chosen = PROFILES[profile]
     release = find_release(chosen.model if model == "auto" else model, engines)
     engine = open_backend(backend, release, device)

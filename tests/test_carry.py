@@ -197,12 +197,12 @@ def test_planes_are_asked_for_where_they_can_stay(name, size, pix_fmt):
 
 
 def test_a_profile_is_chosen_by_the_machine():
-    assert choose_profile("auto", "auto") == "balanced"
-    assert choose_profile("auto", "auto", still=True) == "quality"
-    assert choose_profile("auto", "cuda:1") == "quality"
-    assert choose_profile("realtime", "cuda:1") == "realtime"
+    assert choose_profile("auto", "auto", "auto") == "balanced"
+    assert choose_profile("auto", "auto", "auto", still=True) == "quality"
+    assert choose_profile("auto", "auto", "cuda:1") == "quality"
+    assert choose_profile("realtime", "auto", "cuda:1") == "realtime"
     with pytest.raises(UsageError, match="unknown profile 'fast'; choose auto, quality, balanced"):
-        choose_profile("fast", "auto")
+        choose_profile("fast", "auto", "auto")
 
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (2, 5, 6, 6)])

@@ -11,12 +11,13 @@ import importlib.util
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, Self
 
+from streamkind.backends.cards import card_here
 from streamkind.backends.released import Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
 
-BackendName = Literal["auto", "openvino", "torch"]
+BackendName = Literal["auto", "tensorrt", "openvino", "torch"]
 MULTIPLE = 16
 """Height and width that the graphs take are multiples of this."""
 
@@ -77,19 +78,31 @@ class Backend:
     target: str
     """module:class"""
     needs: tuple[str, ...]
-    """The modules that must be importable."""
+    """The modules that must be importable; `a|b`: either."""
     install: str
     """What to tell a user who lacks it."""
+    devices: tuple[str, ...]
+    """Where it runs: `cpu`, and `cuda` for NVIDIA cards."""
 
 
 BACKENDS = {
+    "tensorrt": Backend(
+        "streamkind.backends.tensorrt:TensorRTEngine",
+        ("tensorrt|tensorrt_rtx", "pycuda", "onnx"),
+        "pip install 'streamkind[tensorrt]', or on RTX cards 'streamkind[tensorrt-rtx]'",
+        ("cuda",),
+    ),
     "openvino": Backend(
-        "streamkind.backends.openvino:OpenVINOEngine", ("openvino",), "pip install openvino"
+        "streamkind.backends.openvino:OpenVINOEngine",
+        ("openvino",),
+        "pip install openvino",
+        ("cpu",),
     ),
     "torch": Backend(
         "streamkind.backends.torch:TorchEngine",
         ("torch", "onnx"),
         "pip install 'streamkind[train]'",
+        ("cpu", "cuda"),
     ),
 }
 """In the order in which `auto` prefers them."""
@@ -98,17 +111,30 @@ BACKENDS = {
 def why_not(name: str) -> str | None:
     """Say what keeps a backend from being used here, or None when nothing does."""
     backend = BACKENDS[name]
-    missing = [name for name in backend.needs if importlib.util.find_spec(name) is None]
-    return f"{' and '.join(missing)} is not installed: {backend.install}" if missing else None
+    faults = []
+    if "cpu" not in backend.devices and not card_here():
+        faults.append("no NVIDIA card is found here (nvidia-smi shows none)")
+    if missing := [names for names in backend.needs if not _any_installed(names)]:
+        told = " and ".join(names.replace("|", " or ") for names in missing)
+        faults.append(f"{told} is not installed: {backend.install}")
+    return "; ".join(faults) or None
+
+
+def _any_installed(names: str) -> bool:
+    return any(importlib.util.find_spec(name) is not None for name in names.split("|"))
+
+
+def on_gpu(backend: str, device: str) -> bool:
+    """Tell whether a backend and a device, either of them `auto`, mean a GPU here."""
+    if device != "auto":
+        return device.startswith("cuda")
+    return backend in ("auto", "tensorrt") and why_not("tensorrt") is None
 
 
 def open_backend(name: str, release: Release, device: str) -> Engine:
     """Load a released model on a backend; `auto` takes the first that can be used here."""
     if name == "auto":
-        usable = [n for n in BACKENDS if why_not(n) is None]
-        if not usable:
-            raise EngineError(f"no backend can be used here; {BACKENDS['openvino'].install}")
-        name = usable[0]
+        name = _best(device)
     if name not in BACKENDS:
         raise UsageError(f"unknown backend '{name}'; choose auto, {', '.join(BACKENDS)}")
     if reason := why_not(name):
@@ -116,3 +142,17 @@ def open_backend(name: str, release: Release, device: str) -> Engine:
     module, _, attribute = BACKENDS[name].target.partition(":")
     engine: Engine = getattr(importlib.import_module(module), attribute)(release, device=device)
     return engine
+
+
+def _best(device: str) -> str:
+    """Return the first backend that can be used here and has a device of that name."""
+    kind = device.partition(":")[0]
+    having = [n for n, backend in BACKENDS.items() if kind in ("auto", *backend.devices)]
+    if not having:
+        raise UsageError(f"unknown device '{device}'; choose auto, cpu, cuda or cuda:1")
+    reasons = {n: why_not(n) for n in having}
+    usable = [n for n, reason in reasons.items() if reason is None]
+    if not usable:
+        told = "; ".join(f"{n}: {reason}" for n, reason in reasons.items())
+        raise EngineError(f"no backend can be used here with device '{device}': {told}")
+    return usable[0]

@@ -86,6 +86,17 @@ class Cache:
         with self._locked(key):
             self._remove(key)
 
+    def note(self, key: str, found: Report) -> None:
+        """Add to what was found about a plan that is kept. Raises EngineError."""
+        with self._locked(key):
+            sidecar = self._path(key, "json")
+            try:
+                told = json.loads(sidecar.read_bytes())
+            except (OSError, ValueError):
+                return  # removed meanwhile
+            told["report"] |= found
+            self._publish(sidecar, json.dumps(told, indent=1).encode())
+
     def entries(self) -> list[Entry]:
         """Return what is here, the last used first."""
         found = (self._entry(path.stem) for path in self.folder.glob("*.json"))

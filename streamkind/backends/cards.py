@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from streamkind.errors import EngineError, UsageError
 
@@ -19,6 +20,8 @@ class Card:
     name: str = "any"
     driver: str = "any"
     present: bool = False
+    place: str = ""
+    """On the PCI bus, in lower case."""
 
 
 def named_card(sm: str) -> Card:
@@ -32,14 +35,20 @@ def find_cards() -> list[Card]:
     """Return the cards of this machine, as nvidia-smi tells, in its order."""
     if shutil.which("nvidia-smi") is None:
         return []
-    query = ["nvidia-smi", "--query-gpu=compute_cap,name,driver_version", "--format=csv,noheader"]
+    told = "compute_cap,name,driver_version,pci.bus_id"
+    query = ["nvidia-smi", f"--query-gpu={told}", "--format=csv,noheader"]
     result = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
     rows = [[v.strip() for v in line.split(",")] for line in result.stdout.splitlines()]
     return [
-        Card("sm_" + row[0].replace(".", ""), row[1], row[2], present=True)
+        Card("sm_" + row[0].replace(".", ""), row[1], row[2], present=True, place=row[3].lower())
         for row in rows
-        if len(row) == 3 and result.returncode == 0
+        if len(row) == 4 and result.returncode == 0
     ]
+
+
+def card_here() -> bool:
+    """Tell whether there is a card; on a Jetson, nvidia-smi may be missing."""
+    return bool(find_cards()) or Path("/dev/nvhost-gpu").exists() or Path("/dev/nvgpu").exists()
 
 
 def first_card() -> Card:

@@ -173,7 +173,7 @@ def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan
     if graph.sha256 != recipe.graph:
         raise EngineError(f"{graph.path} is not what {recipe} was written for; write it again")
     trt = load(recipe.library)
-    logger = _logger(recipe.library)
+    logger = logger_of(recipe.library)
     logger.errors.clear()
     builder = trt.Builder(logger)
     network = builder.create_network(_strongly_typed(trt))
@@ -195,7 +195,7 @@ def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan
 
 
 @functools.cache
-def _logger(library: Library) -> Any:
+def logger_of(library: Library) -> Any:
     """Return the one logger of this process: TensorRT holds on to the first it is given."""
     trt = load(library)
 

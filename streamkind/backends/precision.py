@@ -14,6 +14,8 @@ PICTURES = ("reflectance", "illumination", "frames")
 Statistics sum over thousands of blocks, and what is held for seconds (`held_...`) must not be
 rounded each frame: both stay in float32.
 """
+BLOCK = 16
+"""Frames have whole blocks of so many pixels, and a sum over one fits half precision."""
 SINGLE = ("Log",)
 """Of the ratio alone, one number a frame: costs nothing and decides the light of all pixels."""
 
@@ -21,13 +23,16 @@ SINGLE = ("Log",)
 def graph_in(data: bytes, precision: Precision) -> bytes:
     """Return an ONNX graph in a precision. Inputs and outputs keep their types.
 
-    Graph inputs and outputs are uint8 frames and float32 layers and statistics in both.
+    Graph inputs and outputs are uint8 frames and float32 layers and statistics in both. A graph
+    that gives frames gets an output more, `guard`, (N,): not finite where a frame is not.
     """
     import onnx
 
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(data))
     if precision == "fp16":
         _halve(model)
+    if model.graph.output[-1].name == "frames":
+        _guard(model.graph)
     del model.graph.value_info[:]
     return model.SerializeToString()  # type: ignore[no-any-return]
 
@@ -52,6 +57,28 @@ def _halve(model: ModelProto) -> None:
     _keep_outputs(graph, nodes, made_half)
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _guard(graph: Any) -> None:
+    """Add the mean of each frame before it is clipped to uint8, which would hide NaN."""
+    from onnx import TensorProto, helper
+
+    maker = {name: node for node in graph.node for name in node.output}
+    node = maker["frames"]
+    while node.op_type != "Clip":
+        node = maker[node.input[0]]
+    pool = helper.make_node(
+        *("AveragePool", [node.input[0]], ["guard.blocks"]),
+        name="guard.pool",
+        kernel_shape=[BLOCK, BLOCK],
+        strides=[BLOCK, BLOCK],
+    )
+    single = _cast("guard.blocks", "guard.single", half=False)
+    flat = helper.make_node("Flatten", ["guard.single"], ["guard.flat"], name="guard.flatten")
+    mean = helper.make_node("ReduceMean", ["guard.flat", "guard.axes"], ["guard"], keepdims=0)
+    graph.node.extend([pool, single, flat, mean])
+    graph.initializer.append(helper.make_tensor("guard.axes", TensorProto.INT64, [1], [1]))
+    graph.output.append(helper.make_tensor_value_info("guard", TensorProto.FLOAT, ["N"]))
 
 
 class _Casts:

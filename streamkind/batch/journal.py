@@ -66,7 +66,7 @@ class Settings:
     @property
     def chosen(self) -> Profile:
         """The profile of videos."""
-        return PROFILES[choose_profile(self.profile, self.device)]
+        return PROFILES[choose_profile(self.profile, self.backend, self.device)]
 
     @property
     def chosen_model(self) -> str:

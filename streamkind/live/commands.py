@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from streamkind import options
+from streamkind.backends.base import on_gpu
 from streamkind.console import console
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
@@ -114,7 +115,7 @@ def serve_command(
 def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet:
     """Return a fleet without cameras."""
     if profile == "auto":
-        profile = "quality" if device.startswith("cuda") else "realtime"
+        profile = "quality" if on_gpu(backend, device) else "realtime"
     fleet = LiveFleet(
         lambda: open_engine(model, backend=backend, profile=profile, device=device)  # type: ignore[arg-type]
     )

@@ -1,0 +1,171 @@
+"""An NVIDIA card by PyCUDA: its context, memory, and calls that are recorded and launched again."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamkind.backends.cards import Card, find_cards
+from streamkind.errors import EngineError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An array on the card, in C order. Its memory is free again when the last slice is gone."""
+
+    owner: Any
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __getitem__(self, frames: slice) -> Memory:
+        """Return some of the frames, the first axis, without a copy."""
+        first, last, _ = frames.indices(self.shape[0])
+        start = self.address + first * (self.nbytes // self.shape[0])
+        return Memory(self.owner, start, (last - first, *self.shape[1:]), self.dtype)
+
+
+class Gpu:
+    """One card. Its context is current inside `current()` only, so any thread may come to own it.
+
+    Memory is taken from a pool that knows no streams: before an array is dropped, the streams that
+    use it must have been waited for.
+    """
+
+    def __init__(self, device: str) -> None:
+        """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError."""
+        index = _index(device)
+        self.cuda = _driver()
+        # In the order of nvidia-smi, not the fastest first.
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        try:
+            self.cuda.init()
+            found = self.cuda.Device.count()
+        except self.cuda.Error as exc:
+            raise EngineError(
+                f"the NVIDIA driver does not answer: {exc}; run nvidia-smi to see why"
+            ) from exc
+        if index >= found:
+            raise EngineError(f"device '{device}' is not there: CUDA sees {found} NVIDIA cards")
+        there = self.cuda.Device(index)
+        self.card = _card(there)
+        self.name = f"cuda:{index}"
+        self._context: Any = there.retain_primary_context()
+        with self.current():
+            self._pool = importlib.import_module("pycuda.tools").DeviceMemoryPool()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this card's context the thread's for a while."""
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+
+    def memory(self, shape: tuple[int, ...], dtype: Any) -> Memory:
+        """Return an array with whatever is in it. Raises the driver's MemoryError."""
+        kind = np.dtype(dtype)
+        block = self._pool.allocate(int(np.prod(shape)) * kind.itemsize)
+        return Memory(block, int(block), shape, kind)
+
+    def free_mib(self) -> int:
+        """What is free on the card."""
+        return int(self.cuda.mem_get_info()[0]) >> 20
+
+    def release_unused(self) -> None:
+        """Give memory that the pool holds in reserve back to the card."""
+        self._pool.free_held()
+
+    def close(self) -> None:
+        """Let go of the card. Twice is fine."""
+        if self._context is None:
+            return
+        with self.current():
+            self._pool.stop_holding()
+        self._context.detach()
+        self._context = None
+
+
+class CallGraph:
+    """Calls on a stream, recorded once and launched again at the cost of one (a CUDA graph).
+
+    PyCUDA has no such calls, so the driver's own are used.
+    """
+
+    def __init__(self, stream: Any, record: Callable[[], None]) -> None:
+        """Record what `record` puts on the stream; nothing runs. Raises EngineError."""
+        self._stream = ctypes.c_void_p(stream.handle)
+        self._executable = ctypes.c_void_p()
+        graph = ctypes.c_void_p()
+        _ask("cuStreamBeginCapture_v2", self._stream, _THREAD_LOCAL)
+        try:
+            record()
+        finally:
+            _ask("cuStreamEndCapture", self._stream, ctypes.byref(graph))
+        try:
+            target = ctypes.byref(self._executable)
+            _ask("cuGraphInstantiateWithFlags", target, graph, ctypes.c_ulonglong(0))
+        finally:
+            _ask("cuGraphDestroy", graph)
+
+    def launch(self) -> None:
+        """Put the calls on the stream."""
+        _ask("cuGraphLaunch", self._executable, self._stream)
+
+    def close(self) -> None:
+        """Free it; the stream must have been waited for."""
+        _ask("cuGraphExecDestroy", self._executable)
+
+
+_THREAD_LOCAL = 1
+"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do with the card is their affair."""
+
+
+def _ask(name: str, *arguments: Any) -> None:
+    """Call the driver."""
+    error = getattr(_library(), name)(*arguments)
+    if error:
+        raise EngineError(f"the NVIDIA driver refuses {name}: error {error}")
+
+
+def _library() -> Any:
+    return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+
+
+def _driver() -> Any:
+    try:
+        return importlib.import_module("pycuda.driver")
+    except (ImportError, OSError) as exc:
+        raise EngineError(
+            f"PyCUDA cannot be used: {exc}; pip install 'streamkind[tensorrt]' compiles it with "
+            "the CUDA toolkit that CUDA_ROOT names"
+        ) from exc
+
+
+def _index(device: str) -> int:
+    match = re.fullmatch(r"auto|cuda(?::(\d+))?", device)
+    if match is None:
+        raise UsageError(f"backend 'tensorrt' runs on cuda or cuda:N, got device '{device}'")
+    return int(match[1] or 0)
+
+
+def _card(device: Any) -> Card:
+    """What nvidia-smi tells of it, which `engines build` goes by too, else what CUDA does."""
+    place = device.pci_bus_id().lower()
+    told = [card for card in find_cards() if card.place.endswith(place)]
+    sm = "sm_{}{}".format(*device.compute_capability())
+    return told[0] if told else Card(sm, device.name(), present=True, place=place)

@@ -1,0 +1,217 @@
+"""One batch in flight on a card: upload, graph and download on a stream of their own."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.backends.cuda import CallGraph, Gpu, Memory
+from streamkind.errors import EngineError
+
+GRAPHS_KEPT = 32
+"""Recorded calls held per lane: the pool gives layers few addresses in turns."""
+Array = NDArray[Any]
+
+
+class PlanRefusedError(EngineError):
+    """TensorRT does not take a plan, as one of another version."""
+
+
+class Program:
+    """A plan on the card. `inputs` and `outputs` are shapes of one frame and types, by name."""
+
+    def __init__(self, trt: Any, logger: Any, gpu: Gpu, plan: bytes) -> None:
+        self._trt, self._gpu = trt, gpu
+        logger.errors.clear()
+        self._runtime = trt.Runtime(logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise PlanRefusedError(f"TensorRT does not take the plan: {'; '.join(logger.errors)}")
+        self.records_itself = hasattr(trt, "CudaGraphStrategy")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        ends: dict[Any, dict[str, tuple[tuple[int, ...], Any]]] = {}
+        for name in names:
+            shape = tuple(self._engine.get_tensor_shape(name))[1:]
+            kind = np.dtype(trt.nptype(self._engine.get_tensor_dtype(name)))
+            ends.setdefault(self._engine.get_tensor_mode(name), {})[name] = shape, kind
+        self.inputs = ends[trt.TensorIOMode.INPUT]
+        self.outputs = ends[trt.TensorIOMode.OUTPUT]
+
+    def context(self, frames: int) -> Any:
+        """Return a new execution context for so many frames at once, without scratch memory."""
+        context = self._engine.create_execution_context(self._how())
+        if context is None:
+            raise self._gpu.cuda.MemoryError("TensorRT gives no execution context")
+        for name, (shape, _) in self.inputs.items():
+            if not context.set_input_shape(name, (frames, *shape)):
+                raise EngineError(f"TensorRT refuses {frames} frames of {name}, {shape}")
+        return context
+
+    def _how(self) -> Any:
+        """Scratch memory is the caller's; TensorRT for RTX also records its calls itself."""
+        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self.records_itself:
+            config = self._engine.create_runtime_config()
+            config.set_execution_context_allocation_strategy(strategy)
+            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            return config
+        return strategy
+
+    def close(self) -> None:
+        """Free the plan, then the runtime; contexts must be gone."""
+        self._engine = None
+        self._runtime = None
+
+
+@dataclass
+class Buffer:
+    """Pinned memory and as much on the card."""
+
+    host: Array
+    device: Memory
+
+
+class Lane:
+    """A stream with what a batch needs on it: buffers, contexts, and scratch that they share.
+
+    What is on a stream runs in order, so contexts never use the scratch at once.
+    """
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu = gpu
+        self._stream = gpu.cuda.Stream()
+        self._done = gpu.cuda.Event()
+        self._buffers: dict[str, Buffer] = {}
+        self._contexts: dict[tuple[Program, int], Any] = {}
+        self._scratch: Memory | None = None
+        self._graphs: OrderedDict[Any, CallGraph] = OrderedDict()
+        self._warm: set[tuple[Program, int]] = set()
+        self._busy = False
+        self._waiting: list[tuple[Array, Array]] = []
+
+    def start(
+        self,
+        program: Program,
+        frames: slice,
+        up: Mapping[str, Array],
+        kept: Mapping[str, Memory],
+        down: Mapping[str, Array],
+    ) -> None:
+        """Put some of the frames on the stream: arrays `up`, graph, results into `down`.
+
+        `kept` is on the card and stays there, inputs and outputs. Of an earlier batch the results
+        are collected first.
+        """
+        self.collect()
+        self._busy = True
+        count = frames.stop - frames.start
+        tensors = {name: memory[frames] for name, memory in kept.items()}
+        for name, array in up.items():
+            buffer = self._buffer(name, array[frames])
+            np.copyto(buffer.host, array[frames])
+            self._gpu.cuda.memcpy_htod_async(buffer.device.address, buffer.host, self._stream)
+            tensors[name] = buffer.device
+        results = {name: self._buffer(name, array[frames]) for name, array in down.items()}
+        tensors |= {name: buffer.device for name, buffer in results.items()}
+        self.enqueue(program, count, tensors)
+        for name, buffer in results.items():
+            self._gpu.cuda.memcpy_dtoh_async(buffer.host, buffer.device.address, self._stream)
+            self._waiting.append((down[name][frames], buffer.host))
+        self._done.record(self._stream)
+
+    def enqueue(self, program: Program, frames: int, tensors: Mapping[str, Memory]) -> None:
+        """Put a graph on the stream; later, with the same memory again, as one call."""
+        key = (program, frames, *(tensors[name].address for name in sorted(tensors)))
+        if key in self._graphs:
+            self._graphs.move_to_end(key)
+            self._graphs[key].launch()
+            return
+        context = self._context(program, frames)
+        for name, memory in tensors.items():
+            context.set_tensor_address(name, memory.address)
+        if program.records_itself or (program, frames) not in self._warm:
+            self._execute(context)
+            self._warm.add((program, frames))
+            return
+        graph = CallGraph(self._stream, lambda: self._execute(context))
+        self._graphs[key] = graph
+        graph.launch()
+        if len(self._graphs) > GRAPHS_KEPT:
+            self._stream.synchronize()
+            self._graphs.popitem(last=False)[1].close()
+
+    def collect(self) -> None:
+        """Wait for what was started, and copy the results to where they belong."""
+        if self._busy:
+            self._done.synchronize()
+        self._busy = False
+        for target, pinned in self._waiting:
+            np.copyto(target, pinned)
+        self._waiting.clear()
+
+    def wait(self) -> None:
+        """Wait for the stream, and forget results: after an error, or before freeing."""
+        self._waiting.clear()
+        self._busy = False
+        self._stream.synchronize()
+
+    def close(self) -> None:
+        """Free all, the stream last. Twice is fine."""
+        if self._stream is None:
+            return
+        self.wait()
+        self._forget_graphs()
+        self._contexts.clear()
+        self._warm.clear()
+        self._buffers.clear()
+        self._scratch = self._done = self._stream = None
+
+    def _execute(self, context: Any) -> None:
+        if not context.execute_async_v3(self._stream.handle):
+            raise EngineError("TensorRT could not start the graph; run nvidia-smi to see why")
+
+    def _context(self, program: Program, frames: int) -> Any:
+        """One for each number of frames: what was recorded of it stays true."""
+        if (program, frames) not in self._contexts:
+            context = program.context(frames)
+            size = max(int(context.update_device_memory_size_for_shapes()), 256)
+            if self._scratch is None or self._scratch.nbytes < size:
+                self._grow(size)
+            self._lend(context)
+            self._contexts[program, frames] = context
+        return self._contexts[program, frames]
+
+    def _grow(self, size: int) -> None:
+        self._stream.synchronize()
+        self._forget_graphs()  # they have the old address in them
+        self._scratch = None
+        self._scratch = self._gpu.memory((size,), np.uint8)
+        for context in self._contexts.values():
+            self._lend(context)
+
+    def _lend(self, context: Any) -> None:
+        assert self._scratch is not None
+        context.set_device_memory(self._scratch.address, self._scratch.nbytes)
+
+    def _forget_graphs(self) -> None:
+        for graph in self._graphs.values():
+            graph.close()
+        self._graphs.clear()
+
+    def _buffer(self, name: str, like: Array) -> Buffer:
+        """Return memory for an array, at the same address while it is as large."""
+        found = self._buffers.get(name)
+        if found is None or found.host.shape[1:] != like.shape[1:] or len(found.host) < len(like):
+            self._stream.synchronize()
+            self._buffers.pop(name, None)
+            host = self._gpu.cuda.pagelocked_empty(like.shape, like.dtype)
+            found = Buffer(host, self._gpu.memory(like.shape, like.dtype))
+            self._buffers[name] = found
+        if len(found.host) == len(like):
+            return found
+        return Buffer(found.host[: len(like)], found.device[: len(like)])

@@ -1,0 +1,287 @@
+"""KinD on NVIDIA cards by TensorRT: `tensorrt`, or `tensorrt_rtx` where that is what there is.
+
+Frames go up and come down as uint8; reflectance and illumination never leave the card. A batch is
+cut into pieces that are in flight together, each in a lane of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from streamkind.backends import parity, plans
+from streamkind.backends.base import Layers
+from streamkind.backends.cache import Cache
+from streamkind.backends.cuda import Gpu, Memory
+from streamkind.backends.lane import Array, Lane, PlanRefusedError, Program
+from streamkind.backends.plans import Plan, Recipe
+from streamkind.backends.precision import Precision
+from streamkind.backends.released import Release
+from streamkind.errors import EngineError
+from streamkind.exposure import Floats, Statistics
+from streamkind.video.frames import Pixels
+
+LANES = 3
+"""Pieces in flight: one goes up, one is computed, one comes down."""
+PIECE_PIXELS = 4 * 1280 * 720
+"""Of a piece: four frames at 1280x720, two at 1080p, one at 4K; more only cost memory."""
+BATCH = (1, 4, 8)
+"""Frames at once that plans are built for: fewest, usual, most."""
+T = TypeVar("T")
+log = logging.getLogger("streamkind.engines")
+
+
+class TensorRTEngine:
+    """KinD on one NVIDIA card. Plans that are missing are built at the first frame."""
+
+    max_batch = 8
+
+    def __init__(
+        self, release: Release, *, device: str = "auto", precision: Precision = "fp16"
+    ) -> None:
+        """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError."""
+        self._release, self._precision = release, precision
+        self._gpu = Gpu(device)
+        self._library = plans.choose_library(self._gpu.card)
+        self._trt = plans.load(self._library)
+        self._cache = Cache()
+        self._programs: dict[tuple[str, tuple[int, int], Precision], Program] = {}
+        self._most = BATCH[2]
+        with self._gpu.current():
+            self._lanes = [Lane(self._gpu) for _ in range(LANES)]
+        self.description = (
+            f"{release.name} on {self._gpu.card.name} ({self._gpu.name}), "
+            f"{self._library} {self._trt.__version__}, {precision}"
+        )
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) uint8 RGB -> layers on the card and per-frame statistics on the host."""
+        layers, fine = self._guarded(lambda precision: self._decompose(pixels, precision))
+        if not fine:
+            raise _nan(self._release.name, "decompose")
+        return layers
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Hold what does not move since the frame before; one frame after the other."""
+        share = np.array([strength], np.float32)
+
+        def hold() -> Layers:
+            count, _, height, width = layers.reflectance.shape
+            program = self._program("steady", (width, height), self._precision)
+            now = layers.reflectance, layers.illumination
+            out = [self._gpu.memory(m.shape, m.dtype) for m in now]
+            last = before.reflectance[-1:], before.illumination[-1:]
+            for i in range(count):
+                one = slice(i, i + 1)
+                held = [m[one] for m in out]
+                tensors = dict(zip(_STEADY, [*(m[one] for m in now), *last, *held], strict=True))
+                self._lanes[0].start(program, slice(0, 1), {"strength": share}, tensors, {})
+                last = held[0], held[1]
+            return replace(layers, reflectance=out[0], illumination=out[1])
+
+        return self._within_memory(hold)
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """(N, H, W, 3) uint8 RGB, the caller's to keep."""
+        frames, fine = self._guarded(lambda precision: self._recompose(layers, ratios, precision))
+        if not fine:
+            raise _nan(self._release.name, "recompose")
+        return frames
+
+    def close(self) -> None:
+        """Free contexts, plans, and let go of the card. Twice is fine."""
+        if not self._lanes:
+            return
+        with self._gpu.current():
+            for lane in self._lanes:
+                lane.close()
+            for program in self._programs.values():
+                program.close()
+            self._lanes, self._programs = [], {}
+        self._gpu.close()
+
+    def prepare(self, width: int, height: int) -> None:
+        """Build what is missing for frames of a size, multiples of 16, and check it."""
+        size = width, height
+        self._within_memory(lambda: self._program("decompose", size, self._precision))
+        self._within_memory(lambda: self._program("steady", size, self._precision))
+
+    def _decompose(self, pixels: Pixels, precision: Precision) -> tuple[Layers, bool]:
+        count, height, width, _ = pixels.shape
+        program = self._program("decompose", (width, height), precision)
+        layers = {
+            name: self._gpu.memory((count, channels, height, width), np.float32)
+            for name, channels in (("reflectance", 3), ("illumination", 1))
+        }
+        told = self._run(program, count, {"frames": pixels}, layers)
+        numbers = [told[name] for name in ("curve", "thumbnail", "exposure")]
+        fine = all(bool(np.isfinite(array).all()) for array in numbers)
+        return Layers(**layers, statistics=Statistics.of(*numbers), pixels=pixels), fine
+
+    def _recompose(
+        self, layers: Layers, ratios: Floats, precision: Precision
+    ) -> tuple[Pixels, bool]:
+        count, _, height, width = layers.reflectance.shape
+        program = self._program("recompose", (width, height), precision)
+        kept = {"reflectance": layers.reflectance, "illumination": layers.illumination}
+        ratio = np.ascontiguousarray(ratios, np.float32)
+        told = self._run(program, count, {"ratio": ratio}, kept)
+        return told["frames"], bool(np.isfinite(told["guard"]).all())
+
+    def _guarded(self, work: Callable[[Precision], tuple[T, bool]]) -> tuple[T, bool]:
+        """Do a batch; what is not finite in half precision is done again in single."""
+        result, fine = self._within_memory(lambda: work(self._precision))
+        if not fine and self._precision != "fp32":
+            log.warning("a batch was not finite in %s; it is done again in fp32", self._precision)
+            result, fine = self._within_memory(lambda: work("fp32"))
+        return result, fine
+
+    def _within_memory(self, work: Callable[[], T]) -> T:
+        """Do work, with fewer frames at once when the card has not the memory."""
+        with self._gpu.current():
+            while True:
+                try:
+                    try:
+                        return work()
+                    finally:
+                        for lane in self._lanes:  # before memory is given to somebody else
+                            lane.wait()
+                except self._gpu.cuda.MemoryError as exc:
+                    problem = str(exc)  # the error itself would hold on to memory
+                except self._gpu.cuda.Error as exc:
+                    told = f"{self._gpu.card.name} failed: {exc}; run nvidia-smi to see why"
+                    raise EngineError(told) from exc
+                self._shrink(problem)
+
+    def _shrink(self, problem: str) -> None:
+        for lane in self._lanes:
+            lane.close()
+        self._gpu.release_unused()
+        if self._most == 1 and len(self._lanes) == 1:
+            raise EngineError(
+                f"{self._gpu.card.name} has not the memory for one frame at a time, "
+                f"{self._gpu.free_mib()} MiB are free ({problem}): close what else uses the card, "
+                "or take --profile balanced or a smaller picture"
+            )
+        lanes = len(self._lanes) if self._most > 1 else 1
+        self._most = max(self._most // 2, 1)
+        log.warning("the card is short of memory; %d frames at once from now on", self._most)
+        self._lanes = [Lane(self._gpu) for _ in range(lanes)]
+
+    def _run(
+        self, program: Program, count: int, up: Mapping[str, Array], kept: Mapping[str, Memory]
+    ) -> dict[str, Array]:
+        """Run a batch piece by piece; return the outputs that are not kept on the card."""
+        down = {
+            name: np.empty((count, *shape), kind)
+            for name, (shape, kind) in program.outputs.items()
+            if name not in kept
+        }
+        height, width = next(iter(kept.values())).shape[2:]
+        size = min(max(PIECE_PIXELS // (height * width), 1), self._most)
+        for i, first in enumerate(range(0, count, size)):
+            piece = slice(first, min(first + size, count))
+            self._lanes[i % len(self._lanes)].start(program, piece, up, kept, down)
+        for lane in self._lanes:
+            lane.collect()
+        return down
+
+    def _recipe(self, part: str, size: tuple[int, int], precision: Precision) -> Recipe:
+        return plans.write_recipe(
+            self._release,
+            part,
+            card=self._gpu.card,
+            library=self._library,
+            size=size,
+            batch=BATCH,
+            precision=precision,
+        )
+
+    def _program(self, part: str, size: tuple[int, int], precision: Precision) -> Program:
+        """Return a plan on the card; those of a size are taken, built and checked together."""
+        if (part, size, precision) not in self._programs:
+            pair = ("steady",) if part == "steady" else ("decompose", "recompose")
+            taken = [self._take(self._recipe(name, size, precision)) for name in pair]
+            for name, (program, _) in zip(pair, taken, strict=True):
+                self._programs[name, size, precision] = program
+            if part != "steady":
+                self._check(size, precision, [plan for _, plan in taken])
+        return self._programs[part, size, precision]
+
+    def _take(self, recipe: Recipe) -> tuple[Program, Plan]:
+        """Take a plan from the cache; what TensorRT refuses is built once more."""
+        graph = getattr(self._release, recipe.part)
+        logger = plans.logger_of(self._library)
+
+        def build() -> tuple[Plan, float]:
+            began = time.monotonic()
+            plan = plans.build(recipe, graph, Told(recipe))
+            return plan, time.monotonic() - began
+
+        plan = self._cache.take(recipe, build, log.warning)
+        try:
+            return Program(self._trt, logger, self._gpu, plan.data), plan
+        except PlanRefusedError as reason:
+            log.warning("%s: %s; building", recipe, reason)
+        self._cache.forget(recipe.key)
+        plan = self._cache.take(recipe, build, log.warning)
+        return Program(self._trt, logger, self._gpu, plan.data), plan
+
+    def _check(self, size: tuple[int, int], precision: Precision, taken: list[Plan]) -> None:
+        """Compare new plans with the released graphs; what differs too much is not kept."""
+        if all("parity" in plan.report for plan in taken):
+            return
+
+        def relight(frame: Pixels, ratio: float) -> Pixels:
+            layers, _ = self._decompose(frame[None], precision)
+            frames, _ = self._recompose(layers, np.array([ratio], np.float32), precision)
+            one: Pixels = frames[0]
+            return one
+
+        recipes = [self._recipe(part, size, precision) for part in ("decompose", "recompose")]
+        log.warning("%s and recompose: comparing with the released graphs", recipes[0])
+        try:
+            found = parity.check(self._release, size, relight)
+        except EngineError:
+            for recipe in recipes:
+                self._programs.pop((recipe.part, size, precision))
+                self._cache.forget(recipe.key)
+            raise
+        for recipe in recipes:
+            self._cache.note(recipe.key, {"parity": {"mean": found.mean, "most": found.most}})
+
+
+class Told:
+    """Says how far a build is, a few times a minute."""
+
+    def __init__(self, recipe: Recipe, every_seconds: float = 10.0) -> None:
+        self._recipe, self._every = recipe, every_seconds
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        """Hear what share of the build is done."""
+        now = time.monotonic()
+        if now - self._last < self._every or not share:
+            return
+        self._last = now
+        left = (now - self._began) * (1 - share) / share
+        log.warning("%s: %d %% built, about %.0f s left", self._recipe, 100 * share, left)
+
+
+_STEADY = (
+    *("reflectance", "illumination", "before_reflectance", "before_illumination"),
+    *("held_reflectance", "held_illumination"),
+)
+"""The tensors of the graph that holds, in the order in which they are given."""
+
+
+def _nan(model: str, part: str) -> EngineError:
+    return EngineError(
+        f"{model} {part} gives numbers that are not finite, in fp32 too; nothing of this batch "
+        "was written. Try --backend openvino, and tell us which card and driver"
+    )

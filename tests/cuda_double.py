@@ -1,0 +1,361 @@
+"""A test double of the NVIDIA driver, PyCUDA and TensorRT's runtime, for a machine without a card.
+
+It says nothing about a card: it is there to find calls in the wrong order and memory used before
+or after its life. Device memory is host memory, overwritten when it is freed. What is put on a
+stream runs only when somebody waits for the stream, as late as it may. Graphs are computed by ONNX
+Runtime; all building is done by the real library.
+"""
+
+import hashlib
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import tensorrt_rtx
+
+from streamkind.backends import cuda, plans, tensorrt
+from streamkind.backends.cards import Card
+from streamkind.backends.precision import graph_in
+
+SCRATCH_PER_FRAME = 1 << 16
+BUILT = {}
+"""Plans of the real library, by key: each is built once for all tests."""
+
+
+class Machine:
+    """What all the doubles know of one another."""
+
+    def __init__(self, *, cards=1, total_bytes=1 << 30):
+        self.cards, self.total_bytes = cards, total_bytes
+        self.told = []
+        self.stack = []
+        self.memory = {}
+        self.streams = {}
+        self.graphs = {}
+        self.alive = {"runtime": 0, "engine": 0, "context": 0}
+        self.refuse_plans = 0
+        self.falsify = lambda name, array: array
+        self.onnx = {}
+
+    def tell(self, *what):
+        """Note a call; it needs a context."""
+        assert self.stack, f"{what[0]} without a current context"
+        self.told.append(what)
+
+    def times(self, name):
+        return sum(what[0] == name for what in self.told)
+
+    def allocated(self):
+        return sum(array.nbytes for array in self.memory.values())
+
+    def array(self, address, nbytes):
+        """Return the bytes at an address, which must lie within one living block."""
+        for start, block in self.memory.items():
+            if start <= address and address + nbytes <= start + block.nbytes:
+                return block[address - start : address - start + nbytes]
+        raise AssertionError(f"{nbytes} bytes at {address:#x} are not allocated")
+
+
+def allocate(machine, nbytes):
+    if machine.allocated() + nbytes > machine.total_bytes:
+        raise machine.driver.MemoryError(f"{nbytes} bytes are not left")
+    return Block(machine, nbytes)
+
+
+class Block:
+    def __init__(self, machine, nbytes):
+        self._machine = machine
+        block = np.full(nbytes + 256, 0xAB, np.uint8)
+        self._start = block.ctypes.data + -block.ctypes.data % 256
+        machine.memory[self._start] = block[self._start - block.ctypes.data :][:nbytes]
+
+    def __int__(self):
+        return self._start
+
+    def __del__(self):
+        busy = [s for s in self._machine.streams.values() if s.queue]
+        self._machine.told.append(("free", self._start, len(busy)))
+        self._machine.memory.pop(self._start)[:] = 0xFF
+
+
+class Stream:
+    def __init__(self, machine):
+        machine.tell("stream")
+        self._machine, self.queue, self.recording = machine, [], None
+        self.handle = id(self)
+        machine.streams[self.handle] = self
+
+    def put(self, run):
+        (self.queue if self.recording is None else self.recording).append(run)
+
+    def synchronize(self):
+        self._machine.tell("wait", self.handle)
+        self.run_until(lambda: not self.queue)
+
+    def run_until(self, done):
+        while not done():
+            self.queue.pop(0)()
+
+
+class Event:
+    def __init__(self, machine):
+        self._machine, self._stream, self._reached = machine, None, True
+
+    def record(self, stream):
+        self._machine.tell("record", stream.handle)
+        self._stream, self._reached = stream, False
+        stream.put(self._reach)
+
+    def _reach(self):
+        self._reached = True
+
+    def synchronize(self):
+        self._machine.tell("collect", self._stream.handle)
+        self._stream.run_until(lambda: self._reached)
+
+
+class Runtime:
+    def __init__(self, machine, trt):
+        self._machine, self._trt = machine, trt
+        machine.alive["runtime"] += 1
+
+    def deserialize_cuda_engine(self, data):
+        if self._machine.refuse_plans:
+            self._machine.refuse_plans -= 1
+            return None
+        return Engine(self._machine, self._trt, self, data)
+
+    def __del__(self):
+        assert not self._machine.alive["engine"] or self._machine.alive["runtime"] > 1
+        self._machine.alive["runtime"] -= 1
+
+
+class Engine:
+    def __init__(self, machine, trt, runtime, data):
+        self._machine, self._trt, self._runtime = machine, trt, runtime
+        machine.alive["engine"] += 1
+        self.contexts = 0
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        graph = machine.onnx[hashlib.sha256(data).hexdigest()]
+        self.session = onnxruntime.InferenceSession(graph.onnx, options)
+        self._size = graph.size
+        ends = [*self.session.get_inputs(), *self.session.get_outputs()]
+        self.num_io_tensors = len(ends)
+        self._ends = {end.name: end for end in ends}
+
+    def get_tensor_name(self, i):
+        return list(self._ends)[i]
+
+    def get_tensor_mode(self, name):
+        first = name in [end.name for end in self.session.get_inputs()]
+        return self._trt.TensorIOMode.INPUT if first else self._trt.TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name):
+        uint8 = "uint8" in self._ends[name].type
+        return self._trt.DataType.UINT8 if uint8 else self._trt.DataType.FLOAT
+
+    def get_tensor_shape(self, name):
+        width, height = self._size
+        known = {
+            "frames": (height, width, 3),
+            "curve": (17,),
+            "thumbnail": (height // 16, width // 16),
+            "strength": (2,),
+        } | dict.fromkeys(("exposure", "ratio", "guard"), ())
+        layer = (3 if "reflectance" in name else 1, height, width)
+        return (-1, *known.get(name, layer))
+
+    def create_runtime_config(self):
+        return SimpleNamespace(set_execution_context_allocation_strategy=lambda strategy: None)
+
+    def create_execution_context(self, how):
+        return Context(self._machine, self)
+
+    def __del__(self):
+        assert not self.contexts, "an engine was freed before its contexts"
+        self._machine.told.append(("free engine",))
+        self._machine.alive["engine"] -= 1
+
+
+class Context:
+    def __init__(self, machine, engine):
+        machine.tell("context")
+        self._machine, self._engine = machine, engine
+        self._addresses, self._frames, self._scratch = {}, None, 0
+        engine.contexts += 1
+        machine.alive["context"] += 1
+
+    def set_input_shape(self, name, shape):
+        self._frames = shape[0]
+        return shape[1:] == self._engine.get_tensor_shape(name)[1:]
+
+    def update_device_memory_size_for_shapes(self):
+        return self._frames * SCRATCH_PER_FRAME
+
+    def set_device_memory(self, address, nbytes):
+        assert nbytes >= self._frames * SCRATCH_PER_FRAME
+        self._scratch = address
+
+    def set_tensor_address(self, name, address):
+        assert address % 256 == 0, f"{name} at {address:#x} is not aligned"
+        self._addresses[name] = address
+
+    def execute_async_v3(self, handle):
+        stream = self._machine.streams[handle]
+        addresses, scratch, frames = dict(self._addresses), self._scratch, self._frames
+        self._machine.tell("record graph" if stream.recording is not None else "execute", handle)
+        stream.put(lambda: self._compute(addresses, scratch, frames))
+        return True
+
+    def _compute(self, addresses, scratch, frames):
+        self._machine.array(scratch, frames * SCRATCH_PER_FRAME)[:] = 0xCD
+        session = self._engine.session
+        feed = {end.name: self._view(end.name, addresses, frames) for end in session.get_inputs()}
+        names = [end.name for end in session.get_outputs()]
+        for name, array in zip(names, session.run(names, feed), strict=True):
+            self._view(name, addresses, frames)[...] = self._machine.falsify(name, array)
+
+    def _view(self, name, addresses, frames):
+        kind = np.uint8 if name == "frames" else np.float32
+        shape = (frames, *self._engine.get_tensor_shape(name)[1:])
+        nbytes = int(np.prod(shape)) * np.dtype(kind).itemsize
+        return self._machine.array(addresses[name], nbytes).view(kind).reshape(shape)
+
+    def __del__(self):
+        self._engine.contexts -= 1
+        self._machine.alive["context"] -= 1
+
+
+class Driver(ModuleType):
+    """PyCUDA's `driver`."""
+
+    def __init__(self, machine):
+        super().__init__("pycuda.driver")
+        self.Error = type("Error", (Exception,), {})
+        self.MemoryError = type("MemoryError", (self.Error,), {})
+        self._machine = machine
+        self.Stream = lambda: Stream(machine)
+        self.Event = lambda: Event(machine)
+        self.Device = type("Device", (), {"count": lambda: machine.cards})
+        self.Device.__init__ = lambda device, index: setattr(device, "index", index)
+        self.Device.pci_bus_id = lambda device: f"0000:0{device.index}:00.0"
+        self.Device.compute_capability = lambda device: (8, 9)
+        self.Device.name = lambda device: f"a double {device.index}"
+        self.Device.retain_primary_context = lambda device: SimpleNamespace(
+            push=lambda: machine.stack.append(device.index),
+            pop=lambda: machine.stack.pop(),
+            detach=lambda: machine.told.append(("detach", device.index)),
+        )
+
+    def init(self):
+        pass
+
+    def mem_get_info(self):
+        return self._machine.total_bytes - self._machine.allocated(), self._machine.total_bytes
+
+    def pagelocked_empty(self, shape, dtype):
+        return np.empty(shape, dtype)
+
+    def memcpy_htod_async(self, address, host, stream):
+        self._machine.tell("up", stream.handle)
+        target = self._machine.array(address, host.nbytes)
+        stream.put(lambda: target.__setitem__(slice(None), host.reshape(-1).view(np.uint8)))
+
+    def memcpy_dtoh_async(self, host, address, stream):
+        self._machine.tell("down", stream.handle)
+        nbytes = host.nbytes
+        stream.put(
+            lambda: (
+                host.reshape(-1)
+                .view(np.uint8)
+                .__setitem__(slice(None), self._machine.array(address, nbytes))
+            )
+        )
+
+
+class Library:
+    """The calls of libcuda that PyCUDA lacks."""
+
+    def __init__(self, machine):
+        self._machine = machine
+
+    def cuStreamBeginCapture_v2(self, stream, mode):  # noqa: N802
+        self._machine.streams[stream.value].recording = []
+        return 0
+
+    def cuStreamEndCapture(self, stream, graph):  # noqa: N802
+        found = self._machine.streams[stream.value]
+        self._machine.graphs[len(self._machine.graphs) + 1] = found.recording
+        graph._obj.value = len(self._machine.graphs)
+        found.recording = None
+        return 0
+
+    def cuGraphInstantiateWithFlags(self, target, graph, flags):  # noqa: N802
+        target._obj.value = graph.value
+        return 0
+
+    def cuGraphDestroy(self, graph):  # noqa: N802
+        return 0
+
+    def cuGraphLaunch(self, executable, stream):  # noqa: N802
+        self._machine.tell("launch", stream.value)
+        for run in self._machine.graphs[executable.value]:
+            self._machine.streams[stream.value].put(run)
+        return 0
+
+    def cuGraphExecDestroy(self, executable):  # noqa: N802
+        self._machine.tell("free graph")
+        self._machine.graphs[executable.value] = None
+        return 0
+
+
+class Trt:
+    """The real library, but for its runtime; with or without recording calls by itself."""
+
+    def __init__(self, machine, *, records_itself):
+        self._hidden = () if records_itself else ("CudaGraphStrategy",)
+        self.Runtime = lambda logger: Runtime(machine, self)
+        self.ILogger = tensorrt_rtx.ILogger
+
+    def __getattr__(self, name):
+        if name in self._hidden:
+            raise AttributeError(name)
+        return getattr(tensorrt_rtx, name)
+
+
+def install(monkeypatch, machine, *, records_itself=False):
+    """Put the doubles where the engine looks for the real ones."""
+    machine.driver = Driver(machine)
+    tools = ModuleType("pycuda.tools")
+    pool = SimpleNamespace(
+        allocate=lambda nbytes: allocate(machine, nbytes),
+        free_held=lambda: None,
+        stop_holding=lambda: machine.told.append(("stop holding",)),
+    )
+    tools.DeviceMemoryPool = lambda: pool
+    for name, module in (("pycuda.driver", machine.driver), ("pycuda.tools", tools)):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(cuda, "_library", lambda: Library(machine))
+    cards = [Card("sm_89", f"double {i}", "1.0", True, f"00000000:0{i}:00.0") for i in range(9)]
+    monkeypatch.setattr(cuda, "find_cards", lambda: cards)
+    monkeypatch.setattr(plans, "choose_library", lambda card: "tensorrt_rtx")
+    trt = Trt(machine, records_itself=records_itself)
+    real_load, real_build = plans.load, plans.build
+    monkeypatch.setattr(tensorrt.plans, "load", lambda library: trt)
+
+    def build(recipe, graph, tell=lambda share: None):
+        if recipe.key not in BUILT:
+            with monkeypatch.context() as patch:
+                patch.setattr(plans, "load", real_load)
+                BUILT[recipe.key] = real_build(recipe, graph, tell)
+        plan = BUILT[recipe.key]
+        machine.told.append(("build", recipe.part, recipe.precision))
+        onnx = graph_in(graph.read(), recipe.precision)
+        machine.onnx[hashlib.sha256(plan.data).hexdigest()] = SimpleNamespace(
+            onnx=onnx, size=recipe.size
+        )
+        return plan
+
+    monkeypatch.setattr(tensorrt.plans, "build", build)

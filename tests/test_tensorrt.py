@@ -1,0 +1,320 @@
+"""TensorRT: order and lifetime of calls on a double of the driver, and what a user is told.
+
+No card is at hand in CI. `cuda_double` computes by ONNX Runtime, only so that a wrong address or
+a buffer used too early shows; plans are built by the real library. On a card, test_backends.py
+puts the engine through the same suite as the others.
+"""
+
+import gc
+from contextlib import closing
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from cuda_double import Machine, install
+
+from streamkind.backends import parity, tensorrt
+from streamkind.backends.base import open_backend, why_not
+from streamkind.backends.cache import Cache
+from streamkind.backends.openvino import OpenVINOEngine
+from streamkind.backends.released import find_release
+from streamkind.backends.tensorrt import TensorRTEngine
+from streamkind.errors import EngineError, UsageError
+
+WIDTH, HEIGHT = 64, 48
+MODEL = "student"
+HALF = np.array([0.5, 0.5], np.float32)
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
+    monkeypatch.setattr(tensorrt, "PIECE_PIXELS", 2 * WIDTH * HEIGHT)
+    machine = Machine()
+    install(monkeypatch, machine)
+    yield machine
+    gc.collect()
+    assert not machine.stack, "a context was left current"
+
+
+@pytest.fixture
+def engine(machine):
+    with closing(TensorRTEngine(find_release(MODEL), device="cuda")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def reference():
+    with closing(OpenVINOEngine(find_release(MODEL), precision="f32")) as engine:
+        yield engine
+
+
+def frames(count, seed=0, size=(HEIGHT, WIDTH)):
+    rng = np.random.default_rng(seed)
+    light = rng.uniform(10, 60, (count, 1, 1, 3))
+    return (light + rng.normal(0, 2, (count, *size, 3))).clip(0, 255).astype(np.uint8)
+
+
+def ratios(count):
+    return np.linspace(2, 6, count, dtype=np.float32)
+
+
+def relit(engine, pixels):
+    """Two batches that overlap, so that the second is held by the first."""
+    first = engine.decompose(pixels)
+    first = engine.steady(first, first, HALF)
+    second = engine.steady(engine.decompose(pixels[::-1]), first, HALF)
+    return [engine.recompose(layers, ratios(len(pixels))) for layers in (first, second)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_pieces_come_together_in_order(engine, reference, count):
+    pixels = frames(count)
+    for found, expected in zip(relit(engine, pixels), relit(reference, pixels), strict=True):
+        assert np.abs(found.astype(int) - expected).max() <= 2
+    told = engine.decompose(pixels).statistics
+    known = reference.decompose(pixels).statistics
+    np.testing.assert_allclose(told.curve, known.curve, atol=2e-3)
+    np.testing.assert_allclose(told.thumbnail, known.thumbnail, atol=2e-3)
+
+
+def test_results_are_the_callers_to_keep(engine):
+    layers = engine.decompose(frames(3))
+    first = engine.recompose(layers, ratios(3))
+    kept = first.copy()
+    engine.recompose(engine.decompose(frames(3, seed=1)), ratios(3))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_layers_stay_when_others_are_made(engine):
+    layers = engine.decompose(frames(2))
+    clear = engine.recompose(layers, ratios(2))
+    for seed in range(1, 4):
+        engine.decompose(frames(2, seed))
+    np.testing.assert_array_equal(engine.recompose(layers, ratios(2)), clear)
+
+
+def test_three_pieces_are_in_flight(machine, engine):
+    engine.decompose(frames(6))
+    machine.told.clear()
+    engine.decompose(frames(6))
+    calls = [what for what in machine.told if what[0] in ("up", "record graph", "launch", "down")]
+    lanes = list(dict.fromkeys(what[1] for what in calls))
+    assert len(lanes) == 3
+    for lane in lanes:
+        names = [name for name, stream in calls if stream == lane]
+        assert names[0] == "up"
+        assert set(names[-3:]) == {"down"}
+    first_wait = [what[0] for what in machine.told].index("collect")
+    assert sum(what[0] == "up" for what in machine.told[:first_wait]) == 3
+
+
+def test_calls_are_recorded_after_one_ordinary_run_and_launched_again(machine, engine):
+    for _ in range(6):
+        engine.decompose(frames(2))
+        gc.collect()
+    assert machine.times("record graph") <= machine.times("launch")
+    before = machine.times("execute"), machine.times("launch")
+    machine.told.clear()
+    engine.decompose(frames(2))
+    assert machine.times("execute") + machine.times("record graph") <= 1
+    assert machine.times("launch") == 1
+    assert before[1] >= 1
+
+
+def test_recorded_calls_are_bounded(machine, engine, monkeypatch):
+    monkeypatch.setattr("streamkind.backends.lane.GRAPHS_KEPT", 2)
+    kept = [engine.decompose(frames(2, seed)) for seed in range(6)]  # each at its own addresses
+    assert machine.times("free graph") >= 3
+    assert len(kept) == 6
+
+
+def test_a_library_that_records_itself_is_left_to_it(monkeypatch, tmp_path, reference):
+    monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
+    machine = Machine()
+    install(monkeypatch, machine, records_itself=True)
+    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+        for _ in range(3):
+            found = engine.recompose(engine.decompose(frames(2)), ratios(2))
+        expected = reference.recompose(reference.decompose(frames(2)), ratios(2))
+    assert np.abs(found.astype(int) - expected).max() <= 2
+    assert not machine.times("launch")
+
+
+def test_closing_frees_all_in_order(machine):
+    engine = TensorRTEngine(find_release(MODEL))
+    layers = engine.decompose(frames(3))
+    engine.recompose(layers, ratios(3))
+    engine.close()
+    engine.close()
+    del layers
+    gc.collect()
+    assert not machine.memory
+    assert machine.alive == {"runtime": 0, "engine": 0, "context": 0}
+    names = [what[0] for what in machine.told]
+    assert names.index("free engine") < names.index("detach")
+    assert names.count("detach") == 1
+    assert names[: names.index("free engine")].count("free graph") == names.count("free graph")
+
+
+def test_memory_is_never_freed_while_a_stream_is_busy(machine, engine):
+    for seed in range(3):
+        engine.recompose(engine.decompose(frames(5, seed)), ratios(5))
+        gc.collect()
+    freed = [what for what in machine.told if what[0] == "free"]
+    assert freed
+    assert not any(busy for _, _, busy in freed)
+
+
+def test_an_error_in_a_batch_waits_for_the_card_and_the_next_one_works(machine, engine):
+    engine.decompose(frames(4))
+    upload = machine.driver.memcpy_htod_async
+    machine.driver.memcpy_htod_async = lambda *args: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        engine.decompose(frames(4))
+    machine.driver.memcpy_htod_async = upload
+    assert not any(stream.queue for stream in machine.streams.values())
+    assert engine.decompose(frames(4)).statistics.luma.shape == (4,)
+
+
+def test_what_the_driver_says_becomes_an_engine_error(machine, engine):
+    def fail(*args):
+        raise machine.driver.Error("an illegal memory access")
+
+    machine.driver.memcpy_htod_async = fail
+    with pytest.raises(EngineError, match=r"double 0 failed: an illegal memory access.*nvidia-smi"):
+        engine.decompose(frames(1))
+
+
+def test_fewer_frames_at_once_when_memory_is_short(machine, monkeypatch, caplog, reference):
+    monkeypatch.setattr(tensorrt, "PIECE_PIXELS", 8 * WIDTH * HEIGHT)
+    machine.total_bytes = 900_000
+    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+        found = engine.recompose(engine.decompose(frames(8)), ratios(8))
+    expected = reference.recompose(reference.decompose(frames(8)), ratios(8))
+    assert np.abs(found.astype(int) - expected).max() <= 2
+    assert "short of memory" in caplog.text
+
+
+def test_too_little_memory_is_said(machine):
+    machine.total_bytes = 150_000
+    with (
+        closing(TensorRTEngine(find_release(MODEL))) as engine,
+        pytest.raises(EngineError, match=r"not the memory for one frame.*MiB are free.*smaller"),
+    ):
+        engine.recompose(engine.decompose(frames(2)), ratios(2))
+
+
+@pytest.mark.parametrize("output", ["curve", "guard"])
+def test_what_is_not_finite_is_done_again_in_single_precision(machine, engine, caplog, output):
+    engine.recompose(engine.decompose(frames(2)), ratios(2))
+    left = [2]  # as many pieces of one frame
+
+    def falsify(name, array):
+        if name == output and left:
+            left.clear()
+            return np.full_like(array, np.nan)
+        return array
+
+    machine.falsify = falsify
+    found = engine.recompose(engine.decompose(frames(2)), ratios(2))
+    assert "done again in fp32" in caplog.text
+    assert {what[2] for what in machine.told if what[0] == "build"} == {"fp16", "fp32"}
+    machine.falsify = lambda name, array: array
+    known = engine.recompose(engine.decompose(frames(2)), ratios(2))
+    assert np.abs(found.astype(int) - known).max() <= 2
+
+
+@pytest.mark.parametrize(("output", "part"), [("curve", "decompose"), ("guard", "recompose")])
+def test_what_stays_not_finite_is_never_given_back(machine, engine, output, part):
+    engine.recompose(engine.decompose(frames(2)), ratios(2))
+    machine.falsify = lambda name, array: array * np.nan if name == output else array
+    with pytest.raises(EngineError, match=rf"student {part} gives numbers that are not finite"):
+        engine.recompose(engine.decompose(frames(2)), ratios(2))
+
+
+def test_a_plan_that_tensorrt_refuses_is_built_once_more(machine, engine, caplog):
+    machine.refuse_plans = 1
+    engine.decompose(frames(1))
+    builds = [what[1] for what in machine.told if what[0] == "build"]
+    assert builds == ["decompose", "decompose", "recompose"]
+    assert "TensorRT does not take the plan" in caplog.text
+
+
+def test_a_plan_that_is_refused_twice_is_an_error(machine, engine):
+    machine.refuse_plans = 2
+    with pytest.raises(EngineError, match="TensorRT does not take the plan"):
+        engine.decompose(frames(1))
+
+
+def test_plans_are_compared_once_and_kept(machine, caplog):
+    for _ in range(2):
+        with closing(TensorRTEngine(find_release(MODEL))) as engine:
+            engine.prepare(WIDTH, HEIGHT)
+    assert [what[1] for what in machine.told if what[0] == "build"] == [
+        "decompose",
+        "recompose",
+        "steady",
+    ]
+    assert caplog.text.count("comparing with the released graphs") == 1
+    noted = [entry.report["parity"] for entry in Cache().entries() if "parity" in entry.report]
+    assert len(noted) == 2
+    assert noted[0] == noted[1]
+    assert 0 <= noted[0]["mean"] <= parity.MEAN
+
+
+def test_a_plan_that_computes_something_else_is_refused_and_forgotten(machine, engine):
+    machine.falsify = lambda name, array: array // 2 if name == "frames" else array
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"plan of student at 64x48 is refused: it differs"):
+            engine.decompose(frames(1))
+    assert not [entry for entry in Cache().entries() if entry.recipe["part"] == "recompose"]
+
+
+def test_distance_counts_both_bounds():
+    flat = np.full((100, 100, 3), 100, np.uint8)
+    assert parity.distance(flat, flat) == parity.Parity(0.0, 0.0)
+    assert parity.distance(flat + 1, flat).holds
+    assert not parity.distance(flat + 2, flat).holds
+    spot = flat.copy()
+    spot[:4, :25] = 110  # 1 % of the pixels
+    assert parity.distance(spot, flat).mean < 1
+    assert not parity.distance(spot, flat).holds
+
+
+def test_fixed_frames_are_dark_and_fixed():
+    first, second = parity.fixed_frames(320, 192), parity.fixed_frames(320, 192)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert [f.shape for f in first] == [(192, 320, 3)] * 3
+    assert all(a.mean() > b.mean() for a, b in pairwise(first))
+    assert first[0].mean() < 70
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "message"),
+    [
+        ("cpu", UsageError, r"runs on cuda or cuda:N, got device 'cpu'"),
+        ("cuda:x", UsageError, r"got device 'cuda:x'"),
+        ("cuda:1", EngineError, r"'cuda:1' is not there: CUDA sees 1 NVIDIA cards"),
+    ],
+)
+def test_a_device_that_is_not_there(machine, device, error, message):
+    with pytest.raises(error, match=message):
+        TensorRTEngine(find_release(MODEL), device=device)
+
+
+def test_the_card_is_chosen_by_its_number(machine):
+    machine.cards = 3
+    with closing(TensorRTEngine(find_release(MODEL), device="cuda:2")) as engine:
+        assert engine.description.startswith("student on double 2 (cuda:2), tensorrt_rtx ")
+
+
+def test_without_a_card_one_line_says_what_is_missing():
+    if why_not("tensorrt") is None:
+        pytest.skip("a card is here")
+    reason = why_not("tensorrt")
+    assert "no NVIDIA card is found here" in reason
+    assert "pycuda is not installed: pip install 'streamkind[tensorrt]'" in reason
+    assert "\n" not in reason
+    with pytest.raises(EngineError, match="backend 'tensorrt' cannot be used: no NVIDIA card"):
+        open_backend("tensorrt", find_release(MODEL), "auto")
