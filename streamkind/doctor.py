@@ -6,17 +6,19 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamkind import __version__
 from streamkind.backends.base import BACKENDS, why_not
+from streamkind.backends.cache import Cache, default_folder
+from streamkind.backends.cards import find_cards
 from streamkind.backends.released import PARTS, releases
 from streamkind.errors import EngineError
 
-PACKAGES = ("numpy", "av", "opencv-python-headless", "openvino", "torch")
+PACKAGES = ("numpy", "av", "opencv-python-headless", "openvino")
+OPTIONAL = ("torch", "tensorrt", "tensorrt-rtx", "pycuda")
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd")
 
 
@@ -31,18 +33,18 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at versions, processor, cards, backends and models."""
-    return [*versions(), cpu(), gpus(), *backends(), *models()]
+    return [*versions(), cpu(), gpus(), *backends(), plans(), *models()]
 
 
 def versions() -> Iterator[Finding]:
     """Versions of Python and of the packages that matter."""
     yield Finding("streamkind", __version__)
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
-    for name in PACKAGES:
+    for name in PACKAGES + OPTIONAL:
         try:
             yield Finding(name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "not installed", good=name == "torch")
+            yield Finding(name, "not installed", good=name in OPTIONAL)
 
 
 def cpu() -> Finding:
@@ -65,9 +67,8 @@ def gpus() -> Finding:
     """NVIDIA cards, as nvidia-smi tells."""
     if shutil.which("nvidia-smi") is None:
         return Finding("gpus", "none (nvidia-smi is not installed)")
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    result = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
-    return Finding("gpus", "; ".join(result.stdout.splitlines()) or "none")
+    told = [f"{card.name}, {card.sm}, driver {card.driver}" for card in find_cards()]
+    return Finding("gpus", "; ".join(told) or "none (nvidia-smi shows none)")
 
 
 def backends() -> Iterator[Finding]:
@@ -75,6 +76,17 @@ def backends() -> Iterator[Finding]:
     for name in BACKENDS:
         reason = why_not(name)
         yield Finding(f"backend {name}", reason or "usable", good=name != "openvino" or not reason)
+
+
+def plans() -> Finding:
+    """TensorRT plans that are kept."""
+    folder = default_folder()
+    try:
+        kept = Cache(folder).entries() if folder.is_dir() else []
+    except EngineError as error:
+        return Finding("plans", str(error), good=False)
+    size = sum(entry.size_bytes for entry in kept) / 1e6
+    return Finding("plans", f"{len(kept)} in {folder}, {size:.0f} MB")
 
 
 def models() -> Iterator[Finding]:

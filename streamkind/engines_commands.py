@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -16,11 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from streamkind.backends import plans
+from streamkind.backends.base import MULTIPLE, why_not
 from streamkind.backends.cache import LIMIT_BYTES, Cache, Entry
 from streamkind.backends.cards import first_card, named_card
 from streamkind.backends.plans import Plan, Recipe, Report
 from streamkind.backends.precision import Precision
 from streamkind.backends.released import PARTS, Release, find_release
+from streamkind.backends.tensorrt import TensorRTEngine
 from streamkind.console import console, progress_bar
 from streamkind.errors import EngineError, UsageError
 
@@ -63,6 +66,13 @@ def build_command(
     with progress_bar() as bar:
         for recipe in recipes:
             take_visibly(cache, release, recipe, bar)
+    if gpu or why_not("tensorrt"):
+        console.print("not compared with the released graphs: that is done at the first use")
+        return
+    engine = TensorRTEngine(release, precision=read_precision(precision), batch=frames)
+    with contextlib.closing(engine):
+        for width, height in sizes:
+            engine.prepare(width + -width % MULTIPLE, height + -height % MULTIPLE)
 
 
 def take_visibly(cache: Cache, release: Release, recipe: Recipe, bar: Bar) -> Plan:

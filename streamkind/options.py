@@ -38,7 +38,7 @@ Profile = Annotated[
     str, typer.Option(help="What it may cost: quality, balanced or realtime; auto by the machine.")
 ]
 Model = Annotated[str, typer.Option(help="kind, kindpp or student; auto by the profile.")]
-Backend = Annotated[str, typer.Option(help="auto, openvino or torch.")]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt, openvino or torch.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")]
 

@@ -116,7 +116,8 @@ def why_not(name: str) -> str | None:
         faults.append("no NVIDIA card is found here (nvidia-smi shows none)")
     if missing := [names for names in backend.needs if not _any_installed(names)]:
         told = " and ".join(names.replace("|", " or ") for names in missing)
-        faults.append(f"{told} is not installed: {backend.install}")
+        verb = "is" if len(missing) == 1 else "are"
+        faults.append(f"{told} {verb} not installed: {backend.install}")
     return "; ".join(faults) or None
 
 

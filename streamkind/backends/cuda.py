@@ -37,6 +37,12 @@ class Memory:
         start = self.address + first * (self.nbytes // self.shape[0])
         return Memory(self.owner, start, (last - first, *self.shape[1:]), self.dtype)
 
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """Copy it to the host; the card's context must be current and its streams idle."""
+        array = np.empty(self.shape, self.dtype)
+        _driver().memcpy_dtoh(array, self.address)
+        return array
+
 
 class Gpu:
     """One card. Its context is current inside `current()` only, so any thread may come to own it.

@@ -21,7 +21,7 @@ from streamkind.backends.cuda import Gpu, Memory
 from streamkind.backends.lane import Array, Lane, PlanRefusedError, Program
 from streamkind.backends.plans import Plan, Recipe
 from streamkind.backends.precision import Precision
-from streamkind.backends.released import Release
+from streamkind.backends.released import PARTS, Release
 from streamkind.errors import EngineError
 from streamkind.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
@@ -42,16 +42,23 @@ class TensorRTEngine:
     max_batch = 8
 
     def __init__(
-        self, release: Release, *, device: str = "auto", precision: Precision = "fp16"
+        self,
+        release: Release,
+        *,
+        device: str = "auto",
+        precision: Precision = "fp16",
+        batch: tuple[int, int, int] = BATCH,
     ) -> None:
         """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError."""
-        self._release, self._precision = release, precision
+        self._release, self._precision, self._batch = release, precision, batch
+        for part in PARTS:
+            getattr(release, part).read()  # a plan is of a whole graph, or of none
         self._gpu = Gpu(device)
         self._library = plans.choose_library(self._gpu.card)
         self._trt = plans.load(self._library)
         self._cache = Cache()
         self._programs: dict[tuple[str, tuple[int, int], Precision], Program] = {}
-        self._most = BATCH[2]
+        self._most = batch[2]
         with self._gpu.current():
             self._lanes = [Lane(self._gpu) for _ in range(LANES)]
         self.description = (
@@ -198,7 +205,7 @@ class TensorRTEngine:
             card=self._gpu.card,
             library=self._library,
             size=size,
-            batch=BATCH,
+            batch=self._batch,
             precision=precision,
         )
 
