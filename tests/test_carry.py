@@ -228,7 +228,7 @@ def test_a_video_keeps_its_colours_and_times(tmp_path, tags):
 
 PEAK = """
 import re, sys, streamkind
-streamkind.enhance(sys.argv[1], sys.argv[2], profile=sys.argv[3], preset="veryfast")
+streamkind.enhance(sys.argv[1], sys.argv[2], profile=sys.argv[3])
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
 """Not `ru_maxrss`: it begins with what the tests had when they started the process."""

@@ -9,13 +9,22 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 
-from streamkind.backends.base import Layers
+from streamkind.backends.base import MULTIPLE, Layers
 from streamkind.backends.released import PARTS, Graph, Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
 
+STRIPS = {"decompose": (320, 32), "steady": (320, 32), "recompose": (640, 64)}
+"""Rows of a picture of 1920 pixels that a graph sees at once, lest memory grow with the picture.
+
+And how many of them are beside its own: as far as it looks around, but for a grey level.
+"""
+LAYERS = 2
+"""The first outputs of a decompose graph; what follows are statistics."""
+Array = NDArray[Any]
 SHAPES_KEPT = 2
 """Compiled shapes held at once: a stream has one, and the last batch of a file may be shorter."""
 
@@ -39,67 +48,86 @@ class OpenVINOEngine:
         if threads := os.environ.get("OMP_NUM_THREADS"):
             # As for one of several workers: pinned, they would all take the first cores.
             self._options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": "NO"}
-        self._models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
-        self._request = functools.lru_cache(maxsize=len(PARTS) * SHAPES_KEPT)(self._compile)
+        models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
+        models["decompose"], models["tell"] = _cut(models["decompose"])
+        self._models = models
+        self._request = functools.lru_cache(maxsize=len(models) * SHAPES_KEPT)(self._compile)
         version = ov.__version__.split("-")[0]
         self.description = f"{release.name} on cpu, openvino {version}, {precision}"
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB -> layers and per-frame statistics."""
-        request = self._request("decompose", pixels.shape[:3])
-        frames = np.ascontiguousarray(pixels)  # held here: a tensor only borrows its memory
-        request.set_input_tensor(0, ov.Tensor(frames, shared_memory=True))
-        reflectance, illumination, *told = _infer(request)
-        return Layers(reflectance, illumination, Statistics.of(*(t.data for t in told)), pixels)
+        reflectance, illumination, *blocks = self._run("decompose", [pixels])
+        told = self._infer("tell", [pixels, *blocks])
+        return Layers(reflectance, illumination, Statistics.of(*told), pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Hold what does not move since the frame before; one frame after the other."""
-        n, _, height, width = layers.reflectance.shape
-        request = self._request("steady", (1, height, width))
-        request.set_input_tensor(4, ov.Tensor(np.array([strength], np.float32)))
-        held = [_one(t, -1) for t in (before.reflectance, before.illumination)]
+        share = np.array([strength], np.float32)
+        held = [before.reflectance[-1:], before.illumination[-1:]]
         frames = []
-        for i in range(n):
-            now = [_one(t, i) for t in (layers.reflectance, layers.illumination)]
-            for port, tensor in enumerate(now + held):
-                request.set_input_tensor(port, tensor)
-            held = _infer(request)
+        for i in range(len(layers.reflectance)):
+            now = [layers.reflectance[i : i + 1], layers.illumination[i : i + 1]]
+            held = self._run("steady", [*now, *held, share])
             frames.append(held)
-        reflectance, illumination = (_join(list(t)) for t in zip(*frames, strict=True))
+        reflectance, illumination = (_join(arrays) for arrays in zip(*frames, strict=True))
         return replace(layers, reflectance=reflectance, illumination=illumination)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """(N, H, W, 3) uint8 RGB, the caller's to keep."""
-        n, _, height, width = layers.reflectance.shape
-        request = self._request("recompose", (n, height, width))
-        request.set_input_tensor(0, layers.reflectance)
-        request.set_input_tensor(1, layers.illumination)
-        ratio = np.ascontiguousarray(ratios, np.float32)
-        request.set_input_tensor(2, ov.Tensor(ratio, shared_memory=True))
-        pixels: Pixels = _infer(request)[0].data
-        return pixels
+        ratio = np.asarray(ratios, np.float32)
+        return self._run("recompose", [layers.reflectance, layers.illumination, ratio])[0]
 
     def close(self) -> None:
         """Free the compiled graphs. Twice is fine."""
         self._request.cache_clear()
 
-    def _compile(self, name: str, shape: tuple[int, int, int]) -> Any:
-        n, height, width = shape
-        model = self._models[name].clone()
-        layers = [[n, 3, height, width], [n, 1, height, width]]
-        shapes = {
-            "decompose": [[n, height, width, 3]],
-            "steady": [*layers, *layers, [n, 2]],
-            "recompose": [*layers, [n]],
-        }[name]
-        model.reshape(dict(zip(model.inputs, shapes, strict=True)))
+    def _run(self, part: str, inputs: list[Array]) -> list[Array]:
+        """Run a graph that looks around only so far; a large picture strip by strip."""
+        frames, height, width = len(inputs[0]), *inputs[0].shape[_rows(inputs[0]) :][:2]
+        rows, halo = STRIPS[part]
+        spans = strips(height, max(rows * 1920 // (frames * width), rows), halo)
+        if len(spans) == 1:
+            return self._infer(part, inputs)
+        results: list[Array] = []
+        for seen, own in spans:
+            cut = [a[_at(a, seen)] if a.ndim == 4 else a for a in inputs]
+            for i, strip in enumerate(self._infer(part, cut)):
+                axis = _rows(strip)
+                reduced = (seen.stop - seen.start) // strip.shape[axis]
+                if len(results) == i:
+                    shape = list(strip.shape)
+                    shape[axis] = height // reduced
+                    results.append(np.empty(shape, strip.dtype))
+                inner = _scaled(own.start - seen.start, own.stop - seen.start, reduced)
+                outer = _scaled(own.start, own.stop, reduced)
+                results[i][_at(strip, outer)] = strip[_at(strip, inner)]
+        return results
+
+    def _infer(self, part: str, inputs: list[Array]) -> list[Array]:
+        """Run into fresh memory: the caller keeps the result while the next batch is computed."""
+        whole = [np.ascontiguousarray(array) for array in inputs]  # a tensor only borrows them
+        request = self._request(part, tuple(array.shape for array in whole))
+        for i, array in enumerate(whole):
+            request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
+        outputs = [
+            ov.Tensor(port.get_element_type(), port.get_shape()) for port in request.model_outputs
+        ]
+        for i, output in enumerate(outputs):
+            request.set_output_tensor(i, output)
+        request.infer()
+        return [output.data for output in outputs]
+
+    def _compile(self, part: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        model = self._models[part].clone()
+        model.reshape({port: list(s) for port, s in zip(model.inputs, shapes, strict=True)})
         # What is held for seconds must not be rounded each frame.
-        options = self._options | ({"INFERENCE_PRECISION_HINT": "f32"} if name == "steady" else {})
+        options = self._options | ({"INFERENCE_PRECISION_HINT": "f32"} if part == "steady" else {})
         try:
             compiled = self._core.compile_model(model, "CPU", options)
         except RuntimeError as exc:
             raise EngineError(
-                f"OpenVINO cannot compile {name} at {width}x{height}: {exc}; "
+                f"OpenVINO cannot compile {part} for {shapes[0]}: {exc}; "
                 "try a smaller picture or --backend torch"
             ) from exc
         return compiled.create_infer_request()
@@ -109,23 +137,62 @@ def _read(core: Any, graph: Graph) -> Any:
     return core.read_model(graph.read(), b"")
 
 
-def _one(tensor: Any, i: int) -> Any:
-    """Return frame `i` of a batch, (1, C, H, W), without a copy."""
-    n = tensor.shape[0]
-    return tensor if n == 1 else ov.Tensor(tensor.data[i % n :][:1], shared_memory=True)
+def _cut(model: Any) -> tuple[Any, Any]:
+    """Cut a decompose graph where it has taken means of blocks.
 
-
-def _join(tensors: list[Any]) -> Any:
-    """Stack frames, (1, C, H, W) each, into a batch."""
-    return tensors[0] if len(tensors) == 1 else ov.Tensor(np.concatenate([t.data for t in tensors]))
-
-
-def _infer(request: Any) -> list[Any]:
-    """Run into fresh memory: the caller keeps the result while the next batch is computed."""
-    outputs = [
-        ov.Tensor(port.get_element_type(), port.get_shape()) for port in request.model_outputs
+    Returns frames -> layers and blocks, which sees only what is near, and both -> statistics.
+    """
+    first, second = model, model.clone()
+    pools = [
+        [n for n in m.get_ordered_ops() if n.get_type_name() == "AvgPool"] for m in (first, second)
     ]
-    for i, output in enumerate(outputs):
-        request.set_output_tensor(i, output)
-    request.infer()
-    return outputs
+    for node in pools[0]:
+        first.add_outputs(node.output(0))
+    for port in first.outputs[LAYERS : -len(pools[0])]:
+        first.remove_result(port.get_node())
+    inputs = [second.inputs[0].get_node()]  # only its shape is asked for
+    for node in pools[1]:
+        blocks = ov.opset13.parameter(node.get_output_partial_shape(0), ov.Type.f32)
+        for target in node.output(0).get_target_inputs():
+            target.replace_source_output(blocks.output(0))
+        inputs.append(blocks)
+    told = [port.get_node().input_value(0) for port in second.outputs[LAYERS:]]
+    return first, ov.Model(told, inputs)
+
+
+def strips(height: int, most: int, halo: int) -> list[tuple[slice, slice]]:
+    """Cut rows into strips that see `most` of them at most: (what it sees, what is its own).
+
+    All see equally many, multiples of 16, and `halo` beside their own but at the border.
+    """
+    if height <= most:
+        return [(slice(0, height), slice(0, height))]
+    count = -(-(height - 2 * halo) // (most - 2 * halo))
+    even = -(-(height + 2 * halo * (count - 1)) // count)
+    seen = even + -even % MULTIPLE
+    spans: list[tuple[slice, slice]] = []
+    done = 0
+    while done < height:
+        start = min(max(done - halo, 0), height - seen)
+        end = height if start + seen == height else start + seen - halo
+        spans.append((slice(start, start + seen), slice(done, end)))
+        done = end
+    return spans
+
+
+def _rows(array: Array) -> int:
+    """The axis of rows: frames are (N, H, W, 3) uint8, layers (N, C, H, W)."""
+    return 1 if array.dtype == np.uint8 else 2
+
+
+def _at(array: Array, rows: slice) -> tuple[slice, ...]:
+    return (slice(None),) * _rows(array) + (rows,)
+
+
+def _scaled(start: int, stop: int, by: int) -> slice:
+    return slice(start // by, stop // by)
+
+
+def _join(frames: tuple[Array, ...]) -> Array:
+    """Stack frames, (1, C, H, W) each, into a batch."""
+    return frames[0] if len(frames) == 1 else np.concatenate(frames)

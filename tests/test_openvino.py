@@ -1,0 +1,59 @@
+"""What is the OpenVINO backend's own: large pictures strip by strip."""
+
+from contextlib import closing
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from streamkind.backends import openvino
+from streamkind.backends.openvino import OpenVINOEngine, strips
+from streamkind.backends.parity import fixed_frames
+from streamkind.backends.released import find_release
+
+HALF = np.array([0.5, 0.5], np.float32)
+
+
+@pytest.mark.parametrize("halo", [32, 64])
+@pytest.mark.parametrize("most", [320, 640, 1088])
+@pytest.mark.parametrize("height", [16, 320, 336, 656, 720, 1088, 2160, 4320])
+def test_strips_cover_every_row_once_and_see_beside_it(height, most, halo):
+    spans = strips(height, most, halo)
+    assert [own.start for _, own in spans] == [0, *(own.stop for _, own in spans[:-1])]
+    assert spans[-1][1].stop == height
+    assert len({seen.stop - seen.start for seen, _ in spans}) == 1  # one compiled shape
+    for seen, own in spans:
+        assert 0 <= seen.start <= own.start < own.stop <= seen.stop <= height
+        assert seen.stop - seen.start <= most
+        assert seen.start % 16 == 0
+        assert seen.start == 0 or own.start - seen.start >= halo
+        assert seen.stop == height or seen.stop - own.stop >= halo
+    assert all(before.start < after.start for (before, _), (after, _) in pairwise(spans))
+
+
+def every_output(release):
+    first, second = (frame[None] for frame in fixed_frames(96, 768)[:2])
+    with closing(OpenVINOEngine(release, precision="f32")) as engine:
+        before = engine.decompose(first)
+        layers = engine.steady(engine.decompose(second), before, HALF)
+        clear = engine.recompose(layers, np.array([4], np.float32))
+    told = layers.statistics
+    return layers.reflectance, layers.illumination, told.curve, told.thumbnail, clear.astype(float)
+
+
+@pytest.mark.parametrize("model", ["kind", "student"])
+def test_strips_make_the_picture_that_the_whole_makes(monkeypatch, model):
+    release = find_release(model)
+    whole = every_output(release)
+    compiled = []
+    compile_ = OpenVINOEngine._compile
+    monkeypatch.setattr(
+        OpenVINOEngine, "_compile", lambda *a: compiled.append(a[1:]) or compile_(*a)
+    )
+    monkeypatch.setattr(
+        openvino, "strips", lambda height, most, halo: strips(height, 12 * halo // 2, halo)
+    )
+    for found, expected in zip(every_output(release), whole, strict=True):
+        assert np.abs(found - expected).max() <= (1 if expected.max() > 1 else 1e-5)
+    rows = {part: shapes[0][1 if part == "decompose" else 2] for part, shapes in compiled}
+    assert rows["decompose"] < 200 and rows["steady"] < 200 and rows["recompose"] < 400
