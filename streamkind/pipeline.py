@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from streamkind.backends.base import BackendName, Engine, Layers
+from streamkind.backends.base import BackendName, Engine, Layers, on_gpu
 from streamkind.engine import KinD, Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
 from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio, RatioSmoother
@@ -20,8 +21,9 @@ from streamkind.profiles import PROFILES, ProfileName, choose_profile, encoder_p
 from streamkind.steady import STEADY, Steadier, Steady, check_steady
 from streamkind.track import Track, TrackRatio, survey
 from streamkind.video.frames import Batch, Pixels, batched, rgb24
+from streamkind.video.images import is_still
 from streamkind.video.sink import Sink, open_sink
-from streamkind.video.source import Source, is_still, open_source
+from streamkind.video.source import Source, open_source
 from streamkind.video.storage import as_path
 from streamkind.video.threads import ReadAhead, WriteBehind
 
@@ -135,18 +137,18 @@ def enhance(
     `start` and `duration` in seconds. `progress` is called after every batch. The output appears
     when it is complete. Raises UsageError, InputError, OutputError or EngineError.
     """
-    still = is_still(input)
+    still, gpu = is_still(input), on_gpu(backend, device)
     target = (STILL_TARGET if still else DEFAULT_TARGET) if target is None else target
     check(ratio, target, steady)
     track = check_track(ratio_track, ratio)
     profile = choose_profile(profile, backend, device, still=still)
     preset = encoder_preset(PROFILES[profile], codec, preset)
     pix_fmt = rgb24 if side_by_side else PROFILES[profile].pix_fmt
+    read = partial(open_source, input, start=start, duration=duration, hardware=gpu)
+    write = partial(open_sink, output, codec=codec, crf=crf, preset=preset, hardware=gpu)
     with (
-        open_source(input, start=start, duration=duration, pix_fmt=pix_fmt) as source,
-        open_sink(
-            output, source, codec=codec, crf=crf, preset=preset, side_by_side=side_by_side
-        ) as sink,
+        read(pix_fmt=pix_fmt) as source,
+        write(source, side_by_side=side_by_side) as sink,
         engine_for(source, model, backend, profile, device) as engine,
     ):
         report = Report(source.format.frames, describe(engine, source))
@@ -155,7 +157,7 @@ def enhance(
         choose = choose_ratio(ratio, track, target, steady)
         two_pass = profile != "realtime" if two_pass is None else two_pass
         if two_pass and isinstance(choose, RatioSmoother) and as_path(input).is_file():
-            with open_source(input, start=start, duration=duration) as first:
+            with read() as first:
                 choose = TrackRatio(first_pass(first, engine, target, report, progress))
         show, hold = beside if side_by_side else None, Steadier(engine, steady)
         run(source, engine, choose, sink, report, hold=hold, show=show, progress=progress)

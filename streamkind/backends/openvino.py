@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import os
 from dataclasses import replace
@@ -17,7 +19,7 @@ from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
 
-STRIPS = {"decompose": (320, 32), "steady": (320, 32), "recompose": (640, 64)}
+STRIPS = {"decompose": (320, 32), "steady": (160, 32), "recompose": (448, 64)}
 """Rows of a picture of 1920 pixels that a graph sees at once, lest memory grow with the picture.
 
 And how many of them are beside its own: as far as it looks around, but for a grey level.
@@ -41,6 +43,7 @@ class OpenVINOEngine:
         """`precision`, "bf16" or "f32", is the fastest that is no loss when not given."""
         if device not in ("auto", "cpu"):
             raise UsageError(f"backend 'openvino' runs on the cpu, got device '{device}'")
+        _return_large_arrays()
         self._core = ov.Core()
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = precision or ("bf16" if "BF16" in abilities else "f32")
@@ -131,6 +134,20 @@ class OpenVINOEngine:
                 "try a smaller picture or --backend torch"
             ) from exc
         return compiled.create_infer_request()
+
+
+def _return_large_arrays() -> None:
+    """Have layers of large pictures, freed, go back to the system at once.
+
+    Else glibc comes to keep them, and the holes between, 200 MB at 1080p.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another system's library
+        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of glibc."""
+LARGE_BYTES = 8 << 20
 
 
 def _read(core: Any, graph: Graph) -> Any:

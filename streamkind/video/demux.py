@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
@@ -27,12 +29,18 @@ def file_url(path: Path) -> str:
     return f"file:{path}"
 
 
-def open_input(path: Path) -> InputContainer:
-    """Open a container for reading, or raise InputError saying why not."""
+def open_input(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
+    """Open a container for reading, or raise InputError saying why not.
+
+    Without a card that `hwaccel` can use, it is opened for decoding in software.
+    """
     check_readable(path)
     try:
         # surrogateescape: metadata in an unknown encoding goes through unchanged.
         name = file_url(path) if is_local(path) else open_remote(path)
+        if hwaccel is not None:
+            with contextlib.suppress(av.FFmpegError):
+                return av.open(name, "r", metadata_errors="surrogateescape", hwaccel=hwaccel)
         return av.open(name, "r", metadata_errors="surrogateescape")
     except (av.FFmpegError, ValueError) as exc:
         raise InputError(_why_unreadable(path, exc)) from exc

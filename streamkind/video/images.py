@@ -17,6 +17,7 @@ from streamkind.video.color import ColorTags, VideoFormat
 from streamkind.video.demux import check_readable
 from streamkind.video.frames import Frame, Pixels
 from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.storage import as_path
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _QUALITY = {
@@ -24,6 +25,12 @@ _QUALITY = {
     ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
     ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
 }
+
+
+def is_still(path: str | Path) -> bool:
+    """Tell images and folders of them from videos, by their name."""
+    path = as_path(path)
+    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_image(path: Path) -> Pixels:

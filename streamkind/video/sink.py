@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Protocol, Self
 
 import av
 
+from streamkind.errors import OutputError, UsageError
 from streamkind.video.color import YuvWriter
 from streamkind.video.encoders import (
     PART_THREADS,
@@ -19,6 +21,7 @@ from streamkind.video.encoders import (
     quality_options,
 )
 from streamkind.video.frames import Frame
+from streamkind.video.hardware import nvenc
 from streamkind.video.images import ImageSink, ImageSource
 from streamkind.video.output import OutputFile, Write
 from streamkind.video.source import Source, VideoFormat, VideoSource
@@ -57,16 +60,26 @@ def open_sink(
     crf: int | None = None,
     preset: str | None = None,
     side_by_side: bool = False,
+    hardware: bool = False,
 ) -> Sink:
     """Open the output for the frames of `source`; everything is checked before this returns.
 
-    With `side_by_side` the frames written are twice as wide as those of the source. Raises
-    UsageError for what cannot work, and OutputError for what cannot work here.
+    With `side_by_side` the frames written are twice as wide as those of the source. With `hardware`
+    an NVIDIA card encodes where it can. Raises UsageError for what cannot work, and OutputError for
+    what cannot work here.
     """
     path = Path(path)
     if isinstance(source, ImageSource):
         return ImageSink(path, source)
-    return VideoSink(path, source, codec=codec, crf=crf, preset=preset, side_by_side=side_by_side)
+    return VideoSink(
+        path,
+        source,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        side_by_side=side_by_side,
+        hardware=hardware,
+    )
 
 
 class VideoSink:
@@ -82,6 +95,7 @@ class VideoSink:
         preset: str | None = None,
         side_by_side: bool = False,
         part: bool = False,
+        hardware: bool = False,
     ) -> None:
         """Open encoder and container, write the header.
 
@@ -93,17 +107,20 @@ class VideoSink:
         self.end_pts = 0
         """Where the last frame so far ends, in its own time base."""
         self._file = OutputFile(path, source, alone=part)
+        names = [name for name in (nvenc(codec) if hardware else None, codec) if name]
         try:
-            settings = encoder_settings(
-                source.format,
-                codec=codec,
-                crf=crf,
-                preset=preset,
-                width_factor=2 if side_by_side else 1,
-                fixed_rate=self._file.fixed_rate,
-                threads=PART_THREADS if part else 0,
+            settings, pix_fmt = self._choose(
+                names,
+                lambda name: encoder_settings(
+                    source.format,
+                    codec=name,
+                    crf=crf,
+                    preset=preset,
+                    width_factor=2 if side_by_side else 1,
+                    fixed_rate=self._file.fixed_rate,
+                    threads=PART_THREADS if part else 0,
+                ),
             )
-            pix_fmt = choose_pix_fmt(settings)
         except BaseException:
             self._file.abort()
             raise
@@ -147,6 +164,19 @@ class VideoSink:
         self._file.expect(yuv.pts, self._rescale(frame.duration, frame.time_base))
         self.end_pts = frame.pts + frame.duration
         self._encode(yuv)
+
+    def _choose(
+        self, names: list[str], settings_of: Callable[[str], EncoderSettings]
+    ) -> tuple[EncoderSettings, str]:
+        """Take the first encoder that opens, and say what could not."""
+        for name in names[:-1]:
+            try:
+                settings = settings_of(name)
+                return settings, choose_pix_fmt(settings)
+            except (OutputError, UsageError):
+                self._file.warnings.append(f"encoded in software: {name} cannot be used here")
+        settings = settings_of(names[-1])
+        return settings, choose_pix_fmt(settings)
 
     def _rescale(self, stamp: int, time_base: Fraction) -> int:
         return stamp if time_base == self._time_base else round(stamp * time_base / self._time_base)

@@ -26,7 +26,8 @@ from streamkind.video.color import (
 from streamkind.video.decode import Decoder
 from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
 from streamkind.video.frames import ChoosePixFmt, Frame, Source, rgb24
-from streamkind.video.images import IMAGE_SUFFIXES, ImageSource
+from streamkind.video.hardware import nvdec
+from streamkind.video.images import ImageSource, is_still
 from streamkind.video.storage import as_path
 from streamkind.video.timeline import Cut, RisingClock
 
@@ -37,12 +38,13 @@ def open_source(
     path: str | Path,
     *,
     start: float = 0.0, duration: float | None = None, pix_fmt: ChoosePixFmt = rgb24,
+    hardware: bool = False,
 ) -> Source:  # fmt: skip
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
     `start` and `duration` are seconds and for videos only; the delivered timeline of a part
-    begins at about 0. `pix_fmt` chooses what upright frames of a video are to be. Raises
-    InputError, or UsageError for impossible times.
+    begins at about 0. `pix_fmt` chooses what upright frames of a video are to be. `hardware` has an
+    NVIDIA card decode where it can. Raises InputError, or UsageError for impossible times.
     """
     _check_times(start, duration)
     path = as_path(path)
@@ -52,13 +54,7 @@ def open_source(
                 f"{path}: start and duration are for videos, and this is not one; leave them out"
             )
         return ImageSource(path)
-    return VideoSource(path, start=start, duration=duration, pix_fmt=pix_fmt)
-
-
-def is_still(path: str | Path) -> bool:
-    """Tell images and folders of them from videos, by their name."""
-    path = as_path(path)
-    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+    return VideoSource(path, start=start, duration=duration, pix_fmt=pix_fmt, hardware=hardware)
 
 
 def _check_times(start: float, duration: float | None) -> None:
@@ -81,6 +77,7 @@ class VideoSource:
         duration: float | None = None,
         part: tuple[int | None, int | None] | None = None,
         pix_fmt: ChoosePixFmt = rgb24,
+        hardware: bool = False,
     ) -> None:
         """Open the file and decode its first frame.
 
@@ -96,8 +93,9 @@ class VideoSource:
         """The first time stamp in the file."""
         self._lost: int | None = None
         self._taken = False
-        self._pix_fmt = pix_fmt
-        self._container: InputContainer | None = open_input(path)
+        self._pix_fmt, self._hardware = pix_fmt, hardware
+        hwaccel = nvdec() if hardware else None
+        self._container: InputContainer | None = open_input(path, hwaccel=hwaccel)
         try:
             self._open(self._container, start, duration, part)
         except BaseException:
@@ -119,6 +117,8 @@ class VideoSource:
         self._stream.thread_type = "AUTO"
         decoded = self._start_decoding(container)
         first = next(decoded, None)
+        if self._hardware and not self._stream.codec_context.is_hwaccel:
+            self.warnings.append("decoded in software: NVDEC cannot be used for this file here")
         if first is None:
             raise InputError(
                 f"{self.path}: none of its {self._decoder.sent} video packets could be decoded;"
