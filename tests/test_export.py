@@ -165,7 +165,7 @@ def test_a_graph_tells_nothing_of_the_machine_it_was_made_on(engines, part):
         assert secret not in data
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [n for n, b in BACKENDS.items() if "cpu" in b.devices])
 @pytest.mark.parametrize("count, height, width", [(1, 48, 64), (3, 32, 80)])
 def test_the_release_loads_and_computes_what_the_nets_do(
     engines, nets, backend, count, height, width

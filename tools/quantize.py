@@ -1,0 +1,130 @@
+"""What INT8 would cost: python tools/quantize.py LOL CLIPS.
+
+Quantises KinD's nets by NNCF after training, for OpenVINO, calibrated on dark pictures of our485
+and frames of real clips. Compares with bf16: scores on eval15, speed, and how far pictures differ.
+Needs `pip install 'streamkind[quantize]'`. Writes nothing: see docs/profiles.md for the verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from streamkind.backends.base import Layers
+from streamkind.backends.openvino import OpenVINOEngine
+from streamkind.backends.released import find_release
+from streamkind.engine import KinD, pad
+from streamkind.exposure import STILL_TARGET, auto_ratio
+from streamkind.model.data import load_pairs, split
+from streamkind.model.validation import mean_matched, score
+from streamkind.video.frames import Pixels
+from streamkind.video.source import open_source
+
+HEIGHT, WIDTH = 384, 592
+"""Of a calibration picture: all are cut to one shape."""
+FOUR = np.array([4], np.float32)
+
+
+def main() -> None:
+    """Quantise, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("lol", type=Path, help="folder with our485 and eval15")
+    parser.add_argument("clips", type=Path, help="folder of real clips")
+    parser.add_argument("--pairs", type=int, default=40)
+    words = parser.parse_args()
+    release = find_release("kind")
+    plain, small = OpenVINOEngine(release), OpenVINOEngine(release)
+    clips = {path.stem: frame_of(path) for path in sorted(words.clips.glob("*.mp4"))}
+    train, _ = split(load_pairs(words.lol / "our485"), 24, 0)
+    dark = [cut(pair.low) for pair in train[:: len(train) // words.pairs]]
+    quantise(plain, small, dark + [cut(frame) for frame in clips.values()])
+    gain = statistics.mean(relit(small, p).mean() / relit(plain, p).mean() for p in dark[:24])
+    print(f"INT8 beside {plain.description}; brightness {gain:.3f} times, taken into account")
+    for name, engine, share in (("bf16", plain, 1.0), ("INT8", small, gain)):
+        blind, matched = scores(engine, share, words.lol / "eval15")
+        print(f"eval15 {name}: blind {blind:.2f} dB, mean matched {matched:.2f} dB")
+    for name, frame in clips.items():
+        far = np.abs(relit(plain, frame).astype(int) - relit(small, frame))
+        print(f"{name}: differs by {far.mean():.1f} levels, {np.percentile(far, 99.9):.0f} at most")
+    times = [(seconds(plain, dark[0]), seconds(small, dark[0])) for _ in range(5)]
+    print(f"nets {statistics.median(a / b for a, b in times):.2f} times as fast")
+
+
+def quantise(plain: OpenVINOEngine, small: OpenVINOEngine, pictures: list[Pixels]) -> None:
+    """Put quantised nets into an engine; what tells of a frame stays as it is."""
+    import nncf  # type: ignore[import-not-found,unused-ignore]
+
+    layers = [plain.decompose(picture[None]) for picture in pictures]
+    inputs = {
+        "decompose": [{"frames": picture[None]} for picture in pictures],
+        "recompose": [fed(found, 2.0 ** (1 + i % 3)) for i, found in enumerate(layers)],
+    }
+    for part, data in inputs.items():
+        model: ov.Model = small._models[part]
+        preset = nncf.QuantizationPreset.MIXED
+        dataset = nncf.Dataset(data)
+        small._models[part] = nncf.quantize(model, dataset, preset=preset, subset_size=len(data))
+
+
+def fed(layers: Layers, ratio: float) -> dict[str, NDArray[np.float32]]:
+    """Name the inputs of a recompose graph."""
+    return {
+        "reflectance": layers.reflectance,
+        "illumination": layers.illumination,
+        "ratio": np.array([ratio], np.float32),
+    }
+
+
+def frame_of(path: Path) -> Pixels:
+    """Return a frame of a clip, a second in; the middle of a large one."""
+    with open_source(path, start=1, duration=0.2) as source:
+        frame = next(iter(source)).data
+    y, x = max(frame.shape[0] - 720, 0) // 2, max(frame.shape[1] - 1280, 0) // 2
+    return np.ascontiguousarray(frame[y : y + 720, x : x + 1280])
+
+
+def cut(picture: Pixels) -> Pixels:
+    """Cut a picture to the shape of all, enlarged where it is smaller."""
+    scale = max(HEIGHT / picture.shape[0], WIDTH / picture.shape[1], 1)
+    picture = cv2.resize(picture, None, fx=scale, fy=scale) if scale > 1 else picture
+    return np.ascontiguousarray(picture[:HEIGHT, :WIDTH])
+
+
+def relit(engine: OpenVINOEngine, picture: Pixels) -> Pixels:
+    """Make a picture clear with a ratio of 4."""
+    one: Pixels = engine.recompose(engine.decompose(pad(picture[None])), FOUR)[0]
+    return one
+
+
+def scores(engine: OpenVINOEngine, gain: float, folder: Path) -> tuple[float, float]:
+    """PSNR on pairs: blind, and scaled to the truth's mean."""
+    found = []
+    for pair in load_pairs(folder):
+        kind = KinD(engine)
+        layers = kind.decompose(pair.low[None])
+        told = layers.statistics
+        told = replace(told, curve=np.clip(told.curve * np.float32(gain), 0, 1))
+        clear = kind.recompose(layers, auto_ratio(told, STILL_TARGET))[0]
+        matched = mean_matched(clear, pair.high)
+        found.append((score(clear, pair.high).psnr, score(matched, pair.high).psnr))
+    return statistics.mean(b for b, _ in found), statistics.mean(m for _, m in found)
+
+
+def seconds(engine: OpenVINOEngine, picture: Pixels) -> float:
+    """Of the nets, for one picture."""
+    relit(engine, picture)
+    began = time.perf_counter()
+    relit(engine, picture)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
