@@ -8,6 +8,7 @@ Steady: what two passes and holding still add to a run, and how fast `score` is 
 from __future__ import annotations
 
 import argparse
+import functools
 import datetime
 import os
 import platform
@@ -74,7 +75,7 @@ def whole_program(source: Path, output: Path) -> tuple[float, dict[str, float]]:
     Loading and compiling the graphs happens once a run, so a run of one frame is taken off.
     """
     began = time.perf_counter()
-    report = enhance(source, output)
+    report = enhance(source, output, profile="quality")
     report.seconds = time.perf_counter() - began
     return report.seconds, dict(report.stages) | {"frames": report.frames}
 
@@ -106,7 +107,7 @@ def speed(folder: Path, frames: int, rounds: int) -> None:
 
 PEAK = """
 import resource, sys, streamkind
-streamkind.enhance(sys.argv[1], sys.argv[2])
+streamkind.enhance(sys.argv[1], sys.argv[2], profile="quality")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
@@ -133,14 +134,15 @@ def steadiness(folder: Path, frames: int, rounds: int) -> None:
         "all, two passes": {},
     }
     clip, single, out = folder / "clip.mp4", folder / "single.mp4", folder / "out.mp4"
+    quality = functools.partial(enhance, profile="quality")
     for size in SIZES:
         make_clip(clip, size, frames + 1, 30)
         make_clip(single, size, 1, 30)
         times: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, options in ways.items():
-                start_up = timed(enhance, single, out, **options)
-                times[name].append(timed(enhance, clip, out, **options) - start_up)
+                start_up = timed(quality, single, out, **options)
+                times[name].append(timed(quality, clip, out, **options) - start_up)
         for name, seconds in times.items():
             shares = [a / b for a, b in zip(seconds, times["none"], strict=True)]
             spread = f"({min(shares):.2f} to {max(shares):.2f})"

@@ -22,6 +22,7 @@ import av
 from streamkind import __version__, enhance
 from streamkind.doctor import cpu
 from streamkind.plots import draw_scores
+from streamkind.profiles import PROFILES, ProfileName
 from streamkind.score import GAIN, INPUT, OUTPUT, Scores, score
 from streamkind.steady import STEADY, Steady
 from streamkind.video.source import open_source
@@ -60,7 +61,9 @@ def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
             output.mux(stream.encode())
 
 
-def score_clip(clip: Path, folder: Path, seconds: float, rows: int) -> dict[str, Scores]:
+def score_clip(
+    clip: Path, folder: Path, seconds: float, rows: int, profile: ProfileName
+) -> dict[str, Scores]:
     """Score every setting of a clip."""
     dark, reference = folder / "dark.mkv", None
     if clip.is_dir():
@@ -71,7 +74,7 @@ def score_clip(clip: Path, folder: Path, seconds: float, rows: int) -> dict[str,
     scores = {}
     for name, steady in SETTINGS.items():
         clear = folder / f"{name}.mkv"
-        enhance(dark, clear, steady=steady, crf=0, preset="veryfast")
+        enhance(dark, clear, profile=profile, steady=steady, crf=0, preset="veryfast")
         none = folder / "none.mkv"
         scores[name] = score(dark, clear, unsmoothed=none, reference=reference)
     return scores
@@ -94,6 +97,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each clip, from its start")
     parser.add_argument("--rows", type=int, default=540, help="larger clips are made this high")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="quality")
     parser.add_argument("--out", type=Path, default=Path("docs/flicker"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +109,7 @@ def main() -> None:
     everything = {}
     for clip in args.clips:
         with tempfile.TemporaryDirectory() as folder:
-            scores = score_clip(clip, Path(folder), args.seconds, args.rows)
+            scores = score_clip(clip, Path(folder), args.seconds, args.rows, args.profile)
         draw_scores(scores["all"], args.out / f"{clip.stem}.png")
         found = scores["all"]
         frames, cuts = len(found.rows[INPUT].luma), len(found.cuts)

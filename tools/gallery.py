@@ -18,6 +18,7 @@ import numpy as np
 
 from streamkind import enhance
 from streamkind.model.degrade import Image
+from streamkind.profiles import PROFILES, ProfileName
 
 SIDE, TIMES = 96, 3
 """A crop is so many pixels wide, and shown so many times as large."""
@@ -36,11 +37,13 @@ def last_frame(path: Path, second: float) -> Image:
     return np.asarray(last.to_ndarray(format="rgb24"), np.uint8)
 
 
-def after(clip: Path, second: float, model: str) -> Image:
+def after(clip: Path, second: float, model: str, profile: ProfileName) -> Image:
     """Enhance the two seconds before a time; return the last frame."""
     with tempfile.TemporaryDirectory() as folder:
         out, start = Path(folder) / "clear.mkv", max(0.0, second - 2)
-        enhance(clip, out, start=start, duration=second - start, crf=4, model=model)
+        enhance(
+            clip, out, start=start, duration=second - start, crf=4, model=model, profile=profile
+        )
         return last_frame(out, 1e9)
 
 
@@ -78,11 +81,11 @@ def sheet(before: Image, clear: Image) -> Image:
     return np.hstack(halves)
 
 
-def draw(clips: Iterable[Path], out: Path, second: float, model: str) -> None:
+def draw(clips: Iterable[Path], out: Path, second: float, model: str, profile: ProfileName) -> None:
     """Write FOLDER/CLIP.png for each clip."""
     out.mkdir(parents=True, exist_ok=True)
     for clip in clips:
-        picture = sheet(last_frame(clip, second), after(clip, second, model))
+        picture = sheet(last_frame(clip, second), after(clip, second, model, profile))
         cv2.imwrite(str(out / f"{clip.stem}.png"), picture[..., ::-1])
         print(out / f"{clip.stem}.png")
 
@@ -94,8 +97,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo/gallery"))
     parser.add_argument("--at", type=float, default=2.0, help="seconds")
     parser.add_argument("--model", default="kind")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="quality")
     args = parser.parse_args()
-    draw(args.clips, args.out, args.at, args.model)
+    draw(args.clips, args.out, args.at, args.model, args.profile)
 
 
 if __name__ == "__main__":
