@@ -8,8 +8,8 @@ Steady: what two passes and holding still add to a run, and how fast `score` is 
 from __future__ import annotations
 
 import argparse
-import functools
 import datetime
+import functools
 import os
 import platform
 import statistics
