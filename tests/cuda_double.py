@@ -192,10 +192,11 @@ class Context:
         return shape[1:] == self._engine.get_tensor_shape(name)[1:]
 
     def update_device_memory_size_for_shapes(self):
-        return self._frames * SCRATCH_PER_FRAME
+        """Each graph needs another amount, so that some come when the scratch is too small."""
+        return self._frames * SCRATCH_PER_FRAME * self._engine.num_io_tensors
 
     def set_device_memory(self, address, nbytes):
-        assert nbytes >= self._frames * SCRATCH_PER_FRAME
+        assert nbytes >= self.update_device_memory_size_for_shapes()
         self._scratch = address
 
     def set_tensor_address(self, name, address):

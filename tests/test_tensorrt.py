@@ -122,6 +122,19 @@ def test_calls_are_recorded_after_one_ordinary_run_and_launched_again(machine, e
     assert before[1] >= 1
 
 
+def test_recorded_calls_are_forgotten_when_scratch_memory_moves(machine, engine):
+    layers = engine.decompose(frames(1))
+    for _ in range(4):
+        engine.recompose(layers, ratios(1))  # recorded, at addresses that stay
+        gc.collect()
+    assert machine.times("launch")
+    machine.told.clear()
+    engine.steady(layers, layers, HALF)  # needs more scratch than any graph before it
+    assert machine.times("free graph")
+    engine.recompose(layers, ratios(1))
+    assert machine.times("record graph") == 1
+
+
 def test_recorded_calls_are_bounded(machine, engine, monkeypatch):
     monkeypatch.setattr("streamkind.backends.lane.GRAPHS_KEPT", 2)
     kept = [engine.decompose(frames(2, seed)) for seed in range(6)]  # each at its own addresses
