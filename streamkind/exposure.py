@@ -29,6 +29,9 @@ BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
 SHADOW = 0.25
 """What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
+PATCHY, WHOLE = 0.5, 0.8
+"""Share of a frame that is to be seen up to which its black blocks are taken for black, and from
+which they are the shadows of a scene that is dark for want of exposure, and rise with it."""
 DIM, BRIGHT = 0.2, 0.4
 """Luma of the brightest twentieth of a frame up to which all of it may be dark for want of
 exposure, and from which what is dark in it is dark by itself."""
@@ -119,14 +122,16 @@ def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats
 def wanted_luma(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats:
     """Return the luma to aim at, (N,): a day frame's own, and for a night frame its exposure.
 
-    `target` scales that. Less for a frame that is partly black: a night sky or the bars of a
-    screen are to stay dark. Less, too, for a frame that is partly bright.
+    `target` scales that. Less for a frame that is black for a large part, or partly bright and
+    partly black: a night sky or the bars of a screen are to stay dark. Less, too, for any frame
+    that is partly bright.
     """
     luma, thumbnail = statistics.luma, statistics.thumbnail
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
     brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
-    more = np.maximum(statistics.exposure - PARTLY, 0)
-    exposure = statistics.exposure - more * smooth_step(brightest, DIM, BRIGHT)
+    bright = smooth_step(brightest, DIM, BRIGHT)
+    lit = lit + (1 - lit) * smooth_step(lit, PATCHY, WHOLE) * (1 - bright)
+    exposure = statistics.exposure - np.maximum(statistics.exposure - PARTLY, 0) * bright
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
     day = smooth_step(thumbnail.mean(axis=(1, 2)), NIGHT, DAY)
     return np.asarray(luma + np.maximum(aim - luma, 0.0) * (1 - day), np.float32)

@@ -111,6 +111,15 @@ def test_a_frame_that_is_partly_black_is_raised_less():
     assert aims == pytest.approx(DEFAULT_TARGET * np.array([1, (1 + SHADOW) / 2, SHADOW]), rel=1e-3)
 
 
+@pytest.mark.parametrize("bright, share", [(0.1, 1.0), (0.45, 1 - (1 - SHADOW) / 8)])
+def test_a_few_black_blocks_are_shadows_unless_something_is_bright(bright, share):
+    frame = even(0.1)
+    frame[:, 0] = 0.5 / 255  # an eighth
+    frame[:, 1] = bright
+    (aim,) = wanted_luma(statistics(frame, exposure=PARTLY))
+    assert aim == pytest.approx(PARTLY * share, rel=0.02)
+
+
 @pytest.mark.parametrize("luma", [DAY, 0.4, 0.6, 0.95])
 def test_a_bright_frame_is_left_as_it_is(luma):
     assert auto_ratio(statistics(scene(0, luma))).tolist() == [1.0]
