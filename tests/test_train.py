@@ -14,13 +14,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from streamkind.backends.released import find_release
 from streamkind.errors import UsageError
 from streamkind.model import checkpoint
+from streamkind.model.checkpoint import load_released
+from streamkind.model.data import TrainingBatch
 from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
-from streamkind.model.stages import STAGES
+from streamkind.model.stages import STAGES, matching_ratio
 from streamkind.model.validation import GATES, Scores, failed_gates
 
 ROOT = Path(__file__).parents[1]
@@ -139,7 +142,7 @@ def test_extra_pairs_are_trained_on_and_never_held_out(monkeypatch, recipe, runs
     assert len(more) == len(plain) + 12
 
 
-FOUR_STAGES = (("decomposition", 2), ("layers", 2), ("joint", 2), ("exposure", 2))
+STRETCHES = (("decomposition", 2), ("layers", 2), ("joint", 2), ("picture", 2), ("exposure", 2))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +150,7 @@ def uninterrupted(data, tmp_path_factory):
     """The checkpoint of a run of all stages."""
     folder = tmp_path_factory.mktemp("whole")
     text = RECIPE.format(preset="default", data=data, minutes=100.0, gate_after=10**6)
-    stages = "".join(STAGE.format(name=n, steps=s, rate=1e-3) for n, s in FOUR_STAGES)
+    stages = "".join(STAGE.format(name=n, steps=s, rate=1e-3) for n, s in STRETCHES)
     (folder / "tiny.toml").write_text(text + stages)
     with pytest.MonkeyPatch.context() as patch:
         yield start(patch, folder / "tiny.toml", folder / "runs")
@@ -156,10 +159,10 @@ def uninterrupted(data, tmp_path_factory):
 
 def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
     state = checkpoint.load(uninterrupted / "checkpoint.pt")
-    assert (state["stage"], state["step"]) == (3, 2)
+    assert (state["stage"], state["step"]) == (4, 2)
     assert state["recipe"]["name"] == "tiny"
     lines = [json.loads(s) for s in (uninterrupted / "scores.jsonl").read_text().splitlines()]
-    assert [s["step"] for s in lines] == [2, 4, 6, 8]  # at the end of each stage
+    assert [s["step"] for s in lines] == [2, 4, 6, 8, 10]  # at the end of each stage
     assert lines[0].keys() == {"step", *GATES}
     protocols = ("true_ratio", "blind", "mean_matched")
     measures = {f"{p}/{m}" for p in protocols for m in Scores.__annotations__}
@@ -176,9 +179,9 @@ class Killed(BaseException):
     """Stands for the signal."""
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7])  # 2 and 4 end a stage
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7, 9])  # 2 and 4 end a stage
 def test_a_run_that_was_killed_goes_on_bit_for_bit(recipe, runs, monkeypatch, uninterrupted, steps):
-    path = recipe(*FOUR_STAGES)
+    path = recipe(*STRETCHES)
     train_step = train.train_step
 
     def save_and_die(run, pairs):
@@ -192,7 +195,7 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(recipe, runs, monkeypatch, un
         patch.setattr(train, "train_step", save_and_die)
         start(patch, path, runs)
     kept = checkpoint.load(runs / "tiny" / "checkpoint.pt")
-    assert sum(s for _, s in FOUR_STAGES[: kept["stage"]]) + kept["step"] == steps
+    assert sum(s for _, s in STRETCHES[: kept["stage"]]) + kept["step"] == steps
     folder = start(monkeypatch, path, runs, "--resume")
     assert_same(folder / "checkpoint.pt", uninterrupted / "checkpoint.pt")
 
@@ -316,6 +319,7 @@ def run_of(recipe, tmp_path, *stages):
         ("decomposition", {"decomposition"}),
         ("layers", {"restoration", "adjustment"}),
         ("joint", {"decomposition", "restoration", "adjustment"}),
+        ("picture", {"restoration"}),
         ("exposure", {"exposure"}),
     ],
 )
@@ -347,6 +351,42 @@ def test_the_picture_may_count_more_than_its_layers(recipe, tmp_path):
     for name, value in found[0].items():
         times = 3 if name in of_picture else 1
         assert found[1][name] == pytest.approx(times * value, rel=1e-4)
+
+
+def test_a_stage_may_keep_a_share_of_the_augmentation(recipe, tmp_path, monkeypatch):
+    (tmp_path / "mild.toml").write_text(recipe(("joint", 1)).read_text() + "augment = 0.5\n")
+    settings = train.read_recipe(tmp_path / "mild.toml")
+    seen = []
+    make_batch = train.make_batch
+    monkeypatch.setattr(
+        train, "make_batch", lambda *a, **k: seen.append(k["augment"]) or make_batch(*a, **k)
+    )
+    pairs = train.load_pairs(Path(settings.data))
+    train.train_step(train.Run(settings, tmp_path, torch.device("cpu")), pairs)
+    assert vars(seen[0]) == {n: v / 2 for n, v in vars(settings.augment).items()}
+    assert settings.augment.flat == 0.1
+
+
+def test_another_order_has_other_batches_and_holds_out_the_same(recipe, tmp_path, monkeypatch):
+    losses, held = [], []
+    for order in (0, 1, 1):
+        settings = train.read_recipe(recipe(("joint", 1), more=f"order = {order}\n"))
+        pairs, kept = train.split(train.load_pairs(Path(settings.data)), 2, settings.seed)
+        losses.append(train.train_step(train.Run(settings, tmp_path, torch.device("cpu")), pairs))
+        held.append([p.stem for p in kept])
+    assert held[0] == held[1]
+    assert losses[1] == losses[2] != losses[0]
+
+
+def test_the_ratio_that_matches_gives_the_truths_brightness():
+    kind = load_released(find_release("kind"))  # whose curve rises
+    low = F.avg_pool2d(torch.rand(3, 3, 80, 120) * 0.2, 3, 1, 1)
+    for ratio in (0.5, 2.0, 9.0):  # the truth is what the nets make at a ratio
+        with torch.no_grad():
+            reflectance, light = kind.decomposition(low)
+            high = reflectance * kind.adjustment(light, torch.full((3,), ratio))
+            found = matching_ratio(kind, TrainingBatch(low, high, low, high))
+        assert found.tolist() == pytest.approx([ratio] * 3, rel=0.1)
 
 
 def test_kindpp_begins_with_the_released_kind_and_learns_to_restore(recipe, tmp_path):
@@ -389,3 +429,21 @@ def test_too_few_pairs_for_a_batch(recipe, runs, monkeypatch):
     path.write_text(path.read_text().replace("batch = 2", "batch = 20"))
     with pytest.raises(ValueError, match="10 pairs do not fill one batch of 20"):
         start(monkeypatch, path, runs)
+
+
+def test_runs_that_differ_in_order_are_averaged_at_their_end(recipe, runs, monkeypatch, tmp_path):
+    average = load_tool("average")
+    for order in (0, 1):
+        start(monkeypatch, recipe(("joint", 2), more=f"order = {order}\n"), runs)
+        (runs / "tiny").rename(runs / f"{order}")
+    arguments = ["average.py", str(runs / "0"), str(runs / "1"), "--out", str(runs / "tiny")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    average.main()
+    first, second, mean = (checkpoint.load(runs / n / "checkpoint.pt") for n in ("0", "1", "tiny"))
+    assert mean["recipe"] == first["recipe"]
+    for name, value in checkpoint.load_kind(runs / "tiny" / "checkpoint.pt").state_dict().items():
+        assert torch.allclose(value, (first["ema"][name] + second["ema"][name]) / 2, atol=1e-7)
+    with pytest.raises(ValueError, match="finish them"):
+        average.average([first, second | {"step": 1}], "tiny")
+    with pytest.raises(ValueError, match="differ in more than name and order"):
+        average.average([first, second | {"recipe": second["recipe"] | {"seed": 3}}], "tiny")

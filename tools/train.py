@@ -41,13 +41,12 @@ from streamkind.model.processes import (
 from streamkind.model.recipe import Recipe, Stage, read_recipe
 from streamkind.model.stages import StageLoss
 from streamkind.model.validation import (
+    chosen_of,
     failed_gates,
     gate_numbers,
-    mean_matched,
-    mean_scores,
+    protocol_scores,
     relit,
     restoration_gate,
-    score,
 )
 
 
@@ -76,6 +75,7 @@ class Run:
             "decomposition": [self.kind.decomposition],
             "layers": [self.kind.restoration, self.kind.adjustment],
             "joint": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
+            "picture": [self.kind.restoration],
             "exposure": [self.kind.exposure],
             "distil": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
         }[stage.name]
@@ -133,14 +133,14 @@ def learning_rate(stage: Stage, step: int) -> float:
 def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
     """Take one step; return its loss terms, of this process's share of the batch."""
     recipe, stage = run.recipe, run.recipe.stage[run.stage]
-    seed = recipe.seed + 1000 * run.stage
+    seed = recipe.seed + 1000 * run.stage + 1_000_000 * recipe.order
     batch = make_batch(
         pairs,
         step=run.step,
         batch=stage.batch,
         patch=stage.patch,
         seed=seed,
-        augment=recipe.augment,
+        augment=recipe.augment * stage.augment,
         share=run.share,
     )
     batch = type(batch)(*(t.to(run.device) for t in vars(batch).values()))
@@ -174,11 +174,7 @@ def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, fl
     found = gate_numbers(run.ema, pairs)
     if run.recipe.stage[run.stage].name != "decomposition":
         rows = [(relit(run.ema, p), p) for p in pairs]
-        for name, k in (("true_ratio", 0), ("blind", 1)):
-            scores = mean_scores([score(images[k], p.high) for images, p in rows])
-            found |= {f"{name}/{m}": v for m, v in vars(scores).items()}
-        matched = mean_scores([score(mean_matched(i[0], p.high), p.high) for i, p in rows])
-        found |= {f"mean_matched/{m}": v for m, v in vars(matched).items()}
+        found |= protocol_scores(rows)
         found |= restoration_gate(run.ema, pairs)
         sheet = np.vstack([np.hstack([p.low, *images, p.high]) for images, p in rows[:4]])
         cv2.imwrite(str(run.folder / f"sample-{run.total_step:06d}.jpg"), sheet[..., ::-1])
@@ -223,7 +219,7 @@ def log(run: Run, terms: dict[str, float], writer: SummaryWriter | None) -> None
 def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
     """Go through the recipe's stages; only the first process shows and writes."""
     recipe, first = run.recipe, run.share.first
-    chosen = held_out[:: max(1, len(held_out) // recipe.validation_pairs)]
+    chosen = chosen_of(held_out, recipe.validation_pairs)
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     saved = time.monotonic()
     with (

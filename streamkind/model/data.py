@@ -42,8 +42,7 @@ class Augmentation:
     saturation_stops: float = 0.0
     """Both pictures get more or less colour, by up to this many stops, half of the time."""
     channels: float = 0.0
-    """How often red, green and blue change places in both pictures: LOL's rooms are pale, and what
-    colour a thing has should be seen, not remembered."""
+    """How often red, green and blue change places in both: colour is to be seen, not remembered."""
     jpeg: float = 0.0
     """How often the dark picture is compressed as a JPEG."""
     noise: float = 0.0
@@ -60,6 +59,10 @@ class Augmentation:
     """How often lamps are drawn into both patches, which LOL's rooms have none of."""
     blackout: float = 0.0
     """How often part of both patches is black, as a night sky or the bars of a screen."""
+
+    def __mul__(self, share: float) -> Augmentation:
+        """Everything less often, or less far."""
+        return Augmentation(**{name: share * value for name, value in vars(self).items()})
 
 
 def image_files(folder: Path) -> dict[str, Path]:
@@ -257,8 +260,7 @@ def draw(a: Augmentation, rng: np.random.Generator) -> Change:
 def draw_color(a: Augmentation, rng: np.random.Generator) -> Matrix | None:
     """Draw what happens to colour: white balance, saturation and order of channels, or nothing."""
     chance, color = rng.random(3), np.eye(3)
-    red, blue, stops = rng.uniform(-1, 1, 3)
-    order = rng.permutation(3)
+    (red, blue, stops), order = rng.uniform(-1, 1, 3), rng.permutation(3)
     if chance[0] < 1 / 3:
         color = np.diag([1 + red * a.white_balance, 1.0, 1 + blue * a.white_balance])
     if chance[1] < 1 / 2:

@@ -24,6 +24,8 @@ class Stage:
     learning_rate: float
     picture: float = 1.0
     """How much the final picture counts, beside the layers it is made of."""
+    augment: float = 1.0
+    """Share of the recipe's augmentation that this stage keeps."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Recipe:
     """A released model, of which all nets that this one has too are taken to begin with."""
     extra: tuple[str, ...] = ()
     seed: int = 0
+    order: int = 0
+    """Another number, other batches: for runs from one start whose weights are averaged. What is
+    held out is a matter of `seed` alone."""
     preset: str = "default"
     held_out: int = 24
     validate_every: int = 1000

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamkind.backends.released import find_release
+from streamkind.exposure import RATIOS
 from streamkind.model.checkpoint import load_released
 from streamkind.model.data import TrainingBatch
+from streamkind.model.graphs import Decompose
 from streamkind.model.kind import KinD, illumination_ratio
 from streamkind.model.losses import (
     Weights,
@@ -62,6 +64,30 @@ def joint_stage(
     if w.saturation:
         made["saturation"] = w.saturation * saturation_distance(picture, batch.high)
     return terms | made
+
+
+def picture_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
+    """Fourth stage: restoration alone, through the product; light and its curve are as they are.
+
+    The ratio is the pair's in one step, and in the next the one that gives the truth's brightness,
+    as `auto` chooses it: restoration is to add none of its own.
+    """
+    with torch.no_grad():
+        reflectance, light = kind.decomposition(batch.low)
+        if step % 2:
+            ratio = illumination_ratio(*small_light(kind, batch))
+        else:
+            ratio = matching_ratio(kind, batch)
+        black = batch.high.amax(dim=(1, 2, 3)) == 0
+        adjusted = kind.adjustment(light, torch.maximum(ratio, 10.0 * black)).float()
+    picture = kind.restoration(reflectance, light).float() * adjusted
+    return {
+        "picture": 2 * F.l1_loss(picture, batch.high) + (1 - ssim(picture, batch.high)),
+        "picture_chroma": w.chroma * chroma_distance(picture, batch.high),
+        "saturation": w.saturation * saturation_distance(picture, batch.high),
+    }
 
 
 def exposure_stage(
@@ -117,6 +143,7 @@ STAGES = {
     "decomposition": decomposition_stage,
     "layers": layers_stage,
     "joint": joint_stage,
+    "picture": picture_stage,
     "exposure": exposure_stage,
     "distil": distil_stage,
 }
@@ -156,6 +183,19 @@ def small_light(kind: KinD, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
     light = kind.decomposition(torch.cat([batch.low_small, batch.high_small]))[1].float()
     low, high = light.chunk(2)
     return low, high
+
+
+def matching_ratio(kind: KinD, batch: TrainingBatch) -> Tensor:
+    """The ratio at which a dark picture gets the bright one's mean luma, by its curve: (N,)."""
+    reflectance, light = (F.avg_pool2d(x, 4) for x in kind.decomposition(batch.low_small))
+    even = torch.ones_like(light)
+    curve = Decompose(kind).to(light.device).curve(gray(reflectance), light, even)
+    wanted = gray(batch.high_small).mean(dim=(1, 2, 3))
+    stops = [
+        np.interp(luma, np.maximum.accumulate(rising), np.log2(RATIOS))
+        for luma, rising in zip(wanted.cpu().numpy(), curve.float().cpu().numpy(), strict=True)
+    ]
+    return torch.tensor(2.0 ** np.array(stops), dtype=torch.float32, device=light.device)
 
 
 def layer_terms(

@@ -85,6 +85,24 @@ def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
     return images[0], images[1]
 
 
+def protocol_scores(rows: Sequence[tuple[tuple[Image, Image], Pair]]) -> dict[str, float]:
+    """Score what `relit` makes of pairs under the three protocols, as {"blind/psnr": ...}."""
+    found: dict[str, float] = {}
+    protocols = {
+        "true_ratio": [score(images[0], p.high) for images, p in rows],
+        "blind": [score(images[1], p.high) for images, p in rows],
+        "mean_matched": [score(mean_matched(images[0], p.high), p.high) for images, p in rows],
+    }
+    for name, scores in protocols.items():
+        found |= {f"{name}/{m}": v for m, v in vars(mean_scores(scores)).items()}
+    return found
+
+
+def chosen_of(held_out: list[Pair], count: int) -> list[Pair]:
+    """Take about so many of the pairs held out, evenly."""
+    return held_out[:: max(1, len(held_out) // count)]
+
+
 GATES = {
     "mean_l_low": (0.0, 0.2),
     "mean_l_high": (0.3, 1.0),
