@@ -188,6 +188,53 @@ def test_a_picture_that_changes_its_size_is_fitted(tmp_path):
         wait_for_state(fleet, "live", 15)
 
 
+def with_sound(picture, sound):
+    """A camera's pipeline with both."""
+    return (
+        f"( {picture} ! video/x-raw,width=160,height=128,framerate=10/1 ! x264enc "
+        "tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 pt=96 "
+        f"config-interval=1 audiotestsrc is-live=true ! {sound} name=pay1 )"
+    )
+
+
+AAC = "audio/x-raw,rate=48000,channels=1 ! avenc_aac ! rtpmp4gpay pt=97"
+TELEPHONE = "audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay pt=0"
+
+
+def test_a_picture_that_stops_while_its_sound_goes_on_is_noticed(tmp_path):
+    stops = with_sound("videotestsrc is-live=true num-buffers=40", AAC)
+    with camera_server(tmp_path, stops) as camera, LiveFleet(GainEngine) as fleet:
+        fleet.put(config(camera))
+        wait_for_state(fleet, "live", 15)
+        wait_for_state(fleet, "lost", 20)
+        assert "data comes, but no picture" in state(fleet).error
+        assert state(fleet).frames_in <= 40
+
+
+def test_sound_that_a_recording_cannot_hold_is_left_out_and_told(tmp_path):
+    outputs = {"mp4": tmp_path / "mp4", "mkv": tmp_path / "mkv"}
+    with (
+        camera_server(tmp_path, with_sound("videotestsrc is-live=true", TELEPHONE)) as camera,
+        LiveFleet(GainEngine) as fleet,
+    ):
+        for kind, folder in outputs.items():
+            to = (str(folder), *([str(tmp_path / "hls" / "x.m3u8")] if kind == "mp4" else []))
+            fleet.put(config(camera, *to, name=kind, recording=kind, segment_seconds=2.0))
+        for kind in outputs:
+            wait_for(lambda kind=kind: state(fleet, kind).sinks, 15, "no outputs")
+            wait_for(lambda kind=kind: state(fleet, kind).sinks[0].frames > 30, 20, "not written")
+        told = {kind: state(fleet, kind).sinks for kind in outputs}
+    assert [sink.error for sink in told["mkv"]] == [""]
+    for sink, kind in zip(told["mp4"], ("mp4", "hls"), strict=True):
+        assert f"sound is left out: {kind} cannot hold pcm_mulaw" in sink.error
+        assert (sink.state, sink.reconnects) == ("live", 0)
+    for kind, folder in outputs.items():
+        with av.open(str(min(folder.iterdir()))) as recording:
+            kinds = [stream.type for stream in recording.streams]
+        assert kinds == (["video", "audio"] if kind == "mkv" else ["video"])
+        assert len(read_pts(min(folder.iterdir()))) > 10
+
+
 def annex_b(clip):
     """The coded pictures of an MP4 with their parameter sets, as cameras send them."""
     with av.open(str(clip)) as container:

@@ -21,6 +21,13 @@ import av
 
 RECORDING = re.compile(r"\d{8}-\d{6}\.(mkv|mp4)")
 LOOK_SECONDS = 5.0
+_STREAMED = {"aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"}
+HOLDS = {
+    "hls": _STREAMED,
+    "mpegts": _STREAMED,
+    "mp4": {"aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opus", "truehd"},
+}
+"""Sound by format. FFmpeg's MP4 would not begin with other sound, and MPEG-TS hide it as data."""
 
 
 def main() -> None:
@@ -61,14 +68,7 @@ def publish(order: dict[str, Any]) -> None:
             order["url"], "w", format=order["format"], container_options=order["options"]
         ) as output,
     ):
-        copies = {}
-        for stream in source.streams:
-            try:
-                copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
-            except ValueError as exc:
-                if stream.type == "video":
-                    raise
-                tell(f"error the sound is left out: {exc}")
+        copies = copies_of(source, output, order["options"].get("segment_format", order["format"]))
         output.start_encoding()
         tell("live")
         looked = -LOOK_SECONDS
@@ -79,6 +79,27 @@ def publish(order: dict[str, Any]) -> None:
             if order["keep"] and time.monotonic() - looked > LOOK_SECONDS:
                 looked = time.monotonic()
                 clean(Path(order["folder"]), order["keep"])
+
+
+def copies_of(source: Any, output: Any, kind: str) -> dict[int, Any]:
+    """Add to the output what it can hold; return its streams by their number in the source."""
+    copies = {}
+    for stream in source.streams:
+        try:
+            if stream.type == "audio" and (name := codec_of(stream)) not in HOLDS.get(kind, {name}):
+                raise ValueError(f"{kind} cannot hold {name}; have the camera send AAC")
+            copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
+        except ValueError as exc:
+            if stream.type == "video":
+                raise
+            tell(f"error the sound is left out: {exc}")
+    return copies
+
+
+def codec_of(stream: Any) -> str:
+    """Return FFmpeg's name of a stream's codec."""
+    context = stream.codec_context
+    return context.codec.canonical_name if context else "unknown"
 
 
 def clean(folder: Path, keep: float) -> None:

@@ -23,6 +23,8 @@ from streamkind.video.frames import Pixels
 MOST_ERRORS = 50
 """Packets in a row that cannot be decoded, after which a connection is given up."""
 _NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
+_NO_CLOCK = ("mjpeg", "mpjpeg")
+"""Formats without time stamps: FFmpeg counts frames as if 25 came in a second."""
 _LOW_DELAY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 
 
@@ -37,7 +39,7 @@ class Picture:
     pixels: Pixels
     """RGB, uint8, (H, W, 3), upright."""
     seconds: float | None
-    """On the camera's clock."""
+    """On the camera's clock; None where it sends none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +124,19 @@ class Connection:
                 if packet.stream_index != self._video.index:
                     if packet.size:
                         yield _sound(packet)
-                    continue
-                pictures = self._decode(packet)
-                failed = 0 if pictures else failed + 1
-                if pictures:
-                    seen = time.monotonic()
-                for picture in pictures:
-                    self._keep_pace(picture, began)
-                    yield picture
+                else:
+                    pictures = self._decode(packet)
+                    failed = 0 if pictures else failed + 1
+                    for picture in pictures:
+                        self._keep_pace(picture, began)
+                        seen = time.monotonic()
+                        yield picture
+                # Sound may go on where the picture has stopped.
                 if failed >= MOST_ERRORS or time.monotonic() - seen > self._timeout:
                     raise InputError(
-                        f"{redact(self._url)}: data comes, but {failed} packets in a row gave no"
-                        " picture; connecting anew"
+                        f"{redact(self._url)}: data comes, but no picture for"
+                        f" {time.monotonic() - seen:.1f} s, {failed} packets of it in a row;"
+                        " connecting anew"
                     )
         except av.FFmpegError as exc:
             raise self._explain(exc) from exc
@@ -157,7 +160,9 @@ class Connection:
         if self._read is None or (size, tags) != (self._size, self._tags):
             refuse_hdr(tags.transfer, redact(self._url))
             self._read, self._size, self._tags = Reader(tags, *size), size, tags
-        seconds = None if frame.pts is None else float(frame.pts * (self._video.time_base or 0))
+        seconds = None
+        if frame.pts is not None and self._container.format.name not in _NO_CLOCK:
+            seconds = float(frame.pts * (self._video.time_base or 0))
         return Picture(read_orientation(frame).apply(self._read(frame)), seconds)
 
     def _keep_pace(self, picture: Picture, began: float) -> None:
