@@ -74,7 +74,7 @@ def test_a_camera_that_is_killed_comes_back(tmp_path):
         running(tmp_path, camera) as (fleet, server, before),
     ):
         camera.kill()
-        wait_for_state(fleet, "lost", 3)
+        wait_for_state(fleet, "lost", 10)
         frames = state(fleet).sinks[0].frames
         wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, 5, "no slate is sent")
         attempt = state(fleet).error_time
@@ -98,7 +98,7 @@ def test_a_camera_may_come_back_with_another_codec(tmp_path):
         running(tmp_path, camera) as (fleet, server, before),
     ):
         camera.kill()
-        wait_for_state(fleet, "lost", 3)
+        wait_for_state(fleet, "lost", 10)
         coded = camera.words.index(moving_picture())
         camera.words[coded] = moving_picture(coder=VP8)
         camera.start()
@@ -379,3 +379,40 @@ class FailsOnce(GainEngine):
         if len(self.batches) == 10:
             raise RuntimeError("lost the device")
         return super().recompose(layers, ratios)
+
+
+class Breaks(GainEngine):
+    """Takes no frame while it is broken, however often it is opened anew."""
+
+    broken = threading.Event()
+
+    def decompose(self, pixels):
+        if self.broken.is_set():
+            raise RuntimeError("lost the device")
+        return super().decompose(pixels)
+
+
+def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
+    with (
+        camera_server(tmp_path) as camera,
+        record_server(tmp_path) as server,
+        LiveFleet(Breaks) as fleet,
+    ):
+        fleet.put(config(camera, published(server)))
+        wait_for_state(fleet, "live", 15)
+        wait_for(lambda: state(fleet).sinks[0].state == "live", 15, "the sink is not live")
+        before = open_things()
+        Breaks.broken.set()
+        try:
+            wait_for_state(fleet, "lost", 15)
+            told = state(fleet)
+            assert "engine: lost the device" in told.error
+            frames = told.sinks[0].frames
+            wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, 10, "no slate is sent")
+            assert state(fleet).frames_out == told.frames_out
+        finally:
+            Breaks.broken.clear()
+        wait_for_state(fleet, "live", 10)
+        comes_on(fleet)
+        assert server.told("closed") == 0 and state(fleet).reconnects == 0
+        nothing_left_over(before)

@@ -28,6 +28,8 @@ REFUSED_SECONDS = 60.0
 DEPTH = 32
 """Most decoded frames that wait for the engine, whatever their age."""
 FPS_SECONDS = 5.0
+READ_SECONDS = 2.5
+"""A read that is blocked longer than this after the end was asked for is left to end by itself."""
 
 
 class Camera:
@@ -41,6 +43,7 @@ class Camera:
         self.preview: Preview | None = None
         self._engine = engine
         self._stop = threading.Event()
+        self._asked = 0.0
         self._thread = threading.Thread(
             target=self._run, name=f"streamkind-read-{config.name}", daemon=True
         )
@@ -63,7 +66,8 @@ class Camera:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask for an end; `join` waits for it. Outputs finish what they have."""
+        """Ask for an end; `join` waits for it. Outputs finish what they have. Twice is fine."""
+        self._asked = self._asked or time.monotonic()
         self._stop.set()
         self._engine.remove(self)
         self.output.stop()
@@ -75,8 +79,13 @@ class Camera:
         """
         self.output.join(until)
         if self._thread.ident is not None:
+            until = min(until, self._asked + READ_SECONDS)
             self._thread.join(max(0.0, until - time.monotonic()))
         self._change("stopped")
+
+    def halt(self) -> None:
+        """Give up what the outputs have not written yet."""
+        self.output.halt()
 
     def change(self, config: CameraConfig) -> None:
         """Take settings that need no new connection, from the next frame on."""
@@ -89,13 +98,14 @@ class Camera:
     def status(self, *, take_ages: bool) -> CameraStatus:
         """Tell how it goes; `take_ages` begins a new list of them."""
         output, config, now = self.output, self.config, time.monotonic()
+        state, since = self._told()
         recent = [t for t in list(self._done) if now - t <= FPS_SECONDS]
         ages = tuple(output.delays)
         if take_ages:
             output.delays.clear()
         return CameraStatus(
             name=config.name,
-            state=self._state,
+            state=state,
             required=config.required,
             url=redact(config.url),
             width=self._size[0],
@@ -120,11 +130,18 @@ class Camera:
             ratio=self._ratio,
             wanted_ratio=config.ratio,
             target=config.target,
-            since=self._since,
+            since=since,
             error=self._error,
             error_time=self._error_time,
             sinks=tuple(sink.status() for sink in output.sinks),
         )
+
+    def _told(self) -> tuple[State, float]:
+        """Return state and its begin: where no picture comes out, what comes in does not count."""
+        silent = self.output.silent_since() if self._state == "live" else 0.0
+        if not silent:
+            return self._state, self._since
+        return ("lost", silent) if self.output.frames else ("connecting", self._since)
 
     def oldest(self, seconds: float) -> float:
         """Return the time before which a decoded frame is too old to be begun."""
