@@ -83,6 +83,7 @@ def stream_command(
             while not signals.stop.wait(LOOK_SECONDS):
                 if all(camera.state == "stopped" for camera in show(fleet.look())):
                     break
+            fleet.stop()  # while the console ends
 
 
 def serve_command(
@@ -110,6 +111,7 @@ def serve_command(
                     signals.reload.clear()
                     known, cameras = seen, reload(fleet, config, cameras)
                 show(fleet.look())
+            fleet.stop()  # while the console ends
 
 
 def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet:

@@ -77,12 +77,13 @@ class Sink:
         self._stop.set()
 
     def join(self, until: float) -> None:
-        """Wait for the end until a time of `time.monotonic`, then kill the publisher."""
-        if self._thread.ident is None:
-            return
-        self._thread.join(max(0.0, until - time.monotonic()))
+        """Wait for the end until a time of `time.monotonic`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, until - time.monotonic()))
+
+    def halt(self) -> None:
+        """Give up what is not written yet, and kill the publisher."""
         self._halt.set()
-        self._thread.join(1.0)
 
     def status(self) -> SinkStatus:
         """Tell how it goes."""
@@ -289,6 +290,9 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         options |= {"strftime": "1", "reset_timestamps": "1"}
         options["segment_time"] = f"{config.segment_seconds:g}"
         options["segment_format"] = {"mkv": "matroska", "mp4": "mp4"}[config.recording]
-        if config.recording == "mp4":  # whole up to its last fragment, whatever happens
-            options["segment_format_options"] = "movflags=+frag_keyframe+empty_moov"
+        # Whole up to its last fragment or cluster, whatever happens.
+        written = "flush_packets=1"
+        if config.recording == "mp4":
+            written += ":movflags=+frag_keyframe+empty_moov"
+        options["segment_format_options"] = written
     return {"url": url, "format": kind, "options": options, "folder": folder, "keep": keep}
