@@ -109,7 +109,7 @@ def serve_command(
                 # An editor that still writes has emptied the file before: wait until it rests.
                 if (seen == before and seen != known) or signals.reload.is_set():
                     signals.reload.clear()
-                    known, cameras = seen, reload(fleet, config, cameras)
+                    known, cameras = seen, reload(fleet, config, cameras, console_config)
                 show(fleet.look())
             fleet.stop()  # while the console ends
 
@@ -141,14 +141,14 @@ def serve_console(
 
 
 def reload(
-    fleet: LiveFleet, path: Path, before: dict[str, CameraConfig]
+    fleet: LiveFleet, path: Path, before: dict[str, CameraConfig], listening: ConsoleConfig
 ) -> dict[str, CameraConfig]:
     """Bring the fleet to what the file says now; what the API has added stays.
 
     A file that cannot be read changes nothing.
     """
     try:
-        cameras, _ = read_config(path)
+        cameras, console_config = read_config(path)
         for name in before:
             if name not in cameras and name in fleet.configs():
                 fleet.remove(name)
@@ -159,6 +159,8 @@ def reload(
         console.print(f"{redact(str(exc))}; all goes on as before", markup=False)
         return before
     console.print(f"{path}: {len(cameras)} cameras", markup=False)
+    if console_config != listening:
+        console.print(f"{path}: what [console] says now acts at the next start", markup=False)
     return cameras
 
 
