@@ -99,7 +99,7 @@ def certificate(folder):
 
 
 @contextmanager
-def over_http(clip, certificate=None):
+def over_http(clip, certificate=None, part_seconds=1):
     """A playlist of a live stream, which never ends."""
     folder = clip.parent / "hls"
     folder.mkdir()
@@ -113,7 +113,7 @@ def over_http(clip, certificate=None):
     thread.start()
     play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy", "-f", "hls")
     try:
-        with ffmpeg(*play, "-hls_time", "1", str(folder / "live.m3u8")):
+        with ffmpeg(*play, "-hls_time", str(part_seconds), str(folder / "live.m3u8")):
             wait_for((folder / "live.m3u8").exists, 20, "no playlist")
             scheme = "https" if certificate else "http"
             yield f"{scheme}://127.0.0.1:{server.server_port}/live.m3u8"
@@ -164,6 +164,17 @@ def test_pictures_without_time_stamps_keep_their_pace(clip, tmp_path):
     times = read_pts(next(folder.iterdir()))
     # 10 a second, not the 25 that FFmpeg takes for granted.
     assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.1, rel=0.3)
+
+
+def test_parts_of_many_seconds_are_played_at_their_pace(clip):
+    with (
+        over_http(clip, part_seconds=4) as url,
+        LiveFleet(lambda: GainEngine(seconds=0.04, max_batch=1)) as fleet,
+    ):
+        fleet.put(CameraConfig(name="yard", url=url, max_delay=1.0))
+        wait_for(lambda: state(fleet).frames_in > 100, 40, "no frames")
+        told = state(fleet)
+    assert told.dropped < 0.1 * told.frames_in  # 40 come at once, each takes 0.04 s
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from streamkind.live.encoder import LiveEncoder, fit, slate
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.publish import clean
 from streamkind.live.secrets import out_of_sight
+from streamkind.live.source import Pace
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,20 @@ def test_the_clock_goes_on_through_reconnects():
     assert clock.at(4.0) == pytest.approx(4.0)  # for slates
     clock.restart()
     assert [*first, clock(0.0, 5.0), clock(0.1, 5.1)] == pytest.approx([0, 1, 5, 5.1])
+
+
+def test_the_pace_is_the_recordings_and_a_jump_begins_anew():
+    pace = Pace(forgets_jumps=True)
+    waits = [pace(seconds, now) for seconds, now in (
+        (100.0, 7.0),  # the first at once
+        (100.1, 7.0), (100.2, 7.1),  # each when it is due
+        (100.3, 9.0), (100.4, 9.0),  # late: at once, until all is caught up
+        (500.0, 9.5), (500.1, 9.5),  # another timeline
+        (1.0, 9.6), (1.1, 9.6),
+    )]  # fmt: skip
+    assert waits == pytest.approx([0, 0.1, 0.1, 0, 0, 0, 0.1, 0, 0.1])
+    file = Pace(forgets_jumps=False)
+    assert [file(0.0, 5.0), file(60.0, 5.0)] == [0.0, 60.0]
 
 
 def test_pauses_double_and_vary():

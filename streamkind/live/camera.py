@@ -28,8 +28,6 @@ REFUSED_SECONDS = 60.0
 DEPTH = 32
 """Most decoded frames that wait for the engine, whatever their age."""
 FPS_SECONDS = 5.0
-READ_SECONDS = 2.5
-"""A read that is blocked longer than this after the end was asked for is left to end by itself."""
 
 
 class Camera:
@@ -43,7 +41,6 @@ class Camera:
         self.preview: Preview | None = None
         self._engine = engine
         self._stop = threading.Event()
-        self._asked = 0.0
         self._thread = threading.Thread(
             target=self._run, name=f"streamkind-read-{config.name}", daemon=True
         )
@@ -67,7 +64,6 @@ class Camera:
 
     def stop(self) -> None:
         """Ask for an end; `join` waits for it. Outputs finish what they have. Twice is fine."""
-        self._asked = self._asked or time.monotonic()
         self._stop.set()
         self._engine.remove(self)
         self.output.stop()
@@ -79,13 +75,8 @@ class Camera:
         """
         self.output.join(until)
         if self._thread.ident is not None:
-            until = min(until, self._asked + READ_SECONDS)
             self._thread.join(max(0.0, until - time.monotonic()))
         self._change("stopped")
-
-    def halt(self) -> None:
-        """Give up what the outputs have not written yet."""
-        self.output.halt()
 
     def change(self, config: CameraConfig) -> None:
         """Take settings that need no new connection, from the next frame on."""

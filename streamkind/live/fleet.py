@@ -170,9 +170,10 @@ def end(cameras: list[Camera], until: float) -> None:
     for camera in cameras:
         camera.join(until)
     for camera in cameras:
-        camera.halt()
+        camera.output.halt()
+    until = time.monotonic() + HALT_SECONDS
     for camera in cameras:
-        camera.join(time.monotonic() + HALT_SECONDS)
+        camera.output.join(until)
 
 
 def give_memory_back() -> None:
