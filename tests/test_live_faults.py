@@ -325,6 +325,7 @@ def test_a_wrong_password_is_told_apart(tmp_path):
         camera_server(tmp_path, moving_picture(), "user", "right") as camera,
         LiveFleet(GainEngine) as fleet,
     ):
+        before = open_things()
         wrong = f"rtsp://user:wrong@127.0.0.1:{camera.port}/1"
         fleet.put(CameraConfig(name="yard", url=wrong))
         wait_for_state(fleet, "refused", 10)
@@ -335,6 +336,17 @@ def test_a_wrong_password_is_told_apart(tmp_path):
         assert state(fleet).error_time == told.error_time  # no second attempt: slowly
         fleet.put(CameraConfig(name="yard", url=wrong.replace("wrong", "right")))
         wait_for_state(fleet, "live", 10)
+        fleet.remove("yard")
+        nothing_left_over(before)
+
+
+def test_frames_for_a_server_that_is_not_there_count_as_dropped(tmp_path):
+    with camera_server(tmp_path) as camera, LiveFleet(GainEngine) as fleet:
+        fleet.put(config(camera, f"rtsp://127.0.0.1:{free_port()}/in"))
+        wait_for_state(fleet, "live", 15)
+        wait_for(lambda: state(fleet).sinks[0].state == "lost", 20, "the sink is not lost")
+        wait_for(lambda: state(fleet).sinks[0].dropped > 10, 20, "no drop is counted")
+        assert state(fleet).sinks[0].frames == 0
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{closed}", "10.255.255.1:554"])

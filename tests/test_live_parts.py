@@ -10,7 +10,7 @@ import pytest
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.encoder import LiveEncoder, fit, slate
 from streamkind.live.inbox import Inbox, Waiting
-from streamkind.live.publish import clean
+from streamkind.live.publish import clean, forget_parts
 from streamkind.live.secrets import out_of_sight
 from streamkind.live.source import Pace
 
@@ -96,6 +96,17 @@ def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
     ]
     clean(tmp_path, 1)
     assert (tmp_path / "20260101-000004.mkv").exists()  # it is being written
+
+
+def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):
+    for name in ("x1.ts", "x2.ts", "x3.ts", "xy1.ts", "x.ts"):
+        (tmp_path / name).touch()
+    (tmp_path / "x.m3u8").write_text("#EXTM3U\n#EXTINF:2,\nx3.ts\n")
+    forget_parts(tmp_path / "x.m3u8")
+    assert sorted(f.name for f in tmp_path.glob("*.ts")) == ["x.ts", "x3.ts", "xy1.ts"]
+    (tmp_path / "x.m3u8").unlink()
+    forget_parts(tmp_path / "x.m3u8")
+    assert not (tmp_path / "x3.ts").exists()
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])

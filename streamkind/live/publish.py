@@ -61,6 +61,8 @@ def publish(order: dict[str, Any]) -> None:
     """Copy all packets to where the order says."""
     if order["folder"]:
         Path(order["folder"]).mkdir(parents=True, exist_ok=True)
+    if order["format"] == "hls":
+        forget_parts(Path(order["url"]))
     fast = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
     with (
         av.open("pipe:0", "r", format="nut", container_options=fast) as source,
@@ -79,6 +81,18 @@ def publish(order: dict[str, Any]) -> None:
             if order["keep"] and time.monotonic() - looked > LOOK_SECONDS:
                 looked = time.monotonic()
                 clean(Path(order["folder"]), order["keep"])
+
+
+def forget_parts(playlist: Path) -> None:
+    """Delete what an earlier process has left: FFmpeg deletes only the parts that it wrote itself.
+
+    Those that the playlist names stay for who reads them now, until the next start.
+    """
+    named = playlist.read_text() if playlist.exists() else ""
+    for part in playlist.parent.glob("*.ts"):
+        ours = re.fullmatch(re.escape(playlist.stem) + r"\d+", part.stem)
+        if ours and part.name not in named:
+            part.unlink(missing_ok=True)
 
 
 def copies_of(source: Any, output: Any, kind: str) -> dict[int, Any]:
