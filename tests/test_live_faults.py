@@ -422,6 +422,7 @@ def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
             frames = told.sinks[0].frames
             wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, 10, "no slate is sent")
             assert state(fleet).frames_out == told.frames_out
+            assert told.dropped > 0  # what came to nothing is not hidden
         finally:
             Breaks.broken.clear()
         wait_for_state(fleet, "live", 10)

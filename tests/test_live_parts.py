@@ -86,16 +86,17 @@ def test_passwords_are_moved_out_of_the_arguments():
 
 def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
     for i in range(5):
-        (tmp_path / f"20260101-00000{i}.mkv").write_bytes(bytes(100))
+        # The last two as they are named now.
+        (tmp_path / f"20260101-00000{i}{'Z' * (i > 2)}.mkv").write_bytes(bytes(100))
     (tmp_path / "notes.mkv").write_bytes(bytes(1000))
     clean(tmp_path, 250)
     assert sorted(f.name for f in tmp_path.iterdir()) == [
-        "20260101-000003.mkv",
-        "20260101-000004.mkv",
+        "20260101-000003Z.mkv",
+        "20260101-000004Z.mkv",
         "notes.mkv",
     ]
     clean(tmp_path, 1)
-    assert (tmp_path / "20260101-000004.mkv").exists()  # it is being written
+    assert (tmp_path / "20260101-000004Z.mkv").exists()  # it is being written
 
 
 def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):

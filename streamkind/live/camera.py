@@ -28,6 +28,8 @@ REFUSED_SECONDS = 60.0
 DEPTH = 32
 """Most decoded frames that wait for the engine, whatever their age."""
 FPS_SECONDS = 5.0
+FINISH_SECONDS = 60.0
+"""Most time that the last frames of a file may take."""
 
 
 class Camera:
@@ -104,7 +106,7 @@ class Camera:
             fps=len(recent) / FPS_SECONDS,
             frames_in=self._frames_in,
             frames_out=output.frames,
-            dropped=self.inbox.dropped + output.inbox.dropped,
+            dropped=self._dropped(),
             damaged=self._tally.damaged,
             queue=len(self.inbox) + len(output.inbox),
             delay_seconds=output.delay,
@@ -215,11 +217,17 @@ class Camera:
         # Before its first picture a camera is not lost, it has never been there.
         self._change("connecting" if state == "lost" and not self._frames_in else state)
 
+    def _under_way(self) -> bool:
+        return self._frames_in > self.output.frames + self._dropped()
+
+    def _dropped(self) -> int:
+        return self.inbox.dropped + self.output.inbox.dropped
+
     def _finish(self) -> None:
         """After a file's end: let all frames through, then stop."""
-        while (len(self.inbox) or len(self.output.inbox)) and not self._stop.is_set():
+        until = time.monotonic() + FINISH_SECONDS
+        while self._under_way() and not self._stop.is_set() and time.monotonic() < until:
             self._stop.wait(0.05)
-        self._stop.wait(0.5)
         self.output.stop()
         self._change("stopped")
 

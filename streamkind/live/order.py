@@ -32,7 +32,7 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         options["hls_start_number_source"] = "epoch"  # never the name of an older segment
     else:
         kind, folder, keep = "segment", url, config.keep_gb * 1e9
-        url = f"{folder}/%Y%m%d-%H%M%S.{config.recording}"
+        url = f"{folder}/%Y%m%d-%H%M%SZ.{config.recording}"
         options |= {"strftime": "1", "reset_timestamps": "1"}
         options["segment_time"] = f"{config.segment_seconds:g}"
         options["segment_format"] = {"mkv": "matroska", "mp4": "mp4"}[config.recording]

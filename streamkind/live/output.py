@@ -127,7 +127,11 @@ class Output:
                 ready.wait(WAIT_SECONDS)
         frame = self.inbox.take(time.monotonic() - self.max_delay)
         if frame is not None:
-            self._encode(frame)
+            try:
+                self._encode(frame)
+            except BaseException:
+                self.inbox.lose()
+                raise
             return True
         since = self.lost_since or self.silent_since()
         if since and self._encoder is not None and not self._stop.is_set():

@@ -19,7 +19,7 @@ from typing import Any
 
 import av
 
-RECORDING = re.compile(r"\d{8}-\d{6}\.(mkv|mp4)")
+RECORDING = re.compile(r"\d{8}-\d{6}Z?\.(mkv|mp4)")
 LOOK_SECONDS = 5.0
 _STREAMED = {"aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"}
 HOLDS = {

@@ -182,6 +182,8 @@ class Publisher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            # Recordings are named by UTC: in autumn an hour comes twice elsewhere.
+            env={**os.environ, "TZ": "UTC0"},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
