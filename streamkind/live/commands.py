@@ -40,6 +40,9 @@ def stream_command(
     max_delay: Annotated[
         float, typer.Option(help="Most seconds from decoded to handed on; older frames go.")
     ] = 0.5,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds without a picture after which the camera is lost.")
+    ] = 5.0,
     ratio: options.RatioText = "auto",
     target: options.Target = DEFAULT_TARGET,
     codec: options.Codec = "h264",
@@ -66,6 +69,7 @@ def stream_command(
         url=url if "://" in url or url.startswith(("v4l2:", "file:", "${")) else f"file:{url}",
         to=tuple(to),
         max_delay=max_delay,
+        timeout=timeout,
         ratio=options.read_ratio(ratio),
         target=target,
         codec=codec,
