@@ -160,7 +160,7 @@ def test_pictures_without_time_stamps_keep_their_pace(clip, tmp_path):
     with over_mjpeg(clip) as url, LiveFleet(GainEngine) as fleet:
         folder = tmp_path / "rec"
         fleet.put(CameraConfig(name="yard", url=url, to=(str(folder),), max_delay=5.0))
-        wait_for(lambda: state(fleet).frames_out > 40, 30, "no frames")
+        wait_for(lambda: state(fleet).frames_out > 60, 40, "no frames")
     times = read_pts(next(folder.iterdir()))
     # 10 a second, not the 25 that FFmpeg takes for granted.
     assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.1, rel=0.3)
@@ -171,10 +171,10 @@ def test_parts_of_many_seconds_are_played_at_their_pace(clip):
         over_http(clip, part_seconds=4) as url,
         LiveFleet(lambda: GainEngine(seconds=0.04, max_batch=1)) as fleet,
     ):
-        fleet.put(CameraConfig(name="yard", url=url, max_delay=1.0))
+        fleet.put(CameraConfig(name="yard", url=url, max_delay=3.0))
         wait_for(lambda: state(fleet).frames_in > 100, 40, "no frames")
         told = state(fleet)
-    assert told.dropped < 0.1 * told.frames_in  # 40 come at once, each takes 0.04 s
+    assert told.dropped < 0.1 * told.frames_in  # 40 come at once, and 32 may wait
 
 
 @contextmanager

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+from live import wait_for
 
+from streamkind.errors import OutputError
 from streamkind.live.clock import Backoff, LiveClock
+from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import LiveEncoder, fit, slate
 from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.order import order
 from streamkind.live.publish import clean, forget_parts
 from streamkind.live.secrets import out_of_sight
+from streamkind.live.sink import Publisher
 from streamkind.live.source import Pace
 
 
@@ -108,6 +116,28 @@ def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):
     (tmp_path / "x.m3u8").unlink()
     forget_parts(tmp_path / "x.m3u8")
     assert not (tmp_path / "x3.ts").exists()
+
+
+def test_rtmp_begins_at_0_and_anew_before_its_time_stamps_end(tmp_path):
+    encoder = LiveEncoder("h264", (64, 48), Fraction(10), Fraction(1))
+    told = order("rtmp://h/1", CameraConfig(name="yard", url="rtsp://h/1"))
+    assert told["most_seconds"] * 1000 < 2**31
+    told |= {"url": str(tmp_path / "seen.flv"), "most_seconds": 3.0}
+    publisher = Publisher(told, [encoder.stream], threading.Event())
+    picture = np.zeros((48, 64, 3), np.uint8)
+    said = []
+    with pytest.raises(OutputError):
+        for i in range(1000):
+            for packet in encoder(picture, 3e6 + i / 10, key=False):  # after a month
+                publisher.write(packet)
+            said += publisher.heard()
+            time.sleep(0.01)
+    wait_for(lambda: publisher.failed, 10, "it goes on")
+    assert "live" in said and "anew" in " ".join(said + publisher.heard())
+    publisher.close()
+    with av.open(str(tmp_path / "seen.flv")) as seen:
+        times = [float(p.pts * p.time_base) for p in seen.demux(video=0) if p.size]
+    assert times == pytest.approx([i / 10 for i in range(31)], abs=0.002)
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])

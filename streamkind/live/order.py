@@ -10,6 +10,8 @@ from streamkind.live.secrets import resolve
 
 # Sound may end while the picture goes on: wait no longer for it than this, in microseconds.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
+MOST_SECONDS = 20 * 86400.0
+"""RTMP counts 31 bits of milliseconds, 24 days: a connection begins anew before."""
 
 
 def order(url: str, config: CameraConfig) -> dict[str, Any]:
@@ -41,4 +43,11 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         if config.recording == "mp4":
             written += ":movflags=+frag_keyframe+empty_moov"
         options["segment_format_options"] = written
-    return {"url": url, "format": kind, "options": options, "folder": folder, "keep": keep}
+    return {
+        "url": url,
+        "format": kind,
+        "options": options,
+        "folder": folder,
+        "keep": keep,
+        "most_seconds": MOST_SECONDS if kind == "flv" else 0.0,
+    }

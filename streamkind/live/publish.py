@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,25 @@ def publish(order: dict[str, Any]) -> None:
         copies = copies_of(source, output, order["options"].get("segment_format", order["format"]))
         output.start_encoding()
         tell("live")
-        looked = -LOOK_SECONDS
+        looked, first = -LOOK_SECONDS, None
         for packet in source.demux():
             if packet.size and packet.stream_index in copies:
+                if order["most_seconds"]:
+                    first = packet.pts * packet.time_base if first is None else first
+                    begin_at(packet, first)
+                    if packet.pts * packet.time_base > order["most_seconds"]:
+                        return tell("error begun anew, as its time stamps would end")
                 packet.stream = copies[packet.stream_index]
                 output.mux_one(packet)
             if order["keep"] and time.monotonic() - looked > LOOK_SECONDS:
                 looked = time.monotonic()
                 clean(Path(order["folder"]), order["keep"])
+
+
+def begin_at(packet: Any, seconds: Fraction) -> None:
+    """Count a packet's time from `seconds`."""
+    packet.pts -= round(seconds / packet.time_base)
+    packet.dts = packet.pts  # there are no B-frames
 
 
 def forget_parts(playlist: Path) -> None:
