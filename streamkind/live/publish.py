@@ -74,6 +74,7 @@ def publish(order: dict[str, Any]) -> None:
         copies = copies_of(source, output, order["options"].get("segment_format", order["format"]))
         output.start_encoding()
         tell("live")
+        packet: Any
         looked, first = -LOOK_SECONDS, None
         for packet in source.demux():
             if packet.size and packet.stream_index in copies:
