@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -33,9 +35,12 @@ from live import (
 from media import make_clip
 
 import streamkind
+from streamkind.backends.base import Engine
 from streamkind.errors import EngineError, UsageError
 from streamkind.live.config import CameraConfig
+from streamkind.live.encoder import DARK
 from streamkind.live.fleet import LiveFleet
+from streamkind.live.status import CameraStatus
 from streamkind.video.source import open_source
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "video"
@@ -58,11 +63,22 @@ def night_clip(path: Path, frames: int, rate: int) -> Path:
                      options={"g": "4", "bf": "0", "crf": "12"})  # fmt: skip
 
 
-def mean_luma(path: Path) -> float:
+def warm_engine() -> Engine:
+    """The released model, compiled for the clip before the camera plays it."""
+    engine = streamkind.open_engine()
+    layers = engine.decompose(np.zeros((1, 128, 160, 3), np.uint8))
+    engine.recompose(layers, np.ones(1))
+    return engine
+
+
+def all_through(told: CameraStatus) -> bool:
+    return told.frames_out + told.dropped == told.frames_in
+
+
+def lumas_of(path: Path) -> list[float]:
+    """Mean luma of each picture."""
     with av.open(str(path)) as container:
-        return float(
-            np.mean([f.to_ndarray(format="gray").mean() for f in container.decode(video=0)])
-        )
+        return [f.to_ndarray(format="gray").mean() for f in container.decode(video=0)]
 
 
 def test_a_night_clip_comes_out_brighter_at_the_other_end(tmp_path):
@@ -73,19 +89,20 @@ def test_a_night_clip_comes_out_brighter_at_the_other_end(tmp_path):
     )
     seen = tmp_path / "seen.mkv"
     with camera_server(tmp_path, pipeline) as camera, record_server(tmp_path) as server:
-        with LiveFleet(streamkind.open_engine) as fleet:
-            fleet.put(config(camera, published(server), max_delay=5.0))
+        with LiveFleet(warm_engine) as fleet:
+            fleet.put(config(camera, published(server), max_delay=30.0))
             wait_for_state(fleet, "lost", 60)  # the clip has ended
+            camera.kill()  # or it would be played again
+            wait_for(lambda: all_through(state(fleet)), 30, "frames still wait")
             told = state(fleet)
-            wait_for(lambda: state(fleet).queue == 0, 10, "frames still wait")
-            fleet.remove("yard")  # before it is played again
+            fleet.remove("yard")
             wait_for(lambda: server.told("closed"), 10, "it is still published")
         pts = read_pts(seen)
-    # The slate joins in between the end and its removal.
     figures = (told.frames_in, told.frames_out, told.dropped, told.damaged, len(pts))
-    assert 40 * 0.95 <= len(pts) <= 40 + 10, figures
+    lumas = [luma for luma in lumas_of(seen) if luma > 1.3 * DARK]  # the slate joins in at the end
+    assert 40 * 0.95 <= len(lumas) <= told.frames_out, figures
     assert all(b > a for a, b in pairwise(pts))
-    assert mean_luma(seen) > 1.3 * mean_luma(clip)
+    assert np.mean(lumas) > 1.3 * np.mean(lumas_of(clip))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +129,7 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
     heard = []
 
     def receive():
-        with av.open(f"udp://127.0.0.1:{port}", format="mpegts", timeout=10) as container:
+        with av.open(f"udp://127.0.0.1:{port}", format="mpegts", timeout=40) as container:
             for frame in container.decode(video=0):
                 heard.append(frame.pts)
                 if len(heard) == 10:
@@ -121,14 +138,15 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
     receiver = threading.Thread(target=receive)
     receiver.start()
     with LiveFleet(GainEngine) as fleet:
-        fleet.put(config(camera, *outputs, segment_seconds=2.0))
+        fleet.put(config(camera, *outputs, segment_seconds=2.0, max_delay=5.0))
         fleet.put(config(camera, str(tmp_path / "mp4"), name="gate", recording="mp4"))
         wait_for_state(fleet, "live", 15)
         wait_for(lambda: len(list((tmp_path / "mkv").glob("*.mkv"))) >= 3, 15, "one file only")
-        receiver.join(10)
+        receiver.join(40)
         told = state(fleet)
+        ages = next(camera.ages for camera in fleet.status() if camera.name == "yard")
     assert len(heard) == 10
-    assert told.delay_seconds < 0.5 and told.frames_out > 30 and told.dropped == 0
+    assert np.median(ages) < 0.5 and told.frames_out > 30 and told.dropped == 0
     assert [sink.state for sink in told.sinks] == ["live"] * 3
     for file in [*sorted((tmp_path / "mkv").iterdir())[:2], *(tmp_path / "mp4").iterdir(),
                  tmp_path / "hls" / "live.m3u8"]:  # fmt: skip
@@ -194,10 +212,12 @@ def test_frames_of_cameras_of_one_size_share_a_batch(camera):
             wait_for_state(fleet, "live", 15, name)
         wait_for(lambda: 3 in engines[0].batches, 10, "no batch of three")
         outs = [camera.frames_out for camera in fleet.look()]
-        time.sleep(2)
-        gained = [c.frames_out - o for c, o in zip(fleet.look(), outs, strict=True)]
-    assert max(gained) - min(gained) <= 3
-    assert min(gained) >= 15
+
+        def gained():
+            return [c.frames_out - o for c, o in zip(fleet.look(), outs, strict=True)]
+
+        wait_for(lambda: min(gained()) >= 15, 10, "no more frames")
+        assert max(gained()) - min(gained()) <= 3
 
 
 def test_a_file_is_played_at_its_own_pace_then_all_ends(tmp_path):
@@ -209,27 +229,52 @@ def test_a_file_is_played_at_its_own_pace_then_all_ends(tmp_path):
         assert time.monotonic() - began > 1.9
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 20
+    named = datetime.strptime(recording.name, "%Y%m%d-%H%M%SZ.mkv").replace(tzinfo=UTC)
+    assert abs((datetime.now(UTC) - named).total_seconds()) < 60
+
+
+def test_a_slow_engine_gets_through_a_file_too(tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=3, size=(160, 128), rate=10)
+    with LiveFleet(lambda: GainEngine(seconds=1.5, max_batch=1)) as fleet:
+        fleet.put(replace(camera_of(clip, str(tmp_path / "rec")), max_delay=20.0))
+        wait_for_state(fleet, "stopped", 30)
+    (recording,) = (tmp_path / "rec").iterdir()
+    assert len(read_pts(recording)) == 3
 
 
 def camera_of(clip: Path, *to: str) -> CameraConfig:
     return CameraConfig(name="yard", url=f"file:{clip}", to=to, max_delay=5.0)
 
 
+@pytest.fixture
+def start():
+    """Start `streamkind ...`; what still runs at the end is killed."""
+    processes = []
+
+    def run(*words, **more):
+        processes.append(command(*words, **more))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
 def test_the_command_streams_a_file_and_ends(tmp_path):
-    clip = make_clip(tmp_path / "clip.mp4", frames=4, rate=4)
+    clip = make_clip(tmp_path / "clip.mp4", frames=16, rate=4)
     process = command("stream", str(clip), "--to", str(tmp_path / "rec"), "--max-delay", "5")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert "realtime: student on cpu" in said and "camera: live 64x48" in said
-    assert len(read_pts(next((tmp_path / "rec").iterdir()))) == 4
+    assert len(read_pts(next((tmp_path / "rec").iterdir()))) == 16
 
 
-def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, tmp_path):
+def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, start, tmp_path):
     url = f"rtsp://user:sesame77@127.0.0.1:{camera.port}/1"
-    process = command("stream", url, "--to", str(tmp_path / "rec"), "--recording", "mp4")
+    process = start("stream", url, "--to", str(tmp_path / "rec"), "--recording", "mp4")
     folder = tmp_path / "rec"
-    wait_for(lambda: folder.exists() and any(folder.iterdir()), 40, "nothing is recorded")
-    time.sleep(1.5)
+    wait_for(lambda: recorded(folder) > 5, 60, "nothing is recorded")
     seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in children:
@@ -246,39 +291,38 @@ def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, tmp
 
 
 @pytest.mark.slow
-def test_serve_follows_its_file(camera, tmp_path):
-    path = tmp_path / "cameras.toml"
+def test_serve_follows_its_file(camera, start, tmp_path):
+    path, log = tmp_path / "cameras.toml", tmp_path / "said"
     port = free_port()
 
-    def write(*names):
+    def write(*names, console=f"port = {port}"):
         tables = "".join(
             f"[camera.{n}]\nurl = 'rtsp://127.0.0.1:{camera.port}/1'\nto = '{tmp_path / n}'\n"
             for n in names
         )
-        path.write_text(f"[console]\nport = {port}\n{tables}")
+        path.write_text(f"[console]\n{console}\n{tables}")
+
+    def said(text):
+        return lambda: text in log.read_text().replace("\n", " ")
 
     write("one")
-    process = command("serve", str(path))
-    try:
-        wait_for(lambda: files(tmp_path / "one"), 40, "nothing is recorded")
-        wait_for(lambda: answer(port, "readyz") == 200, 15, "it is not ready")
-        write("one", "two")
-        wait_for(lambda: files(tmp_path / "two"), 15, "the new camera does not record")
-        path.write_text("[camera")
-        os.kill(process.pid, signal.SIGHUP)
-        time.sleep(1.5)
-        write("two")
-        time.sleep(2)
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 0, said
-    assert "all goes on as before" in said and said.count("2 cameras") >= 1
-    assert "1 cameras" in said or "1 camera" in said
+    with log.open("w") as file:
+        process = start("serve", str(path), stderr=file)
+    wait_for(lambda: files(tmp_path / "one"), 60, "nothing is recorded")
+    wait_for(lambda: answer(port, "readyz") == 200, 40, "it is not ready")
+    write("one", "two")
+    wait_for(lambda: files(tmp_path / "two"), 40, "the new camera does not record")
+    wait_for(said("2 cameras"), 20, "it is not told")
+    path.write_text("[camera")
+    process.send_signal(signal.SIGHUP)
+    wait_for(said("all goes on as before"), 20, "it is not told")
+    write("two", console=f"port = {port + 1}")
+    wait_for(said("1 cameras"), 20, "the camera is not removed")
+    wait_for(said("acts at the next start"), 5, "it is not told")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, log.read_text()
     # Neither was ever stopped while it stood in the file.
-    assert len(files(tmp_path / "one")) == len(files(tmp_path / "two")) == 1, said
+    assert len(files(tmp_path / "one")) == len(files(tmp_path / "two")) == 1, log.read_text()
 
 
 def answer(port: int, path: str) -> int:
@@ -294,21 +338,38 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
+def recorded(folder: Path) -> int:
+    """How many pictures of the last fragmented MP4 can be read already."""
+    try:
+        return len(read_pts(files(folder)[-1]))
+    except (av.FFmpegError, IndexError):
+        return 0
+
+
 @pytest.mark.slow
-def test_sigterm_is_obeyed_in_time_while_a_camera_is_frozen(tmp_path):
-    with camera_server(tmp_path) as camera:
-        url = f"rtsp://127.0.0.1:{camera.port}/1"
-        process = command("stream", url, "--to", str(tmp_path / "rec"))
-        wait_for(lambda: files(tmp_path / "rec"), 40, "nothing is recorded")
-        time.sleep(2)
-        freeze(camera)
-        time.sleep(1)
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
-        assert time.monotonic() - began < 5
+@pytest.mark.parametrize("frozen", ["camera", "server", "browser"])
+def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, frozen):
+    path, port, folder = tmp_path / "cameras.toml", free_port(), tmp_path / "rec"
+    with camera_server(tmp_path) as camera, record_server(tmp_path) as server:
+        path.write_text(
+            f"[console]\nport = {port}\n[camera.yard]\nurl = 'rtsp://127.0.0.1:{camera.port}/1'\n"
+            f"to = ['{folder}', '{published(server)}']\nrecording = 'mp4'\n"
+        )
+        process = start("serve", str(path))
+        wait_for(lambda: recorded(folder) > 5, 60, "nothing is recorded")
+        with socket.create_connection(("127.0.0.1", port)) as browser:
+            if frozen == "browser":  # asks, and does not say all
+                browser.sendall(b"POST /api/session HTTP/1.1\r\nHost: localhost\r\n")
+                browser.sendall(b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n")
+            else:
+                freeze({"camera": camera, "server": server}[frozen])
+            time.sleep(1)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=20)
+            assert time.monotonic() - began < 5
         assert process.returncode == 0, said
-        assert len(read_pts(files(tmp_path / "rec")[0])) > 5
+        assert recorded(folder) > 5
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ def test_reads_cameras_and_console(tmp_path):
         ("[camera.yard]\nurl = 'rtsp://h/1'\nto = [3]", "list of URLs"),
         ("[camera.yard]\nurl = 'rtsp://h/1'\ntarget = 'x'", "must be a number"),
         ("[console]\nport = 99999", "port must be"),
+        (
+            "[camera.a]\nurl='rtsp://h/1'\nto='x/rec'\n[camera.b]\nurl='rtsp://h/2'\nto='./x/rec/'",
+            "camera 'a' goes to './x/rec/' already",
+        ),
     ],
 )
 def test_refuses_in_one_line(tmp_path, text, said):
@@ -62,6 +66,31 @@ def test_refuses_in_one_line(tmp_path, text, said):
     with pytest.raises((UsageError, InputError), match=said) as error:
         read_config(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[camera]\nyard = 'rtsp://u:sesame@h/1'",
+        "camera = 'rtsp://u:sesame@h/1'",
+        "[camera.yard]\nurl = 'gopher://u:sesame@h/1'",
+        "[camera.yard]\nurl = 'rtsp://h/1'\nto = ['gopher://u:sesame@h/1']",
+        "[camera.yard]\nurl = ['rtsp://u:sesame@h/1']",
+        "[camera.yard]\nurl = 'rtsp://h/1'\ntarget = 'rtsp://u:sesame@h/1'",
+        "[camera.yard]\nurl = 'rtsp://h/1'\nrecording = 'rtsp://u:sesame@h/1'",
+        "[camera.yard]\nurl = 'rtsp://u:sesame@h/1",
+        "[console]\ntoken = ['sesame']",
+        "[console]\nport = 'rtsp://u:sesame@h/1'",
+        "[camera.yard]\nurl = 'rtsp://h/1'\nratio = 'rtsp://u:sesame@h/1'",
+        "[camera.yard]\nurl = 'rtsp://h/1'\ncodec = 'rtsp://u:sesame@h/1'",
+    ],
+)
+def test_no_refusal_repeats_a_password(tmp_path, text):
+    path = tmp_path / "cameras.toml"
+    path.write_text(text)
+    with pytest.raises((UsageError, InputError)) as error:
+        read_config(path)
+    assert "sesame" not in str(error.value)
 
 
 def test_a_missing_file_is_told(tmp_path):

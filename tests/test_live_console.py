@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import fields, replace
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from console_at import PASSWORD, TOKEN, console_at, two_cameras, wait_until
 from streamkind.errors import UsageError
 from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig
+from streamkind.live.console import guard
 from streamkind.live.console.schemas import Settings
 from streamkind.live.console.server import serve_console
 from streamkind.live.console.watch import PREVIEW_SECONDS, PREVIEW_WIDTH
@@ -350,6 +352,22 @@ def test_large_bodies_are_refused(console, chunked):
     data = iter([large[:50_000], large[50_000:]]) if chunked else large
     answer = console.ask("PUT", "/api/cameras/gate", data=data, headers=JSON)
     assert answer.status_code == 413
+
+
+def test_a_body_that_trickles_is_given_up(console, monkeypatch):
+    monkeypatch.setattr(guard, "BODY_SECONDS", 2.0)
+    where = urlsplit(console.url)
+    with socket.create_connection((where.hostname, where.port), 10) as sock:
+        sock.sendall(b"PATCH /api/cameras/gate HTTP/1.1\r\nHost: localhost\r\n")
+        sock.sendall(b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+        sock.settimeout(0.5)
+        answer = b""
+        for _ in range(20):  # each part comes soon after the last
+            sock.sendall(b" ")
+            with suppress(TimeoutError):
+                answer += sock.recv(1000)
+                break
+    assert answer.startswith(b"HTTP/1.1 408")
 
 
 def test_large_headers_are_refused(console):

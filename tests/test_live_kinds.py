@@ -59,6 +59,23 @@ def over_rtmp(clip):
 
 
 @contextmanager
+def over_mjpeg(clip):
+    """As simple cameras do: one JPEG after the other, without time stamps."""
+    url = f"http://127.0.0.1:{free_port()}/1"
+    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
+    with ffmpeg(*play, "-f", "mpjpeg", "-listen", "1", url):
+        yield url
+
+
+@contextmanager
+def over_plain_http(clip):
+    url = f"http://127.0.0.1:{free_port()}/1"
+    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy")
+    with ffmpeg(*play, "-f", "mpegts", "-listen", "1", url):
+        yield url
+
+
+@contextmanager
 def over_rtsps(clip):
     with camera_server(clip.parent, moving_picture(160, 128), certificate(clip.parent)) as camera:
         yield f"rtsps://127.0.0.1:{camera.port}/1"
@@ -82,7 +99,7 @@ def certificate(folder):
 
 
 @contextmanager
-def over_http(clip, certificate=None):
+def over_http(clip, certificate=None, part_seconds=1):
     """A playlist of a live stream, which never ends."""
     folder = clip.parent / "hls"
     folder.mkdir()
@@ -96,7 +113,7 @@ def over_http(clip, certificate=None):
     thread.start()
     play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy", "-f", "hls")
     try:
-        with ffmpeg(*play, "-hls_time", "1", str(folder / "live.m3u8")):
+        with ffmpeg(*play, "-hls_time", str(part_seconds), str(folder / "live.m3u8")):
             wait_for((folder / "live.m3u8").exists, 20, "no playlist")
             scheme = "https" if certificate else "http"
             yield f"{scheme}://127.0.0.1:{server.server_port}/live.m3u8"
@@ -127,13 +144,64 @@ def clip(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("camera", [over_udp, over_rtmp, over_http, over_https, over_rtsps])
+@pytest.mark.parametrize(
+    "camera",
+    [over_udp, over_rtmp, over_http, over_https, over_plain_http, over_mjpeg, over_rtsps],
+)
 def test_cameras_of_other_kinds(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=url))
         wait_for_state(fleet, "live", 20)
         wait_for(lambda: state(fleet).frames_out > 10, 15, "no frames")
         assert (state(fleet).width, state(fleet).height) == (160, 128)
+
+
+def test_pictures_without_time_stamps_keep_their_pace(clip, tmp_path):
+    with over_mjpeg(clip) as url, LiveFleet(GainEngine) as fleet:
+        folder = tmp_path / "rec"
+        fleet.put(CameraConfig(name="yard", url=url, to=(str(folder),), max_delay=5.0))
+        wait_for(lambda: state(fleet).frames_out > 60, 40, "no frames")
+    times = read_pts(next(folder.iterdir()))
+    # 10 a second, not the 25 that FFmpeg takes for granted.
+    assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.1, rel=0.3)
+
+
+def test_parts_of_many_seconds_are_played_at_their_pace(clip):
+    with (
+        over_http(clip, part_seconds=4) as url,
+        LiveFleet(lambda: GainEngine(seconds=0.04, max_batch=1)) as fleet,
+    ):
+        fleet.put(CameraConfig(name="yard", url=url, max_delay=3.0))
+        wait_for(lambda: state(fleet).frames_in > 100, 40, "no frames")
+        told = state(fleet)
+    assert told.dropped < 0.1 * told.frames_in  # 40 come at once, and 32 may wait
+
+
+@contextmanager
+def playlist_of(folder, line):
+    """Serve a playlist with one part."""
+    (folder / "list").mkdir()
+    (folder / "list" / "live.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{line}\n#EXT-X-ENDLIST\n"
+    )
+    handler = partial(Quiet, directory=str(folder / "list"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/live.m3u8"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["file://", "", "concat:", "subfile,,start,0,end,0,,:"])
+def test_a_playlist_from_elsewhere_gets_at_no_file(clip, tmp_path, scheme):
+    part = tmp_path / "part.ts"
+    remux = ("ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", str(part))
+    subprocess.run(remux, check=True)
+    with playlist_of(tmp_path, f"{scheme}{part}") as url, LiveFleet(GainEngine) as fleet:
+        fleet.put(CameraConfig(name="yard", url=url))
+        wait_for(lambda: state(fleet).error, 20, "nothing is told")
+        assert state(fleet).frames_in == 0
 
 
 def test_published_by_rtmp(clip, tmp_path):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+from live import wait_for
 
+from streamkind.errors import OutputError
 from streamkind.live.clock import Backoff, LiveClock
+from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import LiveEncoder, fit, slate
 from streamkind.live.inbox import Inbox, Waiting
-from streamkind.live.publish import clean
+from streamkind.live.order import order
+from streamkind.live.publish import clean, forget_parts
 from streamkind.live.secrets import out_of_sight
+from streamkind.live.sink import Publisher
+from streamkind.live.source import Pace
 
 
 @pytest.mark.parametrize(
@@ -37,6 +46,20 @@ def test_the_clock_goes_on_through_reconnects():
     assert clock.at(4.0) == pytest.approx(4.0)  # for slates
     clock.restart()
     assert [*first, clock(0.0, 5.0), clock(0.1, 5.1)] == pytest.approx([0, 1, 5, 5.1])
+
+
+def test_the_pace_is_the_recordings_and_a_jump_begins_anew():
+    pace = Pace(forgets_jumps=True)
+    waits = [pace(seconds, now) for seconds, now in (
+        (100.0, 7.0),  # the first at once
+        (100.1, 7.0), (100.2, 7.1),  # each when it is due
+        (100.3, 9.0), (100.4, 9.0),  # late: at once, until all is caught up
+        (500.0, 9.5), (500.1, 9.5),  # another timeline
+        (1.0, 9.6), (1.1, 9.6),
+    )]  # fmt: skip
+    assert waits == pytest.approx([0, 0.1, 0.1, 0, 0, 0, 0.1, 0, 0.1])
+    file = Pace(forgets_jumps=False)
+    assert [file(0.0, 5.0), file(60.0, 5.0)] == [0.0, 60.0]
 
 
 def test_pauses_double_and_vary():
@@ -71,16 +94,50 @@ def test_passwords_are_moved_out_of_the_arguments():
 
 def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
     for i in range(5):
-        (tmp_path / f"20260101-00000{i}.mkv").write_bytes(bytes(100))
+        # The last two as they are named now.
+        (tmp_path / f"20260101-00000{i}{'Z' * (i > 2)}.mkv").write_bytes(bytes(100))
     (tmp_path / "notes.mkv").write_bytes(bytes(1000))
     clean(tmp_path, 250)
     assert sorted(f.name for f in tmp_path.iterdir()) == [
-        "20260101-000003.mkv",
-        "20260101-000004.mkv",
+        "20260101-000003Z.mkv",
+        "20260101-000004Z.mkv",
         "notes.mkv",
     ]
     clean(tmp_path, 1)
-    assert (tmp_path / "20260101-000004.mkv").exists()  # it is being written
+    assert (tmp_path / "20260101-000004Z.mkv").exists()  # it is being written
+
+
+def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):
+    for name in ("x1.ts", "x2.ts", "x3.ts", "xy1.ts", "x.ts"):
+        (tmp_path / name).touch()
+    (tmp_path / "x.m3u8").write_text("#EXTM3U\n#EXTINF:2,\nx3.ts\n")
+    forget_parts(tmp_path / "x.m3u8")
+    assert sorted(f.name for f in tmp_path.glob("*.ts")) == ["x.ts", "x3.ts", "xy1.ts"]
+    (tmp_path / "x.m3u8").unlink()
+    forget_parts(tmp_path / "x.m3u8")
+    assert not (tmp_path / "x3.ts").exists()
+
+
+def test_rtmp_begins_at_0_and_anew_before_its_time_stamps_end(tmp_path):
+    encoder = LiveEncoder("h264", (64, 48), Fraction(10), Fraction(1))
+    told = order("rtmp://h/1", CameraConfig(name="yard", url="rtsp://h/1"))
+    assert told["most_seconds"] * 1000 < 2**31
+    told |= {"url": str(tmp_path / "seen.flv"), "most_seconds": 3.0}
+    publisher = Publisher(told, [encoder.stream], threading.Event())
+    picture = np.zeros((48, 64, 3), np.uint8)
+    said = []
+    with pytest.raises(OutputError):
+        for i in range(1000):
+            for packet in encoder(picture, 3e6 + i / 10, key=False):  # after a month
+                publisher.write(packet)
+            said += publisher.heard()
+            time.sleep(0.01)
+    wait_for(lambda: publisher.failed, 10, "it goes on")
+    assert "live" in said and "anew" in " ".join(said + publisher.heard())
+    publisher.close()
+    with av.open(str(tmp_path / "seen.flv")) as seen:
+        times = [float(p.pts * p.time_base) for p in seen.demux(video=0) if p.size]
+    assert times == pytest.approx([i / 10 for i in range(31)], abs=0.002)
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])

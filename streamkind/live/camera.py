@@ -28,6 +28,8 @@ REFUSED_SECONDS = 60.0
 DEPTH = 32
 """Most decoded frames that wait for the engine, whatever their age."""
 FPS_SECONDS = 5.0
+FINISH_SECONDS = 60.0
+"""Most time that the last frames of a file may take."""
 
 
 class Camera:
@@ -63,7 +65,7 @@ class Camera:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask for an end; `join` waits for it. Outputs finish what they have."""
+        """Ask for an end; `join` waits for it. Outputs finish what they have. Twice is fine."""
         self._stop.set()
         self._engine.remove(self)
         self.output.stop()
@@ -89,13 +91,14 @@ class Camera:
     def status(self, *, take_ages: bool) -> CameraStatus:
         """Tell how it goes; `take_ages` begins a new list of them."""
         output, config, now = self.output, self.config, time.monotonic()
+        state, since = self._told()
         recent = [t for t in list(self._done) if now - t <= FPS_SECONDS]
         ages = tuple(output.delays)
         if take_ages:
             output.delays.clear()
         return CameraStatus(
             name=config.name,
-            state=self._state,
+            state=state,
             required=config.required,
             url=redact(config.url),
             width=self._size[0],
@@ -103,7 +106,7 @@ class Camera:
             fps=len(recent) / FPS_SECONDS,
             frames_in=self._frames_in,
             frames_out=output.frames,
-            dropped=self.inbox.dropped + output.inbox.dropped,
+            dropped=self._dropped(),
             damaged=self._tally.damaged,
             queue=len(self.inbox) + len(output.inbox),
             delay_seconds=output.delay,
@@ -120,11 +123,18 @@ class Camera:
             ratio=self._ratio,
             wanted_ratio=config.ratio,
             target=config.target,
-            since=self._since,
+            since=since,
             error=self._error,
             error_time=self._error_time,
             sinks=tuple(sink.status() for sink in output.sinks),
         )
+
+    def _told(self) -> tuple[State, float]:
+        """Return state and its begin: where no picture comes out, what comes in does not count."""
+        silent = self.output.silent_since() if self._state == "live" else 0.0
+        if not silent:
+            return self._state, self._since
+        return ("lost", silent) if self.output.frames else ("connecting", self._since)
 
     def oldest(self, seconds: float) -> float:
         """Return the time before which a decoded frame is too old to be begun."""
@@ -207,11 +217,17 @@ class Camera:
         # Before its first picture a camera is not lost, it has never been there.
         self._change("connecting" if state == "lost" and not self._frames_in else state)
 
+    def _under_way(self) -> bool:
+        return self._frames_in > self.output.frames + self._dropped()
+
+    def _dropped(self) -> int:
+        return self.inbox.dropped + self.output.inbox.dropped
+
     def _finish(self) -> None:
         """After a file's end: let all frames through, then stop."""
-        while (len(self.inbox) or len(self.output.inbox)) and not self._stop.is_set():
+        until = time.monotonic() + FINISH_SECONDS
+        while self._under_way() and not self._stop.is_set() and time.monotonic() < until:
             self._stop.wait(0.05)
-        self._stop.wait(0.5)
         self.output.stop()
         self._change("stopped")
 

@@ -40,6 +40,9 @@ def stream_command(
     max_delay: Annotated[
         float, typer.Option(help="Most seconds from decoded to handed on; older frames go.")
     ] = 0.5,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds without a picture after which the camera is lost.")
+    ] = 5.0,
     ratio: options.RatioText = "auto",
     target: options.Target = DEFAULT_TARGET,
     codec: options.Codec = "h264",
@@ -66,6 +69,7 @@ def stream_command(
         url=url if "://" in url or url.startswith(("v4l2:", "file:", "${")) else f"file:{url}",
         to=tuple(to),
         max_delay=max_delay,
+        timeout=timeout,
         ratio=options.read_ratio(ratio),
         target=target,
         codec=codec,
@@ -83,6 +87,7 @@ def stream_command(
             while not signals.stop.wait(LOOK_SECONDS):
                 if all(camera.state == "stopped" for camera in show(fleet.look())):
                     break
+            fleet.stop()  # while the console ends
 
 
 def serve_command(
@@ -108,8 +113,9 @@ def serve_command(
                 # An editor that still writes has emptied the file before: wait until it rests.
                 if (seen == before and seen != known) or signals.reload.is_set():
                     signals.reload.clear()
-                    known, cameras = seen, reload(fleet, config, cameras)
+                    known, cameras = seen, reload(fleet, config, cameras, console_config)
                 show(fleet.look())
+            fleet.stop()  # while the console ends
 
 
 def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet:
@@ -139,14 +145,14 @@ def serve_console(
 
 
 def reload(
-    fleet: LiveFleet, path: Path, before: dict[str, CameraConfig]
+    fleet: LiveFleet, path: Path, before: dict[str, CameraConfig], listening: ConsoleConfig
 ) -> dict[str, CameraConfig]:
     """Bring the fleet to what the file says now; what the API has added stays.
 
     A file that cannot be read changes nothing.
     """
     try:
-        cameras, _ = read_config(path)
+        cameras, console_config = read_config(path)
         for name in before:
             if name not in cameras and name in fleet.configs():
                 fleet.remove(name)
@@ -157,6 +163,8 @@ def reload(
         console.print(f"{redact(str(exc))}; all goes on as before", markup=False)
         return before
     console.print(f"{path}: {len(cameras)} cameras", markup=False)
+    if console_config != listening:
+        console.print(f"{path}: what [console] says now acts at the next start", markup=False)
     return cameras
 
 

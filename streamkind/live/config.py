@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -76,12 +77,33 @@ def read_config(path: Path) -> tuple[dict[str, CameraConfig], ConsoleConfig]:
         raise InputError(f"{path}: {reason}; expected TOML with a table [camera.NAME]") from exc
     if unknown := sorted(set(tables) - {"camera", "console"}):
         raise UsageError(f"{path}: unknown '{unknown[0]}'; expected [camera.NAME] and [console]")
+    try:
+        return _read_cameras(tables), _from(ConsoleConfig, _table(tables, "console"))
+    except UsageError as exc:  # a URL may stand anywhere by mistake
+        raise UsageError(redact(str(exc))) from None
+
+
+def _read_cameras(tables: Mapping[str, Any]) -> dict[str, CameraConfig]:
     cameras = {}
     for name, table in _table(tables, "camera").items():
         config = _from(CameraConfig, {"name": name, **_as_table(table, f"camera.{name}")})
         check_camera(config, from_api=False)
         cameras[name] = config
-    return cameras, _from(ConsoleConfig, _table(tables, "console"))
+    _check_outputs(cameras)
+    return cameras
+
+
+def _check_outputs(cameras: Mapping[str, CameraConfig]) -> None:
+    """Refuse two cameras with one output: they would write over each other's recordings."""
+    owners: dict[str, str] = {}
+    for name, config in cameras.items():
+        for url in config.to:
+            key = url if "://" in url else os.path.abspath(url)
+            if (owner := owners.setdefault(key, name)) != name:
+                raise UsageError(
+                    f"camera {name!r}: camera {owner!r} goes to {redact(url)!r} already; "
+                    "give each camera outputs of its own"
+                )
 
 
 def check_camera(config: CameraConfig, *, from_api: bool) -> None:
@@ -170,5 +192,6 @@ def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _as_table(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"[{name}] must be a table, got {value!r}")
+        kind = type(value).__name__  # not the value: it may be a URL with its password
+        raise UsageError(f"[{name}] must be a table, got {kind}; expected [camera.NAME], url = ...")
     return value

@@ -21,8 +21,10 @@ from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.pipeline import check_target
 
-STOP_SECONDS = 4.0
+STOP_SECONDS = 3.5
 """All is finished by then, or given up."""
+HALT_SECONDS = 1.0
+"""What it takes at most to give up."""
 MOST_CAMERAS = 256
 MOST_CHANGES = 1024
 WAIT_SECONDS = 0.1
@@ -43,6 +45,7 @@ class LiveFleet:
         self._cameras: dict[str, Camera] = {}
         self._changes: queue.Queue[tuple[Camera | None, Camera | None]] = queue.Queue(MOST_CHANGES)
         self._stop = threading.Event()
+        self._until = 0.0
         self._thread = threading.Thread(target=self._run, name="streamkind-changes", daemon=True)
         self._thread.start()
 
@@ -59,19 +62,23 @@ class LiveFleet:
         """Stop all cameras, finish recordings."""
         self.close()
 
-    def close(self) -> None:
-        """Stop all within `STOP_SECONDS`; twice is fine."""
-        until = time.monotonic() + STOP_SECONDS
+    def stop(self) -> list[Camera]:
+        """Ask all for an end, which `close` waits for; return whom. Twice is fine."""
+        self._until = self._until or time.monotonic() + STOP_SECONDS
         self._stop.set()
-        self._thread.join(STOP_SECONDS)
         with self._lock:
             cameras = list(self._cameras.values())
         for camera in cameras:
             camera.stop()
         self._engine.stop()
-        for camera in cameras:
-            camera.join(until)
-        self._engine.join(until)
+        return cameras
+
+    def close(self) -> None:
+        """Stop all within `STOP_SECONDS`; twice is fine."""
+        self.stop()
+        self._thread.join(STOP_SECONDS)
+        end(self.stop(), self._until)
+        self._engine.join(self._until)
 
     def status(self) -> list[CameraStatus]:
         """Return the state of every camera, in order of name."""
@@ -153,9 +160,20 @@ class LiveFleet:
                 continue
             if old is not None:
                 old.stop()
-                old.join(time.monotonic() + STOP_SECONDS)
+                end([old], time.monotonic() + STOP_SECONDS)
             if new is not None and not self._stop.is_set():
                 new.start()
+
+
+def end(cameras: list[Camera], until: float) -> None:
+    """Wait for cameras that were stopped; what is not done in time is given up, all at once."""
+    for camera in cameras:
+        camera.join(until)
+    for camera in cameras:
+        camera.output.halt()
+    until = time.monotonic() + HALT_SECONDS
+    for camera in cameras:
+        camera.output.join(until)
 
 
 def give_memory_back() -> None:

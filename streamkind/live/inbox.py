@@ -27,7 +27,7 @@ class Inbox:
     def __init__(self, depth: int, ready: threading.Condition | None = None) -> None:
         """Notify `ready` of each frame."""
         self.dropped = 0
-        """Frames that gave way, or were too old."""
+        """Frames that gave way, were too old, or came to nothing."""
         self.ready = ready or threading.Condition()
         self._frames: deque[Waiting] = deque()
         self._depth = depth
@@ -60,6 +60,11 @@ class Inbox:
                 self._frames.popleft()
                 self.dropped += 1
             return self._frames.popleft() if self._frames else None
+
+    def lose(self) -> None:
+        """Count a frame that was taken, and came to nothing."""
+        with self.ready:
+            self.dropped += 1
 
     def clear(self) -> None:
         """Drop all."""

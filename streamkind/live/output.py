@@ -22,6 +22,8 @@ SLATE_SECONDS = 0.2
 """Time from one slate to the next."""
 QUIET_SECONDS = 0.5
 """Time from the last frame of a lost camera to the first slate."""
+SILENT_SECONDS = 5.0
+"""Least time without a picture after which a camera that is read does not count as live."""
 DEPTH = 8
 """Enhanced pictures that wait for the encoder."""
 WAIT_SECONDS = 0.05
@@ -43,6 +45,8 @@ class Output:
         self.delay_sum = 0.0
         self.lost_since = 0.0
         """Unix time since when the camera is lost; 0 when it is not."""
+        self.handed_on = 0.0
+        """When the last picture of the camera was, `time.monotonic`."""
         self.rate, self.aspect = FALLBACK_RATE, Fraction(1)
         self.sinks = [Sink(url, config) for url in config.to]
         self._config = config
@@ -70,6 +74,11 @@ class Output:
             self._thread.join(max(0.0, until - time.monotonic()))
         for sink in self.sinks:
             sink.join(until)
+
+    def halt(self) -> None:
+        """Give up what is not written yet."""
+        for sink in self.sinks:
+            sink.halt()
 
     def connected(self, rate: Fraction | None, aspect: Fraction, sound: Any) -> None:
         """Learn what a new connection delivers; called before its first picture."""
@@ -118,10 +127,15 @@ class Output:
                 ready.wait(WAIT_SECONDS)
         frame = self.inbox.take(time.monotonic() - self.max_delay)
         if frame is not None:
-            self._encode(frame)
+            try:
+                self._encode(frame)
+            except BaseException:
+                self.inbox.lose()
+                raise
             return True
-        if self.lost_since and self._encoder is not None and not self._stop.is_set():
-            self._show_slate(self._encoder)
+        since = self.lost_since or self.silent_since()
+        if since and self._encoder is not None and not self._stop.is_set():
+            self._show_slate(self._encoder, since)
         return not self._stop.is_set()
 
     def _encode(self, frame: Waiting) -> None:
@@ -131,7 +145,7 @@ class Output:
             assert self._encoder is not None
             self._write(self._encoder, frame)
         self.frames += 1
-        self._encoded = time.monotonic()
+        self.handed_on = time.monotonic()
         self.delay = time.monotonic() - frame.decoded
         self.delays.append(self.delay)
         self.delay_sum += self.delay
@@ -143,17 +157,22 @@ class Output:
         for sink in self.sinks:
             sink.start(streams)
 
-    def _show_slate(self, encoder: LiveEncoder) -> None:
+    def silent_since(self) -> float:
+        """Return the Unix time since when no picture comes out, 0 while they do."""
+        silent = time.monotonic() - self.handed_on
+        return time.time() - silent if silent > max(self._config.timeout, SILENT_SECONDS) else 0.0
+
+    def _show_slate(self, encoder: LiveEncoder, lost_since: float) -> None:
         now = time.monotonic()
         # At first frames may still come out of the engine, and they are older than a slate.
-        if now - self._slated < SLATE_SECONDS or now - self._encoded < QUIET_SECONDS:
+        if now - self._slated < SLATE_SECONDS or now - self.handed_on < QUIET_SECONDS:
             return
         self._slated = now
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.lost_since))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(lost_since))
         picture = slate(encoder.size, [self._config.name, f"no signal since {since}"])
         self._write(encoder, Waiting(picture, self._clock.at(now), now))
 
-    _slated = _encoded = 0.0
+    _slated = 0.0
     sound_fits = False
 
     def _write(self, encoder: LiveEncoder, frame: Waiting) -> None:

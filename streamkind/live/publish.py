@@ -14,13 +14,21 @@ import re
 import signal
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 
-RECORDING = re.compile(r"\d{8}-\d{6}\.(mkv|mp4)")
+RECORDING = re.compile(r"\d{8}-\d{6}Z?\.(mkv|mp4)")
 LOOK_SECONDS = 5.0
+_STREAMED = {"aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"}
+HOLDS = {
+    "hls": _STREAMED,
+    "mpegts": _STREAMED,
+    "mp4": {"aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opus", "truehd"},
+}
+"""Sound by format. FFmpeg's MP4 would not begin with other sound, and MPEG-TS hide it as data."""
 
 
 def main() -> None:
@@ -54,6 +62,8 @@ def publish(order: dict[str, Any]) -> None:
     """Copy all packets to where the order says."""
     if order["folder"]:
         Path(order["folder"]).mkdir(parents=True, exist_ok=True)
+    if order["format"] == "hls":
+        forget_parts(Path(order["url"]))
     fast = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
     with (
         av.open("pipe:0", "r", format="nut", container_options=fast) as source,
@@ -61,24 +71,62 @@ def publish(order: dict[str, Any]) -> None:
             order["url"], "w", format=order["format"], container_options=order["options"]
         ) as output,
     ):
-        copies = {}
-        for stream in source.streams:
-            try:
-                copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
-            except ValueError as exc:
-                if stream.type == "video":
-                    raise
-                tell(f"error the sound is left out: {exc}")
+        copies = copies_of(source, output, order["options"].get("segment_format", order["format"]))
         output.start_encoding()
         tell("live")
-        looked = -LOOK_SECONDS
+        packet: Any
+        looked, first = -LOOK_SECONDS, None
         for packet in source.demux():
             if packet.size and packet.stream_index in copies:
+                if order["most_seconds"]:
+                    first = packet.pts * packet.time_base if first is None else first
+                    begin_at(packet, first)
+                    if packet.pts * packet.time_base > order["most_seconds"]:
+                        return tell("error begun anew, as its time stamps would end")
                 packet.stream = copies[packet.stream_index]
                 output.mux_one(packet)
             if order["keep"] and time.monotonic() - looked > LOOK_SECONDS:
                 looked = time.monotonic()
                 clean(Path(order["folder"]), order["keep"])
+
+
+def begin_at(packet: Any, seconds: Fraction) -> None:
+    """Count a packet's time from `seconds`."""
+    packet.pts -= round(seconds / packet.time_base)
+    packet.dts = packet.pts  # there are no B-frames
+
+
+def forget_parts(playlist: Path) -> None:
+    """Delete what an earlier process has left: FFmpeg deletes only the parts that it wrote itself.
+
+    Those that the playlist names stay for who reads them now, until the next start.
+    """
+    named = playlist.read_text() if playlist.exists() else ""
+    for part in playlist.parent.glob("*.ts"):
+        ours = re.fullmatch(re.escape(playlist.stem) + r"\d+", part.stem)
+        if ours and part.name not in named:
+            part.unlink(missing_ok=True)
+
+
+def copies_of(source: Any, output: Any, kind: str) -> dict[int, Any]:
+    """Add to the output what it can hold; return its streams by their number in the source."""
+    copies = {}
+    for stream in source.streams:
+        try:
+            if stream.type == "audio" and (name := codec_of(stream)) not in HOLDS.get(kind, {name}):
+                raise ValueError(f"{kind} cannot hold {name}; have the camera send AAC")
+            copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
+        except ValueError as exc:
+            if stream.type == "video":
+                raise
+            tell(f"error the sound is left out: {exc}")
+    return copies
+
+
+def codec_of(stream: Any) -> str:
+    """Return FFmpeg's name of a stream's codec."""
+    context = stream.codec_context
+    return context.codec.canonical_name if context else "unknown"
 
 
 def clean(folder: Path, keep: float) -> None:

@@ -49,6 +49,7 @@ class Turn:
 
     camera: Served
     frame: Waiting
+    done: bool = False
 
 
 class SharedEngine:
@@ -134,6 +135,8 @@ class SharedEngine:
             for turn in turns:
                 turn.camera.fail(redact(f"engine: {exc}"))
                 self._resting[id(turn.camera)] = time.monotonic() + PAUSE_SECONDS
+                if not turn.done:
+                    turn.camera.inbox.lose()
             self._failures += 1
             return self._failures < MOST_FAILURES
         self._failures = 0
@@ -193,3 +196,4 @@ def enhance(engine: Engine, turns: list[Turn]) -> None:
         held, ratios = turn.camera.relight(engine, own, turn.frame.seconds)
         pixels = engine.recompose(held, ratios)[0]
         turn.camera.deliver(turn.frame, pixels, (share, time.perf_counter() - began))
+        turn.done = True

@@ -20,7 +20,8 @@ from streamkind.errors import OutputError
 from streamkind.live.clock import Backoff
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import TIME_BASE, Coded
-from streamkind.live.secrets import redact, resolve
+from streamkind.live.order import INTERLEAVE, order
+from streamkind.live.secrets import redact
 from streamkind.live.status import SinkStatus
 
 PUBLISHER = Path(__file__).with_name("publish.py")
@@ -32,8 +33,6 @@ END_SECONDS = 3.0
 WAIT_SECONDS = 0.1
 DEPTH = 256
 """Packets that wait for an output, some seconds of picture and sound."""
-# Sound may end while the picture goes on: wait no longer for it than this, in microseconds.
-INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
 
 
 class Sink:
@@ -55,6 +54,8 @@ class Sink:
         self._frames = self._dropped = self._reconnects = 0
         self._error = ""
         self._ever = False
+        self._handed = 0
+        """Frames given to a publisher that has no connection yet."""
 
     def start(self, templates: list[Any]) -> None:
         """Begin, with streams that describe what will come: the picture, and perhaps sound."""
@@ -77,12 +78,13 @@ class Sink:
         self._stop.set()
 
     def join(self, until: float) -> None:
-        """Wait for the end until a time of `time.monotonic`, then kill the publisher."""
-        if self._thread.ident is None:
-            return
-        self._thread.join(max(0.0, until - time.monotonic()))
+        """Wait for the end until a time of `time.monotonic`."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, until - time.monotonic()))
+
+    def halt(self) -> None:
+        """Give up what is not written yet, and kill the publisher."""
         self._halt.set()
-        self._thread.join(1.0)
 
     def status(self) -> SinkStatus:
         """Tell how it goes."""
@@ -136,18 +138,27 @@ class Sink:
                     self._drop(packet)
                     continue
                 publisher.write(packet)
-                self._frames += packet.video
+                if self._state == "live":
+                    self._frames += packet.video
+                else:
+                    self._handed += packet.video
             publisher.finish()
+            self._hear(publisher)
         finally:
             publisher.close()
+            self._dropped, self._handed = self._dropped + self._handed, 0
 
-    def _listen(self, publisher: Publisher) -> None:
+    def _hear(self, publisher: Publisher) -> None:
         for line in publisher.heard():
             if line == "live":
                 self._state, self._reconnects = "live", self._reconnects + self._ever
                 self._ever = True
+                self._frames, self._handed = self._frames + self._handed, 0
             else:
                 self._error = redact(line.removeprefix("error "))
+
+    def _listen(self, publisher: Publisher) -> None:
+        self._hear(publisher)
         if publisher.failed:
             raise OutputError(self._error or "the output ended")
         if self._state != "live" and publisher.seconds > CONNECT_SECONDS:
@@ -171,6 +182,8 @@ class Publisher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            # Recordings are named by UTC: in autumn an hour comes twice elsewhere.
+            env={**os.environ, "TZ": "UTC0"},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
@@ -263,32 +276,3 @@ class _Pipe:
 
     def __init__(self, send: Any) -> None:
         self.write = send
-
-
-def order(url: str, config: CameraConfig) -> dict[str, Any]:
-    """Say what a publisher is to do."""
-    url = resolve(url)
-    scheme = url.partition(":")[0] if "://" in url else ""
-    options = dict(INTERLEAVE)
-    folder, kind, keep = "", "", 0.0
-    if scheme in ("rtsp", "rtsps"):
-        kind, options["rtsp_transport"] = "rtsp", "tcp"
-    elif scheme in ("rtmp", "rtmps"):
-        kind = "flv"
-        options["flvflags"] = "no_duration_filesize"
-    elif scheme == "udp":
-        kind = "mpegts"
-        url += ("&" if "?" in url else "?") + "pkt_size=1316"
-    elif url.endswith(".m3u8"):
-        kind, folder = "hls", str(Path(url).parent)
-        options |= {"hls_time": "2", "hls_list_size": "6", "hls_flags": "delete_segments"}
-        options["hls_start_number_source"] = "epoch"  # never the name of an older segment
-    else:
-        kind, folder, keep = "segment", url, config.keep_gb * 1e9
-        url = f"{folder}/%Y%m%d-%H%M%S.{config.recording}"
-        options |= {"strftime": "1", "reset_timestamps": "1"}
-        options["segment_time"] = f"{config.segment_seconds:g}"
-        options["segment_format"] = {"mkv": "matroska", "mp4": "mp4"}[config.recording]
-        if config.recording == "mp4":  # whole up to its last fragment, whatever happens
-            options["segment_format_options"] = "movflags=+frag_keyframe+empty_moov"
-    return {"url": url, "format": kind, "options": options, "folder": folder, "keep": keep}

@@ -23,6 +23,10 @@ from streamkind.video.frames import Pixels
 MOST_ERRORS = 50
 """Packets in a row that cannot be decoded, after which a connection is given up."""
 _NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
+_NO_CLOCK = ("mjpeg", "mpjpeg")
+"""Formats without time stamps: FFmpeg counts frames as if 25 came in a second."""
+JUMP_SECONDS = 3.0
+"""A time stamp so far from the one before is the beginning of another timeline."""
 _LOW_DELAY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 
 
@@ -37,7 +41,7 @@ class Picture:
     pixels: Pixels
     """RGB, uint8, (H, W, 3), upright."""
     seconds: float | None
-    """On the camera's clock."""
+    """On the camera's clock; None where it sends none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,23 @@ class Tally:
     """Packets and frames that could not be decoded."""
     seconds: float = 0.0
     """Busy."""
+
+
+class Pace:
+    """Says how long to wait with each picture, for them to come no faster than recorded."""
+
+    def __init__(self, *, forgets_jumps: bool) -> None:
+        self._forgets_jumps = forgets_jumps
+        self._start: float | None = None
+        self._last = 0.0
+
+    def __call__(self, seconds: float, now: float) -> float:
+        """Return the wait, in seconds, for the picture with the time stamp `seconds`."""
+        jumped = self._forgets_jumps and abs(seconds - self._last) > JUMP_SECONDS
+        if self._start is None or jumped:
+            self._start = now - seconds
+        self._last = seconds
+        return max(0.0, self._start + seconds - now)
 
 
 class Connection:
@@ -92,6 +113,7 @@ class Connection:
         self._read: Reader | None = None
         self._tags: ColorTags | None = None
         self._size = (0, 0)
+        self._pace = Pace(forgets_jumps=not self.is_file)
 
     def __enter__(self) -> Self:
         """Return the connection, already open."""
@@ -114,7 +136,7 @@ class Connection:
         """Yield what comes, until the stream ends; raises InputError when it fails."""
         streams = [self._video] + ([self.sound] if self.sound else [])
         failed = 0
-        seen = began = time.monotonic()
+        seen = time.monotonic()
         try:
             for packet in self._container.demux(*streams):
                 if self._stop.is_set():
@@ -122,18 +144,19 @@ class Connection:
                 if packet.stream_index != self._video.index:
                     if packet.size:
                         yield _sound(packet)
-                    continue
-                pictures = self._decode(packet)
-                failed = 0 if pictures else failed + 1
-                if pictures:
-                    seen = time.monotonic()
-                for picture in pictures:
-                    self._keep_pace(picture, began)
-                    yield picture
+                else:
+                    pictures = self._decode(packet)
+                    failed = 0 if pictures else failed + 1
+                    for picture in pictures:
+                        self._keep_pace(picture)
+                        seen = time.monotonic()
+                        yield picture
+                # Sound may go on where the picture has stopped.
                 if failed >= MOST_ERRORS or time.monotonic() - seen > self._timeout:
                     raise InputError(
-                        f"{redact(self._url)}: data comes, but {failed} packets in a row gave no"
-                        " picture; connecting anew"
+                        f"{redact(self._url)}: data comes, but no picture for"
+                        f" {time.monotonic() - seen:.1f} s, {failed} packets of it in a row;"
+                        " connecting anew"
                     )
         except av.FFmpegError as exc:
             raise self._explain(exc) from exc
@@ -157,14 +180,15 @@ class Connection:
         if self._read is None or (size, tags) != (self._size, self._tags):
             refuse_hdr(tags.transfer, redact(self._url))
             self._read, self._size, self._tags = Reader(tags, *size), size, tags
-        seconds = None if frame.pts is None else float(frame.pts * (self._video.time_base or 0))
+        seconds = None
+        if frame.pts is not None and self._container.format.name not in _NO_CLOCK:
+            seconds = float(frame.pts * (self._video.time_base or 0))
         return Picture(read_orientation(frame).apply(self._read(frame)), seconds)
 
-    def _keep_pace(self, picture: Picture, began: float) -> None:
-        """Play a file no faster than it was recorded."""
-        if self.is_file and picture.seconds is not None:
-            start = float((self._video.start_time or 0) * (self._video.time_base or 0))
-            self._stop.wait(max(0.0, began + picture.seconds - start - time.monotonic()))
+    def _keep_pace(self, picture: Picture) -> None:
+        # HLS comes in parts of many seconds, each at once.
+        if picture.seconds is not None and (self.is_file or self._container.format.name == "hls"):
+            self._stop.wait(self._pace(picture.seconds, time.monotonic()))
 
     def _explain(self, exc: Exception) -> InputError:
         where = redact(self._url)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from streamkind.live.config import CameraConfig
 
 State = Literal["connecting", "live", "lost", "refused", "stopped"]
-"""connecting: never had a picture yet; live; lost: no picture now; refused: wrong password."""
+"""connecting: never had a picture yet; live: pictures come in, and out; lost: none now; refused:
+wrong password."""
 
 
 @dataclass(frozen=True, slots=True)

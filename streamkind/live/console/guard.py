@@ -157,14 +157,14 @@ def host_name(host: str) -> str:
 
 def limited(receive: Receive) -> Receive:
     """Read at most MOST_BYTES within BODY_SECONDS; a chunked body does not tell its length."""
-    left, more = MOST_BYTES, True
+    left, more, until = MOST_BYTES, True, time.monotonic() + BODY_SECONDS
 
     async def read() -> Message:
         nonlocal left, more
         if not more:  # waiting for the client to go away
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), BODY_SECONDS)
+            message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
         except TimeoutError:
             raise HTTPException(408, "the body did not come") from None
         left -= len(message.get("body", b""))

@@ -1,0 +1,78 @@
+"""The console before cameras that are really there: page, API and readiness, end to end."""
+
+from __future__ import annotations
+
+import pytest
+from browser import chromium
+from console_at import console_at, wait_until
+from live import (
+    GainEngine,
+    camera_server,
+    config,
+    moving_picture,
+    published,
+    record_server,
+    state,
+    wait_for,
+    wait_for_state,
+)
+from test_live_page import Page
+
+from streamkind.live.fleet import LiveFleet
+
+
+@pytest.fixture
+def yard(tmp_path):
+    """A camera that sees snow."""
+    with camera_server(tmp_path, moving_picture(pattern="snow")) as camera:
+        yield camera
+
+
+def test_the_page_follows_a_real_camera(yard, tmp_path):
+    with chromium(tmp_path) as driver, LiveFleet(GainEngine) as fleet, console_at(fleet) as console:
+        fleet.put(config(yard, ratio=1.0))
+        page = Page(driver, console)
+        wait_until(lambda: page.text("#state") == "Live", 20)
+        wait_until(lambda: page.luma(0.55, 1) > 20)
+        before = page.luma(0, 0.45)
+        assert page.luma(0.55, 1) == pytest.approx(before, rel=0.1)
+        page.set_range("#ratio", 0.5)  # a logarithm: 3.16
+        wait_until(lambda: page.luma(0.55, 1) > 2.5 * page.luma(0, 0.45))
+        assert page.luma(0, 0.45) == pytest.approx(before, rel=0.1)
+        assert state(fleet).ratio == pytest.approx(3.16, rel=0.02)
+        assert console.get("/readyz").status_code == 200
+        yard.kill()
+        wait_until(lambda: page.text("#state") == "No signal", 20)
+        wait_until(lambda: page.text("#announce") == "Camera yard lost: no signal.")
+        assert page.find("#veil").is_displayed() and page.text("#errors") != "None"
+        assert console.get("/readyz").status_code == 503
+        yard.start()
+        wait_until(lambda: page.text("#state") == "Live", 40)
+        assert console.get("/readyz").status_code == 200
+        driver.get("about:blank")
+
+
+def test_cameras_come_and_go_by_the_api_while_others_go_on(yard, tmp_path):
+    url = f"rtsp://127.0.0.1:{yard.port}/1"
+    with record_server(tmp_path) as server, LiveFleet(GainEngine) as fleet:
+        fleet.put(config(yard, str(tmp_path / "rec")))
+        wait_for_state(fleet, "live", 20)
+        with console_at(fleet) as console:
+            settings = {"url": url, "to": [published(server)], "ratio": 1.0}
+            assert console.ask("PUT", "/api/cameras/gate", json=settings).status_code == 201
+            wait_for_state(fleet, "live", 20, "gate")
+            wait_for(lambda: state(fleet, "gate").sinks[0].state == "live", 15, "not published")
+            light = {"ratio": 0.5}
+            assert console.ask("PATCH", "/api/cameras/gate", json=light).status_code == 200
+            wait_for(lambda: state(fleet, "gate").ratio == 0.5, 5, "the ratio did not act")
+            assert state(fleet).ratio != 0.5
+            settings = {"url": url, "to": []}
+            assert console.ask("PUT", "/api/cameras/gate", json=settings).status_code == 200
+            wait_for(lambda: server.told("closed"), 10, "it is published still")
+            wait_for_state(fleet, "live", 20, "gate")
+            assert console.ask("DELETE", "/api/cameras/gate").status_code == 204
+            names = [camera["name"] for camera in console.get("/api/cameras").json()["cameras"]]
+            assert names == ["yard"]
+        told = state(fleet)
+        assert (told.state, told.reconnects, told.sinks[0].reconnects) == ("live", 0, 0)
+    assert len(list((tmp_path / "rec").iterdir())) == 1
