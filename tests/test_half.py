@@ -1,4 +1,4 @@
-"""Graphs in half precision beside those in single, on real pictures, on the CPU.
+"""Graphs in fp16 and bf16 beside those in fp32, on real pictures, on the CPU.
 
 ONNX Runtime and OpenVINO compute float16 graphs in float32 on CPUs. onnx's own evaluator rounds
 after every node, as a card does; PyTorch lends it the operators that would take it minutes.
@@ -23,8 +23,9 @@ from streamkind.video.source import open_source
 DATA = Path(__file__).parents[2] / "shared" / "data"
 PICTURES = sorted((DATA / "lol" / "eval15" / "low").glob("*"))
 CLIPS = sorted((DATA / "video").glob("*.mp4"))
-LARGE, SMALL = (608, 400), (160, 96)
-SIZES = {"kind": LARGE, "student": LARGE, "kindpp": SMALL}
+LARGE, MIDDLE, SMALL = (608, 400), (304, 208), (160, 96)
+SIZES = {("fp16", "kind"): LARGE, ("fp16", "student"): LARGE, ("fp16", "kindpp"): SMALL}
+SIZES |= {("bf16", "kind"): MIDDLE, ("bf16", "student"): MIDDLE, ("bf16", "kindpp"): SMALL}
 """Of the middle of a picture that is compared; KinD++ has twenty times the work."""
 
 torch = pytest.importorskip("torch")
@@ -101,10 +102,11 @@ def pictures(size):
             yield path.name, middle(next(iter(source)).data, size)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("model", releases())
-def test_half_precision_is_within_the_bounds_on_fixed_frames(model):
+def test_half_precision_is_within_the_bounds_on_fixed_frames(model, precision):
     frames = np.stack(fixed_frames(64, 48))
-    single_clear, half_clear = (relight(model, p, frames) for p in ("fp32", "fp16"))
+    single_clear, half_clear = (relight(model, p, frames) for p in ("fp32", precision))
     assert distance(half_clear, single_clear).holds
     assert (half_clear != single_clear).any()  # it is another precision
 
@@ -112,9 +114,10 @@ def test_half_precision_is_within_the_bounds_on_fixed_frames(model):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not PICTURES or not CLIPS, reason="no real pictures beside the project")
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("model", releases())
-def test_half_precision_is_within_the_bounds_on_real_pictures(model):
-    for name, image in pictures(SIZES[model]):
-        single_clear, half_clear = (relight(model, p, image[None]) for p in ("fp32", "fp16"))
+def test_half_precision_is_within_the_bounds_on_real_pictures(model, precision):
+    for name, image in pictures(SIZES[precision, model]):
+        single_clear, half_clear = (relight(model, p, image[None]) for p in ("fp32", precision))
         found = distance(half_clear, single_clear)
         assert found.holds, f"{name}: {found}"
