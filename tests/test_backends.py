@@ -389,6 +389,21 @@ def test_a_name_that_does_not_exist(options, message):
         open_engine(**{"model": MODEL} | options)
 
 
+@pytest.mark.parametrize("part", ["decompose", "recompose"])
+def test_pytorch_says_when_a_card_is_short_of_memory(part):
+    torch = pytest.importorskip("torch")
+
+    def fail(*tensors):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with closing(open_backend("torch", find_release(MODEL), "cpu")) as engine:
+        layers = engine.decompose(batch(0))
+        setattr(engine, f"_{part}", fail)
+        with pytest.raises(EngineError, match=r"memory for 1 frames of 128x96 by PyTorch: close"):
+            engine.decompose(batch(0))
+            engine.recompose(layers, ratios(2))
+
+
 def test_a_card_that_is_not_there():
     with pytest.raises(EngineError, match=r"'cuda:99' is not there.*--device cpu"):
         open_engine(MODEL, backend="torch", device="cuda:99")
