@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorrt_rtx as trt
 from cuda_double import Machine, install
+from media import make_clip, read_video
 
 from streamkind.backends import cuda, parity, plans, tensorrt
 from streamkind.backends.base import open_backend, why_not
@@ -406,6 +407,51 @@ def test_other_names_that_the_engine_needs_are_in_the_real_library():
     assert trt.ExecutionContextAllocationStrategy.USER_MANAGED is not None
     assert trt.LayerInformationFormat.JSON is not None
     assert trt.nptype(trt.DataType.UINT8) is np.uint8
+
+
+def test_plans_whose_comparison_found_no_memory_are_compared_again(machine, caplog):
+    upload, left = machine.driver.memcpy_htod_async, [1]
+
+    def fail_once(*args):
+        if left:
+            left.clear()
+            raise machine.driver.MemoryError("out of memory")
+        upload(*args)
+
+    machine.driver.memcpy_htod_async = fail_once
+    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+        engine.decompose(frames(1))
+    assert "short of memory" in caplog.text
+    assert caplog.text.count("comparing with the released graphs") == 2
+    assert machine.times("build") == 2  # they are not built again for that
+    assert all("parity" in entry.report for entry in Cache().entries())
+
+
+def test_a_comparison_that_ends_early_keeps_the_plans_but_uses_none(machine, engine):
+    upload = machine.driver.memcpy_htod_async
+    machine.driver.memcpy_htod_async = lambda *args: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        engine.decompose(frames(1))
+    machine.driver.memcpy_htod_async = upload
+    machine.falsify = lambda name, array: array // 2 if name == "frames" else array
+    with pytest.raises(EngineError, match="is refused: it differs"):
+        engine.decompose(frames(1))
+    assert machine.times("build") == 2
+
+
+def test_enhance_builds_what_is_missing_visibly_and_keeps_it(machine, call, tmp_path, caplog):
+    clip = make_clip(tmp_path / "a.mp4", frames=5, size=(WIDTH, HEIGHT))
+    words = ("--backend", "tensorrt", "--model", MODEL)
+    code, _, err = call("enhance", clip, tmp_path / "b.mp4", *words)
+    assert code == 0
+    assert "student on double 0 (cuda:0), tensorrt_rtx" in err
+    assert err.count("decoded in software: NVDEC cannot be used") == 1
+    for part in ("decompose", "recompose"):
+        assert f"student {part} 64x48 fp16 batch 1:2:2 sm_89: not built yet" in caplog.text
+    caplog.clear()
+    assert call("enhance", clip, tmp_path / "c.mp4", *words)[0] == 0
+    assert "building" not in caplog.text
+    assert len(read_video(tmp_path / "c.mp4").images) == 5
 
 
 def test_distance_counts_both_bounds():

@@ -271,10 +271,11 @@ class TensorRTEngine:
         log.warning("%s and recompose: comparing with the released graphs", recipes[0])
         try:
             found = parity.check(self._release, size, relight)
-        except EngineError:
+        except BaseException as error:  # what was not compared is not used, whatever the reason
             for recipe in recipes:
                 self._programs.pop((recipe.part, size, precision))
-                self._cache.forget(recipe.key)
+                if isinstance(error, parity.ParityError):
+                    self._cache.forget(recipe.key)
             raise
         for recipe in recipes:
             self._cache.note(recipe.key, {"parity": {"mean": found.mean, "most": found.most}})
