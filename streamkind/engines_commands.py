@@ -6,7 +6,8 @@ import contextlib
 import json
 import re
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -17,13 +18,17 @@ from rich.table import Table
 from rich.text import Text
 
 from streamkind.backends import plans
-from streamkind.backends.base import MULTIPLE, why_not
+from streamkind.backends.base import why_not
 from streamkind.backends.cache import LIMIT_BYTES, Cache, Entry
-from streamkind.backends.cards import first_card, named_card
-from streamkind.backends.plans import Plan, Recipe, Report
-from streamkind.backends.precision import Precision
+from streamkind.backends.cards import Card, first_card, named_card
+from streamkind.backends.cuda import Gpu
+from streamkind.backends.inspector import Report
+from streamkind.backends.parity import Parity
+from streamkind.backends.plans import Plan, Recipe, padded
+from streamkind.backends.precision import Precision, read_precision
 from streamkind.backends.released import PARTS, Release, find_release
-from streamkind.backends.tensorrt import TensorRTEngine
+from streamkind.backends.tensorrt import TensorRTEngine, usual_batch
+from streamkind.backends.watch import Told
 from streamkind.console import console, progress_bar
 from streamkind.errors import EngineError, UsageError
 
@@ -38,52 +43,95 @@ def build_command(
     size: Annotated[
         list[str] | None, typer.Option(help="Picture size, repeatable; else 1920x1080.")
     ] = None,
-    batch: Annotated[str, typer.Option(help="Frames at once: fewest:usual:most.")] = "1:4:8",
-    precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Frames at once, fewest:usual:most, as 1:4:8; else as enhance takes."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp16, bf16 or fp32.")] = "fp16",
     gpu: Annotated[
         str | None, typer.Option(help="Build for such cards: sm_89,sm_120; none needs to be here.")
     ] = None,
 ) -> None:
     """Build plans ahead of their first use, and keep them."""
-    release, cache = find_release(model), Cache()
-    sizes = [read_size(text) for text in size or ["1920x1080"]]
-    frames = read_batch(batch)
+    work = Work(
+        find_release(model),
+        [read_size(text) for text in size or ["1920x1080"]],
+        read_batch(batch) if batch else None,
+        read_precision(precision),
+    )
+    cache = Cache()
+    if gpu is None and why_not("tensorrt") is None:
+        build_here(cache, work)
+        return
     cards = [named_card(sm) for sm in gpu.split(",")] if gpu else [first_card()]
-    recipes = [
-        plans.write_recipe(
-            release,
-            part,
-            card=card,
-            library=plans.choose_library(card),
-            size=pixels,
-            batch=frames,
-            precision=read_precision(precision),
-        )
-        for card in cards
-        for pixels in sizes
-        for part in PARTS
-    ]
+    recipes = [recipe for card in cards for recipe in work.recipes(card)]
     with progress_bar() as bar:
         for recipe in recipes:
-            take_visibly(cache, release, recipe, bar)
-    if gpu or why_not("tensorrt"):
-        console.print("not compared with the released graphs: that is done at the first use")
-        return
-    engine = TensorRTEngine(release, precision=read_precision(precision), batch=frames)
+            take_visibly(cache, work.release, recipe, bar)
+    console.print("not compared with the released graphs: that is done at the first use")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What `engines build` was asked for."""
+
+    release: Release
+    sizes: list[tuple[int, int]]
+    batch: tuple[int, int, int] | None
+    precision: Precision
+
+    def recipes(self, card: Card) -> list[Recipe]:
+        """Say what to build for a card."""
+        return [
+            plans.write_recipe(
+                self.release,
+                part,
+                card=card,
+                library=plans.choose_library(card),
+                size=size,
+                batch=self.batch or usual_batch(*map(padded, size)),
+                precision=self.precision,
+            )
+            for size in self.sizes
+            for part in PARTS
+        ]
+
+
+def build_here(cache: Cache, work: Work) -> None:
+    """Build on the card that is here, and say what was found about the plans on it."""
+    with contextlib.closing(Gpu("auto")) as gpu, progress_bar() as bar:
+        recipes = work.recipes(gpu.card)
+        for recipe in recipes:
+            take_visibly(cache, work.release, recipe, bar, gpu.current)
+    engine = TensorRTEngine(work.release, precision=work.precision, batch=work.batch)
     with contextlib.closing(engine):
-        for width, height in sizes:
-            engine.prepare(width + -width % MULTIPLE, height + -height % MULTIPLE)
+        for width, height in work.sizes:
+            engine.prepare(padded(width), padded(height))
+    for recipe in recipes:
+        console.print(f"{recipe}: {on_card(cache.find(recipe.key).report)}", markup=False)
 
 
-def take_visibly(cache: Cache, release: Release, recipe: Recipe, bar: Bar) -> Plan:
-    """Take a plan from the cache, with a bar while it is built and a line on what it is."""
+def take_visibly(
+    cache: Cache,
+    release: Release,
+    recipe: Recipe,
+    bar: Bar,
+    where: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Plan:
+    """Take a plan from the cache, with a bar while it is built and a line on what it is.
+
+    Where no bar can be drawn, lines say how far it is. It is built inside `where()`.
+    """
     task = bar.add_task(recipe.part, total=1.0, told=str(recipe))
     took: list[float] = []
+
+    def show(share: float) -> None:
+        bar.update(task, completed=share)
 
     def build() -> tuple[Plan, float]:
         start = time.monotonic()
         graph = getattr(release, recipe.part)
-        plan = plans.build(recipe, graph, lambda share: bar.update(task, completed=share))
+        plan = plans.build(recipe, graph, Told(recipe) if bar.disable else show, where)
         took.append(time.monotonic() - start)
         return plan, took[0]
 
@@ -101,8 +149,20 @@ def ends(report: Report) -> str:
         ", ".join(f"{tensor['name']} {tensor['type']}" for tensor in report[side])
         for side in ("inputs", "outputs")
     )
-    layers = ", ".join(f"{count} {kind}" for kind, count in report["layers"].items())
-    return f"{' -> '.join(sides)}; layers: {layers}"
+    return f"{' -> '.join(sides)}; layers: {counted(report)}"
+
+
+def on_card(report: Report) -> str:
+    """Say what TensorRT's inspector tells of a plan, and how far it is from the released graphs."""
+    told = f"layers on the card, by TensorRT's inspector: {counted(report['inspected'])}"
+    if found := report.get("parity"):
+        told += f"; from the released graphs {Parity(**found)}"
+    return told
+
+
+def counted(report: Report) -> str:
+    """Say how many layers are of which type."""
+    return ", ".join(f"{count} {kind}" for kind, count in report["layers"].items())
 
 
 @app.command("list")
@@ -172,10 +232,3 @@ def read_batch(text: str) -> tuple[int, int, int]:
     if not found:
         raise UsageError(f"a batch is fewest:usual:most, as 1:4:8, got '{text}'")
     return int(found[1]), int(found[2]), int(found[3])
-
-
-def read_precision(text: str) -> Precision:
-    """Read `fp16` or `fp32`."""
-    if text not in ("fp16", "fp32"):
-        raise UsageError(f"unknown precision '{text}'; choose fp16 or fp32")
-    return text  # type: ignore[return-value]

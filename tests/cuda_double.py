@@ -7,7 +7,10 @@ Runtime; all building is done by the real library.
 """
 
 import hashlib
+import importlib.machinery
+import json
 import sys
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -21,6 +24,23 @@ from streamkind.backends.precision import graph_in
 SCRATCH_PER_FRAME = 1 << 16
 BUILT = {}
 """Plans of the real library, by key: each is built once for all tests."""
+INSPECTED = json.dumps(
+    {
+        "Layers": [
+            {
+                "Name": "node_conv2d + node_leaky_relu",
+                "LayerType": "CaskConvolution",
+                "Outputs": [{"Name": "a", "Format/Datatype": "Row major linear FP16 format"}],
+            },
+            {"Name": "kgen", "LayerType": "kgen", "Outputs": [{"Format/Datatype": "BFloat16"}]},
+            {"Name": "node_Log_14", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]},
+            {"Name": "frames", "Outputs": [{"Name": "frames", "Format/Datatype": "UInt8"}]},
+            {"Name": "nothing", "Outputs": []},
+        ],
+        "Bindings": ["frames", "reflectance"],
+    }
+)
+"""In the form that NVIDIA documents."""
 
 
 class Machine:
@@ -35,6 +55,7 @@ class Machine:
         self.graphs = {}
         self.alive = {"runtime": 0, "engine": 0, "context": 0}
         self.refuse_plans = 0
+        self.short_of_memory = 0
         self.falsify = lambda name, array: array
         self.onnx = {}
 
@@ -116,11 +137,15 @@ class Event:
 
 
 class Runtime:
-    def __init__(self, machine, trt):
-        self._machine, self._trt = machine, trt
+    def __init__(self, machine, trt, logger):
+        self._machine, self._trt, self._logger = machine, trt, logger
         machine.alive["runtime"] += 1
 
     def deserialize_cuda_engine(self, data):
+        if self._machine.short_of_memory:
+            self._machine.short_of_memory -= 1
+            self._logger.errors.append("[defaultAllocator.cpp] Error Code 1: (out of memory)")
+            return None
         if self._machine.refuse_plans:
             self._machine.refuse_plans -= 1
             return None
@@ -172,6 +197,9 @@ class Engine:
 
     def create_execution_context(self, how):
         return Context(self._machine, self)
+
+    def create_engine_inspector(self):
+        return SimpleNamespace(get_engine_information=lambda form: INSPECTED)
 
     def __del__(self):
         assert not self.contexts, "an engine was freed before its contexts"
@@ -253,6 +281,12 @@ class Driver(ModuleType):
     def init(self):
         pass
 
+    def get_version(self):
+        return 12, 6, 0
+
+    def get_driver_version(self):
+        return 13000
+
     def mem_get_info(self):
         return self._machine.total_bytes - self._machine.allocated(), self._machine.total_bytes
 
@@ -294,6 +328,9 @@ class Library:
         return 0
 
     def cuGraphInstantiateWithFlags(self, target, graph, flags):  # noqa: N802
+        if self._machine.short_of_memory:
+            self._machine.short_of_memory -= 1
+            return 2
         target._obj.value = graph.value
         return 0
 
@@ -317,7 +354,7 @@ class Trt:
 
     def __init__(self, machine, *, records_itself):
         self._hidden = () if records_itself else ("CudaGraphStrategy",)
-        self.Runtime = lambda logger: Runtime(machine, self)
+        self.Runtime = lambda logger: Runtime(machine, self, logger)
         self.ILogger = tensorrt_rtx.ILogger
 
     def __getattr__(self, name):
@@ -336,22 +373,28 @@ def install(monkeypatch, machine, *, records_itself=False):
         stop_holding=lambda: machine.told.append(("stop holding",)),
     )
     tools.DeviceMemoryPool = lambda: pool
-    for name, module in (("pycuda.driver", machine.driver), ("pycuda.tools", tools)):
+    whole = ModuleType("pycuda")
+    whole.__spec__ = importlib.machinery.ModuleSpec("pycuda", None)
+    found = {"pycuda": whole, "pycuda.driver": machine.driver, "pycuda.tools": tools}
+    for name, module in found.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(cuda, "_library", lambda: Library(machine))
     cards = [Card("sm_89", f"double {i}", "1.0", True, f"00000000:0{i}:00.0") for i in range(9)]
     monkeypatch.setattr(cuda, "find_cards", lambda: cards)
+    monkeypatch.setattr("streamkind.backends.cards.find_cards", lambda: cards)
     monkeypatch.setattr(plans, "choose_library", lambda card: "tensorrt_rtx")
     trt = Trt(machine, records_itself=records_itself)
     real_load, real_build = plans.load, plans.build
     monkeypatch.setattr(tensorrt.plans, "load", lambda library: trt)
 
-    def build(recipe, graph, tell=lambda share: None):
+    def build(recipe, graph, tell=lambda share: None, where=nullcontext):
         if recipe.key not in BUILT:
             with monkeypatch.context() as patch:
                 patch.setattr(plans, "load", real_load)
                 BUILT[recipe.key] = real_build(recipe, graph, tell)
         plan = BUILT[recipe.key]
+        with where():
+            machine.tell("build on", machine.stack[-1])
         machine.told.append(("build", recipe.part, recipe.precision))
         onnx = graph_in(graph.read(), recipe.precision)
         machine.onnx[hashlib.sha256(plan.data).hexdigest()] = SimpleNamespace(

@@ -93,7 +93,7 @@ def test_the_table_and_the_folder_agree():
     folder = Path(streamkind.backends.__file__).parent
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
     shared = ("__init__", "base", "released", "cache", "cards", "cuda", "lane", "parity")
-    shared += ("plans", "precision", "watch")
+    shared += ("plans", "precision", "watch", "inspector")
     others = {f"streamkind.backends.{n}" for n in shared}
     assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others
     assert all(b.target.startswith(f"streamkind.backends.{n}:") for n, b in BACKENDS.items())
@@ -387,6 +387,21 @@ def test_an_engine_json_that_cannot_be_read(tmp_path, text):
 def test_a_name_that_does_not_exist(options, message):
     with pytest.raises(UsageError, match=message):
         open_engine(**{"model": MODEL} | options)
+
+
+@pytest.mark.parametrize("part", ["decompose", "recompose"])
+def test_pytorch_says_when_a_card_is_short_of_memory(part):
+    torch = pytest.importorskip("torch")
+
+    def fail(*tensors):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with closing(open_backend("torch", find_release(MODEL), "cpu")) as engine:
+        layers = engine.decompose(batch(0))
+        setattr(engine, f"_{part}", fail)
+        with pytest.raises(EngineError, match=r"memory for 1 frames of 128x96 by PyTorch: close"):
+            engine.decompose(batch(0))
+            engine.recompose(layers, ratios(2))
 
 
 def test_a_card_that_is_not_there():

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import fields, replace
 
 import pytest
@@ -82,7 +83,7 @@ OTHER = {
     "batch": (1, 1, 2),
     "level": 5,
     "workspace_mib": 1024,
-    "schema": 2,
+    "schema": 3,
 }
 
 
@@ -159,6 +160,9 @@ def test_a_plan_can_be_forgotten(asked):
 
 
 BUILD = ("build", "--size", "64x48", "--batch", "1:1:2", "--gpu", "sm_89")
+LONG = ("build", *(word for n in range(64, 1024, 16) for word in ("--size", f"{n}x48")))
+LONG += ("--model", "kindpp", "--gpu", "sm_89,sm_120")
+"""Hundreds of plans: no machine is through when a test sees that the first has begun."""
 
 
 def engines(folder, *words):
@@ -203,28 +207,35 @@ def test_two_processes_at_once_build_once_and_commands_tell_of_it(tmp_path):
 
 def test_a_killed_build_leaves_nothing_that_hinders(tmp_path):
     folder = tmp_path / "plans"
-    process = engines(folder, *BUILD)
-    until = time.monotonic() + 60
-    while not list(folder.glob("*.lock")) and time.monotonic() < until:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
+    process = engines(folder, *LONG)
+    for line in process.stderr:
+        if "not built yet; building" in line:
+            process.send_signal(signal.SIGKILL)
+            break
     assert ended(process)[0] == -signal.SIGKILL
-    assert not list(folder.glob("*.json"))
-    asked = Asked(Cache(folder))
+    cache = Cache(folder)
+    assert list(folder.glob("*.lock"))
+    assert all(cache.fault(entry.key) is None for entry in cache.entries())  # whole, or not there
+    asked = Asked(cache)
     asked.take()
     assert asked.built == 1
 
 
 def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
-    process = engines(tmp_path / "plans", *BUILD)
-    assert "not built yet; building" in process.stderr.readline()
+    process = engines(tmp_path / "plans", *LONG)
+    first = process.stderr.readline()
+    assert "not built yet; building" in first
     time.sleep(0.3)  # rich prints a line again when it is interrupted within it
     process.send_signal(signal.SIGINT)
     left = process.stderr.read()
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert left == "streamkind: interrupted; no output was left half-made\n"
-    assert not list((tmp_path / "plans").glob("*.plan"))
+    *others, last = left.splitlines()
+    assert last == "streamkind: interrupted; no output was left half-made"
+    assert all(re.match(r"kindpp \w+ \d+x48 fp16 batch ", line) for line in others)  # no traceback
+    cache = Cache(tmp_path / "plans")
+    assert not list(cache.folder.glob("*.building"))
+    assert all(cache.fault(key) is None for key in cache.kept())
 
 
 @pytest.mark.parametrize(
@@ -232,7 +243,8 @@ def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
     [
         (("build", "--size", "big", "--gpu", "sm_89"), 2, "as 1280x720, got 'big'"),
         (("build", "--batch", "8", "--gpu", "sm_89"), 2, "as 1:4:8, got '8'"),
-        (("build", "--precision", "fp4", "--gpu", "sm_89"), 2, "choose fp16 or fp32"),
+        (("build", "--precision", "fp4", "--gpu", "sm_89"), 2, "choose fp16, fp32, bf16"),
+        (("build", "--precision", "int8", "--gpu", "sm_89"), 2, "'int8' is not offered"),
         (("build", "--gpu", "RTX 4090"), 2, "as sm_89, got 'RTX 4090'"),
         (("info", "00"), 1, "0 plans have a key that begins '00'"),
     ],
@@ -259,6 +271,29 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match=r"cannot be kept in .*STREAMKIND_CACHE"):
         Cache(tmp_path / "file" / "plans")
+
+
+@contextmanager
+def nobody():
+    """Root may write anywhere: be somebody else for a while."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_before_a_build(asked):
+    asked.cache.folder.chmod(0o500)
+    with nobody(), pytest.raises(EngineError, match=r"cannot be kept in .*Permission.*STREAMKIND"):
+        asked.take()
+    assert asked.built == 0
+    asked.cache.folder.chmod(0o700)
+    asked.take()
+    assert asked.built == 1
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(asked):
@@ -297,6 +332,13 @@ def test_a_plan_that_is_larger_than_the_bound_is_kept_until_the_next(tmp_path):
     assert [entry.key for entry in asked.cache.entries()] == [RECIPE.key]
     asked.take(other)
     assert [entry.key for entry in asked.cache.entries()] == [other.key]
+
+
+def test_what_another_process_builds_during_a_prune_is_kept(asked, monkeypatch):
+    other, kept = Asked(Cache(asked.cache.folder)), asked.cache.kept
+    monkeypatch.setattr(asked.cache, "kept", lambda: (other.take(), kept())[1])
+    assert asked.cache.prune(0) == []  # it was not there when the plans were listed
+    assert [entry.key for entry in asked.cache.entries()] == [RECIPE.key]
 
 
 def test_what_another_process_holds_is_not_pruned(asked):

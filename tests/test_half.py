@@ -1,4 +1,4 @@
-"""Graphs in half precision beside those in single, on real pictures, on the CPU.
+"""Graphs in fp16 and bf16 beside those in fp32, fp16 on real pictures too, on the CPU.
 
 ONNX Runtime and OpenVINO compute float16 graphs in float32 on CPUs. onnx's own evaluator rounds
 after every node, as a card does; PyTorch lends it the operators that would take it minutes.
@@ -101,10 +101,11 @@ def pictures(size):
             yield path.name, middle(next(iter(source)).data, size)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("model", releases())
-def test_half_precision_is_within_the_bounds_on_fixed_frames(model):
+def test_half_precision_is_within_the_bounds_on_fixed_frames(model, precision):
     frames = np.stack(fixed_frames(64, 48))
-    single_clear, half_clear = (relight(model, p, frames) for p in ("fp32", "fp16"))
+    single_clear, half_clear = (relight(model, p, frames) for p in ("fp32", precision))
     assert distance(half_clear, single_clear).holds
     assert (half_clear != single_clear).any()  # it is another precision
 

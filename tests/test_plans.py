@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import onnx
@@ -48,7 +50,7 @@ def built(model, part, precision):
 
 
 def every_plan(test):
-    test = pytest.mark.parametrize("precision", ["fp16", "fp32"])(test)
+    test = pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])(test)
     test = pytest.mark.parametrize("part", PARTS)(test)
     return pytest.mark.parametrize("model", releases())(test)
 
@@ -73,12 +75,26 @@ def test_a_plan_computes_in_what_was_asked_for(model, part, precision):
     if precision == "fp32" or part == "steady":  # held for seconds: never rounded
         assert report["layers"].keys() == {"float"}
     elif part == "recompose":
-        log, *guard = report["float_layers"]
+        *transposed, log, guard1, guard2, guard3 = report["float_layers"]
         assert log.startswith("node_Log")  # of the ratio, one number a frame
-        assert guard == ["cast.guard.single", "guard.flatten", "node_of_guard"]  # of 16x16 blocks
+        guard = ["cast.guard.single", "guard.flatten", "node_of_guard"]  # of 16x16 blocks
+        assert [guard1, guard2, guard3] == guard
+        assert_transposed_only(transposed, model, part)
+        assert precision == "bf16" or not transposed
     else:
-        assert report["layers"]["half"] > 40
-        assert not set(report["float_layers"]) & layers_of_the_net(model)
+        assert report["layers"][{"fp16": "half", "bf16": "bf16"}[precision]] > 40
+        single = set(report["float_layers"]) & layers_of_the_net(model)
+        assert_transposed_only(single, model, part)
+        assert precision == "bf16" or not single
+
+
+def assert_transposed_only(names, model, part):
+    """TensorRT for RTX has no transposed convolution in bf16."""
+    graph = onnx.load_from_string(getattr(find_release(model), part).read()).graph
+    transposed = [node for node in graph.node if node.op_type == "ConvTranspose"]
+    allowed = {node.name for node in transposed}
+    allowed |= {f"cast.{name}.single_here" for node in transposed for name in node.input}
+    assert set(names) <= allowed
 
 
 def layers_of_the_net(model):
@@ -115,7 +131,8 @@ def test_sides_are_padded_to_16(size, padded):
     [
         ({"batch": (4, 2, 8)}, "rising from 1 to 64"),
         ({"batch": (0, 1, 1)}, "rising from 1 to 64"),
-        ({"precision": "fp8"}, "unknown precision 'fp8'; choose fp16 or fp32"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; choose fp16, fp32, bf16"),
+        ({"precision": "int8"}, r"'int8' is not offered: .*0\.3 dB.*choose fp16, fp32, bf16"),
         ({"sm": "ada"}, "as sm_89, got 'ada'"),
     ],
 )
@@ -125,7 +142,7 @@ def test_what_cannot_be_built_is_refused_before(options, error):
 
 
 def test_a_card_that_the_library_does_not_know_is_refused():
-    with pytest.raises(EngineError, match=r"does not know sm_90; it knows .*sm_89"):
+    with pytest.raises(EngineError, match=r"not know sm_90; it knows .*sm_89.*kind\[tensorrt\]'"):
         plans.build(recipe_of(sm="sm_90"), find_release("kind").steady)
 
 
@@ -148,6 +165,19 @@ def test_progress_rises_to_one():
     assert len(told) > 50
     assert told == sorted(told)
     assert told[-1] == 1
+
+
+def test_the_thread_that_builds_is_on_the_card():
+    threads = []
+
+    @contextmanager
+    def where():
+        threads.append(threading.current_thread().name)
+        yield
+
+    plans.build(recipe_of(), find_release("kind").steady, where=where)
+    assert len(threads) == 1
+    assert threads[0].startswith("streamkind-build")
 
 
 def test_a_build_can_be_interrupted():

@@ -6,16 +6,22 @@ puts the engine through the same suite as the others.
 """
 
 import gc
+import re
 from contextlib import closing
 from itertools import pairwise
 
+import cuda_double
 import numpy as np
 import pytest
+import tensorrt_rtx as trt
 from cuda_double import Machine, install
+from media import make_clip, read_video
 
-from streamkind.backends import parity, tensorrt
+from streamkind.backends import cuda, parity, plans, tensorrt
 from streamkind.backends.base import open_backend, why_not
 from streamkind.backends.cache import Cache
+from streamkind.backends.cards import Card, card_here
+from streamkind.backends.inspector import read_inspector
 from streamkind.backends.openvino import OpenVINOEngine
 from streamkind.backends.released import find_release
 from streamkind.backends.tensorrt import TensorRTEngine
@@ -209,6 +215,29 @@ def test_fewer_frames_at_once_when_memory_is_short(machine, monkeypatch, caplog,
     assert "short of memory" in caplog.text
 
 
+def test_a_plan_that_finds_no_memory_is_not_taken_for_a_stale_one(machine, engine, caplog):
+    engine.prepare(WIDTH, HEIGHT)
+    with closing(TensorRTEngine(find_release(MODEL))) as another:
+        machine.told.clear()
+        machine.short_of_memory = 1
+        another.prepare(WIDTH, HEIGHT)
+    assert "short of memory" in caplog.text
+    assert not machine.times("build")
+
+
+def test_recorded_calls_that_find_no_memory_make_fewer_frames_at_once(
+    machine, engine, caplog, reference
+):
+    engine.decompose(frames(4))  # its pieces ran once each
+    machine.short_of_memory = 1
+    layers = [engine.decompose(frames(4, seed)) for seed in range(3)]
+    assert machine.short_of_memory == 0
+    assert "short of memory" in caplog.text
+    found = engine.recompose(layers[0], ratios(4))
+    expected = reference.recompose(reference.decompose(frames(4)), ratios(4))
+    assert np.abs(found.astype(int) - expected).max() <= 2
+
+
 def test_too_little_memory_is_said(machine):
     machine.total_bytes = 150_000
     with (
@@ -284,6 +313,147 @@ def test_a_plan_that_computes_something_else_is_refused_and_forgotten(machine, e
     assert not [entry for entry in Cache().entries() if entry.recipe["part"] == "recompose"]
 
 
+def test_the_inspector_is_asked_once_and_its_answer_is_kept(machine, engine):
+    engine.prepare(WIDTH, HEIGHT)
+    told = [entry.report["inspected"] for entry in Cache().entries()]
+    counts = {"half": 1, "bf16": 1, "float": 1, "uint8": 1, "unknown": 1}
+    assert told == [{"layers": counts, "float_layers": ["node_Log_14"]}] * 3
+
+
+def test_an_inspector_that_knows_names_only_is_understood():
+    told = read_inspector('{"Layers": ["one", "two"], "Bindings": []}')
+    assert told == {"layers": {"unknown": 2}, "float_layers": []}
+
+
+def test_plans_are_built_on_the_card_that_was_chosen(machine):
+    machine.cards = 3
+    with closing(TensorRTEngine(find_release(MODEL), device="cuda:2")) as engine:
+        engine.prepare(WIDTH, HEIGHT)
+    assert {what[1] for what in machine.told if what[0] == "build on"} == {2}
+
+
+def test_engines_build_on_a_card_compares_and_inspects(machine, call):
+    code, out, err = call("engines", "build", "--model", MODEL, "--size", f"{WIDTH}x{HEIGHT}")
+    assert (code, out) == (0, "")
+    assert err.count("built in") == 3
+    inspected = "layers on the card, by TensorRT's inspector: 1 half, 1 bf16, 1 float, 1 uint8"
+    assert err.count(inspected) == 3
+    assert err.count("from the released graphs 0.") == 2  # what holds is not compared
+    assert {what[1] for what in machine.told if what[0] == "build on"} == {0}
+    assert machine.times("detach") == 2
+    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+        machine.told.clear()
+        engine.prepare(WIDTH, HEIGHT)
+    assert not machine.times("build")  # enhance takes what was built
+
+
+def test_an_engine_that_cannot_be_made_lets_go_of_the_card(machine):
+    machine.driver.Stream = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        TensorRTEngine(find_release(MODEL))
+    assert machine.times("detach") == 1
+
+
+def test_a_card_that_is_in_use_is_an_engine_error(machine, monkeypatch):
+    def refuse(device):
+        raise machine.driver.MemoryError("cuDevicePrimaryCtxRetain failed: out of memory")
+
+    monkeypatch.setattr(machine.driver.Device, "retain_primary_context", refuse)
+    with pytest.raises(EngineError, match=r"double 0 cannot be used: .*out of memory; run nvidia"):
+        TensorRTEngine(find_release(MODEL))
+
+
+def test_where_nvidia_smi_does_not_know_the_card_cuda_does(machine, monkeypatch):
+    monkeypatch.setattr(cuda, "find_cards", lambda: [])
+    with closing(cuda.Gpu("auto")) as gpu:
+        assert gpu.card == Card("sm_89", "a double 0", "for CUDA 13000", True, "0000:00:00.0")
+    assert plans._toolkit() == "12.6.0"  # in the key of a plan, as the driver is
+
+
+@pytest.mark.parametrize(
+    ("size", "batch"),
+    [
+        ((64, 48), (1, 4, 8)),
+        ((1280, 720), (1, 4, 4)),
+        ((1920, 1088), (1, 2, 2)),
+        ((3840, 2160), (1, 1, 1)),
+        ((7680, 4320), (1, 1, 1)),
+    ],
+)
+def test_plans_are_for_as_many_frames_as_are_put_on_the_card_at_once(size, batch):
+    assert tensorrt.usual_batch(*size) == batch
+
+
+DOUBLED = {
+    cuda_double.Runtime: trt.Runtime,
+    cuda_double.Engine: trt.ICudaEngine,
+    cuda_double.Context: trt.IExecutionContext,
+}
+
+
+@pytest.mark.parametrize("double", DOUBLED, ids=lambda double: double.__name__)
+def test_the_double_has_no_call_that_the_real_library_lacks(double):
+    calls = {name for name in vars(double) if not name.startswith("_")}
+    assert calls
+    assert calls <= set(dir(DOUBLED[double]))
+
+
+def test_other_names_that_the_engine_needs_are_in_the_real_library():
+    assert hasattr(trt.ICudaEngine, "num_io_tensors")
+    assert hasattr(trt.EngineInspector, "get_engine_information")
+    assert hasattr(trt.IRuntimeConfig, "set_execution_context_allocation_strategy")
+    assert hasattr(trt.IRuntimeConfig, "cuda_graph_strategy")
+    assert trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE is not None
+    assert trt.ExecutionContextAllocationStrategy.USER_MANAGED is not None
+    assert trt.LayerInformationFormat.JSON is not None
+    assert trt.nptype(trt.DataType.UINT8) is np.uint8
+
+
+def test_plans_whose_comparison_found_no_memory_are_compared_again(machine, caplog):
+    upload, left = machine.driver.memcpy_htod_async, [1]
+
+    def fail_once(*args):
+        if left:
+            left.clear()
+            raise machine.driver.MemoryError("out of memory")
+        upload(*args)
+
+    machine.driver.memcpy_htod_async = fail_once
+    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+        engine.decompose(frames(1))
+    assert "short of memory" in caplog.text
+    assert caplog.text.count("comparing with the released graphs") == 2
+    assert machine.times("build") == 2  # they are not built again for that
+    assert all("parity" in entry.report for entry in Cache().entries())
+
+
+def test_a_comparison_that_ends_early_keeps_the_plans_but_uses_none(machine, engine):
+    upload = machine.driver.memcpy_htod_async
+    machine.driver.memcpy_htod_async = lambda *args: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        engine.decompose(frames(1))
+    machine.driver.memcpy_htod_async = upload
+    machine.falsify = lambda name, array: array // 2 if name == "frames" else array
+    with pytest.raises(EngineError, match="is refused: it differs"):
+        engine.decompose(frames(1))
+    assert machine.times("build") == 2
+
+
+def test_enhance_builds_what_is_missing_visibly_and_keeps_it(machine, call, tmp_path, caplog):
+    clip = make_clip(tmp_path / "a.mp4", frames=5, size=(WIDTH, HEIGHT))
+    words = ("--backend", "tensorrt", "--model", MODEL)
+    code, _, err = call("enhance", clip, tmp_path / "b.mp4", *words)
+    assert code == 0
+    assert "student on double 0 (cuda:0), tensorrt_rtx" in err
+    assert err.count("decoded in software: NVDEC cannot be used") == 1
+    for part in ("decompose", "recompose"):
+        assert f"student {part} 64x48 fp16 batch 1:2:2 sm_89: not built yet" in caplog.text
+    caplog.clear()
+    assert call("enhance", clip, tmp_path / "c.mp4", *words)[0] == 0
+    assert "building" not in caplog.text
+    assert len(read_video(tmp_path / "c.mp4").images) == 5
+
+
 def test_distance_counts_both_bounds():
     flat = np.full((100, 100, 3), 100, np.uint8)
     assert parity.distance(flat, flat) == parity.Parity(0.0, 0.0)
@@ -322,12 +492,43 @@ def test_the_card_is_chosen_by_its_number(machine):
         assert engine.description.startswith("student on double 2 (cuda:2), tensorrt_rtx ")
 
 
+no_card = pytest.mark.skipif(card_here(), reason="a card is here")
+
+
+@no_card
 def test_without_a_card_one_line_says_what_is_missing():
-    if why_not("tensorrt") is None:
-        pytest.skip("a card is here")
     reason = why_not("tensorrt")
     assert "no NVIDIA card is found here" in reason
     assert "pycuda is not installed: pip install 'streamkind[tensorrt]'" in reason
     assert "\n" not in reason
     with pytest.raises(EngineError, match="backend 'tensorrt' cannot be used: no NVIDIA card"):
         open_backend("tensorrt", find_release(MODEL), "auto")
+
+
+@no_card
+def test_without_a_card_enhance_says_in_one_line_what_is_missing(call, clip, tmp_path):
+    code, out, err = call("enhance", clip, tmp_path / "clear.mp4", "--backend", "tensorrt")
+    assert (code, out) == (1, "")
+    assert err == f"streamkind: backend 'tensorrt' cannot be used: {why_not('tensorrt')}\n"
+    assert not (tmp_path / "clear.mp4").exists()
+
+
+@no_card
+def test_without_a_card_auto_takes_openvino_and_says_so(call, clip, tmp_path):
+    code, _, err = call("enhance", clip, tmp_path / "clear.mp4", "--backend", "auto")
+    assert code == 0
+    assert re.search("openvino", err.splitlines()[0], re.IGNORECASE)
+
+
+@no_card
+def test_without_a_card_the_doctor_tells_the_whole_story(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
+    code, out, _ = call("doctor")
+    found = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in out.splitlines())
+    assert code == 0
+    assert found["backend tensorrt"] == why_not("tensorrt")
+    assert found["gpus"].startswith("none (nvidia-smi ")
+    assert found["pycuda"] == found["tensorrt"] == "not installed"
+    assert found["tensorrt-rtx"] == trt.__version__
+    assert found["backend openvino"] == "usable"
+    assert found["plans"] == f"0 in {tmp_path / 'plans'}, 0 MB"

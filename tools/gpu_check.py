@@ -1,7 +1,7 @@
 """One command for a machine with an NVIDIA card: python tools/gpu_check.py [CLIP] [--quick].
 
 Builds TensorRT plans and compares them with the released graphs, makes a clip clear by every
-backend that runs on the card, times each stage at three sizes and four batches, and puts that
+backend there is, times each stage on the card at three sizes and four batches, and puts that
 beside what the card itself copies and multiplies. Writes docs/gpu-report.md and .json.
 Without TensorRT it is PyTorch alone; without a card the report says so and has no figures.
 """
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ SIZES = ((1280, 720), (1920, 1088), (3840, 2160))
 BATCHES = (1, 2, 4, 8)
 FLOP_PER_PIXEL = 2 * 266_249
 """Of KinD: two for each multiply-add."""
+BYTES_PER_PIXEL = 2858
+"""Of KinD: every convolution and pooling reads its input and writes its output once, in fp16."""
 HALF = np.array([0.5, 0.5], np.float32)
 Row = dict[str, Any]
 
@@ -66,28 +68,35 @@ def check(clip: Path | None, sizes: tuple[tuple[int, int], ...], batches: tuple[
     report: Row = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.platform()}, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "streamkind": __version__,
         "cards": cards,
-        "backends": {
-            name: why_not(name) or missing for name, b in BACKENDS.items() if "cuda" in b.devices
-        },
+        "backends": {name: why_not(name) or missing for name in BACKENDS},
         "failed": [],
     }
-    report["roofline"] = roofline() if report["cards"] else None
-    report |= {"stages": [], "clips": [], "plans": []}
+    roof = roofline() if report["cards"] else None
+    report |= {"roofline": roof, "stages": [], "clips": [], "plans": []}
     for name in usable(report):
-        for work, rows in (
-            (lambda name=name: stages(name, sizes, batches), report["stages"]),
-            (lambda name=name: [end_to_end(name, clip)] if clip else [], report["clips"]),
-        ):
-            try:
-                rows.extend(work())
-            except StreamkindError as error:
-                report["failed"].append(f"{name}: {error}")
+        device = next(d for d in ("cuda", "cpu") if d in BACKENDS[name].devices)
+        if device == "cuda":
+            with failures(report, name):
+                stages(name, sizes, batches, report)
+        if clip:
+            with failures(report, f"{name} on {clip.name}"):
+                report["clips"].append(end_to_end(name, device, clip))
     if "tensorrt" in usable(report):
         report["plans"] = list(plans())
     return report
+
+
+@contextmanager
+def failures(report: Row, what: str) -> Iterator[None]:
+    """Note what went wrong and go on: half a report from a machine with a card is worth having."""
+    try:
+        yield
+    except Exception as error:  # of PyTorch and of drivers too
+        told = error if isinstance(error, StreamkindError) else repr(error)
+        report["failed"].append(f"{what}: {told}")
 
 
 def usable(report: Row) -> list[str]:
@@ -96,22 +105,22 @@ def usable(report: Row) -> list[str]:
 
 
 def stages(
-    name: str, sizes: tuple[tuple[int, int], ...], batches: tuple[int, ...]
-) -> Iterator[Row]:
+    name: str, sizes: tuple[tuple[int, int], ...], batches: tuple[int, ...], report: Row
+) -> None:
     """Milliseconds per frame of each stage, frames going up and coming down included."""
     with closing(open_backend(name, find_release("kind"), "cuda")) as engine:
         for width, height in sizes:
             frame = fixed_frames(width, height)[0]
             for batch in batches:
-                yield {
-                    "backend": engine.description,
-                    "size": f"{width}x{height}",
-                    "batch": batch,
-                } | timed_stages(engine, np.stack([frame] * batch))
+                size = f"{width}x{height}"
+                row = {"backend": engine.description, "size": size, "batch": batch}
+                with failures(report, f"{name} at {size}, {batch} frames at once"):
+                    row |= timed_stages(engine, np.stack([frame] * batch), report["roofline"])
+                    report["stages"].append(row)
 
 
-def timed_stages(engine: Engine, pixels: np.ndarray) -> Row:
-    """Time decompose, steady and recompose of one batch."""
+def timed_stages(engine: Engine, pixels: np.ndarray, roof: Row | None = None) -> Row:
+    """Time decompose, steady and recompose of one batch, beside what the card can do at most."""
     count, height, width, _ = pixels.shape
     ratios: Floats = np.full(count, 4, np.float32)
     layers = engine.decompose(pixels)
@@ -124,7 +133,13 @@ def timed_stages(engine: Engine, pixels: np.ndarray) -> Row:
     nets = (seconds["decompose"] + seconds["recompose"]) / count
     row = {f"{stage}_ms": round(1000 * s / count, 3) for stage, s in seconds.items()}
     tflops = FLOP_PER_PIXEL * width * height / nets / 1e12
-    return row | {"fps": round(count / sum(seconds.values()), 2), "tflops": round(tflops, 2)}
+    row |= {"fps": round(count / sum(seconds.values()), 2), "tflops": round(tflops, 2)}
+    if roof is None:
+        return row
+    computing = FLOP_PER_PIXEL / (roof["half_tflops"] * 1e12)
+    moving = BYTES_PER_PIXEL / (roof["copy_gb_per_second"] * 1e9)
+    least = max(computing, moving) * width * height
+    return row | {"roofline_ms": round(1000 * least, 3), "of_roofline": f"{least / nets:.0%}"}
 
 
 def median(work: Callable[[], object], rounds: int = 9) -> float:
@@ -138,17 +153,18 @@ def median(work: Callable[[], object], rounds: int = 9) -> float:
     return statistics.median(taken)
 
 
-def end_to_end(name: str, clip: Path) -> Row:
+def end_to_end(name: str, device: str, clip: Path) -> Row:
     """Make a clip clear, decode and encode included."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        report = enhance(clip, Path(folder) / "clear.mp4", backend=name, device="cuda")  # type: ignore[arg-type]
+        report = enhance(clip, Path(folder) / "clear.mp4", backend=name, device=device)  # type: ignore[arg-type]
         seconds = time.perf_counter() - began
     return {
         "backend": report.engine,
         "clip": clip.name,
         "frames": report.frames,
         "fps": round(report.frames / seconds, 2),
+        "busy_seconds": {stage: round(busy, 2) for stage, busy in report.stages.items()},
         "warnings": report.warnings,
     }
 
@@ -174,18 +190,27 @@ def roofline() -> Row | None:
 
     if not torch.cuda.is_available():
         return None
+    rates = {"copy_gb_per_second": copy_rate(torch), "half_tflops": matrix_rate(torch)}
+    torch.cuda.empty_cache()  # or TensorRT finds less memory than the card has
+    return rates
+
+
+def copy_rate(torch: Any) -> float:
+    """GB read and written in a second."""
     block = torch.empty(1 << 29, dtype=torch.uint8, device="cuda")
+    return round(2 * block.numel() / median(lambda: waited(torch, block.clone)) / 1e9, 1)
+
+
+def matrix_rate(torch: Any) -> float:
+    """TFLOP/s of a product of matrices in half precision."""
     matrix = torch.randn(8192, 8192, dtype=torch.float16, device="cuda")
+    return round(2 * 8192**3 / median(lambda: waited(torch, lambda: matrix @ matrix)) / 1e12, 1)
 
-    def waited(work: Callable[[], object]) -> Callable[[], None]:
-        return lambda: (work(), torch.cuda.synchronize())[1]  # type: ignore[no-any-return]
 
-    copied = median(waited(block.clone))
-    multiplied = median(waited(lambda: matrix @ matrix))
-    return {
-        "copy_gb_per_second": round(2 * block.numel() / copied / 1e9, 1),
-        "half_tflops": round(2 * 8192**3 / multiplied / 1e12, 1),
-    }
+def waited(torch: Any, work: Callable[[], object]) -> None:
+    """Do a piece of work to its end on the card."""
+    work()
+    torch.cuda.synchronize()
 
 
 def markdown(report: Row) -> str:
@@ -203,8 +228,12 @@ def markdown(report: Row) -> str:
     if roof := report["roofline"]:
         lines += [
             f"- copies {roof['copy_gb_per_second']} GB/s (read and written), multiplies matrices "
-            f"in half precision with {roof['half_tflops']} TFLOP/s (PyTorch)"
+            f"in half precision with {roof['half_tflops']} TFLOP/s (PyTorch). roofline_ms is what "
+            f"decompose and recompose of a frame take at least at that rate: {FLOP_PER_PIXEL} "
+            f"operations and {BYTES_PER_PIXEL} bytes a pixel, the slower of the two"
         ]
+    elif report["cards"]:
+        lines += ["- no roofline: PyTorch with CUDA is not installed, which measures it"]
     lines += ["", "| backend | here |", "| --- | --- |"]
     lines += [f"| {name} | {reason or 'usable'} |" for name, reason in report["backends"].items()]
     for title, rows in (("Stages", "stages"), ("From file to file", "clips"), ("Plans", "plans")):

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from streamkind.backends.plans import Plan, Recipe, Report
+from streamkind.backends.inspector import Report
+from streamkind.backends.plans import Plan, Recipe
 from streamkind.errors import EngineError
 
 LIMIT_BYTES = 8 << 30
@@ -132,17 +133,20 @@ class Cache:
         """
         entries = self.entries()
         listed = {entry.key for entry in entries}
-        gone = [key for key in self.kept() if key not in listed and key != keep]
+        gone: dict[str, Entry | None] = {k: None for k in self.kept() if k not in listed}
         total = sum(entry.size_bytes for entry in entries)
         for entry in reversed(entries):
             if total > limit_bytes and entry.key != keep:
-                gone.append(entry.key)
+                gone[entry.key] = entry
                 total -= entry.size_bytes
-        return [key for key in gone if self._removed(key)]
+        return [key for key, known in gone.items() if key != keep and self._removed(key, known)]
 
-    def _removed(self, key: str) -> bool:
+    def _removed(self, key: str, known: Entry | None) -> bool:
+        """Remove a plan unless another process holds it, or built or used it meanwhile."""
         try:
             with self._locked(key, wait=False):
+                if self._entry(key) != known:
+                    return False
                 self._remove(key)
         except BlockingIOError:
             return False

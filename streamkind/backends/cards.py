@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamkind.errors import EngineError, UsageError
+
+log = logging.getLogger("streamkind.engines")
+
+ANSWER_SECONDS = 10
+"""How long nvidia-smi may take: with a driver that hangs it never ends."""
+IN_PLACE = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+"""Has CUDA count cards in the order of nvidia-smi, not the fastest first."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,17 @@ def find_cards() -> list[Card]:
         return []
     told = "compute_cap,name,driver_version,pci.bus_id"
     query = ["nvidia-smi", f"--query-gpu={told}", "--format=csv,noheader"]
-    result = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
+    try:
+        result = subprocess.run(query, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.warning("no NVIDIA card is used: nvidia-smi does not answer (%s)", error)
+        return []
     rows = [[v.strip() for v in line.split(",")] for line in result.stdout.splitlines()]
     return [
         Card("sm_" + row[0].replace(".", ""), row[1], row[2], present=True, place=row[3].lower())
         for row in rows
-        if len(row) == 4 and result.returncode == 0
+        # A Jetson's nvidia-smi answers [N/A] to most; CUDA knows.
+        if len(row) == 4 and result.returncode == 0 and re.fullmatch(r"\d+\.\d", row[0])
     ]
 
 
@@ -59,4 +73,5 @@ def first_card() -> Card:
             "no NVIDIA card is found here (nvidia-smi shows none); "
             "name the card to build for, as --gpu sm_89"
         )
+    os.environ.setdefault(*IN_PLACE)  # or TensorRT builds on the fastest card, not on the first
     return cards[0]

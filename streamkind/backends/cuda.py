@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from streamkind.backends.cards import Card, find_cards
+from streamkind.backends.cards import IN_PLACE, Card, find_cards
 from streamkind.errors import EngineError, UsageError
 
 
@@ -55,8 +55,7 @@ class Gpu:
         """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError."""
         index = _index(device)
         self.cuda = _driver()
-        # In the order of nvidia-smi, not the fastest first.
-        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        os.environ.setdefault(*IN_PLACE)
         try:
             self.cuda.init()
             found = self.cuda.Device.count()
@@ -67,11 +66,16 @@ class Gpu:
         if index >= found:
             raise EngineError(f"device '{device}' is not there: CUDA sees {found} NVIDIA cards")
         there = self.cuda.Device(index)
-        self.card = _card(there)
+        self.card = _card(self.cuda, there)
         self.name = f"cuda:{index}"
-        self._context: Any = there.retain_primary_context()
-        with self.current():
-            self._pool = importlib.import_module("pycuda.tools").DeviceMemoryPool()
+        try:
+            self._context: Any = there.retain_primary_context()
+            with self.current():
+                self._pool = importlib.import_module("pycuda.tools").DeviceMemoryPool()
+        except self.cuda.Error as exc:
+            raise EngineError(
+                f"{self.card.name} cannot be used: {exc}; run nvidia-smi to see what else uses it"
+            ) from exc
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -139,11 +143,15 @@ class CallGraph:
 
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do with the card is their affair."""
+_OUT_OF_MEMORY = 2
+"""CUDA_ERROR_OUT_OF_MEMORY"""
 
 
 def _ask(name: str, *arguments: Any) -> None:
     """Call the driver."""
     error = getattr(_library(), name)(*arguments)
+    if error == _OUT_OF_MEMORY:
+        raise _driver().MemoryError(f"{name}: out of memory")
     if error:
         raise EngineError(f"the NVIDIA driver refuses {name}: error {error}")
 
@@ -169,9 +177,12 @@ def _index(device: str) -> int:
     return int(match[1] or 0)
 
 
-def _card(device: Any) -> Card:
-    """What nvidia-smi tells of it, which `engines build` goes by too, else what CUDA does."""
+def _card(cuda: Any, device: Any) -> Card:
+    """What nvidia-smi tells of it, else what CUDA does, as on a Jetson."""
     place = device.pci_bus_id().lower()
     told = [card for card in find_cards() if card.place.endswith(place)]
     sm = "sm_{}{}".format(*device.compute_capability())
-    return told[0] if told else Card(sm, device.name(), present=True, place=place)
+    if told:
+        return told[0]
+    driver = f"for CUDA {cuda.get_driver_version()}"
+    return Card(sm, device.name(), driver, present=True, place=place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.cuda import CallGraph, Gpu, Memory
+from streamkind.backends.inspector import Report, read_inspector
 from streamkind.errors import EngineError
 
 GRAPHS_KEPT = 32
@@ -31,7 +33,10 @@ class Program:
         self._runtime = trt.Runtime(logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise PlanRefusedError(f"TensorRT does not take the plan: {'; '.join(logger.errors)}")
+            told = "; ".join(logger.errors)
+            if re.search("out ?of ?memory", told, re.IGNORECASE):  # the plan itself may be fine
+                raise gpu.cuda.MemoryError(told)
+            raise PlanRefusedError(f"TensorRT does not take the plan: {told}")
         self.records_itself = hasattr(trt, "CudaGraphStrategy")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         ends: dict[Any, dict[str, tuple[tuple[int, ...], Any]]] = {}
@@ -41,6 +46,12 @@ class Program:
             ends.setdefault(self._engine.get_tensor_mode(name), {})[name] = shape, kind
         self.inputs = ends[trt.TensorIOMode.INPUT]
         self.outputs = ends[trt.TensorIOMode.OUTPUT]
+
+    def inspect(self) -> Report:
+        """Tell in which types the layers compute, as TensorRT's engine inspector reports them."""
+        inspector = self._engine.create_engine_inspector()
+        told = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+        return read_inspector(told)
 
     def context(self, frames: int) -> Any:
         """Return a new execution context for so many frames at once, without scratch memory."""

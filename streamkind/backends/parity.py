@@ -20,6 +20,10 @@ Relight = Callable[[Pixels, float], Pixels]
 """(H, W, 3) uint8 RGB and a ratio -> the clear frame."""
 
 
+class ParityError(EngineError):
+    """A plan computes something else than the released graph says."""
+
+
 @dataclass(frozen=True)
 class Parity:
     """Distance between pictures, in grey levels."""
@@ -49,13 +53,13 @@ def distance(found: Pixels, expected: Pixels) -> Parity:
 def check(release: Release, size: tuple[int, int], relight: Relight) -> Parity:
     """Compare a plan with the float32 graphs on the CPU on three fixed frames, all at once.
 
-    Raises EngineError when the distance is beyond the bounds.
+    Raises ParityError when the distance is beyond the bounds.
     """
     frames = fixed_frames(*size)
     found = [relight(frame, ratio) for frame, ratio in zip(frames, RATIOS, strict=True)]
     parity = distance(np.stack(found), np.stack(expected(release, frames)))
     if not parity.holds:
-        raise EngineError(
+        raise ParityError(
             f"the TensorRT plan of {release.name} at {size[0]}x{size[1]} is refused: it differs "
             f"from the released graph by {parity}; use --backend openvino, or try another "
             "version of TensorRT"

@@ -14,19 +14,20 @@ import importlib.util
 import json
 import platform
 import re
-from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from streamkind.backends.base import MULTIPLE
 from streamkind.backends.cards import Card
-from streamkind.backends.precision import Precision, graph_in
+from streamkind.backends.inspector import Report, examine
+from streamkind.backends.precision import Precision, graph_in, read_precision
 from streamkind.backends.released import Graph, Release
 from streamkind.backends.watch import run_watched
 from streamkind.errors import EngineError, UsageError
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever the same recipe would give another plan."""
 Library = Literal["tensorrt", "tensorrt_rtx"]
 LIBRARIES: tuple[Library, ...] = ("tensorrt", "tensorrt_rtx")
@@ -36,7 +37,6 @@ LEVEL = 3
 WORKSPACE_MIB = 0
 """Scratch memory that a plan may use; 0: what the library grants, on a card all there is."""
 
-Report = dict[str, Any]
 Tell = Callable[[float], None]
 
 
@@ -124,9 +124,14 @@ def write_recipe(
         sm=card.sm,
         os=f"{platform.system()} {platform.machine()}".lower(),
         precision=precision,
-        size=(size[0] + -size[0] % MULTIPLE, size[1] + -size[1] % MULTIPLE),
+        size=(padded(size[0]), padded(size[1])),
         batch=(1, 1, 1) if part == "steady" else batch,
     )
+
+
+def padded(side: int) -> int:
+    """Round a side up to what graphs take."""
+    return side + -side % MULTIPLE
 
 
 def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -> None:
@@ -134,8 +139,7 @@ def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -
         raise UsageError(f"a size has sides of 16 to 16384 pixels, got {size[0]}x{size[1]}")
     if not 1 <= batch[0] <= batch[1] <= batch[2] <= 64:
         raise UsageError(f"a batch is fewest:usual:most, rising from 1 to 64, got {batch}")
-    if precision not in ("fp16", "fp32"):
-        raise UsageError(f"unknown precision '{precision}'; choose fp16 or fp32")
+    read_precision(precision)
 
 
 def install(library: str) -> str:
@@ -165,11 +169,28 @@ def _cuda(library: str) -> str:
     """The CUDA that the library was made for, as its package tells: `cu13`, or `system`."""
     names = (d.metadata["Name"] or "" for d in importlib.metadata.distributions())
     found = (re.fullmatch(rf"{library}[-_](cu\d+)", name) for name in names)
-    return next((match[1] for match in found if match), "system")
+    return next((match[1] for match in found if match), None) or _toolkit()
 
 
-def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan:
-    """Build a plan; `tell` hears how much of it is done, 0 to 1. Raises EngineError."""
+def _toolkit() -> str:
+    """The CUDA that PyCUDA was compiled with, where TensorRT is the system's own."""
+    try:
+        version = importlib.import_module("pycuda.driver").get_version()
+    except (ImportError, OSError):
+        return "system"
+    return ".".join(str(number) for number in version)
+
+
+def build(
+    recipe: Recipe,
+    graph: Graph,
+    tell: Tell = lambda share: None,
+    where: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Plan:
+    """Build a plan; `tell` hears how much of it is done, 0 to 1. Raises EngineError.
+
+    The thread that builds is inside `where()`: CUDA takes the first card of a thread that has none.
+    """
     if graph.sha256 != recipe.graph:
         raise EngineError(f"{graph.path} is not what {recipe} was written for; write it again")
     trt = load(recipe.library)
@@ -185,7 +206,12 @@ def build(recipe: Recipe, graph: Graph, tell: Tell = lambda share: None) -> Plan
     _configure(trt, config, recipe)
     config.add_optimization_profile(_profile(builder, network, recipe))
     report = examine(network)
-    data = run_watched(trt, config, lambda: builder.build_serialized_network(network, config), tell)
+
+    def run() -> Any:
+        with where():
+            return builder.build_serialized_network(network, config)
+
+    data = run_watched(trt, config, run, tell)
     if data is None:
         raise EngineError(
             f"TensorRT {trt.__version__} cannot build {recipe}: {'; '.join(logger.errors)}; "
@@ -218,6 +244,7 @@ def _strongly_typed(trt: Any) -> int:
 
 def _configure(trt: Any, config: Any, recipe: Recipe) -> None:
     config.builder_optimization_level = recipe.level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # types, for the inspector
     if recipe.workspace_mib:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mib << 20)
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default: float32 would not be float32
@@ -227,7 +254,9 @@ def _configure(trt: Any, config: Any, recipe: Recipe) -> None:
         if name not in known:
             possible = ", ".join(n.replace("SM", "sm_") for n in known if n.startswith("SM"))
             raise EngineError(
-                f"TensorRT for RTX {recipe.version} does not know {recipe.sm}; it knows {possible}"
+                f"TensorRT for RTX {recipe.version} does not know {recipe.sm}; "
+                f"it knows {possible}. "
+                f"On such a card {install('tensorrt')}"
             )
         config.num_compute_capabilities = 1
         config.set_compute_capability(known[name], 0)
@@ -245,22 +274,3 @@ def _profile(builder: Any, network: Any, recipe: Recipe) -> Any:
         tensor.shape = (-1, *frame)
         profile.set_shape(tensor.name, *((n, *frame) for n in recipe.batch))
     return profile
-
-
-def examine(network: Any) -> Report:
-    """Tell names, types and shapes at both ends, and the layers in each type of number."""
-    layers = [network.get_layer(i) for i in range(network.num_layers)]
-    typed = [(layer, layer.get_output(0).dtype.name.lower()) for layer in layers]
-    computing = [(layer, t) for layer, t in typed if t in ("float", "half", "bf16", "int8")]
-    computing = [(layer, t) for layer, t in computing if layer.type.name not in ("CONSTANT",)]
-    return {
-        "inputs": [_tensor(network.get_input(i)) for i in range(network.num_inputs)],
-        "outputs": [_tensor(network.get_output(i)) for i in range(network.num_outputs)],
-        "layers": dict(Counter(t for _, t in computing)),
-        "float_layers": [layer.name for layer, t in computing if t == "float"],
-    }
-
-
-def _tensor(tensor: Any) -> Report:
-    kind = tensor.dtype.name.lower()
-    return {"name": tensor.name, "type": kind, "shape": list(tensor.shape)}

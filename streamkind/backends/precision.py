@@ -1,13 +1,16 @@
-"""Released graphs in half precision: TensorRT computes in the types that the ONNX has."""
+"""Released graphs in fp16 and bf16: TensorRT computes in the types that the ONNX has."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from streamkind.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-Precision = Literal["fp16", "fp32"]
+Precision = Literal["fp16", "fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 PICTURES = ("reflectance", "illumination", "frames")
 """What is as large as the picture; the nodes that lead to it are the ones worth halving.
 
@@ -18,6 +21,21 @@ BLOCK = 16
 """Frames have whole blocks of so many pixels, and a sum over one fits half precision."""
 SINGLE = ("Log",)
 """Of the ratio alone, one number a frame: costs nothing and decides the light of all pixels."""
+SINGLE_IN_BF16 = (*SINGLE, "ConvTranspose")
+"""TensorRT for RTX 1.7 has no transposed convolution in bf16 for any card."""
+
+
+def read_precision(text: str) -> Precision:
+    """Read a precision that is offered. Raises UsageError."""
+    for precision in PRECISIONS:
+        if text == precision:
+            return precision
+    if text == "int8":
+        raise UsageError(
+            "precision 'int8' is not offered: pictures lose more than 0.3 dB by it, see "
+            f"docs/profiles.md; choose {', '.join(PRECISIONS)}"
+        )
+    raise UsageError(f"unknown precision '{text}'; choose {', '.join(PRECISIONS)}")
 
 
 def graph_in(data: bytes, precision: Precision) -> bytes:
@@ -29,28 +47,32 @@ def graph_in(data: bytes, precision: Precision) -> bytes:
     import onnx
 
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(data))
-    if precision == "fp16":
-        _halve(model)
+    short = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
+    if precision != "fp32":
+        _shorten(model, short[precision])
     if model.graph.output[-1].name == "frames":
         _guard(model.graph)
     del model.graph.value_info[:]
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
-def _halve(model: ModelProto) -> None:
-    """Compute in float16 what leads to pictures, and cast where it meets the rest."""
+def _shorten(model: ModelProto, kind: int) -> None:
+    """Compute in a type of 16 bits what leads to pictures, and cast where it meets the rest."""
+    import onnx
+
     graph = model.graph
     floats, halves = _float_names(graph), _made_before(graph, PICTURES)
-    casts = _Casts()
+    single = SINGLE_IN_BF16 if kind == onnx.TensorProto.BFLOAT16 else SINGLE
+    casts = _Casts(kind)
     nodes: list[NodeProto] = []
     made_half: set[str] = set()
     for node in graph.node:
-        half = node.output[0] in halves and node.op_type not in SINGLE
+        half = node.output[0] in halves and node.op_type not in single
         for i, name in enumerate(node.input):
             if name in floats and (name in made_half) != half:
                 node.input[i] = casts.of(name, half, nodes)
         if half and node.op_type == "Cast":
-            _cast_to_half(node)
+            _cast_to(node, kind)
         if half:
             made_half.update(name for name in node.output if name in floats)
         nodes.append(node)
@@ -73,7 +95,7 @@ def _guard(graph: Any) -> None:
         kernel_shape=[BLOCK, BLOCK],
         strides=[BLOCK, BLOCK],
     )
-    single = _cast("guard.blocks", "guard.single", half=False)
+    single = _cast("guard.blocks", "guard.single")
     flat = helper.make_node("Flatten", ["guard.single"], ["guard.flat"], name="guard.flatten")
     mean = helper.make_node("ReduceMean", ["guard.flat", "guard.axes"], ["guard"], keepdims=0)
     graph.node.extend([pool, single, flat, mean])
@@ -84,31 +106,33 @@ def _guard(graph: Any) -> None:
 class _Casts:
     """Casts that were put in, one a tensor."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: int) -> None:
+        self._kind = kind
         self._made: dict[tuple[str, bool], str] = {}
 
     def of(self, name: str, half: bool, nodes: list[NodeProto]) -> str:
         """Return the name of a tensor in the other type, cast just before its first use."""
         if (name, half) not in self._made:
             cast = f"{name}.{'half' if half else 'single'}_here"
-            nodes.append(_cast(name, cast, half))
+            nodes.append(_cast(name, cast, self._kind if half else None))
             self._made[name, half] = cast
         return self._made[name, half]
 
 
-def _cast(name: str, result: str, half: bool) -> NodeProto:
+def _cast(name: str, result: str, kind: int | None = None) -> NodeProto:
+    """Return a cast to a type, else to float32."""
     from onnx import TensorProto, helper
 
-    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    kind = TensorProto.FLOAT if kind is None else kind
     return helper.make_node("Cast", [name], [result], name=f"cast.{result}", to=kind)
 
 
-def _cast_to_half(node: NodeProto) -> None:
+def _cast_to(node: NodeProto, kind: int) -> None:
     from onnx import TensorProto
 
     for attribute in node.attribute:
         if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
-            attribute.i = TensorProto.FLOAT16
+            attribute.i = kind
 
 
 def _keep_outputs(graph: Any, nodes: list[NodeProto], made_half: set[str]) -> None:
@@ -120,7 +144,7 @@ def _keep_outputs(graph: Any, nodes: list[NodeProto], made_half: set[str]) -> No
         for node in nodes:
             for names in (node.input, node.output):
                 names[:] = [inner if name == output.name else name for name in names]
-        nodes.append(_cast(inner, output.name, half=False))
+        nodes.append(_cast(inner, output.name))
 
 
 def _float_names(graph: Any) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TypeVar
 
@@ -22,24 +23,31 @@ from streamkind.backends.lane import Array, Lane, PlanRefusedError, Program
 from streamkind.backends.plans import Plan, Recipe
 from streamkind.backends.precision import Precision
 from streamkind.backends.released import PARTS, Release
+from streamkind.backends.watch import Told
 from streamkind.errors import EngineError
 from streamkind.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
 
 LANES = 3
 """Pieces in flight: one goes up, one is computed, one comes down."""
-PIECE_PIXELS = 4 * 1280 * 720
+PIECE_PIXELS = 2 * 1920 * 1088
 """Of a piece: four frames at 1280x720, two at 1080p, one at 4K; more only cost memory."""
-BATCH = (1, 4, 8)
-"""Frames at once that plans are built for: fewest, usual, most."""
+MOST = 8
+"""Frames of a piece, however small they are."""
 T = TypeVar("T")
 log = logging.getLogger("streamkind.engines")
+
+
+def usual_batch(width: int, height: int) -> tuple[int, int, int]:
+    """Frames at once that plans of a size are built for: fewest, usual, most."""
+    most = min(max(PIECE_PIXELS // (width * height), 1), MOST)
+    return 1, min(4, most), most
 
 
 class TensorRTEngine:
     """KinD on one NVIDIA card. Plans that are missing are built at the first frame."""
 
-    max_batch = 8
+    max_batch = MOST
 
     def __init__(
         self,
@@ -47,20 +55,26 @@ class TensorRTEngine:
         *,
         device: str = "auto",
         precision: Precision = "fp16",
-        batch: tuple[int, int, int] = BATCH,
+        batch: tuple[int, int, int] | None = None,
     ) -> None:
-        """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError."""
+        """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError.
+
+        `batch` is how many frames at once plans are built for, else `usual_batch`.
+        """
         self._release, self._precision, self._batch = release, precision, batch
         for part in PARTS:
             getattr(release, part).read()  # a plan is of a whole graph, or of none
-        self._gpu = Gpu(device)
-        self._library = plans.choose_library(self._gpu.card)
-        self._trt = plans.load(self._library)
         self._cache = Cache()
         self._programs: dict[tuple[str, tuple[int, int], Precision], Program] = {}
-        self._most = batch[2]
-        with self._gpu.current():
-            self._lanes = [Lane(self._gpu) for _ in range(LANES)]
+        self._most = batch[2] if batch else MOST
+        self._gpu = Gpu(device)
+        with ExitStack() as on_error:
+            on_error.callback(self._gpu.close)
+            self._library = plans.choose_library(self._gpu.card)
+            self._trt = plans.load(self._library)
+            with self._gpu.current():
+                self._lanes = [Lane(self._gpu) for _ in range(LANES)]
+            on_error.pop_all()
         self.description = (
             f"{release.name} on {self._gpu.card.name} ({self._gpu.name}), "
             f"{self._library} {self._trt.__version__}, {precision}"
@@ -190,7 +204,7 @@ class TensorRTEngine:
             if name not in kept
         }
         height, width = next(iter(kept.values())).shape[2:]
-        size = min(max(PIECE_PIXELS // (height * width), 1), self._most)
+        size = min(usual_batch(width, height)[2], self._most)
         for i, first in enumerate(range(0, count, size)):
             piece = slice(first, min(first + size, count))
             self._lanes[i % len(self._lanes)].start(program, piece, up, kept, down)
@@ -205,7 +219,7 @@ class TensorRTEngine:
             card=self._gpu.card,
             library=self._library,
             size=size,
-            batch=self._batch,
+            batch=self._batch or usual_batch(*size),
             precision=precision,
         )
 
@@ -227,17 +241,20 @@ class TensorRTEngine:
 
         def build() -> tuple[Plan, float]:
             began = time.monotonic()
-            plan = plans.build(recipe, graph, Told(recipe))
+            plan = plans.build(recipe, graph, Told(recipe), self._gpu.current)
             return plan, time.monotonic() - began
 
         plan = self._cache.take(recipe, build, log.warning)
         try:
-            return Program(self._trt, logger, self._gpu, plan.data), plan
+            program = Program(self._trt, logger, self._gpu, plan.data)
         except PlanRefusedError as reason:
             log.warning("%s: %s; building", recipe, reason)
-        self._cache.forget(recipe.key)
-        plan = self._cache.take(recipe, build, log.warning)
-        return Program(self._trt, logger, self._gpu, plan.data), plan
+            self._cache.forget(recipe.key)
+            plan = self._cache.take(recipe, build, log.warning)
+            program = Program(self._trt, logger, self._gpu, plan.data)
+        if "inspected" not in plan.report:
+            self._cache.note(recipe.key, {"inspected": program.inspect()})
+        return program, plan
 
     def _check(self, size: tuple[int, int], precision: Precision, taken: list[Plan]) -> None:
         """Compare new plans with the released graphs; what differs too much is not kept."""
@@ -254,30 +271,14 @@ class TensorRTEngine:
         log.warning("%s and recompose: comparing with the released graphs", recipes[0])
         try:
             found = parity.check(self._release, size, relight)
-        except EngineError:
+        except BaseException as error:  # what was not compared is not used, whatever the reason
             for recipe in recipes:
                 self._programs.pop((recipe.part, size, precision))
-                self._cache.forget(recipe.key)
+                if isinstance(error, parity.ParityError):
+                    self._cache.forget(recipe.key)
             raise
         for recipe in recipes:
             self._cache.note(recipe.key, {"parity": {"mean": found.mean, "most": found.most}})
-
-
-class Told:
-    """Says how far a build is, a few times a minute."""
-
-    def __init__(self, recipe: Recipe, every_seconds: float = 10.0) -> None:
-        self._recipe, self._every = recipe, every_seconds
-        self._began = self._last = time.monotonic()
-
-    def __call__(self, share: float) -> None:
-        """Hear what share of the build is done."""
-        now = time.monotonic()
-        if now - self._last < self._every or not share:
-            return
-        self._last = now
-        left = (now - self._began) * (1 - share) / share
-        log.warning("%s: %d %% built, about %.0f s left", self._recipe, 100 * share, left)
 
 
 _STEADY = (

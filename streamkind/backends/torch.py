@@ -7,6 +7,8 @@ has to beat.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -48,8 +50,9 @@ class TorchEngine:
     @torch.inference_mode()
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
-        frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
-        reflectance, illumination, *told = self._decompose(frames)
+        with _memory_for(*pixels.shape[:3]):
+            frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
+            reflectance, illumination, *told = self._decompose(frames)
         statistics = Statistics.of(*(t.cpu().numpy() for t in told))
         return Layers(reflectance, illumination, statistics, pixels)
 
@@ -68,8 +71,9 @@ class TorchEngine:
     @torch.inference_mode()
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """(N, H, W, 3) uint8 RGB, the caller's to keep."""
-        ratio = torch.from_numpy(np.asarray(ratios, np.float32)).to(self._device)
-        frames = self._recompose(layers.reflectance, layers.illumination, ratio)
+        with _memory_for(*layers.pixels.shape[:3]):
+            ratio = torch.from_numpy(np.asarray(ratios, np.float32)).to(self._device)
+            frames = self._recompose(layers.reflectance, layers.illumination, ratio)
         pixels: Pixels = frames.cpu().numpy()
         return pixels
 
@@ -97,7 +101,7 @@ class Recorded:
         if key not in self._recordings:
             if len(self._recordings) == SHAPES_KEPT:
                 self._recordings.pop(next(iter(self._recordings)))
-            self._recordings[key] = self._record(inputs)
+            self._recordings[key] = self._record_or_forget(inputs)
         graph, held, results = self._recordings[key]
         for place, tensor in zip(held, inputs, strict=True):
             place.copy_(tensor)
@@ -105,6 +109,15 @@ class Recorded:
         if isinstance(results, torch.Tensor):
             return results.clone()
         return tuple(tensor.clone() for tensor in results)
+
+    def _record_or_forget(self, inputs: tuple[torch.Tensor, ...]) -> _Recording:
+        """Record; when memory is short, without what other shapes hold of it."""
+        try:
+            return self._record(inputs)
+        except torch.OutOfMemoryError:
+            self._recordings.clear()
+        torch.cuda.empty_cache()
+        return self._record(inputs)
 
     def _record(self, inputs: tuple[torch.Tensor, ...]) -> _Recording:
         held = [tensor.clone() for tensor in inputs]
@@ -130,6 +143,17 @@ class Recorded:
 _Recording = tuple[Any, list[torch.Tensor], Any]
 """A CUDA graph, where its inputs lie, and where its results do."""
 SHAPES_KEPT = 4
+
+
+@contextmanager
+def _memory_for(count: int, height: int, width: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as exc:
+        raise EngineError(
+            f"the card has not the memory for {count} frames of {width}x{height} by PyTorch: close "
+            "what else uses it, or take --backend tensorrt, --profile balanced or a smaller picture"
+        ) from exc
 
 
 def _device(name: str) -> torch.device:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+log = logging.getLogger("streamkind.engines")
 
 
 class Phases:
@@ -79,3 +83,20 @@ def run_watched(
         raise errors[0]
     tell(1.0)
     return result
+
+
+class Told:
+    """Says how far a build is, a few times a minute."""
+
+    def __init__(self, recipe: object, every_seconds: float = 10.0) -> None:
+        self._recipe, self._every = recipe, every_seconds
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        """Hear what share of the build is done."""
+        now = time.monotonic()
+        if now - self._last < self._every or not share:
+            return
+        self._last = now
+        left = (now - self._began) * (1 - share) / share
+        log.warning("%s: %d %% built, about %.0f s left", self._recipe, 100 * share, left)

@@ -1,0 +1,55 @@
+"""Cards as nvidia-smi tells of them: a small program in its place, run for real."""
+
+import pytest
+
+from streamkind.backends import cards
+from streamkind.backends.cards import Card, find_cards, first_card
+from streamkind.errors import EngineError
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Return what puts a shell script where nvidia-smi is looked for."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def put(script):
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+
+    return put
+
+
+def test_cards_are_read_in_their_order(nvidia_smi, monkeypatch):
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    nvidia_smi(
+        "echo '8.9, NVIDIA GeForce RTX 4090, 580.1, 00000000:01:00.0'\n"
+        "echo '12.0, NVIDIA GeForce RTX 5090, 580.1, 00000000:0A:00.0'"
+    )
+    first, second = find_cards()
+    assert first == Card("sm_89", "NVIDIA GeForce RTX 4090", "580.1", True, "00000000:01:00.0")
+    assert (second.sm, second.place) == ("sm_120", "00000000:0a:00.0")
+    assert first_card() == first
+    assert cards.os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"  # CUDA's first is the same
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo '[N/A], Orin (nvgpu), 540.4.0, [N/A]'",  # a Jetson
+        "echo 'NVIDIA-SMI has failed because it could not communicate with the driver'; exit 9",
+        "echo '8.9, a card, 580.1, 00000000:01:00.0'; exit 15",
+        "true",
+    ],
+)
+def test_what_names_no_card_is_none(nvidia_smi, script):
+    nvidia_smi(script)
+    assert find_cards() == []
+    with pytest.raises(EngineError, match=r"no NVIDIA card is found here.*--gpu sm_89"):
+        first_card()
+
+
+def test_a_driver_that_hangs_is_said_and_is_no_card(nvidia_smi, monkeypatch, caplog):
+    monkeypatch.setattr(cards, "ANSWER_SECONDS", 0.2)
+    nvidia_smi("exec sleep 60")
+    assert find_cards() == []
+    assert "nvidia-smi does not answer" in caplog.text
