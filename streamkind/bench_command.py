@@ -27,6 +27,13 @@ from streamkind.video.storage import as_path, write_whole
 
 STAGES = ("decode", "decompose", "steady", "ratio", "recompose", "encode")
 
+Backends = Annotated[
+    list[str] | None, typer.Option(help="auto, tensorrt, openvino or torch; repeatable.")
+]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw quality against cost, given --pairs: .png, .svg.")
+]
+
 
 def bench_command(
     clip: Annotated[
@@ -50,16 +57,12 @@ def bench_command(
     frames: Annotated[int, typer.Option(help="Frames per round.", min=2)] = 24,
     rounds: Annotated[int, typer.Option(help="Rounds; all is measured once in each.", min=1)] = 3,
     preset: Annotated[str, typer.Option(help="Of x264, for all profiles.")] = "veryfast",
-    backend: Annotated[
-        list[str] | None, typer.Option(help="auto, tensorrt, openvino or torch; repeatable.")
-    ] = None,
+    backend: Backends = None,
     device: options.Device = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures here.")
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw quality against cost, given --pairs: .png, .svg.")
-    ] = None,
+    plot: Plot = None,
 ) -> None:
     """Measure how fast this machine is, stage by stage and from file to file."""
     clip = None if clip is None else as_path(clip)
