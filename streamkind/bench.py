@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import MULTIPLE, BackendName
-from streamkind.bench_nets import Picture, pictures, quality
+from streamkind.bench_nets import Nets, named, quality
+from streamkind.bench_nets import baselines as kind_by_others
 from streamkind.engine import KinD
 from streamkind.errors import UsageError
 from streamkind.exposure import RatioSmoother
@@ -50,6 +51,11 @@ class Times:
         work()
         self.rounds[name].append((time.perf_counter() - began) / frames)
 
+    def seconds(self, name: str) -> tuple[float, float, float]:
+        """Median, least and most seconds per frame."""
+        seconds = self.rounds[name]
+        return statistics.median(seconds), min(seconds), max(seconds)
+
     def fps(self, name: str) -> tuple[float, float, float]:
         """Median, least and most frames per second."""
         rates = [1 / seconds for seconds in self.rounds[name]]
@@ -67,15 +73,17 @@ class Bench:
     """What was measured at one size."""
 
     size: tuple[int, int]
-    padded: tuple[int, int]
-    """Sides that the nets of `quality` see."""
-    profiles: dict[str, Times]
+    profiles: dict[str, Times] = field(default_factory=dict)
     """Of each profile: its stages alone, all of it, and the floor."""
-    nets: Times
+    nets: Times = field(default_factory=Times)
     """Of each net beside the nets of `quality`: a whole picture, without decode and encode."""
-    engines: dict[str, str]
-    """What ran."""
-    quality: dict[str, dict[str, float]]
+    engines: dict[str, str] = field(default_factory=dict)
+    """What ran, by profile."""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Width and height that the nets of a profile see, padding included."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Baselines that were not measured, and why."""
+    quality: dict[str, dict[str, float]] = field(default_factory=dict)
     """PSNR and SSIM of profiles and nets, where pairs are at hand."""
 
 
@@ -86,7 +94,7 @@ def bench(
     frames: int = 24,
     rounds: int = 3,
     profiles: Sequence[ProfileName] = ("quality", "balanced", "realtime"),
-    backend: BackendName = "auto",
+    backends: Sequence[BackendName] = ("auto",),
     device: str = "auto",
     preset: str = "veryfast",
     others: Sequence[Path] = (),
@@ -96,38 +104,46 @@ def bench(
 ) -> Bench:
     """Measure in turns, so that a noisy machine disturbs all alike.
 
-    `preset` is x264's, for all profiles; `others` are ONNX nets from picture to picture;
-    `baselines` are ONNX Runtime and PyTorch in float32 on the graphs of `quality`; `pairs` is a
-    folder with low/ and high/ on which profiles and `others` are scored, blind. Raises UsageError
-    and EngineError.
+    With several `backends` each profile is measured on each. `preset` is x264's, for all profiles;
+    `others` are ONNX nets from picture to picture; `baselines` are ONNX Runtime and PyTorch in
+    float32 on the graphs of `quality`; `pairs` is a folder with low/ and high/ on which profiles
+    and `others` are scored, blind. Raises UsageError and EngineError.
     """
     check_size(size)
-    found = Bench(size, padded(size), {}, Times(), {}, {})
+    found = Bench(size)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scaled = Path(folder, "clip.mp4")
         make_clip(scaled, size, frames, clip)
-        engines = {}
-        for profile in profiles:
-            engine = open_engine(
-                backend=backend, profile=profile, device=device, color=ColorTags(1), in_order=True
-            )
-            engines[profile] = stack.enter_context(engine)
-            found.profiles[profile], found.engines[profile] = Times(), engine.description
-        nets = dict(pictures(others, baselines)) if others or baselines else {}
+        engines: dict[str, tuple[KinD, Profile]] = {}
+        for backend, profile in itertools.product(backends, profiles):
+            name = profile if len(backends) == 1 else f"{profile}, {backend}"
+            engine = stack.enter_context(opened_engine(backend, profile, device))
+            engines[name] = engine, PROFILES[profile]
+            found.profiles[name], found.engines[name] = Times(), engine.description
+            found.seen[name] = engine.seen_size(*size)
+        nets = kind_by_others() if baselines else Nets()
+        found.missing, enhancers = nets.missing, named(others)
+        nets.found |= enhancers
         dark = read(scaled, PROFILES["quality"], 1)
         for i in range(rounds + 1):  # the first compiles and is not counted
             told(f"{size[0]}x{size[1]}: round {i} of {rounds}")
-            for profile, engine in engines.items():
-                times = found.profiles[profile] if i else Times()
-                measure(times, engine, PROFILES[profile], scaled, frames if i else 2, preset)
-            for name, net in nets.items():
+            for name, (engine, chosen) in engines.items():
+                times = found.profiles[name] if i else Times()
+                measure(times, engine, chosen, scaled, frames if i else 2, preset)
+            for name, net in nets.found.items():
                 (found.nets if i else Times()).take(name, 1, partial(net, dark[0]))
         if pairs is not None:
             told("scores")
-            enhancers: dict[str, Picture] = {path.stem: nets[path.stem] for path in others}
-            enhancers |= {name: engine.enhance for name, engine in engines.items()}
+            enhancers |= {name: engine.enhance for name, (engine, _) in engines.items()}
             found.quality = {name: quality(e, pairs) for name, e in enhancers.items()}
     return found
+
+
+def opened_engine(backend: BackendName, profile: ProfileName, device: str) -> KinD:
+    """Open what `streamkind enhance` would take for a video."""
+    return open_engine(
+        backend=backend, profile=profile, device=device, color=ColorTags(1), in_order=True
+    )
 
 
 def measure(
@@ -205,16 +221,21 @@ def whole(engine: KinD, clip: Path, profile: Profile, frames: int, preset: str) 
 
 def make_clip(path: Path, size: tuple[int, int], frames: int, clip: Path | None = None) -> None:
     """Encode the first frames of a clip at a size, or a dark texture that moves, at CRF 23."""
+    count = 0
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", RATE, pix_fmt="yuv420p")
         stream.width, stream.height = size
         stream.options = {"preset": "veryfast"}
         pictures = texture(size) if clip is None else scaled_frames(clip, size)
-        for i, picture in zip(range(frames), pictures, strict=False):
+        for count, picture in zip(range(1, frames + 1), pictures, strict=False):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            frame.pts, frame.time_base = i, Fraction(1, RATE)
+            frame.pts, frame.time_base = count - 1, Fraction(1, RATE)
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
+    if count < frames:
+        raise UsageError(
+            f"{clip} has {count} frames, a round takes {frames}; give a longer clip or --frames"
+        )
 
 
 def texture(size: tuple[int, int]) -> Iterator[Pixels]:
@@ -233,12 +254,6 @@ def scaled_frames(clip: Path, size: tuple[int, int]) -> Iterator[Pixels]:
     with open_source(clip) as source:
         for frame in source:
             yield np.asarray(cv2.resize(frame.data, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def padded(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height as the nets of `quality` see them."""
-    width, height = (side + -side % MULTIPLE for side in size)
-    return width, height
 
 
 def check_size(size: tuple[int, int]) -> None:

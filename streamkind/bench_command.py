@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
+import av
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -16,12 +19,20 @@ from rich.table import Table
 from streamkind import __version__, options, plots
 from streamkind.bench import FLOOR, WHOLE, Bench, Times, bench
 from streamkind.console import console
-from streamkind.doctor import cpu
+from streamkind.doctor import OPTIONAL, PACKAGES, cpu
 from streamkind.errors import UsageError
+from streamkind.processor import threads
 from streamkind.profiles import PROFILES
 from streamkind.video.storage import as_path, write_whole
 
 STAGES = ("decode", "decompose", "steady", "ratio", "recompose", "encode")
+
+Backends = Annotated[
+    list[str] | None, typer.Option(help="auto, tensorrt, openvino or torch; repeatable.")
+]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw quality against cost, given --pairs: .png, .svg.")
+]
 
 
 def bench_command(
@@ -46,12 +57,12 @@ def bench_command(
     frames: Annotated[int, typer.Option(help="Frames per round.", min=2)] = 24,
     rounds: Annotated[int, typer.Option(help="Rounds; all is measured once in each.", min=1)] = 3,
     preset: Annotated[str, typer.Option(help="Of x264, for all profiles.")] = "veryfast",
-    backend: options.Backend = "auto",
+    backend: Backends = None,
     device: options.Device = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures here.")
     ] = None,
-    plot: options.Plot = None,
+    plot: Plot = None,
 ) -> None:
     """Measure how fast this machine is, stage by stage and from file to file."""
     clip = None if clip is None else as_path(clip)
@@ -68,7 +79,7 @@ def bench_command(
                     frames=frames,
                     rounds=rounds,
                     profiles=profile or list(PROFILES),  # type: ignore[arg-type]  # refuses others
-                    backend=backend,  # type: ignore[arg-type]
+                    backends=backend or ["auto"],  # type: ignore[arg-type]
                     device=device,
                     preset=preset,
                     others=onnx or [],
@@ -78,8 +89,8 @@ def bench_command(
                 )
             )
         show(found[-1])
-    told = {"machine": machine(), "sizes": [as_json(b) for b in found]}
-    console.print("; ".join(f"{k} {v}" for k, v in machine().items()), markup=False)
+    told: dict[str, Any] = {"machine": machine(), "sizes": [as_json(b) for b in found]}
+    console.print(line(told["machine"]), markup=False)
     if json_file:
         write_whole(json_file, (json.dumps(told, indent=1) + "\n").encode())
     if plot:
@@ -101,39 +112,61 @@ def machine() -> dict[str, Any]:
         "date": str(datetime.date.today()),
         "python": platform.python_version(),
         "cpu": cpu().value,
-        "threads": os.environ.get("OMP_NUM_THREADS") or os.cpu_count(),
+        "threads": threads(),
         "load": round(os.getloadavg()[0], 1),
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of all that computes, decodes and encodes."""
+    found = {}
+    for name in (*PACKAGES, *OPTIONAL, "onnxruntime"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    libavcodec = ".".join(map(str, av.library_versions["libavcodec"]))
+    return found | {"libavcodec": libavcodec}
+
+
+def line(told: dict[str, Any]) -> str:
+    """Say in one line what was measured on."""
+    words = [f"{name} {value}" for name, value in told.items() if name != "versions"]
+    return "; ".join(words + [f"{name} {value}" for name, value in told["versions"].items()])
 
 
 def show(found: Bench) -> None:
     """Print milliseconds per frame of each stage, frames per second of all, and nets alone."""
-    wide = Console(width=max(console.width, 130))
+    wide = Console(width=max(console.width, 150))
     size = "x".join(map(str, found.size))
-    seen = "x".join(map(str, found.padded))
-    table = Table(title=f"{size} ({seen} with padding): ms of each stage alone, then fps of all")
-    for name in ("", *STAGES, "file to file", "least to most", FLOOR, "share"):
+    title = f"{size}: ms of each stage alone, fps of all; medians, and least to most"
+    table = Table(title=title, show_lines=True)
+    for name in ("", "nets see", *STAGES, "file to file", FLOOR, "share"):
         table.add_column(name, justify="left" if not name else "right")
     for name, times in found.profiles.items():
-        fps, least, most = times.fps(WHOLE)
-        share = times.share(WHOLE, FLOOR)
         table.add_row(
             name,
-            *(f"{1e3 / times.fps(stage)[0]:.1f}" for stage in STAGES),
-            f"{fps:.2f}",
-            f"{least:.2f} to {most:.2f}",
-            f"{times.fps(FLOOR)[0]:.1f}",
-            f"{share[0]:.2f} ({share[1]:.2f} to {share[2]:.2f})",
+            "x".join(map(str, found.seen[name])),
+            *(spread(times.seconds(stage), 1e3) for stage in STAGES),
+            *(spread(times.fps(what)) for what in (WHOLE, FLOOR)),
+            spread(times.share(WHOLE, FLOOR)),
         )
     wide.print(table)
     for name, what in found.engines.items():
         console.print(f"{name}: {what}", markup=False)
     if found.nets.rounds:
         wide.print(nets_table(found.nets))
+    for name, reason in found.missing.items():
+        console.print(f"{name}: not measured: {reason}", markup=False)
     for name, scores in found.quality.items():
         console.print(
             f"{name}: {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}, blind", markup=False
         )
+
+
+def spread(figures: tuple[float, float, float], scale: float = 1.0) -> str:
+    """Median, and below it least to most."""
+    median, least, most = (f"{figure * scale:.3g}" for figure in figures)
+    return f"{median}\n{least} to {most}"
 
 
 def nets_table(nets: Times) -> Table:
@@ -154,10 +187,11 @@ def as_json(found: Bench) -> dict[str, Any]:
     shares = {name: times.share(WHOLE, FLOOR) for name, times in found.profiles.items()}
     return {
         "size": list(found.size),
-        "padded": list(found.padded),
+        "seen": {name: list(size) for name, size in found.seen.items()},
         "engines": found.engines,
         "profiles": {name: dict(times.rounds) for name, times in found.profiles.items()},
         "share_of_floor": {name: list(share) for name, share in shares.items()},
         "nets": dict(found.nets.rounds),
+        "missing": found.missing,
         "quality": found.quality,
     }

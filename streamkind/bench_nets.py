@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,44 @@ from streamkind.backends.base import BackendName, why_not
 from streamkind.backends.released import Release, find_release
 from streamkind.engine import pad
 from streamkind.errors import EngineError, UsageError
-from streamkind.profiles import open_engine
+from streamkind.processor import fastest_precision, flags, threads
+from streamkind.profiles import PROFILES, open_engine
 from streamkind.video.frames import Pixels
 
 Picture = Callable[[Pixels], Pixels]
 """(H, W, 3) uint8 RGB -> the same."""
 
 
-def pictures(others: Sequence[Path], baselines: bool) -> Iterator[tuple[str, Picture]]:
-    """Yield nets that take a picture to a picture: KinD in float32, and any others."""
-    release = find_release("kind")
-    if baselines and why_not("openvino") is None:
-        yield "kind, OpenVINO", by_engine("openvino")
-    if baselines and find_spec("onnxruntime"):
-        yield "kind, ONNX Runtime float32", by_onnxruntime(release)
-    if baselines and why_not("torch") is None:
-        yield "kind, PyTorch float32", by_engine("torch")
-    for path in others:
-        yield path.stem, by_openvino(path)
+@dataclass
+class Nets:
+    """Nets from picture to picture, and those that cannot be had here."""
+
+    found: dict[str, Picture] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Name -> why, and what to do."""
+
+
+def baselines() -> Nets:
+    """KinD's graphs by OpenVINO, ONNX Runtime and PyTorch, on the processor."""
+    nets = Nets()
+    for backend, name in (("openvino", "kind, OpenVINO"), ("torch", "kind, PyTorch float32")):
+        if reason := why_not(backend):
+            nets.missing[name] = reason
+        else:
+            nets.found[name] = by_engine(backend)  # type: ignore[arg-type]
+    if find_spec("onnxruntime"):
+        nets.found["kind, ONNX Runtime float32"] = by_onnxruntime(find_release("kind"))
+    else:
+        reason = "onnxruntime is not installed: pip install 'streamkind[train]'"
+        nets.missing["kind, ONNX Runtime float32"] = reason
+    return nets
+
+
+def named(paths: Sequence[Path]) -> dict[str, Picture]:
+    """Nets of others by the names of their files; by their paths where those are alike."""
+    stems = [path.stem for path in paths]
+    alone = {stem for stem in stems if stems.count(stem) == 1 and stem not in PROFILES}
+    return {p.stem if p.stem in alone else str(p): by_openvino(p) for p in paths}
 
 
 def by_engine(backend: BackendName) -> Picture:
@@ -48,8 +69,10 @@ def by_onnxruntime(release: Release) -> Picture:
     """KinD's graphs by ONNX Runtime, as they are."""
     import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
     decompose, recompose = (
-        onnxruntime.InferenceSession(part.read(), providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(part.read(), options, providers=["CPUExecutionProvider"])
         for part in (release.decompose, release.recompose)
     )
 
@@ -66,7 +89,54 @@ def by_onnxruntime(release: Release) -> Picture:
 
 
 def by_openvino(path: Path) -> Picture:
-    """Any net from picture to picture, RGB: uint8, or float in [0, 1]; channels first or last."""
+    """Any net from picture to picture, RGB: uint8, or float in [0, 1]; channels first or last.
+
+    In the precision in which KinD runs. Raises UsageError and EngineError.
+    """
+    import openvino as ov
+
+    model, first = read_net(path)
+    floats = "f" in model.inputs[0].get_element_type().get_type_name()
+    core = ov.Core()
+    requests: dict[tuple[int, ...], Any] = {}
+    abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    options = {
+        "INFERENCE_PRECISION_HINT": fastest_precision(abilities, flags()),
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads(),
+    }
+
+    def run(pixels: Any) -> Any:
+        if pixels.shape not in requests:
+            net = model.clone()
+            net.reshape(list(pixels.shape))
+            requests[pixels.shape] = core.compile_model(net, "CPU", options).create_infer_request()
+        return np.asarray(next(iter(requests[pixels.shape].infer(pixels).values())))
+
+    def enhance(picture: Pixels) -> Pixels:
+        pixels: Any = pad(picture[None])
+        shape = pixels.shape[1:]
+        pixels = pixels.transpose(0, 3, 1, 2) if first else pixels
+        dtype = model.inputs[0].get_element_type().to_dtype()
+        pixels = np.ascontiguousarray(pixels / np.float32(255) if floats else pixels, dtype)
+        try:
+            made = run(pixels)
+        except RuntimeError as exc:
+            raise EngineError(f"{path}: cannot take a picture of {pixels.shape}: {exc}") from exc
+        made = made[0].transpose(1, 2, 0) if made.ndim == 4 and made.shape[1] == 3 else made[0]
+        if made.shape != shape:
+            raise UsageError(
+                f"{path}: expected a picture as large as its input, {shape}, got {made.shape}"
+            )
+        made = made[: picture.shape[0], : picture.shape[1]]
+        scaled = np.clip(made * 255 + 0.5, 0, 255) if made.dtype.kind == "f" else made
+        return np.asarray(scaled, np.uint8)
+
+    return enhance
+
+
+def read_net(path: Path) -> tuple[Any, bool]:
+    """Read an ONNX net from picture to picture, and tell whether its channels come first."""
     import openvino as ov
 
     if not path.is_file():
@@ -82,24 +152,7 @@ def by_openvino(path: Path) -> Picture:
             f"{path}: expected one input of shape (N, 3, H, W) or (N, H, W, 3), got "
             f"{[str(i.get_partial_shape()) for i in model.inputs]}"
         )
-    floats = "f" in model.inputs[0].get_element_type().get_type_name()
-    compiled: dict[tuple[int, ...], Any] = {}
-
-    def enhance(picture: Pixels) -> Pixels:
-        pixels: Any = pad(picture[None])
-        pixels = pixels.transpose(0, 3, 1, 2) if first else pixels
-        pixels = np.ascontiguousarray(pixels / np.float32(255) if floats else pixels)
-        if pixels.shape not in compiled:
-            net = model.clone()
-            net.reshape(list(pixels.shape))
-            compiled[pixels.shape] = ov.Core().compile_model(net, "CPU").create_infer_request()
-        made = np.asarray(next(iter(compiled[pixels.shape].infer(pixels).values())))[0]
-        made = made.transpose(1, 2, 0) if made.shape[0] == 3 else made
-        height, width = picture.shape[:2]
-        made = made[:height, :width]
-        return np.asarray(np.clip(made * 255 + 0.5, 0, 255) if floats else made, np.uint8)
-
-    return enhance
+    return model, first
 
 
 def quality(enhance: Picture, pairs: Path) -> dict[str, float]:

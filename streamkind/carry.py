@@ -94,12 +94,17 @@ class Carried(KinD):
         matrix = yuv_of_rgb(self.color_of(layers.pixels))
         return np.stack([transform(picture, matrix) for picture in clear])
 
+    def seen_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of what the nets see of a picture, padding included."""
+        return super().seen_size(*(self._reduced(width, height) or (width, height)))
+
     def size_of(self, pixels: Pixels) -> tuple[int, int] | None:
         """Return the size to which pictures are reduced; None if they are not."""
-        width, height = picture_size(pixels)
-        if width * height <= self._whole:
-            return None
-        return reduced_size(width, height, self._area)
+        return self._reduced(*picture_size(pixels))
+
+    def _reduced(self, width: int, height: int) -> tuple[int, int] | None:
+        whole = width * height <= self._whole
+        return None if whole else reduced_size(width, height, self._area)
 
     def color_of(self, pixels: Pixels) -> ColorTags:
         """Return how the YUV of pictures is meant."""

@@ -8,9 +8,8 @@ import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from streamkind import __version__
+from streamkind import __version__, processor
 from streamkind.backends.base import BACKENDS, why_not
 from streamkind.backends.cache import Cache, default_folder
 from streamkind.backends.cards import find_cards
@@ -49,18 +48,10 @@ def versions() -> Iterator[Finding]:
 
 def cpu() -> Finding:
     """The processor: name, cores, and the instructions that make it fast."""
-    lines = dict(_cpuinfo())
-    flags = set(lines.get("flags", lines.get("Features", "")).split())
-    name = lines.get("model name", platform.processor() or platform.machine())
+    flags = processor.flags()
     fast = [f for f in CPU_FEATURES if f in flags]
-    return Finding("cpu", f"{name}, {os.cpu_count()} cores, {' '.join(fast) or 'no vector units'}")
-
-
-def _cpuinfo() -> Iterator[tuple[str, str]]:
-    path = Path("/proc/cpuinfo")
-    for line in path.read_text().splitlines() if path.exists() else ():
-        name, _, value = line.partition(":")
-        yield name.strip(), value.strip()
+    units = " ".join(fast) or "no vector units"
+    return Finding("cpu", f"{processor.name()}, {os.cpu_count()} cores, {units}")
 
 
 def gpus() -> Finding:

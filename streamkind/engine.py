@@ -73,6 +73,10 @@ class KinD:
                 after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
         return clear
 
+    def seen_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of what the nets see of a picture, padding included."""
+        return width + -width % MULTIPLE, height + -height % MULTIPLE
+
     def expected_fps(self, width: int, height: int) -> float:
         """Try how many pictures of a size go through the nets in a second."""
         pixels = np.random.default_rng(0).integers(0, 40, (1, height, width, 3), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,18 +78,29 @@ def draw_scores(scores: Scores, path: str | Path) -> None:
 
 
 def draw_bench(told: dict[str, Any], path: str | Path) -> None:
-    """Draw quality against cost: PSNR over milliseconds per picture, by profile and net."""
+    """Draw quality against cost: PSNR over milliseconds per picture, by profile, net and size."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    quality = told["sizes"][0]["quality"]
     with picture(path, 1) as (panel,):
-        first = told["sizes"][0]
-        for name, scores in first["quality"].items():
-            rounds = first["profiles"][name]["nets"] if name in first["profiles"] else None
-            seconds = np.median(rounds or first["nets"][name])
-            panel.plot(1e3 * seconds, scores["psnr"], "o")
-            panel.annotate(f" {name}", (1e3 * seconds, scores["psnr"]))
+        for one, marker in zip(told["sizes"], itertools.cycle("osD^v"), strict=False):
+            panel.scatter([], [], color="0.5", marker=marker, label="x".join(map(str, one["size"])))
+        for i, (name, scores) in enumerate(quality.items()):
+            for one, marker in zip(told["sizes"], itertools.cycle("osD^v"), strict=False):
+                rounds = one["profiles"].get(name, {}).get("nets") or one["nets"].get(name)
+                if rounds:
+                    at = 1e3 * np.median(rounds), scores["psnr"]
+                    panel.scatter(*at, color=f"C{i}", marker=marker)
+            offset = (8, 4) if i % 2 == 0 else (8, -12)  # what is alike stays readable
+            panel.annotate(name, at, offset, textcoords="offset points", color=f"C{i}")
         panel.set_xscale("log")
-        panel.set_xlabel(f"ms of the nets per picture of {first['size'][0]}x{first['size'][1]}")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:.4g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlabel("ms of the nets per picture")
         panel.set_ylabel("PSNR, dB, blind")
-        panel.margins(0.25)
+        panel.margins(0.15)
+        panel.legend()
 
 
 def mark_cuts(panels: Any, times: Any) -> None:

@@ -1,7 +1,9 @@
 """Nets that rest: between two frames that they see, what they made is carried on in time.
 
 Where nothing has moved since, the reduced result stays. Where something has, the line that took
-luma to relit luma around there goes on, and so does the gain of the chroma.
+luma to relit luma around there goes on, and so does the gain of the chroma. Where what has come is
+of another luma than anything around there was, as a lamp on dark ground or the ground behind it,
+what the nets made of that luma elsewhere in the frame stands for it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from streamkind.video.frames import Pixels
 
 WINDOW = 9, 9
 """Around a pixel of the reduced picture, in which luma goes by one line."""
+BEYOND = 6.0
+"""Levels outside the luma around a pixel from which on its line says nothing."""
 MOST_MOVED = 0.5
 """Share of a frame that may have moved for the nets to rest a second time."""
 STOPS = 0.01
@@ -46,7 +50,14 @@ class Made:
     slope: Floats
     offset: Floats
     gain: Floats
-    """Of chroma; all (h, w)."""
+    """Of chroma."""
+    least: Floats
+    most: Floats
+    """Luma seen around each pixel; all (h, w)."""
+    tone: Floats
+    """Luma made of each luma seen, anywhere."""
+    tone_gain: Floats
+    """Gain of chroma at each luma seen; both (256,)."""
 
     def fits(self, ratio: float) -> bool:
         """Whether it may stand for what a ratio would give."""
@@ -101,7 +112,7 @@ class Sparse(Carried):
         if made and isinstance(layers, RestLayers) and made.fits(float(ratios[0])):
             return carry_on(made, now, layers.moved)[None]
         clear = super().relit(layers, ratios)
-        self._made = Made(float(ratios[0]), clear[0], *lines(now, clear[0]))
+        self._made = Made(float(ratios[0]), clear[0], *lines(now, clear[0]), *tones(now, clear[0]))
         return clear
 
     def expected_fps(self, width: int, height: int) -> float:
@@ -138,7 +149,10 @@ def motion(before: Plane, now: Plane) -> Floats:
 
 
 def lines(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
-    """Around each pixel: luma made = slope * luma seen + offset, chroma made = gain * chroma."""
+    """Around each pixel: luma made = slope * luma seen + offset, chroma made = gain * chroma.
+
+    And the least and the most luma seen there, between which that holds.
+    """
 
     def mean(x: NDArray[np.floating]) -> Floats:
         return np.asarray(cv2.blur(x, WINDOW), np.float32)
@@ -147,13 +161,35 @@ def lines(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
         np.moveaxis(p, 2, 0).astype(np.float32) for p in (seen, made)
     )
     mean_x, mean_y = mean(x), mean(y)
-    slope = (mean(x * y) - mean_x * mean_y) / (mean(x * x) - mean_x * mean_x + NOISE**2)
-    slope = np.maximum(slope, 0)
+    variance = np.maximum(mean(x * x) - mean_x * mean_x, 0)
+    slope = np.maximum(mean(x * y) - mean_x * mean_y, 0) / (variance + NOISE**2)
     pairs = [(c - 128, m - 128) for c, m in zip(chroma, made_chroma, strict=True)]
     both = mean(sum(c * m for c, m in pairs))
     alone = mean(sum(c * c for c, _ in pairs))
     gain = np.maximum(both, 0) / (alone + NOISE**2)
-    return tuple(np.asarray(x, np.float32) for x in (slope, mean_y - slope * mean_x, gain))
+    least, most = cv2.erode(x, np.ones(WINDOW)), cv2.dilate(x, np.ones(WINDOW))
+    found = (slope, mean_y - slope * mean_x, gain, least, most)
+    return tuple(np.asarray(x, np.float32) for x in found)
+
+
+def tones(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
+    """By luma seen, 0 to 255: the mean luma made of it, and the gain of chroma."""
+    luma = seen[::2, ::2, 0].ravel()
+    count = np.bincount(luma, minlength=256)
+    before, after = (p[::2, ::2, 1:].reshape(-1, 2).astype(np.float32) - 128 for p in (seen, made))
+    total, both, alone = (
+        np.bincount(luma, weights, 256)
+        for weights in (
+            made[::2, ::2, 0].ravel(),
+            (before * after).sum(axis=1),
+            (before * before).sum(axis=1),
+        )
+    )
+    levels = np.flatnonzero(count)
+    gain = np.maximum(both, 0)[levels] / (alone + NOISE**2 * count)[levels]
+    tone = total[levels] / count[levels]
+    every = np.arange(256)
+    return tuple(np.interp(every, levels, x).astype(np.float32) for x in (tone, gain))
 
 
 def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
@@ -161,8 +197,11 @@ def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
     if not moved.any():
         return made.clear
     y, u, v = (now[..., i].astype(np.float32) for i in range(3))
-    predicted = cv2.merge(
-        [made.slope * y + made.offset, made.gain * (u - 128) + 128, made.gain * (v - 128) + 128]
-    )
+    beyond = np.maximum(np.maximum(made.least - y, y - made.most), 0)
+    near = np.maximum(1 - beyond / BEYOND, 0)
+    tone, gain = (cv2.LUT(now[..., 0], table) for table in (made.tone, made.tone_gain))
+    lit = tone + near * (made.slope * y + made.offset - tone)
+    gain = gain + near * (made.gain - gain)
+    predicted = cv2.merge([lit, gain * (u - 128) + 128, gain * (v - 128) + 128])
     mixed = made.clear + moved[..., None] * (predicted - made.clear)
     return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)

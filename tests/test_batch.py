@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -376,6 +377,18 @@ def thirty_clips(folder):
     (folder / "broken.mp4").write_bytes((folder / "night 3.mp4").read_bytes()[:900])
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-t", "1", "-i", "sine=300", "-c:a", "aac"]
     subprocess.run([*command, str(folder / "sound.mp4")], check=True)
+
+
+def test_the_first_video_tells_profile_and_expected_speed(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    clips = [night(tmp_path / f"{name}.mp4", frames=6) for name in "bc"]
+    jobs = find_jobs([tmp_path / "a.mp4", *clips], tmp_path / "clear", QUICK)
+    results, told = run(jobs)
+    assert [r.status for r in results] == ["failed", "done", "done"]
+    lines = [line for line in told.splitlines() if "frames per second" in line]
+    assert len(lines) == 1 and re.search(
+        r"b\.mp4: balanced: kind on cpu, .*, about \S+ frames per second at 64x48$", lines[0]
+    )
 
 
 def test_of_thirty_files_27_are_done_and_three_reported(tmp_path):

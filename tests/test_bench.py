@@ -8,31 +8,41 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from media import make_clip
 from onnx import TensorProto, helper
 
 from streamkind import bench_command
-from streamkind.bench import FLOOR, NETS, WHOLE, Times
-from streamkind.bench_nets import by_openvino
-from streamkind.errors import UsageError
+from streamkind.bench import FLOOR, NETS, WHOLE, Bench, Times, bench
+from streamkind.bench_nets import baselines, by_openvino, named
+from streamkind.errors import EngineError, UsageError
+from streamkind.profiles import open_engine
 
 STAGES = {*bench_command.STAGES, NETS, WHOLE, FLOOR}
 
 
+TYPES = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16, "bytes": TensorProto.UINT8}
+
+
 def write_net(path, kind):
-    """A net that doubles a picture: float, channels first; or uint8, channels last, unchanged."""
-    floats = kind == "float"
+    """A net that doubles a picture: floats, channels first; or uint8, channels last, unchanged."""
+    floats = kind != "bytes"
     shape = [1, 3, "h", "w"] if floats else [1, "h", "w", 3]
-    type_ = TensorProto.FLOAT if floats else TensorProto.UINT8
-    ends = [helper.make_tensor_value_info(n, type_, shape) for n in ("in", "out")]
-    two = helper.make_tensor("two", TensorProto.FLOAT, [], [2.0])
+    two = helper.make_tensor("two", TYPES[kind], [], [2.0])
     node = helper.make_node(*(("Mul", ["in", "two"]) if floats else ("Identity", ["in"])), ["out"])
-    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [two] if floats else [])
+    return save(path, [node], TYPES[kind], shape, [two] if floats else [])
+
+
+def save(path, nodes, type_, shape, constants=(), out=None):
+    """Write a graph from "in" to "out"."""
+    ends = [helper.make_tensor_value_info("in", type_, shape)]
+    ends += [helper.make_tensor_value_info("out", type_, out or shape)]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(model, path)
     return path
 
 
-@pytest.mark.parametrize("kind, factor", [("float", 2), ("bytes", 1)])
+@pytest.mark.parametrize("kind, factor", [("float", 2), ("half", 2), ("bytes", 1)])
 def test_any_net_from_picture_to_picture_is_run(tmp_path, kind, factor):
     net = by_openvino(write_net(tmp_path / "net.onnx", kind))
     picture = np.random.default_rng(0).integers(0, 100, (50, 70, 3), np.uint8)
@@ -53,13 +63,17 @@ def test_all_is_measured_scored_and_written(call, tmp_path):
     )  # fmt: skip
     assert code == 0, err
     assert "96x64" in out and "ONNX Runtime" in out and "cores" in err
+    machine = json.loads(told.read_text())["machine"]
+    assert {"openvino", "av", "libavcodec", "onnxruntime", "torch"} <= machine["versions"].keys()
+    assert machine["threads"] >= 1 and f"threads {machine['threads']}" in err
+    assert f"libavcodec {machine['versions']['libavcodec']}" in err
     (found,) = json.loads(told.read_text())["sizes"]
-    assert found["profiles"].keys() == {"quality", "realtime"}
+    assert found["profiles"].keys() == {"quality", "realtime"} == found["seen"].keys()
     for times in found["profiles"].values():
         assert times.keys() == STAGES and all(len(t) == 2 and min(t) > 0 for t in times.values())
     nets = {"kind, OpenVINO", "kind, ONNX Runtime float32", "kind, PyTorch float32", "twice"}
     assert found["nets"].keys() == nets
-    assert found["quality"].keys() == {"quality", "realtime", "twice"}
+    assert found["quality"].keys() == {"quality", "realtime", "twice"} and not found["missing"]
     # Twice as bright is far from five times; KinD finds about how far, without the truth.
     assert found["quality"]["quality"]["psnr"] > found["quality"]["twice"]["psnr"]
     assert cv2.imread(str(picture)) is not None
@@ -93,8 +107,73 @@ def test_nets_of_other_shapes_are_refused(tmp_path):
         by_openvino(tmp_path / "gray.onnx")
 
 
+def test_a_net_that_makes_another_size_is_refused(tmp_path):
+    half = helper.make_node("AveragePool", ["in"], ["out"], kernel_shape=[2, 2], strides=[2, 2])
+    shape = [1, 3, "h", "w"]
+    path = save(tmp_path / "half.onnx", [half], TensorProto.FLOAT, shape, out=[1, 3, "a", "b"])
+    with pytest.raises(UsageError, match=r"as its input, \(32, 48, 3\), got \(16, 24, 3\)"):
+        by_openvino(path)(np.zeros((32, 48, 3), np.uint8))
+
+
+def test_a_net_of_one_size_alone_is_refused(tmp_path):
+    size = helper.make_tensor("size", TensorProto.INT64, [4], [1, 3, 16, 16])
+    node = helper.make_node("Reshape", ["in", "size"], ["out"])
+    path = save(tmp_path / "one.onnx", [node], TensorProto.FLOAT, [1, 3, 16, 16], [size])
+    assert by_openvino(path)(np.zeros((16, 16, 3), np.uint8)).shape == (16, 16, 3)
+    with pytest.raises(EngineError, match=r"one\.onnx: cannot take a picture of \(1, 3, 32, 48\)"):
+        by_openvino(path)(np.zeros((32, 48, 3), np.uint8))
+
+
+def test_nets_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    names = ["a/net.onnx", "b/net.onnx", "other.onnx", "quality.onnx"]
+    paths = [write_net(tmp_path / name, "float") for name in names]
+    assert list(named(paths)) == [str(paths[0]), str(paths[1]), "other", str(paths[3])]
+
+
+def test_a_baseline_that_is_not_installed_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("streamkind.bench_nets.find_spec", lambda name: None)
+    nets = baselines()
+    assert nets.found.keys() == {"kind, OpenVINO", "kind, PyTorch float32"}
+    (reason,) = nets.missing.values()
+    assert reason == "onnxruntime is not installed: pip install 'streamkind[train]'"
+    bench_command.show(Bench((96, 64), missing=nets.missing))
+    assert f"ONNX Runtime float32: not measured: {reason}" in capsys.readouterr().err
+
+
+def test_each_profile_is_measured_on_each_backend():
+    found = bench((64, 48), frames=2, rounds=1, profiles=["realtime"],
+                  backends=["openvino", "torch"], baselines=False)  # fmt: skip
+    assert found.profiles.keys() == {"realtime, openvino", "realtime, torch"}
+    assert "student on cpu, torch" in found.engines["realtime, torch"]
+    assert all(len(times.rounds[WHOLE]) == 1 for times in found.profiles.values())
+
+
+def test_a_clip_that_is_too_short_is_refused(tmp_path):
+    clip = make_clip(tmp_path / "in.mp4", frames=3)
+    with pytest.raises(UsageError, match="has 3 frames, a round takes 4; give a longer clip"):
+        bench((96, 64), clip, frames=4, profiles=["realtime"], baselines=False)
+
+
+@pytest.mark.parametrize(
+    "profile, size, seen",
+    [
+        ("quality", (1920, 1080), (1920, 1088)),
+        ("balanced", (1920, 1080), (640, 368)),
+        ("realtime", (1920, 1080), (480, 272)),
+        ("realtime", (608, 400), (608, 400)),
+    ],
+)
+def test_what_nets_see_is_told_with_its_padding(profile, size, seen):
+    with open_engine(profile=profile, in_order=True) as engine:
+        assert engine.seen_size(*size) == seen
+
+
 def test_figures_are_of_the_same_rounds():
     times = Times()
     times.rounds |= {"a": [0.1, 0.2, 0.4], "b": [0.05, 0.1, 0.1]}
+    assert times.seconds("a") == pytest.approx((0.2, 0.1, 0.4))
+    assert bench_command.spread(times.seconds("a"), 1e3) == "200\n100 to 400"
     assert times.fps("a") == pytest.approx((5, 2.5, 10))
     assert times.share("a", "b") == pytest.approx((0.5, 0.25, 0.5))

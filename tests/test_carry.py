@@ -18,7 +18,7 @@ from streamkind.backends.base import Layers
 from streamkind.carry import Carried, SmallLayers, carry, planes_of, reduce, reduced_size
 from streamkind.errors import UsageError
 from streamkind.exposure import RATIOS, Statistics
-from streamkind.profiles import PROFILES, choose_profile
+from streamkind.profiles import PROFILES, choose_profile, open_engine
 from streamkind.video.color import FULL, LIMITED, ColorTags, VideoFormat, rgb_of_yuv, yuv_of_rgb
 
 GRAY = ColorTags(range=LIMITED, matrix=1)
@@ -163,6 +163,20 @@ def test_no_halo_is_wider_than_3_pixels(low, high, factor):
     far = np.abs(np.arange(192) - 96.5) > 3.5
     wanted = np.where(np.arange(192) < 97, dark, bright)
     assert np.abs(row - wanted)[far].max() <= max(3, 0.04 * contrast)  # levels
+
+
+@pytest.mark.parametrize("low, high", [(8, 40), (2, 120), (20, 30), (4, 200)])
+def test_beside_a_hard_edge_realtime_only_ripples(low, high):
+    """The released student at an edge of 1280x720: its own ripple stays below a tenth of it."""
+    picture = np.full((720, 1280, 3), low, np.uint8)
+    picture[:, 641:] = high
+    with open_engine(profile="realtime") as engine:
+        row = engine.enhance(picture, ratio=4.0)[200:520].mean(axis=(0, 2))
+    dark, bright = np.median(row[441:581]), np.median(row[701:841])
+    assert bright - dark > 20
+    apart = np.abs(row - np.where(np.arange(1280) < 641, dark, bright))[541:741]
+    beyond = np.abs(np.arange(541, 741) - 640.5) > 3.5
+    assert apart[beyond].max() < 0.1 * (bright - dark)
 
 
 def test_noise_is_not_carried():

@@ -212,7 +212,7 @@ def test_published_by_rtmp(clip, tmp_path):
         LiveFleet(GainEngine) as fleet,
     ):
         wait_for(lambda: listens(port), 20, "the server did not start")
-        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=5.0))
+        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=60.0))
         wait_for(lambda: state(fleet).sinks[0].frames > 30, 20, "nothing is published")
         wait_for_state(fleet, "stopped", 15)
         fleet.close()

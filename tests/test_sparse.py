@@ -13,7 +13,7 @@ from test_carry import Gain, scene
 import streamkind
 from streamkind import profiles
 from streamkind.carry import Carried
-from streamkind.sparse import RestLayers, Sparse, carry_on, lines, motion
+from streamkind.sparse import Made, RestLayers, Sparse, carry_on, lines, motion, tones
 from streamkind.steady import Steadier
 
 AREA = 120 * 80
@@ -76,6 +76,24 @@ def test_a_disc_that_moves_leaves_no_trail():
             assert np.abs(made[i][part] - wanted[part]).mean() < 3
 
 
+def test_a_lamp_that_jumps_leaves_no_ghost():
+    """A white disc of 50 pixels goes 60 a frame over ground of many colours."""
+    rng = np.random.default_rng(1)
+    blots = rng.integers(4, 60, (5, 7, 3), np.uint8)
+    ground = cv2.resize(blots, (640, 480), interpolation=cv2.INTER_CUBIC)
+    frames = [
+        cv2.circle(ground.copy(), (50 + 60 * i, 120), 25, (240, 240, 240), -1) for i in range(4)
+    ]
+    made, seen = shown(Sparse(Gain(), 4 * AREA), frames)
+    assert seen == [True, False, False, True]
+    plain, _ = shown(Carried(Gain(), 4 * AREA), frames)
+    for i in (1, 2):
+        # Where the lamp was when the nets saw it, and where it is.
+        for x, most in ((50, 30), (50 + 60 * i, 3)):
+            part = (slice(105, 135), slice(x - 15, x + 15))
+            assert np.abs(made[i][part] - plain[i][part]).mean() < most
+
+
 def test_a_try_for_speed_leaves_nothing_behind():
     engine = Sparse(Gain(), AREA)
     assert engine.expected_fps(320, 240) > 0
@@ -102,11 +120,8 @@ def test_a_line_goes_on_where_something_moves():
     clear = np.clip(2 * before + 5, 0, 255)
     clear[..., 1:] = 3 * (before[..., 1:] - 128) + 128
     made = [x.astype(np.uint8) for x in (before, clear, now)]
-    from streamkind.sparse import Made
-
-    got = carry_on(
-        Made(4.0, made[1], *lines(made[0], made[1])), made[2], np.ones((60, 80), np.float32)
-    )
+    found = Made(4.0, made[1], *lines(made[0], made[1]), *tones(made[0], made[1]))
+    got = carry_on(found, made[2], np.ones((60, 80), np.float32))
     assert np.abs(got[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
 
 

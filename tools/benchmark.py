@@ -1,8 +1,10 @@
-"""Speed and memory on this machine: python tools/benchmark.py [--memory | --steady].
+"""Speed and memory on this machine: python tools/benchmark.py [--memory | --steady | ...].
 
 Speed: the engine alone and the whole program, decode and encode included, in turns within one run,
 so that a noisy machine disturbs both alike. Memory: the peak of two clips of different length.
 Steady: what two passes and holding still add to a run, and how fast `score` is at 854x480.
+Carried: scores of the profiles on pairs, folders low/ and high/, enlarged so that they are reduced.
+Draw: quality against cost of what `streamkind bench --json` wrote; the first has the scores.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import functools
+import json
 import os
 import platform
 import statistics
@@ -23,12 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from streamkind import __version__, enhance, open_engine
 from streamkind.doctor import cpu
 from streamkind.engine import KinD
 from streamkind.exposure import RatioSmoother
+from streamkind.plots import draw_bench
+from streamkind.profiles import PROFILES
 from streamkind.score import score
 from streamkind.steady import Steadier
 
@@ -152,6 +158,31 @@ def steadiness(folder: Path, frames: int, rounds: int) -> None:
     print(f"score, 854x480: {150 / statistics.median(seconds):.1f} fps, four rows, from file")
 
 
+def carried(pairs: Path, times: int) -> None:
+    """Print the scores, blind, of each profile on pictures enlarged so many times."""
+    from streamkind.model.data import load_pairs
+    from streamkind.model.validation import mean_scores, score
+
+    print(f"{pairs}, pictures {times} times as wide and high, blind")
+    for profile in PROFILES:
+        found = []
+        with open_engine(profile=profile) as engine:
+            for pair in load_pairs(pairs):
+                low, high = (
+                    cv2.resize(p, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
+                    for p in (pair.low, pair.high)
+                )
+                found.append(score(engine.enhance(low), high))
+        mean = mean_scores(found)
+        print(f"{profile:<10} {mean.psnr:.2f} dB, SSIM {mean.ssim:.3f}", flush=True)
+
+
+def draw(files: list[Path], path: Path) -> None:
+    """Draw all sizes of several runs of `streamkind bench` in one picture."""
+    sizes = [size for file in files for size in json.loads(file.read_text())["sizes"]]
+    draw_bench({"sizes": sizes}, path)
+
+
 def timed(work: Callable[..., Any], *args: Any, **options: Any) -> float:
     """Seconds that a call takes."""
     began = time.perf_counter()
@@ -167,9 +198,17 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
     parser.add_argument("--steady", action="store_true", help="measure the price of steadiness")
     parser.add_argument("--rate", type=int, default=5, help="frames per second of memory's clips")
+    parser.add_argument("--carried", type=Path, help="pairs to score the profiles on")
+    parser.add_argument("--times", type=int, default=2, help="how far --carried enlarges them")
+    parser.add_argument("--draw", type=Path, nargs="+", help="JSON of `streamkind bench`")
+    parser.add_argument("--out", type=Path, default=Path("docs/bench/quality-cost.png"))
     args = parser.parse_args()
+    if args.draw:
+        return draw(args.draw, args.out)
     print(f"streamkind {__version__}, {datetime.date.today()}, python {platform.python_version()}")
     print(f"{cpu().value}; load {os.getloadavg()[0]:.1f}; {' '.join(sys.argv)}")
+    if args.carried:
+        return carried(args.carried, args.times)
     with open_engine() as engine:
         print(engine.description)
     with tempfile.TemporaryDirectory() as folder:

@@ -8,8 +8,8 @@ the dark had hidden.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import av
@@ -69,37 +69,44 @@ def places(image: Image) -> dict[str, tuple[int, int]]:
     return found
 
 
-def sheet(before: Image, clear: Image) -> Image:
-    """Both pictures side by side, and below each its crops."""
-    halves = []
-    for image in (before, clear):
-        crops = [image[y : y + SIDE, x : x + SIDE] for y, x in places(before).values()]
+def sheet(before: Image, results: dict[str, Image]) -> Image:
+    """All pictures side by side, and below each its crops, at the same places."""
+    columns = []
+    at = places(before)
+    for name, image in ({"before": before} | results).items():
+        found = at if len(results) > 1 else places(image)
+        crops = [image[y : y + SIDE, x : x + SIDE] for y, x in found.values()]
         strip = np.hstack([np.kron(c, np.ones((TIMES, TIMES, 1), np.uint8)) for c in crops])
         scale = strip.shape[1] / image.shape[1]
         whole = cv2.resize(image, (strip.shape[1], round(image.shape[0] * scale)))
-        halves.append(np.vstack([whole, strip]))
-    return np.hstack(halves)
+        if len(results) > 1:
+            cv2.putText(whole, name, (16, 48), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (255, 255, 255), 2)
+        columns.append(np.vstack([whole, strip]))
+    return np.hstack(columns) if len(columns) == 2 else rows_of_two(columns)
 
 
-def draw(clips: Iterable[Path], out: Path, second: float, model: str, profile: ProfileName) -> None:
-    """Write FOLDER/CLIP.png for each clip."""
-    out.mkdir(parents=True, exist_ok=True)
-    for clip in clips:
-        picture = sheet(last_frame(clip, second), after(clip, second, model, profile))
-        cv2.imwrite(str(out / f"{clip.stem}.png"), picture[..., ::-1])
-        print(out / f"{clip.stem}.png")
+def rows_of_two(columns: list[Image]) -> Image:
+    """Lay pictures of one size out two by two."""
+    blank = np.zeros_like(columns[0])
+    pairs = itertools.zip_longest(columns[::2], columns[1::2], fillvalue=blank)
+    return np.vstack([np.hstack(pair) for pair in pairs])
 
 
 def main() -> None:
-    """Read the command line."""
+    """Read the command line; write FOLDER/CLIP.png for each clip."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("demo/gallery"))
     parser.add_argument("--at", type=float, default=2.0, help="seconds")
-    parser.add_argument("--model", default="kind")
-    parser.add_argument("--profile", choices=tuple(PROFILES), default="quality")
+    parser.add_argument("--model", default="auto", help="auto: that of the profile")
+    parser.add_argument("--profile", choices=tuple(PROFILES), nargs="+", default=["quality"])
     args = parser.parse_args()
-    draw(args.clips, args.out, args.at, args.model, args.profile)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for clip in args.clips:
+        results = {name: after(clip, args.at, args.model, name) for name in args.profile}
+        picture = sheet(last_frame(clip, args.at), results)
+        cv2.imwrite(str(args.out / f"{clip.stem}.png"), picture[..., ::-1])
+        print(args.out / f"{clip.stem}.png")
 
 
 if __name__ == "__main__":

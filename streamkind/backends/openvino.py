@@ -17,6 +17,7 @@ from streamkind.backends.base import MULTIPLE, Layers
 from streamkind.backends.released import PARTS, Graph, Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
+from streamkind.processor import fastest_precision, flags
 from streamkind.video.frames import Pixels
 
 STRIPS = {"decompose": (320, 32), "steady": (160, 32), "recompose": (448, 64)}
@@ -46,7 +47,7 @@ class OpenVINOEngine:
         _return_large_arrays()
         self._core = ov.Core()
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = precision or ("bf16" if "BF16" in abilities else "f32")
+        precision = precision or fastest_precision(abilities, flags())
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads := os.environ.get("OMP_NUM_THREADS"):
             # As for one of several workers: pinned, they would all take the first cores.

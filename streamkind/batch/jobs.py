@@ -97,6 +97,7 @@ class Batch:
         self._waiting: deque[_Task] = deque()
         self._futures: dict[Future[Any], _Task] = {}
         self._locks: set[Lock] = set()
+        self._engine_told = False
 
     def run(self) -> list[Result]:
         """Do all the work; a job that fails leaves the others alone."""
@@ -132,9 +133,17 @@ class Batch:
         self._locks.add(lock)
         self._say(f"{job.input}")
         running = _Running(result, lock)
+        if not self._engine_told:
+            self._engine_told = True
+            self._waiting.append((partial(work.engine_told, job), self._engine_is, running))
         if job.output.exists():
             self._note(running, "its result is damaged or was made otherwise; it is made again")
         self._try(running, lambda: self._read_journal(running))
+
+    def _engine_is(self, running: _Running, told: str) -> None:
+        self._engine_told = bool(told)  # else the next file is to tell
+        if told:
+            self._say(f"{running.result.job.input}: {told}")
 
     def _read_journal(self, running: _Running) -> None:
         job = running.result.job

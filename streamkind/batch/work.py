@@ -16,8 +16,8 @@ from streamkind.backends.base import BackendName
 from streamkind.batch.divide import Division, divide
 from streamkind.batch.journal import JOURNAL, Job, Journal, read, write
 from streamkind.engine import KinD
-from streamkind.errors import InputError, OutputError
-from streamkind.pipeline import Report, choose_ratio, enhance, first_pass, run
+from streamkind.errors import InputError, OutputError, StreamkindError
+from streamkind.pipeline import Report, choose_ratio, describe, enhance, first_pass, run
 from streamkind.profiles import ProfileName, encoder_preset, open_engine
 from streamkind.steady import Steadier
 from streamkind.track import Track
@@ -72,6 +72,14 @@ def engine_of(job: Job, source: Source) -> KinD:
     planes = told.chosen.pix_fmt(source.format) != "rgb24"
     color = source.format.color if planes else None
     return engine_for(told.model, told.backend, told.profile, told.device, color)
+
+
+def engine_told(job: Job) -> str:
+    """Say what runs, and how fast; "" for stills, and where `prepare` will say what is wrong."""
+    with contextlib.suppress(StreamkindError), open_source(job.input) as source:
+        if not source.still:
+            return describe(engine_of(job, source), source)
+    return ""
 
 
 def prepare(job: Job) -> tuple[Journal, Track | None]:

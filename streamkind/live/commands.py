@@ -18,6 +18,7 @@ import typer
 from streamkind import options
 from streamkind.backends.base import on_gpu
 from streamkind.console import console
+from streamkind.engine import KinD
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, read_config
@@ -27,6 +28,8 @@ from streamkind.live.status import CameraStatus
 from streamkind.profiles import open_engine
 
 LOOK_SECONDS = 0.5
+USUAL_SIZE = 1280, 720
+"""Of a camera's picture, for which the expected speed is told before any is connected."""
 
 
 def stream_command(
@@ -122,10 +125,19 @@ def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet
     """Return a fleet without cameras."""
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
-    fleet = LiveFleet(
-        lambda: open_engine(model, backend=backend, profile=profile, device=device)  # type: ignore[arg-type]
+    speed: list[float] = []
+
+    def opened() -> KinD:
+        engine = open_engine(model, backend=backend, profile=profile, device=device)  # type: ignore[arg-type]
+        if not speed:  # not again when a device was lost
+            speed.append(engine.expected_fps(*USUAL_SIZE))
+        return engine
+
+    fleet = LiveFleet(opened)
+    size = "x".join(map(str, USUAL_SIZE))
+    console.print(
+        f"engine: {fleet.engine}, about {speed[0]:.2g} frames per second at {size}", markup=False
     )
-    console.print(f"engine: {fleet.engine}", markup=False)
     return fleet
 
 

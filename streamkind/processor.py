@@ -1,0 +1,53 @@
+"""What the processor can do, and how many of its cores are ours."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+BF16_UNITS = {"avx512_bf16", "amx_bf16"}
+"""Instructions that multiply in bf16. What only converts, such as AVX-NE-CONVERT, gains nothing."""
+
+
+def cpuinfo() -> dict[str, str]:
+    """Return what Linux tells of the last core; nothing elsewhere."""
+    return dict(_lines())
+
+
+def flags() -> set[str]:
+    """Return the instruction sets of the processor; none where they are not told."""
+    told = cpuinfo()
+    return set(told.get("flags", told.get("Features", "")).split())
+
+
+def fastest_precision(abilities: Collection[str], units: Collection[str]) -> str:
+    """Return "bf16" or "f32", given what OpenVINO can do and which instructions there are.
+
+    OpenVINO also offers bf16 where it is converted to float32 for every multiplication.
+    """
+    native = not units or bool(BF16_UNITS & set(units))
+    return "bf16" if "BF16" in abilities and native else "f32"
+
+
+def threads() -> int:
+    """Return how many threads nets may take: OMP_NUM_THREADS, else a thread a core."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdigit() and int(told):
+        return int(told)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def name() -> str:
+    """Return the name of the processor."""
+    return cpuinfo().get("model name", platform.processor() or platform.machine())
+
+
+def _lines() -> Iterator[tuple[str, str]]:
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text().splitlines() if path.exists() else ():
+        key, _, value = line.partition(":")
+        yield key.strip(), value.strip()
