@@ -367,17 +367,6 @@ def test_a_stage_may_keep_a_share_of_the_augmentation(recipe, tmp_path, monkeypa
     assert settings.augment.flat == 0.1
 
 
-def test_another_order_has_other_batches_and_holds_out_the_same(recipe, tmp_path, monkeypatch):
-    losses, held = [], []
-    for order in (0, 1, 1):
-        settings = train.read_recipe(recipe(("joint", 1), more=f"order = {order}\n"))
-        pairs, kept = train.split(train.load_pairs(Path(settings.data)), 2, settings.seed)
-        losses.append(train.train_step(train.Run(settings, tmp_path, torch.device("cpu")), pairs))
-        held.append([p.stem for p in kept])
-    assert held[0] == held[1]
-    assert losses[1] == losses[2] != losses[0]
-
-
 def test_the_ratio_that_matches_gives_the_truths_brightness():
     kind = load_released(find_release("kind"))  # whose curve rises
     low = F.avg_pool2d(torch.rand(3, 3, 80, 120) * 0.2, 3, 1, 1)
@@ -429,21 +418,3 @@ def test_too_few_pairs_for_a_batch(recipe, runs, monkeypatch):
     path.write_text(path.read_text().replace("batch = 2", "batch = 20"))
     with pytest.raises(ValueError, match="10 pairs do not fill one batch of 20"):
         start(monkeypatch, path, runs)
-
-
-def test_runs_that_differ_in_order_are_averaged_at_their_end(recipe, runs, monkeypatch, tmp_path):
-    average = load_tool("average")
-    for order in (0, 1):
-        start(monkeypatch, recipe(("joint", 2), more=f"order = {order}\n"), runs)
-        (runs / "tiny").rename(runs / f"{order}")
-    arguments = ["average.py", str(runs / "0"), str(runs / "1"), "--out", str(runs / "tiny")]
-    monkeypatch.setattr(sys, "argv", arguments)
-    average.main()
-    first, second, mean = (checkpoint.load(runs / n / "checkpoint.pt") for n in ("0", "1", "tiny"))
-    assert mean["recipe"] == first["recipe"]
-    for name, value in checkpoint.load_kind(runs / "tiny" / "checkpoint.pt").state_dict().items():
-        assert torch.allclose(value, (first["ema"][name] + second["ema"][name]) / 2, atol=1e-7)
-    with pytest.raises(ValueError, match="finish them"):
-        average.average([first, second | {"step": 1}], "tiny")
-    with pytest.raises(ValueError, match="differ in more than name and order"):
-        average.average([first, second | {"recipe": second["recipe"] | {"seed": 3}}], "tiny")

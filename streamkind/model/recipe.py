@@ -41,9 +41,6 @@ class Recipe:
     """A released model, of which all nets that this one has too are taken to begin with."""
     extra: tuple[str, ...] = ()
     seed: int = 0
-    order: int = 0
-    """Another number, other batches: for runs from one start whose weights are averaged. What is
-    held out is a matter of `seed` alone."""
     preset: str = "default"
     held_out: int = 24
     validate_every: int = 1000
