@@ -18,7 +18,7 @@ RATIOS: Floats = np.geomspace(0.1, 32.0, 17).astype(np.float32)
 """Ratios at which the decompose graph reports how bright the frame would become."""
 DEFAULT_TARGET = 0.45
 """Mean luma that `auto` gives dark frames on the average: that of the bright pictures of LOL."""
-STILL_TARGET = 0.52
+STILL_TARGET = 0.49
 """The same for stills, which may be as bright as a photographer would have them: found best on the
 pairs held out from training. In a video a higher ratio follows every lamp that passes."""
 NIGHT, DAY = 0.18, 0.32
