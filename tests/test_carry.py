@@ -249,6 +249,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # three seconds a frame on two cores, and they may be shared
 @pytest.mark.parametrize("profile, limit", [("quality", 1500), ("realtime", 600)])
 def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, limit):
     """Peak resident memory in MiB; frames enough to fill every queue and x264's look-ahead."""

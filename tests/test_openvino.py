@@ -14,7 +14,7 @@ from streamkind.backends.released import find_release
 HALF = np.array([0.5, 0.5], np.float32)
 
 
-@pytest.mark.parametrize("halo", [32, 64])
+@pytest.mark.parametrize("halo", [32, 64, 80])
 @pytest.mark.parametrize("most", [320, 640, 1088])
 @pytest.mark.parametrize("height", [16, 320, 336, 656, 720, 1088, 2160, 4320])
 def test_strips_cover_every_row_once_and_see_beside_it(height, most, halo):
@@ -51,7 +51,7 @@ def test_strips_make_the_picture_that_the_whole_makes(monkeypatch, model):
         OpenVINOEngine, "_compile", lambda *a: compiled.append(a[1:]) or compile_(*a)
     )
     monkeypatch.setattr(
-        openvino, "strips", lambda height, most, halo: strips(height, 12 * halo // 2, halo)
+        openvino, "strips", lambda height, most, halo: strips(height, 4 * halo, halo)
     )
     for found, expected in zip(every_output(release), whole, strict=True):
         assert np.abs(found - expected).max() <= (1 if expected.max() > 1 else 1e-5)
