@@ -43,7 +43,7 @@ class KinD:
         check_ratio(ratio)
         layers = self.decompose(image[None])
         if ratio == "auto":
-            ratios = auto_ratio(layers.statistics, target)
+            ratios = auto_ratio(layers.statistics, target, still=True)
         else:
             ratios = np.array([ratio], np.float32)
         clear: Pixels = self.recompose(layers, ratios)[0]

@@ -30,7 +30,7 @@ BLACK, LIT = 2 / 255, 4 / 255
 SHADOW = 0.25
 """What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
 PATCHY, WHOLE = 0.5, 0.8
-"""Share of a frame that is to be seen up to which its black blocks are taken for black, and from
+"""Share of a still that is to be seen up to which its black blocks are taken for black, and from
 which they are the shadows of a scene that is dark for want of exposure, and rise with it."""
 DIM, BRIGHT = 0.2, 0.4
 """Luma of the brightest twentieth of a frame up to which all of it may be dark for want of
@@ -95,19 +95,23 @@ class OwnRatio:
     """Each frame its own automatic ratio: for stills, which share no exposure."""
 
     target: float
+    still: bool = True
+    """A picture by itself, not a frame of a video."""
 
     def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
         """Return the automatic ratio of each frame."""
-        return auto_ratio(statistics, self.target)
+        return auto_ratio(statistics, self.target, still=self.still)
 
 
-def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats:
+def auto_ratio(
+    statistics: Statistics, target: float = DEFAULT_TARGET, *, still: bool = False
+) -> Floats:
     """Return the ratio that brings each frame to the target luma, (N,), 1 for a bright frame.
 
     The adjustment net is no gain: at 5 it may brighten threefold. So its own curve is inverted.
     """
     log_ratios = np.log2(RATIOS)
-    wanted = wanted_luma(statistics, target)
+    wanted = wanted_luma(statistics, target, still=still)
     ratios = []
     for luma, aim, curve in zip(statistics.luma, wanted, statistics.curve, strict=True):
         rising = np.maximum.accumulate(curve)
@@ -119,18 +123,21 @@ def auto_ratio(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats
     return np.array(ratios, np.float32)
 
 
-def wanted_luma(statistics: Statistics, target: float = DEFAULT_TARGET) -> Floats:
+def wanted_luma(
+    statistics: Statistics, target: float = DEFAULT_TARGET, *, still: bool = False
+) -> Floats:
     """Return the luma to aim at, (N,): a day frame's own, and for a night frame its exposure.
 
-    `target` scales that. Less for a frame that is black for a large part, or partly bright and
-    partly black: a night sky or the bars of a screen are to stay dark. Less, too, for any frame
-    that is partly bright.
+    `target` scales that. Less for a frame that is partly black: a night sky or the bars of a
+    screen are to stay dark. A few black blocks of a `still` without anything bright are shadows; in
+    a video, where lamps pass, that would come and go. Less, too, for a frame that is partly bright.
     """
     luma, thumbnail = statistics.luma, statistics.thumbnail
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
     brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
     bright = smooth_step(brightest, DIM, BRIGHT)
-    lit = lit + (1 - lit) * smooth_step(lit, PATCHY, WHOLE) * (1 - bright)
+    if still:
+        lit = lit + (1 - lit) * smooth_step(lit, PATCHY, WHOLE) * (1 - bright)
     exposure = statistics.exposure - np.maximum(statistics.exposure - PARTLY, 0) * bright
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
     day = smooth_step(thumbnail.mean(axis=(1, 2)), NIGHT, DAY)

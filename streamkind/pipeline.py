@@ -154,7 +154,7 @@ def enhance(
         report = Report(source.format.frames, describe(engine, source))
         progress(report)
         steady = () if source.still else steady
-        choose = choose_ratio(ratio, track, target, steady)
+        choose = choose_ratio(ratio, track, target, steady, still=source.still)
         two_pass = profile != "realtime" if two_pass is None else two_pass
         if two_pass and isinstance(choose, RatioSmoother) and as_path(input).is_file():
             with read() as first:
@@ -227,14 +227,14 @@ def describe(engine: KinD, source: Source) -> str:
 
 
 def choose_ratio(
-    ratio: Ratio, track: Track | None, target: float, steady: Collection[Steady]
+    ratio: Ratio, track: Track | None, target: float, steady: Collection[Steady], *, still: bool
 ) -> ChooseRatio:
     """Return what chooses the ratio of each frame."""
     if ratio != "auto":
         return FixedRatio(ratio)
     if track is not None:
         return TrackRatio(track)
-    return RatioSmoother(target=target) if "ratio" in steady else OwnRatio(target)
+    return RatioSmoother(target=target) if "ratio" in steady else OwnRatio(target, still)
 
 
 def first_pass(

@@ -126,7 +126,8 @@ def one_exposure(engine: KinD) -> Callable[[Image], Image]:
     def enhance(low: Image) -> Image:
         layers = engine.decompose(low[None])
         same = np.full(1, DEFAULT_TARGET, np.float32)
-        ratios = auto_ratio(replace(layers.statistics, exposure=same), STILL_TARGET)
+        statistics = replace(layers.statistics, exposure=same)
+        ratios = auto_ratio(statistics, STILL_TARGET, still=True)
         return np.asarray(engine.recompose(layers, ratios)[0])
 
     return enhance

@@ -112,7 +112,7 @@ def scores(engine: OpenVINOEngine, gain: float, folder: Path) -> tuple[float, fl
         layers = kind.decompose(pair.low[None])
         told = layers.statistics
         told = replace(told, curve=np.clip(told.curve * np.float32(gain), 0, 1))
-        clear = kind.recompose(layers, auto_ratio(told, STILL_TARGET))[0]
+        clear = kind.recompose(layers, auto_ratio(told, STILL_TARGET, still=True))[0]
         matched = mean_matched(clear, pair.high)
         found.append((score(clear, pair.high).psnr, score(matched, pair.high).psnr))
     return statistics.mean(b for b, _ in found), statistics.mean(m for _, m in found)

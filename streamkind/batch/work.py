@@ -175,7 +175,7 @@ def encode_part(
     if journal.still:
         return encode_still(job, path)
     report, settings = Report(None, ""), job.settings
-    ratio = choose_ratio(settings.ratio, track, settings.video_target, settings.steady)
+    ratio = choose_ratio(settings.ratio, track, settings.video_target, settings.steady, still=False)
     begin, pix_fmt = journal.starts[index], settings.chosen.pix_fmt
     told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
     with (

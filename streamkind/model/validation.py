@@ -79,7 +79,8 @@ def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
         reflectance, illumination, *told = decompose(low)
         true = illumination_ratio(illumination.float(), decompose(high)[1].float())
         statistics = Statistics.of(*(t.float().cpu().numpy() for t in told))
-        blind = torch.from_numpy(auto_ratio(statistics, STILL_TARGET)).to(low.device)
+        chosen = auto_ratio(statistics, STILL_TARGET, still=True)
+        blind = torch.from_numpy(chosen).to(low.device)
         images = [recompose(reflectance, illumination, r)[0].cpu().numpy() for r in (true, blind)]
     images = [i[:height, :width] for i in images]
     return images[0], images[1]
