@@ -42,37 +42,36 @@ def ffmpeg(*words):
         process.wait()
 
 
+COPIED = ("-c", "copy")
+
+
 @contextmanager
+def played(clip, url, *output, coded=COPIED):
+    """Play a clip again and again at its pace to where a camera of this kind would be."""
+    with ffmpeg("-re", "-stream_loop", "-1", "-i", str(clip), *coded, "-f", *output):
+        yield url
+
+
 def over_udp(clip):
     url = f"udp://127.0.0.1:{free_port()}"
-    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy")
-    with ffmpeg(*play, "-f", "mpegts", url + "?pkt_size=1316"):
-        yield url
+    return played(clip, url, "mpegts", url + "?pkt_size=1316")
 
 
-@contextmanager
 def over_rtmp(clip):
     url = f"rtmp://127.0.0.1:{free_port()}/live/1"
-    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy")
-    with ffmpeg(*play, "-f", "flv", "-listen", "1", url):
-        yield url
+    return played(clip, url, "flv", "-listen", "1", url)
 
 
-@contextmanager
 def over_mjpeg(clip):
     """As simple cameras do: one JPEG after the other, without time stamps."""
     url = f"http://127.0.0.1:{free_port()}/1"
-    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
-    with ffmpeg(*play, "-f", "mpjpeg", "-listen", "1", url):
-        yield url
+    jpeg = ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
+    return played(clip, url, "mpjpeg", "-listen", "1", url, coded=jpeg)
 
 
-@contextmanager
 def over_plain_http(clip):
     url = f"http://127.0.0.1:{free_port()}/1"
-    play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy")
-    with ffmpeg(*play, "-f", "mpegts", "-listen", "1", url):
-        yield url
+    return played(clip, url, "mpegts", "-listen", "1", url)
 
 
 @contextmanager

@@ -41,7 +41,6 @@ from streamkind.model.processes import (
 from streamkind.model.recipe import Recipe, Stage, read_recipe
 from streamkind.model.stages import StageLoss
 from streamkind.model.validation import (
-    chosen_of,
     failed_gates,
     gate_numbers,
     protocol_scores,
@@ -219,7 +218,7 @@ def log(run: Run, terms: dict[str, float], writer: SummaryWriter | None) -> None
 def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
     """Go through the recipe's stages; only the first process shows and writes."""
     recipe, first = run.recipe, run.share.first
-    chosen = chosen_of(held_out, recipe.validation_pairs)
+    chosen = held_out[:: max(1, len(held_out) // recipe.validation_pairs)]
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     saved = time.monotonic()
     with (

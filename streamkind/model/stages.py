@@ -84,7 +84,7 @@ def picture_stage(
         adjusted = kind.adjustment(light, torch.maximum(ratio, 10.0 * black)).float()
     picture = kind.restoration(reflectance, light).float() * adjusted
     return {
-        "picture": 2 * F.l1_loss(picture, batch.high) + (1 - ssim(picture, batch.high)),
+        "picture": unlikeness(picture, batch.high),
         "picture_chroma": w.chroma * chroma_distance(picture, batch.high),
         "saturation": w.saturation * saturation_distance(picture, batch.high),
     }
@@ -128,7 +128,7 @@ def distil_stage(
         "adjustment": 2 * F.l1_loss(other, other_to),
     }
     for name, wanted in (("teacher_picture", restored_to * bright_to), ("picture", high)):
-        terms[name] = 2 * F.l1_loss(picture, wanted) + (1 - ssim(picture, wanted))
+        terms[name] = unlikeness(picture, wanted)
     terms["picture_chroma"] = w.chroma * chroma_distance(picture, high)
     return terms
 
@@ -168,6 +168,11 @@ class StageLoss(nn.Module):
         rng = SharedRandom(self.share, [seed, 2, step])
         terms = self.terms(self.kind, batch, self.weights, step, rng)
         return {n: t * self.picture if n in OF_PICTURE else t for n, t in terms.items()}
+
+
+def unlikeness(picture: Tensor, wanted: Tensor) -> Tensor:
+    """How far a final picture is from the one it should be."""
+    return 2 * F.l1_loss(picture, wanted) + (1 - ssim(picture, wanted))
 
 
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
@@ -227,7 +232,7 @@ def layer_terms(
         + adjustment_loss(darkened, l_low.detach())
         + 0.5 * between(kind, (l_low.detach(), l_high.detach()), light, rng)
     )
-    terms["picture"] = 2 * F.l1_loss(picture, image_high) + (1 - ssim(picture, image_high))
+    terms["picture"] = unlikeness(picture, image_high)
     if w.chroma:
         terms["picture_chroma"] = w.chroma * chroma_distance(picture, image_high)
     return terms, picture

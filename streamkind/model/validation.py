@@ -99,11 +99,6 @@ def protocol_scores(rows: Sequence[tuple[tuple[Image, Image], Pair]]) -> dict[st
     return found
 
 
-def chosen_of(held_out: list[Pair], count: int) -> list[Pair]:
-    """Take about so many of the pairs held out, evenly."""
-    return held_out[:: max(1, len(held_out) // count)]
-
-
 GATES = {
     "mean_l_low": (0.0, 0.2),
     "mean_l_high": (0.3, 1.0),
