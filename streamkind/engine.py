@@ -10,7 +10,7 @@ from typing import Literal, Self
 import cv2
 import numpy as np
 
-from streamkind.backends.base import MULTIPLE, Engine, Layers
+from streamkind.backends.base import Engine, Layers, padded
 from streamkind.errors import UsageError
 from streamkind.exposure import MANUAL_RANGE, STILL_TARGET, Floats, auto_ratio, smooth_step
 from streamkind.video.frames import Pixels
@@ -75,7 +75,7 @@ class KinD:
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of what the nets see of a picture, padding included."""
-        return width + -width % MULTIPLE, height + -height % MULTIPLE
+        return padded(width), padded(height)
 
     def expected_fps(self, width: int, height: int) -> float:
         """Try how many pictures of a size go through the nets in a second."""
@@ -121,8 +121,8 @@ def check_pixels(image: Pixels) -> None:
 
 def pad(pixels: Pixels) -> Pixels:
     """Repeat the last row and column until both sides are multiples of 16."""
-    bottom, right = (-side % MULTIPLE for side in pixels.shape[1:3])
+    bottom, right = (padded(side) - side for side in pixels.shape[1:3])
     if not bottom and not right:
         return pixels
-    padded: Pixels = np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
-    return padded
+    whole: Pixels = np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+    return whole

@@ -22,6 +22,11 @@ MULTIPLE = 16
 """Height and width that the graphs take are multiples of this."""
 
 
+def padded(side: int) -> int:
+    """Round a side up to what graphs take."""
+    return side + -side % MULTIPLE
+
+
 @dataclass(frozen=True, slots=True)
 class Layers:
     """A batch split in two: what the device holds, and what the host needs to know."""

@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from streamkind.backends.base import MULTIPLE, Layers
+from streamkind.backends.base import Layers, padded
 from streamkind.backends.released import PARTS, Graph, Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
@@ -187,7 +187,7 @@ def strips(height: int, most: int, halo: int) -> list[tuple[slice, slice]]:
         return [(slice(0, height), slice(0, height))]
     count = -(-(height - 2 * halo) // (most - 2 * halo))
     even = -(-(height + 2 * halo * (count - 1)) // count)
-    seen = even + -even % MULTIPLE
+    seen = padded(even)
     spans: list[tuple[slice, slice]] = []
     done = 0
     while done < height:

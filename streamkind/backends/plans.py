@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from streamkind.backends.base import MULTIPLE
+from streamkind.backends.base import padded
 from streamkind.backends.cards import Card
 from streamkind.backends.inspector import Report, examine
 from streamkind.backends.precision import Precision, graph_in, read_precision
@@ -127,11 +127,6 @@ def write_recipe(
         size=(padded(size[0]), padded(size[1])),
         batch=(1, 1, 1) if part == "steady" else batch,
     )
-
-
-def padded(side: int) -> int:
-    """Round a side up to what graphs take."""
-    return side + -side % MULTIPLE
 
 
 def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -> None:
