@@ -10,7 +10,6 @@ Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -58,6 +57,7 @@ class Carried(KinD):
         super().__init__(engine)
         self._area, self._whole = area, whole or area
         self._color = color or ColorTags()
+        self._room = room_for(0, 0)
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
@@ -82,9 +82,15 @@ class Carried(KinD):
         if not strength.any():
             return layers.pixels
         carried = np.empty_like(layers.pixels)
+        width, height = picture_size(layers.pixels)
+        if self._room[0].shape != (height, width):
+            self._room = room_for(height, width)
         for i, clear in enumerate(self.relit(layers, ratios)):
-            planes = planes_of(layers.pixels[i])
-            put_planes(carried[i], carry(planes, layers.luma[i], clear, float(strength[i])))
+            planes, share = planes_of(layers.pixels[i]), float(strength[i])
+            into = planes_of(carried[i]) if carried.ndim == 3 else None
+            made = carry(planes, layers.luma[i], clear, share, into=into, room=self._room)
+            if into is None:
+                cv2.transform(cv2.merge(made), rgb_of_yuv(ColorTags()), dst=carried[i])
         return carried
 
     def relit(self, layers: SmallLayers, ratios: Floats) -> Pixels:
@@ -135,13 +141,9 @@ def planes_of(picture: Pixels) -> Planes:
     return picture[:height], u, v
 
 
-def put_planes(picture: Pixels, planes: Planes) -> None:
-    """Write planes as `planes_of` has them into a picture."""
-    if picture.ndim == 3:
-        cv2.transform(cv2.merge(planes), rgb_of_yuv(ColorTags()), dst=picture)
-        return
-    for to, plane in zip(planes_of(picture), planes, strict=True):
-        to[:] = plane
+def room_for(height: int, width: int) -> tuple[Floats, Floats]:
+    """Memory for a whole picture's coefficients; new for each, it would cost more than they."""
+    return np.empty((height, width), np.float32), np.empty((height, width), np.float32)
 
 
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
@@ -154,29 +156,36 @@ def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pix
     return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
 
 
-def carry(planes: Planes, luma: Plane, clear: Pixels, share: float = 1.0) -> Planes:
+def carry(
+    planes: Planes,
+    luma: Plane,
+    clear: Pixels,
+    share: float = 1.0,
+    *,
+    into: Planes | None = None,
+    room: tuple[Floats, Floats] | None = None,
+) -> Planes:
     """Relight a whole picture as its reduced one was: (h, w) luma -> (h, w, 3) YUV.
 
-    `share` below 1 leaves as much of the picture as it was.
+    `share` below 1 leaves as much of the picture as it was. `into` takes the planes made, `room`
+    what lies between; both are new if not given.
     """
-    y, u, v = planes
-    slope, offset = coefficients(luma.astype(np.float32), clear[..., 0].astype(np.float32))
+    made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
+    after, *colors = cv2.split(clear)
+    slope, offset = coefficients(luma.astype(np.float32), after.astype(np.float32))
     if share < 1:
         slope, offset = 1 + share * (slope - 1), share * offset
-    large_slope, large_offset = (cv2.resize(x, y.shape[::-1]) for x in (slope, offset))
-    lit = cv2.multiply(y, large_slope, dst=large_slope, dtype=cv2.CV_32F)
-    lit = cv2.add(lit, large_offset, dtype=cv2.CV_8U)
-    colors = [
-        mix(before, cv2.resize(plane, before.shape[::-1]), share)
-        for before, plane in ((u, clear[..., 1]), (v, clear[..., 2]))
-    ]
-    return np.asarray(lit, np.uint8), colors[0], colors[1]
-
-
-def mix(before: Plane, after: Any, share: float) -> Plane:
-    """Take `share` of what a plane was made."""
-    mixed = after if share == 1 else cv2.addWeighted(before, 1 - share, after, share, 0)
-    return np.asarray(mixed, np.uint8)
+    y = planes[0]
+    lit, raised = room or room_for(*y.shape)
+    cv2.resize(slope, y.shape[::-1], dst=lit)
+    cv2.resize(offset, y.shape[::-1], dst=raised)
+    cv2.multiply(y, lit, dst=lit, dtype=cv2.CV_32F)
+    cv2.add(lit, raised, dst=made[0], dtype=cv2.CV_8U)
+    for before, plane, to in zip(planes[1:], colors, made[1:], strict=True):
+        cv2.resize(plane, before.shape[::-1], dst=to)
+        if share < 1:
+            cv2.addWeighted(before, 1 - share, to, share, 0, dst=to)
+    return made
 
 
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:

@@ -9,7 +9,9 @@ what the nets made of that luma elsewhere in the frame stands for it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -143,9 +145,10 @@ def thumbnail(luma: Plane) -> Floats:
 def motion(before: Plane, now: Plane) -> Floats:
     """Where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
     apart = cv2.absdiff(cv2.blur(before, (3, 3)), cv2.blur(now, (3, 3)))
-    apart = cv2.dilate(apart, np.ones((5, 5), np.uint8)).astype(np.float32)
-    limit = NOISE + 0.04 * np.maximum(before, now)
-    return np.asarray(cv2.blur(np.clip(apart / limit - 1, 0, 1), (5, 5)), np.float32)
+    moved = cv2.dilate(apart, np.ones((5, 5), np.uint8)).astype(np.float32)
+    moved /= NOISE + np.float32(0.04) * cv2.max(before, now)
+    moved -= 1
+    return np.asarray(cv2.blur(np.clip(moved, 0, 1, out=moved), (5, 5)), np.float32)
 
 
 def lines(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
@@ -154,37 +157,37 @@ def lines(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
     And the least and the most luma seen there, between which that holds.
     """
 
-    def mean(x: NDArray[np.floating]) -> Floats:
-        return np.asarray(cv2.blur(x, WINDOW), np.float32)
+    def mean(x: NDArray[Any]) -> Floats:
+        return np.asarray(cv2.boxFilter(x, cv2.CV_32F, WINDOW), np.float32)
 
-    (x, *chroma), (y, *made_chroma) = (
-        np.moveaxis(p, 2, 0).astype(np.float32) for p in (seen, made)
-    )
+    (x, *chroma), (y, *made_chroma) = cv2.split(seen), cv2.split(made)
     mean_x, mean_y = mean(x), mean(y)
-    variance = np.maximum(mean(x * x) - mean_x * mean_x, 0)
-    slope = np.maximum(mean(x * y) - mean_x * mean_y, 0) / (variance + NOISE**2)
-    pairs = [(c - 128, m - 128) for c, m in zip(chroma, made_chroma, strict=True)]
-    both = mean(sum(c * m for c, m in pairs))
-    alone = mean(sum(c * c for c, _ in pairs))
+    variance = cv2.sqrBoxFilter(x, cv2.CV_32F, WINDOW) - mean_x * mean_x
+    covariance = mean(cv2.multiply(x, y, dtype=cv2.CV_16U)) - mean_x * mean_y
+    slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE**2)
+    both, alone = (mean(x) for x in agreement(chroma, made_chroma))
     gain = np.maximum(both, 0) / (alone + NOISE**2)
     least, most = cv2.erode(x, np.ones(WINDOW)), cv2.dilate(x, np.ones(WINDOW))
     found = (slope, mean_y - slope * mean_x, gain, least, most)
     return tuple(np.asarray(x, np.float32) for x in found)
 
 
+def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tuple[Floats, Floats]:
+    """Of chroma seen and chroma made: their product, and the square of the first."""
+    before, after = ([p.astype(np.float32) - 128 for p in planes] for planes in (seen, made))
+    both = before[0] * after[0] + before[1] * after[1]
+    return both, before[0] * before[0] + before[1] * before[1]
+
+
 def tones(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
     """By luma seen, 0 to 255: the mean luma made of it, and the gain of chroma."""
-    luma = seen[::2, ::2, 0].ravel()
-    count = np.bincount(luma, minlength=256)
-    before, after = (p[::2, ::2, 1:].reshape(-1, 2).astype(np.float32) - 128 for p in (seen, made))
-    total, both, alone = (
-        np.bincount(luma, weights, 256)
-        for weights in (
-            made[::2, ::2, 0].ravel(),
-            (before * after).sum(axis=1),
-            (before * before).sum(axis=1),
-        )
+    (luma, *chroma), (lit, *made_chroma) = (
+        [plane.ravel() for plane in cv2.split(np.ascontiguousarray(p[::2, ::2]))]
+        for p in (seen, made)
     )
+    count = np.bincount(luma, minlength=256)
+    sums = (lit, *agreement(chroma, made_chroma))
+    total, both, alone = (np.bincount(luma, x, 256) for x in sums)
     levels = np.flatnonzero(count)
     gain = np.maximum(both, 0)[levels] / (alone + NOISE**2 * count)[levels]
     tone = total[levels] / count[levels]
@@ -196,12 +199,16 @@ def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
     """Predict what the nets would make of a later frame: (h, w, 3) YUV."""
     if not moved.any():
         return made.clear
-    y, u, v = (now[..., i].astype(np.float32) for i in range(3))
+    luma, *chroma = cv2.split(now)
+    y = luma.astype(np.float32)
     beyond = np.maximum(np.maximum(made.least - y, y - made.most), 0)
     near = np.maximum(1 - beyond / BEYOND, 0)
-    tone, gain = (cv2.LUT(now[..., 0], table) for table in (made.tone, made.tone_gain))
+    tone, gain = (cv2.LUT(luma, table) for table in (made.tone, made.tone_gain))
     lit = tone + near * (made.slope * y + made.offset - tone)
-    gain = gain + near * (made.gain - gain)
-    predicted = cv2.merge([lit, gain * (u - 128) + 128, gain * (v - 128) + 128])
-    mixed = made.clear + moved[..., None] * (predicted - made.clear)
-    return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)
+    gain += near * (made.gain - gain)
+    predicted = [lit, *(gain * (c.astype(np.float32) - 128) + 128 for c in chroma)]
+    mixed = [  # plane by plane: several times as fast as by pixels
+        cv2.add(before, moved * (after - before), dtype=cv2.CV_8U)
+        for before, after in zip(cv2.split(made.clear), predicted, strict=True)
+    ]
+    return np.asarray(cv2.merge(mixed), np.uint8)
