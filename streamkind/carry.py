@@ -19,7 +19,7 @@ from streamkind.backends.base import Engine, Layers
 from streamkind.engine import FADE_STOPS, KinD
 from streamkind.exposure import Floats, smooth_step
 from streamkind.video.color import ColorTags, rgb_of_yuv, yuv_of_rgb
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Pixels, PixFmt, size_of
 
 RADIUS = 2
 """Of the guided filter's window, in pixels of the reduced picture."""
@@ -61,7 +61,7 @@ class Carried(KinD):
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
-        size = self.size_of(pixels)
+        size = self.small_size(pixels)
         if size is None:
             return super().decompose(pixels)
         small = [reduce(picture, size, self.color_of(pixels)) for picture in pixels]
@@ -82,7 +82,7 @@ class Carried(KinD):
         if not strength.any():
             return layers.pixels
         carried = np.empty_like(layers.pixels)
-        width, height = picture_size(layers.pixels)
+        width, height = size_of(layers.pixels)
         if self._room[0].shape != (height, width):
             self._room = room_for(height, width)
         for i, clear in enumerate(self.relit(layers, ratios)):
@@ -104,9 +104,14 @@ class Carried(KinD):
         """Return width and height of what the nets see of a picture, padding included."""
         return super().seen_size(*(self._reduced(width, height) or (width, height)))
 
-    def size_of(self, pixels: Pixels) -> tuple[int, int] | None:
+    def pix_fmt(self, width: int, height: int) -> PixFmt:
+        """Return the format to ask for: planes, if pictures of this size need not be RGB at all."""
+        even = width % 2 == height % 2 == 0
+        return "yuv420p" if even and self._reduced(width, height) else "rgb24"
+
+    def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
         """Return the size to which pictures are reduced; None if they are not."""
-        return self._reduced(*picture_size(pixels))
+        return self._reduced(*size_of(pixels))
 
     def _reduced(self, width: int, height: int) -> tuple[int, int] | None:
         whole = width * height <= self._whole
@@ -115,12 +120,6 @@ class Carried(KinD):
     def color_of(self, pixels: Pixels) -> ColorTags:
         """Return how the YUV of pictures is meant."""
         return self._color if pixels.ndim == 3 else ColorTags()
-
-
-def picture_size(pixels: Pixels) -> tuple[int, int]:
-    """Width and height of RGB, (N, H, W, 3), or of yuv420p, (N, 3 H / 2, W)."""
-    height, width = pixels.shape[1:3]
-    return width, height if pixels.ndim == 4 else height * 2 // 3
 
 
 def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
@@ -149,11 +148,23 @@ def room_for(height: int, width: int) -> tuple[Floats, Floats]:
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
     """Means over a picture: RGB, (h, w, 3), and luma, (h, w)."""
     if picture.ndim == 3:
-        rgb = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        rgb = rgb_at(size, picture, tags)
         return rgb, transform(rgb, yuv_of_rgb(tags))[..., 0]
-    planes = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in planes_of(picture)]
-    yuv = np.asarray(cv2.merge(planes), np.uint8)
+    yuv = yuv_at(size, picture)
     return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
+
+
+def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
+    """Scale a picture, RGB or yuv420p of `tags`, to width and height: RGB, (h, w, 3)."""
+    if picture.ndim == 3:
+        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return transform(yuv_at(size, picture), rgb_of_yuv(tags))
+
+
+def yuv_at(size: tuple[int, int], picture: Pixels) -> Pixels:
+    """Scale yuv420p to width and height: YUV, (h, w, 3)."""
+    planes = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in planes_of(picture)]
+    return np.asarray(cv2.merge(planes), np.uint8)
 
 
 def carry(

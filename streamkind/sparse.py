@@ -85,9 +85,13 @@ class Sparse(Carried):
         self._made: Made | None = None
         self._rests = 0
 
+    def another(self) -> Sparse:
+        """Return one for the frames of another video, which shares the nets."""
+        return Sparse(self._engine, self._area, self._color, whole=self._whole, every=self._every)
+
     def decompose(self, pixels: Pixels) -> Layers:
         """One frame -> its layers, or those of the last frame that the nets saw."""
-        size = self.size_of(pixels)
+        size = self.small_size(pixels)
         if size is None:
             return super().decompose(pixels)
         small, luma = reduce(pixels[0], size, self.color_of(pixels))

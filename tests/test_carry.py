@@ -86,6 +86,13 @@ def test_pictures_are_reduced_by_an_integer(size, area, reduced):
     assert reduced_size(*size, area) == reduced
 
 
+@pytest.mark.parametrize(
+    "size, pix_fmt", [((320, 240), "yuv420p"), ((321, 240), "rgb24"), ((120, 80), "rgb24")]
+)
+def test_planes_are_asked_for_where_they_need_not_become_rgb(size, pix_fmt):
+    assert Carried(Gain(), 120 * 80).pix_fmt(*size) == pix_fmt
+
+
 @pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 9, 10])
 @pytest.mark.parametrize("range_", [LIMITED, FULL])
 def test_matrices_are_those_of_swscale(matrix, range_):

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from live import (
@@ -33,15 +34,19 @@ from live import (
     wait_for,
     wait_for_state,
 )
-from media import make_clip
+from media import make_clip, picture
 
 import streamkind
 from streamkind.backends.base import Engine
+from streamkind.carry import Carried
 from streamkind.errors import EngineError, UsageError
 from streamkind.live.config import CameraConfig
+from streamkind.live.console.watch import encode
 from streamkind.live.encoder import DARK
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.status import CameraStatus
+from streamkind.sparse import Sparse
+from streamkind.video.color import HD
 from streamkind.video.source import open_source
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "video"
@@ -241,6 +246,68 @@ def test_a_slow_engine_gets_through_a_file_too(tmp_path):
         wait_for_state(fleet, "stopped", 30)
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 3
+
+
+class SeesReduced(GainEngine):
+    """Multiplies what it saw, which need not be the whole picture."""
+
+    def decompose(self, pixels):
+        return replace(super().decompose(pixels), reflectance=pixels)
+
+    def recompose(self, layers, ratios):
+        made = layers.reflectance * ratios[:, None, None, None]
+        return np.clip(made, 0, 255).astype(np.uint8)
+
+
+def test_planes_of_a_large_camera_never_become_rgb_and_keep_their_colours(tmp_path, monkeypatch):
+    shapes = []
+    decompose = Carried.decompose
+    monkeypatch.setattr(
+        Carried, "decompose", lambda self, p: shapes.append(p.shape) or decompose(self, p)
+    )
+    orange = np.full((720, 1280, 3), (70, 40, 20), np.uint8)
+    orange[:360] = (20, 40, 60)
+    # Full range and BT.601, as many cameras send; the recording is limited and BT.709.
+    clip = make_clip(tmp_path / "clip.mp4", images=[orange] * 6, size=(1280, 720), rate=10,
+                     pts=[1280 * i for i in range(6)], pix_fmt="yuvj420p",
+                     color=(2, 5, 6, 6))  # fmt: skip
+    with LiveFleet(lambda: Carried(SeesReduced(), 480 * 270, HD)) as fleet:
+        fleet.put(replace(camera_of(clip, str(tmp_path / "rec")), ratio=2.0))
+        wait_for_state(fleet, "stopped", 30)
+        preview, told = fleet.preview("yard"), state(fleet)
+    assert set(shapes) == {(1, 1080, 1280)} and (told.width, told.height) == (1280, 720)
+    before, after = np.hsplit(cv2.imdecode(np.frombuffer(encode(preview), np.uint8), 1), 2)
+    for shown, times in ((before, 1), (after, 2)):
+        assert np.abs(shown[-20:].mean(axis=(0, 1))[::-1] - times * orange[-1, 0]).max() < 5
+    (recording,) = (tmp_path / "rec").iterdir()
+    with open_source(recording) as source:
+        assert (source.format.color.range, source.format.color.matrix) == (1, 1)
+        for frame in source:
+            assert np.abs(frame.data[400:].mean(axis=(0, 1)) - 2 * orange[-1, 0]).max() < 5
+            assert np.abs(frame.data[:300].mean(axis=(0, 1)) - 2 * orange[0, 0]).max() < 5
+
+
+def test_nets_rest_for_each_camera_where_nothing_moves(tmp_path):
+    engines = []
+
+    def opened():
+        engines.append(SeesReduced())
+        return Sparse(engines[0], 160 * 120, HD)
+
+    still = make_clip(tmp_path / "still.mp4", images=[picture(9, 640, 480)] * 18, size=(640, 480),
+                      pts=[1280 * i for i in range(18)], rate=10)  # fmt: skip
+    with LiveFleet(opened) as fleet:
+        for name in ("one", "two"):
+            camera = camera_of(still, str(tmp_path / name))
+            fleet.put(replace(camera, name=name, ratio=2.0))
+        for name in ("one", "two"):
+            wait_for_state(fleet, "stopped", 30, name)
+    assert len(engines[0].batches) == 2 * 18 // 3
+    for name in ("one", "two"):
+        with open_source(next((tmp_path / name).iterdir())) as source:
+            brightness = [float(frame.data[300:].mean()) for frame in source]
+        assert len(brightness) == 18 and np.ptp(brightness) < 1
+        assert brightness[0] == pytest.approx(2 * picture(9)[-1, -1, 0], abs=3)
 
 
 def camera_of(clip: Path, *to: str) -> CameraConfig:

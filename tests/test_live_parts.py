@@ -171,6 +171,16 @@ def test_a_picture_of_another_shape_gets_black_bars():
     assert fit(wide, (160, 60)) is wide
 
 
+def test_planes_of_another_shape_get_black_bars_too():
+    wide = np.full((90, 160), 128, np.uint8)
+    wide[:60] = 200
+    fitted = fit(wide, (80, 60))
+    assert fitted.shape == (60, 80, 3)
+    assert np.abs(fitted[15:45].astype(int) - round((200 - 16) * 255 / 219)).max() <= 1
+    assert not fitted[:15].any() and not fitted[45:].any()
+    assert fit(wide, (160, 60)) is wide
+
+
 @pytest.mark.parametrize("size", [(64, 48), (1920, 1080)])
 def test_the_slate_has_text_within_the_picture(size):
     picture = slate(size, ["a-camera-with-a-long-name", "no signal since 2026-11-23 18:00:00"])

@@ -21,7 +21,7 @@ from streamkind.live.shared import SharedEngine
 from streamkind.live.source import Connection, Picture, RefusedError, Tally
 from streamkind.live.status import CameraStatus, Preview, State
 from streamkind.steady import Steadier
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Pixels, size_of
 
 REFUSED_SECONDS = 60.0
 """Pause after a wrong password: cameras lock out who tries often."""
@@ -189,7 +189,7 @@ class Camera:
     def _read(self) -> bool:
         """Read one connection to its end; return whether nothing more will come."""
         with Connection(
-            self.config.url, self.config.timeout, self._stop, self._tally
+            self.config.url, self.config.timeout, self._stop, self._tally, self._engine.pix_fmt
         ) as connection:
             self.clock.restart()
             self.output.connected(connection.rate, connection.aspect, connection.sound)
@@ -210,7 +210,7 @@ class Camera:
             self._reconnects += self._frames_in > 0
             self._change("live")
         self._frames_in += 1
-        self._size = pixels.shape[1], pixels.shape[0]
+        self._size = size_of(pixels)
         self.inbox.put(Waiting(pixels, seconds, now))
 
     def _lose(self, state: State) -> None:

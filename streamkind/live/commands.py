@@ -26,6 +26,7 @@ from streamkind.live.fleet import LiveFleet
 from streamkind.live.secrets import out_of_sight, redact, resolve
 from streamkind.live.status import CameraStatus
 from streamkind.profiles import open_engine
+from streamkind.video.color import HD
 
 LOOK_SECONDS = 0.5
 USUAL_SIZE = 1280, 720
@@ -128,7 +129,14 @@ def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet
     speed: list[float] = []
 
     def opened() -> KinD:
-        engine = open_engine(model, backend=backend, profile=profile, device=device)  # type: ignore[arg-type]
+        engine = open_engine(
+            model,
+            backend=backend,  # type: ignore[arg-type]
+            profile=profile,  # type: ignore[arg-type]
+            device=device,
+            color=HD,
+            in_order=not on_gpu(backend, device),  # there batches gain more
+        )
         if not speed:  # not again when a device was lost
             speed.append(engine.expected_fps(*USUAL_SIZE))
         return engine

@@ -6,7 +6,7 @@ import functools
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 
-from streamkind.video.color import BT601, BT709, LIMITED, ColorTags, YuvWriter
+from streamkind.carry import rgb_at
+from streamkind.video.color import BT601, HD, HD_ROWS, YuvWriter
 from streamkind.video.encoders import EncoderSettings, add_encoder, choose_pix_fmt, find_encoder
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Pixels, size_of
 
 TIME_BASE = Fraction(1, 90_000)
 DARK = 32
@@ -89,7 +90,7 @@ class LiveEncoder:
             time_base=TIME_BASE,
             rate=rate,
             sample_aspect_ratio=aspect,
-            color=ColorTags(range=LIMITED, matrix=BT601 if height < 720 else BT709),
+            color=replace(HD, matrix=BT601) if height < HD_ROWS else HD,
             b_frames=False,
             threads=1 if width * height < 640 * 480 else 4,
             options=options | {"g": str(round(KEY_SECONDS * rate)), "flags": "+global_header"},
@@ -128,16 +129,14 @@ class LiveEncoder:
 
 def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Scale a picture into `size` (width, height), black bars where its shape differs."""
-    width, height = size
-    if pixels.shape[:2] == (height, width):
+    if (own := size_of(pixels)) == size:
         return pixels
-    scale = min(width / pixels.shape[1], height / pixels.shape[0])
-    inner = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
+    width, height = size
+    scale = min(width / own[0], height / own[1])
+    inner = round(own[0] * scale), round(own[1] * scale)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     whole = np.zeros((height, width, 3), np.uint8)
-    whole[top : top + inner[1], left : left + inner[0]] = cv2.resize(
-        pixels, inner, interpolation=cv2.INTER_AREA
-    )
+    whole[top : top + inner[1], left : left + inner[0]] = rgb_at(inner, pixels, HD)
     return whole
 
 

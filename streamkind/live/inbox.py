@@ -14,7 +14,7 @@ class Waiting:
     """A frame on its way."""
 
     pixels: Pixels
-    """RGB, uint8, (H, W, 3)."""
+    """RGB, uint8, (H, W, 3), or planes in the colours of `HD`, (3 H / 2, W)."""
     seconds: float
     """On the output's timeline."""
     decoded: float

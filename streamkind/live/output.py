@@ -17,6 +17,7 @@ from streamkind.live.encoder import LEAST_STEP, TIME_BASE, Coded, LiveEncoder, T
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.live.sink import Sink
+from streamkind.video.frames import size_of
 
 SLATE_SECONDS = 0.2
 """Time from one slate to the next."""
@@ -151,8 +152,8 @@ class Output:
         self.delay_sum += self.delay
 
     def _open(self, frame: Waiting) -> None:
-        height, width = frame.pixels.shape[:2]
-        self._encoder = LiveEncoder(self._config.codec, (width, height), self.rate, self.aspect)
+        size = size_of(frame.pixels)
+        self._encoder = LiveEncoder(self._config.codec, size, self.rate, self.aspect)
         streams = [self._encoder.stream] + ([self._sound.stream] if self._sound else [])
         for sink in self.sinks:
             sink.start(streams)

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from streamkind.backends.base import Engine, Layers
+from streamkind.carry import Carried
 from streamkind.exposure import Floats
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
-from streamkind.video.frames import Pixels
+from streamkind.sparse import Sparse
+from streamkind.video.frames import Pixels, PixFmt
 
 WINDOW_SECONDS = 0.01
 """How long a batch that has room waits for frames of other cameras."""
@@ -61,8 +64,10 @@ class SharedEngine:
         self.ready = threading.Condition()
         """Told of each frame that waits."""
         self._open = open_engine
+        self._wanted: Callable[[int, int], PixFmt] | None = None
         self._cameras: list[Served] = []
         self._resting: dict[int, float] = {}
+        self._sparse: WeakKeyDictionary[Served, Sparse] = WeakKeyDictionary()
         self._cost: dict[tuple[int, ...], float] = {}
         self._failures = 0
         self._stop = threading.Event()
@@ -75,6 +80,10 @@ class SharedEngine:
         if self._error is not None:
             self._thread.join()
             raise self._error
+
+    def pix_fmt(self, width: int, height: int) -> PixFmt:
+        """Return the format that the engine wants frames of a size in. Any thread may ask."""
+        return self._wanted(width, height) if self._wanted else "rgb24"
 
     def add(self, camera: Served) -> None:
         """Serve a camera from now on."""
@@ -99,12 +108,13 @@ class SharedEngine:
     def _run(self) -> None:
         try:
             engine = self._open()
+            self.description = engine.description
+            self._wanted = engine.pix_fmt if isinstance(engine, Carried) else None
         except BaseException as exc:
             self._error = exc
             return
         finally:
             self._opened.set()
-        self.description = engine.description
         try:
             while not self._stop.is_set():
                 turns = self._next_turns(engine.max_batch)
@@ -124,13 +134,23 @@ class SharedEngine:
             return engine
         engine.close()
         self._cost.clear()
+        self._sparse.clear()
         return fresh
+
+    def _of(self, engine: Engine, turns: list[Turn]) -> Engine:
+        """Return the engine for these frames: where nets may rest, each camera's goes its way."""
+        if not isinstance(engine, Sparse):
+            return engine
+        (turn,) = turns
+        own = self._sparse.get(turn.camera) or engine.another()
+        self._sparse[turn.camera] = own
+        return own
 
     def _serve(self, engine: Engine, turns: list[Turn]) -> bool:
         """Enhance a batch; return False when the engine has failed too often."""
         began = time.monotonic()
         try:
-            enhance(engine, turns)
+            enhance(self._of(engine, turns), turns)
         except Exception as exc:  # the frames of others must go on
             for turn in turns:
                 turn.camera.fail(redact(f"engine: {exc}"))

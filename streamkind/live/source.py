@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +16,17 @@ from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from streamkind.errors import InputError
 from streamkind.live.secrets import redact, resolve
-from streamkind.video.color import ColorTags, Reader, read_orientation, read_tags, refuse_hdr
+from streamkind.video.color import (
+    HD,
+    HD_ROWS,
+    Orientation,
+    Reader,
+    read_orientation,
+    read_tags,
+    refuse_hdr,
+)
 from streamkind.video.demux import file_url, main_video
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Pixels, PixFmt
 
 MOST_ERRORS = 50
 """Packets in a row that cannot be decoded, after which a connection is given up."""
@@ -39,7 +47,7 @@ class Picture:
     """A decoded frame."""
 
     pixels: Pixels
-    """RGB, uint8, (H, W, 3), upright."""
+    """Upright; RGB, uint8, (H, W, 3), or planes in the colours of `HD`, (3 H / 2, W)."""
     seconds: float | None
     """On the camera's clock; None where it sends none."""
 
@@ -85,8 +93,19 @@ class Pace:
 class Connection:
     """A camera, connected. Reading blocks for at most `timeout` seconds. One thread only."""
 
-    def __init__(self, url: str, timeout: float, stop: threading.Event, tally: Tally) -> None:
-        """Connect; raises RefusedError for a wrong password, InputError for all else."""
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        stop: threading.Event,
+        tally: Tally,
+        pix_fmt: Callable[[int, int], PixFmt],
+    ) -> None:
+        """Connect; raises RefusedError for a wrong password, InputError for all else.
+
+        `pix_fmt` tells what upright pictures of a width and height are wanted as.
+        """
+        self._pix_fmt = pix_fmt
         self._tally = tally
         self._url = url
         self._timeout = timeout
@@ -110,9 +129,7 @@ class Connection:
             raise
         self.rate: Fraction | None = self._video.average_rate or self._video.guessed_rate or None
         self.aspect = self._video.sample_aspect_ratio or Fraction(1)
-        self._read: Reader | None = None
-        self._tags: ColorTags | None = None
-        self._size = (0, 0)
+        self._read: tuple[object, Reader] | None = None
         self._pace = Pace(forgets_jumps=not self.is_file)
 
     def __enter__(self) -> Self:
@@ -176,14 +193,18 @@ class Connection:
         return pictures
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
-        size, tags = (frame.width, frame.height), read_tags(frame, [])
-        if self._read is None or (size, tags) != (self._size, self._tags):
+        tags, turn = read_tags(frame, []), read_orientation(frame)
+        size = frame.width, frame.height
+        if self._read is None or self._read[0] != (size, tags, turn):
             refuse_hdr(tags.transfer, redact(self._url))
-            self._read, self._size, self._tags = Reader(tags, *size), size, tags
+            large = frame.height >= HD_ROWS and turn == Orientation()
+            pix_fmt = self._pix_fmt(*size) if large else "rgb24"
+            self._read = (size, tags, turn), Reader(tags, *size, pix_fmt, made=HD)
+        pixels = self._read[1](frame)
         seconds = None
         if frame.pts is not None and self._container.format.name not in _NO_CLOCK:
             seconds = float(frame.pts * (self._video.time_base or 0))
-        return Picture(read_orientation(frame).apply(self._read(frame)), seconds)
+        return Picture(pixels if pixels.ndim == 2 else turn.apply(pixels), seconds)
 
     def _keep_pace(self, picture: Picture) -> None:
         # HLS comes in parts of many seconds, each at once.

@@ -91,9 +91,9 @@ class Preview:
     """The same moment twice."""
 
     before: Pixels
-    """RGB, uint8, (H, W, 3)."""
+    """As `Waiting.pixels`."""
     after: Pixels
-    """RGB, uint8, (H, W, 3)."""
+    """As `Waiting.pixels`."""
     time: float
     """Unix time at which it was enhanced."""
 

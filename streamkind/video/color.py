@@ -42,6 +42,12 @@ class ColorTags:
     """AVCOL_TRC_*, as the input had it."""
 
 
+HD = ColorTags(range=LIMITED, matrix=BT709)
+"""As high-definition video mostly is; the planes of live cameras are made so."""
+HD_ROWS = 720
+"""Height from which on a picture is taken for high definition."""
+
+
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
     """What a source delivers."""
@@ -122,7 +128,7 @@ def _range_of(tag: int, pix_fmt: str) -> int:
 def _matrix_of(tag: int, height: int, no_matrix: bool, warnings: list[str]) -> int:
     if tag in _SWS_MATRIX:
         return tag
-    guess = BT601 if height < 720 else BT709
+    guess = BT601 if height < HD_ROWS else BT709
     if not no_matrix:
         name = "BT.601" if guess == BT601 else "BT.709"
         said = "is not specified" if tag == UNSPECIFIED else f"({tag}) is not supported"
@@ -144,24 +150,35 @@ def refuse_hdr(transfer: int, path: object) -> None:
 class Reader:
     """Turns decoded frames of any pixel format into RGB or planes. Used from one thread only."""
 
-    def __init__(self, tags: ColorTags, width: int, height: int, pix_fmt: PixFmt = "rgb24") -> None:
-        """Read frames with `tags`; scale those of another size to `width` x `height`."""
-        self._tags = tags
+    def __init__(
+        self,
+        tags: ColorTags,
+        width: int,
+        height: int,
+        pix_fmt: PixFmt = "rgb24",
+        *,
+        made: ColorTags | None = None,
+    ) -> None:
+        """Read frames with `tags`; scale those of another size to `width` x `height`.
+
+        Planes keep their tags, unless they are to be `made` otherwise.
+        """
+        self._tags, self._made = tags, made or tags
         self._size = width, height
         self._pix_fmt = pix_fmt
         self._sws = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
         """Return the pixels as stored (not yet upright); the array is the caller's to keep."""
-        matrix = _SWS_MATRIX[self._tags.matrix]
+        rgb = self._pix_fmt == "rgb24"
         read = self._sws.reformat(
             frame,
             *self._size,
             format=self._pix_fmt,
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
+            src_colorspace=_SWS_MATRIX[self._tags.matrix],
+            dst_colorspace=_SWS_MATRIX[(self._tags if rgb else self._made).matrix],
             src_color_range=self._tags.range,
-            dst_color_range=FULL if self._pix_fmt == "rgb24" else self._tags.range,
+            dst_color_range=FULL if rgb else self._made.range,
             interpolation=_EXACT,
         )
         # A view of the frame's own buffer when its rows have no padding.

@@ -25,6 +25,13 @@ ChoosePixFmt = Callable[["VideoFormat"], PixFmt]
 """From what a source has to what it is to deliver."""
 
 
+def size_of(pixels: Pixels) -> tuple[int, int]:
+    """Width and height of a picture or a batch, RGB or yuv420p."""
+    if pixels.ndim >= 3 and pixels.shape[-1] == 3:
+        return pixels.shape[-2], pixels.shape[-3]
+    return pixels.shape[-1], pixels.shape[-2] * 2 // 3
+
+
 def rgb24(form: VideoFormat) -> PixFmt:
     """Ask for RGB, whatever the format."""
     return "rgb24"

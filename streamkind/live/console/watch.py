@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from streamkind.carry import rgb_at
 from streamkind.live.config import redact
 from streamkind.live.status import CameraStatus, Fleet, Preview, SinkStatus
+from streamkind.video.color import HD
+from streamkind.video.frames import size_of
 
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 """Upper bounds in seconds; 0.5 is the default limit of a frame's age."""
@@ -122,13 +125,10 @@ class Previews:
 
 def encode(preview: Preview) -> bytes:
     """Put before left of after, each at most PREVIEW_WIDTH wide, and encode as JPEG."""
-    height, width = preview.before.shape[:2]
+    width, height = size_of(preview.before)
     scale = min(1.0, PREVIEW_WIDTH / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    halves = [
-        cv2.resize(half, size, interpolation=cv2.INTER_AREA) if scale < 1 else half
-        for half in (preview.before, preview.after)
-    ]
+    halves = [rgb_at(size, half, HD) for half in (preview.before, preview.after)]
     both = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", both, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
