@@ -35,9 +35,12 @@ class Up(nn.Sequential):
         super().__init__(nn.ConvTranspose2d(inputs, outputs, 2, stride=2), act())
 
 
-def last_up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    """To full size; its 4x4 kernels overlap, so no block shows."""
-    return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+def last_up(inputs: int, outputs: int) -> nn.Sequential:
+    """To full size, four pixels at once from 3x3 that overlap, so no block shows.
+
+    A transposed convolution could be the same, but OpenVINO computes one near an output in float32.
+    """
+    return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
 
 
 class SmallDecomposition(nn.Module):
