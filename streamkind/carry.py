@@ -163,8 +163,17 @@ def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
 
 def yuv_at(size: tuple[int, int], picture: Pixels) -> Pixels:
     """Scale yuv420p to width and height: YUV, (h, w, 3)."""
-    planes = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in planes_of(picture)]
-    return np.asarray(cv2.merge(planes), np.uint8)
+    return np.asarray(cv2.merge([shrunk(p, size) for p in planes_of(picture)]), np.uint8)
+
+
+def shrunk(plane: Plane, size: tuple[int, int]) -> Plane:
+    """Means over a plane, scaled down to width and height."""
+    width, odd = size[0], round(plane.shape[1] / size[0])
+    if odd % 2 == 0 or plane.shape[1] % width == 0:
+        return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
+    means = plane if odd == 1 else cv2.blur(plane, (odd, odd))
+    return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def carry(

@@ -15,7 +15,15 @@ from media import make_clip
 
 import streamkind
 from streamkind.backends.base import Layers
-from streamkind.carry import Carried, SmallLayers, carry, planes_of, reduce, reduced_size
+from streamkind.carry import (
+    Carried,
+    SmallLayers,
+    carry,
+    planes_of,
+    reduce,
+    reduced_size,
+    shrunk,
+)
 from streamkind.errors import UsageError
 from streamkind.exposure import RATIOS, Statistics
 from streamkind.profiles import PROFILES, choose_profile, open_engine
@@ -49,6 +57,15 @@ class Gain:
 
     def close(self):
         pass
+
+
+@pytest.mark.parametrize("width, height", [(1280, 720), (640, 360), (1281, 720), (1920, 1080)])
+def test_a_plane_is_scaled_down_by_its_means(width, height):
+    plane = np.random.default_rng(0).integers(0, 256, (height, width), np.uint8)
+    plane = cv2.GaussianBlur(plane, (0, 0), 2)
+    means = cv2.resize(plane, (427, 240), interpolation=cv2.INTER_AREA)
+    apart = shrunk(plane, (427, 240)).astype(int) - means
+    assert abs(apart.mean()) < 0.2 and np.abs(apart).max() <= 3
 
 
 def scene(width=320, height=240):

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from streamkind.model import augment as augmentation
 from streamkind.model import data
-from streamkind.model.data import Augmentation, Change, Pair
+from streamkind.model.augment import Augmentation, Change
+from streamkind.model.data import Pair
 
 PLAIN = Augmentation()
 ALL = Augmentation(
@@ -213,7 +215,10 @@ def test_a_scene_that_is_most_of_the_data_is_trained_on():
 
 
 LOW, HIGH = darker(picture(3)), picture(3)
-NOTHING = {"flat": None, "color": None, "identity": False, "exposure": None, "quality": None}
+NOTHING = {
+    "flat": None, "color": None, "identity": False, "darkened": None, "exposure": None,
+    "quality": None,
+}  # fmt: skip
 
 
 SWAP = np.eye(3)[[2, 1, 0]]
@@ -230,6 +235,10 @@ def scaled(image, gains):
         ({"flat": 0}, LOW * 0, HIGH * 0),
         ({"flat": 255, "identity": True}, LOW * 0 + 255, HIGH * 0 + 255),
         ({"identity": True, "exposure": 0.5, "quality": 40}, HIGH, HIGH),
+        ({"darkened": (1.0, 1.0)}, HIGH, HIGH),
+        ({"darkened": (0.6, 1.0)}, scaled(HIGH, 0.6), HIGH),
+        ({"darkened": (1.0, 2.0)}, scaled(HIGH, HIGH / 255), HIGH),
+        ({"darkened": (1.0, 1.0), "exposure": 0.5}, scaled(HIGH, 0.5), HIGH),
         ({"exposure": 2.0}, scaled(LOW, 2), HIGH),
         ({"exposure": 0.5}, scaled(LOW, 0.5), HIGH),
         (
@@ -245,6 +254,10 @@ def scaled(image, gains):
         "black",
         "white",
         "identity",
+        "as bright",
+        "in less light",
+        "by gamma",
+        "darkened twice",
         "brighter",
         "darker",
         "white-balance",
@@ -276,7 +289,7 @@ def test_a_change_is_the_same_for_a_patch_and_for_the_whole_picture():
 
 def drawn(augment, count=4000):
     rng = np.random.default_rng(0)
-    return [data.draw(augment, rng) for _ in range(count)]
+    return [augmentation.draw(augment, rng) for _ in range(count)]
 
 
 def test_without_augmentation_pictures_stay_as_they_are():
@@ -294,10 +307,12 @@ def test_without_augmentation_pictures_stay_as_they_are():
         (Augmentation(flat=0.6), lambda c: c.flat == 255, 0.2),
         (Augmentation(flat=0.6), lambda c: c.flat not in (None, 0, 255), 0.2),
         (Augmentation(identity=0.3), lambda c: c.identity, 0.3),
+        (Augmentation(darkened=0.3), lambda c: c.darkened is not None, 0.3),
         (Augmentation(jpeg=0.2), lambda c: c.quality is not None, 0.2),
         (Augmentation(white_balance=0.1), lambda c: c.color is not None, 1 / 3),
         (Augmentation(saturation_stops=1), lambda c: c.color is not None, 1 / 2),
         (Augmentation(channels=0.6), lambda c: c.color is not None, 0.5),  # one order of six is RGB
+        (Augmentation(gray=0.3), lambda c: c.color is not None, 0.3),
         (Augmentation(exposure_stops=1), lambda c: c.exposure is not None, 1 / 2),
         (PLAIN, lambda c: c.flat is not None or c.identity or c.quality is not None, 0),
     ],
@@ -307,10 +322,12 @@ def test_without_augmentation_pictures_stay_as_they_are():
         "white",
         "gray",
         "identity",
+        "darkened",
         "jpeg",
         "white-balance",
         "saturation",
         "channels",
+        "all colour",
         "exposure",
         "none",
     ],
@@ -319,11 +336,21 @@ def test_how_often_a_change_happens(augment, happened, share):
     assert np.mean([happened(c) for c in drawn(augment)]) == pytest.approx(share, abs=0.03)
 
 
+def test_a_gray_picture_has_no_colour_and_keeps_its_luma():
+    (change,) = drawn(Augmentation(gray=1, channels=0.5, saturation_stops=1), 1)
+    low, high = change(LOW, HIGH)
+    for gray, image in ((low, LOW), (high, HIGH)):
+        luma = image @ [0.299, 0.587, 0.114]
+        np.testing.assert_allclose(gray, luma[..., None].repeat(3, axis=2), atol=0.51)
+
+
 def test_how_far_a_change_goes():
-    changes = drawn(Augmentation(exposure_stops=1.5, white_balance=0.2, jpeg=1))
+    changes = drawn(Augmentation(exposure_stops=1.5, white_balance=0.2, jpeg=1, darkened=1))
     stops = np.log2([c.exposure for c in changes if c.exposure])
     reds, greens, blues = np.array([np.diag(c.color) for c in changes if c.color is not None]).T
-    for values, middle, far in ((stops, 0, 1.5), (reds, 1, 0.2), (blues, 1, 0.2)):
+    gains, gammas = np.array([c.darkened for c in changes]).T
+    ranges = ((stops, 0, 1.5), (reds, 1, 0.2), (blues, 1, 0.2), (gains, 0.75, 0.25))
+    for values, middle, far in (*ranges, (gammas, 3.25, 1.75)):
         assert middle - far <= values.min() < middle - 0.95 * far
         assert middle + 0.95 * far < values.max() <= middle + far
     assert set(greens) == {1.0}
@@ -337,7 +364,7 @@ def test_of_two_places_the_more_colourful_one_is_taken():
 
     def colourful(share):
         rng, augment = np.random.default_rng(0), Augmentation(colorful=share)
-        crops = [data.one_sample(half, 16, augment, rng) for _ in range(300)]
+        crops = [data.one_sample(half, 16, augment, rng) for _ in range(1000)]
         for low, high, *_ in crops:
             np.testing.assert_array_equal(low, darker(high))
         return np.mean([data.chroma(high) > 5 for _, high, *_ in crops])
@@ -369,7 +396,7 @@ def test_what_is_drawn_is_drawn_into_both_patches(augment):
     drawn_on = 0
     for seed in range(30):
         low, high = np.full((32, 32, 3), 20, np.uint8), np.full((32, 32, 3), 90, np.uint8)
-        after = data.draw_on(low.copy(), high.copy(), augment, np.random.default_rng(seed))
+        after = augmentation.draw_on(low.copy(), high.copy(), augment, np.random.default_rng(seed))
         lit, brighter = (
             np.subtract(a, b, dtype=int) for a, b in zip(after, (low, high), strict=True)
         )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from streamkind.model import degrade
-from streamkind.model.data import Augmentation, as_filmed
+from streamkind.model.augment import Augmentation
+from streamkind.model.data import as_filmed
 
 
 def picture(level, size=96, seed=0):

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from streamkind.model import checkpoint
-from streamkind.model.data import Augmentation, load_pairs, make_batch
+from streamkind.model.augment import Augmentation
+from streamkind.model.data import load_pairs, make_batch
 from streamkind.model.kind import KinD
 from streamkind.model.processes import ALONE, Share, SharedRandom, own_device
 

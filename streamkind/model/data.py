@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamkind.model.degrade import QUALITIES, Image, Matrix, compress, film, recolor, sensor_noise
+from streamkind.model.augment import Augmentation, draw, draw_on
+from streamkind.model.degrade import QUALITIES, Image, film, sensor_noise
 from streamkind.model.processes import ALONE, Share
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -29,40 +30,6 @@ class Pair:
     stem: str
     low: Image
     high: Image
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How often, and how far, a batch departs from the pairs as they are on disk."""
-
-    exposure_stops: float = 0.0
-    """The dark picture is made darker or brighter by up to this many stops, half of the time."""
-    white_balance: float = 0.0
-    """Red and blue of both pictures are scaled by up to this much, a third of the time."""
-    saturation_stops: float = 0.0
-    """Both pictures get more or less colour, by up to this many stops, half of the time."""
-    channels: float = 0.0
-    """How often red, green and blue change places in both: colour is to be seen, not remembered."""
-    jpeg: float = 0.0
-    """How often the dark picture is compressed as a JPEG."""
-    noise: float = 0.0
-    """How often the dark patch gets the noise of a poorer sensor."""
-    video: float = 0.0
-    """How often the dark patch has been through H.264 or HEVC, as all real footage has."""
-    identity: float = 0.0
-    """How often the bright picture stands for the dark one too: light is then left as it is."""
-    flat: float = 0.0
-    """How often both pictures are of one level: black, white or any gray, a third each."""
-    colorful: float = 0.0
-    """How often two places are drawn and the more colourful one is taken."""
-    lamps: float = 0.0
-    """How often lamps are drawn into both patches, which LOL's rooms have none of."""
-    blackout: float = 0.0
-    """How often part of both patches is black, as a night sky or the bars of a screen."""
-
-    def __mul__(self, share: float) -> Augmentation:
-        """Everything less often, or less far."""
-        return Augmentation(**{name: share * value for name, value in vars(self).items()})
 
 
 def image_files(folder: Path) -> dict[str, Path]:
@@ -215,86 +182,3 @@ def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image
 def chroma(image: Image) -> float:
     """How colourful a picture is: mean distance of the channels from their mean."""
     return float(np.abs(image - image.mean(axis=2, keepdims=True)).mean())
-
-
-@dataclass(frozen=True)
-class Change:
-    """One draw of the augmentation, to be applied to pictures of any size."""
-
-    flat: int | None
-    color: Matrix | None
-    """Maps the colours of both pictures."""
-    identity: bool
-    exposure: float | None
-    quality: int | None
-
-    def __call__(self, low: Image, high: Image) -> tuple[Image, Image]:
-        """Apply it to a dark and a bright picture."""
-        if self.flat is not None:
-            return np.full_like(low, self.flat), np.full_like(high, self.flat)
-        if self.color is not None:
-            low, high = recolor(low, self.color), recolor(high, self.color)
-        if self.identity:
-            return high, high
-        if self.exposure:
-            low = recolor(low, self.exposure * np.eye(3))
-        if self.quality:
-            low = compress(low, self.quality)
-        return low, high
-
-
-def draw(a: Augmentation, rng: np.random.Generator) -> Change:
-    """Draw what happens to one pair."""
-    chance = rng.random(4)
-    stops = rng.uniform(-1, 1)
-    quality = int(rng.integers(40, 96))
-    return Change(
-        flat=int(rng.choice(np.array([0, 255, rng.integers(256)]))) if chance[0] < a.flat else None,
-        color=draw_color(a, rng),
-        identity=bool(chance[1] < a.identity),
-        exposure=2 ** float(stops * a.exposure_stops) if chance[2] < 1 / 2 else None,
-        quality=quality if chance[3] < a.jpeg else None,
-    )
-
-
-def draw_color(a: Augmentation, rng: np.random.Generator) -> Matrix | None:
-    """Draw what happens to colour: white balance, saturation and order of channels, or nothing."""
-    chance, color = rng.random(3), np.eye(3)
-    (red, blue, stops), order = rng.uniform(-1, 1, 3), rng.permutation(3)
-    if chance[0] < 1 / 3:
-        color = np.diag([1 + red * a.white_balance, 1.0, 1 + blue * a.white_balance])
-    if chance[1] < 1 / 2:
-        share = 2 ** (stops * a.saturation_stops)
-        color = (share * np.eye(3) + (1 - share) * np.array([0.299, 0.587, 0.114])) @ color
-    if chance[2] < a.channels:
-        color = color[order]
-    return None if np.array_equal(color, np.eye(3)) else color
-
-
-def draw_on(
-    low: Image, high: Image, a: Augmentation, rng: np.random.Generator
-) -> tuple[Image, Image]:
-    """Draw lamps and black parts, the same into both patches."""
-    side = low.shape[0]
-    if rng.random() < a.lamps:
-        for _ in range(rng.integers(1, 4)):
-            disc, glow = lamp(side, rng)
-            low = np.maximum(np.clip(low + 255 * glow, 0, 255), 255 * disc).astype(np.uint8)
-            # Light is light: where the exposure is longer its glow is stronger too.
-            high = np.maximum(np.clip(high + 510 * glow, 0, 255), 255 * disc).astype(np.uint8)
-    if rng.random() < a.blackout:
-        (top, bottom), (left, right) = np.sort(rng.integers(0, side + 1, (2, 2)), axis=1)
-        low[top:bottom, left:right] = high[top:bottom, left:right] = 0
-    return low, high
-
-
-def lamp(side: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """An elliptic lamp of random place, size and tint, and its glow: (side, side, 3) in [0, 1]."""
-    y, x = np.indices((side, side, 1), dtype=np.float64)[:2]
-    center_y, center_x = rng.uniform(0, side, 2)
-    radius_y, radius_x = np.exp(rng.uniform(np.log(1.0), np.log(10.0), 2))
-    distance = np.hypot((y - center_y) / radius_y, (x - center_x) / radius_x)
-    tint = 1 - rng.uniform(0, 0.3) * np.array([0.0, 0.5, 1.0])
-    reach, strength = rng.uniform(1.0, 5.0), rng.uniform(0.0, 0.3)
-    glow = strength * np.exp(-(np.maximum(distance - 1, 0) ** 2) / (2 * reach**2))
-    return np.clip((1.2 - distance) * 4, 0, 1) * tint, glow * tint
