@@ -168,11 +168,11 @@ def yuv_at(size: tuple[int, int], picture: Pixels) -> Pixels:
 
 def shrunk(plane: Plane, size: tuple[int, int]) -> Plane:
     """Means over a plane, scaled down to width and height."""
-    width, odd = size[0], round(plane.shape[1] / size[0])
-    if odd % 2 == 0 or plane.shape[1] % width == 0:
+    factor = round(plane.shape[1] / size[0])
+    if factor % 2 == 0 or plane.shape[1] == factor * size[0]:
         return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
     # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
-    means = plane if odd == 1 else cv2.blur(plane, (odd, odd))
+    means = plane if factor == 1 else cv2.blur(plane, (factor, factor))
     return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
