@@ -23,9 +23,9 @@ from streamkind.bench_nets import Nets, named, quality
 from streamkind.bench_nets import baselines as kind_by_others
 from streamkind.engine import KinD
 from streamkind.errors import UsageError
-from streamkind.exposure import RatioSmoother
 from streamkind.pipeline import Report, run
 from streamkind.profiles import PROFILES, Profile, ProfileName, open_engine
+from streamkind.smoother import RatioSmoother
 from streamkind.steady import Steadier
 from streamkind.video.color import ColorTags
 from streamkind.video.frames import Frame, Pixels, batched

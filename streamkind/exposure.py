@@ -1,8 +1,7 @@
-"""From the statistics of a frame to the ratio it is relit by, steady over time."""
+"""From the statistics of a frame to the ratio it is relit by."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
@@ -15,7 +14,7 @@ Floats = NDArray[np.float32]
 MANUAL_RANGE = (0.1, 10.0)
 """Ratios that a user may ask for."""
 RATIOS: Floats = np.geomspace(0.1, 32.0, 17).astype(np.float32)
-"""Ratios at which the decompose graph reports how bright the frame would become."""
+"""Ratios at which the decompose graph tells how bright the frame would become."""
 DEFAULT_TARGET = 0.45
 """Mean luma that `auto` gives dark frames on the average: that of the bright pictures of LOL."""
 STILL_TARGET = 0.49
@@ -23,7 +22,6 @@ STILL_TARGET = 0.49
 pairs held out from training. In a video a higher ratio follows every lamp that passes."""
 NIGHT, DAY = 0.18, 0.32
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
-
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
@@ -176,113 +174,3 @@ def _inverse(value: float, rising: Floats, log_ratios: Floats) -> float:
     # A flat stretch has no inverse: a slope far below one grey level per stop makes it unique.
     sloped = rising + 1e-6 * np.arange(len(rising), dtype=np.float32)
     return float(np.interp(value, sloped, log_ratios))
-
-
-@dataclass(frozen=True, slots=True)
-class RatioState:
-    """All that a smoother remembers of its stream."""
-
-    time: float
-    """Of the last frame, in seconds."""
-    log_ratio: float
-    """Its smoothed ratio, in stops."""
-    wanted: tuple[float, float]
-    """The automatic ratio of the last frame but one and of the last, in stops."""
-    noise: float
-    """Standard deviation of the automatic ratio from frame to frame, in stops."""
-    moving: bool
-    """A change is under way that is too large for a passing lamp."""
-    thumbnail: Floats
-
-
-class RatioSmoother:
-    """Automatic ratio, steady over time: real change is followed fast, noise not at all.
-
-    In the log domain the ratio rests while the automatic one stays within a band of three standard
-    deviations of its own noise; beyond, it follows the edge of the band without overshoot: slowly,
-    as it may be a lamp that passes, but a change of `event_stops` fast and to its end. A cut or a
-    gap starts anew. One object per stream; `state` may be saved and given to another.
-    """
-
-    def __init__(
-        self,
-        *,
-        target: float = DEFAULT_TARGET,
-        attack_seconds: float = 0.05,
-        release_seconds: float = 0.08,
-        calm_seconds: float = 2.5,
-        event_stops: float = 1.0,
-        max_stops_per_second: float = 8.0,
-        gap_seconds: float = 2.0,
-        state: RatioState | None = None,
-    ) -> None:
-        self.target = target
-        self.attack_seconds = attack_seconds
-        """Time constant towards a lower ratio: glare is worse than a dark moment."""
-        self.release_seconds = release_seconds
-        """Time constant towards a higher ratio."""
-        self.calm_seconds = calm_seconds
-        """Time constant of changes that are no event."""
-        self.event_stops = event_stops
-        self.max_stops_per_second = max_stops_per_second
-        self.gap_seconds = gap_seconds
-        self.state = state
-
-    def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
-        """Return one smoothed ratio per frame, (N,), for frames shown at `times` in seconds."""
-        wanted = np.log2(auto_ratio(statistics, self.target))
-        ratios = []
-        for stops, time, thumbnail in zip(wanted, times, statistics.thumbnail, strict=True):
-            self.state = self._step(float(stops), time, thumbnail)
-            ratios.append(2.0**self.state.log_ratio)
-        return np.array(ratios, np.float32)
-
-    def _step(self, wanted: float, time: float, thumbnail: Floats) -> RatioState:
-        last = self.state
-        if (
-            last is None
-            or not 0 <= time - last.time <= self.gap_seconds
-            or is_cut(last.thumbnail, thumbnail)
-        ):
-            return RatioState(time, wanted, (wanted, wanted), LEAST_NOISE, False, thumbnail)
-        elapsed = time - last.time
-        noise = next_noise(last, wanted, elapsed)
-        band = 3 * min(max(noise, LEAST_NOISE), MOST_NOISE)
-        change = wanted - last.log_ratio
-        change -= min(max(change, -band), band)
-        moving = abs(change) > (1e-3 if last.moving else self.event_stops)
-        seconds = self.attack_seconds if change < 0 else self.release_seconds
-        seconds = seconds if moving else self.calm_seconds
-        limit = self.max_stops_per_second * elapsed
-        change = min(max(change * -math.expm1(-elapsed / seconds), -limit), limit)
-        log_ratio = last.log_ratio + change
-        return RatioState(time, log_ratio, (last.wanted[1], wanted), noise, moving, thumbnail)
-
-
-LEAST_NOISE, MOST_NOISE = 0.003, 0.02
-"""Bounds of the noise that is believed, in stops; the band must not hide a real change."""
-
-
-def next_noise(last: RatioState, wanted: float, elapsed: float) -> float:
-    """Update the running noise, in stops, over a second or so.
-
-    Second differences tell noise from a slow change: of white noise their mean size is 1.95 sigma.
-    """
-    bend = abs(last.wanted[0] - 2 * last.wanted[1] + wanted) / 1.95
-    if bend > 5 * MOST_NOISE:  # no noise, an event
-        return last.noise
-    return last.noise + (bend - last.noise) * -math.expm1(-elapsed)
-
-
-def is_cut(before: Floats, after: Floats, least_correlation: float = 0.5) -> bool:
-    """Tell whether two thumbnails, (h, w) each, show different scenes.
-
-    Their shapes are compared, not their brightness: a lamp switched on is no cut.
-    """
-    if before.shape != after.shape:
-        return True
-    a, b = (np.log(t.ravel() + 0.02) for t in (before, after))
-    a, b = a - a.mean(), b - b.mean()
-    energy = math.sqrt(float(a @ a) * float(b @ b))
-    flat = 0.1**2 * a.size  # spread of 10 % over the picture: nothing to compare
-    return energy > flat and float(a @ b) < least_correlation * energy

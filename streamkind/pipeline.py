@@ -15,9 +15,10 @@ import numpy as np
 from streamkind.backends.base import BackendName, Engine, Layers, on_gpu
 from streamkind.engine import KinD, Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio, RatioSmoother
+from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio
 from streamkind.exposure import Ratio as ChooseRatio
 from streamkind.profiles import PROFILES, ProfileName, choose_profile, encoder_preset, open_engine
+from streamkind.smoother import RatioSmoother
 from streamkind.steady import STEADY, Steadier, Steady, check_steady
 from streamkind.track import Track, TrackRatio, survey
 from streamkind.video.frames import Batch, Pixels, batched, rgb24

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.errors import InputError, UsageError
-from streamkind.exposure import is_cut
 from streamkind.flow import Floats, Flow, Still, luma
 from streamkind.pipeline import enhance
+from streamkind.smoother import is_cut
 from streamkind.video.frames import Pixels
 from streamkind.video.source import open_source
 from streamkind.video.threads import ReadAhead

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from streamkind.backends.base import Engine, Layers
 from streamkind.carry import NOISE, Carried, Plane, SmallLayers, reduce
 from streamkind.carry import transform as through
-from streamkind.exposure import Floats, is_cut
+from streamkind.exposure import Floats
+from streamkind.smoother import is_cut
 from streamkind.video.color import ColorTags, yuv_of_rgb
 from streamkind.video.frames import Pixels
 

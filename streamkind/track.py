@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from streamkind.backends.base import Engine
 from streamkind.errors import InputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET, Floats, Statistics, auto_ratio, is_cut
+from streamkind.exposure import DEFAULT_TARGET, Floats, Statistics, auto_ratio
+from streamkind.smoother import is_cut
 from streamkind.video.frames import Pixels
 from streamkind.video.source import Source
 from streamkind.video.storage import as_path, write_whole

@@ -8,9 +8,9 @@ from media import read_video
 from test_train import load_tool
 
 import streamkind
-from streamkind.exposure import RatioSmoother
 from streamkind.pipeline import find_track
 from streamkind.score import OUTPUT, UNSMOOTHED, score
+from streamkind.smoother import RatioSmoother
 
 make_scenes = load_tool("make_scenes")
 pytestmark = pytest.mark.slow

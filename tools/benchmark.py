@@ -32,10 +32,10 @@ import numpy as np
 from streamkind import __version__, enhance, open_engine
 from streamkind.doctor import cpu
 from streamkind.engine import KinD
-from streamkind.exposure import RatioSmoother
 from streamkind.plots import draw_bench
 from streamkind.profiles import PROFILES
 from streamkind.score import score
+from streamkind.smoother import RatioSmoother
 from streamkind.steady import Steadier
 
 SIZES = ((608, 400), (1280, 720))

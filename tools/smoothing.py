@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind import exposure
-from streamkind.exposure import RATIOS, RatioSmoother, Statistics
+from streamkind.exposure import RATIOS, Statistics
+from streamkind.smoother import RatioSmoother
 from streamkind.track import smooth_track
 
 Series = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamkind.backends.base import Engine, Layers
 from streamkind.errors import InputError
-from streamkind.exposure import FixedRatio, Floats, RatioSmoother
+from streamkind.exposure import FixedRatio, Floats
 from streamkind.exposure import Ratio as ChooseRatio
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
@@ -20,6 +20,7 @@ from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
 from streamkind.live.source import Connection, Picture, RefusedError, Tally
 from streamkind.live.status import CameraStatus, Preview, State
+from streamkind.smoother import RatioSmoother
 from streamkind.steady import Steadier
 from streamkind.video.frames import Pixels, size_of
 
