@@ -10,6 +10,7 @@ Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ RADIUS = 2
 """Of the guided filter's window, in pixels of the reduced picture."""
 NOISE = 1.5
 """Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
+NOISE_POWER = np.float32(NOISE**2)
 Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
@@ -192,7 +194,7 @@ def carry(
     """
     made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
     after, *colors = cv2.split(clear)
-    slope, offset = coefficients(luma.astype(np.float32), after.astype(np.float32))
+    slope, offset = coefficients(luma, after)
     if share < 1:
         slope, offset = 1 + share * (slope - 1), share * offset
     y = planes[0]
@@ -213,15 +215,23 @@ def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:
     return np.asarray(cv2.transform(picture, matrix), np.uint8)
 
 
-def coefficients(seen: Floats, made: Floats) -> tuple[Floats, Floats]:
-    """Slope and offset, (h, w) each, of what was made of a luma: made = slope * seen + offset."""
+def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Slope and offset, (h, w) each, of what was made of 8-bit luma: slope * seen + offset."""
     window = 2 * RADIUS + 1, 2 * RADIUS + 1
+    slope = cv2.blur(line(seen, made, window)[0], window)
+    return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
 
-    def mean(x: NDArray[np.floating]) -> Floats:
-        return np.asarray(cv2.blur(x, window), np.float32)
 
-    mean_seen = mean(seen)
-    variance = mean(seen * seen) - mean_seen * mean_seen
-    covariance = mean(seen * made) - mean_seen * mean(made)
-    slope = mean(np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE**2))
-    return slope, made - slope * seen
+def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Slope and offset, (h, w) each, of the line through what is in a window around each pixel."""
+    mean_seen, mean_made = mean(seen, window), mean(made, window)
+    covariance = mean(np.multiply(seen, made, dtype=np.uint16), window) - mean_seen * mean_made
+    variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
+    variance -= mean_seen * mean_seen
+    slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE_POWER)
+    return np.asarray(slope, np.float32), np.asarray(mean_made - slope * mean_seen, np.float32)
+
+
+def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
+    """Means of windows around each pixel."""
+    return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, window), np.float32)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Engine, Layers
-from streamkind.carry import NOISE, Carried, Plane, SmallLayers, reduce
+from streamkind.carry import NOISE, NOISE_POWER, Carried, Plane, SmallLayers, line, mean, reduce
 from streamkind.carry import transform as through
 from streamkind.exposure import Floats
 from streamkind.smoother import is_cut
@@ -29,6 +29,8 @@ WINDOW = 9, 9
 """Around a pixel of the reduced picture, in which luma goes by one line."""
 BEYOND = 6.0
 """Levels outside the luma around a pixel from which on its line says nothing."""
+NEAR = np.maximum(1 - np.arange(256, dtype=np.float32) / BEYOND, 0).astype(np.float32)
+"""How much it says so many levels outside."""
 MOST_MOVED = 0.5
 """Share of a frame that may have moved for the nets to rest a second time."""
 STOPS = 0.01
@@ -54,8 +56,8 @@ class Made:
     offset: Floats
     gain: Floats
     """Of chroma."""
-    least: Floats
-    most: Floats
+    least: Plane
+    most: Plane
     """Luma seen around each pixel; all (h, w)."""
     tone: Floats
     """Luma made of each luma seen, anywhere."""
@@ -156,25 +158,16 @@ def motion(before: Plane, now: Plane) -> Floats:
     return np.asarray(cv2.blur(np.clip(moved, 0, 1, out=moved), (5, 5)), np.float32)
 
 
-def lines(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
+def lines(seen: Pixels, made: Pixels) -> tuple[Floats, Floats, Floats, Plane, Plane]:
     """Around each pixel: luma made = slope * luma seen + offset, chroma made = gain * chroma.
 
     And the least and the most luma seen there, between which that holds.
     """
-
-    def mean(x: NDArray[Any]) -> Floats:
-        return np.asarray(cv2.boxFilter(x, cv2.CV_32F, WINDOW), np.float32)
-
     (x, *chroma), (y, *made_chroma) = cv2.split(seen), cv2.split(made)
-    mean_x, mean_y = mean(x), mean(y)
-    variance = cv2.sqrBoxFilter(x, cv2.CV_32F, WINDOW) - mean_x * mean_x
-    covariance = mean(cv2.multiply(x, y, dtype=cv2.CV_16U)) - mean_x * mean_y
-    slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE**2)
-    both, alone = (mean(x) for x in agreement(chroma, made_chroma))
-    gain = np.maximum(both, 0) / (alone + NOISE**2)
-    least, most = cv2.erode(x, np.ones(WINDOW)), cv2.dilate(x, np.ones(WINDOW))
-    found = (slope, mean_y - slope * mean_x, gain, least, most)
-    return tuple(np.asarray(x, np.float32) for x in found)
+    both, alone = (mean(x, WINDOW) for x in agreement(chroma, made_chroma))
+    gain = np.maximum(both, 0) / (alone + NOISE_POWER)
+    least, most = (extreme(x, np.ones(WINDOW)) for extreme in (cv2.erode, cv2.dilate))
+    return *line(x, y, WINDOW), gain, np.asarray(least, np.uint8), np.asarray(most, np.uint8)
 
 
 def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tuple[Floats, Floats]:
@@ -205,11 +198,14 @@ def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
     if not moved.any():
         return made.clear
     luma, *chroma = cv2.split(now)
-    y = luma.astype(np.float32)
-    beyond = np.maximum(np.maximum(made.least - y, y - made.most), 0)
-    near = np.maximum(1 - beyond / BEYOND, 0)
-    tone, gain = (cv2.LUT(luma, table) for table in (made.tone, made.tone_gain))
-    lit = tone + near * (made.slope * y + made.offset - tone)
+    known = cv2.min(cv2.max(luma, made.least), made.most)
+    near, tone, gain = (
+        cv2.LUT(plane, table)
+        for plane, table in (
+            (cv2.absdiff(luma, known), NEAR), (luma, made.tone), (luma, made.tone_gain)
+        )
+    )  # fmt: skip
+    lit = tone + near * (made.slope * luma + made.offset - tone)
     gain += near * (made.gain - gain)
     predicted = [lit, *(gain * (c.astype(np.float32) - 128) + 128 for c in chroma)]
     mixed = [  # plane by plane: several times as fast as by pixels

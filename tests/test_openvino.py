@@ -57,3 +57,14 @@ def test_strips_make_the_picture_that_the_whole_makes(monkeypatch, model):
         assert np.abs(found - expected).max() <= (1 if expected.max() > 1 else 1e-5)
     rows = {part: shapes[0][1 if part == "decompose" else 2] for part, shapes in compiled}
     assert rows["decompose"] < 200 and rows["steady"] < 200 and rows["recompose"] < 400
+
+
+@pytest.mark.parametrize("model, told", [("student", None), ("student", "1"), ("kind", "1")])
+def test_a_small_net_leaves_half_of_two_cores_to_decoder_and_encoder(monkeypatch, model, told):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if told:
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(2))
+    with closing(OpenVINOEngine(find_release(model))) as engine:
+        request = engine._request("steady", ((1, 3, 16, 16), (1, 1, 16, 16)) * 2 + ((1, 2),))
+        assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1

@@ -17,7 +17,7 @@ from streamkind.backends.base import Layers, padded
 from streamkind.backends.released import PARTS, Graph, Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.exposure import Floats, Statistics
-from streamkind.processor import fastest_precision, flags
+from streamkind.processor import fastest_precision, flags, threads
 from streamkind.video.frames import Pixels
 
 STRIPS = {"decompose": (320, 32), "steady": (160, 32), "recompose": (464, 96)}
@@ -49,9 +49,12 @@ class OpenVINOEngine:
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = precision or fastest_precision(abilities, flags())
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        if threads := os.environ.get("OMP_NUM_THREADS"):
-            # As for one of several workers: pinned, they would all take the first cores.
-            self._options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": "NO"}
+        told = "OMP_NUM_THREADS" in os.environ
+        if told or release.info.get("architecture") == "student":
+            # Beside a small net decoder and encoder have most of the work: it leaves them half of
+            # the cores. Pinned, several workers would all take the first ones.
+            count = threads() if told else max(1, threads() // 2)
+            self._options |= {"INFERENCE_NUM_THREADS": str(count), "ENABLE_CPU_PINNING": "NO"}
         models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
         models["decompose"], models["tell"] = _cut(models["decompose"])
         self._models = models
