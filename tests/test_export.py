@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import torch.nn.functional as F
 from onnx import TensorProto, numpy_helper
 from test_train import RECIPE, STAGE, load_tool, train
 
@@ -15,7 +16,7 @@ from streamkind.backends.base import BACKENDS
 from streamkind.backends.released import PARTS
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
-from streamkind.model.graphs import Decompose, Recompose
+from streamkind.model.graphs import Decompose, Recompose, four_times
 from streamkind.profiles import open_engine
 
 export = load_tool("export")
@@ -118,7 +119,7 @@ def test_the_table_says_how_the_model_was_trained_and_how_good_it_is(run, entry)
         "decomposition": 235_876,
         "restoration": 7_760_739,
         "adjustment": 19_393,
-        "exposure": 3_009,
+        "exposure": 113_282,
     }
     assert entry["training"]["recipe"]["preset"] == "paper"
     assert (entry["training"]["stage"], entry["training"]["step"]) == (0, 7)
@@ -232,3 +233,10 @@ def test_a_folder_without_a_run(monkeypatch, tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         release(monkeypatch, tmp_path, tmp_path / "engines")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 16)])
+def test_stillness_is_enlarged_bilinearly(size):
+    x = torch.rand(2, 1, *size)
+    wanted = F.interpolate(x, scale_factor=4.0, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(four_times(x), wanted)

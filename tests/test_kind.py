@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from streamkind.model.kind import (
@@ -74,7 +75,7 @@ def test_a_picture_does_not_depend_on_the_others_of_its_batch(kind):
 
 def test_leaky_slope_is_a_fifth_everywhere(kind):
     slopes = [m.negative_slope for m in kind.modules() if isinstance(m, nn.LeakyReLU)]
-    assert len(slopes) == 6 + 18 + 4 + 3  # decomposition, restoration, adjustment, exposure
+    assert len(slopes) == 6 + 18 + 4 + 6  # decomposition, restoration, adjustment, exposure
     assert set(slopes) == {0.2}
     conv = Conv(1, 1).requires_grad_(False)
     conv[0].bias.zero_()
@@ -85,7 +86,8 @@ def test_leaky_slope_is_a_fifth_everywhere(kind):
 
 
 def test_there_is_no_normalisation_layer(kind):
-    kinds = {type(m) for m in kind.modules() if not list(m.children())}
+    nets = (kind.decomposition, kind.restoration, kind.adjustment)
+    kinds = {type(m) for net in nets for m in net.modules() if not list(m.children())}
     assert kinds <= {nn.Conv2d, nn.ConvTranspose2d, nn.LeakyReLU}
     assert not list(kind.buffers())
 
@@ -194,9 +196,41 @@ def test_the_light_guides_kindpps_restoration():
 
 
 @pytest.mark.parametrize("size", [(25, 38), (68, 120), (1, 1)])
-def test_exposure_is_of_what_is_there_not_of_where_it_lies(kind, size):
-    blocks = torch.rand(2, 3, *size) * 0.2
+def test_a_histogram_is_of_what_is_there_not_of_where_it_lies(kind, size):
+    histogram, blocks = kind.exposure.histogram, torch.rand(2, 3, *size) * 0.2
     shuffled = blocks.flatten(2)[..., torch.randperm(size[0] * size[1])].reshape(blocks.shape)
-    exposure = kind.exposure(blocks)
+    exposure = histogram(blocks)
     assert exposure.shape == (2,) and 0 < float(exposure.min()) <= float(exposure.max()) < 1
-    assert kind.exposure(shuffled).tolist() == pytest.approx(exposure.tolist(), rel=1e-4)
+    assert histogram(shuffled).tolist() == pytest.approx(exposure.tolist(), rel=1e-4)
+
+
+def test_exposure_is_that_of_a_picture_of_any_size(kind):
+    rows, columns = kind.exposure.look.SIZE
+    image = F.interpolate(torch.rand(2, 3, 5, 5) * 0.2, (rows, columns), mode="bilinear")
+    other = F.interpolate(image, (3 * rows, 3 * columns), mode="bilinear")
+    exposure, estimates = kind.exposure(image), kind.exposure.estimates(image)
+    assert exposure.shape == (2,)
+    torch.testing.assert_close(exposure.log(), estimates.log().mean(dim=1))
+    assert kind.exposure(other).tolist() == pytest.approx(exposure.tolist(), rel=1e-2)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (4, 300)])
+def test_a_picture_of_odd_sides_has_an_exposure(kind, size):
+    assert 0 < kind.exposure(torch.rand(1, 3, *size)).item() < 1
+
+
+def test_exposure_does_not_see_how_bright_a_lamp_is(kind):
+    image = 0.1 * torch.rand(2, 3, *kind.exposure.look.SIZE)
+    image[0, :, 20:30, 20:30], image[1] = 0.4, image[0]
+    image[1, :, 20:30, 20:30] = 1.0
+    dim, bright = kind.exposure(image)
+    assert float(dim) == pytest.approx(float(bright), rel=1e-5)
+
+
+def test_the_look_begins_with_what_decomposition_sees():
+    kind = KinD().eval().requires_grad_(False)
+    image, look = 0.1 * torch.rand(1, 3, *kind.exposure.look.SIZE), kind.exposure.look
+    before = look(image)
+    look.begin_as(kind.decomposition)
+    torch.testing.assert_close(look.conv1(image), kind.decomposition.conv1(image))
+    assert look(image) != before

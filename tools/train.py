@@ -78,6 +78,8 @@ class Run:
             "exposure": [self.kind.exposure],
             "distil": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
         }[stage.name]
+        if stage.name == "exposure":
+            self.kind.exposure.look.begin_as(self.kind.decomposition)
         self.kind.requires_grad_(False)
         parameters = [p for net in nets for p in net.requires_grad_().parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=0.0, fused=True)

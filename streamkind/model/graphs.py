@@ -36,14 +36,14 @@ class Decompose(nn.Module):
         """(N, H, W, 3) uint8 -> (N, 3, H, W), (N, 1, H, W), (N, 17), (N, H/16, W/16), (N,)."""
         image = frames.float().permute(0, 3, 1, 2) / 255
         reflectance, illumination = self.decomposition(image)
-        blocks = F.avg_pool2d(image, MULTIPLE)
-        thumbnail = gray(blocks)
+        small = F.avg_pool2d(image, 4)
+        thumbnail = F.avg_pool2d(gray(small), MULTIPLE // 4)
         curve = self.curve(
             F.avg_pool2d(gray(reflectance), MULTIPLE),
             F.avg_pool2d(illumination, MULTIPLE),
             weight_of(thumbnail),
         )
-        return reflectance, illumination, curve, thumbnail.squeeze(1), self.exposure(blocks)
+        return reflectance, illumination, curve, thumbnail.squeeze(1), self.exposure(small)
 
     def curve(self, reflectance: Tensor, illumination: Tensor, weight: Tensor) -> Tensor:
         """Mean luma of the output at each of `RATIOS`, from pooled layers (N, 1, h, w): (N, 17).
@@ -143,4 +143,13 @@ def stillness(now: Tensor, before: Tensor) -> Tensor:
     motion = (now - before).abs() / (NOISE + CONTRAST * torch.maximum(now, before))
     motion = (2 * motion.amax(dim=1, keepdim=True) - 1).clamp(0, 1)  # none at half the limit
     motion = F.max_pool2d(motion, 5, stride=1, padding=2)
-    return F.interpolate(1 - motion, scale_factor=4.0, mode="bilinear", align_corners=False)
+    return four_times(1 - motion)
+
+
+def four_times(x: Tensor) -> Tensor:
+    """Enlarge bilinearly, (N, 1, h, w) -> (N, 1, 4 h, 4 w)."""
+    # By a convolution, as OpenVINO interpolates slowly: steady takes three quarters of the time.
+    shares = [[3, 5, 0], [1, 7, 0], [0, 7, 1], [0, 5, 3]]  # of the neighbours, in eighths
+    share = torch.tensor(shares, device=x.device, dtype=x.dtype) / 8
+    kernel = torch.einsum("ai,bj->abij", share, share).reshape(16, 1, 3, 3)
+    return F.pixel_shuffle(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel), 4)

@@ -95,8 +95,8 @@ def exposure_stage(
 ) -> Terms:
     """Last stage: how bright a scene is to become, from the look of the dark picture alone."""
     wanted = gray(batch.high_small).mean(dim=(1, 2, 3))
-    found = kind.exposure(F.avg_pool2d(batch.low_small, 4)).float()
-    apart = torch.log(found + 0.02) - torch.log(wanted + 0.02)  # in stops, about
+    found = kind.exposure.estimates(batch.low_small).float()
+    apart = torch.log(found + 0.02) - torch.log(wanted[:, None] + 0.02)  # in stops, about
     return {"exposure": F.smooth_l1_loss(apart, torch.zeros_like(apart), beta=0.1)}
 
 
