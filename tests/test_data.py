@@ -393,7 +393,7 @@ def test_channels_take_every_order_alike():
 
 @pytest.mark.parametrize("augment", [Augmentation(lamps=1), Augmentation(blackout=1)])
 def test_what_is_drawn_is_drawn_into_both_patches(augment):
-    drawn_on = 0
+    drawn_on = tinted = 0
     for seed in range(30):
         low, high = np.full((32, 32, 3), 20, np.uint8), np.full((32, 32, 3), 90, np.uint8)
         after = augmentation.draw_on(low.copy(), high.copy(), augment, np.random.default_rng(seed))
@@ -402,12 +402,24 @@ def test_what_is_drawn_is_drawn_into_both_patches(augment):
         )
         if augment.blackout:
             np.testing.assert_array_equal(lit != 0, brighter != 0)
-            assert set(np.unique(after[0])) <= {0, 20} and set(np.unique(after[1])) <= {0, 90}
+            assert set(np.unique(after[1])) <= {0, 90}
+            assert set(np.unique(after[0])) <= {*range(9), 20}
+            tinted += bool((np.ptp(after[0], axis=2) > 0).any())
         else:
             assert lit.min() >= 0 and brighter.min() >= 0
             assert not (brighter[lit > 80] <= 0).any()
         drawn_on += bool(lit.any())
     assert drawn_on > 20
+    assert 5 < tinted < 20 if augment.blackout else not tinted
+
+
+def test_near_black_is_what_a_decoder_makes_of_it():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        picture = augmentation.near_black(20, 36, rng).astype(int)
+        assert picture.shape == (20, 36, 3) and picture.max() <= 7
+        for block in (picture[:16, :16], picture[16:, 32:]):
+            assert (block == block[0, 0]).all()
 
 
 def test_nothing_is_drawn_into_the_pair_itself():

@@ -41,7 +41,10 @@ class Augmentation:
     lamps: float = 0.0
     """How often lamps are drawn into both patches, which LOL's rooms have none of."""
     blackout: float = 0.0
-    """How often part of both patches is black, as a night sky or the bars of a screen."""
+    """How often part of both patches is black, as a night sky or the bars of a screen.
+
+    In half of the dark ones that is the near-black of compressed video, which has a cast.
+    """
 
     def __mul__(self, share: float) -> Augmentation:
         """Everything less often, or less far."""
@@ -138,7 +141,19 @@ def draw_on(
     if rng.random() < a.blackout:
         (top, bottom), (left, right) = np.sort(rng.integers(0, side + 1, (2, 2)), axis=1)
         low[top:bottom, left:right] = high[top:bottom, left:right] = 0
+        if rng.random() < 1 / 2:
+            low[top:bottom, left:right] = near_black(bottom - top, right - left, rng)
     return low, high
+
+
+def near_black(height: int, width: int, rng: np.random.Generator) -> Image:
+    """What a decoder makes of blocks of a luma of 0 to 3, with chroma off by one at most: RGB."""
+    rows, columns = -(-height // 16), -(-width // 16)
+    luma = rng.uniform(0, 2.5) + rng.uniform(-0.5, 0.5, (rows, columns))
+    luma = luma.clip(0).round().repeat(16, axis=0).repeat(16, axis=1)[:height, :width, None]
+    u, v = rng.integers(-1, 2, 2)
+    cast = np.array([1.793 * v, -0.213 * u - 0.533 * v, 2.112 * u])  # BT.709, limited range
+    return np.asarray((1.164 * luma + cast).round().clip(0, 255), np.uint8)
 
 
 def lamp(side: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
