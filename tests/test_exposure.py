@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from test_train import load_tool
 
 from streamkind import smoother as smoothing
 from streamkind.exposure import (
@@ -246,6 +247,12 @@ def test_passing_headlights_leave_the_ratio_alone():
     assert lit == pytest.approx(plain, rel=0.02)
     told = statistics(with_headlights(street))
     assert told.thumbnail.mean() > 1.15 * street.mean()  # which a plain mean would follow
+
+
+def test_the_comparison_of_filters_runs():
+    tool = load_tool("smoothing")
+    _, _, tunnel, overshoot, headlights = tool.figures(tool.as_frames_come)
+    assert tunnel <= 12 and overshoot == 0 and headlights < 0.1
 
 
 def test_a_white_frame_has_an_exposure_too():

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind import exposure
+from streamkind import smoother
 from streamkind.exposure import RATIOS, Statistics
 from streamkind.smoother import RatioSmoother
 from streamkind.track import smooth_track
@@ -61,11 +61,11 @@ def kalman(x: Series, drift: float = 0.002) -> Series:
 
 def as_frames_come(x: Series) -> Series:
     """Streamkind's RatioSmoother."""
-    told = Statistics.of(np.zeros((1, len(RATIOS))), np.full((1, 4, 4), 0.1))
-    smoother, out = RatioSmoother(), []
+    told = Statistics.of(np.zeros((1, len(RATIOS))), np.full((1, 4, 4), 0.1), np.ones(1))
+    choose, out = RatioSmoother(), []
     for i, value in enumerate(x):
-        with mock.patch.object(exposure, "auto_ratio", lambda *_, v=value: np.array([2.0**v])):
-            out.append(math.log2(smoother(told, [i / RATE])[0]))
+        with mock.patch.object(smoother, "auto_ratio", lambda *_, v=value: np.array([2.0**v])):
+            out.append(math.log2(choose(told, [i / RATE])[0]))
     return np.array(out)
 
 
