@@ -72,10 +72,9 @@ def places(image: Image) -> dict[str, tuple[int, int]]:
 def sheet(before: Image, results: dict[str, Image]) -> Image:
     """All pictures side by side, and below each its crops, at the same places."""
     columns = []
-    at = places(before)
+    at = places(before).values()
     for name, image in ({"before": before} | results).items():
-        found = at if len(results) > 1 else places(image)
-        crops = [image[y : y + SIDE, x : x + SIDE] for y, x in found.values()]
+        crops = [image[y : y + SIDE, x : x + SIDE] for y, x in at]
         strip = np.hstack([np.kron(c, np.ones((TIMES, TIMES, 1), np.uint8)) for c in crops])
         scale = strip.shape[1] / image.shape[1]
         whole = cv2.resize(image, (strip.shape[1], round(image.shape[0] * scale)))
