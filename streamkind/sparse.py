@@ -85,6 +85,7 @@ class Sparse(Carried):
         self.max_batch = 1
         self._every = every
         self._seen: SmallLayers | None = None
+        self._thumbnail: Floats = np.empty((0, 0), np.float32)
         self._made: Made | None = None
         self._rests = 0
 
@@ -106,6 +107,7 @@ class Sparse(Carried):
             return RestLayers(**seen | now, moved=moved)
         self._rests, self._made = 0, None
         self._seen = self.split(pixels, small[None], luma[None])
+        self._thumbnail = thumbnail(luma)
         return self._seen
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
@@ -136,7 +138,7 @@ class Sparse(Carried):
         if self._seen is None or self._rests + 1 >= self._every:
             return None
         before = self._seen.luma[0]
-        if before.shape != luma.shape or is_cut(thumbnail(before), thumbnail(luma)):
+        if before.shape != luma.shape or is_cut(self._thumbnail, thumbnail(luma)):
             return None
         moved = motion(before, luma)
         return moved if self._rests == 0 or moved.mean() < MOST_MOVED else None
