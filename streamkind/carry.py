@@ -26,6 +26,8 @@ RADIUS = 2
 """Of the guided filter's window, in pixels of the reduced picture."""
 NOISE = 1.5
 """Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
+UNSURE = 2, 5
+"""Levels above black up to which colour is rounding, and from which it is the scene's."""
 NOISE_POWER = np.float32(NOISE**2)
 Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
@@ -152,8 +154,23 @@ def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pix
     if picture.ndim == 3:
         rgb = rgb_at(size, picture, tags)
         return rgb, transform(rgb, yuv_of_rgb(tags))[..., 0]
-    yuv = yuv_at(size, picture)
+    yuv = without_cast(yuv_at(size, picture), tags)
     return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
+
+
+def without_cast(yuv: Pixels, tags: ColorTags) -> Pixels:
+    """Take the colour from what is near black in reduced planes, (h, w, 3).
+
+    There one level of chroma that was rounded is a third of the light; relit, it would be purple.
+    """
+    luma, *colors = cv2.split(yuv)
+    black, (gray, colored) = yuv_of_rgb(tags)[0, 3], UNSURE
+    shares = smooth_step(np.arange(gray, colored, dtype=np.float32), *UNSURE)
+    for level, share in enumerate(shares, gray):
+        paler = (128 + share * (np.arange(256) - 128.0)).round().astype(np.uint8)
+        at = cv2.compare(luma, black + level, cv2.CMP_LE if level == gray else cv2.CMP_EQ)
+        colors = [cv2.copyTo(cv2.LUT(plane, paler), at, plane) for plane in colors]
+    return np.asarray(cv2.merge([luma, *colors]), np.uint8)
 
 
 def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:

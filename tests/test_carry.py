@@ -16,6 +16,7 @@ from media import make_clip
 import streamkind
 from streamkind.backends.base import Layers
 from streamkind.carry import (
+    UNSURE,
     Carried,
     SmallLayers,
     carry,
@@ -23,6 +24,7 @@ from streamkind.carry import (
     reduce,
     reduced_size,
     shrunk,
+    without_cast,
 )
 from streamkind.errors import UsageError
 from streamkind.exposure import RATIOS, Statistics
@@ -285,3 +287,16 @@ def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, limit):
     words = [sys.executable, "-c", PEAK, str(clip), str(tmp_path / "out.mp4"), profile]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert int(done.stdout) < limit
+
+
+@pytest.mark.parametrize("tags", [ColorTags(), ColorTags(range=FULL)])
+def test_what_is_near_black_has_no_colour_and_the_rest_keeps_it(tags):
+    black = yuv_of_rgb(tags)[0, 3]
+    yuv = np.random.default_rng(0).integers(0, 40, (60, 80, 3), np.uint8) + np.uint8([0, 108, 108])
+    found, before = without_cast(yuv, tags).astype(int), yuv.astype(int)
+    level = yuv[..., 0] - black
+    np.testing.assert_array_equal(found[..., 0], yuv[..., 0])
+    assert (found[level <= UNSURE[0], 1:] == 128).all()
+    np.testing.assert_array_equal(found[level >= UNSURE[1]], before[level >= UNSURE[1]])
+    between = (level > UNSURE[0]) & (level < UNSURE[1])
+    assert 0 < np.abs(found - 128)[between, 1:].mean() < np.abs(before - 128)[between, 1:].mean()
