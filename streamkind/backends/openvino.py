@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,11 @@ STRIPS = {"decompose": (288, 32), "steady": (160, 32), "recompose": (464, 96)}
 """Rows of a picture of 1920 pixels that a graph sees at once, lest memory grow with the picture.
 
 And how many of them are beside its own: as far as it looks around, but for a grey level.
+"""
+SMALL = 480 * 272
+"""Pixels up to which a small net leaves half of the cores to decoder and encoder.
+
+They have most of the work then; on more pixels it is the net.
 """
 LAYERS = 2
 """The first outputs of a decompose graph; what follows are statistics."""
@@ -50,11 +56,9 @@ class OpenVINOEngine:
         precision = precision or fastest_precision(abilities, flags())
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         told = "OMP_NUM_THREADS" in os.environ
-        if told or release.info.get("architecture") == "student":
-            # Beside a small net decoder and encoder have most of the work: it leaves them half of
-            # the cores. Pinned, several workers would all take the first ones.
-            count = threads() if told else max(1, threads() // 2)
-            self._options |= {"INFERENCE_NUM_THREADS": str(count), "ENABLE_CPU_PINNING": "NO"}
+        if told:
+            self._options |= at_most(threads())
+        self._small = release.info.get("architecture") == "student" and not told
         models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
         models["decompose"], models["tell"] = _cut(models["decompose"])
         self._models = models
@@ -127,9 +131,12 @@ class OpenVINOEngine:
 
     def _compile(self, part: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
         model = self._models[part].clone()
+        options = self._options
+        if self._small and math.prod(shapes[0]) <= 3 * SMALL:
+            options = options | at_most(max(1, threads() // 2))
         model.reshape({port: list(s) for port, s in zip(model.inputs, shapes, strict=True)})
         # What is held for seconds must not be rounded each frame.
-        options = self._options | ({"INFERENCE_PRECISION_HINT": "f32"} if part == "steady" else {})
+        options = options | ({"INFERENCE_PRECISION_HINT": "f32"} if part == "steady" else {})
         try:
             compiled = self._core.compile_model(model, "CPU", options)
         except RuntimeError as exc:
@@ -138,6 +145,11 @@ class OpenVINOEngine:
                 "try a smaller picture or --backend torch"
             ) from exc
         return compiled.create_infer_request()
+
+
+def at_most(count: int) -> dict[str, str]:
+    """Options for so many threads. Pinned, several workers would all take the first cores."""
+    return {"INFERENCE_NUM_THREADS": str(count), "ENABLE_CPU_PINNING": "NO"}
 
 
 def _return_large_arrays() -> None:
