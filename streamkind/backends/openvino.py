@@ -55,7 +55,7 @@ class OpenVINOEngine:
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = precision or fastest_precision(abilities, flags())
         self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        told = "OMP_NUM_THREADS" in os.environ
+        told = bool(os.environ.get("OMP_NUM_THREADS"))
         if told:
             self._options |= at_most(threads())
         self._small = release.info.get("architecture") == "student" and not told
