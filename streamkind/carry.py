@@ -26,9 +26,14 @@ RADIUS = 2
 """Of the guided filter's window, in pixels of the reduced picture."""
 NOISE = 1.5
 """Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
+NOISE_POWER = np.float32(NOISE**2)
 UNSURE = 2, 5
 """Levels above black up to which colour is rounding, and from which it is the scene's."""
-NOISE_POWER = np.float32(NOISE**2)
+PALER = [
+    (128 + share * (np.arange(256) - 128.0)).round().astype(np.uint8)
+    for share in smooth_step(np.arange(*UNSURE, dtype=np.float32), *UNSURE)
+]
+"""What becomes of chroma, 0 to 255, at each level between the two, the first included."""
 Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
@@ -164,11 +169,9 @@ def without_cast(yuv: Pixels, tags: ColorTags) -> Pixels:
     There one level of chroma that was rounded is a third of the light; relit, it would be purple.
     """
     luma, *colors = cv2.split(yuv)
-    black, (gray, colored) = yuv_of_rgb(tags)[0, 3], UNSURE
-    shares = smooth_step(np.arange(gray, colored, dtype=np.float32), *UNSURE)
-    for level, share in enumerate(shares, gray):
-        paler = (128 + share * (np.arange(256) - 128.0)).round().astype(np.uint8)
-        at = cv2.compare(luma, black + level, cv2.CMP_LE if level == gray else cv2.CMP_EQ)
+    black = yuv_of_rgb(tags)[0, 3]
+    for level, paler in enumerate(PALER, UNSURE[0]):
+        at = cv2.compare(luma, black + level, cv2.CMP_LE if level == UNSURE[0] else cv2.CMP_EQ)
         colors = [cv2.copyTo(cv2.LUT(plane, paler), at, plane) for plane in colors]
     return np.asarray(cv2.merge([luma, *colors]), np.uint8)
 
