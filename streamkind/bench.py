@@ -24,7 +24,7 @@ from streamkind.bench_nets import baselines as kind_by_others
 from streamkind.engine import KinD
 from streamkind.errors import UsageError
 from streamkind.pipeline import Report, run
-from streamkind.profiles import PROFILES, Profile, ProfileName, open_engine
+from streamkind.profiles import PROFILES, Profile, ProfileName, fast_preset, open_engine
 from streamkind.smoother import RatioSmoother
 from streamkind.steady import Steadier
 from streamkind.video.color import ColorTags
@@ -73,6 +73,8 @@ class Bench:
     """What was measured at one size."""
 
     size: tuple[int, int]
+    preset: str
+    """Of x264."""
     profiles: dict[str, Times] = field(default_factory=dict)
     """Of each profile: its stages alone, all of it, and the floor."""
     nets: Times = field(default_factory=Times)
@@ -96,7 +98,7 @@ def bench(
     profiles: Sequence[ProfileName] = ("quality", "balanced", "realtime"),
     backends: Sequence[BackendName] = ("auto",),
     device: str = "auto",
-    preset: str = "veryfast",
+    preset: str | None = None,
     others: Sequence[Path] = (),
     baselines: bool = True,
     pairs: Path | None = None,
@@ -104,13 +106,15 @@ def bench(
 ) -> Bench:
     """Measure in turns, so that a noisy machine disturbs all alike.
 
-    With several `backends` each profile is measured on each. `preset` is x264's, for all profiles;
+    With several `backends` each profile is measured on each. `preset` is x264's, for all profiles,
+    by default that of `realtime` at this size;
     `others` are ONNX nets from picture to picture; `baselines` are ONNX Runtime and PyTorch in
     float32 on the graphs of `quality`; `pairs` is a folder with low/ and high/ on which profiles
     and `others` are scored, blind. Raises UsageError and EngineError.
     """
     check_size(size)
-    found = Bench(size)
+    preset = preset or fast_preset(*size)
+    found = Bench(size, preset)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scaled = Path(folder, "clip.mp4")
         make_clip(scaled, size, frames, clip)

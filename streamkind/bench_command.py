@@ -56,7 +56,9 @@ def bench_command(
     ] = None,
     frames: Annotated[int, typer.Option(help="Frames per round.", min=2)] = 24,
     rounds: Annotated[int, typer.Option(help="Rounds; all is measured once in each.", min=1)] = 3,
-    preset: Annotated[str, typer.Option(help="Of x264, for all profiles.")] = "veryfast",
+    preset: Annotated[
+        str | None, typer.Option(help="Of x264, for all profiles; that of realtime by default.")
+    ] = None,
     backend: Backends = None,
     device: options.Device = "auto",
     json_file: Annotated[
@@ -138,7 +140,8 @@ def show(found: Bench) -> None:
     """Print milliseconds per frame of each stage, frames per second of all, and nets alone."""
     wide = Console(width=max(console.width, 150))
     size = "x".join(map(str, found.size))
-    title = f"{size}: ms of each stage alone, fps of all; medians, and least to most"
+    what = f"{size}, x264 {found.preset}"
+    title = f"{what}: ms of each stage alone, fps of all; medians, and least to most"
     table = Table(title=title, show_lines=True)
     for name in ("", "nets see", *STAGES, "file to file", FLOOR, "share"):
         table.add_column(name, justify="left" if not name else "right")
@@ -187,6 +190,7 @@ def as_json(found: Bench) -> dict[str, Any]:
     shares = {name: times.share(WHOLE, FLOOR) for name, times in found.profiles.items()}
     return {
         "size": list(found.size),
+        "preset": found.preset,
         "seen": {name: list(size) for name, size in found.seen.items()},
         "engines": found.engines,
         "profiles": {name: dict(times.rounds) for name, times in found.profiles.items()},

@@ -143,13 +143,13 @@ def enhance(
     check(ratio, target, steady)
     track = check_track(ratio_track, ratio)
     profile = choose_profile(profile, backend, device, still=still)
-    preset = encoder_preset(PROFILES[profile], codec, preset)
     pix_fmt = rgb24 if side_by_side else PROFILES[profile].pix_fmt
     read = partial(open_source, input, start=start, duration=duration, hardware=gpu)
-    write = partial(open_sink, output, codec=codec, crf=crf, preset=preset, hardware=gpu)
+    fitting = partial(encoder_preset, PROFILES[profile], codec, preset)
+    write = partial(open_sink, output, codec=codec, crf=crf, hardware=gpu)
     with (
         read(pix_fmt=pix_fmt) as source,
-        write(source, side_by_side=side_by_side) as sink,
+        write(source, preset=fitting(source.format), side_by_side=side_by_side) as sink,
         engine_for(source, model, backend, profile, device) as engine,
     ):
         report = Report(source.format.frames, describe(engine, source))

@@ -29,8 +29,8 @@ class Profile:
     """Where the user names none."""
     area: int | None
     """Most pixels that the nets see of a larger picture. None: all."""
-    preset: str | None = None
-    """Of x264 and x265, where the user names none."""
+    fast: bool = False
+    """Whether x264 and x265, where the user names no preset, are to be as fast as the nets."""
     every: int = 1
     """In a video the nets see at least one of so many frames, and more where much moves."""
 
@@ -44,7 +44,7 @@ class Profile:
 PROFILES = {
     "quality": Profile("kind", None),
     "balanced": Profile("kind", WHOLE),
-    "realtime": Profile("student", 480 * 270, "veryfast", every=3),
+    "realtime": Profile("student", 480 * 270, fast=True, every=3),
 }
 
 
@@ -64,10 +64,17 @@ def check_profile(profile: str) -> None:
         raise UsageError(f"unknown profile '{profile}'; choose auto, {', '.join(PROFILES)}")
 
 
-def encoder_preset(profile: Profile, codec: str, preset: str | None) -> str | None:
+def encoder_preset(
+    profile: Profile, codec: str, preset: str | None, form: VideoFormat
+) -> str | None:
     """Return the preset that the user names, or else that of the profile, for x264 and x265."""
     fits = preset is None and find_encoder(codec).name in ("libx264", "libx265")
-    return profile.preset if fits else preset
+    return fast_preset(form.width, form.height) if fits and profile.fast else preset
+
+
+def fast_preset(width: int, height: int) -> str:
+    """Return the preset at which encoding keeps up with `realtime`; files grow by it, not loss."""
+    return "veryfast" if width * height <= 1280 * 720 else "superfast"
 
 
 def open_engine(

@@ -138,7 +138,7 @@ def test_a_baseline_that_is_not_installed_is_told(monkeypatch, capsys):
     assert nets.found.keys() == {"kind, OpenVINO", "kind, PyTorch float32"}
     (reason,) = nets.missing.values()
     assert reason == "onnxruntime is not installed: pip install 'streamkind[train]'"
-    bench_command.show(Bench((96, 64), missing=nets.missing))
+    bench_command.show(Bench((96, 64), "veryfast", missing=nets.missing))
     assert f"ONNX Runtime float32: not measured: {reason}" in capsys.readouterr().err
 
 

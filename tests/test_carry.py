@@ -266,6 +266,21 @@ def test_a_video_keeps_its_colours_and_times(tmp_path, tags):
     assert np.abs(colors[0] - colors[1]).max() < 4
 
 
+@pytest.mark.parametrize(
+    "size, options, wanted",
+    [
+        ((1280, 720), {}, b"subme=2"),
+        ((1282, 720), {}, b"subme=1"),
+        ((1282, 720), {"preset": "veryfast"}, b"subme=2"),
+    ],
+)
+def test_encoding_keeps_up_with_realtime_at_any_size(tmp_path, size, options, wanted):
+    """x264 writes into each file how it encoded: veryfast with subme=2, superfast with 1."""
+    clip = make_clip(tmp_path / "in.mp4", frames=2, size=size)
+    streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", **options)
+    assert wanted + b" " in (tmp_path / "out.mp4").read_bytes()
+
+
 PEAK = """
 import re, sys, streamkind
 streamkind.enhance(sys.argv[1], sys.argv[2], profile=sys.argv[3])

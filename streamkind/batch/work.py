@@ -21,7 +21,7 @@ from streamkind.pipeline import Report, choose_ratio, describe, enhance, first_p
 from streamkind.profiles import ProfileName, encoder_preset, open_engine
 from streamkind.steady import Steadier
 from streamkind.track import Track
-from streamkind.video.color import ColorTags
+from streamkind.video.color import ColorTags, VideoFormat
 from streamkind.video.frames import batched
 from streamkind.video.join import Part, check_joinable, join
 from streamkind.video.publish import sync
@@ -90,7 +90,7 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
     with open_source(job.input) as source:
         still = source.still
         if isinstance(source, VideoSource):
-            check_joinable(job.output.name, source, **encoding(job))
+            check_joinable(job.output.name, source, **encoding(job, source.format))
     check_space(job.output, job.input.stat().st_size)
     track = None
     if not still and job.settings.ratio == "auto" and "ratio" in job.settings.steady:
@@ -101,10 +101,10 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
     return Journal(fingerprint(job.input), settings, still, *division, frames), track
 
 
-def encoding(job: Job) -> dict[str, Any]:
-    """Return the encoder's options."""
+def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
+    """Return the encoder's options for a video."""
     settings = job.settings
-    preset = encoder_preset(settings.chosen, settings.codec, settings.preset)
+    preset = encoder_preset(settings.chosen, settings.codec, settings.preset, form)
     return {"codec": settings.codec, "crf": settings.crf, "preset": preset}
 
 
@@ -181,7 +181,7 @@ def encode_part(
     with (
         contextlib.suppress(NothingDecodedError),
         VideoSource(job.input, part=journal.part(index), pix_fmt=pix_fmt) as source,
-        VideoSink(path, source, part=True, **encoding(job)) as sink,
+        VideoSink(path, source, part=True, **encoding(job, source.format)) as sink,
     ):
         engine = engine_of(job, source)
         hold = Steadier(engine, settings.steady)
@@ -244,4 +244,4 @@ def make(job: Job, journal: Journal, parts: list[Part], path: Path) -> list[str]
         path.write_bytes(parts[0].path.read_bytes())
         return []
     with VideoSource(job.input) as source:
-        return join(path, source, parts, **encoding(job))
+        return join(path, source, parts, **encoding(job, source.format))
