@@ -142,7 +142,9 @@ def test_extra_pairs_are_trained_on_and_never_held_out(monkeypatch, recipe, runs
     assert len(more) == len(plain) + 12
 
 
-STRETCHES = (("decomposition", 2), ("layers", 2), ("joint", 2), ("picture", 2), ("exposure", 2))
+STRETCHES = [
+    (name, 2) for name in ("decomposition", "layers", "joint", "picture", "whole", "exposure")
+]
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +161,10 @@ def uninterrupted(data, tmp_path_factory):
 
 def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
     state = checkpoint.load(uninterrupted / "checkpoint.pt")
-    assert (state["stage"], state["step"]) == (4, 2)
+    assert (state["stage"], state["step"]) == (len(STRETCHES) - 1, 2)
     assert state["recipe"]["name"] == "tiny"
     lines = [json.loads(s) for s in (uninterrupted / "scores.jsonl").read_text().splitlines()]
-    assert [s["step"] for s in lines] == [2, 4, 6, 8, 10]  # at the end of each stage
+    assert [s["step"] for s in lines] == [2, 4, 6, 8, 10, 12]  # at the end of each stage
     assert lines[0].keys() == {"step", *GATES}
     protocols = ("true_ratio", "blind", "mean_matched")
     measures = {f"{p}/{m}" for p in protocols for m in Scores.__annotations__}
@@ -179,7 +181,7 @@ class Killed(BaseException):
     """Stands for the signal."""
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7, 9])  # 2 and 4 end a stage
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7, 9, 11])  # 2 and 4 end a stage
 def test_a_run_that_was_killed_goes_on_bit_for_bit(recipe, runs, monkeypatch, uninterrupted, steps):
     path = recipe(*STRETCHES)
     train_step = train.train_step
@@ -320,6 +322,7 @@ def run_of(recipe, tmp_path, *stages):
         ("layers", {"restoration", "adjustment"}),
         ("joint", {"decomposition", "restoration", "adjustment"}),
         ("picture", {"restoration"}),
+        ("whole", {"decomposition", "restoration"}),
         ("exposure", {"exposure"}),
     ],
 )

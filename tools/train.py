@@ -75,6 +75,7 @@ class Run:
             "layers": [self.kind.restoration, self.kind.adjustment],
             "joint": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
             "picture": [self.kind.restoration],
+            "whole": [self.kind.decomposition, self.kind.restoration],
             "exposure": [self.kind.exposure],
             "distil": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
         }[stage.name]

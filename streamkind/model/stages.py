@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +27,10 @@ from streamkind.model.losses import (
     ssim,
 )
 from streamkind.model.processes import Share, SharedRandom
+
+FAITHFUL = {"low_gain": 10.0, "cross": 0.1, "similarity": 0.1}
+"""Weights of the stage `whole`: the dark picture's layers are to be more of it, less of the
+bright one's. What decomposition averages away, restoration cannot bring back."""
 
 Terms = dict[str, Tensor]
 Layer = tuple[Tensor, Tensor, Tensor]
@@ -76,6 +81,24 @@ def picture_stage(
     """
     with torch.no_grad():
         reflectance, light = kind.decomposition(batch.low)
+    return picture_terms(kind, batch, reflectance, light, w, step)
+
+
+def whole_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
+    """Fifth stage: decomposition too, so that reflectance keeps the colour of the dark."""
+    low, high = split(kind, batch)
+    _, reflectance, light = low
+    terms = decomposition_loss(low, high, replace(w, **FAITHFUL), w.prior_steps)
+    return terms | picture_terms(kind, batch, reflectance, light.detach(), w, step)
+
+
+def picture_terms(
+    kind: KinD, batch: TrainingBatch, reflectance: Tensor, light: Tensor, w: Weights, step: int
+) -> Terms:
+    """Terms of the product alone, with light and its curve as they are."""
+    with torch.no_grad():
         if step % 2:
             ratio = illumination_ratio(*small_light(kind, batch))
         else:
@@ -144,6 +167,7 @@ STAGES = {
     "layers": layers_stage,
     "joint": joint_stage,
     "picture": picture_stage,
+    "whole": whole_stage,
     "exposure": exposure_stage,
     "distil": distil_stage,
 }
