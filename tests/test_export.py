@@ -17,6 +17,7 @@ from streamkind.backends.released import PARTS
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
 from streamkind.model.graphs import Decompose, Recompose, four_times
+from streamkind.model.kind import KinD
 from streamkind.profiles import open_engine
 
 export = load_tool("export")
@@ -240,3 +241,12 @@ def test_stillness_is_enlarged_bilinearly(size):
     x = torch.rand(2, 1, *size)
     wanted = F.interpolate(x, scale_factor=4.0, mode="bilinear", align_corners=False)
     torch.testing.assert_close(four_times(x), wanted)
+
+
+def test_a_share_of_the_model_released_before_is_kept():
+    kind, before = KinD(), KinD()
+    apart = {n: p.detach() - dict(before.named_parameters())[n] for n, p in kind.named_parameters()}
+    export.keep(kind, before, 0.25)
+    was = dict(before.named_parameters())
+    for name, parameter in kind.named_parameters():
+        torch.testing.assert_close(parameter.detach(), (was[name] + 0.75 * apart[name]).detach())

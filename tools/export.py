@@ -24,6 +24,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from streamkind.backends.released import find_release
 from streamkind.engine import pad
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
@@ -53,6 +54,13 @@ def round_to_half(kind: KinD) -> KinD:
         for parameter in kind.parameters():
             parameter.copy_(parameter.half().float())
     return kind
+
+
+def keep(kind: KinD, before: KinD, share: float) -> None:
+    """Move the weights of a run that began with a model back towards it, by a share of the way."""
+    with torch.no_grad():
+        for parameter, was in zip(kind.parameters(), before.parameters(), strict=True):
+            parameter.lerp_(was, share)
 
 
 def to_onnx(
@@ -205,10 +213,13 @@ def main() -> None:
     parser.add_argument("--fusion", action="store_true", help="finish by fusion with the input")
     parser.add_argument("--mask", action="store_true", help="finish by the authors' dark mask")
     parser.add_argument("--pairs", type=int, default=24, help="to measure restoration on; 0: none")
+    parser.add_argument("--keep", type=float, default=0.0, help="share of the last release")
     args = parser.parse_args()
     state = checkpoint.load(args.run / "checkpoint.pt")
-    kind = round_to_half(checkpoint.load_kind(args.run / "checkpoint.pt"))
-    name = state["recipe"]["name"]
+    kind, name = checkpoint.load_kind(args.run / "checkpoint.pt"), state["recipe"]["name"]
+    if args.keep:
+        keep(kind, checkpoint.load_released(find_release(name, args.engines)), args.keep)
+    kind = round_to_half(kind)
     gain = restoration_gain(kind, training_pairs(state["recipe"], args.pairs))
     entry: dict[str, Any] = {
         "architecture": state["recipe"]["architecture"],
@@ -222,6 +233,7 @@ def main() -> None:
         },
         "weights": "fp16, computed as fp32",
         "restoration_gain": round(gain, 4),
+        "kept": args.keep,
         "training": {"recipe": state["recipe"], "stage": state["stage"], "step": state["step"]},
         "scores": last_scores(args.run),
     }
