@@ -113,6 +113,17 @@ def test_a_recipe_stands_for_the_pairs_it_holds_out(folder, monkeypatch):
     assert methods == {"kind", "kind, one exposure"} and pair.stem in "01"
 
 
+def test_dark_pictures_may_have_been_filmed(folder, monkeypatch):
+    found = {}
+    for crf in (1, 40):
+        table = folder / f"{crf}.csv"
+        more = ("--models", "--baselines", "input itself", "--crf", crf, "--csv", table)
+        run(monkeypatch, folder, *more)
+        with table.open() as file:
+            found[crf] = [float(r["SSIM"]) for r in csv.DictReader(file)]
+    assert found[1][1] - found[40][1] > 0.1  # scaled to the truth's mean
+
+
 def test_two_folders_are_a_pair_of_folders(folder):
     (pair,) = [p for p in evaluate.read_pairs([folder / "low", folder / "high"]) if p.stem == "1"]
     (other,) = [p for p in evaluate.read_pairs([folder]) if p.stem == "1"]

@@ -30,7 +30,7 @@ from streamkind.backends.released import releases
 from streamkind.engine import KinD
 from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, auto_ratio
 from streamkind.model.data import Pair, load_pairs, read, split
-from streamkind.model.degrade import Image
+from streamkind.model.degrade import Image, film
 from streamkind.model.kind import illumination_ratio
 from streamkind.model.recipe import read_recipe
 from streamkind.model.validation import GATES, Scores, mean_matched, mean_scores, score
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--baselines", nargs="*", choices=METHODS, help="all by default")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS])
     parser.add_argument("--engines", type=Path, help="folder with another engine.json")
+    parser.add_argument("--crf", type=int, help="film the dark pictures: H.264 of this quality")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--sheet", type=Path, help="contact sheet of the blind pictures, PNG")
     args = parser.parse_args()
@@ -222,6 +223,8 @@ def main() -> None:
     methods = {name: METHODS[name] for name in wanted if name not in missing}
     names = list(releases(args.engines)) if args.models is None else args.models
     pairs = read_pairs(args.pairs)
+    if args.crf is not None:
+        pairs = [replace(pair, low=film([pair.low] * 2, "h264", args.crf)) for pair in pairs]
     with ExitStack() as stack:
         engines = {
             name: stack.enter_context(open_engine(name, backend=args.backend, engines=args.engines))
