@@ -30,6 +30,9 @@ STAGES = ("decode", "decompose", "steady", "ratio", "recompose", "encode")
 Backends = Annotated[
     list[str] | None, typer.Option(help="auto, tensorrt, openvino or torch; repeatable.")
 ]
+Preset = Annotated[
+    str | None, typer.Option(help="Of x264, for all profiles; that of realtime by default.")
+]
 Plot = Annotated[
     Path | None, typer.Option(help="Draw quality against cost, given --pairs: .png, .svg.")
 ]
@@ -56,9 +59,7 @@ def bench_command(
     ] = None,
     frames: Annotated[int, typer.Option(help="Frames per round.", min=2)] = 24,
     rounds: Annotated[int, typer.Option(help="Rounds; all is measured once in each.", min=1)] = 3,
-    preset: Annotated[
-        str | None, typer.Option(help="Of x264, for all profiles; that of realtime by default.")
-    ] = None,
+    preset: Preset = None,
     backend: Backends = None,
     device: options.Device = "auto",
     json_file: Annotated[
