@@ -28,10 +28,6 @@ from streamkind.model.losses import (
 )
 from streamkind.model.processes import Share, SharedRandom
 
-FAITHFUL = {"low_gain": 10.0, "cross": 0.1, "similarity": 0.1}
-"""Weights of the stage `whole`: the dark picture's layers are to be more of it, less of the
-bright one's. What decomposition averages away, restoration cannot bring back."""
-
 Terms = dict[str, Tensor]
 Layer = tuple[Tensor, Tensor, Tensor]
 
@@ -90,7 +86,10 @@ def whole_stage(
     """Fifth stage: decomposition too, so that reflectance keeps the colour of the dark."""
     low, high = split(kind, batch)
     _, reflectance, light = low
-    terms = decomposition_loss(low, high, replace(w, **FAITHFUL), w.prior_steps)
+    # The dark picture's layers are to be more of it and less of the bright one's: what
+    # decomposition averages away, restoration cannot bring back.
+    faithful = replace(w, low_gain=10.0, cross=0.1, similarity=0.1)
+    terms = decomposition_loss(low, high, faithful, w.prior_steps)
     return terms | picture_terms(kind, batch, reflectance, light.detach(), w, step)
 
 
