@@ -21,7 +21,7 @@ from streamkind.exposure import Floats, Statistics
 from streamkind.processor import fastest_precision, flags, threads
 from streamkind.video.frames import Pixels
 
-STRIPS = {"decompose": (288, 32), "steady": (160, 32), "recompose": (464, 96)}
+STRIPS = {"decompose": (256, 32), "steady": (160, 32), "recompose": (464, 96)}
 """Rows of a picture of 1920 pixels that a graph sees at once, lest memory grow with the picture.
 
 And how many of them are beside its own: as far as it looks around, but for a grey level.
