@@ -107,10 +107,10 @@ def bench(
     """Measure in turns, so that a noisy machine disturbs all alike.
 
     With several `backends` each profile is measured on each. `preset` is x264's, for all profiles,
-    by default that of `realtime` at this size;
-    `others` are ONNX nets from picture to picture; `baselines` are ONNX Runtime and PyTorch in
-    float32 on the graphs of `quality`; `pairs` is a folder with low/ and high/ on which profiles
-    and `others` are scored, blind. Raises UsageError and EngineError.
+    by default that of `realtime` at this size; `others` are ONNX nets from picture to picture;
+    `baselines` are ONNX Runtime and PyTorch in float32 on the graphs of `quality`; `pairs` is a
+    folder with low/ and high/ on which profiles and `others` are scored, blind. Raises UsageError
+    and EngineError.
     """
     check_size(size)
     preset = preset or fast_preset(*size)
