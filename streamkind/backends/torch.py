@@ -29,11 +29,11 @@ class TorchEngine:
 
     def __init__(self, release: Release, *, device: str = "auto") -> None:
         self._device = _device(device)
-        self.max_batch = 4 if self._device.type == "cuda" else 1
-        kind = load_released(release).requires_grad_(False)
+        card = self._device.type != "cpu"
+        self.max_batch = 4 if card else 1
+        kind = load_released(release).requires_grad_(False).to(self._device)
         kind.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         gain = release.info.get("restoration_gain", 1.0)
-        card = self._device.type == "cuda"
         decompose, steady, recompose = (
             Decompose(kind, gain).to(self._device),
             Steady(),

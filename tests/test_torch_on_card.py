@@ -1,0 +1,77 @@
+"""PyTorch's nets on a card, as far as that shows without one: on torch's device of no data."""
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from streamkind.backends import torch as backend
+from streamkind.backends.released import find_release
+
+META = torch.device("meta")
+
+
+class OnCard(TorchDispatchMode):
+    """Refuses a tensor of the host, which no kernel of a card can read."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, out)):
+            if isinstance(tensor, torch.Tensor):
+                assert tensor.device == META, f"{func} meets a tensor on {tensor.device}"
+        return out
+
+
+class NoCopies(TorchFunctionMode):
+    """Refuses what begins on the host: a CUDA graph cannot record its copy."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in {torch.tensor, torch.as_tensor, torch.from_numpy}, f"{func} copies"
+        return func(*args, **(kwargs or {}))
+
+
+class Watched:
+    """Stands for `Recorded`: does what the net does, and watches."""
+
+    def __init__(self, net, *, half=True):
+        self.net = net
+
+    def __call__(self, *inputs):
+        with OnCard(), NoCopies(), torch.inference_mode():
+            return self.net(*inputs)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """An engine that takes META for its card."""
+    monkeypatch.setattr(backend, "Recorded", Watched)
+    monkeypatch.setattr(backend, "_device", lambda name: META)
+    return backend.TorchEngine(find_release("kind"), device="cuda")
+
+
+def test_a_frame_goes_through_all_nets_without_a_tensor_of_the_host(engine):
+    frames = torch.empty(2, 48, 64, 3, dtype=torch.uint8, device=META)
+    reflectance, illumination, *told = engine._decompose(frames)
+    assert [t.shape[0] for t in told] == [2, 2, 2]
+    strength = torch.empty(1, 2, device=META)
+    held = engine._steady(reflectance, illumination, reflectance, illumination, strength)
+    relit = engine._recompose(*held, torch.empty(2, device=META))
+    assert (relit.shape, relit.dtype) == ((2, 48, 64, 3), torch.uint8)
+
+
+@pytest.mark.parametrize("part", ["_decompose", "_recompose"])
+def test_weights_left_on_the_host_are_found(engine, part):
+    engine.__dict__[part].net.to_empty(device="cpu")
+    maps = [torch.empty(1, n, 16, 16, device=META) for n in (3, 1)]
+    frames = torch.empty(1, 16, 16, 3, dtype=torch.uint8, device=META)
+    inputs = (frames,) if part == "_decompose" else (*maps, torch.empty(1, device=META))
+    with pytest.raises((AssertionError, RuntimeError, ValueError)):
+        engine.__dict__[part](*inputs)
+
+
+def test_a_copy_from_the_host_is_found(engine):
+    engine._steady.net = lambda x: x + torch.tensor(np.ones(3), device=META)
+    with pytest.raises(AssertionError, match="copies"):
+        engine._steady(torch.empty(3, device=META))
