@@ -139,6 +139,20 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert not same(first[0], batch(some, 0, seed=1))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_made_ahead_are_those_of_their_steps(workers):
+    some, state = pairs(9), torch.get_rng_state()
+    found = data.ahead(lambda step: batch(some, step), range(3, 8), workers)
+    assert all(same(made, batch(some, step)) for step, made in zip(range(3, 8), found, strict=True))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_batch_on_another_device_is_as_it_was():
+    made = batch(pairs(5), 0).to(torch.device("meta"))
+    assert made.low.shape == (4, 3, 16, 16)
+    assert {t.device.type for t in vars(made).values()} == {"meta"}
+
+
 def test_shapes_and_ranges_of_a_batch():
     made = batch(pairs(5), 0)
     assert made.low.shape == made.high.shape == (4, 3, 16, 16)

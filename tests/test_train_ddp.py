@@ -55,8 +55,8 @@ train.main()
 # The second process dies after a step, of which the first one has written a checkpoint.
 DIES = """
 train_step = train.train_step
-def step_and_die(run, pairs):
-    terms = train_step(run, pairs)
+def step_and_die(run, source):
+    terms = train_step(run, source)
     if run.total_step == 1:
         if run.share.first:
             run.save()

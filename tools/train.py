@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import functools
 import json
 import math
+import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,11 +25,12 @@ import cv2
 import numpy as np
 import torch
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from streamkind.backends.released import find_release
 from streamkind.model import checkpoint
-from streamkind.model.data import Pair, load_pairs, make_batch, split
+from streamkind.model.data import Pair, TrainingBatch, ahead, load_pairs, make_batch, split
 from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
 from streamkind.model.processes import (
@@ -66,6 +70,11 @@ class Run:
     def total_step(self) -> int:
         """Steps since the first stage began."""
         return sum(s.steps for s in self.recipe.stage[: self.stage]) + self.step
+
+    @property
+    def seed(self) -> int:
+        """Of the stage."""
+        return self.recipe.seed + 1000 * self.stage
 
     def begin_stage(self) -> None:
         """Give the stage's nets, and no others, to a new optimiser; what it minimises is `loss`."""
@@ -132,22 +141,29 @@ def learning_rate(stage: Stage, step: int) -> float:
     return stage.learning_rate * (0.02 + 0.98 * fall)
 
 
-def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
-    """Take one step; return its loss terms, of this process's share of the batch."""
-    recipe, stage = run.recipe, run.recipe.stage[run.stage]
-    seed = recipe.seed + 1000 * run.stage
-    batch = make_batch(
+def batches(run: Run, pairs: list[Pair]) -> Iterator[TrainingBatch]:
+    """Return what is left of the stage's batches; a GPU would wait for one process making them."""
+    stage = run.recipe.stage[run.stage]
+    of_stage = functools.partial(
+        make_batch,
         pairs,
-        step=run.step,
         batch=stage.batch,
         patch=stage.patch,
-        seed=seed,
-        augment=recipe.augment * stage.augment,
+        seed=run.seed,
+        augment=run.recipe.augment * stage.augment,
         share=run.share,
     )
-    batch = type(batch)(*(t.to(run.device) for t in vars(batch).values()))
+    cores = len(os.sched_getaffinity(0)) // run.share.count
+    workers = max(1, cores - 1) if run.device.type == "cuda" else 0
+    return ahead(of_stage, range(run.step, stage.steps), workers)
+
+
+def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:
+    """Take one step; return its loss terms, of this process's share of the batch."""
+    recipe, stage = run.recipe, run.recipe.stage[run.stage]
+    batch = next(source).to(run.device)
     with torch.autocast(run.device.type, torch.bfloat16):
-        terms = run.loss(batch, run.step, seed)
+        terms = run.loss(batch, run.step, run.seed)
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(stage, run.step)
     run.optimiser.zero_grad()
@@ -158,7 +174,7 @@ def train_step(run: Run, pairs: list[Pair]) -> dict[str, float]:
     run.optimiser.step()
     run.step += 1
     update_average(run)
-    return {name: float(value.detach()) for name, value in terms.items()}
+    return {name: value.detach() for name, value in terms.items()}
 
 
 @torch.no_grad()
@@ -210,9 +226,9 @@ def examine(run: Run, pairs: list[Pair], writer: SummaryWriter | None) -> None:
         sys.exit(failure if run.share.first else 0)
 
 
-def log(run: Run, terms: dict[str, float], writer: SummaryWriter | None) -> None:
+def log(run: Run, terms: dict[str, Tensor], writer: SummaryWriter | None) -> None:
     """Write the loss of the whole batch."""
-    means = mean_of_all(torch.tensor([*terms.values()], device=run.device)).tolist()
+    means = mean_of_all(torch.stack([*terms.values()])).tolist()
     if writer:
         for name, value in zip(terms, means, strict=True):
             writer.add_scalar(f"loss/{name}", value, run.total_step)
@@ -231,8 +247,9 @@ def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
         while run.stage < len(recipe.stage):
             stage = recipe.stage[run.stage]
             task = progress.add_task(stage.name, total=stage.steps, completed=run.step)
+            source = batches(run, pairs)
             while run.step < stage.steps:
-                terms = train_step(run, pairs)
+                terms = train_step(run, source)
                 progress.update(task, completed=run.step)
                 if run.step % 50 == 0:
                     log(run, terms, writer)
@@ -257,6 +274,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
+    torch.backends.cudnn.benchmark = True  # every batch of a stage is of one size
     share = Share.of_environment()
     recipe, device = read_recipe(args.recipe, share.count), own_device(args.device)
     folder = args.runs / recipe.name

@@ -6,7 +6,7 @@ A batch is a pure function of seed, step and share: a resumed run sees what a wh
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from streamkind.model.augment import Augmentation, draw, draw_on
 from streamkind.model.degrade import QUALITIES, Image, film, sensor_noise
@@ -119,6 +120,14 @@ class TrainingBatch:
     """(N, 3, 80, 120): the ratio is the whole picture's, in training as in use."""
     high_small: Tensor
 
+    def pin_memory(self) -> TrainingBatch:
+        """Lay it where a GPU fetches it by itself."""
+        return TrainingBatch(*(t.pin_memory() for t in vars(self).values()))
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """Return it on a device."""
+        return TrainingBatch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+
 
 def make_batch(
     pairs: Sequence[Pair], *, step: int, batch: int, patch: int, seed: int, augment: Augmentation,
@@ -132,6 +141,39 @@ def make_batch(
         strict=True,
     )  # fmt: skip
     return TrainingBatch(*(to_tensor(np.stack(images)) for images in columns))
+
+
+@dataclass(frozen=True)
+class Steps(Dataset[TrainingBatch]):
+    """The batches of a stage, by step."""
+
+    make: Callable[..., TrainingBatch]
+
+    def __getitem__(self, step: int) -> TrainingBatch:
+        """Make the batch of a step."""
+        return self.make(step=step)
+
+
+def ahead(
+    make: Callable[..., TrainingBatch], steps: range, workers: int
+) -> Iterator[TrainingBatch]:
+    """Yield `make(step=...)` of each step, made ahead by so many processes; 0: here, when asked."""
+    loader = DataLoader(
+        Steps(make),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,  # they share the pictures
+        worker_init_fn=one_thread,
+        generator=torch.Generator(),  # its own: the numbers of the run stay as they are
+        pin_memory=workers > 0 and torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def one_thread(_worker: int) -> None:
+    """Keep a worker, of which there is one for each core, to its own."""
+    cv2.setNumThreads(0)
 
 
 def one_sample(

@@ -217,13 +217,14 @@ def matching_ratio(kind: KinD, batch: TrainingBatch) -> Tensor:
     """The ratio at which a dark picture gets the bright one's mean luma, by its curve: (N,)."""
     reflectance, light = (F.avg_pool2d(x, 4) for x in kind.decomposition(batch.low_small))
     even = torch.ones_like(light)
-    curve = Decompose(kind).to(light.device).curve(gray(reflectance), light, even)
-    wanted = gray(batch.high_small).mean(dim=(1, 2, 3))
-    stops = [
-        np.interp(luma, np.maximum.accumulate(rising), np.log2(RATIOS))
-        for luma, rising in zip(wanted.cpu().numpy(), curve.float().cpu().numpy(), strict=True)
-    ]
-    return torch.tensor(2.0 ** np.array(stops), dtype=torch.float32, device=light.device)
+    decompose = Decompose(kind).to(light.device)
+    rising = decompose.curve(gray(reflectance), light, even).float().cummax(dim=1).values
+    wanted = gray(batch.high_small).mean(dim=(1, 2, 3))[:, None]
+    above = torch.searchsorted(rising, wanted).clamp(1, len(RATIOS) - 1)
+    low, high = rising.gather(1, above - 1), rising.gather(1, above)
+    share = ((wanted - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    stops = decompose.ratios.log2()
+    return torch.exp2(torch.lerp(stops[above - 1], stops[above], share)).flatten()
 
 
 def layer_terms(
