@@ -156,8 +156,8 @@ def test_batches_made_ahead_are_those_of_their_steps():
 
 
 def test_processes_make_the_same_batches_ahead():
-    # In a process of its own: the loader's handler of SIGCHLD stays, and on the stack that pytest's
-    # faulthandler lays for signals, too small for the registers of AMX, each would be a crash.
+    # In a process of its own: forked from one in which hundreds of other tests had left threads
+    # and handlers of signals, they brought it down, at once or when a later child ended.
     code = "import test_data; test_data.check_batches_made_ahead(2)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent, timeout=120)
 
