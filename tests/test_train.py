@@ -261,7 +261,11 @@ def test_a_recipe_with_a_mistake_is_refused(recipe, runs, monkeypatch, change, e
 
 @pytest.mark.parametrize(
     "name, stages",
-    [("kind", STAGES.keys() - {"distil"}), ("kindpp", {"layers"}), ("student", {"distil"})],
+    [
+        ("kind", STAGES.keys() - {"distil"}),
+        ("kindpp", {"layers", "whole", "picture"}),
+        ("student", {"distil"}),
+    ],
     ids=["kind", "kindpp", "student"],
 )
 def test_the_recipe_of_a_released_model_is_read(name, stages):
