@@ -56,6 +56,18 @@ def write(root, **files):
     return root
 
 
+def test_pale_bright_pictures_get_their_colour_back_and_nothing_else_changes(tmp_path):
+    image = picture(1) // 3 + 80  # so that no channel is clipped
+    root = write(tmp_path, low={"a.png": darker(image)}, high={"a.png": image})
+    (plain,), (vivid,) = data.load_pairs(root), data.load_pairs(root, 1.5)
+    np.testing.assert_array_equal(vivid.low, plain.low)
+    luma, luma_after = (i.high @ [0.299, 0.587, 0.114] for i in (plain, vivid))
+    np.testing.assert_allclose(luma_after, luma, atol=0.51)
+    np.testing.assert_allclose(
+        vivid.high - luma_after[..., None], 1.5 * (plain.high - luma[..., None]), atol=1.1
+    )
+
+
 def test_pictures_are_paired_by_stem_not_by_place_or_suffix(tmp_path):
     a, b = picture(1), picture(2)
     low = {"7.png": darker(a), "10.bmp": darker(b)}
@@ -251,6 +263,7 @@ NOTHING = {
 
 
 SWAP = np.eye(3)[[2, 1, 0]]
+LIGHT = (HIGH @ np.array([0.299, 0.587, 0.114], np.float32) / 255)[..., None]
 
 
 def scaled(image, gains):
@@ -266,7 +279,7 @@ def scaled(image, gains):
         ({"identity": True, "exposure": 0.5, "quality": 40}, HIGH, HIGH),
         ({"darkened": (1.0, 1.0)}, HIGH, HIGH),
         ({"darkened": (0.6, 1.0)}, scaled(HIGH, 0.6), HIGH),
-        ({"darkened": (1.0, 2.0)}, scaled(HIGH, HIGH / 255), HIGH),
+        ({"darkened": (1.0, 2.0)}, scaled(HIGH, LIGHT), HIGH),
         ({"darkened": (1.0, 1.0), "exposure": 0.5}, scaled(HIGH, 0.5), HIGH),
         ({"exposure": 2.0}, scaled(LOW, 2), HIGH),
         ({"exposure": 0.5}, scaled(LOW, 0.5), HIGH),

@@ -5,7 +5,7 @@ import pytest
 
 from streamkind.model import degrade
 from streamkind.model.augment import Augmentation
-from streamkind.model.data import as_filmed
+from streamkind.model.data import as_filmed, known_color
 
 
 def picture(level, size=96, seed=0):
@@ -61,12 +61,45 @@ def test_how_often_a_patch_is_filmed_and_noisy():
     low = picture(20, 32)
     for augment, share in ((Augmentation(), 0), (Augmentation(noise=0.3), 0.3)):
         rng = np.random.default_rng(0)
-        changed = [not np.array_equal(as_filmed(low, augment, rng), low) for _ in range(400)]
+        changed = [
+            not np.array_equal(as_filmed(low, low, augment, rng)[0], low) for _ in range(400)
+        ]
         assert np.mean(changed) == pytest.approx(share, abs=0.08)
     rng = np.random.default_rng(0)
-    filmed = [not np.array_equal(as_filmed(low, Augmentation(video=0.5), rng), low)
+    filmed = [not np.array_equal(as_filmed(low, low, Augmentation(video=0.5), rng)[0], low)
               for _ in range(60)]  # fmt: skip
     assert 0.25 < np.mean(filmed) < 0.75
-    both = as_filmed(low, Augmentation(noise=1, video=1), np.random.default_rng(5))
-    again = as_filmed(low, Augmentation(noise=1, video=1), np.random.default_rng(5))
+    both = as_filmed(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
+    again = as_filmed(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
     np.testing.assert_array_equal(both, again)  # a resumed run sees the same
+
+
+def test_half_of_what_is_filmed_has_chroma_off_by_a_level_at_most():
+    always, dark = Augmentation(video=1), np.full((32, 32, 3), 20, np.uint8)
+    casts = [
+        as_filmed(dark, dark, always, np.random.default_rng(seed))[0].astype(int).mean(axis=(0, 1))
+        for seed in range(120)
+    ]
+    casts = np.array(casts) - np.mean(casts, axis=0)
+    assert 0.25 < np.mean(np.ptp(casts, axis=1) > 0.6) < 0.65  # a ninth of the half is no step
+    assert np.abs(casts).max() < 3
+
+
+def test_where_film_is_near_black_the_bright_picture_is_to_be_gray():
+    high = picture(100)
+    luma = (high @ [0.299, 0.587, 0.114])[..., None]
+    for level, share in ((0, 0), (2, 0), (5, 1), (20, 1)):
+        known = known_color(np.full_like(high, level), high)
+        np.testing.assert_allclose(known, luma + share * (high - luma), atol=0.51)
+    half = np.full_like(high, 20)
+    half[:, :48] = 1
+    known = known_color(half, high)
+    np.testing.assert_array_equal(known[:, 56:], high[:, 56:])
+    assert np.ptp(known[:, :40].astype(int), axis=2).max() <= 1
+
+
+def test_only_what_is_filmed_loses_colour():
+    dark, high = picture(1), picture(100)
+    for augment, same in ((Augmentation(noise=1), True), (Augmentation(video=1), False)):
+        _, wanted = as_filmed(dark, high, augment, np.random.default_rng(0))
+        assert np.array_equal(wanted, high) is same

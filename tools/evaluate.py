@@ -172,7 +172,8 @@ def read_pairs(folders: list[Path]) -> list[Pair]:
     """Read the pairs that a recipe holds out, one folder with low/ and high/, or two folders."""
     if folders[0].suffix == ".toml":
         recipe = read_recipe(folders[0])
-        return split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)[1]
+        pairs = load_pairs(Path(recipe.data), recipe.saturation)
+        return split(pairs, recipe.held_out, recipe.seed)[1]
     if len(folders) == 1:
         return load_pairs(folders[0])
     low, high = ({p.stem: p for p in sorted(f.iterdir()) if p.is_file()} for f in folders)

@@ -134,7 +134,8 @@ def training_pairs(recipe: dict[str, Any], count: int) -> list[Pair]:
     """Return so many of the pairs that a run has learnt from."""
     if not count:
         return []
-    pairs, _ = split(load_pairs(Path(recipe["data"])), recipe["held_out"], recipe["seed"])
+    pairs = load_pairs(Path(recipe["data"]), recipe["saturation"])
+    pairs, _ = split(pairs, recipe["held_out"], recipe["seed"])
     return pairs[:: max(1, len(pairs) // count)]
 
 

@@ -286,7 +286,8 @@ def main() -> None:
         run = Run(recipe, folder, device, share)
         if args.resume:
             run.resume()
-        pairs, held_out = split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)
+        pairs = load_pairs(Path(recipe.data), recipe.saturation)
+        pairs, held_out = split(pairs, recipe.held_out, recipe.seed)
         pairs += [pair for folder in recipe.extra for pair in load_pairs(Path(folder))]
         train(run, pairs, held_out)
 

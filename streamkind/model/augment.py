@@ -102,13 +102,21 @@ GAIN, GAMMA = (0.5, 1.0), (1.5, 5.0)
 
 
 def darken(image: Image, gain: float, gamma: float) -> Image:
-    """What is left of a picture in less light: gain * image ** gamma."""
-    levels = 255 * gain * np.linspace(0, 1, 256) ** gamma
-    return np.asarray((levels + 0.5).astype(np.uint8)[image], np.uint8)
+    """What is left of a picture in less light: luma becomes gain * luma ** gamma, chroma with it.
+
+    A curve on each channel would raise the dark one's chroma: reflectance would not be one.
+    """
+    light = gain * (image @ (LUMA / 255).astype(np.float32)) ** (gamma - 1)
+    return np.asarray((image * light[..., None] + 0.5).clip(0, 255).astype(np.uint8))
 
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Of BT.601."""
+
+
+def saturation_matrix(share: float) -> Matrix:
+    """Multiply chroma by `share`; luma stays."""
+    return np.asarray(share * np.eye(3) + (1 - share) * LUMA)
 
 
 def draw_color(a: Augmentation, rng: np.random.Generator) -> Matrix | None:
@@ -118,8 +126,7 @@ def draw_color(a: Augmentation, rng: np.random.Generator) -> Matrix | None:
     if chance[0] < 1 / 3:
         color = np.diag([1 + red * a.white_balance, 1.0, 1 + blue * a.white_balance])
     if chance[1] < 1 / 2:
-        share = 2 ** (stops * a.saturation_stops)
-        color = (share * np.eye(3) + (1 - share) * LUMA) @ color
+        color = saturation_matrix(2 ** (stops * a.saturation_stops)) @ color
     if chance[2] < a.channels:
         color = color[order]
     if rng.random() < a.gray:
@@ -151,9 +158,13 @@ def near_black(height: int, width: int, rng: np.random.Generator) -> Image:
     rows, columns = -(-height // 16), -(-width // 16)
     luma = rng.uniform(0, 2.5) + rng.uniform(-0.5, 0.5, (rows, columns))
     luma = luma.clip(0).round().repeat(16, axis=0).repeat(16, axis=1)[:height, :width, None]
+    return np.asarray((1.164 * luma + chroma_step(rng)).round().clip(0, 255), np.uint8)
+
+
+def chroma_step(rng: np.random.Generator) -> NDArray[np.float64]:
+    """What chroma off by one level at most, as a codec rounds it, adds to RGB: (3,)."""
     u, v = rng.integers(-1, 2, 2)
-    cast = np.array([1.793 * v, -0.213 * u - 0.533 * v, 2.112 * u])  # BT.709, limited range
-    return np.asarray((1.164 * luma + cast).round().clip(0, 255), np.uint8)
+    return np.array([1.793 * v, -0.213 * u - 0.533 * v, 2.112 * u])  # BT.709, limited range
 
 
 def lamp(side: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from streamkind.model.augment import Augmentation, draw, draw_on
-from streamkind.model.degrade import QUALITIES, Image, film, sensor_noise
+from streamkind.carry import UNSURE
+from streamkind.exposure import smooth_step
+from streamkind.model.augment import (
+    LUMA,
+    Augmentation,
+    chroma_step,
+    draw,
+    draw_on,
+    saturation_matrix,
+)
+from streamkind.model.degrade import QUALITIES, Image, film, recolor, sensor_noise
 from streamkind.model.processes import ALONE, Share
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -53,9 +62,16 @@ def match_stems(root: Path) -> list[tuple[str, Path, Path]]:
     return [(stem, low[stem], high[stem]) for stem in sorted(low.keys() & high.keys())]
 
 
-def load_pairs(root: Path) -> list[Pair]:
-    """Read all pairs under root/low and root/high into memory."""
-    pairs = [Pair(stem, read(low), read(high)) for stem, low, high in match_stems(root)]
+def load_pairs(root: Path, saturation: float = 1.0) -> list[Pair]:
+    """Read all pairs under root/low and root/high into memory.
+
+    The chroma of the bright pictures is multiplied by `saturation`.
+    """
+    color = None if saturation == 1 else saturation_matrix(saturation)
+    pairs = [
+        Pair(stem, read(low), read(high) if color is None else recolor(read(high), color))
+        for stem, low, high in match_stems(root)
+    ]
     for pair in pairs:
         if pair.low.shape != pair.high.shape:
             raise ValueError(
@@ -185,16 +201,32 @@ def one_sample(
     if rng.random() < augment.colorful:
         place = max(place, crop(pair, patch, rng), key=lambda images: chroma(images[1]))
     low, high = change(*draw_on(*place, augment, rng))
-    low = as_filmed(low, augment, rng)
+    low, high = as_filmed(low, high, augment, rng)
     return low, high, *change(small(pair.low), small(pair.high))
 
 
-def as_filmed(low: Image, a: Augmentation, rng: np.random.Generator) -> Image:
-    """Degrade a dark patch as a camera does that films it."""
+def as_filmed(
+    low: Image, high: Image, a: Augmentation, rng: np.random.Generator
+) -> tuple[Image, Image]:
+    """Degrade a dark patch as a camera does that films it; what cannot be known then is gray."""
     noise, video, hevc = rng.random(3) < (a.noise, a.video, 1 / 4)
     crf = int(rng.integers(*QUALITIES))
     frames = [sensor_noise(low, rng) if noise else low for _ in range(2)]
-    return film(frames, "hevc" if hevc else "h264", crf) if video else frames[1]
+    if not video:
+        return frames[1], high
+    low = film(frames, "hevc" if hevc else "h264", crf)
+    # A level of chroma over a whole dark hill is the codec's, not the hill's.
+    if rng.random() < 1 / 2:
+        low = np.asarray((low + chroma_step(rng)).round().clip(0, 255), np.uint8)
+    return low, known_color(low, high)
+
+
+def known_color(low: Image, high: Image) -> Image:
+    """Take the colour from a bright patch where a filmed one is too near to black to have any."""
+    luma = np.asarray(cv2.blur(low @ LUMA.astype(np.float32), (8, 8)), np.float32)
+    gray = (high @ LUMA.astype(np.float32))[..., None]
+    known = gray + smooth_step(luma, *UNSURE)[..., None] * (high - gray)
+    return np.asarray(known.round().clip(0, 255), np.uint8)
 
 
 def small(image: Image) -> Image:

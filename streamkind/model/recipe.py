@@ -39,7 +39,11 @@ class Recipe:
     """kind or kindpp"""
     start: str = ""
     """A released model, of which all nets that this one has too are taken to begin with."""
+    saturation: float = 1.0
+    """What the bright pictures of `data` lack of the dark ones' colour: their chroma is multiplied
+    by this."""
     extra: tuple[str, ...] = ()
+    """Further pairs, trained on as they are, never held out."""
     seed: int = 0
     preset: str = "default"
     held_out: int = 24

@@ -1,0 +1,47 @@
+"""How pale the bright pictures of pairs are, and what a recipe makes of that."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from test_train import load_tool
+
+from streamkind.model.augment import saturation_matrix
+from streamkind.model.data import Pair
+from streamkind.model.degrade import recolor, sensor_noise
+
+paleness = load_tool("paleness")
+
+
+def pair(share, *, gain=0.25, cast=1.0, seed=0):
+    """A scene, and the same in less light, whose chroma over luma is larger by 1 / `share`."""
+    rng = np.random.default_rng(seed)
+    scene = cv2.resize(rng.integers(100, 200, (6, 8, 3), np.uint8), (192, 128))
+    low = sensor_noise(recolor(scene, gain * np.diag([cast, 1, 1])), rng)
+    return Pair(str(seed), low, recolor(scene, saturation_matrix(share)))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.625, 1.0])
+@pytest.mark.parametrize("cast", [1.0, 1.2])
+def test_a_bright_picture_is_found_as_pale_as_it_is(share, cast):
+    assert paleness.paleness(pair(share, cast=cast)) == pytest.approx(1 / share, rel=0.1)
+
+
+def test_what_is_too_dark_or_clipped_tells_nothing(tmp_path, monkeypatch, capsys):
+    dark, white = pair(0.5, gain=0.05), pair(0.5)
+    assert paleness.paleness(dark) is None
+    assert paleness.paleness(Pair("white", white.low, np.full_like(white.high, 255))) is None
+    for name, image in (("low", dark.low), ("high", dark.high)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), image[..., ::-1])
+    monkeypatch.setattr(sys, "argv", ["paleness.py", str(tmp_path)])
+    paleness.main()
+    assert "none of 1 pairs is bright enough" in capsys.readouterr().out
+
+
+def test_a_saturation_of_what_was_found_ends_it():
+    pale = pair(0.625)
+    found = paleness.paleness(pale)
+    mended = Pair("a", pale.low, recolor(pale.high, saturation_matrix(found)))
+    assert paleness.paleness(mended) == pytest.approx(1, abs=0.05)
