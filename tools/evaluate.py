@@ -29,7 +29,7 @@ from streamkind.backends.base import BACKENDS, Layers
 from streamkind.backends.released import releases
 from streamkind.engine import KinD
 from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, auto_ratio
-from streamkind.model.data import Pair, load_pairs, read, split
+from streamkind.model.data import Pair, load_pairs, load_split, read
 from streamkind.model.degrade import Image, film
 from streamkind.model.kind import illumination_ratio
 from streamkind.model.recipe import read_recipe
@@ -172,8 +172,7 @@ def read_pairs(folders: list[Path]) -> list[Pair]:
     """Read the pairs that a recipe holds out, one folder with low/ and high/, or two folders."""
     if folders[0].suffix == ".toml":
         recipe = read_recipe(folders[0])
-        pairs = load_pairs(Path(recipe.data), recipe.saturation)
-        return split(pairs, recipe.held_out, recipe.seed)[1]
+        return load_split(Path(recipe.data), recipe.saturation, recipe.held_out, recipe.seed)[1]
     if len(folders) == 1:
         return load_pairs(folders[0])
     low, high = ({p.stem: p for p in sorted(f.iterdir()) if p.is_file()} for f in folders)

@@ -28,7 +28,7 @@ from streamkind.backends.released import find_release
 from streamkind.engine import pad
 from streamkind.exposure import RATIOS
 from streamkind.model import checkpoint
-from streamkind.model.data import Pair, load_pairs, split
+from streamkind.model.data import Pair, load_split
 from streamkind.model.graphs import DECOMPOSE_OUTPUTS, Decompose, Recompose, Steady
 from streamkind.model.kind import MULTIPLE, KinD, illumination_ratio, parameter_count
 from streamkind.model.losses import gray
@@ -134,8 +134,9 @@ def training_pairs(recipe: dict[str, Any], count: int) -> list[Pair]:
     """Return so many of the pairs that a run has learnt from."""
     if not count:
         return []
-    pairs = load_pairs(Path(recipe["data"]), recipe["saturation"])
-    pairs, _ = split(pairs, recipe["held_out"], recipe["seed"])
+    pairs, _ = load_split(
+        Path(recipe["data"]), recipe["saturation"], recipe["held_out"], recipe["seed"]
+    )
     return pairs[:: max(1, len(pairs) // count)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.model.augment import LUMA
-from streamkind.model.data import Pair, load_pairs, split
+from streamkind.model.data import Pair, load_pairs, load_split
 from streamkind.model.degrade import Image
 from streamkind.model.recipe import read_recipe
 
@@ -33,17 +33,20 @@ def blocks(image: Image) -> NDArray[np.float64]:
     return cut.swapaxes(1, 2).reshape(-1, BLOCK * BLOCK, 3).astype(np.float64)
 
 
+def color_over_luma(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """RGB of blocks, (blocks, 3), over their luma, without the cast that all of them have."""
+    color = means / (means @ LUMA)[:, None]
+    return np.asarray(color - color.mean(axis=0))
+
+
 def paleness(pair: Pair) -> float | None:
     """Slope of the dark blocks' chroma over luma on the bright ones'; a cast is left out."""
-    low, high = blocks(pair.low), blocks(pair.high)
-    seen = (low.mean(axis=1) @ LUMA > DARKEST) & (high.max(axis=(1, 2)) < BRIGHTEST)
+    high = blocks(pair.high)
+    dark, bright = blocks(pair.low).mean(axis=1), high.mean(axis=1)
+    seen = (dark @ LUMA > DARKEST) & (high.max(axis=(1, 2)) < BRIGHTEST)
     if seen.sum() < FEWEST:
         return None
-    dark, bright = (
-        color - color.mean(axis=0)
-        for color in (i[seen].mean(axis=1) / (i[seen].mean(axis=1) @ LUMA)[:, None]
-                      for i in (low, high))
-    )  # fmt: skip
+    dark, bright = (color_over_luma(means[seen]) for means in (dark, bright))
     return float((dark * bright).sum() / (bright * bright).sum())
 
 
@@ -52,7 +55,7 @@ def pairs_of(source: Path) -> list[Pair]:
     if source.suffix != ".toml":
         return load_pairs(source)
     recipe = read_recipe(source)
-    return split(load_pairs(Path(recipe.data)), recipe.held_out, recipe.seed)[0]
+    return load_split(Path(recipe.data), 1.0, recipe.held_out, recipe.seed)[0]
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from streamkind.backends.released import find_release
 from streamkind.model import checkpoint
-from streamkind.model.data import Pair, TrainingBatch, ahead, load_pairs, make_batch, split
+from streamkind.model.data import Pair, TrainingBatch, ahead, load_pairs, load_split, make_batch
 from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
 from streamkind.model.processes import (
@@ -286,8 +286,9 @@ def main() -> None:
         run = Run(recipe, folder, device, share)
         if args.resume:
             run.resume()
-        pairs = load_pairs(Path(recipe.data), recipe.saturation)
-        pairs, held_out = split(pairs, recipe.held_out, recipe.seed)
+        pairs, held_out = load_split(
+            Path(recipe.data), recipe.saturation, recipe.held_out, recipe.seed
+        )
         pairs += [pair for folder in recipe.extra for pair in load_pairs(Path(folder))]
         train(run, pairs, held_out)
 

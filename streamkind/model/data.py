@@ -116,6 +116,13 @@ def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], 
     return train, [p for i, p in enumerate(pairs) if i in chosen]
 
 
+def load_split(
+    root: Path, saturation: float, held_out: int, seed: int
+) -> tuple[list[Pair], list[Pair]]:
+    """Read the `data` of a recipe: the pairs it trains on, and those it holds out."""
+    return split(load_pairs(root, saturation), held_out, seed)
+
+
 def batch_indices(count: int, batch: int, step: int, seed: int) -> NDArray[np.intp]:
     """Which pairs make up a batch: every pair once an epoch, the incomplete batch dropped."""
     if count < batch:
