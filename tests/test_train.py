@@ -315,7 +315,7 @@ def test_each_gate_names_its_number(name):
 def run_of(recipe, tmp_path, *stages):
     """A run that has not begun, and its pairs."""
     settings = train.read_recipe(recipe(*stages))
-    pairs, _ = train.split(train.load_pairs(Path(settings.data)), 2, settings.seed)
+    pairs, _ = train.load_split(Path(settings.data), settings.saturation, 2, settings.seed)
     return train.Run(settings, tmp_path, torch.device("cpu")), pairs
 
 
