@@ -153,10 +153,14 @@ def without_lamps(values: Floats, thumbnail: Floats) -> Floats:
 
 
 def brightest_of(thumbnail: Floats) -> float:
-    """Luma that a twentieth of a frame's blocks exceed, (h, w), lamps hardly counted."""
+    """Luma that a twentieth of a frame's blocks exceed, (h, w), lamps hardly counted.
+
+    Between blocks, or it would hop from one to the next when a lamp counts a little less.
+    """
     luma = np.sort(thumbnail, axis=None)
-    share = np.cumsum(lamp_weight(luma))
-    return float(luma[np.searchsorted(share, 0.95 * share[-1])])
+    weight = lamp_weight(luma)
+    share = np.cumsum(weight)
+    return float(np.interp(0.95 * share[-1], share - weight / 2, luma))
 
 
 def lamp_weight(thumbnail: Floats) -> Floats:

@@ -104,6 +104,17 @@ def test_a_frame_that_is_partly_bright_is_not_washed_out(exposure, bright, cappe
     assert aim == pytest.approx(min(exposure, PARTLY) if capped else exposure, rel=1e-3)
 
 
+def test_a_lamp_that_grows_a_little_brighter_changes_the_exposure_by_little():
+    frame = np.full((7, 12), 0.08, np.float32)
+    frame.flat[-8:] = 0.27, 0.36, 0.41, 0.42, 0.43, 0.45, 0.48, 0.4
+    aims = []
+    for lamp in np.linspace(0.4, 0.6, 41):
+        frame.flat[-1] = lamp
+        aims.append(wanted_luma(statistics(frame, exposure=0.5))[0])
+    assert np.ptp(aims) > 0.01
+    assert np.abs(np.diff(aims)).max() < 0.003
+
+
 def test_a_frame_that_is_partly_black_is_raised_less():
     half = even(0.1)
     half[:, : half.shape[1] // 2] = 0.5 / 255
