@@ -156,11 +156,14 @@ def room_for(height: int, width: int) -> tuple[Floats, Floats]:
 
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
     """Means over a picture: RGB, (h, w, 3), and luma, (h, w)."""
-    if picture.ndim == 3:
-        rgb = rgb_at(size, picture, tags)
-        return rgb, transform(rgb, yuv_of_rgb(tags))[..., 0]
-    yuv = without_cast(yuv_at(size, picture), tags)
-    return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
+    if picture.ndim == 2:
+        yuv = without_cast(yuv_at(size, picture), tags)
+        return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
+    rgb = rgb_at(size, picture, tags)
+    yuv = without_cast(transform(rgb, yuv_of_rgb(tags)), tags)
+    paler = cv2.compare(yuv[..., 0], yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
+    cv2.copyTo(transform(yuv, rgb_of_yuv(tags)), paler, rgb)  # the rest without a trip to YUV
+    return rgb, yuv[..., 0]
 
 
 def without_cast(yuv: Pixels, tags: ColorTags) -> Pixels:

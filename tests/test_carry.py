@@ -315,3 +315,15 @@ def test_what_is_near_black_has_no_colour_and_the_rest_keeps_it(tags):
     np.testing.assert_array_equal(found[level >= UNSURE[1]], before[level >= UNSURE[1]])
     between = (level > UNSURE[0]) & (level < UNSURE[1])
     assert 0 < np.abs(found - 128)[between, 1:].mean() < np.abs(before - 128)[between, 1:].mean()
+
+
+def test_so_it_is_in_a_still_whose_other_pixels_are_untouched():
+    rng = np.random.default_rng(1)
+    still = cv2.resize(rng.integers(0, 30, (40, 60, 3), np.uint8), (120, 80))
+    still[:40] //= 8
+    small, _ = reduce(still, (60, 40), ColorTags())
+    means = cv2.resize(still, (60, 40), interpolation=cv2.INTER_AREA)
+    level = means @ [0.2126, 0.7152, 0.0722] * 219 / 255
+    dark, lit = level < UNSURE[0] - 0.5, level > UNSURE[1] + 0.5
+    assert np.ptp(means[dark], axis=1).max() >= 2 and np.ptp(small[dark], axis=1).max() <= 1
+    np.testing.assert_array_equal(small[lit], means[lit])
