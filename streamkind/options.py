@@ -20,7 +20,7 @@ Target = Annotated[
 AnyTarget = Annotated[
     float | None,
     typer.Option(
-        help="Mean luma that --ratio auto gives dark scenes on average; 0.45, stills 0.49."
+        help="Mean luma that --ratio auto gives dark scenes on average; 0.45, stills 0.47."
     ),
 ]
 SteadyText = Annotated[

@@ -124,6 +124,16 @@ def test_dark_pictures_may_have_been_filmed(folder, monkeypatch):
     assert found[1][1] - found[40][1] > 0.1  # scaled to the truth's mean
 
 
+def test_the_target_of_the_blind_pictures_may_be_another(folder, monkeypatch):
+    means = []
+    for target in (0.3, 0.6):
+        sheet = folder / "sheet.png"
+        more = ("--models", "student", "--baselines", "--target", target, "--sheet", sheet)
+        run(monkeypatch, folder, *more)
+        means.append(cv2.imread(str(sheet))[24:, :240].mean())
+    assert means[1] > 1.2 * means[0]
+
+
 def test_two_folders_are_a_pair_of_folders(folder):
     (pair,) = [p for p in evaluate.read_pairs([folder / "low", folder / "high"]) if p.stem == "1"]
     (other,) = [p for p in evaluate.read_pairs([folder]) if p.stem == "1"]

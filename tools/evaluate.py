@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,14 @@ def one_exposure(engine: KinD) -> Callable[[Image], Image]:
 
 
 def evaluate(
-    engines: dict[str, KinD], methods: dict[str, Callable[[Image], Image]], pairs: list[Pair]
+    engines: dict[str, KinD],
+    methods: dict[str, Callable[[Image], Image]],
+    pairs: list[Pair],
+    target: float = STILL_TARGET,
 ) -> dict[str, Rows]:
     """Run everything on every pair."""
     found = {name: Rows() for name in [*engines, *methods]}
-    blind = {name: engine.enhance for name, engine in engines.items()} | methods
+    blind = {n: partial(engine.enhance, target=target) for n, engine in engines.items()} | methods
     for i, pair in enumerate(pairs):
         for name, enhance in blind.items():
             if i == 0 and name in engines:
@@ -207,6 +211,7 @@ def main() -> None:
     parser.add_argument(
         "pairs", type=Path, nargs="+", help="a folder with low/ and high/, or two, or a recipe"
     )
+    parser.add_argument("--target", type=float, default=STILL_TARGET, help="of the blind pictures")
     parser.add_argument("--fixed", action="store_true", help="also without exposure estimator")
     parser.add_argument("--models", nargs="*", help="released models; all by default")
     parser.add_argument("--baselines", nargs="*", choices=METHODS, help="all by default")
@@ -233,7 +238,7 @@ def main() -> None:
         if args.fixed:
             methods = {f"{n}, one exposure": one_exposure(e) for n, e in engines.items()} | methods
         print(f"{len(pairs)} pairs;", "; ".join(e.description for e in engines.values()))
-        found = evaluate(engines, methods, pairs)
+        found = evaluate(engines, methods, pairs, args.target)
     show(found, args.csv)
     if args.sheet:
         draw_sheet(found, pairs, args.sheet)
