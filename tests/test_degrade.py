@@ -103,3 +103,11 @@ def test_only_what_is_filmed_loses_colour():
     for augment, same in ((Augmentation(noise=1), True), (Augmentation(video=1), False)):
         _, wanted = as_filmed(dark, high, augment, np.random.default_rng(0))
         assert np.array_equal(wanted, high) is same
+
+
+def test_half_of_what_is_filmed_near_black_has_no_colour_as_reduced_pictures_have_none():
+    always, high = Augmentation(video=1), picture(100)
+    dark = np.full_like(high, (3, 0, 3))
+    lows = [as_filmed(dark, high, always, np.random.default_rng(s))[0] for s in range(80)]
+    gray = [np.ptp(low.astype(int), axis=2).max() <= 1 for low in lows]
+    assert 0.35 < np.mean(gray) < 0.75  # chroma off by a level may gray it too

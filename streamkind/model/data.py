@@ -225,11 +225,12 @@ def as_filmed(
     # A level of chroma over a whole dark hill is the codec's, not the hill's.
     if rng.random() < 1 / 2:
         low = np.asarray((low + chroma_step(rng)).round().clip(0, 255), np.uint8)
-    return low, known_color(low, high)
+    high = known_color(low, high)
+    return (known_color(low, low) if rng.random() < 1 / 2 else low), high  # as `carry` reduces it
 
 
 def known_color(low: Image, high: Image) -> Image:
-    """Take the colour from a bright patch where a filmed one is too near to black to have any."""
+    """Take the colour from a patch where a filmed one is too near to black to have any."""
     luma = np.asarray(cv2.blur(low @ LUMA.astype(np.float32), (8, 8)), np.float32)
     gray = (high @ LUMA.astype(np.float32))[..., None]
     known = gray + smooth_step(luma, *UNSURE)[..., None] * (high - gray)

@@ -195,7 +195,9 @@ class StageLoss(nn.Module):
 
 def unlikeness(picture: Tensor, wanted: Tensor) -> Tensor:
     """How far a final picture is from the one it should be."""
-    return 2 * F.l1_loss(picture, wanted) + (1 - ssim(picture, wanted))
+    # The root of each picture's squared error, which PSNR is made of, and not of all together.
+    error = (picture - wanted).square().mean(dim=(1, 2, 3)) + 1e-6
+    return 2 * error.sqrt().mean() + (1 - ssim(picture, wanted))
 
 
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
