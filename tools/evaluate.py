@@ -121,14 +121,14 @@ def with_truth(engine: KinD, pair: Pair) -> tuple[Image, list[float]]:
     return image, [float(g) for g in gates]
 
 
-def one_exposure(engine: KinD) -> Callable[[Image], Image]:
+def one_exposure(engine: KinD, target: float) -> Callable[[Image], Image]:
     """Enhance as without the exposure estimator: every dark scene gets the same brightness."""
 
     def enhance(low: Image) -> Image:
         layers = engine.decompose(low[None])
         same = np.full(1, DEFAULT_TARGET, np.float32)
         statistics = replace(layers.statistics, exposure=same)
-        ratios = auto_ratio(statistics, STILL_TARGET, still=True)
+        ratios = auto_ratio(statistics, target, still=True)
         return np.asarray(engine.recompose(layers, ratios)[0])
 
     return enhance
@@ -236,7 +236,8 @@ def main() -> None:
             for name in names
         }
         if args.fixed:
-            methods = {f"{n}, one exposure": one_exposure(e) for n, e in engines.items()} | methods
+            fixed = {n: one_exposure(engine, args.target) for n, engine in engines.items()}
+            methods = {f"{n}, one exposure": enhance for n, enhance in fixed.items()} | methods
         print(f"{len(pairs)} pairs;", "; ".join(e.description for e in engines.values()))
         found = evaluate(engines, methods, pairs, args.target)
     show(found, args.csv)
