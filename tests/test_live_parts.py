@@ -17,6 +17,7 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import LiveEncoder, fit, slate
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.order import order
+from streamkind.live.output import LATE_SECONDS, Output
 from streamkind.live.publish import clean, forget_parts
 from streamkind.live.secrets import out_of_sight
 from streamkind.live.sink import Publisher
@@ -81,7 +82,35 @@ def test_the_oldest_give_way_and_the_newest_never():
     assert inbox.take(2.5) is frames[3]
     assert inbox.take(99.0) is frames[4]
     assert inbox.take(0.0) is None
-    assert inbox.dropped == 3
+    inbox.put(frames[0])
+    assert inbox.take(0.5, last=False) is None
+    assert inbox.dropped == 4
+
+
+def test_a_late_frame_gives_way_unless_nothing_else_comes():
+    output = Output(CameraConfig(name="yard", url="rtsp://host/1"), LiveClock(0.0), print)
+
+    def shown(age: float) -> bool:
+        before = output.frames, output.inbox.dropped
+        now = time.monotonic()
+        output.inbox.put(Waiting(np.zeros((2, 2, 3), np.uint8), 0.0, now - age))
+        wait_for(lambda: (output.frames, output.inbox.dropped) != before, 1, "it is still there")
+        return output.frames > before[0]
+
+    output.start()
+    try:
+        assert shown(0.1)
+        assert not shown(0.6)
+        assert shown(0.4)
+        output.all_late = True
+        assert shown(0.6)
+        output.all_late = False
+        assert not shown(0.6)
+        time.sleep(LATE_SECONDS)
+        assert shown(0.6)
+    finally:
+        output.stop()
+        output.join(time.monotonic() + 5)
 
 
 def test_passwords_are_moved_out_of_the_arguments():

@@ -139,6 +139,7 @@ class Camera:
 
     def oldest(self, seconds: float) -> float:
         """Return the time before which a decoded frame is too old to be begun."""
+        self.output.all_late = seconds > self.config.max_delay
         # Twice: the next frames may take longer than the last ones.
         return time.monotonic() - max(0.0, self.config.max_delay - 2 * seconds)
 

@@ -50,13 +50,13 @@ class Inbox:
         with self.ready:
             return self._frames[0] if self._frames else None
 
-    def take(self, oldest: float) -> Waiting | None:
+    def take(self, oldest: float, *, last: bool = True) -> Waiting | None:
         """Return the oldest frame decoded since `oldest`; all before are dropped.
 
-        The newest is never dropped: where all is late, something must still come.
+        But the newest is not where `last` says so: where all is late, something must still come.
         """
         with self.ready:
-            while len(self._frames) > 1 and self._frames[0].decoded < oldest:
+            while len(self._frames) > last and self._frames[0].decoded < oldest:
                 self._frames.popleft()
                 self.dropped += 1
             return self._frames.popleft() if self._frames else None

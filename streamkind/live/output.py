@@ -25,6 +25,8 @@ QUIET_SECONDS = 0.5
 """Time from the last frame of a lost camera to the first slate."""
 SILENT_SECONDS = 5.0
 """Least time without a picture after which a camera that is read does not count as live."""
+LATE_SECONDS = 1.0
+"""Time without a picture after which one that is late is better than none."""
 DEPTH = 8
 """Enhanced pictures that wait for the encoder."""
 WAIT_SECONDS = 0.05
@@ -39,6 +41,8 @@ class Output:
         """Call `tell` with what goes wrong."""
         self.inbox = Inbox(DEPTH)
         self.max_delay = config.max_delay
+        self.all_late = False
+        """Whether the engine alone takes longer than `max_delay`."""
         self.frames = 0
         self.encode_seconds = 0.0
         self.delay = 0.0
@@ -126,7 +130,9 @@ class Output:
         with ready:
             if not len(self.inbox) and not self._stop.is_set():
                 ready.wait(WAIT_SECONDS)
-        frame = self.inbox.take(time.monotonic() - self.max_delay)
+        now = time.monotonic()
+        due = self.all_late or now - self.handed_on > LATE_SECONDS
+        frame = self.inbox.take(now - self.max_delay, last=due)
         if frame is not None:
             try:
                 self._encode(frame)
