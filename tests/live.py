@@ -121,6 +121,35 @@ class GainEngine:
         pass
 
 
+class Stalls:
+    """How long the machine itself has held up a process that does nothing but look at the clock.
+
+    No program can be on time where another machine's work takes the cores; of that alone it tells.
+    """
+
+    def __enter__(self) -> Stalls:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", STALLS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.most = float(self._process.communicate()[0])
+        """Seconds; a few milliseconds on a quiet machine."""
+
+
+STALLS = """
+import select, sys, time
+most = 0.0
+while True:
+    before = time.monotonic()
+    if select.select([sys.stdin], [], [], 0.005)[0]:
+        break
+    most = max(most, time.monotonic() - before - 0.005)
+print(most)
+"""
+
+
 def wait_for(done: Callable[[], object], seconds: float, what: str) -> float:
     """Wait until something is true; return how long it took."""
     began = time.monotonic()

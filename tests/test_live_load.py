@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import numpy as np
 import pytest
 from live import (
     GainEngine,
+    Stalls,
     camera_server,
     config,
     moving_picture,
@@ -16,8 +16,8 @@ from live import (
     wait_for_state,
 )
 
+from streamkind.live.commands import open_fleet
 from streamkind.live.fleet import LiveFleet
-from streamkind.profiles import open_engine
 
 LIMIT = 0.5
 """Seconds of delay allowed."""
@@ -55,7 +55,8 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
             wait_for_state(fleet, "live", 30, name)
         time.sleep(3)  # files are opened, the engine learns how long it takes
         before, things = {c.name: c for c in fleet.look()}, open_things()
-        ages = watch(fleet, names, seconds)
+        with Stalls() as stalls:
+            ages = watch(fleet, names, seconds)
         after = {c.name: c for c in fleet.look()}
         assert all(now <= then for now, then in zip(open_things(), things, strict=True))
     shares = []
@@ -69,27 +70,30 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
         assert b.queue <= LIMIT * rate + 2
         shares.append(out)
         assert len(ages[name]) >= 0.9 * out
-    late = np.concatenate(list(ages.values()))
-    assert late.max() < LIMIT
+    assert max(np.concatenate(list(ages.values()))) < LIMIT + stalls.most
     assert max(shares) - min(shares) <= 0.1 * np.mean(shares)
     assert sum(shares) >= 0.6 * seconds / pace
 
 
 @pytest.mark.slow
 def test_720p_at_25_is_held_in_realtime(tmp_path):
-    """With the camera and its encoder on the same cores; tools/live_realtime.py takes longer."""
+    """As the command runs it; the camera and its encoder are on the same cores.
+
+    tools/live_realtime.py takes longer.
+    """
     seconds = 20
     with (
         camera_server(tmp_path, moving_picture(1280, 720, 25)) as server,
-        LiveFleet(partial(open_engine, profile="realtime")) as fleet,
+        open_fleet("auto", "auto", "realtime", "auto") as fleet,
     ):
         fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay=LIMIT))
         wait_for_state(fleet, "live", 30)
         time.sleep(5)  # compiled by then
         before = fleet.look()[0]
-        ages = watch(fleet, ["yard"], seconds)["yard"]
+        with Stalls() as stalls:
+            ages = watch(fleet, ["yard"], seconds)["yard"]
         after = fleet.look()[0]
     out = after.frames_out - before.frames_out
     assert after.frames_in - before.frames_in >= 0.95 * 25 * seconds
     assert out >= 0.95 * 25 * seconds
-    assert np.median(ages) < 0.2 and max(ages) < LIMIT
+    assert np.median(ages) < 0.2 and max(ages) < LIMIT + stalls.most

@@ -19,9 +19,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from live import camera_server, config, moving_picture, published, record_server, wait_for_state
 
-from streamkind import open_engine
 from streamkind.doctor import cpu
-from streamkind.live.fleet import LiveFleet
+from streamkind.live.commands import open_fleet
 
 
 def main() -> None:
@@ -35,13 +34,12 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         camera_server(Path(folder), moving_picture(1280, 720, 25)) as camera,
         record_server(Path(folder)) as server,
-        LiveFleet(lambda: open_engine(profile=args.profile)) as fleet,
+        open_fleet("auto", "auto", args.profile, "auto") as fleet,
     ):
         fleet.put(config(camera, published(server)))
         wait_for_state(fleet, "live", 60)
         time.sleep(5)
         fleet.status()
-        print(fleet.engine)
         for minute in range(1, max(1, round(args.minutes)) + 1):
             before, began = fleet.look()[0], time.monotonic()
             time.sleep(min(60.0, 60 * args.minutes))

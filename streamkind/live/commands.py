@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import cv2
 import typer
 
 from streamkind import options
@@ -127,6 +128,7 @@ def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
     speed: list[float] = []
+    cv2.setNumThreads(1)  # cameras and stages run beside each other already
 
     def opened() -> KinD:
         engine = open_engine(
