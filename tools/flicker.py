@@ -4,7 +4,7 @@ Takes the first seconds of each clip, runs the model without smoothing, with the
 with all, and scores each, encoded without loss. Writes a table, README.md, with all figures, JSON,
 and a plot per clip. A folder of tools/make_scenes.py is a clip too: its dark-high.mp4, with its
 reference. What it costs, tools/benchmark.py --steady measures. With --profiles it compares the
-profiles instead, each as `streamkind enhance` runs it, and says how far each is from `quality`.
+profiles instead, all or those named, each as `streamkind enhance` runs it.
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ def steadiness(profile: ProfileName) -> Settings:
     return {name: {"profile": profile, "steady": steady} for name, steady in held.items()}
 
 
-def profiles() -> Settings:
-    """Compare the profiles as they are, and `realtime` with as many passes as the others have."""
+def profiles(names: list[ProfileName]) -> Settings:
+    """Compare profiles as they are; of all, `realtime` also with as many passes as the others."""
+    if names:
+        return {name: {"profile": name} for name in names}
     settings: Settings = {name: {"profile": name} for name in PROFILES}
     return settings | {"realtime, two passes": {"profile": "realtime", "two_pass": True}}
 
@@ -141,13 +143,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each clip, from its start")
     parser.add_argument("--rows", type=int, default=540, help="larger clips are made this high")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="quality")
-    parser.add_argument("--profiles", action="store_true", help="compare all profiles instead")
+    parser.add_argument(
+        "--profiles", nargs="*", choices=tuple(PROFILES), help="compare these, or all, instead"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/flicker"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     title, settings = "What holding things still gains", steadiness(args.profile)
-    if args.profiles:
-        title, settings = "How steady the profiles are", profiles()
+    if args.profiles is not None:
+        title, settings = "How steady the profiles are", profiles(args.profiles)
     found: dict[str, dict[str, Scores]] = {}
     for clip in args.clips:
         with tempfile.TemporaryDirectory() as folder:
