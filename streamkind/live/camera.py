@@ -138,7 +138,10 @@ class Camera:
         return ("lost", silent) if self.output.frames else ("connecting", self._since)
 
     def oldest(self, seconds: float) -> float:
-        """Return the time before which a decoded frame is too old to be begun."""
+        """Return the time before which a decoded frame is too old to be begun.
+
+        If the engine takes too long for any frame, the output lets late ones pass.
+        """
         self.output.all_late = seconds > self.config.max_delay
         # Twice: the next frames may take longer than the last ones.
         return time.monotonic() - max(0.0, self.config.max_delay - 2 * seconds)
