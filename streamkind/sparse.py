@@ -35,6 +35,8 @@ MOST_MOVED = 0.5
 """Share of a frame that may have moved for the nets to rest a second time."""
 STOPS = 0.01
 """Change of the ratio that is followed by the nets."""
+LIGHT_STOPS = 0.05
+"""Change of a frame's mean luma that is: spread over all, it would be taken for noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,10 @@ class Sparse(Carried):
         """Where a frame differs from the last that the nets saw; None if they must see it."""
         if self._seen is None or self._rests + 1 >= self._every:
             return None
-        before = self._seen.luma[0]
-        if before.shape != luma.shape or is_cut(self._thumbnail, thumbnail(luma)):
+        before, small = self._seen.luma[0], thumbnail(luma)
+        if before.shape != luma.shape or is_cut(self._thumbnail, small):
+            return None
+        if abs(math.log2((small.mean() + 1e-6) / (self._thumbnail.mean() + 1e-6))) > LIGHT_STOPS:
             return None
         moved = motion(before, luma)
         return moved if self._rests == 0 or moved.mean() < MOST_MOVED else None

@@ -52,6 +52,13 @@ def test_nets_see_the_first_frame_of_a_scene():
     assert seen == [True, True, False, True]
 
 
+def test_nets_see_light_that_rises_over_all():
+    """By no more than noise at any one place."""
+    frames = [np.full((240, 320, 3), level, np.uint8) for level in (12, 12, 13, 13)]
+    _, seen = shown(Sparse(Gain(), AREA), frames)
+    assert seen == [True, False, True, False]
+
+
 def test_another_ratio_acts_on_a_frame_between():
     ratios = [4.0, 2.0, 2.005, 4.0]
     engine = Sparse(Gain(), AREA)
