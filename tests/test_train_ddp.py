@@ -194,6 +194,7 @@ def test_only_the_first_process_prints_and_writes(uninterrupted):
     assert steps == [2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_run_and_it_goes_on_bit_for_bit(data, folder, uninterrupted):
     recipe = write_recipe(folder, data, STAGES)
     status, _, errors = torchrun(recipe, folder, program=exact(folder, DIES))

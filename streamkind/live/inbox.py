@@ -53,7 +53,7 @@ class Inbox:
     def take(self, oldest: float, *, last: bool = True) -> Waiting | None:
         """Return the oldest frame decoded since `oldest`; all before are dropped.
 
-        But the newest is not where `last` says so: where all is late, something must still come.
+        But the newest is not, with `last`: where all is late, something must still come.
         """
         with self.ready:
             while len(self._frames) > last and self._frames[0].decoded < oldest:
