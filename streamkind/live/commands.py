@@ -26,6 +26,7 @@ from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, re
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.secrets import out_of_sight, redact, resolve
 from streamkind.live.status import CameraStatus
+from streamkind.processor import threads
 from streamkind.profiles import open_engine
 from streamkind.video.color import HD
 
@@ -128,7 +129,7 @@ def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
     speed: list[float] = []
-    cv2.setNumThreads(1)  # cameras and stages run beside each other already
+    cv2.setNumThreads(max(1, threads() // 2))  # cameras and stages run beside each other already
 
     def opened() -> KinD:
         engine = open_engine(
