@@ -40,6 +40,7 @@ import streamkind
 from streamkind.backends.base import Engine
 from streamkind.carry import Carried
 from streamkind.errors import EngineError, UsageError
+from streamkind.live import output
 from streamkind.live.config import CameraConfig
 from streamkind.live.console.watch import encode
 from streamkind.live.encoder import DARK
@@ -246,6 +247,18 @@ def test_a_slow_engine_gets_through_a_file_too(tmp_path):
         wait_for_state(fleet, "stopped", 30)
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 3
+
+
+def test_frames_wait_for_an_output_that_opens_slowly(tmp_path, monkeypatch):
+    open_encoder = output.LiveEncoder
+    monkeypatch.setattr(output, "LiveEncoder", lambda *args: time.sleep(1.5) or open_encoder(*args))
+    clip = make_clip(tmp_path / "clip.mp4", frames=24, size=(160, 128), rate=24)
+    with LiveFleet(GainEngine) as fleet:
+        fleet.put(replace(camera_of(clip, str(tmp_path / "rec")), max_delay=20.0))
+        wait_for_state(fleet, "stopped", 30)
+        assert (state(fleet).frames_out, state(fleet).dropped) == (24, 0)
+    (recording,) = (tmp_path / "rec").iterdir()
+    assert len(read_pts(recording)) == 24
 
 
 class SeesReduced(GainEngine):

@@ -137,6 +137,10 @@ class Camera:
             return self._state, self._since
         return ("lost", silent) if self.output.frames else ("connecting", self._since)
 
+    def has_room(self) -> bool:
+        """Return whether an enhanced frame can wait for the encoder without loss of another."""
+        return not self.output.inbox.is_full
+
     def oldest(self, seconds: float) -> float:
         """Return the time before which a decoded frame is too old to be begun.
 

@@ -36,13 +36,18 @@ class Inbox:
         """Return how many wait."""
         return len(self._frames)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would make the oldest give way."""
+        return len(self._frames) >= self._depth
+
     def put(self, frame: Waiting) -> None:
         """Add a frame; never waits."""
         with self.ready:
-            self._frames.append(frame)
-            if len(self._frames) > self._depth:
+            if self.is_full:
                 self._frames.popleft()
                 self.dropped += 1
+            self._frames.append(frame)
             self.ready.notify_all()
 
     def peek(self) -> Waiting | None:

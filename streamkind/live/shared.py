@@ -33,6 +33,9 @@ class Served(Protocol):
 
     inbox: Inbox
 
+    def has_room(self) -> bool:
+        """Return whether it can take an enhanced frame; its frames wait meanwhile."""
+
     def oldest(self, seconds: float) -> float:
         """Return the time before which a decoded frame is too old if it takes `seconds` more."""
 
@@ -170,9 +173,10 @@ class SharedEngine:
     def _next_turns(self, most: int) -> list[Turn]:
         """Take a frame each of up to `most` cameras, of one size; who was served goes last."""
         with self.ready:
-            if not any(len(c.inbox) for c in self._cameras):
-                self.ready.wait(WAIT_SECONDS)
             turns = self._gather([], most)
+            if not turns:
+                self.ready.wait(WAIT_SECONDS)
+                turns = self._gather([], most)
             until = time.monotonic() + WINDOW_SECONDS
             while turns and len(turns) < min(most, len(self._cameras)):
                 left = until - time.monotonic()
@@ -194,6 +198,8 @@ class SharedEngine:
                 break
             first = camera.inbox.peek()
             if first is None or id(camera) in taken or self._resting.get(id(camera), 0) > now:
+                continue
+            if not camera.has_room():  # enhanced for nothing: another would have to give way
                 continue
             if turns and first.pixels.shape != turns[0].frame.pixels.shape:
                 continue
