@@ -22,6 +22,9 @@ STILL_TARGET = 0.47
 pairs of our485. In a video a higher ratio follows every lamp that passes."""
 NIGHT, DAY = 0.18, 0.32
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
+STILL_NIGHT, STILL_DAY = 0.3, 0.5
+"""The same of a still. A video goes through dusk and dawn, where its exposure must not hop; a
+still is one picture, and may be taken for what its estimated exposure says it is."""
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
@@ -35,6 +38,9 @@ DIM, BRIGHT = 0.2, 0.4
 exposure, and from which what is dark in it is dark by itself."""
 PARTLY = 0.38
 """Mean luma that such a frame gets at most: more would wash out what is lit."""
+LAMPS, SKY = 0.12, 0.24
+"""Mean luma of a still up to which its bright parts are lamps, and from which they may be the sky
+above a scene that is too dark: then it gets its whole exposure."""
 LAMP, GLARE = 0.3, 0.6
 """Mean luma from which a block is the less counted, and from which it is a lamp and not counted."""
 LAMP_SHARE = 0.02
@@ -133,13 +139,15 @@ def wanted_luma(
     luma, thumbnail = statistics.luma, statistics.thumbnail
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
     brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
-    bright = smooth_step(brightest, DIM, BRIGHT)
+    bright, whole = smooth_step(brightest, DIM, BRIGHT), thumbnail.mean(axis=(1, 2))
+    night, day = (STILL_NIGHT, STILL_DAY) if still else (NIGHT, DAY)
     if still:
         lit = lit + (1 - lit) * smooth_step(lit, PATCHY, WHOLE) * (1 - bright)
+        bright *= 1 - smooth_step(whole, LAMPS, SKY)
     exposure = statistics.exposure - np.maximum(statistics.exposure - PARTLY, 0) * bright
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
-    day = smooth_step(thumbnail.mean(axis=(1, 2)), NIGHT, DAY)
-    return np.asarray(luma + np.maximum(aim - luma, 0.0) * (1 - day), np.float32)
+    rise = 1 - smooth_step(whole, night, day)
+    return np.asarray(luma + np.maximum(aim - luma, 0.0) * rise, np.float32)
 
 
 def without_lamps(values: Floats, thumbnail: Floats) -> Floats:

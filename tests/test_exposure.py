@@ -14,6 +14,9 @@ from streamkind.exposure import (
     PARTLY,
     RATIOS,
     SHADOW,
+    SKY,
+    STILL_DAY,
+    STILL_NIGHT,
     FixedRatio,
     Statistics,
     auto_ratio,
@@ -104,6 +107,15 @@ def test_a_frame_that_is_partly_bright_is_not_washed_out(exposure, bright, cappe
     assert aim == pytest.approx(min(exposure, PARTLY) if capped else exposure, rel=1e-3)
 
 
+@pytest.mark.parametrize("luma, capped", [(0.04, True), (SKY, False)])
+def test_bright_parts_of_a_still_are_lamps_where_all_else_is_dark(luma, capped):
+    frame = even(luma)
+    frame[:, 0] = 0.42
+    told = statistics(frame, exposure=0.5)
+    assert wanted_luma(told)[0] <= PARTLY + 1e-3  # in a video they are, in any case
+    assert wanted_luma(told, still=True) == pytest.approx([PARTLY if capped else 0.5], rel=1e-3)
+
+
 def test_a_lamp_that_grows_a_little_brighter_changes_the_exposure_by_little():
     frame = np.full((7, 12), 0.08, np.float32)
     frame.flat[-8:] = 0.27, 0.36, 0.41, 0.42, 0.43, 0.45, 0.48, 0.4
@@ -136,6 +148,12 @@ def test_a_few_black_blocks_of_a_still_are_shadows_unless_something_is_bright(br
 @pytest.mark.parametrize("luma", [DAY, 0.4, 0.6, 0.95])
 def test_a_bright_frame_is_left_as_it_is(luma):
     assert auto_ratio(statistics(scene(0, luma))).tolist() == [1.0]
+
+
+def test_a_still_is_left_as_it_is_from_a_brighter_day_on():
+    told = statistics(even(STILL_NIGHT), even(STILL_DAY), exposure=0.6)
+    assert wanted_luma(told, still=True) == pytest.approx([0.6, STILL_DAY], rel=1e-3)
+    assert auto_ratio(told, still=True)[1] == 1
 
 
 def test_dusk_lies_between_night_and_day_without_a_step():
