@@ -129,7 +129,7 @@ def enhance(
     """Make a video, an image or a folder of images clear, and tell how it went.
 
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
-    a mean luma of `target` in (0, 1], usually 0.45, a still 0.49. `steady` is what is held still
+    a mean luma of `target` in (0, 1], usually 0.45, a still 0.47. `steady` is what is held still
     in a video: the "ratio", the "light" (illumination), the "noise" (of reflectance). With
     `two_pass`, as is usual but in the profile "realtime", the ratios of a video are found in a
     quick first pass and smoothed with look-ahead; `ratio_track` gives them instead, a CSV of
