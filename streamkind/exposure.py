@@ -139,14 +139,14 @@ def wanted_luma(
     luma, thumbnail = statistics.luma, statistics.thumbnail
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
     brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
-    bright, whole = smooth_step(brightest, DIM, BRIGHT), thumbnail.mean(axis=(1, 2))
+    bright, mean = smooth_step(brightest, DIM, BRIGHT), thumbnail.mean(axis=(1, 2))
     night, day = (STILL_NIGHT, STILL_DAY) if still else (NIGHT, DAY)
     if still:
         lit = lit + (1 - lit) * smooth_step(lit, PATCHY, WHOLE) * (1 - bright)
-        bright *= 1 - smooth_step(whole, LAMPS, SKY)
+        bright *= 1 - smooth_step(mean, LAMPS, SKY)
     exposure = statistics.exposure - np.maximum(statistics.exposure - PARTLY, 0) * bright
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
-    rise = 1 - smooth_step(whole, night, day)
+    rise = 1 - smooth_step(mean, night, day)
     return np.asarray(luma + np.maximum(aim - luma, 0.0) * rise, np.float32)
 
 
