@@ -114,9 +114,8 @@ class Carried(KinD):
         return super().seen_size(*(self._reduced(width, height) or (width, height)))
 
     def pix_fmt(self, width: int, height: int) -> PixFmt:
-        """Return the format to ask for: planes, if pictures of this size need not be RGB at all."""
-        even = width % 2 == height % 2 == 0
-        return "yuv420p" if even and self._reduced(width, height) else "rgb24"
+        """Return the format to ask for pictures of this size in."""
+        return carried_pix_fmt(width, height, self._whole)
 
     def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
         """Return the size to which pictures are reduced; None if they are not."""
@@ -129,6 +128,12 @@ class Carried(KinD):
     def color_of(self, pixels: Pixels) -> ColorTags:
         """Return how the YUV of pictures is meant."""
         return self._color if pixels.ndim == 3 else ColorTags()
+
+
+def carried_pix_fmt(width: int, height: int, whole: int) -> PixFmt:
+    """Planes for pictures of more than `whole` pixels, which need not become RGB at all."""
+    even = width % 2 == height % 2 == 0
+    return "yuv420p" if even and width * height > whole else "rgb24"
 
 
 def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from streamkind.backends.base import BackendName, on_gpu, open_backend
 from streamkind.backends.released import find_release
-from streamkind.carry import Carried
+from streamkind.carry import Carried, carried_pix_fmt
 from streamkind.engine import KinD
 from streamkind.errors import UsageError
 from streamkind.sparse import Sparse
@@ -35,10 +35,8 @@ class Profile:
     """In a video the nets see at least one of so many frames, and more where much moves."""
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
-        """Return the format to ask a source for: planes if they need not become RGB at all."""
-        large = self.area is not None and form.width * form.height > WHOLE
-        even = form.width % 2 == form.height % 2 == 0
-        return "yuv420p" if large and even else "rgb24"
+        """Return the format to ask a source for."""
+        return carried_pix_fmt(form.width, form.height, WHOLE) if self.area else "rgb24"
 
 
 PROFILES = {
