@@ -20,9 +20,10 @@ from streamkind.exposure import Ratio as ChooseRatio
 from streamkind.profiles import PROFILES, ProfileName, choose_profile, encoder_preset, open_engine
 from streamkind.smoother import RatioSmoother
 from streamkind.steady import STEADY, Steadier, Steady, check_steady
-from streamkind.track import Track, TrackRatio, survey
+from streamkind.track import Track, TrackRatio, light_changes, survey
 from streamkind.video.frames import Batch, Pixels, batched, rgb24
 from streamkind.video.images import is_still
+from streamkind.video.keyframes import key_frames
 from streamkind.video.sink import Sink, open_sink
 from streamkind.video.source import Source, open_source
 from streamkind.video.storage import as_path
@@ -131,12 +132,12 @@ def enhance(
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
     a mean luma of `target` in (0, 1], usually 0.45, a still 0.47. `steady` is what is held still
     in a video: the "ratio", the "light" (illumination), the "noise" (of reflectance). With
-    `two_pass`, as is usual but in the profile "realtime", the ratios of a video are found in a
-    quick first pass and smoothed with look-ahead; `ratio_track` gives them instead, a CSV of
-    `streamkind track`. `profile`, what it may cost, is "quality", "balanced" or "realtime"; "auto"
-    is "quality" for stills and on a GPU, else "balanced". `codec`, `crf` and `preset` are FFmpeg's,
-    `start` and `duration` in seconds. `progress` is called after every batch. The output appears
-    when it is complete. Raises UsageError, InputError, OutputError or EngineError.
+    `two_pass`, as is usual, in "realtime" if the light of key frames differs by a stop, the ratios
+    of a video are found in a quick first pass and smoothed with look-ahead; `ratio_track` gives
+    them instead, a CSV of `streamkind track`. `profile`, what it may cost, is "quality", "balanced"
+    or "realtime"; "auto" is "quality" for stills and on a GPU, else "balanced". `codec`, `crf` and
+    `preset` are FFmpeg's, `start` and `duration` in seconds. `progress` is called after each
+    batch. The output appears once complete. Raises UsageError or Input-, Output- or EngineError.
     """
     still, gpu = is_still(input), on_gpu(backend, device)
     target = (STILL_TARGET if still else DEFAULT_TARGET) if target is None else target
@@ -156,8 +157,8 @@ def enhance(
         progress(report)
         steady = () if source.still else steady
         choose = choose_ratio(ratio, track, target, steady, still=source.still)
-        two_pass = profile != "realtime" if two_pass is None else two_pass
-        if two_pass and isinstance(choose, RatioSmoother) and as_path(input).is_file():
+        smoothed = isinstance(choose, RatioSmoother) and as_path(input).is_file()
+        if smoothed and passes_twice(input, two_pass, profile, start, duration):
             with read() as first:
                 choose = TrackRatio(first_pass(first, engine, target, report, progress))
         show, hold = beside if side_by_side else None, Steadier(engine, steady)
@@ -236,6 +237,15 @@ def choose_ratio(
     if track is not None:
         return TrackRatio(track)
     return RatioSmoother(target=target) if "ratio" in steady else OwnRatio(target, still)
+
+
+def passes_twice(
+    input: str | Path, told: bool | None, profile: str, start: float, duration: float | None
+) -> bool:
+    """Decide on two passes where the user has not: a quick look may find that one will do."""
+    if told is not None or profile != "realtime":
+        return told is not False
+    return light_changes(key_frames(as_path(input), start=start, duration=duration))
 
 
 def first_pass(

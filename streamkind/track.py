@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamkind.backends.base import Engine
 from streamkind.errors import InputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET, Floats, Statistics, auto_ratio
+from streamkind.exposure import DEFAULT_TARGET, Floats, Statistics, auto_ratio, without_lamps
 from streamkind.smoother import is_cut
 from streamkind.video.frames import Pixels
 from streamkind.video.source import Source
@@ -196,6 +196,22 @@ def reduced(pixels: Pixels) -> Pixels:
         return pixels
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def light_changes(frames: Iterable[Pixels], stops: float = 1.0) -> bool:
+    """Tell whether the luma without lamps of small gray frames, (h, w), differs by some stops.
+
+    By one, a ratio that is smoothed as frames come can only follow (`event_stops` there), where one
+    that is found before knows. Stops looking at the first such frame.
+    """
+    least, most = math.inf, -math.inf
+    for frame in frames:
+        luma = np.float32(1 / 255) * frame[None]
+        level = math.log2(float(without_lamps(luma, luma)[0]) + 1 / 255)
+        least, most = min(least, level), max(most, level)
+        if most - least > stops:
+            return True
+    return False
 
 
 WINDOW_SECONDS, REACH = 0.4, 60

@@ -1,0 +1,57 @@
+"""A quick look at a video: its key frames, small and gray."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from streamkind.video.demux import PacketReader, main_video, open_input, read_only
+from streamkind.video.frames import Pixels
+
+MOST = 256
+"""Key frames that are looked at, however long a video is."""
+
+
+def key_frames(
+    path: Path, *, start: float = 0.0, duration: float | None = None
+) -> Iterator[Pixels]:
+    """Yield the luma of key frames a second or more apart, and the last: means of 16x16, (h, w).
+
+    What cannot be decoded is passed over. Raises InputError when the file cannot be opened.
+    """
+    with open_input(path) as container:
+        stream = main_video(container, path)
+        read_only(container, [stream])
+        tick = stream.time_base or Fraction(1, 90_000)
+        begin = (stream.start_time or 0) * tick + Fraction(start)
+        if start:
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(round(begin / tick), stream=stream)
+        apart = max(1.0, (duration or (container.duration or 0) / 1e6) / MOST)
+        following, last = None, None
+        for packet in PacketReader(container, [stream]):
+            if packet.pts is None or not packet.is_keyframe:
+                continue
+            at = float(packet.pts * tick - begin)
+            if duration is not None and at >= duration:
+                break
+            last = packet
+            if following is None or at >= following:
+                following, last = at + apart, None
+                yield from _small(stream, packet)
+        if last is not None:
+            yield from _small(stream, last)
+        yield from _small(stream, None)
+
+
+def _small(stream: av.VideoStream, packet: av.Packet[av.VideoStream] | None) -> Iterator[Pixels]:
+    with contextlib.suppress(av.FFmpegError):
+        for frame in stream.decode(packet):
+            size = {"width": max(1, frame.width // 16), "height": max(1, frame.height // 16)}
+            small = frame.reformat(**size, format="gray", interpolation="AREA")
+            yield np.asarray(small.to_ndarray(), np.uint8)
