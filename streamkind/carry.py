@@ -9,6 +9,7 @@ Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ RADIUS = 2
 NOISE = 1.5
 """Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
 NOISE_POWER = np.float32(NOISE**2)
+STRIP = 128
+"""Rows relit at once: what lies between, in float, then stays in the processor's cache."""
 UNSURE = 2, 5
 """Levels above black up to which colour is rounding, and from which it is the scene's."""
 PALER = [
@@ -66,7 +69,6 @@ class Carried(KinD):
         super().__init__(engine)
         self._area, self._whole = area, whole or area
         self._color = color or ColorTags()
-        self._room = room_for(0, 0)
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
@@ -91,13 +93,10 @@ class Carried(KinD):
         if not strength.any():
             return layers.pixels
         carried = np.empty_like(layers.pixels)
-        width, height = size_of(layers.pixels)
-        if self._room[0].shape != (height, width):
-            self._room = room_for(height, width)
         for i, clear in enumerate(self.relit(layers, ratios)):
             planes, share = planes_of(layers.pixels[i]), float(strength[i])
             into = planes_of(carried[i]) if carried.ndim == 3 else None
-            made = carry(planes, layers.luma[i], clear, share, into=into, room=self._room)
+            made = carry(planes, layers.luma[i], clear, share, into=into)
             if into is None:
                 cv2.transform(cv2.merge(made), rgb_of_yuv(ColorTags()), dst=carried[i])
         return carried
@@ -154,11 +153,6 @@ def planes_of(picture: Pixels) -> Planes:
     return picture[:height], u, v
 
 
-def room_for(height: int, width: int) -> tuple[Floats, Floats]:
-    """Memory for a whole picture's coefficients; new for each, it would cost more than they."""
-    return np.empty((height, width), np.float32), np.empty((height, width), np.float32)
-
-
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
     """Means over a picture: RGB, (h, w, 3), and luma, (h, w)."""
     if picture.ndim == 2:
@@ -213,29 +207,46 @@ def carry(
     share: float = 1.0,
     *,
     into: Planes | None = None,
-    room: tuple[Floats, Floats] | None = None,
 ) -> Planes:
     """Relight a whole picture as its reduced one was: (h, w) luma -> (h, w, 3) YUV.
 
-    `share` below 1 leaves as much of the picture as it was. `into` takes the planes made, `room`
-    what lies between; both are new if not given.
+    `share` below 1 leaves as much of the picture as it was. `into` takes the planes made.
     """
     made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
     after, *colors = cv2.split(clear)
     slope, offset = coefficients(luma, after)
     if share < 1:
         slope, offset = 1 + share * (slope - 1), share * offset
-    y = planes[0]
-    lit, raised = room or room_for(*y.shape)
-    cv2.resize(slope, y.shape[::-1], dst=lit)
-    cv2.resize(offset, y.shape[::-1], dst=raised)
-    cv2.multiply(y, lit, dst=lit, dtype=cv2.CV_32F)
-    cv2.add(lit, raised, dst=made[0], dtype=cv2.CV_8U)
+    along_lines(planes[0], slope, offset, made[0])
     for before, plane, to in zip(planes[1:], colors, made[1:], strict=True):
         cv2.resize(plane, before.shape[::-1], dst=to)
         if share < 1:
             cv2.addWeighted(before, 1 - share, to, share, 0, dst=to)
     return made
+
+
+def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None:
+    """Write slope * luma + offset, (H, W), the two enlarged from (h, w)."""
+    for rows, lines, inner in strips(len(luma), len(slope)):
+        size = luma.shape[1], (lines.stop - lines.start) * len(luma) // len(slope)
+        lit, raised = (cv2.resize(plane[lines], size)[inner] for plane in (slope, offset))
+        cv2.multiply(luma[rows], lit, dst=lit, dtype=cv2.CV_32F)
+        cv2.add(lit, raised, dst=made[rows], dtype=cv2.CV_8U)
+
+
+def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield rows of a picture, the reduced rows to enlarge for them, and their place in these.
+
+    One strip if a reduced row does not stand for a whole number of rows.
+    """
+    times, broken = divmod(height, small)
+    step = small if broken else max(1, STRIP // times - 2)
+    for begin in range(0, small, step):
+        end = min(begin + step, small)
+        first, last = max(begin - 1, 0), min(end + 1, small)
+        at = (begin - first) * times
+        rows = slice(0, height) if broken else slice(begin * times, end * times)
+        yield rows, slice(first, last), slice(at, at + rows.stop - rows.start)
 
 
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:

@@ -19,6 +19,7 @@ from streamkind.carry import (
     UNSURE,
     Carried,
     SmallLayers,
+    along_lines,
     carry,
     planes_of,
     reduce,
@@ -327,3 +328,19 @@ def test_so_it_is_in_a_still_whose_other_pixels_are_untouched():
     dark, lit = level < UNSURE[0] - 0.5, level > UNSURE[1] + 0.5
     assert np.ptp(means[dark], axis=1).max() >= 2 and np.ptp(small[dark], axis=1).max() <= 1
     np.testing.assert_array_equal(small[lit], means[lit])
+
+
+@pytest.mark.parametrize(
+    "size", [(1080, 480, 270), (720, 427, 240), (768, 455, 256), (334, 66, 111)]
+)
+def test_a_picture_relit_in_strips_is_as_relit_at_once(size):
+    height, w, h = size
+    rng = np.random.default_rng(0)
+    luma = rng.integers(0, 256, (height, 4 * w), np.uint8)
+    slope, offset = rng.uniform(0, 5, (h, w)), rng.uniform(-40, 40, (h, w))
+    made = np.empty_like(luma)
+    along_lines(luma, *(plane.astype(np.float32) for plane in (slope, offset)), made)
+    lit, raised = (
+        cv2.resize(plane.astype(np.float32), luma.shape[::-1]) for plane in (slope, offset)
+    )
+    np.testing.assert_array_equal(made, cv2.add(luma * lit, raised, dtype=cv2.CV_8U))
