@@ -23,14 +23,12 @@ from streamkind.bench_nets import Nets, named, quality
 from streamkind.bench_nets import baselines as kind_by_others
 from streamkind.engine import KinD
 from streamkind.errors import UsageError
-from streamkind.pipeline import Report, run
+from streamkind.pipeline import Report, passes_twice, run
 from streamkind.profiles import PROFILES, Profile, ProfileName, fast_preset, open_engine
 from streamkind.smoother import RatioSmoother
 from streamkind.steady import Steadier
-from streamkind.track import light_changes
 from streamkind.video.color import ColorTags
 from streamkind.video.frames import Frame, Pixels, batched
-from streamkind.video.keyframes import key_frames
 from streamkind.video.sink import Sink, open_sink
 from streamkind.video.source import Source, open_source
 from streamkind.video.threads import ReadAhead, WriteBehind
@@ -220,8 +218,7 @@ def passed(clip: Path, profile: Profile, frames: int, preset: str, clear: list[P
 
 def whole(engine: KinD, clip: Path, profile: Profile, frames: int, preset: str) -> None:
     """Go from file to file, the ratio chosen as frames come, after the look that decides on it."""
-    if profile.fast:
-        light_changes(key_frames(clip))
+    passes_twice(clip, None, profile)
     with opened(clip, profile, frames, preset) as (source, sink):
         report = Report(frames, engine.description)
         run(source, engine, RatioSmoother(), sink, report, hold=Steadier(engine))

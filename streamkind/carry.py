@@ -239,14 +239,16 @@ def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
 
     One strip if a reduced row does not stand for a whole number of rows.
     """
-    times, broken = divmod(height, small)
-    step = small if broken else max(1, STRIP // times - 2)
+    times, rest = divmod(height, small)
+    if rest:
+        yield slice(0, height), slice(0, small), slice(0, height)
+        return
+    step = max(1, STRIP // times - 2)
     for begin in range(0, small, step):
         end = min(begin + step, small)
         first, last = max(begin - 1, 0), min(end + 1, small)
-        at = (begin - first) * times
-        rows = slice(0, height) if broken else slice(begin * times, end * times)
-        yield rows, slice(first, last), slice(at, at + rows.stop - rows.start)
+        inner = slice((begin - first) * times, (end - first) * times)
+        yield slice(begin * times, end * times), slice(first, last), inner
 
 
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:

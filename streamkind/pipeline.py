@@ -17,7 +17,14 @@ from streamkind.engine import KinD, Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
 from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio
 from streamkind.exposure import Ratio as ChooseRatio
-from streamkind.profiles import PROFILES, ProfileName, choose_profile, encoder_preset, open_engine
+from streamkind.profiles import (
+    PROFILES,
+    Profile,
+    ProfileName,
+    choose_profile,
+    encoder_preset,
+    open_engine,
+)
 from streamkind.smoother import RatioSmoother
 from streamkind.steady import STEADY, Steadier, Steady, check_steady
 from streamkind.track import Track, TrackRatio, light_changes, survey
@@ -158,7 +165,7 @@ def enhance(
         steady = () if source.still else steady
         choose = choose_ratio(ratio, track, target, steady, still=source.still)
         smoothed = isinstance(choose, RatioSmoother) and as_path(input).is_file()
-        if smoothed and passes_twice(input, two_pass, profile, start, duration):
+        if smoothed and passes_twice(input, two_pass, PROFILES[profile], start, duration):
             with read() as first:
                 choose = TrackRatio(first_pass(first, engine, target, report, progress))
         show, hold = beside if side_by_side else None, Steadier(engine, steady)
@@ -240,12 +247,17 @@ def choose_ratio(
 
 
 def passes_twice(
-    input: str | Path, told: bool | None, profile: str, start: float, duration: float | None
+    input: str | Path,
+    told: bool | None,
+    profile: Profile,
+    start: float = 0.0,
+    duration: float | None = None,
 ) -> bool:
     """Decide on two passes where the user has not: a quick look may find that one will do."""
-    if told is not None or profile != "realtime":
-        return told is not False
-    return light_changes(key_frames(as_path(input), start=start, duration=duration))
+    if told is not None:
+        return told
+    keys = key_frames(as_path(input), start=start, duration=duration)
+    return not profile.fast or light_changes(keys)
 
 
 def first_pass(

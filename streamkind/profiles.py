@@ -30,7 +30,8 @@ class Profile:
     area: int | None
     """Most pixels that the nets see of a larger picture. None: all."""
     fast: bool = False
-    """Whether x264 and x265, where the user names no preset, are to be as fast as the nets."""
+    """Whether what surrounds the nets is to be as fast, where the user says nothing: the preset of
+    x264 and x265, and a first pass over a file only if its light changes."""
     every: int = 1
     """In a video the nets see at least one of so many frames, and more where much moves."""
 

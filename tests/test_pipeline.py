@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import make_clip, number_of, read_video
+from media import make_clip, read_video
 
 import streamkind
 from streamkind.backends.base import Layers
 from streamkind.exposure import DEFAULT_TARGET, RATIOS, FixedRatio, Statistics
 from streamkind.pipeline import Report, find_track, run
 from streamkind.video.frames import Frame
-from streamkind.video.keyframes import key_frames
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 
@@ -435,16 +434,3 @@ def test_realtime_takes_two_passes_where_key_frames_tell_of_another_light(
     make_clip(tmp_path / "in.mkv", frames=50, size=(128, 96), images=images, options={"g": "25"})
     report = streamkind.enhance(tmp_path / "in.mkv", tmp_path / "out.mkv", profile="realtime")
     assert (report.frames, report.surveyed) == (50, 50 * (passes - 1))
-
-
-def test_key_frames_are_looked_at_every_second_in_the_part_that_is_wanted(tmp_path):
-    clip = make_clip(tmp_path / "in.mkv", frames=80, options={"g": "1"})  # all are key frames
-
-    def seen(**part):
-        return [number_of(gray[-1:, -1:]) for gray in key_frames(clip, **part)]
-
-    assert seen() == [0, 25, 0, 25, 29]  # numbers begin anew at 50; the last one too
-    assert seen(start=1, duration=1.5) == [25, 0, 12]
-    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    assert seen()[:2] == [0, 25]  # of a file that is cut off, what is there
-    assert 25 < seen()[-1] < 50

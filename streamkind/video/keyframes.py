@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +34,7 @@ def key_frames(
             with contextlib.suppress(av.FFmpegError):
                 container.seek(round(begin / tick), stream=stream)
         apart = max(1.0, (duration or (container.duration or 0) / 1e6) / MOST)
-        following, last = None, None
+        following, last = -math.inf, None
         for packet in PacketReader(container, [stream]):
             if packet.pts is None or not packet.is_keyframe:
                 continue
@@ -41,7 +42,7 @@ def key_frames(
             if duration is not None and at >= duration:
                 break
             last = packet
-            if following is None or at >= following:
+            if at >= following:
                 following, last = at + apart, None
                 yield from _small(stream, packet)
         if last is not None:
