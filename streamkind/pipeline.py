@@ -13,11 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from streamkind.backends.base import BackendName, Engine, Layers, on_gpu
-from streamkind.engine import KinD, Ratio, check_ratio
-from streamkind.errors import InputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio
-from streamkind.exposure import Ratio as ChooseRatio
-from streamkind.profiles import (
+from streamkind.engine.engine import KinD, Ratio, check_ratio
+from streamkind.engine.profiles import (
     PROFILES,
     Profile,
     ProfileName,
@@ -25,9 +22,14 @@ from streamkind.profiles import (
     encoder_preset,
     open_engine,
 )
-from streamkind.smoother import RatioSmoother
-from streamkind.steady import STEADY, Steadier, Steady, check_steady
-from streamkind.track import Track, TrackRatio, light_changes, survey
+from streamkind.engine.steady import STEADY, Steadier, Steady, check_steady
+from streamkind.engine.survey import survey
+from streamkind.errors import InputError, UsageError
+from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio
+from streamkind.light.exposure import Ratio as ChooseRatio
+from streamkind.light.lookahead import light_changes
+from streamkind.light.smoother import RatioSmoother
+from streamkind.light.track import Track, TrackRatio
 from streamkind.video.frames import Batch, Pixels, batched, rgb24
 from streamkind.video.images import is_still
 from streamkind.video.keyframes import key_frames

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from media import make_clip
+from support.media import make_clip
 
 from streamkind import cli
 

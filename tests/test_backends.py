@@ -15,10 +15,10 @@ from streamkind.backends.base import BACKENDS, open_backend, why_not
 from streamkind.backends.cards import card_here
 from streamkind.backends.cuda import Memory
 from streamkind.backends.released import PARTS, engines_folder, find_release
-from streamkind.engine import KinD
+from streamkind.engine.engine import KinD
+from streamkind.engine.profiles import open_engine
 from streamkind.errors import EngineError, UsageError
-from streamkind.exposure import RATIOS, auto_ratio, without_lamps
-from streamkind.profiles import open_engine
+from streamkind.light.exposure import RATIOS, auto_ratio, without_lamps
 
 MODEL = "kind"
 DEVICES = {"tensorrt": ["cuda"], "openvino": ["cpu"], "torch": ["cpu", "cuda"]}
@@ -93,7 +93,7 @@ def test_the_table_and_the_folder_agree():
     folder = Path(streamkind.backends.__file__).parent
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
     shared = ("__init__", "base", "released", "cache", "cards", "cuda", "lane", "parity")
-    shared += ("plans", "precision", "watch", "inspector")
+    shared += ("plans", "precision", "watch", "inspector", "processor")
     others = {f"streamkind.backends.{n}" for n in shared}
     assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others
     assert all(b.target.startswith(f"streamkind.backends.{n}:") for n, b in BACKENDS.items())

@@ -19,7 +19,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media import make_clip, read_tracks, read_video
+from support.media import make_clip, read_tracks, read_video
 
 import streamkind.batch.divide
 from streamkind.batch import work
@@ -30,14 +30,14 @@ from streamkind.batch.jobs import Batch
 from streamkind.batch.journal import Job, Settings
 from streamkind.batch.lock import Lock
 from streamkind.errors import InputError, UsageError
-from streamkind.track import Track
+from streamkind.light.track import Track
 
 QUICK = Settings(preset="ultrafast")
 ARGUMENTS = ["--preset", "ultrafast"]
 
 
 def batch(*arguments, **options):
-    command = [sys.executable, "-m", "streamkind.cli", "batch", *map(str, arguments), *ARGUMENTS]
+    command = [sys.executable, "-m", "streamkind", "batch", *map(str, arguments), *ARGUMENTS]
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
@@ -444,7 +444,7 @@ def killed_at_work(command, out, choose):
 def test_twenty_kills_change_nothing(minute, tmp_path):
     clip, whole = minute
     shutil.copy(clip, tmp_path / "night.mp4")
-    command = [sys.executable, "-m", "streamkind.cli", "batch", str(tmp_path / "night.mp4")]
+    command = [sys.executable, "-m", "streamkind", "batch", str(tmp_path / "night.mp4")]
     command += ARGUMENTS
     choose, kills, runs = random.Random(0), 0, 0
     while kills < 20:

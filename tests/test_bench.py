@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from media import make_clip
 from onnx import TensorProto, helper
+from support.media import make_clip
 
-from streamkind import bench_command
-from streamkind.bench import FLOOR, NETS, WHOLE, Bench, Times, bench
-from streamkind.bench_nets import baselines, by_openvino, named
+from streamkind.cli import bench as bench_command
+from streamkind.engine.profiles import open_engine
 from streamkind.errors import EngineError, UsageError
-from streamkind.profiles import open_engine
+from streamkind.measure.bench import FLOOR, NETS, WHOLE, Bench, Times, bench
+from streamkind.measure.bench_nets import baselines, by_openvino, named
 
 STAGES = {*bench_command.STAGES, NETS, WHOLE, FLOOR}
 
@@ -133,7 +133,7 @@ def test_nets_of_one_name_are_told_apart(tmp_path):
 
 
 def test_a_baseline_that_is_not_installed_is_told(monkeypatch, capsys):
-    monkeypatch.setattr("streamkind.bench_nets.find_spec", lambda name: None)
+    monkeypatch.setattr("streamkind.measure.bench_nets.find_spec", lambda name: None)
     nets = baselines()
     assert nets.found.keys() == {"kind, OpenVINO", "kind, PyTorch float32"}
     (reason,) = nets.missing.values()

@@ -168,7 +168,7 @@ LONG += ("--model", "kindpp", "--gpu", "sm_89,sm_120")
 def engines(folder, *words):
     environment = os.environ | {"STREAMKIND_CACHE": str(folder.parent), "COLUMNS": "150"}
     return subprocess.Popen(
-        [sys.executable, "-m", "streamkind.cli", "engines", *words],
+        [sys.executable, "-m", "streamkind", "engines", *words],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

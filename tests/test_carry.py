@@ -11,11 +11,12 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media import make_clip
+from support.media import make_clip
 
 import streamkind
 from streamkind.backends.base import Layers
-from streamkind.carry import (
+from streamkind.engine.profiles import PROFILES, choose_profile, open_engine
+from streamkind.engine.reduced import (
     UNSURE,
     Carried,
     SmallLayers,
@@ -28,9 +29,9 @@ from streamkind.carry import (
     without_cast,
 )
 from streamkind.errors import UsageError
-from streamkind.exposure import RATIOS, Statistics
-from streamkind.profiles import PROFILES, choose_profile, open_engine
-from streamkind.video.color import FULL, LIMITED, ColorTags, VideoFormat, rgb_of_yuv, yuv_of_rgb
+from streamkind.light.exposure import RATIOS, Statistics
+from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
+from streamkind.video.format import FULL, LIMITED, ColorTags, VideoFormat
 
 GRAY = ColorTags(range=LIMITED, matrix=1)
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from media import make_clip
+from support.media import make_clip
 
 import streamkind
 
@@ -105,7 +105,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path):
     script = """
         mount -t tmpfs -o size=1m none "$1/disk" && cp "$1/in.mp4" "$1/disk/" || exit 77
         head -c 2m /dev/zero >"$1/disk/filler" 2>/dev/null
-        "$2" -m streamkind.cli enhance "$1/in.mp4" "$1/disk/out.mp4"
+        "$2" -m streamkind enhance "$1/in.mp4" "$1/disk/out.mp4"
         code=$?
         ls -A "$1/disk"
         exit $code
@@ -125,7 +125,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_leaves_no_half_file_and_exits_130(tmp_path, number):
     make_clip(tmp_path / "in.mp4", frames=600, size=(192, 128))
-    command = [sys.executable, "-m", "streamkind.cli", "enhance", "in.mp4", "out.mp4"]
+    command = [sys.executable, "-m", "streamkind", "enhance", "in.mp4", "out.mp4"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         command,

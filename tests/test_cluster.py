@@ -108,7 +108,7 @@ def workers():
 def test_a_cluster_makes_the_same_frames_whatever_it_loses(cluster, clip, tmp_path, lost):
     path, whole = clip
     out = tmp_path / "clear"
-    words = [sys.executable, "-m", "streamkind.cli", "batch", path, "--out", out, *ARGUMENTS]
+    words = [sys.executable, "-m", "streamkind", "batch", path, "--out", out, *ARGUMENTS]
     process = subprocess.Popen([*map(str, words), "--cluster", "auto"])
     parts = lambda: list(out.rglob("*.nut"))  # noqa: E731
     if lost != "nothing":

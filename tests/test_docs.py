@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from live import camera_server, command, published, record_server, wait_for
-from media import make_clip
+from support.live import camera_server, command, published, record_server, wait_for
+from support.media import make_clip
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,7 +51,7 @@ def test_the_readme_commands_run(footage):
     for line in commands:
         if " stream " in line:
             continue  # has no end; below
-        words = [sys.executable, "-m", "streamkind.cli", *shlex.split(line)[1:]]
+        words = [sys.executable, "-m", "streamkind", *shlex.split(line)[1:]]
         result = subprocess.run(words, capture_output=True, text=True, cwd=footage)
         assert result.returncode == 0, line + result.stderr
     assert (footage / "clear-photos" / "one.jpg").exists()

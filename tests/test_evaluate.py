@@ -6,7 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from test_train import load_tool
+from support.tools import load_tool
 
 from streamkind.model.data import Pair
 from streamkind.model.validation import mean_matched

@@ -10,15 +10,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto, numpy_helper
-from test_train import RECIPE, STAGE, load_tool, train
+from support.tools import load_tool
+from test_train import RECIPE, STAGE, train
 
 from streamkind.backends.base import BACKENDS
 from streamkind.backends.released import PARTS
-from streamkind.exposure import RATIOS
+from streamkind.engine.profiles import open_engine
+from streamkind.light.exposure import RATIOS
 from streamkind.model import checkpoint
 from streamkind.model.graphs import Decompose, Recompose, four_times
 from streamkind.model.kind import KinD
-from streamkind.profiles import open_engine
 
 export = load_tool("export")
 WITH_WEIGHTS = ("decompose", "recompose")

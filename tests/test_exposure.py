@@ -4,10 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
-from test_train import load_tool
+from support.tools import load_tool
 
-from streamkind import smoother as smoothing
-from streamkind.exposure import (
+from streamkind.light import smoother as smoothing
+from streamkind.light.exposure import (
     DAY,
     DEFAULT_TARGET,
     NIGHT,
@@ -23,7 +23,7 @@ from streamkind.exposure import (
     wanted_luma,
     without_lamps,
 )
-from streamkind.smoother import RatioSmoother, is_cut
+from streamkind.light.smoother import RatioSmoother, is_cut
 
 FPS = 25
 

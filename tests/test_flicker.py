@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from media import read_video
-from test_train import load_tool
+from support.media import read_video
+from support.tools import load_tool
 
 import streamkind
+from streamkind.light.smoother import RatioSmoother
+from streamkind.measure.score import OUTPUT, UNSMOOTHED, score
 from streamkind.pipeline import find_track
-from streamkind.score import OUTPUT, UNSMOOTHED, score
-from streamkind.smoother import RatioSmoother
 
 make_scenes = load_tool("make_scenes")
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import read_video
+from support.media import read_video
 
 import streamkind
 from streamkind.video.source import open_source

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from media import make_clip
-from test_train import load_tool
+from support.media import make_clip
+from support.tools import load_tool
 
 from streamkind.backends.base import open_backend
 from streamkind.backends.cards import Card, card_here

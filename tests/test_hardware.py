@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from media import make_clip, read_video
+from support.media import make_clip, read_video
 
 from streamkind.backends.cards import card_here
 from streamkind.errors import InputError

@@ -1,6 +1,6 @@
 """The quick look: which key frames, of which part, of what is there."""
 
-from media import make_clip, number_of
+from support.media import make_clip, number_of
 
 from streamkind.video.keyframes import key_frames
 

@@ -19,7 +19,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from live import (
+from support.live import (
     GainEngine,
     camera_server,
     command,
@@ -34,20 +34,20 @@ from live import (
     wait_for,
     wait_for_state,
 )
-from media import make_clip, picture
+from support.media import make_clip, picture
 
 import streamkind
 from streamkind.backends.base import Engine
-from streamkind.carry import Carried
+from streamkind.engine.reduced import Carried
+from streamkind.engine.skipping import Sparse
 from streamkind.errors import EngineError, UsageError
 from streamkind.live import output
 from streamkind.live.config import CameraConfig
-from streamkind.live.console.watch import encode
 from streamkind.live.encoder import DARK
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.status import CameraStatus
-from streamkind.sparse import Sparse
-from streamkind.video.color import HD
+from streamkind.live.web.watch import encode
+from streamkind.video.format import HD
 from streamkind.video.source import open_source
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "video"

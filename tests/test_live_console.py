@@ -16,16 +16,16 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
-from console_at import PASSWORD, TOKEN, console_at, two_cameras, wait_until
+from support.console_at import PASSWORD, TOKEN, console_at, two_cameras, wait_until
 
 from streamkind.errors import UsageError
-from streamkind.exposure import DEFAULT_TARGET
+from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig
-from streamkind.live.console import guard
-from streamkind.live.console.schemas import Settings
-from streamkind.live.console.server import serve_console
-from streamkind.live.console.watch import PREVIEW_SECONDS, PREVIEW_WIDTH
 from streamkind.live.status import SinkStatus
+from streamkind.live.web import guard
+from streamkind.live.web.schemas import Settings
+from streamkind.live.web.server import serve_console
+from streamkind.live.web.watch import PREVIEW_SECONDS, PREVIEW_WIDTH
 
 JSON = {"Content-Type": "application/json"}
 GOOD = {"url": "rtsp://10.0.0.8/1", "to": ["rtsp://10.0.0.9/out"], "ratio": 3}

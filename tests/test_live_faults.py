@@ -12,7 +12,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from live import (
+from support.live import (
     GainEngine,
     camera_server,
     config,
@@ -28,7 +28,7 @@ from live import (
     wait_for,
     wait_for_state,
 )
-from media import make_clip
+from support.media import make_clip
 
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet

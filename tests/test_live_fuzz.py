@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from console_at import TOKEN, console_at, two_cameras
+from support.console_at import TOKEN, console_at, two_cameras
 
 
 @pytest.mark.slow

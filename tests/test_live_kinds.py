@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from live import (
+from support.live import (
     GainEngine,
     camera_server,
     free_port,
@@ -21,7 +21,7 @@ from live import (
     wait_for,
     wait_for_state,
 )
-from media import make_clip
+from support.media import make_clip
 
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from live import (
+from support.live import (
     GainEngine,
     Stalls,
     camera_server,
@@ -16,7 +16,7 @@ from live import (
     wait_for_state,
 )
 
-from streamkind.live.commands import open_fleet
+from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
 
 LIMIT = 0.5

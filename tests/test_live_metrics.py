@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from console_at import TOKEN, console_at, two_cameras, wait_until
-from live import free_port
 from prometheus_client.parser import text_string_to_metric_families
+from support.console_at import TOKEN, console_at, two_cameras, wait_until
+from support.live import free_port
 
 from streamkind import __version__
 from streamkind.live.status import SinkStatus

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 import pytest
-from browser import chromium, prefer, resize
-from console_at import TOKEN, console_at, two_cameras, wait_until
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
+from support.browser import chromium, prefer, resize
+from support.console_at import TOKEN, console_at, two_cameras, wait_until
 
 from streamkind.live.status import SinkStatus
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from live import wait_for
+from support.live import wait_for
 
 from streamkind.errors import OutputError
 from streamkind.live.clock import Backoff, LiveClock

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from browser import chromium
-from console_at import console_at, wait_until
-from live import (
+from support.browser import chromium
+from support.console_at import console_at, wait_until
+from support.live import (
     GainEngine,
     camera_server,
     config,

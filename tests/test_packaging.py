@@ -37,7 +37,7 @@ def test_the_wheel_alone_enhances_without_torch(clone, tmp_path):
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert "streamkind/engines/kind-recompose.onnx" in names
-    assert "streamkind/live/console/page/index.html" in names
+    assert "streamkind/live/web/page/index.html" in names
     assert not [n for n in names if n.startswith(("tests", "tools", "engines"))]
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     binaries = tmp_path / "venv" / "bin"

@@ -5,7 +5,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from test_train import load_tool
+from support.tools import load_tool
 
 from streamkind.model.augment import saturation_matrix
 from streamkind.model.data import Pair

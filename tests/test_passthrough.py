@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 import pytest
-from media import make_clip, number_of, read_tracks, read_video
+from support.media import make_clip, number_of, read_tracks, read_video
 
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media import make_clip, read_video
+from support.media import make_clip, read_video
 
 import streamkind
 from streamkind.backends.base import Layers
-from streamkind.exposure import DEFAULT_TARGET, RATIOS, FixedRatio, Statistics
+from streamkind.light.exposure import DEFAULT_TARGET, RATIOS, FixedRatio, Statistics
 from streamkind.pipeline import Report, find_track, run
 from streamkind.video.frames import Frame
 from streamkind.video.sink import open_sink

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from streamkind import processor
+from streamkind.backends import processor
 
 PLAIN = ["FP32", "INT8"]
 EMULATED = ["BF16", *PLAIN]

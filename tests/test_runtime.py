@@ -15,9 +15,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 TRAINING = {"torch", "onnx", "onnxruntime", "onnxscript", "skimage", "tensorboard"}
 """What the extra `train` and `test` bring; a user has none of it."""
 OWN_EXTRA = {
-    "score.py": {"skimage"},
+    "measure/score.py": {"skimage"},
     "backends/precision.py": {"onnx"},
-    "bench_nets.py": {"onnxruntime"},
+    "measure/bench_nets.py": {"onnxruntime"},
 }
 """What a file's own extra brings: `score`, `tensorrt`, `tensorrt-rtx` and `train`."""
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from media import read_video
-from test_train import load_tool
+from support.media import read_video
+from support.tools import load_tool
 
 make_scenes = load_tool("make_scenes")
 SIZE = (96, 64)

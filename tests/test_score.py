@@ -5,12 +5,12 @@ import json
 import cv2
 import numpy as np
 import pytest
-from media import make_clip
+from support.media import make_clip
 
-import streamkind.score
+import streamkind.measure.score
 from streamkind.errors import InputError, UsageError
-from streamkind.flow import Flow, Still, believed, luma
-from streamkind.score import GAIN, INPUT, OUTPUT, ROWS, UNSMOOTHED, flicker, response, score
+from streamkind.measure.flow import Flow, Still, believed, luma
+from streamkind.measure.score import GAIN, INPUT, OUTPUT, ROWS, UNSMOOTHED, flicker, response, score
 
 SIZE = (160, 96)
 
@@ -192,7 +192,7 @@ def test_without_a_video_for_it_the_model_is_run_without_smoothing(tmp_path, mon
         asked.append(options)
         clip(output, [texture()] * 3)
 
-    monkeypatch.setattr(streamkind.score, "enhance", model)
+    monkeypatch.setattr(streamkind.measure.score, "enhance", model)
     clip(tmp_path / "dark.mkv", [texture() // 5] * 3)
     clip(tmp_path / "clear.mkv", [texture()] * 3)
     scores = score(tmp_path / "dark.mkv", tmp_path / "clear.mkv")

@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media import PALETTE, make_clip, number_of, patch_colors, patches, picture, read_video
+from support.media import PALETTE, make_clip, number_of, patch_colors, patches, picture, read_video
 
 from streamkind.errors import OutputError, StreamkindError, UsageError
 from streamkind.video.frames import Batch, Frame, batched

@@ -7,14 +7,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from media import make_clip
+from support.media import make_clip
 from test_carry import Gain, scene
 
 import streamkind
-from streamkind import profiles
-from streamkind.carry import Carried
-from streamkind.sparse import Made, RestLayers, Sparse, carry_on, lines, motion, tones
-from streamkind.steady import Steadier
+from streamkind.engine import profiles
+from streamkind.engine.reduced import Carried
+from streamkind.engine.skipping import Made, RestLayers, Sparse, carry_on, lines, motion, tones
+from streamkind.engine.steady import Steadier
 
 AREA = 120 * 80
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from streamkind.backends.base import Layers
-from streamkind.exposure import RATIOS, Statistics
-from streamkind.profiles import open_engine
-from streamkind.steady import KEPT, STEADY, Steadier
+from streamkind.engine.profiles import open_engine
+from streamkind.engine.steady import KEPT, STEADY, Steadier
+from streamkind.light.exposure import RATIOS, Statistics
 
 FPS = 25
 

@@ -10,12 +10,12 @@ import re
 from contextlib import closing
 from itertools import pairwise
 
-import cuda_double
 import numpy as np
 import pytest
 import tensorrt_rtx as trt
-from cuda_double import Machine, install
-from media import make_clip, read_video
+from support import cuda_double
+from support.cuda_double import Machine, install
+from support.media import make_clip, read_video
 
 from streamkind.backends import cuda, parity, plans, tensorrt
 from streamkind.backends.base import open_backend, why_not

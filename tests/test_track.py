@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 
 from streamkind.backends.base import Layers
+from streamkind.engine.survey import SURVEY_SIDE, correction, reduced, survey
 from streamkind.errors import InputError, OutputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET, RATIOS, Statistics, auto_ratio
-from streamkind.plots import draw_track
-from streamkind.track import (
-    SURVEY_SIDE,
-    Track,
-    TrackRatio,
-    correction,
-    reduced,
-    smooth_track,
-    survey,
-)
+from streamkind.light.exposure import DEFAULT_TARGET, RATIOS, Statistics, auto_ratio
+from streamkind.light.lookahead import smooth_track
+from streamkind.light.track import Track, TrackRatio
+from streamkind.measure.plots import draw_track
 from streamkind.video.frames import Frame
 
 FPS = 25

@@ -1,6 +1,5 @@
 """Training on a tiny made data set: it learns, stops, and goes on exactly where it was."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.tools import load_tool
 
 from streamkind.backends.released import find_release
 from streamkind.errors import UsageError
@@ -27,15 +27,6 @@ from streamkind.model.stages import STAGES, matching_ratio
 from streamkind.model.validation import GATES, Scores, failed_gates
 
 ROOT = Path(__file__).parents[1]
-
-
-def load_tool(name):
-    """Import a script of tools/ as a module."""
-    spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 train = load_tool("train")

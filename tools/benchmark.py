@@ -30,13 +30,13 @@ import cv2
 import numpy as np
 
 from streamkind import __version__, enhance, open_engine
-from streamkind.doctor import cpu
-from streamkind.engine import KinD
-from streamkind.plots import draw_bench
-from streamkind.profiles import PROFILES
-from streamkind.score import score
-from streamkind.smoother import RatioSmoother
-from streamkind.steady import Steadier
+from streamkind.cli.doctor import cpu
+from streamkind.engine.engine import KinD
+from streamkind.engine.profiles import PROFILES
+from streamkind.engine.steady import Steadier
+from streamkind.light.smoother import RatioSmoother
+from streamkind.measure.plots import draw_bench
+from streamkind.measure.score import score
 
 SIZES = ((608, 400), (1280, 720))
 

@@ -15,16 +15,16 @@ import av
 from still_fleet import StillFleet
 
 import streamkind
-from streamkind.engine import Ratio
-from streamkind.exposure import DEFAULT_TARGET, auto_ratio
+from streamkind.engine.engine import Ratio
+from streamkind.light.exposure import DEFAULT_TARGET, auto_ratio
 from streamkind.live.config import CameraConfig, ConsoleConfig
-from streamkind.live.console.server import serve_console
 from streamkind.live.status import SinkStatus
+from streamkind.live.web.server import serve_console
 from streamkind.video.frames import Pixels
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
-from browser import chromium, prefer, resize  # noqa: E402
+from support.browser import chromium, prefer, resize  # noqa: E402
 
 FRAMES = {"crossing": 60, "gate": 5, "yard": 90}
 PICTURES = (("console.png", 1280, 1000, "light"), ("console-phone.png", 360, 900, "dark"))

@@ -28,7 +28,7 @@ def main() -> None:
     """Enhance, cut the still, say where both are."""
     DEMO.mkdir(exist_ok=True)
     clear, picture = DEMO / "clear.mp4", DEMO / "before-after.png"
-    command = [sys.executable, "-m", "streamkind.cli", "enhance", str(SAMPLE), str(clear)]
+    command = [sys.executable, "-m", "streamkind", "enhance", str(SAMPLE), str(clear)]
     subprocess.run(command, check=True)
     pair = np.hstack([still(SAMPLE, 2.0), still(clear, 2.0)])
     cv2.imwrite(str(picture), pair)

@@ -25,8 +25,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from streamkind.backends.released import find_release
-from streamkind.engine import pad
-from streamkind.exposure import RATIOS
+from streamkind.engine.engine import pad
+from streamkind.light.exposure import RATIOS
 from streamkind.model import checkpoint
 from streamkind.model.data import Pair, load_split
 from streamkind.model.graphs import DECOMPOSE_OUTPUTS, Decompose, Recompose, Steady

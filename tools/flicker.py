@@ -22,11 +22,11 @@ from typing import Any
 import av
 
 from streamkind import __version__, enhance
-from streamkind.doctor import cpu
-from streamkind.plots import draw_scores
-from streamkind.profiles import PROFILES, ProfileName
-from streamkind.score import GAIN, INPUT, OUTPUT, Scores, score
-from streamkind.steady import STEADY, Steady
+from streamkind.cli.doctor import cpu
+from streamkind.engine.profiles import PROFILES, ProfileName
+from streamkind.engine.steady import STEADY, Steady
+from streamkind.measure.plots import draw_scores
+from streamkind.measure.score import GAIN, INPUT, OUTPUT, Scores, score
 from streamkind.video.source import open_source
 
 Settings = dict[str, dict[str, Any]]

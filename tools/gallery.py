@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from streamkind import enhance
+from streamkind.engine.profiles import PROFILES, ProfileName
 from streamkind.model.degrade import Image
-from streamkind.profiles import PROFILES, ProfileName
 
 SIDE, TIMES = 96, 3
 """A crop is so many pixels wide, and shown so many times as large."""

@@ -32,7 +32,7 @@ from streamkind.backends.cards import find_cards
 from streamkind.backends.parity import fixed_frames
 from streamkind.backends.released import find_release
 from streamkind.errors import StreamkindError
-from streamkind.exposure import Floats
+from streamkind.light.exposure import Floats
 
 DOCS = Path(__file__).parents[1] / "docs"
 SAMPLE = Path(__file__).parents[1] / "samples"

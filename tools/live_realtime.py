@@ -17,10 +17,17 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from live import camera_server, config, moving_picture, published, record_server, wait_for_state
+from support.live import (
+    camera_server,
+    config,
+    moving_picture,
+    published,
+    record_server,
+    wait_for_state,
+)
 
-from streamkind.doctor import cpu
-from streamkind.live.commands import open_fleet
+from streamkind.cli.doctor import cpu
+from streamkind.cli.live import open_fleet
 
 
 def main() -> None:

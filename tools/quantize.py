@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from streamkind.backends.base import Layers
 from streamkind.backends.openvino import OpenVINOEngine
 from streamkind.backends.released import find_release
-from streamkind.engine import KinD, pad
-from streamkind.exposure import STILL_TARGET, auto_ratio
+from streamkind.engine.engine import KinD, pad
+from streamkind.light.exposure import STILL_TARGET, auto_ratio
 from streamkind.model.data import load_pairs, split
 from streamkind.model.validation import mean_matched, score
 from streamkind.video.frames import Pixels

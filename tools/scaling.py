@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamkind import __version__
-from streamkind.doctor import cpu
+from streamkind.cli.doctor import cpu
 
 RAY = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
 QUIET = ["--disable-usage-stats", "--include-dashboard=false"]
@@ -50,7 +50,7 @@ def cluster(cores: int) -> Iterator[str]:
 def seconds(clips: Path, folder: Path, address: str | None) -> float:
     """Enhance a folder; return how long that took, the program's start included."""
     shutil.rmtree(folder, ignore_errors=True)
-    words = [sys.executable, "-m", "streamkind.cli", "batch", str(clips), "--out", str(folder)]
+    words = [sys.executable, "-m", "streamkind", "batch", str(clips), "--out", str(folder)]
     words += ["--preset", "veryfast", *(["--cluster", "auto"] if address else [])]
     told = {"OMP_NUM_THREADS": "1"} | ({"RAY_ADDRESS": address} if address else {})
     began = time.perf_counter()

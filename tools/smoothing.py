@@ -13,10 +13,10 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind import smoother
-from streamkind.exposure import RATIOS, Statistics
-from streamkind.smoother import RatioSmoother
-from streamkind.track import smooth_track
+from streamkind.light import smoother
+from streamkind.light.exposure import RATIOS, Statistics
+from streamkind.light.lookahead import smooth_track
+from streamkind.light.smoother import RatioSmoother
 
 Series = NDArray[np.float64]
 RATE = 25

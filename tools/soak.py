@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from live import Server, camera_server, config, freeze, moving_picture, published, thaw  # noqa: E402
+from support.live import Server, camera_server, config, freeze, moving_picture, published, thaw  # noqa: E402
 
 from streamkind import open_engine  # noqa: E402
 from streamkind.live.fleet import LiveFleet  # noqa: E402

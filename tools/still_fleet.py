@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from streamkind.engine import Ratio, check_ratio
+from streamkind.engine.engine import Ratio, check_ratio
 from streamkind.live.config import CameraConfig
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.video.frames import Pixels

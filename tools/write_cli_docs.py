@@ -22,7 +22,7 @@ COMMANDS = (
 
 def help_of(command: str) -> str:
     """Return what `streamkind COMMAND --help` prints."""
-    words = [sys.executable, "-m", "streamkind.cli", *command.split(), "--help"]
+    words = [sys.executable, "-m", "streamkind", *command.split(), "--help"]
     environment = os.environ | {"COLUMNS": "100"}
     result = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     return result.stdout.strip()

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, Self
 from streamkind.backends.cards import card_here
 from streamkind.backends.released import Release
 from streamkind.errors import EngineError, UsageError
-from streamkind.exposure import Floats, Statistics
+from streamkind.light.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
 
 BackendName = Literal["auto", "tensorrt", "openvino", "torch"]

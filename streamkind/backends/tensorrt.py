@@ -25,7 +25,7 @@ from streamkind.backends.precision import Precision
 from streamkind.backends.released import PARTS, Release
 from streamkind.backends.watch import Told
 from streamkind.errors import EngineError
-from streamkind.exposure import Floats, Statistics
+from streamkind.light.exposure import Floats, Statistics
 from streamkind.video.frames import Pixels
 
 LANES = 3

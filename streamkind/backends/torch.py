@@ -18,7 +18,7 @@ import torch
 from streamkind.backends.base import Layers
 from streamkind.backends.released import Release
 from streamkind.errors import EngineError, UsageError
-from streamkind.exposure import Floats, Statistics
+from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.checkpoint import load_released
 from streamkind.model.graphs import Decompose, Recompose, Steady
 from streamkind.video.frames import Pixels

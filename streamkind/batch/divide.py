@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamkind.errors import InputError
-from streamkind.track import Track
+from streamkind.light.track import Track
 from streamkind.video.demux import PacketReader, main_video, open_input, read_only
 
 PART_SECONDS = 10.0

@@ -20,7 +20,7 @@ from streamkind.batch.executors import Here
 from streamkind.batch.journal import Job, Journal, write
 from streamkind.batch.lock import Lock
 from streamkind.errors import OutputError, StreamkindError
-from streamkind.track import Track
+from streamkind.light.track import Track
 from streamkind.video.storage import remove_folder, write_whole
 
 Status = Literal["waiting", "done", "skipped", "failed"]

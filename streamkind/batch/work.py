@@ -15,13 +15,13 @@ from typing import Any
 from streamkind.backends.base import BackendName
 from streamkind.batch.divide import Division, divide
 from streamkind.batch.journal import JOURNAL, Job, Journal, read, write
-from streamkind.engine import KinD
+from streamkind.engine.engine import KinD
+from streamkind.engine.profiles import ProfileName, encoder_preset, open_engine
+from streamkind.engine.steady import Steadier
 from streamkind.errors import InputError, OutputError, StreamkindError
+from streamkind.light.track import Track
 from streamkind.pipeline import Report, choose_ratio, describe, enhance, first_pass, run
-from streamkind.profiles import ProfileName, encoder_preset, open_engine
-from streamkind.steady import Steadier
-from streamkind.track import Track
-from streamkind.video.color import ColorTags, VideoFormat
+from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import batched
 from streamkind.video.join import Part, check_joinable, join
 from streamkind.video.publish import sync

@@ -9,9 +9,11 @@ from collections import deque
 import numpy as np
 
 from streamkind.backends.base import Engine, Layers
+from streamkind.engine.steady import Steadier
 from streamkind.errors import InputError
-from streamkind.exposure import FixedRatio, Floats
-from streamkind.exposure import Ratio as ChooseRatio
+from streamkind.light.exposure import FixedRatio, Floats
+from streamkind.light.exposure import Ratio as ChooseRatio
+from streamkind.light.smoother import RatioSmoother
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.inbox import Inbox, Waiting
@@ -20,8 +22,6 @@ from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
 from streamkind.live.source import Connection, Picture, RefusedError, Tally
 from streamkind.live.status import CameraStatus, Preview, State
-from streamkind.smoother import RatioSmoother
-from streamkind.steady import Steadier
 from streamkind.video.frames import Pixels, size_of
 
 REFUSED_SECONDS = 60.0

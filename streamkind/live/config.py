@@ -11,9 +11,9 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from streamkind.engine import Ratio, check_ratio
+from streamkind.engine.engine import Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
-from streamkind.exposure import DEFAULT_TARGET
+from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.secrets import has_secret, redact, resolve
 from streamkind.pipeline import check_target
 from streamkind.video.encoders import find_encoder

@@ -16,9 +16,10 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 
-from streamkind.carry import rgb_at
-from streamkind.video.color import BT601, HD, HD_ROWS, YuvWriter
+from streamkind.engine.reduced import rgb_at
+from streamkind.video.color import YuvWriter
 from streamkind.video.encoders import EncoderSettings, add_encoder, choose_pix_fmt, find_encoder
+from streamkind.video.format import BT601, HD, HD_ROWS
 from streamkind.video.frames import Pixels, size_of
 
 TIME_BASE = Fraction(1, 90_000)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from streamkind.backends.base import Engine
-from streamkind.engine import Ratio, check_ratio
+from streamkind.engine.engine import Ratio, check_ratio
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig, check_camera

@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from streamkind.backends.base import Engine, Layers
-from streamkind.carry import Carried
-from streamkind.exposure import Floats
+from streamkind.engine.reduced import Carried
+from streamkind.engine.skipping import Sparse
+from streamkind.light.exposure import Floats
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
-from streamkind.sparse import Sparse
 from streamkind.video.frames import Pixels, PixFmt
 
 WINDOW_SECONDS = 0.01

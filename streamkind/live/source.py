@@ -16,16 +16,9 @@ from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from streamkind.errors import InputError
 from streamkind.live.secrets import redact, resolve
-from streamkind.video.color import (
-    HD,
-    HD_ROWS,
-    Orientation,
-    Reader,
-    read_orientation,
-    read_tags,
-    refuse_hdr,
-)
+from streamkind.video.color import Orientation, Reader, read_orientation, read_tags, refuse_hdr
 from streamkind.video.demux import file_url, main_video
+from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
 
 MOST_ERRORS = 50

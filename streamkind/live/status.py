@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from streamkind.engine import Ratio
-from streamkind.exposure import DEFAULT_TARGET
+from streamkind.engine.engine import Ratio
+from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.video.frames import Pixels
 
 if TYPE_CHECKING:

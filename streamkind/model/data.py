@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from streamkind.carry import UNSURE
-from streamkind.exposure import smooth_step
+from streamkind.engine.reduced import UNSURE
+from streamkind.light.exposure import smooth_step
 from streamkind.model.augment import (
     LUMA,
     Augmentation,

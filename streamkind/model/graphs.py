@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamkind.exposure import GLARE, LAMP, LAMP_SHARE, RATIOS
+from streamkind.light.exposure import GLARE, LAMP, LAMP_SHARE, RATIOS
 from streamkind.model.kind import MULTIPLE, KinD, relight
 from streamkind.model.losses import gray
 

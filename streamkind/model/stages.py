@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamkind.backends.released import find_release
-from streamkind.exposure import RATIOS
+from streamkind.light.exposure import RATIOS
 from streamkind.model.checkpoint import load_released
 from streamkind.model.data import TrainingBatch
 from streamkind.model.graphs import Decompose

@@ -1,9 +1,8 @@
-"""Colour: the tags of a video, and its YUV <-> RGB conversion with exactly those tags."""
+"""Reads the colour tags of a video, and converts between YUV and RGB with exactly those tags."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Protocol
 
 import av
@@ -12,12 +11,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from streamkind.errors import InputError
+from streamkind.video.format import BT601, BT709, FULL, HD_ROWS, LIMITED, UNSPECIFIED, ColorTags
 from streamkind.video.frames import Pixels, PixFmt
 
-UNSPECIFIED = 2
-"""FFmpeg's "not said" for matrix, primaries and transfer; for range it is 0."""
-LIMITED, FULL = 1, 2
-BT709, BT601 = 1, 6
 HDR_TRANSFERS = {16: "PQ (smpte2084)", 18: "HLG (arib-std-b67)"}
 
 # AVCOL_SPC_* -> SWS_CS_*: what swscale can convert. BT.2020 constant luminance (10) is close
@@ -26,46 +22,6 @@ _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 # Without FULL_CHR_H_INT swscale takes table-driven paths that are off by up to 3 levels.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
-@dataclass(frozen=True, slots=True)
-class ColorTags:
-    """How RGB was turned into YUV; FFmpeg's AVCOL_* numbers, as PyAV has them."""
-
-    range: int = FULL
-    """1: limited (16-235), 2: full (0-255). Never unspecified: a guess has been made by then."""
-    matrix: int = BT709
-    """AVCOL_SPC_*: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020. Never unspecified."""
-    primaries: int = UNSPECIFIED
-    """AVCOL_PRI_*, as the input had it."""
-    transfer: int = UNSPECIFIED
-    """AVCOL_TRC_*, as the input had it."""
-
-
-HD = ColorTags(range=LIMITED, matrix=BT709)
-"""As high-definition video mostly is; the planes of live cameras are made so."""
-HD_ROWS = 720
-"""Height from which on a picture is taken for high definition."""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFormat:
-    """What a source delivers."""
-
-    width: int
-    """Of the delivered (upright) frames."""
-    height: int
-    time_base: Fraction
-    frame_rate: Fraction | None
-    """Average; None when unknown."""
-    sample_aspect_ratio: Fraction
-    """Of the delivered (upright) frames; 1 when the file does not say."""
-    color: ColorTags
-    pix_fmt: str
-    frames: int | None
-    """Estimate of how many frames will be delivered."""
-    duration: float | None
-    """Seconds."""
 
 
 _LUMA = {

@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
-from streamkind.video.color import ColorTags
+from streamkind.video.format import ColorTags
 
 _ENCODERS = {
     "h264": "libx264",

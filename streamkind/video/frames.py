@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from streamkind.video.color import VideoFormat  # which imports Pixels
+from streamkind.video.format import VideoFormat
 
 Pixels = NDArray[np.uint8]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.
@@ -21,7 +20,7 @@ Pixels = NDArray[np.uint8]
 From source to sink it may be yuv420p instead, its planes below each other: (3 H / 2, W).
 """
 PixFmt = Literal["rgb24", "yuv420p"]
-ChoosePixFmt = Callable[["VideoFormat"], PixFmt]
+ChoosePixFmt = Callable[[VideoFormat], PixFmt]
 """From what a source has to what it is to deliver."""
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from streamkind.errors import InputError, OutputError, UsageError
-from streamkind.video.color import ColorTags, VideoFormat
 from streamkind.video.demux import check_readable
+from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import Frame, Pixels
 from streamkind.video.publish import Staging, check_not_input
 from streamkind.video.storage import as_path

@@ -15,16 +15,10 @@ import av
 from av.container import InputContainer
 
 from streamkind.errors import InputError, UsageError
-from streamkind.video.color import (
-    Orientation,
-    Reader,
-    VideoFormat,
-    read_orientation,
-    read_tags,
-    refuse_hdr,
-)
+from streamkind.video.color import Orientation, Reader, read_orientation, read_tags, refuse_hdr
 from streamkind.video.decode import Decoder
 from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
+from streamkind.video.format import VideoFormat
 from streamkind.video.frames import ChoosePixFmt, Frame, Source, rgb24
 from streamkind.video.hardware import nvdec
 from streamkind.video.images import ImageSource, is_still

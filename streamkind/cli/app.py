@@ -1,0 +1,261 @@
+"""The commands that work on files, and the entry point `main`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from typer.exceptions import TyperException
+
+from streamkind import __version__
+from streamkind.batch.executors import open_executor
+from streamkind.batch.files import NAME, find_jobs, read_list
+from streamkind.batch.jobs import Batch, Result
+from streamkind.batch.journal import Settings
+from streamkind.cli import bench, doctor, engines, live, options, track
+from streamkind.cli.show import (
+    batch_table,
+    console,
+    progress_bar,
+    score_table,
+    show_batch,
+    show_progress,
+    show_report,
+)
+from streamkind.errors import StreamkindError, UsageError
+from streamkind.measure import plots
+from streamkind.measure.score import score
+from streamkind.pipeline import enhance
+from streamkind.video.storage import as_path, write_whole
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+PARTIAL = 3
+"""Exit code of a batch of which some files failed, and some did not."""
+
+app = typer.Typer(
+    help="Make night video clear.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(engines.app, name="engines")
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print version.")
+    ] = False,
+) -> None:
+    """Make night video clear."""
+
+
+@app.command("enhance")
+def enhance_command(
+    input: Annotated[str, typer.Argument(help="A video, an image or a folder of images.")],
+    output: Annotated[
+        Path, typer.Argument(help="Where the result goes; its ending is its format.")
+    ],
+    ratio: options.RatioText = "auto",
+    target: options.AnyTarget = None,
+    steady: options.SteadyText = options.ALL_STEADY,
+    two_pass: Annotated[
+        bool | None,
+        typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass."),
+    ] = None,
+    ratio_track: Annotated[
+        Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
+    ] = None,
+    codec: options.Codec = "h264",
+    crf: options.Crf = None,
+    preset: options.Preset = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Put the original left of the result.")
+    ] = False,
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Make a dark video clear."""
+    with progress_bar() as bar:
+        report = enhance(
+            input,
+            output,
+            ratio=options.read_ratio(ratio),
+            target=target,
+            steady=options.read_steady(steady),
+            two_pass=two_pass,
+            ratio_track=ratio_track,
+            profile=profile,  # type: ignore[arg-type]
+            model=model,
+            backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+            device=device,
+            codec=codec,
+            crf=crf,
+            preset=preset,
+            side_by_side=side_by_side,
+            start=start,
+            duration=duration,
+            progress=show_progress(bar, as_path(input).name),
+        )
+    show_report(report, output)
+
+
+@app.command("batch")
+def batch_command(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Videos, and folders to search for videos.")
+    ] = None,
+    out: Annotated[
+        str, typer.Option(help="The folder for the results, also s3://... or gs://...")
+    ] = "clear",
+    list_file: Annotated[
+        Path | None, typer.Option("--list", help="A file that names inputs, one a line.")
+    ] = None,
+    pattern: Annotated[
+        list[str] | None, typer.Option(help="Take such files of folders, as '*.mp4'; repeatable.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Names of results, of {folder}, {stem}, {kind} and {suffix}.")
+    ] = NAME,
+    workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
+    nice: Annotated[int, typer.Option(help="Give way to others, 0 to 19.")] = 0,
+    cluster: Annotated[
+        str | None, typer.Option(help="Have a Ray cluster do the work: auto or ray://HOST:10001.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write what came of each file, JSON.")] = None,
+    ratio: options.RatioText = "auto",
+    target: options.AnyTarget = None,
+    steady: options.SteadyText = options.ALL_STEADY,
+    codec: options.Codec = "h264",
+    crf: options.Crf = None,
+    preset: options.Preset = None,
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Make many dark videos clear. After any interruption, the same command goes on.
+
+    Ends with 0 when all is done, 3 when some files failed, 1 when all did.
+    """
+    settings = Settings(
+        ratio=options.read_ratio(ratio),
+        target=target,
+        steady=options.read_steady(steady),
+        profile=profile,  # type: ignore[arg-type]
+        model=model,
+        backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+        device=device,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+    )
+    files = [*(inputs or []), *(read_list(list_file) if list_file else [])]
+    jobs = find_jobs(files, out, settings, patterns=pattern or [], name=name)
+    os.nice(nice)
+    executor, slots = open_executor(workers, cluster, device)
+    with executor, progress_bar() as bar:
+        results = Batch(jobs, executor=executor, slots=slots, progress=show_batch(bar)).run()
+    end_batch(results, report)
+
+
+def end_batch(results: list[Result], report: Path | None) -> None:
+    """Tell what came of a batch, and leave with what that means."""
+    if report:
+        told = {"files": [result.as_json() for result in results]}
+        write_whole(report, (json.dumps(told, indent=1) + "\n").encode())
+    Console(width=max(console.width, 100)).print(batch_table(results))
+    if failed := sum(result.status == "failed" for result in results):
+        raise typer.Exit(1 if failed == len(results) else PARTIAL)
+
+
+@app.command("score")
+def score_command(
+    input: Annotated[Path, typer.Argument(help="The dark video.")],
+    output: Annotated[Path, typer.Argument(help="What was made of it.")],
+    reference: Annotated[Path | None, typer.Option(help="The scene as it should look.")] = None,
+    unsmoothed: Annotated[
+        Path | None, typer.Option(help="The model without smoothing; else it is run here.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures here.")
+    ] = None,
+    plot: options.Plot = None,
+) -> None:
+    """Measure flicker and steadiness of a result, beside two baselines."""
+    with progress_bar() as bar:
+        task = bar.add_task(output.name, total=None, told="")
+
+        def show(stage: str, frames: int) -> None:
+            bar.update(task, completed=frames, told=f"{stage}: {frames} frames")
+
+        scores = score(input, output, reference=reference, unsmoothed=unsmoothed, progress=show)
+    if json_file:
+        write_whole(json_file, (json.dumps(scores.as_json(), indent=1) + "\n").encode())
+    if plot:
+        plots.draw_scores(scores, plot)
+    Console(width=max(console.width, 150)).print(score_table(scores))
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Tell what streamkind finds on this machine, and whether its models are whole."""
+    findings = doctor.examine()
+    for finding in findings:
+        typer.echo(f"{finding.name:<24}{finding.value}{'' if finding.good else '   <- problem'}")
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+app.command("track")(track.track_command)
+app.command("plot")(track.plot_command)
+app.command("bench")(bench.bench_command)
+app.command("stream")(live.stream_command)
+app.command("serve")(live.serve_command)
+
+
+def main() -> NoReturn:
+    """Run the command line; every failure is one line on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        code = app(prog_name="streamkind", standalone_mode=False)
+    except TyperException as error:
+        fail(error.format_message(), 2)
+    except UsageError as error:
+        fail(str(error), 2)
+    except StreamkindError as error:
+        fail(str(error), 1)
+    if code == INTERRUPTED:  # typer has turned KeyboardInterrupt into it
+        fail("interrupted; no output was left half-made", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End by SIGTERM as by Ctrl-C: what is half done is removed."""
+    raise KeyboardInterrupt
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line and leave."""
+    console.print("streamkind: " + " ".join(message.split()), markup=False)
+    sys.exit(code)

@@ -1,0 +1,98 @@
+"""What streamkind finds on this machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from streamkind import __version__
+from streamkind.backends import processor
+from streamkind.backends.base import BACKENDS, why_not
+from streamkind.backends.cache import Cache, default_folder
+from streamkind.backends.cards import find_cards
+from streamkind.backends.released import PARTS, releases
+from streamkind.errors import EngineError
+
+PACKAGES = ("numpy", "av", "opencv-python-headless", "openvino")
+OPTIONAL = ("torch", "tensorrt", "tensorrt-rtx", "pycuda")
+CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    name: str
+    value: str
+    good: bool = True
+
+
+def examine() -> list[Finding]:
+    """Look at versions, processor, cards, backends and models."""
+    return [*versions(), cpu(), gpus(), *backends(), plans(), *models()]
+
+
+def versions() -> Iterator[Finding]:
+    """Versions of Python and of the packages that matter."""
+    yield Finding("streamkind", __version__)
+    yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES + OPTIONAL:
+        try:
+            yield Finding(name, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, "not installed", good=name in OPTIONAL)
+
+
+def cpu() -> Finding:
+    """The processor: name, cores, and the instructions that make it fast."""
+    flags = processor.flags()
+    fast = [f for f in CPU_FEATURES if f in flags]
+    units = " ".join(fast) or "no vector units"
+    return Finding("cpu", f"{processor.name()}, {os.cpu_count()} cores, {units}")
+
+
+def gpus() -> Finding:
+    """NVIDIA cards, as nvidia-smi tells."""
+    if shutil.which("nvidia-smi") is None:
+        return Finding("gpus", "none (nvidia-smi is not installed)")
+    told = [f"{card.name}, {card.sm}, driver {card.driver}" for card in find_cards()]
+    return Finding("gpus", "; ".join(told) or "none (nvidia-smi shows none)")
+
+
+def backends() -> Iterator[Finding]:
+    """Which backends can be used, and why the others cannot."""
+    for name in BACKENDS:
+        reason = why_not(name)
+        yield Finding(f"backend {name}", reason or "usable", good=name != "openvino" or not reason)
+
+
+def plans() -> Finding:
+    """TensorRT plans that are kept."""
+    folder = default_folder()
+    try:
+        kept = Cache(folder).entries() if folder.is_dir() else []
+    except EngineError as error:
+        return Finding("plans", str(error), good=False)
+    size = sum(entry.size_bytes for entry in kept) / 1e6
+    return Finding("plans", f"{len(kept)} in {folder}, {size:.0f} MB")
+
+
+def models() -> Iterator[Finding]:
+    """The released models; each graph is read and its digest compared."""
+    try:
+        found = releases()
+    except EngineError as error:
+        yield Finding("models", str(error), good=False)
+        return
+    for name, release in found.items():
+        for part in PARTS:
+            graph = getattr(release, part)
+            try:
+                graph.read()
+                yield Finding(f"{name} {part}", f"verified, sha256 {graph.sha256[:12]}")
+            except EngineError as error:
+                yield Finding(f"{name} {part}", str(error), good=False)

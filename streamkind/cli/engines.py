@@ -1,0 +1,234 @@
+"""`streamkind engines`: build TensorRT plans, and look after those that were built."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from streamkind.backends import plans
+from streamkind.backends.base import padded, why_not
+from streamkind.backends.cache import LIMIT_BYTES, Cache, Entry
+from streamkind.backends.cards import Card, first_card, named_card
+from streamkind.backends.cuda import Gpu
+from streamkind.backends.inspector import Report
+from streamkind.backends.parity import Parity
+from streamkind.backends.plans import Plan, Recipe
+from streamkind.backends.precision import Precision, read_precision
+from streamkind.backends.released import PARTS, Release, find_release
+from streamkind.backends.tensorrt import TensorRTEngine, usual_batch
+from streamkind.backends.watch import Told
+from streamkind.cli.show import console, progress_bar
+from streamkind.errors import EngineError, UsageError
+
+app = typer.Typer(
+    help="TensorRT plans: what NVIDIA cards run.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command("build")
+def build_command(
+    model: Annotated[str, typer.Option(help="A released model.")] = "kind",
+    size: Annotated[
+        list[str] | None, typer.Option(help="Picture size, repeatable; else 1920x1080.")
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Frames at once, fewest:usual:most, as 1:4:8; else as enhance takes."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp16, bf16 or fp32.")] = "fp16",
+    gpu: Annotated[
+        str | None, typer.Option(help="Build for such cards: sm_89,sm_120; none needs to be here.")
+    ] = None,
+) -> None:
+    """Build plans ahead of their first use, and keep them."""
+    work = Work(
+        find_release(model),
+        [read_size(text) for text in size or ["1920x1080"]],
+        read_batch(batch) if batch else None,
+        read_precision(precision),
+    )
+    cache = Cache()
+    if gpu is None and why_not("tensorrt") is None:
+        build_here(cache, work)
+        return
+    cards = [named_card(sm) for sm in gpu.split(",")] if gpu else [first_card()]
+    recipes = [recipe for card in cards for recipe in work.recipes(card)]
+    with progress_bar() as bar:
+        for recipe in recipes:
+            take_visibly(cache, work.release, recipe, bar)
+    console.print("not compared with the released graphs: that is done at the first use")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What `engines build` was asked for."""
+
+    release: Release
+    sizes: list[tuple[int, int]]
+    batch: tuple[int, int, int] | None
+    precision: Precision
+
+    def recipes(self, card: Card) -> list[Recipe]:
+        """Say what to build for a card."""
+        return [
+            plans.write_recipe(
+                self.release,
+                part,
+                card=card,
+                library=plans.choose_library(card),
+                size=size,
+                batch=self.batch or usual_batch(*map(padded, size)),
+                precision=self.precision,
+            )
+            for size in self.sizes
+            for part in PARTS
+        ]
+
+
+def build_here(cache: Cache, work: Work) -> None:
+    """Build on the card that is here, and say what was found about the plans on it."""
+    with contextlib.closing(Gpu("auto")) as gpu, progress_bar() as bar:
+        recipes = work.recipes(gpu.card)
+        for recipe in recipes:
+            take_visibly(cache, work.release, recipe, bar, gpu.current)
+    engine = TensorRTEngine(work.release, precision=work.precision, batch=work.batch)
+    with contextlib.closing(engine):
+        for width, height in work.sizes:
+            engine.prepare(padded(width), padded(height))
+    for recipe in recipes:
+        console.print(f"{recipe}: {on_card(cache.find(recipe.key).report)}", markup=False)
+
+
+def take_visibly(
+    cache: Cache,
+    release: Release,
+    recipe: Recipe,
+    bar: Bar,
+    where: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Plan:
+    """Take a plan from the cache, with a bar while it is built and a line on what it is.
+
+    Where no bar can be drawn, lines say how far it is. It is built inside `where()`.
+    """
+    task = bar.add_task(recipe.part, total=1.0, told=str(recipe))
+    took: list[float] = []
+
+    def show(share: float) -> None:
+        bar.update(task, completed=share)
+
+    def build() -> tuple[Plan, float]:
+        start = time.monotonic()
+        graph = getattr(release, recipe.part)
+        plan = plans.build(recipe, graph, Told(recipe) if bar.disable else show, where)
+        took.append(time.monotonic() - start)
+        return plan, took[0]
+
+    plan = cache.take(recipe, build, lambda line: bar.console.print(line, markup=False))
+    how = f"built in {took[0]:.1f} s" if took else "kept"
+    told = f"{recipe}: {how}, {len(plan.data) / 1e6:.1f} MB, {ends(plan.report)}"
+    bar.console.print(told, markup=False)
+    bar.remove_task(task)
+    return plan
+
+
+def ends(report: Report) -> str:
+    """Say the types at both ends and of the layers."""
+    sides = (
+        ", ".join(f"{tensor['name']} {tensor['type']}" for tensor in report[side])
+        for side in ("inputs", "outputs")
+    )
+    return f"{' -> '.join(sides)}; layers: {counted(report)}"
+
+
+def on_card(report: Report) -> str:
+    """Say what TensorRT's inspector tells of a plan, and how far it is from the released graphs."""
+    told = f"layers on the card, by TensorRT's inspector: {counted(report['inspected'])}"
+    if found := report.get("parity"):
+        told += f"; from the released graphs {Parity(**found)}"
+    return told
+
+
+def counted(report: Report) -> str:
+    """Say how many layers are of which type."""
+    return ", ".join(f"{count} {kind}" for kind, count in report["layers"].items())
+
+
+@app.command("list")
+def list_command() -> None:
+    """List the plans that are kept, the last used first."""
+    entries = Cache().entries()
+    table = Table(title=f"{len(entries)} plans, {sum(e.size_bytes for e in entries) / 1e6:.0f} MB")
+    for name in ("key", "plan", "library", "MB", "last used"):
+        table.add_column(name, no_wrap=True)
+    for entry in entries:
+        library = f"{entry.recipe['library']} {entry.recipe['version']}"
+        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+        cells = (entry.key[:8], name_of(entry), library, f"{entry.size_bytes / 1e6:.1f}", used)
+        table.add_row(*(Text(cell) for cell in cells))
+    Console(width=max(console.width, 130)).print(table)
+
+
+def name_of(entry: Entry) -> str:
+    """Say in few words what a kept plan is."""
+    told = entry.recipe
+    size, batch = ("x".join(map(str, told["size"])), ":".join(map(str, told["batch"])))
+    return f"{told['model']} {told['part']} {size} {told['precision']} batch {batch} {told['sm']}"
+
+
+@app.command("info")
+def info_command(
+    key: Annotated[str, typer.Argument(help="The key, or how it begins.")],
+) -> None:
+    """Tell all that is known of a plan, as JSON."""
+    entry = Cache().find(key)
+    typer.echo(json.dumps(asdict(entry), indent=1))
+
+
+@app.command("prune")
+def prune_command(
+    keep_gb: Annotated[
+        float, typer.Option(min=0, help="Keep the last used plans, up to so many GB.")
+    ] = LIMIT_BYTES / 1e9,
+) -> None:
+    """Remove plans that are not whole, then the longest unused until the rest fits."""
+    gone = Cache().prune(int(keep_gb * 1e9))
+    console.print(f"{len(gone)} plans removed", markup=False)
+
+
+@app.command("verify")
+def verify_command() -> None:
+    """Compare every plan with the digest noted when it was built; ends with 1 if one differs."""
+    cache = Cache()
+    faults = [(key, cache.fault(key)) for key in cache.kept()]
+    for key, fault in faults:
+        typer.echo(f"{key[:8]} {fault or 'whole'}")
+    if bad := sum(fault is not None for _, fault in faults):
+        raise EngineError(f"{bad} of {len(faults)} plans are not whole; run: engines prune")
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Read `1280x720`."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not found:
+        raise UsageError(f"a size is WIDTHxHEIGHT, as 1280x720, got '{text}'")
+    return int(found[1]), int(found[2])
+
+
+def read_batch(text: str) -> tuple[int, int, int]:
+    """Read `1:4:8`."""
+    found = re.fullmatch(r"(\d{1,3}):(\d{1,3}):(\d{1,3})", text)
+    if not found:
+        raise UsageError(f"a batch is fewest:usual:most, as 1:4:8, got '{text}'")
+    return int(found[1]), int(found[2]), int(found[3])

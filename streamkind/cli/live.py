@@ -1,0 +1,260 @@
+"""The commands `streamkind stream` and `streamkind serve`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import cv2
+import typer
+
+from streamkind.backends.base import on_gpu
+from streamkind.backends.processor import threads
+from streamkind.cli import options
+from streamkind.cli.show import console
+from streamkind.engine.engine import KinD
+from streamkind.engine.profiles import open_engine
+from streamkind.errors import StreamkindError, UsageError
+from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, read_config
+from streamkind.live.fleet import LiveFleet
+from streamkind.live.secrets import out_of_sight, redact, resolve
+from streamkind.live.status import CameraStatus
+from streamkind.video.format import HD
+
+LOOK_SECONDS = 0.5
+USUAL_SIZE = 1280, 720
+"""Of a camera's picture, for which the expected speed is told before any is connected."""
+
+
+def stream_command(
+    url: Annotated[
+        str,
+        typer.Argument(help="rtsp(s)://, rtmp(s)://, http(s)://, udp://, v4l2:/dev/video0, a file"),
+    ],
+    to: Annotated[
+        list[str], typer.Option(help="rtsp://, rtmp://, udp://, x.m3u8, or a folder; repeatable.")
+    ],
+    max_delay: Annotated[
+        float, typer.Option(help="Most seconds from decoded to handed on; older frames go.")
+    ] = 0.5,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds without a picture after which the camera is lost.")
+    ] = 5.0,
+    ratio: options.RatioText = "auto",
+    target: options.Target = DEFAULT_TARGET,
+    codec: options.Codec = "h264",
+    recording: Annotated[str, typer.Option(help="What folders are filled with: mkv, mp4.")] = "mkv",
+    segment_seconds: Annotated[float, typer.Option(help="Length of one recording.")] = 600.0,
+    keep_gb: Annotated[
+        float, typer.Option(help="Most that recordings may take, in 10^9 bytes; 0: all.")
+    ] = 0.0,
+    with_console: Annotated[
+        bool, typer.Option("--console", help="Show the camera on http://127.0.0.1:8780.")
+    ] = False,
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Make one camera clear and publish it, until it is stopped.
+
+    Passwords: 'rtsp://user:${VARIABLE}@camera/1' takes one from the environment.
+    """
+    move_secrets()
+    config = CameraConfig(
+        name="camera",
+        url=url if "://" in url or url.startswith(("v4l2:", "file:", "${")) else f"file:{url}",
+        to=tuple(to),
+        max_delay=max_delay,
+        timeout=timeout,
+        ratio=options.read_ratio(ratio),
+        target=target,
+        codec=codec,
+        recording=recording,  # type: ignore[arg-type]  # check_camera refuses others
+        segment_seconds=segment_seconds,
+        keep_gb=keep_gb,
+    )
+    check_camera(config, from_api=False)
+    for text in (config.url, *config.to):
+        resolve(text)  # a secret that is missing now will be missing later
+    with Signals() as signals, open_fleet(model, backend, profile, device) as fleet:
+        fleet.put(config)
+        show = Show()
+        with serve_console(fleet, ConsoleConfig() if with_console else None):
+            while not signals.stop.wait(LOOK_SECONDS):
+                if all(camera.state == "stopped" for camera in show(fleet.look())):
+                    break
+            fleet.stop()  # while the console ends
+
+
+def serve_command(
+    config: Annotated[Path, typer.Argument(help="cameras.toml, see docs/live.md.")],
+    with_console: Annotated[
+        bool, typer.Option("--console/--no-console", help="Serve page, API and metrics.")
+    ] = True,
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Make many cameras clear, as a file says; it is read again when it changes, and on SIGHUP."""
+    cameras, console_config = read_config(config)
+    with Signals() as signals, open_fleet(model, backend, profile, device) as fleet:
+        for camera in cameras.values():
+            fleet.put(camera)
+        show = Show()
+        known = seen = changed(config)
+        with serve_console(fleet, console_config if with_console else None):
+            while not signals.stop.wait(LOOK_SECONDS):
+                before, seen = seen, changed(config)
+                # An editor that still writes has emptied the file before: wait until it rests.
+                if (seen == before and seen != known) or signals.reload.is_set():
+                    signals.reload.clear()
+                    known, cameras = seen, reload(fleet, config, cameras, console_config)
+                show(fleet.look())
+            fleet.stop()  # while the console ends
+
+
+def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet:
+    """Return a fleet without cameras."""
+    if profile == "auto":
+        profile = "quality" if on_gpu(backend, device) else "realtime"
+    speed: list[float] = []
+    cv2.setNumThreads(max(1, threads() // 2))  # cameras and stages run beside each other already
+
+    def opened() -> KinD:
+        engine = open_engine(
+            model,
+            backend=backend,  # type: ignore[arg-type]
+            profile=profile,  # type: ignore[arg-type]
+            device=device,
+            color=HD,
+            in_order=not on_gpu(backend, device),  # there batches gain more
+        )
+        if not speed:  # not again when a device was lost
+            speed.append(engine.expected_fps(*USUAL_SIZE))
+        return engine
+
+    fleet = LiveFleet(opened)
+    size = "x".join(map(str, USUAL_SIZE))
+    console.print(
+        f"engine: {fleet.engine}, about {speed[0]:.2g} frames per second at {size}", markup=False
+    )
+    return fleet
+
+
+def serve_console(
+    fleet: LiveFleet, config: ConsoleConfig | None
+) -> contextlib.AbstractContextManager[object]:
+    """Serve the page for the length of a `with`, unless there is to be none."""
+    if config is None:
+        return contextlib.nullcontext()
+    try:
+        from streamkind.live.web.server import serve_console as serve  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    except ModuleNotFoundError as exc:
+        raise UsageError(
+            f"the console needs '{exc.name}': pip install 'streamkind[live]', or --no-console"
+        ) from exc
+    return serve(fleet, config)
+
+
+def reload(
+    fleet: LiveFleet, path: Path, before: dict[str, CameraConfig], listening: ConsoleConfig
+) -> dict[str, CameraConfig]:
+    """Bring the fleet to what the file says now; what the API has added stays.
+
+    A file that cannot be read changes nothing.
+    """
+    try:
+        cameras, console_config = read_config(path)
+        for name in before:
+            if name not in cameras and name in fleet.configs():
+                fleet.remove(name)
+        for name, config in cameras.items():
+            if config != before.get(name):
+                fleet.put(config)
+    except StreamkindError as exc:
+        console.print(f"{redact(str(exc))}; all goes on as before", markup=False)
+        return before
+    console.print(f"{path}: {len(cameras)} cameras", markup=False)
+    if console_config != listening:
+        console.print(f"{path}: what [console] says now acts at the next start", markup=False)
+    return cameras
+
+
+def changed(path: Path) -> tuple[int, int, int]:
+    """Return what differs when a file was written; editors may replace it for a moment."""
+    try:
+        told = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return told.st_mtime_ns, told.st_ino, told.st_size
+
+
+def move_secrets() -> None:
+    """Start again with the passwords of the arguments in the environment, if there are any."""
+    words, variables = out_of_sight(sys.orig_argv)
+    if variables:
+        os.execve(sys.executable, words, os.environ | variables)
+
+
+class Signals:
+    """SIGTERM and Ctrl-C end in order, SIGHUP reads the settings again."""
+
+    def __init__(self) -> None:
+        self.stop, self.reload = threading.Event(), threading.Event()
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Signals:
+        """Listen."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _heard(self, number: int, _: FrameType | None) -> None:
+        (self.reload if number == signal.SIGHUP else self.stop).set()
+
+
+class Show:
+    """Prints what changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, CameraStatus] = {}
+
+    def __call__(self, cameras: list[CameraStatus]) -> list[CameraStatus]:
+        """Print what is new, and return the same."""
+        for camera in cameras:
+            for line in self._news(camera, self._known.get(camera.name)):
+                console.print(f"{camera.name}: {line}", markup=False)
+        self._known = {camera.name: camera for camera in cameras}
+        return cameras
+
+    def _news(self, now: CameraStatus, before: CameraStatus | None) -> Iterator[str]:
+        if before is None:
+            before = replace(now, state="connecting", error_time=0.0, sinks=())
+        if now.error_time != before.error_time and now.error:
+            yield now.error
+        if now.state != before.state:
+            size = f" {now.width}x{now.height}" if now.state == "live" else ""
+            yield f"{now.state}{size}, {now.frames_out} frames out, {now.dropped} dropped"
+        known = {sink.url: sink for sink in before.sinks}
+        for sink in now.sinks:
+            old = known.get(sink.url)
+            if sink.error and (old is None or sink.error != old.error):
+                yield f"{sink.url}: {sink.error}"
+            if old is not None and sink.state != old.state:
+                yield f"{sink.url}: {sink.state}"

@@ -1,0 +1,58 @@
+"""Options that several commands take, in the words of their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamkind.engine.engine import Ratio
+from streamkind.engine.steady import STEADY, Steady
+from streamkind.errors import UsageError
+
+RatioText = Annotated[
+    str, typer.Option(help="How far light is raised: auto, or a number from 0.1 to 10.")
+]
+Target = Annotated[
+    float, typer.Option(help="Mean luma that --ratio auto gives dark scenes on average, 0 to 1.")
+]
+AnyTarget = Annotated[
+    float | None,
+    typer.Option(
+        help="Mean luma that --ratio auto gives dark scenes on average; 0.45, stills 0.47."
+    ),
+]
+SteadyText = Annotated[
+    str, typer.Option(help="What is held still over time: ratio,light,noise, or none.")
+]
+ALL_STEADY = ",".join(STEADY)
+Codec = Annotated[
+    str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder such as h264_nvenc.")
+]
+Crf = Annotated[int | None, typer.Option(help="Quality of the encoder; lower is better.")]
+Preset = Annotated[str | None, typer.Option(help="Speed of the encoder, as FFmpeg's.")]
+Start = Annotated[float, typer.Option(help="Begin at this second.")]
+Duration = Annotated[float | None, typer.Option(help="Stop after this many seconds.")]
+Profile = Annotated[
+    str, typer.Option(help="What it may cost: quality, balanced or realtime; auto by the machine.")
+]
+Model = Annotated[str, typer.Option(help="kind, kindpp or student; auto by the profile.")]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt, openvino or torch.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")]
+
+
+def read_ratio(text: str) -> Ratio:
+    """Read `auto` or a number."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"ratio must be 'auto' or a number from 0.1 to 10, got '{text}'") from None
+
+
+def read_steady(text: str) -> tuple[Steady, ...]:
+    """Read a list with commas, or `none`."""
+    return () if text == "none" else tuple(text.split(","))  # type: ignore[arg-type]

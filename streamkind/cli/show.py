@@ -1,0 +1,111 @@
+"""What the command line shows: bars, lines and tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from streamkind.batch import jobs
+from streamkind.batch.jobs import Result
+from streamkind.measure.score import INPUT, ROWS, Scores
+from streamkind.pipeline import Progress, Report
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress_bar() -> Bar:
+    """Return a bar that is drawn on terminals only."""
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}% {task.fields[told]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def show_progress(bar: Bar, name: str) -> Progress:
+    """Print the engine once, then keep the bar up to date."""
+    task = bar.add_task(name, total=None, told="")
+
+    def show(report: Report) -> None:
+        if not report.frames and not report.surveyed:
+            bar.console.print(f"{name}: {report.engine}", markup=False)
+        for warning in report.warnings:  # at the end of a first pass that is all
+            bar.console.print(f"warning: {warning}", markup=False)
+        done = report.frames or report.surveyed
+        told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}" if report.frames else "first pass"
+        bar.update(task, total=report.total, completed=done, told=told)
+
+    return show
+
+
+def show_report(report: Report, output: Path) -> None:
+    """Print what was done, how long each stage took, and what went wrong."""
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.stages.items())
+    console.print(
+        f"{output}: {report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps); "
+        f"busy: {stages}",
+        markup=False,
+    )
+
+
+def score_table(scores: Scores) -> Table:
+    """One column per row of the score, one line per figure."""
+    cuts = f"{len(scores.cuts)} scene cuts left out"
+    table = Table(
+        title=f"{len(scores.rows[INPUT].luma)} frames, {cuts}; flow: DIS FAST of the input"
+    )
+    table.add_column("")
+    columns = [scores.figures(name) for name in ROWS]
+    for name in ROWS:
+        table.add_column(name, justify="right")
+    for key in columns[0]:
+        table.add_row(key, *("-" if c[key] is None else f"{c[key]:.4g}" for c in columns))
+    return table
+
+
+def show_batch(bar: Bar) -> Callable[[jobs.Progress], None]:
+    """Print what begins and ends, and keep the bar of the whole batch up to date."""
+    task = bar.add_task("batch", total=None, told="")
+
+    def show(progress: jobs.Progress) -> None:
+        if progress.told:
+            bar.console.print(progress.told, markup=False)
+        ended = sum(result.status != "waiting" for result in progress.results)
+        told = f"{ended} of {len(progress.results)} files"
+        done = progress.frames + progress.under_way
+        bar.update(task, total=progress.total or None, completed=done, told=told)
+
+    return show
+
+
+def batch_table(results: list[Result]) -> Table:
+    """One line per file of a batch, and what came of them together."""
+    count = Counter(result.status for result in results)
+    table = Table(
+        title=f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed"
+    )
+    for name in ("file", "status", "frames", "seconds", "to know"):
+        table.add_column(name, justify="right" if name in ("frames", "seconds") else "left")
+    for result in results:
+        known = [result.error, *result.warnings] if result.error else result.warnings
+        table.add_row(
+            Text(result.job.output.name),
+            result.status,
+            str(result.frames or ""),
+            f"{result.seconds:.1f}" if result.seconds else "",
+            Text("; ".join(known)),
+        )
+    return table

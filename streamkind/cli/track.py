@@ -1,0 +1,55 @@
+"""The commands `streamkind track` and `streamkind plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamkind.cli import options
+from streamkind.cli.show import console, progress_bar, show_progress
+from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.light.track import Track
+from streamkind.measure import plots
+from streamkind.pipeline import find_track
+from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.storage import as_path
+
+
+def track_command(
+    input: Annotated[str, typer.Argument(help="A video.")],
+    output: Annotated[Path, typer.Argument(help="The CSV: time, ratio, wanted, luma, cut.")],
+    target: options.Target = DEFAULT_TARGET,
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    profile: options.Profile = "auto",
+    model: options.Model = "auto",
+    backend: options.Backend = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Write the ratios of a video to a CSV, to be edited and given to enhance --ratio-track."""
+    check_not_input(output, as_path(input))
+    Staging(output)  # refuses a folder that is not there before the work, not after
+    with progress_bar() as bar:
+        track = find_track(
+            input,
+            target=target,
+            start=start,
+            duration=duration,
+            profile=profile,  # type: ignore[arg-type]
+            model=model,
+            backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+            device=device,
+            progress=show_progress(bar, as_path(input).name),
+        )
+    track.write(output)
+    console.print(f"{output}: ratios of {len(track.time)} frames", markup=False)
+
+
+def plot_command(
+    track: Annotated[Path, typer.Argument(help="A CSV that `streamkind track` wrote.")],
+    output: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
+) -> None:
+    """Draw a ratio track: the ratio, what it was smoothed from, brightness and scene cuts."""
+    plots.draw_track(Track.read(track), output)

@@ -1,0 +1,1 @@
+"""What stands around the nets: any picture size, reduced pictures, skipped frames, profiles."""

@@ -1,0 +1,279 @@
+"""KinD at a fraction of its cost: the nets see a reduced picture, and their light is carried up.
+
+What the nets make of the reduced picture is, near each place, a straight line of the luma they saw:
+out = a in + b, as in the guided filter of He, Sun and Tang (TPAMI 2013; at a reduced size: *Fast
+Guided Filter*, 2015). Both coefficients are enlarged and applied to the whole picture's luma, so
+that its detail stays; where there is only noise `a` is 0, and what the nets restored is left.
+Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.backends.base import Engine, Layers
+from streamkind.engine.engine import FADE_STOPS, KinD
+from streamkind.light.exposure import Floats, smooth_step
+from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Pixels, PixFmt, size_of
+
+RADIUS = 2
+"""Of the guided filter's window, in pixels of the reduced picture."""
+NOISE = 1.5
+"""Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
+NOISE_POWER = np.float32(NOISE**2)
+STRIP = 128
+"""Rows relit at once: what lies between, in float, then stays in the processor's cache."""
+UNSURE = 2, 5
+"""Levels above black up to which colour is rounding, and from which it is the scene's."""
+PALER = [
+    (128 + share * (np.arange(256) - 128.0)).round().astype(np.uint8)
+    for share in smooth_step(np.arange(*UNSURE, dtype=np.float32), *UNSURE)
+]
+"""What becomes of chroma, 0 to 255, at each level between the two, the first included."""
+Plane = NDArray[np.uint8]
+Planes = tuple[Plane, Plane, Plane]
+"""Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallLayers(Layers):
+    """Layers of reduced pictures; `pixels` are the whole ones."""
+
+    small: Pixels
+    """RGB, (N, h, w, 3)."""
+    luma: Pixels
+    """Luma of `small`, (N, h, w)."""
+
+
+class Carried(KinD):
+    """KinD on reduced pictures. Pictures of at most `whole` pixels are not reduced.
+
+    Takes RGB, or planes of `color`: yuv420p as FFmpeg lays it out, (N, 3 H / 2, W).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        area: int,
+        color: ColorTags | None = None,
+        *,
+        whole: int | None = None,
+    ) -> None:
+        super().__init__(engine)
+        self._area, self._whole = area, whole or area
+        self._color = color or ColorTags()
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
+        size = self.small_size(pixels)
+        if size is None:
+            return super().decompose(pixels)
+        small = [reduce(picture, size, self.color_of(pixels)) for picture in pixels]
+        rgb, luma = (np.stack(column) for column in zip(*small, strict=True))
+        return self.split(pixels, rgb, luma)
+
+    def split(self, pixels: Pixels, small: Pixels, luma: Pixels) -> SmallLayers:
+        """Whole and reduced pictures -> layers of the reduced ones."""
+        layers = super().decompose(small)
+        parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
+        return SmallLayers(*parts, small=small, luma=luma)
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """Pixels as `decompose` had them, at the size of the input."""
+        if not isinstance(layers, SmallLayers):
+            return super().recompose(layers, ratios)
+        strength = smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)
+        if not strength.any():
+            return layers.pixels
+        carried = np.empty_like(layers.pixels)
+        for i, clear in enumerate(self.relit(layers, ratios)):
+            planes, share = planes_of(layers.pixels[i]), float(strength[i])
+            into = planes_of(carried[i]) if carried.ndim == 3 else None
+            made = carry(planes, layers.luma[i], clear, share, into=into)
+            if into is None:
+                cv2.transform(cv2.merge(made), rgb_of_yuv(ColorTags()), dst=carried[i])
+        return carried
+
+    def relit(self, layers: SmallLayers, ratios: Floats) -> Pixels:
+        """Restore and relight the reduced pictures: (N, h, w, 3) YUV."""
+        height, width = layers.small.shape[1:3]
+        clear = self._engine.recompose(layers, ratios)[:, :height, :width]
+        matrix = yuv_of_rgb(self.color_of(layers.pixels))
+        return np.stack([transform(picture, matrix) for picture in clear])
+
+    def seen_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of what the nets see of a picture, padding included."""
+        return super().seen_size(*(self._reduced(width, height) or (width, height)))
+
+    def pix_fmt(self, width: int, height: int) -> PixFmt:
+        """Return the format to ask for pictures of this size in."""
+        return carried_pix_fmt(width, height, self._whole)
+
+    def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
+        """Return the size to which pictures are reduced; None if they are not."""
+        return self._reduced(*size_of(pixels))
+
+    def _reduced(self, width: int, height: int) -> tuple[int, int] | None:
+        whole = width * height <= self._whole
+        return None if whole else reduced_size(width, height, self._area)
+
+    def color_of(self, pixels: Pixels) -> ColorTags:
+        """Return how the YUV of pictures is meant."""
+        return self._color if pixels.ndim == 3 else ColorTags()
+
+
+def carried_pix_fmt(width: int, height: int, whole: int) -> PixFmt:
+    """Planes for pictures of more than `whole` pixels, which need not become RGB at all."""
+    even = width % 2 == height % 2 == 0
+    return "yuv420p" if even and width * height > whole else "rgb24"
+
+
+def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
+    """Width and height divided by the least integer that leaves at most `area`; None for 1."""
+    # By an integer: means of whole pixels, which is also several times as fast.
+    factor = next(k for k in range(1, max(width, height) + 1) if width * height <= area * k * k)
+    return None if factor == 1 else (max(1, round(width / factor)), max(1, round(height / factor)))
+
+
+def planes_of(picture: Pixels) -> Planes:
+    """Split one picture, RGB (H, W, 3) or yuv420p (3 H / 2, W)."""
+    if picture.ndim == 3:
+        yuv = transform(picture, yuv_of_rgb(ColorTags()))
+        return yuv[..., 0], yuv[..., 1], yuv[..., 2]
+    rows, width = picture.shape
+    height = rows * 2 // 3
+    u, v = picture[height:].reshape(2, height // 2, width // 2)
+    return picture[:height], u, v
+
+
+def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
+    """Means over a picture: RGB, (h, w, 3), and luma, (h, w)."""
+    if picture.ndim == 2:
+        yuv = without_cast(yuv_at(size, picture), tags)
+        return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
+    rgb = rgb_at(size, picture, tags)
+    yuv = without_cast(transform(rgb, yuv_of_rgb(tags)), tags)
+    paler = cv2.compare(yuv[..., 0], yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
+    cv2.copyTo(transform(yuv, rgb_of_yuv(tags)), paler, rgb)  # the rest without a trip to YUV
+    return rgb, yuv[..., 0]
+
+
+def without_cast(yuv: Pixels, tags: ColorTags) -> Pixels:
+    """Take the colour from what is near black in reduced planes, (h, w, 3).
+
+    There one level of chroma that was rounded is a third of the light; relit, it would be purple.
+    """
+    luma, *colors = cv2.split(yuv)
+    black = yuv_of_rgb(tags)[0, 3]
+    for level, paler in enumerate(PALER, UNSURE[0]):
+        at = cv2.compare(luma, black + level, cv2.CMP_LE if level == UNSURE[0] else cv2.CMP_EQ)
+        colors = [cv2.copyTo(cv2.LUT(plane, paler), at, plane) for plane in colors]
+    return np.asarray(cv2.merge([luma, *colors]), np.uint8)
+
+
+def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
+    """Scale a picture, RGB or yuv420p of `tags`, to width and height: RGB, (h, w, 3)."""
+    if picture.ndim == 3:
+        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return transform(yuv_at(size, picture), rgb_of_yuv(tags))
+
+
+def yuv_at(size: tuple[int, int], picture: Pixels) -> Pixels:
+    """Scale yuv420p to width and height: YUV, (h, w, 3)."""
+    return np.asarray(cv2.merge([shrunk(p, size) for p in planes_of(picture)]), np.uint8)
+
+
+def shrunk(plane: Plane, size: tuple[int, int]) -> Plane:
+    """Means over a plane, scaled down to width and height."""
+    factor = round(plane.shape[1] / size[0])
+    if factor % 2 == 0 or plane.shape[1] == factor * size[0]:
+        return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
+    means = plane if factor == 1 else cv2.blur(plane, (factor, factor))
+    return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def carry(
+    planes: Planes,
+    luma: Plane,
+    clear: Pixels,
+    share: float = 1.0,
+    *,
+    into: Planes | None = None,
+) -> Planes:
+    """Relight a whole picture as its reduced one was: (h, w) luma -> (h, w, 3) YUV.
+
+    `share` below 1 leaves as much of the picture as it was. `into` takes the planes made.
+    """
+    made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
+    after, *colors = cv2.split(clear)
+    slope, offset = coefficients(luma, after)
+    if share < 1:
+        slope, offset = 1 + share * (slope - 1), share * offset
+    along_lines(planes[0], slope, offset, made[0])
+    for before, plane, to in zip(planes[1:], colors, made[1:], strict=True):
+        cv2.resize(plane, before.shape[::-1], dst=to)
+        if share < 1:
+            cv2.addWeighted(before, 1 - share, to, share, 0, dst=to)
+    return made
+
+
+def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None:
+    """Write slope * luma + offset, (H, W), the two enlarged from (h, w)."""
+    for rows, lines, inner in strips(len(luma), len(slope)):
+        size = luma.shape[1], (lines.stop - lines.start) * len(luma) // len(slope)
+        lit, raised = (cv2.resize(plane[lines], size)[inner] for plane in (slope, offset))
+        cv2.multiply(luma[rows], lit, dst=lit, dtype=cv2.CV_32F)
+        cv2.add(lit, raised, dst=made[rows], dtype=cv2.CV_8U)
+
+
+def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield rows of a picture, the reduced rows to enlarge for them, and their place in these.
+
+    One strip if a reduced row does not stand for a whole number of rows.
+    """
+    times, rest = divmod(height, small)
+    if rest:
+        yield slice(0, height), slice(0, small), slice(0, height)
+        return
+    step = max(1, STRIP // times - 2)
+    for begin in range(0, small, step):
+        end = min(begin + step, small)
+        first, last = max(begin - 1, 0), min(end + 1, small)
+        inner = slice((begin - first) * times, (end - first) * times)
+        yield slice(begin * times, end * times), slice(first, last), inner
+
+
+def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:
+    """Take each pixel, (H, W, 3), through a (3, 4) matrix."""
+    return np.asarray(cv2.transform(picture, matrix), np.uint8)
+
+
+def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Slope and offset, (h, w) each, of what was made of 8-bit luma: slope * seen + offset."""
+    window = 2 * RADIUS + 1, 2 * RADIUS + 1
+    slope = cv2.blur(line(seen, made, window)[0], window)
+    return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
+
+
+def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Slope and offset, (h, w) each, of the line through what is in a window around each pixel."""
+    mean_seen, mean_made = mean(seen, window), mean(made, window)
+    covariance = mean(np.multiply(seen, made, dtype=np.uint16), window) - mean_seen * mean_made
+    variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
+    variance -= mean_seen * mean_seen
+    slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE_POWER)
+    return np.asarray(slope, np.float32), np.asarray(mean_made - slope * mean_seen, np.float32)
+
+
+def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
+    """Means of windows around each pixel."""
+    return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, window), np.float32)

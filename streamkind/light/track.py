@@ -1,0 +1,131 @@
+"""The ratio of a whole video, row by row, and the CSV it is kept in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.errors import UsageError
+from streamkind.light.exposure import Floats, Statistics
+from streamkind.video.storage import as_path, write_whole
+
+Series = NDArray[np.float64]
+
+TRACK_RANGE = (0.1, 32.0)
+"""Ratios that the nets know."""
+COLUMNS = ("time", "ratio", "wanted", "luma", "cut")
+
+
+@dataclass(frozen=True)
+class Track:
+    """The ratio over the length of a video; arrays of one length, a row per frame or per key."""
+
+    time: Series
+    """Seconds, strictly rising."""
+    ratio: Series
+    """The ratio to relight by."""
+    wanted: Series
+    """The automatic ratio before smoothing; for information."""
+    luma: Series
+    """Mean luma of the input without its lamps, 0 to 1; for information."""
+    cut: NDArray[np.bool_]
+    """True where a scene begins."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a CSV with at least the columns `time` and `ratio`. Raises UsageError."""
+        path = as_path(path)
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file, skipinitialspace=True)
+                if missing := {"time", "ratio"} - set(rows.fieldnames or ()):
+                    raise UsageError(
+                        f"{path}: no column {' and '.join(sorted(missing))}; the first line of a "
+                        f"ratio track names its columns: {','.join(COLUMNS)}"
+                    )
+                parsed = [(rows.line_num, *_parse(path, rows.line_num, row)) for row in rows]
+        except (OSError, UnicodeDecodeError, csv.Error) as exc:
+            raise UsageError(
+                f"{path} cannot be read as a ratio track ({exc}); make one with `streamkind track`"
+            ) from exc
+        if not parsed:
+            raise UsageError(f"{path} has no rows; a ratio track needs at least one")
+        line, time, ratio, wanted, luma, cut = (np.array(c) for c in zip(*parsed, strict=True))
+        if (late := np.flatnonzero(np.diff(time) <= 0)).size:
+            before, after = late[0], late[0] + 1
+            raise UsageError(
+                f"{path}, line {line[after]}: time {time[after]:.10g} follows {time[before]:.10g}; "
+                "times must rise from row to row, so sort the rows and drop doubles"
+            )
+        return cls(time, ratio, wanted, luma, cut.astype(bool))
+
+    def write(self, path: str | Path) -> None:
+        """Write all columns as CSV, whole or not at all. Raises OutputError."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        for t, r, w, y, c in zip(*vars(self).values(), strict=True):
+            # Time and ratio as they are, so that a track given back is the same track.
+            rows.writerow([repr(float(t)), repr(float(r)), f"{w:.5g}", f"{y:.5g}", int(c)])
+        write_whole(as_path(path), text.getvalue().encode())
+
+
+def _parse(path: Path, line: int, row: dict[Any, Any]) -> tuple[float, float, float, float, bool]:
+    if None in row:  # as 0,5 for 0.5 would make
+        raise UsageError(
+            f"{path}, line {line}: more values than columns; numbers take a point, not a comma"
+        )
+
+    def number(column: str, low: float, high: float, default: float | None = None) -> float:
+        text = row.get(column) or ""
+        if not text and default is not None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise UsageError(
+                f"{path}, line {line}: {column} is {text!r}, "
+                f"expected a number from {low:g} to {high:g}"
+            )
+        return value
+
+    return (
+        number("time", -1e9, 1e9),
+        number("ratio", *TRACK_RANGE),
+        number("wanted", 0, math.inf, math.nan),
+        number("luma", 0, 1, math.nan),
+        bool(number("cut", 0, 1, 0)),
+    )
+
+
+@dataclass(frozen=True)
+class TrackRatio:
+    """The ratio of each frame as a track has it.
+
+    Between two rows the ratio goes evenly in stops, up to a row where a scene begins; before the
+    first and after the last it stays.
+    """
+
+    track: Track
+
+    def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
+        """Return one ratio per frame, (N,)."""
+        return np.array([self._at(time) for time in times], np.float32)
+
+    def _at(self, time: float) -> float:
+        t = self.track
+        i = int(np.searchsorted(t.time, time, side="right")) - 1
+        if i < 0 or i + 1 == len(t.time) or t.time[i] == time or t.cut[i + 1]:
+            return float(t.ratio[max(i, 0)])
+        share = (time - t.time[i]) / (t.time[i + 1] - t.time[i])
+        return float(t.ratio[i] ** (1 - share) * t.ratio[i + 1] ** share)

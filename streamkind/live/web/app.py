@@ -1,0 +1,276 @@
+"""The REST API, health, metrics and the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.routing import Route
+
+from streamkind import __version__
+from streamkind.errors import UsageError
+from streamkind.live.config import CameraConfig, check_camera, redact
+from streamkind.live.secrets import HIDDEN
+from streamkind.live.status import Fleet
+from streamkind.live.web.guard import Gate, problem, set_session
+from streamkind.live.web.metrics import open_registry
+from streamkind.live.web.schemas import (
+    CameraAnswer,
+    FleetAnswer,
+    Light,
+    Login,
+    Problem,
+    Ready,
+    Settings,
+)
+from streamkind.live.web.watch import Previews, Watch
+
+PAGE = FilePath(__file__).parent / "page"
+AGES = {"ages"}
+"""Left out of answers: only the histogram in /metrics is made of them."""
+Name = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,64}$", description="The camera.")]
+WRONG: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "No JSON"},
+    422: {"model": Problem, "description": "What was wrong, and what was expected"},
+}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "No token, or a wrong one"},
+}
+UNKNOWN: dict[int | str, dict[str, Any]] = {
+    **WRONG,
+    404: {"model": Problem, "description": "No camera of that name"},
+}
+TEXT: dict[int | str, dict[str, Any]] = {
+    **REFUSED,
+    200: {"content": {"text/plain": {}}, "description": "Text format of Prometheus"},
+}
+JPEG: dict[int | str, dict[str, Any]] = {
+    **UNKNOWN,
+    200: {"content": {"image/jpeg": {}}, "description": "Before and after, side by side"},
+    204: {"description": "No frame yet"},
+    304: {"description": "The picture of If-None-Match"},
+}
+
+
+class Cameras:
+    """What may be asked of the fleet, and how it is answered."""
+
+    def __init__(self, fleet: Fleet, watch: Watch) -> None:
+        self._fleet = fleet
+        self._watch = watch
+        self._previews = Previews(fleet)
+
+    def list(self) -> FleetAnswer:
+        """Tell of every camera."""
+        return FleetAnswer(redact(self._fleet.engine), time.time(), self._watch.status())
+
+    def get(self, name: Name) -> CameraAnswer:
+        """Tell of one camera, and its settings; secrets are shown as ***."""
+        settings = self._fleet.configs().get(name)
+        for camera in self._watch.status():
+            if camera.name == name and settings is not None:
+                return CameraAnswer(camera, hidden(settings))
+        raise unknown(name)
+
+    def put(self, name: Name, settings: Settings, response: Response) -> CameraConfig:
+        """Add a camera (201), or change the one of that name (200); others go on.
+
+        A URL with *** in it is refused: it was read here, and its password would be lost.
+        """
+        config = settings.as_config(name)
+        try:
+            if any(HIDDEN in url for url in (config.url, *config.to)):
+                raise UsageError(
+                    f"a URL holds {HIDDEN} where a secret was hidden; give it whole, change the "
+                    "camera in cameras.toml, or change ratio and target alone by PATCH"
+                )
+            check_camera(config, from_api=True)
+            response.status_code = 200 if name in self._fleet.configs() else 201
+            self._fleet.put(config)
+        except UsageError as exc:
+            raise HTTPException(422, redact(str(exc))) from exc
+        return hidden(config)
+
+    def patch(self, name: Name, light: Light) -> CameraConfig:
+        """Change ratio and target of a camera, from its next frame on."""
+        try:
+            self._fleet.set(name, ratio=light.ratio, target=light.target)
+            return hidden(self._fleet.configs()[name])
+        except UsageError as exc:
+            raise HTTPException(422, redact(str(exc))) from exc
+        except KeyError as exc:
+            raise unknown(name) from exc
+
+    def delete(self, name: Name) -> None:
+        """Stop a camera and forget it."""
+        try:
+            self._fleet.remove(name)
+        except KeyError as exc:
+            raise unknown(name) from exc
+
+    def preview(self, name: Name, if_none_match: Annotated[str, Header()] = "") -> Response:
+        """Show the last frame before (left half) and after (right half), five times a second."""
+        try:
+            picture = self._previews.get(name, time.monotonic())
+        except KeyError as exc:
+            raise unknown(name) from exc
+        if picture is None:
+            return Response(status_code=204)
+        headers = {"ETag": picture.tag, "Cache-Control": "private, no-cache"}
+        if if_none_match == picture.tag:
+            return Response(status_code=304, headers=headers)
+        return Response(picture.data, media_type="image/jpeg", headers=headers)
+
+
+def unknown(name: str) -> HTTPException:
+    """Return the refusal of a name."""
+    return HTTPException(404, f"no camera '{name}'; GET /api/cameras lists them")
+
+
+def hidden(config: CameraConfig) -> CameraConfig:
+    """Return settings whose URLs tell no secret."""
+    return replace(config, url=redact(config.url), to=tuple(map(redact, config.to)))
+
+
+def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:
+    """Return the routes of the cameras, all behind the gate."""
+    one = "/api/cameras/{name}"
+    router = APIRouter(tags=["cameras"], dependencies=[Depends(gate.check)], responses=REFUSED)
+    router.add_api_route(
+        "/api/cameras",
+        cameras.list,
+        response_model_exclude={"cameras": {"__all__": AGES}},
+        summary="All cameras",
+    )
+    router.add_api_route(
+        one,
+        cameras.get,
+        responses=UNKNOWN,
+        response_model_exclude={"status": AGES},
+        summary="One camera",
+    )
+    added: dict[int | str, dict[str, Any]] = {201: {"model": CameraConfig, "description": "Added"}}
+    router.add_api_route(
+        one, cameras.put, methods=["PUT"], responses=WRONG | added, summary="Add or change"
+    )
+    router.add_api_route(
+        one, cameras.patch, methods=["PATCH"], responses=UNKNOWN, summary="Change the light"
+    )
+    router.add_api_route(
+        one,
+        cameras.delete,
+        methods=["DELETE"],
+        responses=UNKNOWN,
+        status_code=204,
+        summary="Remove",
+    )
+    router.add_api_route(
+        f"{one}/preview.jpg",
+        cameras.preview,
+        responses=JPEG,
+        response_class=Response,
+        summary="Before and after",
+    )
+    return router
+
+
+def session_routes(gate: Gate) -> APIRouter:
+    """Return how browsers log in and out."""
+    router = APIRouter(tags=["session"])
+
+    @router.post("/api/session", status_code=204, responses=WRONG | REFUSED, summary="Log in")
+    def log_in(login: Login, request: Request, response: Response) -> None:
+        """Take the token and set a cookie that scripts cannot read."""
+        if not gate.takes(login.token):
+            raise HTTPException(401, "that is not the console's token")
+        set_session(response, request, gate.new_session())
+
+    @router.delete("/api/session", status_code=204, summary="Log out")
+    def log_out(request: Request, response: Response) -> None:
+        """Forget the cookie."""
+        set_session(response, request, "")
+
+    return router
+
+
+def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
+    """Return what Prometheus, systemd and load balancers ask; only metrics need the token."""
+    router = APIRouter(tags=["health"])
+    registry = open_registry(watch, engine)
+
+    @router.get("/healthz", summary="Process")
+    def healthz() -> dict[str, str]:
+        """Answer as long as the process can."""
+        return {"status": "ok", "version": __version__}
+
+    @router.get(
+        "/readyz", responses={503: {"model": Ready, "description": "Not all"}}, summary="Cameras"
+    )
+    def readyz(response: Response) -> Ready:
+        """Answer 200 while every required camera delivers, 503 while one does not.
+
+        Without any required camera there is nothing to wait for: 200.
+        """
+        required = [camera for camera in watch.status() if camera.required]
+        live = sum(camera.state == "live" for camera in required)
+        response.status_code = 200 if live == len(required) else 503
+        return Ready(live == len(required), len(required), live)
+
+    @router.get(
+        "/metrics",
+        dependencies=[Depends(gate.check)],
+        responses=TEXT,
+        response_class=Response,
+        summary="Prometheus",
+    )
+    def metrics() -> Response:
+        """Tell all figures in Prometheus' text format."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+async def wrong_request(request: Request, exc: Exception) -> JSONResponse:
+    """Say what was wrong without repeating it: it may hold a password."""
+    assert isinstance(exc, RequestValidationError)
+    found = [(".".join(map(str, e["loc"])), e["msg"], e["type"]) for e in exc.errors()]
+    code = 400 if any(kind == "json_invalid" for _, _, kind in found) else 422
+    return problem(code, "; ".join(f"{where}: {told}" for where, told, _ in found))
+
+
+def page_of(file: FilePath) -> Callable[[Request], Awaitable[FileResponse]]:
+    """Return what answers with a file."""
+
+    async def page(request: Request) -> FileResponse:
+        return FileResponse(file)
+
+    return page
+
+
+def build_app(fleet: Fleet, token: str) -> FastAPI:
+    """Return the console of a fleet; an empty token lets everyone in."""
+    app = FastAPI(
+        title="streamkind",
+        version=__version__,
+        description="Live cameras: what they do, and what may be asked of them.",
+        docs_url=None,
+        redoc_url=None,
+        strict_content_type=True,  # what a form of another site can send is not taken for JSON
+    )
+    app.add_exception_handler(RequestValidationError, wrong_request)
+    gate, watch = Gate(token), Watch(fleet)
+    app.include_router(camera_routes(Cameras(fleet, watch), gate))
+    app.include_router(session_routes(gate))
+    app.include_router(health_routes(watch, gate, lambda: redact(fleet.engine)))
+    for file in PAGE.iterdir():
+        # No StaticFiles at /: it would answer for methods that a path of the API does not have.
+        app.router.routes.append(Route(f"/{file.name}", page_of(file)))
+    app.router.routes.append(Route("/", page_of(PAGE / "index.html")))
+    return app

@@ -1,0 +1,135 @@
+"""What Prometheus reads from /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from streamkind import __version__
+from streamkind.live.status import CameraStatus, SinkStatus
+from streamkind.live.web.watch import AGE_BUCKETS, Watch
+
+Of = Callable[[CameraStatus], float]
+OfSink = Callable[[SinkStatus], float]
+
+COUNTERS: dict[str, tuple[str, Of]] = {
+    "streamkind_frames_in": ("Frames decoded.", lambda c: c.frames_in),
+    "streamkind_frames_out": ("Frames enhanced and handed to the outputs.", lambda c: c.frames_out),
+    "streamkind_frames_dropped": ("Frames left out, being too old.", lambda c: c.dropped),
+    "streamkind_frames_damaged": ("Packets or frames not decodable.", lambda c: c.damaged),
+    "streamkind_reconnects": ("Times a camera was connected to again.", lambda c: c.reconnects),
+}
+GAUGES: dict[str, tuple[str, Of]] = {
+    "streamkind_ratio": ("How far the light of the last frame was raised.", lambda c: c.ratio),
+    "streamkind_queue_frames": ("Frames waiting for the engine.", lambda c: c.queue),
+}
+SINK_COUNTERS: dict[str, tuple[str, OfSink]] = {
+    "streamkind_sink_frames": ("Frames written to an output.", lambda s: s.frames),
+    "streamkind_sink_dropped": ("Frames an output did not take.", lambda s: s.dropped),
+    "streamkind_sink_reconnects": ("Times an output was opened again.", lambda s: s.reconnects),
+}
+
+
+class FleetCollector(Collector):
+    """Turns one look at the fleet into metrics, at the moment of the scrape."""
+
+    def __init__(self, watch: Watch, engine: Callable[[], str]) -> None:
+        self._watch = watch
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric of every camera."""
+        cameras = self._watch.status()
+        yield self._about()
+        yield up(cameras)
+        for name, (told, of) in COUNTERS.items():
+            counter = CounterMetricFamily(name, told, labels=["camera"])
+            for camera in cameras:
+                counter.add_metric([camera.name], of(camera))
+            yield counter
+        for name, (told, of) in GAUGES.items():
+            gauge = GaugeMetricFamily(name, told, labels=["camera"])
+            for camera in cameras:
+                gauge.add_metric([camera.name], of(camera))
+            yield gauge
+        yield stages(cameras)
+        yield self._ages(cameras)
+        yield from sinks(cameras)
+
+    def _about(self) -> Metric:
+        engine = self._engine()
+        told = {
+            "version": __version__,
+            "engine": engine,
+            "precision": engine.rpartition(", ")[2],
+        }
+        return InfoMetricFamily("streamkind_engine", "What runs, at which precision.", told)
+
+    def _ages(self, cameras: list[CameraStatus]) -> Metric:
+        metric = HistogramMetricFamily(
+            "streamkind_frame_age_seconds",
+            "From decoded to handed on, of the frames that were looked at.",
+            labels=["camera"],
+        )
+        bounds = [*map(str, AGE_BUCKETS), "+Inf"]
+        for camera in cameras:
+            ages = self._watch.ages(camera.name)
+            buckets = list(zip(bounds, map(float, accumulate(ages.counts)), strict=True))
+            metric.add_metric([camera.name], buckets, ages.sum)
+        return metric
+
+
+def up(cameras: list[CameraStatus]) -> Metric:
+    """Tell which cameras deliver, and which of them readiness waits for."""
+    metric = GaugeMetricFamily(
+        "streamkind_camera_up", "1 while a camera delivers.", labels=["camera", "required"]
+    )
+    for camera in cameras:
+        labels = [camera.name, str(camera.required).lower()]
+        metric.add_metric(labels, float(camera.state == "live"))
+    return metric
+
+
+def stages(cameras: list[CameraStatus]) -> Metric:
+    """Tell how long each stage was busy."""
+    metric = CounterMetricFamily(
+        "streamkind_stage_seconds", "Busy seconds of a stage.", labels=["camera", "stage"]
+    )
+    for camera in cameras:
+        for stage, seconds in sorted(camera.stages.items()):
+            metric.add_metric([camera.name, stage], seconds)
+    return metric
+
+
+def sinks(cameras: list[CameraStatus]) -> Iterator[Metric]:
+    """Tell of each output of each camera."""
+    labels = ["camera", "sink"]
+    # Two outputs may differ in what is redacted only; Prometheus refuses a line that comes twice.
+    known = {(camera.name, sink.url): sink for camera in cameras for sink in camera.sinks}
+    live = GaugeMetricFamily("streamkind_sink_up", "1 while an output takes frames.", labels=labels)
+    for key, sink in known.items():
+        live.add_metric(key, float(sink.state == "live"))
+    yield live
+    for name, (told, of) in SINK_COUNTERS.items():
+        counter = CounterMetricFamily(name, told, labels=labels)
+        for key, sink in known.items():
+            counter.add_metric(key, of(sink))
+        yield counter
+
+
+def open_registry(watch: Watch, engine: Callable[[], str]) -> CollectorRegistry:
+    """Return a registry of the fleet and of this process: memory, descriptors, CPU seconds."""
+    registry = CollectorRegistry()
+    registry.register(FleetCollector(watch, engine))
+    ProcessCollector(registry=registry)
+    return registry

@@ -1,0 +1,85 @@
+"""Runs the console in a thread, for as long as a block lasts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import uvicorn
+
+from streamkind.errors import OutputError, UsageError
+from streamkind.live.config import ConsoleConfig, resolve
+from streamkind.live.status import Fleet
+from streamkind.live.web.app import build_app
+from streamkind.live.web.guard import Guard, check_listening
+
+START_SECONDS = 10.0
+STOP_SECONDS = 1
+"""What requests under way get at the end."""
+
+
+@contextmanager
+def serve_console(fleet: Fleet, config: ConsoleConfig) -> Iterator[str]:
+    """Serve page, API, health and metrics of a fleet; gives the console's URL.
+
+    With port 0 the system chooses one. Raises UsageError for an address that needs a token, or
+    that cannot be had.
+    """
+    token = resolve(config.token)
+    check_listening(config.host, token)
+    with closing(listen(config)) as listening:
+        server = uvicorn.Server(settings(Guard(build_app(fleet, token), open_to_all=not token)))
+        thread = threading.Thread(
+            target=server.run, args=([listening],), name="streamkind-console", daemon=True
+        )
+        thread.start()
+        try:
+            wait_for(server, thread)
+            host, port = listening.getsockname()[:2]
+            yield f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        finally:
+            server.should_exit = True
+            thread.join(STOP_SECONDS + 2)
+
+
+def settings(guard: Guard) -> uvicorn.Config:
+    """Return how uvicorn serves: no logs of requests, no foreign headers believed, few at once."""
+    return uvicorn.Config(
+        guard,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=200,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+
+
+def listen(config: ConsoleConfig) -> socket.socket:
+    """Open the socket here, so that a port in use is told at once."""
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as exc:
+        raise UsageError(
+            f"console: cannot listen on {config.host}:{config.port} ({exc.strerror or exc}); "
+            "set another host or port in [console]"
+        ) from exc
+
+
+def wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
+    """Return when the server answers."""
+    end = time.monotonic() + START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > end:
+            raise OutputError("console: the server did not start; run with another port")
+        time.sleep(0.01)

@@ -1,0 +1,136 @@
+"""One look at the fleet for all who ask: the page, the API and Prometheus."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from streamkind.engine.reduced import rgb_at
+from streamkind.live.config import redact
+from streamkind.live.status import CameraStatus, Fleet, Preview, SinkStatus
+from streamkind.video.format import HD
+from streamkind.video.frames import size_of
+
+AGE_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
+"""Upper bounds in seconds; 0.5 is the default limit of a frame's age."""
+PREVIEW_SECONDS = 0.2
+"""Least time between two pictures that are encoded for one camera."""
+PREVIEW_WIDTH = 960
+"""Pixels; wider previews are scaled down to it."""
+JPEG_QUALITY = 85
+
+
+@dataclass
+class AgeHistogram:
+    """How old frames were when they were handed on."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(AGE_BUCKETS) + 1))
+    """Frames in each bucket, the last without an upper bound."""
+    sum: float = 0.0
+    """Seconds."""
+    frames: int = 0
+    """Of the camera at the last look: fewer than before is another camera of the same name."""
+
+    def add(self, ages: Iterable[float]) -> None:
+        """Count ages in seconds."""
+        for age in ages:
+            self.counts[bisect_left(AGE_BUCKETS, age)] += 1
+            self.sum += age
+
+
+class Watch:
+    """The fleet as the console sees it, redacted once more. May be used from any thread.
+
+    Every look takes the ages since the last one, so all looks go through one `Watch`.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._lock = threading.Lock()
+        self._ages: dict[str, AgeHistogram] = {}
+
+    def status(self) -> list[CameraStatus]:
+        """Return the state of every camera, without passwords."""
+        with self._lock:
+            cameras = self._fleet.status()
+            self._ages = {c.name: self._aged(c) for c in cameras}
+        return [without_secrets(camera) for camera in cameras]
+
+    def ages(self, name: str) -> AgeHistogram:
+        """Return a copy of what is known of a camera's ages."""
+        with self._lock:
+            known = self._ages.get(name, AgeHistogram())
+            return replace(known, counts=list(known.counts))
+
+    def _aged(self, camera: CameraStatus) -> AgeHistogram:
+        known = self._ages.get(camera.name)
+        if known is None or camera.age_count < known.frames:
+            known = AgeHistogram()
+        known.add(camera.ages)
+        known.frames = camera.age_count
+        return known
+
+
+def without_secrets(camera: CameraStatus) -> CameraStatus:
+    """Redact every text of a camera that may hold a URL."""
+    sinks = tuple(_sink_without_secrets(sink) for sink in camera.sinks)
+    return replace(camera, url=redact(camera.url), error=redact(camera.error), sinks=sinks)
+
+
+def _sink_without_secrets(sink: SinkStatus) -> SinkStatus:
+    return replace(sink, url=redact(sink.url), error=redact(sink.error))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A JPEG with the frame before and after side by side."""
+
+    data: bytes
+    tag: str
+    """Differs when the picture does."""
+
+
+class Previews:
+    """Encodes the last frame of a camera when somebody looks, and seldom enough."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._lock = threading.Lock()
+        self._last: dict[str, tuple[float, Picture]] = {}
+
+    def get(self, name: str, now: float) -> Picture | None:
+        """Return a picture of a camera, None before its first frame. Raises KeyError.
+
+        `now` is a monotonic time in seconds; within PREVIEW_SECONDS the same picture is returned.
+        """
+        preview = self._fleet.preview(name)
+        if preview is None:
+            return None
+        with self._lock:
+            then, picture = self._last.get(name, (-1.0, None))
+            tag = f'"{preview.time:.6f}"'
+            if picture and (picture.tag == tag or 0 <= now - then < PREVIEW_SECONDS):
+                return picture
+            picture = Picture(encode(preview), tag)
+            present = self._fleet.configs()
+            self._last = {key: kept for key, kept in self._last.items() if key in present}
+            self._last[name] = (now, picture)
+            return picture
+
+
+def encode(preview: Preview) -> bytes:
+    """Put before left of after, each at most PREVIEW_WIDTH wide, and encode as JPEG."""
+    width, height = size_of(preview.before)
+    scale = min(1.0, PREVIEW_WIDTH / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    halves = [rgb_at(size, half, HD) for half in (preview.before, preview.after)]
+    both = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", both, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ValueError(f"cv2 could not encode a picture of shape {both.shape}")
+    return data.tobytes()

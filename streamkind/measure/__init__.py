@@ -1,0 +1,1 @@
+"""Figures of results: flicker, sharpness, speed; and their plots."""

@@ -1,0 +1,267 @@
+"""How fast this machine is: each stage alone, all from file to file, and other nets beside."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from streamkind.backends.base import MULTIPLE, BackendName
+from streamkind.engine.engine import KinD
+from streamkind.engine.profiles import PROFILES, Profile, ProfileName, fast_preset, open_engine
+from streamkind.engine.steady import Steadier
+from streamkind.errors import UsageError
+from streamkind.light.smoother import RatioSmoother
+from streamkind.measure.bench_nets import Nets, named, quality
+from streamkind.measure.bench_nets import baselines as kind_by_others
+from streamkind.pipeline import Report, passes_twice, run
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Frame, Pixels, batched
+from streamkind.video.sink import Sink, open_sink
+from streamkind.video.source import Source, open_source
+from streamkind.video.threads import ReadAhead, WriteBehind
+
+RATE = 30
+FLOOR = "decode + encode"
+NETS = "nets"
+WHOLE = "file to file"
+
+
+@dataclass
+class Times:
+    """Seconds per frame of each thing measured, one value per round."""
+
+    rounds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, name: str, frames: int, work: Callable[[], object]) -> None:
+        """Measure a piece of work on so many frames."""
+        began = time.perf_counter()
+        work()
+        self.rounds[name].append((time.perf_counter() - began) / frames)
+
+    def seconds(self, name: str) -> tuple[float, float, float]:
+        """Median, least and most seconds per frame."""
+        seconds = self.rounds[name]
+        return statistics.median(seconds), min(seconds), max(seconds)
+
+    def fps(self, name: str) -> tuple[float, float, float]:
+        """Median, least and most frames per second."""
+        rates = [1 / seconds for seconds in self.rounds[name]]
+        return statistics.median(rates), min(rates), max(rates)
+
+    def share(self, name: str, of: str) -> tuple[float, float, float]:
+        """How fast one is beside another in the same round: median, least and most."""
+        pairs = zip(self.rounds[name], self.rounds[of], strict=True)
+        shares = [other / own for own, other in pairs]
+        return statistics.median(shares), min(shares), max(shares)
+
+
+@dataclass
+class Bench:
+    """What was measured at one size."""
+
+    size: tuple[int, int]
+    preset: str
+    """Of x264."""
+    profiles: dict[str, Times] = field(default_factory=dict)
+    """Of each profile: its stages alone, all of it, and the floor."""
+    nets: Times = field(default_factory=Times)
+    """Of each net beside the nets of `quality`: a whole picture, without decode and encode."""
+    engines: dict[str, str] = field(default_factory=dict)
+    """What ran, by profile."""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Width and height that the nets of a profile see, padding included."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Baselines that were not measured, and why."""
+    quality: dict[str, dict[str, float]] = field(default_factory=dict)
+    """PSNR and SSIM of profiles and nets, where pairs are at hand."""
+
+
+def bench(
+    size: tuple[int, int],
+    clip: Path | None = None,
+    *,
+    frames: int = 24,
+    rounds: int = 3,
+    profiles: Sequence[ProfileName] = ("quality", "balanced", "realtime"),
+    backends: Sequence[BackendName] = ("auto",),
+    device: str = "auto",
+    preset: str | None = None,
+    others: Sequence[Path] = (),
+    baselines: bool = True,
+    pairs: Path | None = None,
+    told: Callable[[str], None] = lambda text: None,
+) -> Bench:
+    """Measure in turns, so that a noisy machine disturbs all alike.
+
+    With several `backends` each profile is measured on each. `preset` is x264's, for all profiles,
+    by default that of `realtime` at this size; `others` are ONNX nets from picture to picture;
+    `baselines` are ONNX Runtime and PyTorch in float32 on the graphs of `quality`; `pairs` is a
+    folder with low/ and high/ on which profiles and `others` are scored, blind. Raises UsageError
+    and EngineError.
+    """
+    check_size(size)
+    preset = preset or fast_preset(*size)
+    found = Bench(size, preset)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        scaled = Path(folder, "clip.mp4")
+        make_clip(scaled, size, frames, clip)
+        engines: dict[str, tuple[KinD, Profile]] = {}
+        for backend, profile in itertools.product(backends, profiles):
+            name = profile if len(backends) == 1 else f"{profile}, {backend}"
+            engine = stack.enter_context(opened_engine(backend, profile, device))
+            engines[name] = engine, PROFILES[profile]
+            found.profiles[name], found.engines[name] = Times(), engine.description
+            found.seen[name] = engine.seen_size(*size)
+        nets = kind_by_others() if baselines else Nets()
+        found.missing, enhancers = nets.missing, named(others)
+        nets.found |= enhancers
+        dark = read(scaled, PROFILES["quality"], 1)
+        for i in range(rounds + 1):  # the first compiles and is not counted
+            told(f"{size[0]}x{size[1]}: round {i} of {rounds}")
+            for name, (engine, chosen) in engines.items():
+                times = found.profiles[name] if i else Times()
+                measure(times, engine, chosen, scaled, frames if i else 2, preset)
+            for name, net in nets.found.items():
+                (found.nets if i else Times()).take(name, 1, partial(net, dark[0]))
+        if pairs is not None:
+            told("scores")
+            enhancers |= {name: engine.enhance for name, (engine, _) in engines.items()}
+            found.quality = {name: quality(e, pairs) for name, e in enhancers.items()}
+    return found
+
+
+def opened_engine(backend: BackendName, profile: ProfileName, device: str) -> KinD:
+    """Open what `streamkind enhance` would take for a video."""
+    return open_engine(
+        backend=backend, profile=profile, device=device, color=ColorTags(1), in_order=True
+    )
+
+
+def measure(
+    times: Times, engine: KinD, profile: Profile, clip: Path, frames: int, preset: str
+) -> None:
+    """One round of a profile: each stage alone, then from file to file, then without the nets."""
+    times.take("decode", frames, lambda: read(clip, profile, frames))
+    pixels = read(clip, profile, frames)
+    clear = enhance(times, engine, pixels)
+    times.take("encode", frames, lambda: encode(clip, profile, frames, preset, clear))
+    times.take(WHOLE, frames, lambda: whole(engine, clip, profile, frames, preset))
+    times.take(FLOOR, frames, lambda: passed(clip, profile, frames, preset, clear))
+
+
+def enhance(times: Times, engine: KinD, pixels: list[Pixels]) -> list[Pixels]:
+    """Take frames through the engine, stage by stage."""
+    choose, hold, report = RatioSmoother(), Steadier(engine), Report(None, "")
+    clear = []
+    for i, picture in enumerate(pixels):
+        with report.stage("decompose"):
+            layers = engine.decompose(picture[None])
+        with report.stage("steady"):
+            layers = hold(layers, [i / RATE])
+        with report.stage("ratio"):
+            ratios = choose(layers.statistics, [i / RATE])
+        with report.stage("recompose"):
+            clear.append(engine.recompose(layers, ratios)[0])
+    for name, seconds in report.stages.items():
+        times.rounds[name].append(seconds / len(pixels))
+    times.rounds[NETS].append(sum(report.stages.values()) / len(pixels))
+    return clear
+
+
+def read(clip: Path, profile: Profile, frames: int) -> list[Pixels]:
+    """Decode the first frames as a profile wants them."""
+    with open_source(clip, duration=frames / RATE, pix_fmt=profile.pix_fmt) as source:
+        return [frame.data for frame in source]
+
+
+@contextmanager
+def opened(clip: Path, profile: Profile, frames: int, preset: str) -> Iterator[tuple[Source, Sink]]:
+    """Open the first frames of a clip, and a file to write."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_source(clip, duration=frames / RATE, pix_fmt=profile.pix_fmt) as source,
+        open_sink(Path(folder, "out.mp4"), source, preset=preset) as sink,
+    ):
+        yield source, sink
+
+
+def encode(clip: Path, profile: Profile, frames: int, preset: str, clear: list[Pixels]) -> None:
+    """Encode pictures at the rate of a clip."""
+    with opened(clip, profile, frames, preset) as (_, sink):
+        for i, pixels in enumerate(clear):
+            sink.write(Frame(pixels, i, Fraction(1, RATE), 1))
+
+
+def passed(clip: Path, profile: Profile, frames: int, preset: str, clear: list[Pixels]) -> None:
+    """Decode a clip and encode what became of it, both at once: what is left without the nets."""
+    with (
+        opened(clip, profile, frames, preset) as (source, sink),
+        ReadAhead(source) as ahead,
+        WriteBehind(sink) as output,
+    ):
+        for batch, pixels in zip(batched(ahead, 1), clear, strict=False):
+            output.put(batch.replace(pixels[None]))
+
+
+def whole(engine: KinD, clip: Path, profile: Profile, frames: int, preset: str) -> None:
+    """Go from file to file, the ratio chosen as frames come, after the look that decides on it."""
+    passes_twice(clip, None, profile)
+    with opened(clip, profile, frames, preset) as (source, sink):
+        report = Report(frames, engine.description)
+        run(source, engine, RatioSmoother(), sink, report, hold=Steadier(engine))
+
+
+def make_clip(path: Path, size: tuple[int, int], frames: int, clip: Path | None = None) -> None:
+    """Encode the first frames of a clip at a size, or a dark texture that moves, at CRF 23."""
+    count = 0
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", RATE, pix_fmt="yuv420p")
+        stream.width, stream.height = size
+        stream.options = {"preset": "veryfast"}
+        pictures = texture(size) if clip is None else scaled_frames(clip, size)
+        for count, picture in zip(range(1, frames + 1), pictures, strict=False):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = count - 1, Fraction(1, RATE)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    if count < frames:
+        raise UsageError(
+            f"{clip} has {count} frames, a round takes {frames}; give a longer clip or --frames"
+        )
+
+
+def texture(size: tuple[int, int]) -> Iterator[Pixels]:
+    """Yield dark blocks that move sideways, with noise."""
+    width, height = size
+    rng = np.random.default_rng(0)
+    scene = rng.integers(0, 60, (height // 8 + 40, width // 8 + 200), dtype=np.uint8)
+    scene = scene.repeat(8, axis=0).repeat(8, axis=1)
+    for x in itertools.cycle(range(0, 800, 4)):
+        view = scene[:height, x : x + width, None] + rng.integers(0, 8, (height, width, 3))
+        yield view.astype(np.uint8)
+
+
+def scaled_frames(clip: Path, size: tuple[int, int]) -> Iterator[Pixels]:
+    """Yield the pictures of a clip at a size."""
+    with open_source(clip) as source:
+        for frame in source:
+            yield np.asarray(cv2.resize(frame.data, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse what cannot be encoded."""
+    if any(side < MULTIPLE or side % 2 for side in size):
+        raise UsageError(f"size {size[0]}x{size[1]}: expected even numbers from {MULTIPLE} up")

@@ -1,0 +1,110 @@
+"""Pictures of numbers over time, by matplotlib (extra `score`), which is imported on use."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamkind.errors import OutputError, UsageError
+from streamkind.light.track import Track
+from streamkind.measure.score import Scores
+from streamkind.video.publish import Staging
+
+
+@contextmanager
+def picture(path: str | Path, panels: int) -> Iterator[Any]:
+    """Give that many panels to draw on, one above the other, and write the picture at the end.
+
+    Raises UsageError without matplotlib or for a suffix that it does not know, OutputError when the
+    picture cannot be written; it appears whole or not at all.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("drawing needs matplotlib: pip install 'streamkind[score]'")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 1 + 2.2 * panels), layout="constrained")
+    path = Path(path)
+    if (suffix := path.suffix.lower().lstrip(".")) not in figure.canvas.get_supported_filetypes():
+        raise UsageError(f"{path}: matplotlib draws no '{suffix}'; end the name in .png or .svg")
+    yield figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    staging = Staging(path)
+    try:
+        figure.savefig(staging.path, dpi=110)
+    except OSError as exc:
+        staging.discard()
+        raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
+    staging.publish()
+
+
+def draw_track(track: Track, path: str | Path) -> None:
+    """Draw ratio and wanted ratio, and the luma of the input, over time."""
+    with picture(path, 2) as (above, below):
+        from matplotlib.ticker import MaxNLocator
+
+        if np.isfinite(track.wanted).any():
+            above.plot(track.time, track.wanted, color="0.7", label="wanted")
+        above.plot(track.time, track.ratio, label="ratio")
+        above.set_yscale("log", base=2)
+        # Powers of two alone would leave a steady track without any number at its side.
+        above.yaxis.set_major_locator(MaxNLocator(6))
+        above.yaxis.set_major_formatter("{x:.4g}")
+        above.set_ylabel("ratio")
+        above.legend()
+        below.plot(track.time, track.luma)
+        below.set_ylabel("luma of the input")
+        below.set_xlabel("seconds")
+        mark_cuts((above, below), track.time[track.cut][1:])
+
+
+def draw_scores(scores: Scores, path: str | Path) -> None:
+    """Draw mean luma, MABD and E_warp of every row, frame by frame."""
+    with picture(path, 3) as panels:
+        labels = ("log mean Y", "MABD", "E_warp")
+        for name, row in scores.rows.items():
+            series: tuple[Any, ...] = (np.log(np.maximum(row.luma, 1e-4)), row.mabd, row.warp)
+            for panel, values, label in zip(panels, series, labels, strict=True):
+                first = len(row.luma) - len(values)  # what lies between frames is one shorter
+                panel.plot(np.arange(first, len(row.luma)), values, label=name, linewidth=0.9)
+                panel.set_ylabel(label)
+        panels[0].legend()
+        panels[-1].set_xlabel("frame")
+        mark_cuts(panels, scores.cuts)
+
+
+def draw_bench(told: dict[str, Any], path: str | Path) -> None:
+    """Draw quality against cost: PSNR over milliseconds per picture, by profile, net and size."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    quality = told["sizes"][0]["quality"]
+    with picture(path, 1) as (panel,):
+        for one, marker in zip(told["sizes"], itertools.cycle("osD^v"), strict=False):
+            panel.scatter([], [], color="0.5", marker=marker, label="x".join(map(str, one["size"])))
+        for i, (name, scores) in enumerate(quality.items()):
+            for one, marker in zip(told["sizes"], itertools.cycle("osD^v"), strict=False):
+                rounds = one["profiles"].get(name, {}).get("nets") or one["nets"].get(name)
+                if rounds:
+                    at = 1e3 * np.median(rounds), scores["psnr"]
+                    panel.scatter(*at, color=f"C{i}", marker=marker)
+            offset = (8, 4) if i % 2 == 0 else (8, -12)  # what is alike stays readable
+            panel.annotate(name, at, offset, textcoords="offset points", color=f"C{i}")
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:.4g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlabel("ms of the nets per picture")
+        panel.set_ylabel("PSNR, dB, blind")
+        panel.margins(0.15)
+        panel.legend()
+
+
+def mark_cuts(panels: Any, times: Any) -> None:
+    """Draw a line where a scene begins."""
+    for panel in panels:
+        for time in times:
+            panel.axvline(time, color="tab:red", linewidth=0.8, linestyle=":")

@@ -1,0 +1,1 @@
+"""What tests share: clips, cameras, servers, a browser."""

@@ -1,0 +1,67 @@
+"""A console that really listens on loopback, with cameras that stand still."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import requests
+
+from streamkind.live.config import CameraConfig, ConsoleConfig
+from streamkind.live.web.server import serve_console
+from support.tools import load_tool
+
+still_fleet = load_tool("still_fleet")
+TOKEN = "0123456789abcdef-correct"
+PASSWORD = "Geh3im!"
+
+
+@dataclass
+class Console:
+    """Where it is, and what is behind it."""
+
+    url: str
+    fleet: Any
+    token: str = ""
+
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send one request, with the token if there is one."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers |= options.pop("headers", {})
+        return requests.request(
+            method, self.url.rstrip("/") + path, headers=headers, timeout=10, **options
+        )
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.ask("GET", path, **options)
+
+
+def two_cameras() -> Any:
+    """Return `gate` with a dark picture and a password in its URL, and `yard` without a picture."""
+    fleet = still_fleet.StillFleet()
+    url = f"rtsp://user:{PASSWORD}@10.0.0.5/1"
+    fleet.put(CameraConfig(name="gate", url=url, to=(f"rtsp://a:{PASSWORD}@10.0.0.6/x",)))
+    fleet.put(CameraConfig(name="yard", url="rtsp://10.0.0.7/1", required=False))
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, :, 0], picture[:, 32:] = 20, 40
+    fleet.show("gate", picture)
+    return fleet
+
+
+@contextmanager
+def console_at(fleet: Any, token: str = "", **options: Any) -> Iterator[Console]:
+    """Serve a fleet on a free port."""
+    with serve_console(fleet, ConsoleConfig(port=0, token=token, **options)) as url:
+        yield Console(url, fleet, token)
+
+
+def wait_until(true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Look again and again until something is true; fails when it does not become so."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not true within {seconds} s"
+        time.sleep(0.05)
