@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import random
@@ -19,6 +18,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from support.batch import ARGUMENTS, QUICK, batch, digests, left, night, run
 from support.media import make_clip, read_tracks, read_video
 
 import streamkind.batch.divide
@@ -26,48 +26,10 @@ from streamkind.batch import work
 from streamkind.batch.divide import divide
 from streamkind.batch.executors import Processes
 from streamkind.batch.files import find_jobs, read_list
-from streamkind.batch.jobs import Batch
 from streamkind.batch.journal import Job, Settings
 from streamkind.batch.lock import Lock
 from streamkind.errors import InputError, UsageError
 from streamkind.light.track import Track
-
-QUICK = Settings(preset="ultrafast")
-ARGUMENTS = ["--preset", "ultrafast"]
-
-
-def batch(*arguments, **options):
-    command = [sys.executable, "-m", "streamkind", "batch", *map(str, arguments), *ARGUMENTS]
-    return subprocess.run(command, capture_output=True, text=True, **options)
-
-
-def run(jobs, **options):
-    told = []
-    results = Batch(jobs, progress=lambda p: told.append(p.told), **options).run()
-    return results, "\n".join(told)
-
-
-def digests(path):
-    """Digest and time of every decoded frame."""
-    with av.open(str(path)) as container:
-        return [
-            (frame.pts, hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
-            for frame in container.decode(video=0)
-        ]
-
-
-def night(path, frames=40, rate=10, **options):
-    """A dark clip of noise that moves, with sound."""
-    rng = np.random.default_rng(frames)
-    light = np.kron(rng.integers(0, 60, (6, 24, 3)), np.ones((8, 8, 1))).astype(int)
-    images = [
-        np.clip(np.roll(light, i, axis=1)[:, :64] + rng.integers(-4, 4, (48, 64, 3)), 0, 255)
-        for i in range(frames)
-    ]
-    images = [image.astype(np.uint8) for image in images]
-    step = 12_800 // rate
-    pts = [step * i + (i % 3) * 40 for i in range(frames)]  # a variable frame rate
-    return make_clip(path, images=images, pts=pts, rate=rate, audio="aac", **options)
 
 
 def sound_of(path):
@@ -79,12 +41,6 @@ def sound_of(path):
 def short_parts(monkeypatch):
     """Parts of a second, so that four seconds are some."""
     monkeypatch.setattr(streamkind.batch.divide, "PART_SECONDS", 1.0)
-
-
-def left(folder):
-    """What lies in a folder besides results and their receipts."""
-    names = (path.name for path in folder.rglob("*"))
-    return [n for n in names if n.endswith((".job", ".json", ".nut")) or ".partial" in n]
 
 
 def test_parts_joined_are_the_whole_video(tmp_path, short_parts):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 
 import pytest
-from test_plans import recipe_of
+from support.plans import recipe_of
 
 from streamkind.backends import plans
 from streamkind.backends.cache import Cache

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
-from support.media import make_clip
+from support.engines import Gain
+from support.media import make_clip, scene
 
 import streamkind
 from streamkind.backends.base import Layers
@@ -29,38 +29,10 @@ from streamkind.engine.reduced import (
     without_cast,
 )
 from streamkind.errors import UsageError
-from streamkind.light.exposure import RATIOS, Statistics
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import FULL, LIMITED, ColorTags, VideoFormat
 
 GRAY = ColorTags(range=LIMITED, matrix=1)
-
-
-class Gain:
-    """An engine that multiplies each picture by its ratio, and notes their sizes."""
-
-    max_batch = 2
-    description = "gain"
-
-    def __init__(self):
-        self.seen = []
-
-    def decompose(self, pixels):
-        self.seen.append(pixels.shape)
-        n, height, width = pixels.shape[:3]
-        told = Statistics.of(np.ones((n, len(RATIOS))), np.zeros((n, 1, 1)), np.ones(n))
-        light = np.ones((n, 1, height, width), np.float32)
-        return Layers(pixels, light, told, pixels)
-
-    def steady(self, layers, before, strength):
-        return replace(layers, illumination=before.illumination)
-
-    def recompose(self, layers, ratios):
-        made = layers.reflectance * ratios[:, None, None, None]
-        return np.clip(made + 0.5, 0, 255).astype(np.uint8)
-
-    def close(self):
-        pass
 
 
 @pytest.mark.parametrize("width, height", [(1280, 720), (640, 360), (1281, 720), (1920, 1080)])
@@ -70,13 +42,6 @@ def test_a_plane_is_scaled_down_by_its_means(width, height):
     means = cv2.resize(plane, (427, 240), interpolation=cv2.INTER_AREA)
     apart = shrunk(plane, (427, 240)).astype(int) - means
     assert abs(apart.mean()) < 0.2 and np.abs(apart).max() <= 3
-
-
-def scene(width=320, height=240):
-    """A dark picture with detail of every size, colours and an edge."""
-    y, x = np.mgrid[:height, :width]
-    gray = 14 + 8 * np.sin(x / 9) * np.sin(y / 13) + 6 * (x > width // 2) + 2 * ((x + y) % 3 == 0)
-    return np.clip(gray[..., None] * [1.2, 1.0, 0.7], 0, 255).astype(np.uint8)
 
 
 def as_planes(rgb, tags):

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
-from test_batch import ARGUMENTS, QUICK, batch, digests, left, night, run
+from support.batch import ARGUMENTS, QUICK, batch, digests, left, night, run
 
 from streamkind.batch import work
 from streamkind.batch.files import find_jobs

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, numpy_helper
 from support.tools import load_tool
-from test_train import RECIPE, STAGE, train
+from support.training import RECIPE, STAGE, train
 
 from streamkind.backends.base import BACKENDS
 from streamkind.backends.released import PARTS

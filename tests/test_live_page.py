@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
-from support.browser import chromium, prefer, resize
+from support.browser import Page, chromium, prefer, resize
 from support.console_at import TOKEN, console_at, two_cameras, wait_until
 
 from streamkind.live.status import SinkStatus
 
-LUMA = """
-const canvas = document.getElementById("picture");
-const [from, to] = arguments;
-const x = Math.round(canvas.width * from), width = Math.round(canvas.width * (to - from));
-const data = canvas.getContext("2d").getImageData(x, 0, width, canvas.height).data;
-let sum = 0;
-for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
-return sum / (data.length / 4) / 3;
-"""
 CONTRAST = """
 const light = (text) => {
   const [r, g, b] = text.match(/[\\d.]+/g).map((v) => {
@@ -45,41 +36,6 @@ for (const node of document.querySelectorAll("header *, main *")) {
 }
 return found.sort((a, b) => a[0] - b[0]);
 """
-
-
-class Page:
-    """What a user sees and does."""
-
-    def __init__(self, driver, console):
-        self.driver, self.console, self.fleet = driver, console, console.fleet
-        driver.get(console.url)
-
-    def find(self, css):
-        return self.driver.find_element(By.CSS_SELECTOR, css)
-
-    def text(self, css):
-        return self.driver.execute_script(
-            "return document.querySelector(arguments[0]).textContent", css
-        )
-
-    def luma(self, left, right):
-        """Mean of what is seen between two shares of the width, 0 to 255."""
-        return self.driver.execute_script(LUMA, left, right)
-
-    def divider(self):
-        return int(self.find("#divider").get_attribute("aria-valuenow"))
-
-    def press(self, *keys):
-        ActionChains(self.driver).send_keys(*keys).perform()
-
-    def set_range(self, css, value):
-        """Move a slider as a hand does: the value, then the event."""
-        self.driver.execute_script(
-            "const s = document.querySelector(arguments[0]); s.value = arguments[1];"
-            "s.dispatchEvent(new Event('input'))",
-            css,
-            value,
-        )
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.browser import chromium
+from support.browser import Page, chromium
 from support.console_at import console_at, wait_until
 from support.live import (
     GainEngine,
@@ -16,7 +16,6 @@ from support.live import (
     wait_for,
     wait_for_state,
 )
-from test_live_page import Page
 
 from streamkind.live.fleet import LiveFleet
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import onnx
 import pytest
+from support.plans import HEIGHT, WIDTH, recipe_of
 
 from streamkind.backends import plans
 from streamkind.backends.cards import named_card
 from streamkind.backends.released import PARTS, find_release, releases
 from streamkind.errors import EngineError, UsageError
 
-HEIGHT, WIDTH = 48, 64
 LAYERS = {
     "reflectance": ("float", [-1, 3, HEIGHT, WIDTH]),
     "illumination": ("float", [-1, 1, HEIGHT, WIDTH]),
@@ -34,13 +34,6 @@ ENDS = {
     ),
     "recompose": (LAYERS | {"ratio": ("float", [-1])}, FRAMES | {"guard": ("float", [-1])}),
 }
-
-
-def recipe_of(part="steady", model="kind", **options):
-    options = {"size": (WIDTH, HEIGHT), "batch": (1, 4, 8), "sm": "sm_89"} | options
-    card = named_card(options.pop("sm"))
-    release = find_release(model)
-    return plans.write_recipe(release, part, card=card, library="tensorrt_rtx", **options)
 
 
 @functools.cache

@@ -7,8 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from support.media import make_clip
-from test_carry import Gain, scene
+from support.engines import Gain
+from support.media import make_clip, scene
 
 import streamkind
 from streamkind.engine import profiles

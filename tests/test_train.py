@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support.tools import load_tool
+from support.training import RECIPE, STAGE, train
 
 from streamkind.backends.released import find_release
 from streamkind.errors import UsageError
@@ -27,35 +27,6 @@ from streamkind.model.stages import STAGES, matching_ratio
 from streamkind.model.validation import GATES, Scores, failed_gates
 
 ROOT = Path(__file__).parents[1]
-
-
-train = load_tool("train")
-
-RECIPE = """
-name = "tiny"
-preset = "{preset}"
-data = "{data}"
-held_out = 2
-validate_every = 100
-validation_pairs = 2
-checkpoint_minutes = {minutes}
-gate_after = {gate_after}
-
-[augment]
-exposure_stops = 1.0
-white_balance = 0.1
-jpeg = 0.2
-identity = 0.1
-flat = 0.1
-"""
-STAGE = """
-[[stage]]
-name = "{name}"
-steps = {steps}
-batch = 2
-patch = 32
-learning_rate = {rate}
-"""
 
 
 @pytest.fixture(autouse=True)

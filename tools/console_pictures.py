@@ -6,13 +6,13 @@ which the project renders itself, made clear by the released model.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import av
-from still_fleet import StillFleet
+from loopback.browser import chromium, prefer, resize
+from loopback.still_fleet import StillFleet
 
 import streamkind
 from streamkind.engine.engine import Ratio
@@ -23,8 +23,6 @@ from streamkind.live.web.server import serve_console
 from streamkind.video.frames import Pixels
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests"))
-from support.browser import chromium, prefer, resize  # noqa: E402
 
 FRAMES = {"crossing": 60, "gate": 5, "yard": 90}
 PICTURES = (("console.png", 1280, 1000, "light"), ("console-phone.png", 360, 900, "dark"))

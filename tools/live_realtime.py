@@ -15,9 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.live import (
+from loopback.servers import (
     camera_server,
     config,
     moving_picture,

@@ -21,14 +21,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from loopback.servers import (
+    Server,
+    camera_server,
+    config,
+    freeze,
+    moving_picture,
+    published,
+    thaw,
+)
+
+from streamkind import open_engine
+from streamkind.live.fleet import LiveFleet
+
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from support.live import Server, camera_server, config, freeze, moving_picture, published, thaw  # noqa: E402
-
-from streamkind import open_engine  # noqa: E402
-from streamkind.live.fleet import LiveFleet  # noqa: E402
-
 FAULT_SECONDS = 15.0
 SAMPLE_SECONDS = 2.0
 SETTLED_MINUTES = 5.0

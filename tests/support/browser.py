@@ -1,43 +1,54 @@
-"""Debian's Chromium without a window."""
+"""The console's page in Chromium."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from loopback.browser import chromium, prefer, resize
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.by import By
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+__all__ = ["Page", "chromium", "prefer", "resize"]
 
-CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-
-
-@contextmanager
-def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
-    """Run Chromium with its profile in `folder`; console messages are kept for `problems`."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.add_argument("--headless=new")
-    options.add_argument("--no-sandbox")  # as root there is none
-    options.add_argument("--disable-dev-shm-usage")
-    options.add_argument("--disable-gpu")
-    options.add_argument("--hide-scrollbars")
-    options.add_argument(f"--user-data-dir={folder}/chromium")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        yield driver
-    finally:
-        driver.quit()
+LUMA = """
+const canvas = document.getElementById("picture");
+const [from, to] = arguments;
+const x = Math.round(canvas.width * from), width = Math.round(canvas.width * (to - from));
+const data = canvas.getContext("2d").getImageData(x, 0, width, canvas.height).data;
+let sum = 0;
+for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
+return sum / (data.length / 4) / 3;
+"""
 
 
-def resize(driver: webdriver.Chrome, width: int, height: int, *, phone: bool = False) -> None:
-    """Give the page a size in CSS pixels; windows cannot be as narrow as phones."""
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 2 if phone else 1}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**metrics, "mobile": phone})
+class Page:
+    """What a user sees and does."""
 
+    def __init__(self, driver, console):
+        self.driver, self.console, self.fleet = driver, console, console.fleet
+        driver.get(console.url)
 
-def prefer(driver: webdriver.Chrome, **features: str) -> None:
-    """Set media features: prefer(driver, prefers_color_scheme="dark")."""
-    told = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})
+    def find(self, css):
+        return self.driver.find_element(By.CSS_SELECTOR, css)
+
+    def text(self, css):
+        return self.driver.execute_script(
+            "return document.querySelector(arguments[0]).textContent", css
+        )
+
+    def luma(self, left, right):
+        """Mean of what is seen between two shares of the width, 0 to 255."""
+        return self.driver.execute_script(LUMA, left, right)
+
+    def divider(self):
+        return int(self.find("#divider").get_attribute("aria-valuenow"))
+
+    def press(self, *keys):
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def set_range(self, css, value):
+        """Move a slider as a hand does: the value, then the event."""
+        self.driver.execute_script(
+            "const s = document.querySelector(arguments[0]); s.value = arguments[1];"
+            "s.dispatchEvent(new Event('input'))",
+            css,
+            value,
+        )

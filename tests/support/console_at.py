@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import requests
+from loopback.still_fleet import StillFleet
 
 from streamkind.live.config import CameraConfig, ConsoleConfig
 from streamkind.live.web.server import serve_console
-from support.tools import load_tool
 
-still_fleet = load_tool("still_fleet")
 TOKEN = "0123456789abcdef-correct"
 PASSWORD = "Geh3im!"
 
@@ -42,7 +41,7 @@ class Console:
 
 def two_cameras() -> Any:
     """Return `gate` with a dark picture and a password in its URL, and `yard` without a picture."""
-    fleet = still_fleet.StillFleet()
+    fleet = StillFleet()
     url = f"rtsp://user:{PASSWORD}@10.0.0.5/1"
     fleet.put(CameraConfig(name="gate", url=url, to=(f"rtsp://a:{PASSWORD}@10.0.0.6/x",)))
     fleet.put(CameraConfig(name="yard", url="rtsp://10.0.0.7/1", required=False))

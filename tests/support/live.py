@@ -1,90 +1,53 @@
-"""Servers, engines and measurements for the tests of live cameras."""
+"""Engines and measurements for the tests of live cameras, beside the servers of `loopback`."""
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
+from loopback.servers import (
+    Server,
+    camera_server,
+    config,
+    free_port,
+    freeze,
+    moving_picture,
+    published,
+    record_server,
+    state,
+    thaw,
+    wait_for,
+    wait_for_state,
+)
 
 from streamkind.backends.base import Layers
 from streamkind.light.exposure import DEFAULT_TARGET, RATIOS, Statistics
-from streamkind.live.config import CameraConfig
-from streamkind.live.fleet import LiveFleet
-from streamkind.live.status import CameraStatus
 
-SCRIPT = Path(__file__).with_name("rtsp_server.py")
-X264 = (
-    "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! "
-    "rtph264pay name=pay0 pt=96 config-interval=1"
-)
-
-
-def moving_picture(
-    width: int = 320, height: int = 240, rate: int = 10, pattern: str = "ball", coder: str = X264
-) -> str:
-    """A GStreamer pipeline: a dark moving picture."""
-    return (
-        f"( videotestsrc is-live=true pattern={pattern} foreground-color=0xff404040 ! "
-        f"video/x-raw,width={width},height={height},framerate={rate}/1 ! {coder} )"
-    )
-
-
-class Server:
-    """`rtsp_server.py` in a process of its own."""
-
-    def __init__(self, folder: Path, kind: str, *rest: str) -> None:
-        self.port = free_port()
-        self.words = ["/usr/bin/python3", str(SCRIPT), kind, str(self.port), *rest]
-        self._log = folder / f"{kind}-{self.port}.log"
-        self.start()
-
-    def start(self) -> None:
-        """Run it, and wait until it listens."""
-        with self._log.open("a") as log:
-            before = self.told("ready")
-            self._process = subprocess.Popen(self.words, stdout=log, stderr=subprocess.DEVNULL)
-        wait_for(lambda: self.told("ready") > before, 20, "the server did not start")
-
-    def told(self, line: str) -> int:
-        """How often it has printed a line."""
-        return self._log.read_text().split("\n").count(line)
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-
-def camera_server(folder: Path, pipeline: str = moving_picture(), *how: str) -> Server:
-    return Server(folder, "camera", pipeline, *how)
-
-
-def record_server(folder: Path, name: str = "seen.mkv") -> Server:
-    return Server(folder, "record", str(folder / name))
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+__all__ = [
+    "GainEngine",
+    "Server",
+    "Stalls",
+    "camera_server",
+    "command",
+    "config",
+    "free_port",
+    "freeze",
+    "moving_picture",
+    "open_things",
+    "published",
+    "read_pts",
+    "record_server",
+    "state",
+    "thaw",
+    "wait_for",
+    "wait_for_state",
+]
 
 
 class GainEngine:
@@ -150,35 +113,6 @@ print(most)
 """
 
 
-def wait_for(done: Callable[[], object], seconds: float, what: str) -> float:
-    """Wait until something is true; return how long it took."""
-    began = time.monotonic()
-    while not done():
-        assert time.monotonic() - began < seconds, what
-        time.sleep(0.05)
-    return time.monotonic() - began
-
-
-def state(fleet: LiveFleet, name: str = "yard") -> CameraStatus:
-    return next(camera for camera in fleet.look() if camera.name == name)
-
-
-def wait_for_state(fleet: LiveFleet, wanted: str, seconds: float, name: str = "yard") -> float:
-    def is_so() -> bool:
-        return state(fleet, name).state == wanted
-
-    return wait_for(is_so, seconds, f"not {wanted}: {state(fleet, name)}")
-
-
-def config(camera: Server, *to: str, **more: object) -> CameraConfig:
-    settings: dict[str, Any] = {"name": "yard", "timeout": 2.0, "max_delay": 1.0, **more}
-    return CameraConfig(url=f"rtsp://127.0.0.1:{camera.port}/1", to=to, **settings)
-
-
-def published(server: Server) -> str:
-    return f"rtsp://127.0.0.1:{server.port}/in"
-
-
 def read_pts(path: Path) -> list[float]:
     """Times of all pictures that can be decoded from a recording."""
     with av.open(str(path)) as container:
@@ -188,14 +122,6 @@ def read_pts(path: Path) -> list[float]:
 def open_things() -> tuple[int, int]:
     """Threads and file descriptors of this process."""
     return threading.active_count(), len(os.listdir("/proc/self/fd"))
-
-
-def freeze(server: Server) -> None:
-    server.signal(signal.SIGSTOP)
-
-
-def thaw(server: Server) -> None:
-    server.signal(signal.SIGCONT)
 
 
 def command(*words: str, **more: object) -> subprocess.Popen[str]:

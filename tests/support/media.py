@@ -31,6 +31,13 @@ def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
     return image
 
 
+def scene(width=320, height=240):
+    """A dark picture with detail of every size, colours and an edge."""
+    y, x = np.mgrid[:height, :width]
+    gray = 14 + 8 * np.sin(x / 9) * np.sin(y / 13) + 6 * (x > width // 2) + 2 * ((x + y) % 3 == 0)
+    return np.clip(gray[..., None] * [1.2, 1.0, 0.7], 0, 255).astype(np.uint8)
+
+
 def number_of(image: np.ndarray) -> int:
     """The number that `picture` put in."""
     return round((float(image[-8:, -8:].mean()) - 20) / 4)

@@ -1,4 +1,4 @@
-"""An RTSP server for the tests, run by Debian's python3: a camera, or what takes a stream.
+"""An RTSP server for tests and tools, run by Debian's python3: a camera, or what takes a stream.
 
     /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" [USER PASSWORD]
     /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" CERTIFICATE.pem

@@ -1,0 +1,130 @@
+"""Cameras and RTSP servers on loopback, and waiting for what live cameras come to."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streamkind.live.config import CameraConfig
+from streamkind.live.fleet import LiveFleet
+from streamkind.live.status import CameraStatus
+
+SCRIPT = Path(__file__).with_name("rtsp_server.py")
+X264 = (
+    "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! "
+    "rtph264pay name=pay0 pt=96 config-interval=1"
+)
+
+
+def moving_picture(
+    width: int = 320, height: int = 240, rate: int = 10, pattern: str = "ball", coder: str = X264
+) -> str:
+    """A GStreamer pipeline: a dark moving picture."""
+    return (
+        f"( videotestsrc is-live=true pattern={pattern} foreground-color=0xff404040 ! "
+        f"video/x-raw,width={width},height={height},framerate={rate}/1 ! {coder} )"
+    )
+
+
+class Server:
+    """`rtsp_server.py` in a process of its own."""
+
+    def __init__(self, folder: Path, kind: str, *rest: str) -> None:
+        self.port = free_port()
+        self.words = ["/usr/bin/python3", str(SCRIPT), kind, str(self.port), *rest]
+        self._log = folder / f"{kind}-{self.port}.log"
+        self.start()
+
+    def start(self) -> None:
+        """Run it, and wait until it listens."""
+        with self._log.open("a") as log:
+            before = self.told("ready")
+            self._process = subprocess.Popen(self.words, stdout=log, stderr=subprocess.DEVNULL)
+        wait_for(lambda: self.told("ready") > before, 20, "the server did not start")
+
+    def told(self, line: str) -> int:
+        """How often it has printed a line."""
+        return self._log.read_text().split("\n").count(line)
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Server:
+        """It runs already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill it."""
+        self.kill()
+
+
+def camera_server(folder: Path, pipeline: str = moving_picture(), *how: str) -> Server:
+    """Play a GStreamer pipeline; `how` is a user and a password, or a certificate."""
+    return Server(folder, "camera", pipeline, *how)
+
+
+def record_server(folder: Path, name: str = "seen.mkv") -> Server:
+    """Take one published stream and write it to a file of `folder`."""
+    return Server(folder, "record", str(folder / name))
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_for(done: Callable[[], object], seconds: float, what: str) -> float:
+    """Wait until something is true; return how long it took."""
+    began = time.monotonic()
+    while not done():
+        assert time.monotonic() - began < seconds, what
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def state(fleet: LiveFleet, name: str = "yard") -> CameraStatus:
+    """Return what a camera tells of itself."""
+    return next(camera for camera in fleet.look() if camera.name == name)
+
+
+def wait_for_state(fleet: LiveFleet, wanted: str, seconds: float, name: str = "yard") -> float:
+    """Wait until a camera is in a state; return how long it took."""
+
+    def is_so() -> bool:
+        return state(fleet, name).state == wanted
+
+    return wait_for(is_so, seconds, f"not {wanted}: {state(fleet, name)}")
+
+
+def config(camera: Server, *to: str, **more: object) -> CameraConfig:
+    """Return the settings of a camera `yard` that is soon given up as lost."""
+    settings: dict[str, Any] = {"name": "yard", "timeout": 2.0, "max_delay": 1.0, **more}
+    return CameraConfig(url=f"rtsp://127.0.0.1:{camera.port}/1", to=to, **settings)
+
+
+def published(server: Server) -> str:
+    """Return where a stream is published to."""
+    return f"rtsp://127.0.0.1:{server.port}/in"
+
+
+def freeze(server: Server) -> None:
+    """Stop a process without closing its connections."""
+    server.signal(signal.SIGSTOP)
+
+
+def thaw(server: Server) -> None:
+    """Let it go on."""
+    server.signal(signal.SIGCONT)
