@@ -14,11 +14,11 @@ import streamkind.backends
 from streamkind.backends.base import BACKENDS, open_backend, why_not
 from streamkind.backends.cards import card_here
 from streamkind.backends.cuda import Memory
-from streamkind.backends.released import PARTS, engines_folder, find_release
 from streamkind.engine.engine import KinD
 from streamkind.engine.profiles import open_engine
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import RATIOS, auto_ratio, without_lamps
+from streamkind.model.released import PARTS, engines_folder, find_release
 
 MODEL = "kind"
 DEVICES = {"tensorrt": ["cuda"], "openvino": ["cpu"], "torch": ["cpu", "cuda"]}

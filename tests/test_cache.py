@@ -20,8 +20,8 @@ from support.plans import recipe_of
 from streamkind.backends import plans
 from streamkind.backends.cache import Cache
 from streamkind.backends.plans import Recipe
-from streamkind.backends.released import find_release
 from streamkind.errors import EngineError
+from streamkind.model.released import find_release
 
 RECIPE = recipe_of("steady")
 

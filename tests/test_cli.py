@@ -231,7 +231,7 @@ def test_doctor_tells_a_damaged_model(call, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "engines", tmp_path / "engines")
     path = tmp_path / "engines" / "kind-decompose.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    monkeypatch.setattr("streamkind.backends.released.engines_folder", lambda: tmp_path / "engines")
+    monkeypatch.setattr("streamkind.model.released.engines_folder", lambda: tmp_path / "engines")
     code, out, _ = call("doctor")
     assert code == 1
     assert "not the released graph" in out

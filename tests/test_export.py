@@ -14,12 +14,12 @@ from support.tools import load_tool
 from support.training import RECIPE, STAGE, train
 
 from streamkind.backends.base import BACKENDS
-from streamkind.backends.released import PARTS
 from streamkind.engine.profiles import open_engine
 from streamkind.light.exposure import RATIOS
 from streamkind.model import checkpoint
 from streamkind.model.graphs import Decompose, Recompose, four_times
 from streamkind.model.kind import KinD
+from streamkind.model.released import PARTS
 
 export = load_tool("export")
 WITH_WEIGHTS = ("decompose", "recompose")

@@ -11,8 +11,8 @@ from support.tools import load_tool
 
 from streamkind.backends.base import open_backend
 from streamkind.backends.cards import Card, card_here
-from streamkind.backends.released import find_release
 from streamkind.errors import EngineError
+from streamkind.model.released import find_release
 
 gpu_check = load_tool("gpu_check")
 pytestmark = pytest.mark.skipif(card_here(), reason="a card is here")

@@ -17,7 +17,7 @@ from onnx.reference.op_run import OpRun
 
 from streamkind.backends.parity import distance, fixed_frames
 from streamkind.backends.precision import graph_in
-from streamkind.backends.released import find_release, releases
+from streamkind.model.released import find_release, releases
 from streamkind.video.source import open_source
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

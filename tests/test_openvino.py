@@ -10,7 +10,7 @@ import pytest
 from streamkind.backends import openvino
 from streamkind.backends.openvino import OpenVINOEngine, strips
 from streamkind.backends.parity import fixed_frames
-from streamkind.backends.released import find_release
+from streamkind.model.released import find_release
 
 HALF = np.array([0.5, 0.5], np.float32)
 

@@ -13,8 +13,8 @@ from support.plans import HEIGHT, WIDTH, recipe_of
 
 from streamkind.backends import plans
 from streamkind.backends.cards import named_card
-from streamkind.backends.released import PARTS, find_release, releases
 from streamkind.errors import EngineError, UsageError
+from streamkind.model.released import PARTS, find_release, releases
 
 LAYERS = {
     "reflectance": ("float", [-1, 3, HEIGHT, WIDTH]),

@@ -30,7 +30,7 @@ def test_bf16_is_taken_only_where_the_processor_multiplies_in_it(abilities, unit
 
 def test_a_processor_without_bf16_computes_in_float32(monkeypatch):
     openvino = pytest.importorskip("streamkind.backends.openvino")
-    from streamkind.backends.released import find_release
+    from streamkind.model.released import find_release
 
     monkeypatch.setattr(openvino, "flags", lambda: {"avx2", "avx512f"})
     engine = openvino.OpenVINOEngine(find_release("student"))

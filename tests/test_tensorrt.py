@@ -23,9 +23,9 @@ from streamkind.backends.cache import Cache
 from streamkind.backends.cards import Card, card_here
 from streamkind.backends.inspector import read_inspector
 from streamkind.backends.openvino import OpenVINOEngine
-from streamkind.backends.released import find_release
 from streamkind.backends.tensorrt import TensorRTEngine
 from streamkind.errors import EngineError, UsageError
+from streamkind.model.released import find_release
 
 WIDTH, HEIGHT = 64, 48
 MODEL = "student"

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from streamkind.backends import torch as backend
-from streamkind.backends.released import find_release
+from streamkind.model.released import find_release
 
 META = torch.device("meta")
 

@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from support.training import RECIPE, STAGE, train
 
-from streamkind.backends.released import find_release
 from streamkind.errors import UsageError
 from streamkind.model import checkpoint
 from streamkind.model.checkpoint import load_released
 from streamkind.model.data import TrainingBatch
 from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
+from streamkind.model.released import find_release
 from streamkind.model.stages import STAGES, matching_ratio
 from streamkind.model.validation import GATES, Scores, failed_gates
 

@@ -27,7 +27,6 @@ from rich.console import Console
 from rich.table import Table
 
 from streamkind.backends.base import BACKENDS, Layers
-from streamkind.backends.released import releases
 from streamkind.engine.engine import KinD
 from streamkind.engine.profiles import open_engine
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, auto_ratio
@@ -35,6 +34,7 @@ from streamkind.model.data import Pair, load_pairs, load_split, read
 from streamkind.model.degrade import Image, film
 from streamkind.model.kind import illumination_ratio
 from streamkind.model.recipe import read_recipe
+from streamkind.model.released import releases
 from streamkind.model.validation import GATES, Scores, mean_matched, mean_scores, score
 
 HEADER = ["method", "protocol", "PSNR", "SSIM", "SSIM gray", "CIEDE2000", "chroma ratio"]

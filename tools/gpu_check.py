@@ -30,9 +30,9 @@ from streamkind.backends.base import BACKENDS, Engine, open_backend, why_not
 from streamkind.backends.cache import Cache
 from streamkind.backends.cards import find_cards
 from streamkind.backends.parity import fixed_frames
-from streamkind.backends.released import find_release
 from streamkind.errors import StreamkindError
 from streamkind.light.exposure import Floats
+from streamkind.model.released import find_release
 
 DOCS = Path(__file__).parents[1] / "docs"
 SAMPLE = Path(__file__).parents[1] / "samples"

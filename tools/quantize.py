@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
 from streamkind.backends.openvino import OpenVINOEngine
-from streamkind.backends.released import find_release
 from streamkind.engine.engine import KinD, pad
 from streamkind.light.exposure import STILL_TARGET, auto_ratio
 from streamkind.model.data import load_pairs, split
+from streamkind.model.released import find_release
 from streamkind.model.validation import mean_matched, score
 from streamkind.video.frames import Pixels
 from streamkind.video.source import open_source

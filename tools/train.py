@@ -28,7 +28,6 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from streamkind.backends.released import find_release
 from streamkind.model import checkpoint
 from streamkind.model.data import Pair, TrainingBatch, ahead, load_pairs, load_split, make_batch
 from streamkind.model.kind import KinD
@@ -43,6 +42,7 @@ from streamkind.model.processes import (
     word_of_first,
 )
 from streamkind.model.recipe import Recipe, Stage, read_recipe
+from streamkind.model.released import find_release
 from streamkind.model.stages import StageLoss
 from streamkind.model.validation import (
     failed_gates,

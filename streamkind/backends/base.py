@@ -12,19 +12,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, Self
 
 from streamkind.backends.cards import card_here
-from streamkind.backends.released import Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import Floats, Statistics
+from streamkind.model.released import Release
 from streamkind.video.frames import Pixels
 
 BackendName = Literal["auto", "tensorrt", "openvino", "torch"]
-MULTIPLE = 16
-"""Height and width that the graphs take are multiples of this."""
-
-
-def padded(side: int) -> int:
-    """Round a side up to what graphs take."""
-    return side + -side % MULTIPLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from streamkind.backends.base import Layers, padded
+from streamkind.backends.base import Layers
 from streamkind.backends.processor import fastest_precision, flags, threads
-from streamkind.backends.released import PARTS, Graph, Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import Floats, Statistics
+from streamkind.model.released import PARTS, Graph, Release, padded
 from streamkind.video.frames import Pixels
 
 STRIPS = {"decompose": (256, 32), "steady": (160, 32), "recompose": (464, 96)}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamkind.backends.released import Release
 from streamkind.errors import EngineError
+from streamkind.model.released import Release
 from streamkind.video.frames import Pixels
 
 RATIOS = (2.0, 4.0, 8.0)

@@ -19,13 +19,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from streamkind.backends.base import padded
 from streamkind.backends.cards import Card
 from streamkind.backends.inspector import Report, examine
 from streamkind.backends.precision import Precision, graph_in, read_precision
-from streamkind.backends.released import Graph, Release
 from streamkind.backends.watch import run_watched
 from streamkind.errors import EngineError, UsageError
+from streamkind.model.released import Graph, Release, padded
 
 SCHEMA = 2
 """Raised whenever the same recipe would give another plan."""

@@ -22,10 +22,10 @@ from streamkind.backends.cuda import Gpu, Memory
 from streamkind.backends.lane import Array, Lane, PlanRefusedError, Program
 from streamkind.backends.plans import Plan, Recipe
 from streamkind.backends.precision import Precision
-from streamkind.backends.released import PARTS, Release
 from streamkind.backends.watch import Told
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics
+from streamkind.model.released import PARTS, Release
 from streamkind.video.frames import Pixels
 
 LANES = 3

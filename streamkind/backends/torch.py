@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from streamkind.backends.base import Layers
-from streamkind.backends.released import Release
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.checkpoint import load_released
 from streamkind.model.graphs import Decompose, Recompose, Steady
+from streamkind.model.released import Release
 from streamkind.video.frames import Pixels
 
 

@@ -14,8 +14,8 @@ from streamkind.backends import processor
 from streamkind.backends.base import BACKENDS, why_not
 from streamkind.backends.cache import Cache, default_folder
 from streamkind.backends.cards import find_cards
-from streamkind.backends.released import PARTS, releases
 from streamkind.errors import EngineError
+from streamkind.model.released import PARTS, releases
 
 PACKAGES = ("numpy", "av", "opencv-python-headless", "openvino")
 OPTIONAL = ("torch", "tensorrt", "tensorrt-rtx", "pycuda")

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamkind.backends import plans
-from streamkind.backends.base import padded, why_not
+from streamkind.backends.base import why_not
 from streamkind.backends.cache import LIMIT_BYTES, Cache, Entry
 from streamkind.backends.cards import Card, first_card, named_card
 from streamkind.backends.cuda import Gpu
@@ -26,11 +26,11 @@ from streamkind.backends.inspector import Report
 from streamkind.backends.parity import Parity
 from streamkind.backends.plans import Plan, Recipe
 from streamkind.backends.precision import Precision, read_precision
-from streamkind.backends.released import PARTS, Release, find_release
 from streamkind.backends.tensorrt import TensorRTEngine, usual_batch
 from streamkind.backends.watch import Told
 from streamkind.cli.show import console, progress_bar
 from streamkind.errors import EngineError, UsageError
+from streamkind.model.released import PARTS, Release, find_release, padded
 
 app = typer.Typer(
     help="TensorRT plans: what NVIDIA cards run.", no_args_is_help=True, rich_markup_mode=None

@@ -10,9 +10,10 @@ from typing import Literal, Self
 import cv2
 import numpy as np
 
-from streamkind.backends.base import Engine, Layers, padded
+from streamkind.backends.base import Engine, Layers
 from streamkind.errors import UsageError
 from streamkind.light.exposure import MANUAL_RANGE, STILL_TARGET, Floats, auto_ratio, smooth_step
+from streamkind.model.released import pad, padded
 from streamkind.video.frames import Pixels
 
 Ratio = float | Literal["auto"]
@@ -117,12 +118,3 @@ def check_pixels(image: Pixels) -> None:
         raise ValueError(
             f"image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
         )
-
-
-def pad(pixels: Pixels) -> Pixels:
-    """Repeat the last row and column until both sides are multiples of 16."""
-    bottom, right = (padded(side) - side for side in pixels.shape[1:3])
-    if not bottom and not right:
-        return pixels
-    whole: Pixels = np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
-    return whole

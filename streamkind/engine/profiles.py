@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from streamkind.backends.base import BackendName, on_gpu, open_backend
-from streamkind.backends.released import find_release
 from streamkind.engine.engine import KinD
 from streamkind.engine.reduced import Carried, carried_pix_fmt
 from streamkind.engine.skipping import Sparse
 from streamkind.errors import UsageError
+from streamkind.model.released import find_release
 from streamkind.video.encoders import find_encoder
 from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import PixFmt

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamkind.backends.base import Engine, Layers
 from streamkind.engine.engine import FADE_STOPS, KinD
 from streamkind.light.exposure import Floats, smooth_step
-from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
+from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels, PixFmt, size_of
 
@@ -31,8 +31,6 @@ NOISE = 1.5
 NOISE_POWER = np.float32(NOISE**2)
 STRIP = 128
 """Rows relit at once: what lies between, in float, then stays in the processor's cache."""
-UNSURE = 2, 5
-"""Levels above black up to which colour is rounding, and from which it is the scene's."""
 PALER = [
     (128 + share * (np.arange(256) - 128.0)).round().astype(np.uint8)
     for share in smooth_step(np.arange(*UNSURE, dtype=np.float32), *UNSURE)

@@ -18,7 +18,7 @@ import av
 import cv2
 import numpy as np
 
-from streamkind.backends.base import MULTIPLE, BackendName
+from streamkind.backends.base import BackendName
 from streamkind.engine.engine import KinD
 from streamkind.engine.profiles import PROFILES, Profile, ProfileName, fast_preset, open_engine
 from streamkind.engine.steady import Steadier
@@ -26,6 +26,7 @@ from streamkind.errors import UsageError
 from streamkind.light.smoother import RatioSmoother
 from streamkind.measure.bench_nets import Nets, named, quality
 from streamkind.measure.bench_nets import baselines as kind_by_others
+from streamkind.model.released import MULTIPLE
 from streamkind.pipeline import Report, passes_twice, run
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Frame, Pixels, batched

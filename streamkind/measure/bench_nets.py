@@ -12,10 +12,9 @@ import numpy as np
 
 from streamkind.backends.base import BackendName, why_not
 from streamkind.backends.processor import fastest_precision, flags, threads
-from streamkind.backends.released import Release, find_release
-from streamkind.engine.engine import pad
 from streamkind.engine.profiles import PROFILES, open_engine
 from streamkind.errors import EngineError, UsageError
+from streamkind.model.released import Release, find_release, pad
 from streamkind.video.frames import Pixels
 
 Picture = Callable[[Pixels], Pixels]

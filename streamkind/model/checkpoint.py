@@ -11,9 +11,9 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from streamkind.backends.released import Release
 from streamkind.model.kind import KinD
 from streamkind.model.kindpp import KinDpp
+from streamkind.model.released import Release
 from streamkind.model.student import Student
 
 State = dict[str, Any]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from streamkind.engine.reduced import UNSURE
 from streamkind.light.exposure import smooth_step
 from streamkind.model.augment import (
     LUMA,
@@ -29,6 +28,7 @@ from streamkind.model.augment import (
 )
 from streamkind.model.degrade import QUALITIES, Image, film, recolor, sensor_noise
 from streamkind.model.processes import ALONE, Share
+from streamkind.video.color import UNSURE
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 

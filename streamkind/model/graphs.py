@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamkind.light.exposure import GLARE, LAMP, LAMP_SHARE, RATIOS
-from streamkind.model.kind import MULTIPLE, KinD, relight
+from streamkind.model.kind import KinD, relight
 from streamkind.model.losses import gray
+from streamkind.model.released import MULTIPLE
 
 DECOMPOSE_OUTPUTS = ("reflectance", "illumination", "curve", "thumbnail", "exposure")
 

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamkind.model.released import MULTIPLE
+
 NEGATIVE_SLOPE = 0.2  # of every leaky ReLU, as the authors'; torch's default is 0.01
-MULTIPLE = 16  # the restoration net halves the picture four times
 
 
 class Conv(nn.Sequential):

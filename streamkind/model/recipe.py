@@ -6,10 +6,10 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamkind.backends.released import find_release
 from streamkind.model.augment import Augmentation
 from streamkind.model.checkpoint import ARCHITECTURES
 from streamkind.model.losses import PRESETS
+from streamkind.model.released import find_release
 from streamkind.model.stages import STAGES
 
 

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamkind.backends.released import find_release
 from streamkind.light.exposure import RATIOS
 from streamkind.model.checkpoint import load_released
 from streamkind.model.data import TrainingBatch
@@ -27,6 +26,7 @@ from streamkind.model.losses import (
     ssim,
 )
 from streamkind.model.processes import Share, SharedRandom
+from streamkind.model.released import find_release
 
 Terms = dict[str, Tensor]
 Layer = tuple[Tensor, Tensor, Tensor]

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from streamkind.engine.engine import pad
 from streamkind.light.exposure import STILL_TARGET, Statistics, auto_ratio
 from streamkind.model.data import Pair, to_tensor
 from streamkind.model.degrade import Image
 from streamkind.model.graphs import Decompose, Recompose
 from streamkind.model.kind import KinD, illumination_ratio
+from streamkind.model.released import pad
 
 
 @dataclass(frozen=True)

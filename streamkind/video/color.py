@@ -14,6 +14,9 @@ from streamkind.errors import InputError
 from streamkind.video.format import BT601, BT709, FULL, HD_ROWS, LIMITED, UNSPECIFIED, ColorTags
 from streamkind.video.frames import Pixels, PixFmt
 
+UNSURE = 2, 5
+"""8-bit levels above black: up to the first chroma is rounding, from the second the scene's."""
+
 HDR_TRANSFERS = {16: "PQ (smpte2084)", 18: "HLG (arib-std-b67)"}
 
 # AVCOL_SPC_* -> SWS_CS_*: what swscale can convert. BT.2020 constant luminance (10) is close

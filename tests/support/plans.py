@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamkind.backends import plans
 from streamkind.backends.cards import named_card
-from streamkind.backends.released import find_release
+from streamkind.model.released import find_release
 
 HEIGHT, WIDTH = 48, 64
 

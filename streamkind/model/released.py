@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from streamkind.errors import EngineError, UsageError
+from streamkind.video.frames import Pixels
 
 PARTS = ("decompose", "steady", "recompose")
 """The graphs of a model, in the order in which a frame goes through them."""
+MULTIPLE = 16
+"""Pixels: the sides of a picture are multiples of it, as the nets halve it four times."""
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -79,3 +84,17 @@ def find_release(model: str, folder: Path | None = None) -> Release:
 def _release(name: str, folder: Path, info: dict[str, Any]) -> Release:
     graphs = {part: Graph(folder / info[part]["file"], info[part]["sha256"]) for part in PARTS}
     return Release(name, **graphs, info=info)
+
+
+def padded(side: int) -> int:
+    """Round a side up to what the graphs take."""
+    return side + -side % MULTIPLE
+
+
+def pad(pixels: Pixels) -> Pixels:
+    """Repeat the last row and column of (N, H, W, 3) until the graphs take both sides."""
+    bottom, right = (padded(side) - side for side in pixels.shape[1:3])
+    if not bottom and not right:
+        return pixels
+    whole: Pixels = np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+    return whole

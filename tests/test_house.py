@@ -1,0 +1,156 @@
+"""The house's rules: who may import whom, what is in CONTRIBUTING's map, how long things are."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = (
+    ("tools",),
+    ("__main__",),
+    ("cli",),
+    ("live", "batch"),
+    ("__init__",),  # the public API
+    ("measure",),
+    ("pipeline",),
+    ("engine",),
+    ("backends",),
+    ("model",),
+    ("light",),
+    ("video",),
+    ("errors",),
+)
+"""Top to bottom; a room imports from those below its floor and from itself."""
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def module_of(path: Path) -> str:
+    """streamkind/live/web/app.py -> streamkind.live.web.app."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+FILES = {module_of(path): path for path in sorted((ROOT / "streamkind").rglob("*.py"))}
+
+
+def imports_of(text: str) -> set[str]:
+    """Modules that a file imports, wherever in it that is."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else "." * node.level + node.module for name in whole}
+    return found
+
+
+def room_of(module: str) -> str:
+    """streamkind.live.web.app -> live; the root's own file is the room `__init__`."""
+    top, _, inside = module.partition(".")
+    if top != "streamkind":
+        return top
+    return inside.partition(".")[0] or "__init__"
+
+
+def climbs(module: str, imported: str) -> bool:
+    """Tell whether an import goes up, or to another room of the same floor."""
+    above, below = room_of(module), room_of(imported)
+    return above != below and FLOOR[below] <= FLOOR[above]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("import streamkind.errors", {"streamkind.errors"}),
+        ("from streamkind.errors import UsageError", {"streamkind.errors"}),
+        ("from streamkind.live import fleet", {"streamkind.live.fleet"}),
+        ("from streamkind import __version__", {"streamkind"}),
+        ("def f():\n    from streamkind.errors import UsageError", {"streamkind.errors"}),
+        ("if TYPE_CHECKING:\n    import streamkind.errors as e", {"streamkind.errors"}),
+        ("from .errors import UsageError", {".errors"}),
+    ],
+)
+def test_every_import_of_a_file_is_found(text, found):
+    assert imports_of(text) == found
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "is_one"),
+    [
+        ("streamkind.light.track", "streamkind.engine.survey", True),
+        ("streamkind.model.data", "streamkind.backends.base", True),
+        ("streamkind.batch.work", "streamkind.live.fleet", True),
+        ("streamkind.engine.engine", "streamkind", True),
+        ("streamkind.live.web.app", "streamkind.live.status", False),
+        ("streamkind.batch.journal", "streamkind", False),
+        ("streamkind.cli.app", "streamkind.errors", False),
+    ],
+)
+def test_an_import_up_a_floor_is_told_from_one_down(module, imported, is_one):
+    assert climbs(module, imported) == is_one
+
+
+def test_imports_go_down_only_and_never_in_a_circle():
+    imports = {m: imports_of(path.read_text()) & FILES.keys() for m, path in FILES.items()}
+    assert sum(map(len, imports.values())) > 200  # or else this looks in the wrong place
+    up = [(m, i) for m, found in imports.items() for i in found if climbs(m, i)]
+    assert sorted(up) == []
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, with the circle
+
+
+def test_streamkind_imports_neither_tools_nor_tests_and_nothing_by_dots():
+    own = {path.stem for folder in ("tools", "tests") for path in (ROOT / folder).iterdir()}
+    for module, path in FILES.items():
+        tops = {name.partition(".")[0] for name in imports_of(path.read_text())}
+        assert not tops & (own | {"tools", "tests", ""}), module
+
+
+@pytest.mark.parametrize("folder", ["tests", "tools"])
+def test_no_test_is_imported(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        tops = {name.partition(".")[0] for name in imports_of(path.read_text())}
+        assert not [top for top in tops if top.startswith("test_") or top in ("tests", "conftest")]
+        assert folder == "tests" or "support" not in tops, path
+
+
+def test_every_room_is_in_the_map_of_contributing_from_the_top_floor_down():
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    paths = [path for row in rows for path in re.findall("`(.+?)`", row)]
+    assert all((ROOT / path).exists() for path in paths)
+    told = [Path(path).with_suffix("").parts for path in paths if path != "engines/"]
+    rooms = dict.fromkeys(parts[1] if parts[0] == "streamkind" else parts[0] for parts in told)
+    assert list(rooms) == [room for floor in FLOORS for room in floor if room != "__main__"]
+    folders = {path.parent for path in FILES.values()}
+    mapped = {ROOT / path for path in paths}
+    assert [f for f in sorted(folders) if f not in mapped] == [ROOT / "streamkind"]
+
+
+def test_the_root_holds_the_flow_and_the_errors():
+    root = {path.stem for path in FILES.values() if path.parent.name == "streamkind"}
+    assert root == {"__init__", "__main__", "pipeline", "errors"}
+
+
+def functions() -> Iterator[tuple[str, str, int]]:
+    """Module, name and number of lines of every function."""
+    for module, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield module, node.name, node.end_lineno - node.lineno + 1
+
+
+def test_no_function_is_longer_than_60_lines():
+    found = list(functions())
+    assert len(found) > 100  # or else this looks in the wrong place
+    assert [f for f in found if f[2] > 60] == []
+
+
+def test_no_file_is_longer_than_300_lines():
+    lines = {module: len(path.read_text().splitlines()) for module, path in FILES.items()}
+    assert {module: count for module, count in lines.items() if count > 300} == {}
