@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streamkind.backends.base import BackendName, Engine, Layers, on_gpu
+from streamkind.backends.base import BackendName, Engine, Layers
+from streamkind.backends.choose import on_gpu
 from streamkind.engine.engine import KinD, Ratio, check_ratio
 from streamkind.engine.profiles import (
     PROFILES,

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import streamkind.backends
-from streamkind.backends.base import BACKENDS, open_backend, why_not
+from streamkind.backends.base import BACKENDS, why_not
 from streamkind.backends.cards import card_here
+from streamkind.backends.choose import open_backend
 from streamkind.backends.cuda import Memory
 from streamkind.engine.engine import KinD
 from streamkind.engine.profiles import open_engine
@@ -92,7 +93,7 @@ def reference():
 def test_the_table_and_the_folder_agree():
     folder = Path(streamkind.backends.__file__).parent
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
-    shared = ("__init__", "base", "released", "cache", "cards", "cuda", "lane", "parity")
+    shared = ("__init__", "base", "choose", "cache", "cards", "cuda", "lane", "parity")
     shared += ("plans", "precision", "watch", "inspector", "processor")
     others = {f"streamkind.backends.{n}" for n in shared}
     assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others

@@ -1,6 +1,9 @@
 """Cards as nvidia-smi tells of them: a small program in its place, run for real."""
 
+from functools import partial
+
 import pytest
+from support.machines import put_nvidia_smi
 
 from streamkind.backends import cards
 from streamkind.backends.cards import Card, find_cards, first_card
@@ -10,13 +13,7 @@ from streamkind.errors import EngineError
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
     """Return what puts a shell script where nvidia-smi is looked for."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-
-    def put(script):
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "nvidia-smi").chmod(0o755)
-
-    return put
+    return partial(put_nvidia_smi, monkeypatch, tmp_path)
 
 
 def test_cards_are_read_in_their_order(nvidia_smi, monkeypatch):

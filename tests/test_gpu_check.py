@@ -9,8 +9,8 @@ import pytest
 from support.media import make_clip
 from support.tools import load_tool
 
-from streamkind.backends.base import open_backend
 from streamkind.backends.cards import Card, card_here
+from streamkind.backends.choose import open_backend
 from streamkind.errors import EngineError
 from streamkind.model.released import find_release
 

@@ -18,9 +18,10 @@ from support.cuda_double import Machine, install
 from support.media import make_clip, read_video
 
 from streamkind.backends import cuda, parity, plans, tensorrt
-from streamkind.backends.base import open_backend, why_not
+from streamkind.backends.base import why_not
 from streamkind.backends.cache import Cache
 from streamkind.backends.cards import Card, card_here
+from streamkind.backends.choose import open_backend
 from streamkind.backends.inspector import read_inspector
 from streamkind.backends.openvino import OpenVINOEngine
 from streamkind.backends.tensorrt import TensorRTEngine

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from streamkind import __version__, enhance
-from streamkind.backends.base import BACKENDS, Engine, open_backend, why_not
+from streamkind.backends.base import BACKENDS, Engine, why_not
 from streamkind.backends.cache import Cache
 from streamkind.backends.cards import find_cards
+from streamkind.backends.choose import open_backend
 from streamkind.backends.parity import fixed_frames
 from streamkind.errors import StreamkindError
 from streamkind.light.exposure import Floats

@@ -1,7 +1,8 @@
 """The one plug point: what a backend is, and the table of those there are.
 
 To add one: write `streamkind/backends/NAME.py` with a class of four methods, add a line to
-`BACKENDS`, and run `pytest tests/test_backends.py`, which puts every line through one suite.
+`BACKENDS` here and to `AUTO` in `choose.py`, and run `pytest
+tests/test_backends.py`, which puts every line through one suite.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, Self
 
 from streamkind.backends.cards import card_here
-from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import Floats, Statistics
-from streamkind.model.released import Release
 from streamkind.video.frames import Pixels
 
 BackendName = Literal["auto", "tensorrt", "openvino", "torch"]
@@ -103,19 +102,25 @@ BACKENDS = {
         ("cpu", "cuda"),
     ),
 }
-"""In the order in which `auto` prefers them."""
+"""All there are; `choose.py` tells which `auto` prefers."""
 
 
-def why_not(name: str) -> str | None:
-    """Say what keeps a backend from being used here, or None when nothing does."""
+def why_not(name: str, device: str = "auto") -> str | None:
+    """Say what keeps a backend from being used here, or None when nothing does.
+
+    `device` is a kind, "cpu" or "cuda", or "auto": any that the backend runs on.
+    """
     backend = BACKENDS[name]
+    card = device == "cuda" or "cpu" not in backend.devices
     faults = []
-    if "cpu" not in backend.devices and not card_here():
+    if card and not card_here():
         faults.append("no NVIDIA card is found here (nvidia-smi shows none)")
     if missing := [names for names in backend.needs if not _any_installed(names)]:
         told = " and ".join(names.replace("|", " or ") for names in missing)
         verb = "is" if len(missing) == 1 else "are"
         faults.append(f"{told} {verb} not installed: {backend.install}")
+    if name == "torch" and card and not faults and not _torch_finds_a_card():
+        faults.append("PyTorch finds no card: install it with CUDA, for this driver (pytorch.org)")
     return "; ".join(faults) or None
 
 
@@ -123,35 +128,9 @@ def _any_installed(names: str) -> bool:
     return any(importlib.util.find_spec(name) is not None for name in names.split("|"))
 
 
-def on_gpu(backend: str, device: str) -> bool:
-    """Tell whether a backend and a device, either of them `auto`, mean a GPU here."""
-    if device != "auto":
-        return device.startswith("cuda")
-    return backend in ("auto", "tensorrt") and why_not("tensorrt") is None
-
-
-def open_backend(name: str, release: Release, device: str) -> Engine:
-    """Load a released model on a backend; `auto` takes the first that can be used here."""
-    if name == "auto":
-        name = _best(device)
-    if name not in BACKENDS:
-        raise UsageError(f"unknown backend '{name}'; choose auto, {', '.join(BACKENDS)}")
-    if reason := why_not(name):
-        raise EngineError(f"backend '{name}' cannot be used: {reason}")
-    module, _, attribute = BACKENDS[name].target.partition(":")
-    engine: Engine = getattr(importlib.import_module(module), attribute)(release, device=device)
-    return engine
-
-
-def _best(device: str) -> str:
-    """Return the first backend that can be used here and has a device of that name."""
-    kind = device.partition(":")[0]
-    having = [n for n, backend in BACKENDS.items() if kind in ("auto", *backend.devices)]
-    if not having:
-        raise UsageError(f"unknown device '{device}'; choose auto, cpu, cuda or cuda:1")
-    reasons = {n: why_not(n) for n in having}
-    usable = [n for n, reason in reasons.items() if reason is None]
-    if not usable:
-        told = "; ".join(f"{n}: {reason}" for n, reason in reasons.items())
-        raise EngineError(f"no backend can be used here with device '{device}': {told}")
-    return usable[0]
+def _torch_finds_a_card() -> bool:
+    """Ask PyTorch, which takes seconds to import, and only where a card is."""
+    try:
+        return bool(importlib.import_module("streamkind.backends.torch").finds_a_card())
+    except (ImportError, OSError):
+        return False

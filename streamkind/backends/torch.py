@@ -156,9 +156,14 @@ def _memory_for(count: int, height: int, width: int) -> Iterator[None]:
         ) from exc
 
 
+def finds_a_card() -> bool:
+    """Tell whether this PyTorch is built for NVIDIA cards, and one answers."""
+    return torch.cuda.is_available()
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if finds_a_card() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise UsageError(f"backend 'torch' runs on cpu, cuda or cuda:N, got device '{name}'")
     device = torch.device(name)

@@ -16,7 +16,7 @@ from typing import Annotated
 import cv2
 import typer
 
-from streamkind.backends.base import on_gpu
+from streamkind.backends.choose import on_gpu
 from streamkind.backends.processor import threads
 from streamkind.cli import options
 from streamkind.cli.show import console

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streamkind.backends.base import BackendName, on_gpu, open_backend
+from streamkind.backends.base import BackendName
+from streamkind.backends.choose import on_gpu, open_backend
 from streamkind.engine.engine import KinD
 from streamkind.engine.reduced import Carried, carried_pix_fmt
 from streamkind.engine.skipping import Sparse

@@ -1,0 +1,150 @@
+"""Chooses the backend that a user means by `auto`, and opens it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamkind.backends.base import BACKENDS, Engine, Layers, why_not
+from streamkind.errors import EngineError, StreamkindError, UsageError
+from streamkind.light.exposure import Floats
+from streamkind.model.released import Release
+from streamkind.video.frames import Pixels
+
+log = logging.getLogger("streamkind.engines")
+
+Choice = tuple[str, str]
+"""A backend, and the device that it is to run on."""
+AUTO: tuple[Choice, ...] = (
+    ("tensorrt", "cuda"),
+    ("torch", "cuda"),
+    ("openvino", "cpu"),
+    ("torch", "cpu"),
+)
+"""What `auto` prefers, best first."""
+FAULTS = (StreamkindError, ImportError, OSError, RuntimeError)
+"""What a backend raises that does not work here: its own errors, those of its libraries."""
+
+
+def on_gpu(backend: str, device: str) -> bool:
+    """Tell whether a backend and a device, either of them `auto`, mean a GPU here."""
+    if device != "auto":
+        return device.startswith("cuda")
+    first = next(((n, d) for n, d in _named(backend, device) if why_not(n, d) is None), None)
+    return first is not None and first[1] == "cuda"
+
+
+def open_backend(name: str, release: Release, device: str) -> Engine:
+    """Load a released model on a backend; `auto` takes the first that works here."""
+    if name == "auto":
+        return open_first(release, usable(device), device)
+    if name not in BACKENDS:
+        raise UsageError(f"unknown backend '{name}'; choose auto, {', '.join(BACKENDS)}")
+    if reason := why_not(name):
+        raise EngineError(f"backend '{name}' cannot be used: {reason}")
+    return _load((name, "auto"), release, device)
+
+
+def usable(device: str) -> list[Choice]:
+    """Return what can be used here on a device of that name, best first, and at least one."""
+    choices = _named("auto", device)
+    if not choices:
+        raise UsageError(f"unknown device '{device}'; choose auto, cpu, cuda or cuda:1")
+    reasons = {choice: why_not(*choice) for choice in choices}
+    found = [choice for choice, reason in reasons.items() if reason is None]
+    if not found:
+        told = "; ".join(f"{n}: {reason}" for (n, _), reason in reasons.items())
+        raise EngineError(f"no backend can be used here with device '{device}': {told}")
+    return found
+
+
+def open_first(release: Release, choices: Sequence[Choice], device: str) -> Engine:
+    """Open the best choice. One on a card is tried with its first frame, one on the CPU is not."""
+    if choices[0][1] == "cpu":
+        return _load(choices[0], release, device)
+    return FirstThatWorks(release, choices, device)
+
+
+def _named(backend: str, device: str) -> list[Choice]:
+    kind = device.partition(":")[0]
+    return [(n, d) for n, d in AUTO if backend in ("auto", n) and kind in ("auto", d)]
+
+
+def _load(choice: Choice, release: Release, device: str) -> Engine:
+    """Open a backend on the device that the user asked for, or else on that of the choice."""
+    name, kind = choice
+    module, _, attribute = BACKENDS[name].target.partition(":")
+    load = getattr(importlib.import_module(module), attribute)
+    engine: Engine = load(release, device=kind if device == "auto" else device)
+    return engine
+
+
+class FirstThatWorks:
+    """The first of some choices that loads and makes a frame. Used from one thread only.
+
+    Whether a card works shows at the first frame, where plans are built and kernels are loaded.
+    That frame goes through all three graphs before anything is handed on; later errors are the
+    caller's.
+    """
+
+    description: str
+    max_batch: int
+
+    def __init__(self, release: Release, choices: Sequence[Choice], device: str) -> None:
+        """Take choices, best first, and the device that the user asked for."""
+        self._release, self._left, self._device = release, list(choices), device
+        self._proven = False
+        self._open_next()
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
+        while not self._proven:
+            try:
+                self._prove(pixels)
+            except FAULTS as fault:
+                self._engine.close()
+                self._next_or_raise(fault)
+                self._open_next()
+        return self._engine.decompose(pixels)
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Hold layers of N consecutive frames where nothing moves since the frame before."""
+        return self._engine.steady(layers, before, strength)
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """(N, H, W, 3) uint8 RGB. The result is the caller's to keep."""
+        return self._engine.recompose(layers, ratios)
+
+    def close(self) -> None:
+        """Free the device. Twice is fine."""
+        self._engine.close()
+
+    def _open_next(self) -> None:
+        while True:
+            self._choice = self._left.pop(0)
+            try:
+                self._engine = _load(self._choice, self._release, self._device)
+            except FAULTS as fault:
+                self._next_or_raise(fault)
+            else:
+                break
+        self.description, self.max_batch = self._engine.description, self._engine.max_batch
+
+    def _prove(self, pixels: Pixels) -> None:
+        """Put frames through all three graphs; on the CPU nothing is in doubt."""
+        if self._choice[1] != "cpu":
+            layers = self._engine.decompose(pixels)
+            held = self._engine.steady(layers, layers, np.zeros(2, np.float32))
+            self._engine.recompose(held, np.full(len(pixels), 2.0, np.float32))
+        self._proven = True
+
+    def _next_or_raise(self, fault: Exception) -> None:
+        """Say in a line why a choice is passed over; the error of the last one is the caller's."""
+        if not self._left:
+            raise fault
+        told = " ".join(str(fault).split()) or type(fault).__name__
+        (name, kind), (following, _) = self._choice, self._left[0]
+        log.warning("'%s' fails on %s, so '%s' is tried: %s", name, kind, following, told)
