@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamkind.errors import InputError
 from streamkind.video.format import BT601, BT709, FULL, HD_ROWS, LIMITED, UNSPECIFIED, ColorTags
-from streamkind.video.frames import Pixels, PixFmt
+from streamkind.video.frames import Pixels, PixFmt, yuv420p_planes
 
 UNSURE = 2, 5
 """8-bit levels above black: up to the first chroma is rounding, from the second the scene's."""
@@ -147,23 +147,25 @@ class Reader:
 class YuvWriter:
     """Turns RGB or yuv420p into frames for an encoder. Used from one thread only."""
 
-    def __init__(self, tags: ColorTags, pix_fmt: str) -> None:
-        """Write frames of `pix_fmt` that carry `tags`."""
-        self._tags = tags
+    def __init__(self, tags: ColorTags, pix_fmt: str, *, planes: ColorTags | None = None) -> None:
+        """Write frames of `pix_fmt` that carry `tags`, from RGB or planes.
+
+        The planes have the same tags, unless `planes` says others.
+        """
+        self._tags, self._planes = tags, planes or tags
         self._pix_fmt = pix_fmt
         self._sws = VideoReformatter()
 
     def __call__(self, pixels: Pixels) -> av.VideoFrame:
         """Return a new frame; `pixels` is not kept."""
+        rgb = pixels.ndim == 3
         matrix = _SWS_MATRIX[self._tags.matrix]
-        pix_fmt = "rgb24" if pixels.ndim == 3 else "yuv420p"
-        frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format=pix_fmt)
         yuv = self._sws.reformat(
-            frame,
+            frame_of(pixels),
             format=self._pix_fmt,
-            src_colorspace=matrix,
+            src_colorspace=matrix if rgb else _SWS_MATRIX[self._planes.matrix],
             dst_colorspace=matrix,
-            src_color_range=FULL if pix_fmt == "rgb24" else self._tags.range,
+            src_color_range=FULL if rgb else self._planes.range,
             dst_color_range=self._tags.range,
             interpolation=_EXACT,
         )
@@ -172,6 +174,16 @@ class YuvWriter:
         yuv.color_primaries = self._tags.primaries
         yuv.color_trc = self._tags.transfer
         return yuv
+
+
+def frame_of(pixels: Pixels) -> av.VideoFrame:
+    """Return a frame that shares the memory of pixels, RGB or yuv420p."""
+    if pixels.ndim == 3:
+        return av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format="rgb24")
+    # from_numpy_buffer takes the height of yuv420p for a multiple of 4. DLPack lends no memory that
+    # is read-only.
+    planes = yuv420p_planes(np.require(pixels, requirements=["C", "W"]))
+    return av.VideoFrame.from_dlpack(planes, format="yuv420p")
 
 
 @dataclass(frozen=True, slots=True)

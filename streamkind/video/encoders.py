@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
-from streamkind.video.format import ColorTags
+from streamkind.video.format import BT601, FULL, ColorTags
 
 _ENCODERS = {
     "h264": "libx264",
@@ -107,6 +107,11 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
     if codec.name == "libx265":
         options["x265-params"] = "log-level=none"  # it prints to stderr by itself
     return options
+
+
+def coded_color(codec: Codec, color: ColorTags) -> ColorTags:
+    """Return the colours to encode in: a JPEG cannot say which, and always means the same."""
+    return replace(color, matrix=BT601, range=FULL) if codec.name == "mjpeg" else color
 
 
 def choose_pix_fmt(settings: EncoderSettings) -> str:

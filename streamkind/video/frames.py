@@ -31,6 +31,13 @@ def size_of(pixels: Pixels) -> tuple[int, int]:
     return pixels.shape[-1], pixels.shape[-2] * 2 // 3
 
 
+def yuv420p_planes(picture: Pixels) -> tuple[Pixels, Pixels, Pixels]:
+    """Y, U and V of one yuv420p picture, views of (3 H / 2, W): (H, W) and twice (H / 2, W / 2)."""
+    height = picture.shape[0] * 2 // 3
+    u, v = picture[height:].reshape(2, height // 2, -1)
+    return picture[:height], u, v
+
+
 def rgb24(form: VideoFormat) -> PixFmt:
     """Ask for RGB, whatever the format."""
     return "rgb24"
@@ -51,12 +58,13 @@ class Frame:
 
     def __post_init__(self) -> None:
         """Refuse pixels of any other shape or type."""
-        planes = self.data.ndim == 2 and self.data.shape[0] % 3 == 0
-        rgb = self.data.ndim == 3 and self.data.shape[2] == 3
+        shape = self.data.shape
+        planes = self.data.ndim == 2 and shape[0] % 3 == shape[1] % 2 == 0
+        rgb = self.data.ndim == 3 and shape[2] == 3
         if self.data.dtype != np.uint8 or not (rgb or planes):
             raise ValueError(
-                "data must be uint8 of shape (H, W, 3) or (3 H / 2, W), "
-                f"got {self.data.dtype} {self.data.shape}"
+                "data must be uint8 of shape (H, W, 3), or (3 H / 2, W) with even H and W, "
+                f"got {self.data.dtype} {shape}"
             )
 
     @property

@@ -17,6 +17,7 @@ from streamkind.video.encoders import (
     EncoderSettings,
     add_encoder,
     choose_pix_fmt,
+    coded_color,
     find_encoder,
     quality_options,
 )
@@ -127,7 +128,7 @@ class VideoSink:
         self._time_base = settings.time_base
         self._clock = RisingClock(self._time_base, 1)
         self._origin = source.start_pts if part and isinstance(source, VideoSource) else 0
-        self._to_yuv = YuvWriter(source.format.color, pix_fmt)
+        self._to_yuv = YuvWriter(settings.color, pix_fmt, planes=source.format.color)
         self._stream = self._file.start(
             lambda container: add_encoder(container, settings, pix_fmt), settings.time_base
         )
@@ -210,7 +211,7 @@ def encoder_settings(
         time_base=1 / rate if fixed_rate else form.time_base,
         rate=rate,
         sample_aspect_ratio=form.sample_aspect_ratio,
-        color=form.color,
+        color=coded_color(encoder, form.color),
         b_frames=not fixed_rate,  # such containers store no pts
         threads=threads,
         options=quality_options(encoder, crf, preset),

@@ -1,0 +1,184 @@
+"""Every size, in every way through the program: each region in its colour, to the last row."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from threading import Event
+
+import av
+import numpy as np
+import pytest
+from support.engines import Gain, plug_in
+from support.media import PALETTE, make_clip, read_video
+
+from streamkind.engine.profiles import WHOLE, open_engine
+from streamkind.engine.reduced import Carried
+from streamkind.live.encoder import LiveEncoder, fit
+from streamkind.live.source import Connection, Tally
+from streamkind.pipeline import enhance
+from streamkind.video.color import Reader, YuvWriter, read_tags
+from streamkind.video.format import HD, LIMITED, ColorTags
+from streamkind.video.frames import size_of
+
+BT709 = ColorTags(range=LIMITED, matrix=1, primaries=1, transfer=1)
+REMAINDERS = [(i, 7 * i % 16) for i in range(16)]
+"""Of width and height, by 16: each once."""
+SIZES = [(656 + i, 400 + j) for i, j in REMAINDERS]
+"""Just so large that they are reduced."""
+RATIO = 4.0
+LEVELS = 8
+DARK = np.clip(PALETTE // 5 + 6, 0, 255).astype(np.uint8)
+"""Of each region, (3, 4, 3) RGB: four times as light it is not clipped."""
+
+
+def scene(width, height, colors=DARK):
+    """Regions of one colour each, four beside each other in three rows, to the border."""
+    row, column = np.arange(height) * 3 // height, np.arange(width) * 4 // width
+    return colors[row[:, None], column]
+
+
+def seen_in(image):
+    """Colour in the middle of each region, and where it meets the border: (5, 6, 3)."""
+    height, width = image.shape[:2]
+    rows = [0, *(height * (2 * i + 1) // 6 for i in range(3)), height - 1]
+    columns = [0, *(width * (2 * i + 1) // 8 for i in range(4)), width - 1]
+    return image[np.ix_(rows, columns)].astype(int)
+
+
+def expected(colors=DARK, ratio=1.0):
+    """What `seen_in` is to find: (5, 6, 3)."""
+    lit = np.clip(colors * ratio, 0, 255)
+    return np.round(lit)[np.ix_([0, 0, 1, 2, 2], [0, 0, 1, 2, 3, 3])]
+
+
+def apart(image, colors=DARK, ratio=1.0):
+    """Largest difference, in levels, from what it should be."""
+    return np.abs(seen_in(image) - expected(colors, ratio)).max()
+
+
+@pytest.mark.parametrize("width", range(64, 80))
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "nv12"])
+def test_pictures_become_frames_and_frames_pictures(width, pix_fmt):
+    for height in range(48, 64):
+        frame = YuvWriter(BT709, pix_fmt)(scene(width, height, PALETTE))
+        assert (frame.width, frame.height) == (width, height)
+        assert apart(Reader(BT709, width, height)(frame), PALETTE) <= 3
+
+
+@pytest.mark.parametrize("width", range(64, 80, 2))
+def test_planes_become_frames_and_frames_planes(width):
+    for height in range(48, 64, 2):
+        planes = np.random.default_rng(height).integers(0, 256, (height * 3 // 2, width), np.uint8)
+        planes.flags.writeable = height % 4 == 0
+        assert size_of(planes) == (width, height)
+        frame = YuvWriter(BT709, "yuv420p")(planes)
+        assert (frame.width, frame.height) == (width, height)
+        assert np.array_equal(Reader(BT709, width, height, "yuv420p")(frame), planes)
+
+
+def clip_of(path, size, frames=1, codec="ffv1", pix_fmt="yuv420p", **more):
+    images = [scene(*size)] * frames
+    color = (1, 1, 1, 1)
+    return make_clip(
+        path, size=size, images=images, pts=[512 * i for i in range(frames)], color=color,
+        codec=codec, pix_fmt=pix_fmt, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", ["quality", "balanced", "realtime"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_video(tmp_path, monkeypatch, size, profile):
+    clip = clip_of(tmp_path / "in.mkv", size, frames=2)
+    made = enhanced(clip, tmp_path / "out.mp4", plug_in(monkeypatch), profile)
+    assert made.size == size and len(made.images) == 2
+    assert max(apart(image, ratio=RATIO) for image in made.images) <= LEVELS
+
+
+def enhanced(clip, output, backend, profile, **more):
+    options = {"ratio": RATIO, "crf": 1, "preset": "ultrafast"} | more
+    enhance(clip, output, backend=backend, profile=profile, **options)
+    return read_video(output)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize("size", SIZES[::5], ids=str)
+def test_a_clip_of_a_phone_held_otherwise(tmp_path, monkeypatch, size, degrees):
+    pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+    clip = clip_of(
+        tmp_path / "in.mp4", size, codec="libx264", pix_fmt=pix_fmt, options={"qp": "1"},
+        rotation=(degrees, False, False),
+    )  # fmt: skip
+    made = enhanced(clip, tmp_path / "out.mp4", plug_in(monkeypatch), "balanced")
+    assert made.size == (size if degrees == 180 else size[::-1])
+    assert apart(np.rot90(made.images[0], -degrees // 90), ratio=RATIO) <= LEVELS
+
+
+@pytest.mark.parametrize("codec", ["hevc", "av1", "vp9", "mjpeg", "ffv1"])
+@pytest.mark.parametrize("size", [(658, 402), (660, 407), (661, 406), (663, 409)], ids=str)
+def test_every_codec(tmp_path, monkeypatch, codec, size):
+    preset = {"hevc": "ultrafast", "av1": "12"}.get(codec)
+    clip = clip_of(tmp_path / "in.mkv", size)
+    made = enhanced(
+        clip, tmp_path / "out.mkv", plug_in(monkeypatch), "balanced", codec=codec, preset=preset,
+        crf=4,
+    )  # fmt: skip
+    assert made.size == size
+    assert apart(made.images[0], ratio=RATIO) <= LEVELS
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p", "yuv444p", "bgr0", "yuv420p10le"])
+def test_every_format(tmp_path, monkeypatch, pix_fmt):
+    clip = clip_of(tmp_path / "in.mkv", (662, 406), pix_fmt=pix_fmt)
+    made = enhanced(clip, tmp_path / "out.mp4", plug_in(monkeypatch), "balanced")
+    assert apart(made.images[0], ratio=RATIO) <= LEVELS
+
+
+@pytest.mark.parametrize("size", [(368 + i, 720 + j) for i, j in REMAINDERS], ids=str)
+def test_a_camera(tmp_path, size):
+    """High enough for planes, from the connection to the encoder."""
+    clip = clip_of(tmp_path / "in.mkv", size)
+    engine = Carried(Gain(), WHOLE, HD)
+    with Connection(f"file:{clip}", 5, Event(), Tally(), engine.pix_fmt) as camera:
+        (pixels,) = [picture.pixels for picture in camera]
+    assert size_of(pixels) == size and pixels.ndim == (3 if size[0] % 2 or size[1] % 2 else 2)
+    lit = engine.recompose(engine.decompose(pixels[None]), np.array([RATIO], np.float32))[0]
+    (image,) = streamed(lit, size)
+    assert apart(image, ratio=RATIO) <= LEVELS
+
+
+def streamed(pixels, size):
+    """What a viewer sees of a picture."""
+    encoder = LiveEncoder("h264", size, Fraction(25), Fraction(1))
+    packets = [*encoder(pixels, 0.0, key=True), *encoder.finish()]
+    decoder = av.CodecContext.create("h264", "r")
+    frames = [f for p in packets for f in decoder.decode(av.Packet(p.data))] + decoder.decode(None)
+    return [Reader(read_tags(f, []), f.width, f.height)(f) for f in frames]
+
+
+@pytest.mark.parametrize("own", [(656, 402), (672, 416), (661, 405)], ids=str)
+@pytest.mark.parametrize("size", SIZES[::2], ids=str)
+def test_a_camera_that_comes_back_with_another_size(own, size):
+    pixels = scene(*own, PALETTE)
+    if own[0] % 2 == own[1] % 2 == 0:
+        pixels = Reader(HD, *own, "yuv420p")(YuvWriter(HD, "yuv420p")(pixels))
+    whole = fit(pixels, size)
+    assert whole.shape == (*size[::-1], 3)
+    lit = np.flatnonzero(whole.max(axis=(1, 2)) > 30), np.flatnonzero(whole.max(axis=(0, 2)) > 30)
+    (top, bottom), (left, right) = ((line[0], line[-1] + 1) for line in lit)
+    assert abs((right - left) / (bottom - top) - own[0] / own[1]) < 0.01
+    assert apart(whole[top:bottom, left:right], PALETTE) <= 3
+    assert streamed(whole, size)[0].shape == whole.shape
+
+
+@pytest.mark.parametrize("profile", ["balanced", "realtime"])
+def test_the_nets_see_the_same_in_planes_and_in_rgb(profile):
+    with open_engine(profile=profile, backend="openvino", color=BT709) as engine:
+        for size in [(658, 402), (670, 414)]:
+            planes = YuvWriter(BT709, "yuv420p")(scene(*size))
+            pictures = [Reader(BT709, *size, form)(planes) for form in ("yuv420p", "rgb24")]
+            carried, plain = (
+                engine.recompose(engine.decompose(p[None]), np.array([RATIO], np.float32))[0]
+                for p in pictures
+            )
+            read = Reader(BT709, *size)(YuvWriter(BT709, "yuv420p")(carried))
+            assert np.abs(seen_in(read) - seen_in(plain)).max() <= LEVELS
