@@ -46,6 +46,7 @@ GSTREAMER = gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base \
 CONSOLE = chromium chromium-driver prometheus
 .venv/debian: Makefile | .venv/bin/python
 	command -v ffprobe >/dev/null || tools/install-debian.sh ffmpeg
+	command -v strace >/dev/null || tools/install-debian.sh strace
 	dpkg-query --show $(GSTREAMER) >/dev/null || tools/install-debian.sh $(GSTREAMER)
 	dpkg-query --show $(CONSOLE) >/dev/null || tools/install-debian.sh $(CONSOLE)
 	touch $@

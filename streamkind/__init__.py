@@ -8,11 +8,17 @@ with streamkind.open_engine() as engine:
     clear = engine.enhance(image)  # uint8 RGB (H, W, 3)
 """
 
-from streamkind.engine.engine import KinD
-from streamkind.engine.profiles import open_engine
-from streamkind.errors import EngineError, InputError, OutputError, StreamkindError, UsageError
-from streamkind.pipeline import Report, enhance
-from streamkind.video.frames import Frame
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamkind.engine.engine import KinD
+    from streamkind.engine.profiles import open_engine
+    from streamkind.errors import EngineError, InputError, OutputError, StreamkindError, UsageError
+    from streamkind.pipeline import Report, enhance
+    from streamkind.video.frames import Frame
 
 __version__ = "0.1.0"
 
@@ -28,3 +34,19 @@ __all__ = [
     "enhance",
     "open_engine",
 ]
+
+_HOMES = {
+    "Frame": "streamkind.video.frames",
+    "KinD": "streamkind.engine.engine",
+    "Report": "streamkind.pipeline",
+    "enhance": "streamkind.pipeline",
+    "open_engine": "streamkind.engine.profiles",
+}
+"""Where names are defined; errors are in a module of their own."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first asked for: the command line answers Ctrl-C before that."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "streamkind.errors")), name)

@@ -30,7 +30,8 @@ def clip(tmp_path: Path) -> Path:
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Run the command line in this process; return exit code, stdout and stderr."""
-    handler = signal.getsignal(signal.SIGTERM)
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    handlers = [signal.getsignal(number) for number in numbers]
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["streamkind", *map(str, words)])
@@ -39,4 +40,5 @@ def call(monkeypatch, capsys):
         return leave.value.code, *capsys.readouterr()
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
 from streamkind.backends.openvino import OpenVINOEngine
+from streamkind.backends.ov import openvino as ov
 from streamkind.engine.engine import KinD, pad
 from streamkind.light.exposure import STILL_TARGET, auto_ratio
 from streamkind.model.data import load_pairs, split

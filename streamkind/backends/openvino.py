@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
+from streamkind.backends.ov import openvino as ov
 from streamkind.backends.processor import fastest_precision, flags, threads
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import Floats, Statistics

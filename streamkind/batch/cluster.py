@@ -23,6 +23,7 @@ class Cluster(Executor):
     """
 
     def __init__(self, address: str, *, device: str = "auto") -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else it would report to its makers
         try:
             import ray
         except ImportError as exc:

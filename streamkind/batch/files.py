@@ -8,17 +8,13 @@ from pathlib import Path
 
 from streamkind.batch.journal import Job, Settings
 from streamkind.errors import InputError, UsageError
+from streamkind.video.format import VIDEO_SUFFIXES
 from streamkind.video.storage import as_path, is_local
 
-# fmt: off
-VIDEO_SUFFIXES = frozenset({
-    ".3g2", ".3gp", ".asf", ".avi", ".flv", ".h264", ".hevc", ".m2ts", ".m4v", ".mkv", ".mov",
-    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
-})
-# fmt: on
-"""What is taken from a folder when no pattern says otherwise."""
 KEPT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
 """Containers that results are written in; others become .mkv, which takes nearly everything."""
+MOST_NAMED = 5
+"""Files of which a message gives the names."""
 NAME = "{folder}/{stem}{suffix}"
 
 
@@ -29,15 +25,18 @@ def find_jobs(
     *,
     patterns: Sequence[str] = (),
     name: str = NAME,
+    left_out: list[Path] | None = None,
 ) -> list[Job]:
     """Return a job for every input: a file, or those in a folder and below that fit a pattern.
 
     In `name`, {folder} is where a file lies below the folder given, {stem} and {suffix} are of its
-    name. Raises InputError when there is nothing to do and UsageError when two results would have
+    name. The files of folders that are not taken come to `left_out`, but for hidden ones. Raises
+    InputError when there is nothing to do and UsageError when two results would have
     one name.
     """
     base, jobs = as_path(out), dict[str, Job]()
-    for top, path in find_files(inputs, patterns, base):
+    left_out = [] if left_out is None else left_out
+    for top, path in find_files(inputs, patterns, base, left_out):
         output = base / result_name(name, top, path)
         if (other := jobs.get(str(output))) is not None and other.input != path:
             raise UsageError(
@@ -46,12 +45,15 @@ def find_jobs(
             )
         jobs[str(output)] = Job(path, output, settings)
     if not jobs:
-        raise InputError("no video was found; name files, or folders with videos, or a --pattern")
+        told = f" ({tell_left_out(left_out)})" if left_out else ""
+        raise InputError(
+            f"no video was found{told}; name files, or folders with videos, or a --pattern"
+        )
     return list(jobs.values())
 
 
 def find_files(
-    inputs: Iterable[str | Path], patterns: Sequence[str], out: Path
+    inputs: Iterable[str | Path], patterns: Sequence[str], out: Path, left_out: list[Path]
 ) -> Iterable[tuple[Path, Path]]:
     """Yield the folder that was given and the file, each file for itself where it was named."""
     for item in inputs:
@@ -60,14 +62,23 @@ def find_files(
             yield path.parent, path
             continue
         for file in sorted(path.rglob("*"), key=str):
-            if is_wanted(file, patterns) and out not in file.parents and file.is_file():
+            if file.name.startswith(".") or out in file.parents or not file.is_file():
+                continue
+            if is_wanted(file, patterns):
                 yield path, file
+            else:
+                left_out.append(file)
+
+
+def tell_left_out(files: Sequence[Path]) -> str:
+    """Say which files of folders are not taken, the first few by name."""
+    names = ", ".join(str(file) for file in files[:MOST_NAMED])
+    rest = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
+    return f"left out, as they are not named as videos are or as --pattern says: {names}{rest}"
 
 
 def is_wanted(path: Path, patterns: Sequence[str]) -> bool:
-    """Whether a file of a folder is to be taken; hidden ones never are."""
-    if path.name.startswith("."):
-        return False
+    """Whether a file of a folder is to be taken."""
     if patterns:
         return any(fnmatch(path.name, pattern) for pattern in patterns)
     return path.suffix.lower() in VIDEO_SUFFIXES

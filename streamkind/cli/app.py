@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -16,10 +17,10 @@ from typer.exceptions import TyperException
 
 from streamkind import __version__
 from streamkind.batch.executors import open_executor
-from streamkind.batch.files import NAME, find_jobs, read_list
+from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import Batch, Result
 from streamkind.batch.journal import Settings
-from streamkind.cli import bench, doctor, engines, live, options, track
+from streamkind.cli import ENDING, INTERRUPTED, bench, doctor, engines, live, options, track
 from streamkind.cli.show import (
     batch_table,
     console,
@@ -30,19 +31,22 @@ from streamkind.cli.show import (
     show_report,
 )
 from streamkind.errors import StreamkindError, UsageError
+from streamkind.live.secrets import redact
 from streamkind.measure import plots
 from streamkind.measure.score import score
 from streamkind.pipeline import enhance
 from streamkind.video.storage import as_path, write_whole
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 PARTIAL = 3
 """Exit code of a batch of which some files failed, and some did not."""
 
+DEBUG = "STREAMKIND_DEBUG"
+"""The environment variable that, set to 1, shows where a failure comes from."""
+
 app = typer.Typer(
     help="Make night video clear.",
-    no_args_is_help=True,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -59,11 +63,14 @@ def show_version(wanted: bool) -> None:
 
 @app.callback()
 def every_command(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print version.")
     ] = False,
 ) -> None:
     """Make night video clear."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command("enhance")
@@ -171,7 +178,10 @@ def batch_command(
         preset=preset,
     )
     files = [*(inputs or []), *(read_list(list_file) if list_file else [])]
-    jobs = find_jobs(files, out, settings, patterns=pattern or [], name=name)
+    left_out: list[Path] = []
+    jobs = find_jobs(files, out, settings, patterns=pattern or [], name=name, left_out=left_out)
+    if left_out:
+        console.print(tell_left_out(left_out), markup=False)
     os.nice(nice)
     executor, slots = open_executor(workers, cluster, device)
     with executor, progress_bar() as bar:
@@ -236,26 +246,47 @@ app.command("serve")(live.serve_command)
 
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, stop)
     try:
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, stop)
         code = app(prog_name="streamkind", standalone_mode=False)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except TyperException as error:
-        fail(error.format_message(), 2)
+        fail(error.format_message(), 2, error)
     except UsageError as error:
-        fail(str(error), 2)
+        fail(str(error), 2, error)
     except StreamkindError as error:
-        fail(str(error), 1)
+        fail(str(error), 1, error)
+    except Exception as error:
+        fail(foreign(error), 1, error)
     if code == INTERRUPTED:  # typer has turned KeyboardInterrupt into it
         fail("interrupted; no output was left half-made", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """End by SIGTERM as by Ctrl-C: what is half done is removed."""
+    """End by SIGTERM and SIGHUP as by Ctrl-C: what is half done is removed."""
     raise KeyboardInterrupt
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Print one line and leave."""
+def foreign(error: Exception) -> str:
+    """Tell in one line of an exception that nothing in streamkind foresaw."""
+    if isinstance(error, MemoryError):
+        return "the memory of this machine does not suffice; free some, or choose profile realtime"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; check the path, its permissions and the disk"
+    return (
+        f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; expected "
+        f"no such failure. Run it again with {DEBUG}=1, and report what it shows"
+    )
+
+
+def fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
+    """Print one line and leave; before it the traceback, if it is asked for."""
+    if error is not None and os.environ.get(DEBUG) == "1":
+        traceback.print_exception(error)
     console.print("streamkind: " + " ".join(message.split()), markup=False)
     sys.exit(code)

@@ -33,8 +33,17 @@ from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import PARTS, Release, find_release, padded
 
 app = typer.Typer(
-    help="TensorRT plans: what NVIDIA cards run.", no_args_is_help=True, rich_markup_mode=None
+    help="TensorRT plans: what NVIDIA cards run.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
 )
+
+
+@app.callback()
+def show_help(context: typer.Context) -> None:
+    """TensorRT plans: what NVIDIA cards run."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command("build")

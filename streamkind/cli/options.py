@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,8 +33,22 @@ Codec = Annotated[
 ]
 Crf = Annotated[int | None, typer.Option(help="Quality of the encoder; lower is better.")]
 Preset = Annotated[str | None, typer.Option(help="Speed of the encoder, as FFmpeg's.")]
-Start = Annotated[float, typer.Option(help="Begin at this second.")]
-Duration = Annotated[float | None, typer.Option(help="Stop after this many seconds.")]
+
+
+def read_time(text: str | float) -> float:
+    """Read seconds, or [HH:]MM:SS[.m] as FFmpeg writes it; a default comes as a number."""
+    try:
+        parts = [float(part) for part in str(text).split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
+        raise typer.BadParameter(f"{text!r} is no time; expected seconds, or HH:MM:SS")
+    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
+
+
+Time = partial(typer.Option, parser=read_time, metavar="<time>")
+Start = Annotated[float, Time(help="Begin here: seconds, or HH:MM:SS.")]
+Duration = Annotated[float | None, Time(help="Stop after so long: seconds, or HH:MM:SS.")]
 Profile = Annotated[
     str, typer.Option(help="What it may cost: quality, balanced or realtime; auto by the machine.")
 ]

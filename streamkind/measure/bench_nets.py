@@ -92,7 +92,7 @@ def by_openvino(path: Path) -> Picture:
 
     In the precision in which KinD runs. Raises UsageError and EngineError.
     """
-    import openvino as ov
+    from streamkind.backends.ov import openvino as ov
 
     model, first = read_net(path)
     floats = "f" in model.inputs[0].get_element_type().get_type_name()
@@ -136,7 +136,7 @@ def by_openvino(path: Path) -> Picture:
 
 def read_net(path: Path) -> tuple[Any, bool]:
     """Read an ONNX net from picture to picture, and tell whether its channels come first."""
-    import openvino as ov
+    from streamkind.backends.ov import openvino as ov
 
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected an ONNX net from picture to picture")

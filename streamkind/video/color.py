@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import av
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from streamkind.errors import InputError
 from streamkind.video.format import BT601, BT709, FULL, HD_ROWS, LIMITED, UNSPECIFIED, ColorTags
 from streamkind.video.frames import Pixels, PixFmt, yuv420p_planes
+from streamkind.video.side_data import display_matrix
 
 UNSURE = 2, 5
 """8-bit levels above black: up to the first chroma is rounding, from the second the scene's."""
@@ -204,11 +205,10 @@ class Orientation:
 
 def read_orientation(frame: av.VideoFrame) -> Orientation:
     """Read a frame's display matrix (x' = a x + c y, y' = b x + d y)."""
-    side_data: Any = frame.side_data  # a mapping by name, which PyAV's stubs do not say
-    data = side_data.get("DISPLAYMATRIX")
+    data = display_matrix(frame)
     if data is None:
         return Orientation()
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Orientation(transpose=True, flip_x=c < 0, flip_y=b < 0)
     return Orientation(flip_x=a < 0, flip_y=d < 0)

@@ -21,7 +21,8 @@ from streamkind.video.storage import is_local, open_remote
 _GIVE_UP_AFTER = 32
 """Read errors in a row; a single one may be a bad spot with good packets after it."""
 
-_MP4_LIKE = {".mp4", ".mov", ".m4v", ".3gp", ".3g2"}
+_LARGEST_INDEX = 1 << 26
+"""Bytes of an MP4's index that are looked at to tell why it cannot be opened."""
 
 
 def file_url(path: Path) -> str:
@@ -63,15 +64,33 @@ def check_readable(path: Path) -> None:
 
 
 def _why_unreadable(path: Path, exc: Exception) -> str:
-    with path.open("rb") as file:
-        mp4 = path.suffix.lower() in _MP4_LIKE and file.read(8)[4:] == b"ftyp"
-    if mp4:
+    index = _mp4_index(path)
+    if index is not None and b"sinf" in index:
+        return encrypted(path)
+    if index == b"":
         return (
             f"{path}: the MP4 has no usable index (moov), so its recording was probably cut off;"
             " expected a finished file. Copy it again, or rebuild it with a tool such as untrunc"
         )
     reason = getattr(exc, "strerror", None) or str(exc)
     return f"{path}: not a video that FFmpeg can open ({reason}); expected e.g. MP4, MKV, AVI, TS"
+
+
+def _mp4_index(path: Path) -> bytes | None:
+    """Return the index of an MP4, b"" if it has none; None if it is something else."""
+    with path.open("rb") as file:
+        begin, size = 0, path.stat().st_size
+        while begin + 8 <= size:
+            file.seek(begin)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if begin == 0 and kind != b"ftyp":
+                return None
+            if kind == b"moov":
+                return file.read(min(length, _LARGEST_INDEX))
+            length = int.from_bytes(head[8:], "big") if length == 1 else length
+            begin += length if length >= 8 else size
+    return b"" if begin else None
 
 
 def is_picture(stream: Any) -> bool:

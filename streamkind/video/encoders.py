@@ -27,6 +27,13 @@ _ENCODERS = {
 _TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
 _CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
 _PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
+_X26X_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+_SVT_PRESETS = tuple(str(number) for number in range(-2, 14))
+_PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SVT_PRESETS}
+"""What these encoders know; asked for others, they print to stderr by themselves."""
 _MAX_CRF = 63
 PART_THREADS = 4
 """Threads of the encoder of a part, on every machine: x264 and x265 decide by their number."""
@@ -103,6 +110,9 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
     if preset is not None:
         if "preset" not in names:
             raise UsageError(f"preset={preset!r}: {codec.name} has no presets; leave it out")
+        if preset not in _PRESETS.get(codec.name, (preset,)):
+            known = ", ".join(_PRESETS[codec.name])
+            raise UsageError(f"preset={preset!r}: {codec.name} knows {known}; choose one of them")
         options["preset"] = preset
     if codec.name == "libx265":
         options["x265-params"] = "log-level=none"  # it prints to stderr by itself

@@ -14,7 +14,7 @@ import numpy as np
 
 from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.demux import check_readable
-from streamkind.video.format import ColorTags, VideoFormat
+from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame, Pixels
 from streamkind.video.publish import Staging, check_not_input
 from streamkind.video.storage import as_path
@@ -124,15 +124,17 @@ def _list_images(path: Path) -> list[Path]:
         check_readable(path)
         return [path]
     try:
-        files = sorted(
-            file
-            for file in path.iterdir()
-            # A leading dot: macOS leaves ._IMG.jpg files that are no images.
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        )
+        # A leading dot: macOS leaves ._IMG.jpg files that are no images.
+        present = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     except OSError as exc:
         raise InputError(f"{path}: cannot be listed ({exc.strerror}); check permissions") from exc
+    files = [file for file in present if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
+        if any(file.suffix.lower() in VIDEO_SUFFIXES for file in present):
+            raise InputError(
+                f"{path}: a folder of videos; expected images."
+                f" Use: streamkind batch {path} --out FOLDER"
+            )
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{path}: no images in this folder; expected files ending in {suffixes}")
     return files

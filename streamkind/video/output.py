@@ -24,6 +24,9 @@ from streamkind.video.source import Source, VideoSource
 
 _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 
+_NO_VIDEO = ("none", "png")
+"""What FFmpeg's formats for sound have for video: nothing, or the picture of a cover."""
+
 Write = av.FFmpegError, ValueError
 """What PyAV raises when a packet, a header or a trailer cannot be written."""
 
@@ -57,11 +60,17 @@ class OutputFile:
     def _open(self) -> OutputContainer:
         name = file_url(self._staging.path)
         try:
-            kind = av.open(name, "w").format.name  # nothing is written yet
+            probe = av.open(name, "w")  # nothing is written yet
         except Write as exc:
             raise UsageError(
                 f"{self.path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
             ) from exc
+        kind = probe.format.name
+        if probe.default_video_codec in _NO_VIDEO:
+            raise UsageError(
+                f"{self.path}: {kind} files hold no video; expected a name such as"
+                f" {self.path.stem}.mp4"
+            )
         options = container_options(kind, self._source, self._passthrough)
         return av.open(name, "w", container_options=options, metadata_errors="surrogateescape")
 

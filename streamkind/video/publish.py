@@ -35,7 +35,7 @@ class Staging:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(f"{final}: the folder {folder} is not writable; choose another")
         # Cut: most file systems allow 255 bytes, and UTF-8 takes up to 4 per character.
-        stem = final.name.encode()[:180].decode(errors="ignore")
+        stem = final.name.encode(errors="ignore")[:180].decode(errors="ignore")
         self.path = folder / f".{stem}.{secrets.token_hex(4)}.partial{final.suffix}"
 
     def make_folder(self) -> None:

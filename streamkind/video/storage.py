@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
+from urllib.parse import unquote, urlsplit
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.video.publish import Staging
 
+_LIVE = frozenset({"rtp", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "tcp", "udp", "mms", "ws"})
+"""Schemes of what has no end, and of which nothing but a part can be read."""
 _BLOCK, _BLOCKS = 1 << 18, 16
 
 
@@ -23,8 +26,15 @@ def as_path(name: str | Path) -> Path:
     """
     if not isinstance(name, str):
         return name
-    if "://" not in name:
+    scheme, separator, _ = name.partition("://")
+    if not separator:
         return Path(name)
+    if scheme.lower() == "file":
+        return Path(unquote(urlsplit(name).path))
+    if scheme.lower() in _LIVE:
+        raise UsageError(
+            f"{scheme}://...: a live stream; expected a file. Use: streamkind stream URL --to ..."
+        )
     try:
         from upath import UPath
 

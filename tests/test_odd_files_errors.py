@@ -1,0 +1,217 @@
+"""What goes wrong, in foreign code too, is one line; nothing is left behind, no host is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.media import make_clip, read_video
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+KEY = "76a6c65c5ea762046bd749a2e632ccbb"
+
+
+def ffmpeg(*words: object) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, words)], check=True)
+
+
+def exif(orientation: int) -> bytes:
+    """An APP1 segment of a JPEG that holds nothing but an orientation."""
+    entry = b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0])
+    body = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
+    return b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def jpeg(orientation: int, level: int = 40) -> bytes:
+    data = cv2.imencode(".jpg", np.full((48, 64, 3), level, np.uint8))[1].tobytes()
+    return data[:2] + exif(orientation) + data[2:]
+
+
+@pytest.mark.parametrize("orientation, size", [(1, (64, 48)), (6, (48, 64)), (7, (48, 64))])
+def test_frames_with_exif_are_enhanced_and_stand_upright(call, tmp_path, orientation, size):
+    (tmp_path / "in.mjpeg").write_bytes(b"".join(jpeg(orientation) for _ in range(5)))
+    ffmpeg("-i", tmp_path / "in.mjpeg", "-c", "copy", tmp_path / "in.avi")
+    code, _, err = call("enhance", tmp_path / "in.avi", tmp_path / "out.mp4", "--ratio", "3")
+    assert code == 0, err
+    video = read_video(tmp_path / "out.mp4")
+    assert (video.size, len(video.images)) == (size, 5)
+
+
+def encrypted(path: Path, scheme: bytes) -> Path:
+    make_clip(path.with_name("clear.mp4"), frames=3)
+    words = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", KEY, "-encryption_kid", KEY]
+    ffmpeg("-i", path.with_name("clear.mp4"), "-c", "copy", *words, path)
+    path.write_bytes(path.read_bytes().replace(b"cenc", scheme))
+    return path
+
+
+@pytest.mark.parametrize("scheme", [b"cenc", b"cbcs"])
+def test_an_encrypted_file_is_called_encrypted(call, tmp_path, scheme):
+    code, _, err = call("enhance", encrypted(tmp_path / "e.mp4", scheme), tmp_path / "out.mp4")
+    assert code == 1
+    assert re.fullmatch(r"streamkind: [^\n]*encrypted[^\n]*\n", err)
+
+
+REFUSED = {
+    "a camera": (["rtsp://user:geheim@camera/1", "out.mp4"], 2, "streamkind stream"),
+    "a name of sound": (["in.mp4", "out.mp3"], 2, "hold no video"),
+    "an unknown preset": (["in.mp4", "out.mp4", "--preset", "nope"], 2, "ultrafast, .*placebo"),
+    "no time": (["in.mp4", "out.mp4", "--start", "1:75"], 2, "HH:MM:SS"),
+    "behind the end": (["in.mp4", "out.mp4", "--start", "00:01:01.5"], 1, "61.5 s on"),
+    "videos in a folder": (["videos", "out"], 1, "streamkind batch"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_is_one_line_that_says_what_to_do(call, monkeypatch, tmp_path, case):
+    words, wanted, says = REFUSED[case]
+    make_clip(tmp_path / "in.mp4", frames=2)
+    (tmp_path / "videos").mkdir()
+    shutil.copy(tmp_path / "in.mp4", tmp_path / "videos")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("enhance", *words)
+    assert (code, out) == (wanted, "")
+    assert re.fullmatch(rf"streamkind: [^\n]*{says}[^\n]*\n", err)
+    assert "geheim" not in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("start", ["0.2", "00:00:00.2"])
+def test_a_time_is_seconds_or_a_clock(call, clip, tmp_path, start):
+    words = "--ratio", "3", "--start", start
+    assert call("enhance", clip, tmp_path / "out.mp4", *words)[0] == 0
+    assert len(read_video(tmp_path / "out.mp4").images) == 5
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["engines"], ["enhance", "-h"]])
+def test_help_is_asked_for_in_every_way(call, words):
+    code, out, err = call(*words)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) > 5
+
+
+def test_a_name_that_is_not_utf8_is_kept(clip):
+    folder = os.fsencode(clip.parent)
+    os.rename(clip, folder + b"/in\xff.mp4")
+    command = [sys.executable, "-m", "streamkind", "enhance", b"in\xff.mp4", b"out\xfe.mp4"]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(folder)) == [b"in\xff.mp4", b"out\xfe.mp4"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_a_library_raises_is_one_line(call, clip, tmp_path, monkeypatch, debug):
+    def broken(*words, **options):
+        raise AttributeError("a library\nis broken")
+
+    monkeypatch.setattr("av.open", broken)
+    monkeypatch.setenv("STREAMKIND_DEBUG", str(int(debug)))
+    code, out, err = call("enhance", clip, tmp_path / "out.mp4")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"streamkind: [^\n]*a library is broken[^\n]*", err.splitlines()[-1])
+    assert ("Traceback" in err) == (len(err.splitlines()) > 1) == debug
+
+
+INTERRUPT = """
+import os, signal, sys
+class Importer:
+    def find_spec(name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.{number})
+sys.meta_path.insert(0, Importer)
+from streamkind.cli import main
+sys.argv[1:] = ["enhance", "clip.mp4", "out.mp4"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("module", ["numpy", "av", "typer", "openvino"])
+def test_a_signal_at_the_beginning_is_one_line(clip, module, number):
+    code = INTERRUPT.format(module=module, number=number)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=clip.parent,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (1, 2, 15)],
+    )
+    assert done.returncode == 130, done.stderr
+    assert re.fullmatch(r"streamkind: interrupted[^\n]*\n", done.stderr)
+    assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_end_of_a_terminal_leaves_no_half_file_unless_nohup_runs(tmp_path, ignored):
+    make_clip(tmp_path / "in.mp4", frames=200 if not ignored else 10)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamkind", "enhance", "in.mp4", "out.mp4", "--ratio", "3"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL
+        ),
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2:  # the output is being written under another name
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (0 if ignored else 130)
+    assert b"Traceback" not in err
+    left = ["in.mp4", "out.mp4"] if ignored else ["in.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+
+
+def test_batch_takes_what_recorders_write_and_tells_what_it_leaves(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    make_clip(
+        tmp_path / "in" / "a.h265",
+        codec="libx265",
+        frames=3,
+        options={"x265-params": "log-level=none"},
+    )
+    make_clip(tmp_path / "in" / "b.264", frames=3)
+    make_clip(tmp_path / "c.ts", frames=12, size=(160, 96))
+    (tmp_path / "c.ts").rename(tmp_path / "in" / "c.m2t")
+    make_clip(tmp_path / "d.mp4", frames=3)
+    (tmp_path / "d.mp4").rename(tmp_path / "in" / "d.LRV")
+    (tmp_path / "in" / "notes.txt").write_text("no video")
+    (tmp_path / "in" / ".hidden").write_text("no video")
+    words = "--out", tmp_path / "out", "--ratio", "3"
+    code, _, err = call("batch", tmp_path / "in", *words)
+    assert code == 0, err
+    assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == [f"{n}.mkv" for n in "abcd"]
+    assert re.search(r"^left out, [^\n]*notes\.txt$", err, re.MULTILINE)
+    assert ".hidden" not in err
+
+
+def test_no_host_is_looked_up_or_contacted(clip):
+    """Nor is anything left in the home of the user."""
+    home = clip.parent / "home"
+    home.mkdir()
+    trace = clip.parent / "trace"
+    strace = ["strace", "-f", "-e", "trace=network", "-o", trace]
+    enhance = [sys.executable, "-m", "streamkind", "enhance", clip, clip.parent / "out.mp4"]
+    environment = {k: v for k, v in ENVIRONMENT.items() if k != "CI"} | {"HOME": str(home)}
+    if shutil.which("strace") is None or subprocess.run([*strace, "true"]).returncode:
+        pytest.skip("strace is not there, or may not trace here")
+    assert subprocess.run([*strace, *enhance], env=environment).returncode == 0
+    calls = trace.read_text()
+    assert "exited with 0" in calls
+    assert not re.findall(r".*AF_INET.*", calls)
+    assert sorted(path.name for path in home.iterdir()) in ([], [".cache"])
