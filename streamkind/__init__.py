@@ -8,12 +8,10 @@ with streamkind.open_engine() as engine:
     clear = engine.enhance(image)  # uint8 RGB (H, W, 3)
 """
 
-from __future__ import annotations
+import importlib
+import typing
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from streamkind.engine.engine import KinD
     from streamkind.engine.profiles import open_engine
     from streamkind.errors import EngineError, InputError, OutputError, StreamkindError, UsageError
@@ -49,4 +47,6 @@ def __getattr__(name: str) -> object:
     """Import a name when it is first asked for: the command line answers Ctrl-C before that."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "streamkind.errors")), name)
+    value = getattr(importlib.import_module(_HOMES.get(name, "streamkind.errors")), name)
+    globals()[name] = value
+    return value

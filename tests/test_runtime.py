@@ -59,6 +59,8 @@ def test_only_training_and_the_torch_backend_name_torch(path):
 
 
 def test_the_api_is_what_it_says_it_is():
+    for name in streamkind.__all__:
+        getattr(streamkind, name)  # imports it
     public = {
         name
         for name, value in vars(streamkind).items()
