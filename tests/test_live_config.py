@@ -8,6 +8,7 @@ import pytest
 
 from streamkind.errors import InputError, UsageError
 from streamkind.live.config import CameraConfig, check_camera, read_config, redact, resolve
+from streamkind.live.secrets import out_of_sight
 
 GOOD = CameraConfig(name="yard", url="rtsp://10.0.0.5/1")
 
@@ -143,7 +144,8 @@ def test_the_api_gets_at_no_files_and_no_environment(change):
         ("rtsp://u:p@h/1", "rtsp://u:***@h/1"),
         ("open rtsp://u:p@ss@h:554/1?token=abc&x=2 failed", None),
         ("rtsp://u:p/ss@h/1", "rtsp://u:***@h/1"),
-        ("http://h:8080/a@b", "http://h:8080/a@b"),
+        # As well a host, a port and a path; but who can tell.
+        ("http://h:8080/a@b", "http://h:***@b"),
         ("two rtsp://a:b1@h rtsp://c:d2@h", "two rtsp://a:***@h rtsp://c:***@h"),
     ],
 )
@@ -163,3 +165,78 @@ def test_secrets_come_from_the_environment_and_files(tmp_path, monkeypatch):
         resolve("${NOT_THERE}")
     with pytest.raises(UsageError, match="No such file"):
         resolve("${file:" + str(tmp_path / "none") + "}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:1234/SESAME@10.0.0.5/1",
+        "rtsp://admin:p@SESAME:w/rd@10.0.0.5/1",
+        "rtsp://admin:pa SESAME@10.0.0.5/1",
+        "rtsp://admin:x#SESAME?y@10.0.0.5/1",
+        "rtsp://admin:a://SESAME@10.0.0.5/1",
+        "rtsp://admin:'SESAME'@10.0.0.5/1",
+        "rtsp://ad/min:SESAME@10.0.0.5/1",
+        "rtsp://admin%3aSESAME@10.0.0.5/1",
+        "rtsp://10.0.0.5/user=admin_password=SESAME_channel=1_stream=0.sdp",
+        "rtsp://10.0.0.5/user=admin_password=a_SESAME_channel=1_stream=0.sdp",
+        "rtsp://10.0.0.5/user=admin&password=SESAME&channel=1",
+        "http://10.0.0.5/video.cgi?loginuse=admin&loginpas=SESAME",
+        "http://10.0.0.5/v?u=admin&p=SESAME",
+        "http://10.0.0.5/v?usr=admin&psw=SESAME/x?y",
+        "http://10.0.0.5/v?usr=admin&PWD=SESAME",
+        "http://10.0.0.5/v?access_token=SESAME;x=1",
+        "http://10.0.0.5/v?X-Amz-Signature=SESAME",
+    ],
+)
+def test_no_password_is_told_however_its_url_is_broken(url):
+    for text in (url, f"{url}: refused", f"from '{url}' to rtsp://a:b@h/1", f"a\n{url}\nb"):
+        assert "SESAME" not in redact(text)
+    assert "10.0.0.5" in redact(url)
+    moved, variables = out_of_sight(["stream", url, f"--to={url}"])
+    assert "SESAME" not in str(moved) and variables
+    try:
+        check_camera(replace(GOOD, url=url), from_api=False)
+    except UsageError as exc:
+        assert "SESAME" not in str(exc) and "percent-encode" in str(exc)
+
+
+@pytest.mark.parametrize(
+    "text", ["max_delay=3, stop=1", "rtsp://user@h/1", "http://h/clip=2?fps=3"]
+)
+def test_what_is_no_secret_is_shown(text):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:p@ss:w/rd@h/1",
+        "rtsp://admin:pa ss@h/1",
+        "rtsp://admin:a/b@h/1",
+        "rtsp://admin:${PASSWORD}#@h/1",
+    ],
+)
+def test_a_url_that_its_password_breaks_is_refused_with_advice(url):
+    for change in ({"url": url}, {"to": (url,)}):
+        with pytest.raises(UsageError, match="percent-encode"):
+            check_camera(replace(GOOD, **change), from_api=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:8080/a@b",
+        "rtsp://u:${file:/etc/gate}@h/1",
+        "rtsp://u:p%2Fss@h/1",
+        "rtsp://u:p:q@h",
+    ],
+)
+def test_a_url_that_means_something_is_taken(url):
+    check_camera(replace(GOOD, url=url), from_api=False)
+
+
+def test_passwords_in_arguments_that_break_a_url_are_moved_with_it():
+    moved, variables = out_of_sight(["stream", "rtsp://admin:1234/abc@h/1"])
+    assert moved == ["stream", "${STREAMKIND_SECRET_1}"]
+    assert variables == {"STREAMKIND_SECRET_1": "rtsp://admin:1234/abc@h/1"}

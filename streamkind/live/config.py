@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from streamkind.engine.engine import Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
-from streamkind.live.secrets import has_secret, redact, resolve
+from streamkind.live.secrets import check_login, has_secret, redact, resolve
 from streamkind.pipeline import check_target
 from streamkind.video.encoders import find_encoder
 
@@ -134,6 +134,7 @@ def check_camera(config: CameraConfig, *, from_api: bool) -> None:
 def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
     if url.startswith("${"):  # all of it is a secret; it is looked at when it is opened
         return
+    check_login(url)
     scheme, found, rest = url.partition(":")
     if not found or scheme not in known or not rest.strip("/"):
         raise UsageError(

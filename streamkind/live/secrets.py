@@ -52,26 +52,67 @@ def _read(from_file: bool, name: str) -> str:
         raise UsageError(f"{name}: cannot be read ({reason}); a URL or token needs it") from exc
 
 
-_AUTHORITY = re.compile(r"(\w[\w+.-]*://)([^\s/@:]*)(:[^\s/]*)?@")
-_BROKEN = re.compile(r"(\w[\w+.-]*://[^\s/@:]+):(?!\d+(?:[/\s]|$))[^\s@]*/[^\s]*@")
-_QUERY = re.compile(
-    r"([?&;][^=&\s]*(?:pass|pwd|token|key|secret|auth|sig)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
+_URL = r"(?<![\w:/@.+-])(\w[\w+.-]*://)"
+_LOGIN = re.compile(rf"{_URL}((?:(?![\s'\"(<\[,;=]\w[\w+.-]*://)[^\n])*)@")
+"""A scheme, and all up to the last @ before the next URL: a password may hold any character."""
+_NAMED = re.compile(
+    r"(?<![^\W_])((?:[a-z0-9.-]*(?:pas|pwd|psw|token|key|secret|auth|sig|cred)[a-z0-9.\[\]-]*|pw?)=)"
+    r"(?:(?!;\w[\w.-]*=|_(?:channel|stream|subtype|onvif|user)\w*=)[^&\s'\"])+",
+    re.IGNORECASE,
 )
+"""A value whose name looks secret: in a query, or in a path as `user=a_password=b_channel=1`."""
+_SAFE = re.compile(r"[^/?#@\s]*")
+"""What a user and a password hold where URLs are read right."""
 
 
 def redact(text: str) -> str:
-    """Return a text without the passwords of the URLs in it, nor any secret that was resolved."""
+    """Return a text without the passwords of the URLs in it, nor any secret that was resolved.
+
+    Nothing is parsed before: a password may break its URL.
+    """
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
-    text = _BROKEN.sub(rf"\1:{HIDDEN}@", text)  # a password with a / in it is no URL, but a secret
-    text = _AUTHORITY.sub(lambda m: f"{m[1]}{m[2]}{':' + HIDDEN if m[3] else ''}@", text)
-    return _QUERY.sub(rf"\1{HIDDEN}", text)
+    return _NAMED.sub(rf"\1{HIDDEN}", _LOGIN.sub(_without_password, text))
+
+
+def _without_password(match: re.Match[str]) -> str:
+    user, found, _ = match[2].partition(":")
+    if not found and not re.search("%3a|[/?#@]", user, re.IGNORECASE):
+        return match[0]
+    shown = user if found and _SAFE.fullmatch(user) else HIDDEN
+    return f"{match[1]}{shown}{f':{HIDDEN}' if found else ''}@"
+
+
+ENCODE = (
+    "percent-encode what is special in its user and password: %2F for /, %40 for @, %3A for :,"
+    " %23 for #, %3F for ?, %20 for a space"
+)
+
+
+def check_login(url: str) -> None:
+    """Raise UsageError for a URL that its password breaks, and that means nothing as it stands."""
+    match = _LOGIN.match(_PLACE.sub("x", url))
+    if match is None:
+        return
+    user, found, password = match[2].partition(":")
+    port = re.match(r"\d+(?=[/?#])", password)  # of a host, as in http://host:80/a@b
+    if found and not port and not (_SAFE.fullmatch(user) and _SAFE.fullmatch(password)):
+        raise UsageError(f"{redact(url)} is no URL; {ENCODE}")
+
+
+def is_unclear(url: str) -> bool:
+    """Tell whether a URL may be another than was meant: `user:1234/5@host` is a host `user`."""
+    match = _LOGIN.match(url)
+    return match is not None and not (
+        _SAFE.fullmatch(match[2]) and "%3a" not in match[2].partition(":")[0].lower()
+    )
 
 
 def out_of_sight(words: list[str]) -> tuple[list[str], dict[str, str]]:
     """Replace the passwords in command-line words by `${VARIABLE}`; return both.
 
     Every user of a machine sees the arguments of a process, but only its owner the environment.
+    A URL that its password may have broken goes there as a whole.
     """
     variables: dict[str, str] = {}
 
@@ -79,13 +120,21 @@ def out_of_sight(words: list[str]) -> tuple[list[str], dict[str, str]]:
         if not secret or _PLACE.search(secret):
             return secret
         name = f"STREAMKIND_SECRET_{len(variables) + 1}"
-        variables[name] = unquote(secret)
+        variables[name] = secret
         return f"${{{name}}}"
 
-    def hide(word: str) -> str:
-        word = _AUTHORITY.sub(
-            lambda m: f"{m[1]}{m[2]}{':' + place(m[3][1:]) if m[3] else ''}@", word
-        )
-        return _QUERY.sub(lambda m: m[1] + place(m[0][len(m[1]) :]), word)
+    def login(match: re.Match[str]) -> str:
+        user, found, password = match[2].partition(":")
+        return f"{match[1]}{user}{found}{place(unquote(password))}@"
 
-    return [hide(word) for word in words], variables
+    def hide(word: str) -> str:
+        if is_unclear(_PLACE.sub("x", word)) and not _PLACE.search(word):
+            return place(word)
+        word = _LOGIN.sub(login, word)
+        return _NAMED.sub(lambda m: m[1] + place(unquote(m[0][len(m[1]) :])), word)
+
+    def hide_value(word: str) -> str:
+        option, found, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        return option + found + hide(value)
+
+    return [hide_value(word) for word in words], variables

@@ -15,7 +15,7 @@ import av
 from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from streamkind.errors import InputError
-from streamkind.live.secrets import redact, resolve
+from streamkind.live.secrets import ENCODE, is_unclear, redact, resolve
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags, refuse_hdr
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.format import HD, HD_ROWS
@@ -211,7 +211,10 @@ class Connection:
         if isinstance(exc, av.error.ExitError):
             return InputError(f"{where}: nothing came for {self._timeout:g} s; is it frozen?")
         reason = redact(getattr(exc, "strerror", None) or str(exc))
-        return InputError(f"{where}: {reason}; check its address, power and network")
+        advice = (
+            ENCODE if is_unclear(resolve(self._url)) else "check its address, power and network"
+        )
+        return InputError(f"{where}: {reason}; {advice}")
 
 
 def _open(url: str, timeout: float) -> Any:
