@@ -8,10 +8,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-"""Ctrl-C, a service manager's stop, and the end of a terminal."""
+from streamkind.cli.ending import ENDING, INTERRUPTED
 
 
 def main() -> NoReturn:

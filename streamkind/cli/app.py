@@ -20,7 +20,8 @@ from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import Batch, Result
 from streamkind.batch.journal import Settings
-from streamkind.cli import ENDING, INTERRUPTED, bench, doctor, engines, live, options, track
+from streamkind.cli import bench, doctor, engines, live, options, track
+from streamkind.cli.ending import ENDING, INTERRUPTED
 from streamkind.cli.show import (
     batch_table,
     console,
