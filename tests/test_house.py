@@ -145,6 +145,12 @@ def functions() -> Iterator[tuple[str, str, int]]:
                 yield module, node.name, node.end_lineno - node.lineno + 1
 
 
+def test_nothing_is_packed_past_the_formatter():
+    for folder in ("streamkind", "tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not re.search(r"# fmt: *(off|skip)", path.read_text()), path
+
+
 def test_no_function_is_longer_than_60_lines():
     found = list(functions())
     assert len(found) > 100  # or else this looks in the wrong place

@@ -90,8 +90,10 @@ def loe(image: Image, low: Image, side: int = 50) -> float:
     """Lightness order error (Wang et al. 2013): how many places change order with a place, mean
     over the places of both pictures at `side` rows. Lightness is the brightest channel."""
     size = (round(side * low.shape[1] / low.shape[0]), side)
-    a, b = (cv2.resize(i.max(axis=2), size, interpolation=cv2.INTER_NEAREST).ravel()
-            for i in (image, low))  # fmt: skip
+    a, b = (
+        cv2.resize(i.max(axis=2), size, interpolation=cv2.INTER_NEAREST).ravel()
+        for i in (image, low)
+    )
     return float(((a[:, None] >= a) != (b[:, None] >= b)).sum(axis=1).mean())
 
 
@@ -164,8 +166,10 @@ def draw_sheet(found: dict[str, Rows], pairs: list[Pair], path: Path, width: int
     strips = []
     for name, images in columns.items():
         height = [round(width * i.shape[0] / i.shape[1]) for i in images]
-        cells = [cv2.resize(i, (width, h), interpolation=cv2.INTER_AREA)
-                 for i, h in zip(images, height, strict=True)]  # fmt: skip
+        cells = [
+            cv2.resize(i, (width, h), interpolation=cv2.INTER_AREA)
+            for i, h in zip(images, height, strict=True)
+        ]
         title = np.full((24, width, 3), 255, np.uint8)
         cv2.putText(title, name, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
         strips.append(np.vstack([title, *cells]))

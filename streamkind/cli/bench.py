@@ -77,24 +77,27 @@ def bench_command(
     found = []
     for one in sizes:
         with console.status("bench", spinner="line") as status:
-            found.append(
-                bench(
-                    one,
-                    clip,
-                    frames=frames,
-                    rounds=rounds,
-                    profiles=profile or list(PROFILES),  # type: ignore[arg-type]  # refuses others
-                    backends=backend or ["auto"],  # type: ignore[arg-type]
-                    device=device,
-                    preset=preset,
-                    others=onnx or [],
-                    baselines=baselines,
-                    pairs=pairs if one == sizes[0] else None,
-                    told=status.update,
-                )
+            measured = bench(
+                one,
+                clip,
+                frames=frames,
+                rounds=rounds,
+                profiles=profile or list(PROFILES),  # type: ignore[arg-type]  # refuses others
+                backends=backend or ["auto"],  # type: ignore[arg-type]
+                device=device,
+                preset=preset,
+                others=onnx or [],
+                baselines=baselines,
+                pairs=pairs if one == sizes[0] else None,
+                told=status.update,
             )
-        show(found[-1])
-    told: dict[str, Any] = {"machine": machine(), "sizes": [as_json(b) for b in found]}
+        show(measured)
+        found.append(measured)
+    tell({"machine": machine(), "sizes": [as_json(b) for b in found]}, json_file, plot)
+
+
+def tell(told: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    """Print what was measured on, and write all figures where the user wants them."""
     console.print(line(told["machine"]), markup=False)
     if json_file:
         write_whole(json_file, (json.dumps(told, indent=1) + "\n").encode())

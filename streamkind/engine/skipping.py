@@ -218,9 +218,11 @@ def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
     near, tone, gain = (
         cv2.LUT(plane, table)
         for plane, table in (
-            (cv2.absdiff(luma, known), NEAR), (luma, made.tone), (luma, made.tone_gain)
+            (cv2.absdiff(luma, known), NEAR),
+            (luma, made.tone),
+            (luma, made.tone_gain),
         )
-    )  # fmt: skip
+    )
     lit = tone + near * (made.slope * luma + made.offset - tone)
     gain += near * (made.gain - gain)
     predicted = [lit, *(gain * (c.astype(np.float32) - 128) + 128 for c in chroma)]

@@ -90,10 +90,9 @@ def read(path: Path) -> Image:
 
 def scenes(images: Sequence[Image], threshold: float = 0.9) -> list[list[int]]:
     """Group pictures of one scene: those whose thumbnails correlate above `threshold`."""
-    thumbs = np.stack(
-        [cv2.resize(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), (16, 12), interpolation=cv2.INTER_AREA)
-         for i in images]
-    ).reshape(len(images), -1).astype(np.float64)  # fmt: skip
+    grays = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
+    small = [cv2.resize(gray, (16, 12), interpolation=cv2.INTER_AREA) for gray in grays]
+    thumbs = np.stack(small).reshape(len(images), -1).astype(np.float64)
     thumbs -= thumbs.mean(axis=1, keepdims=True)
     thumbs /= np.linalg.norm(thumbs, axis=1, keepdims=True) + 1e-9
     alike = thumbs @ thumbs.T > threshold
@@ -153,16 +152,19 @@ class TrainingBatch:
 
 
 def make_batch(
-    pairs: Sequence[Pair], *, step: int, batch: int, patch: int, seed: int, augment: Augmentation,
+    pairs: Sequence[Pair],
+    *,
+    step: int,
+    batch: int,
+    patch: int,
+    seed: int,
+    augment: Augmentation,
     share: Share = ALONE,
-) -> TrainingBatch:  # fmt: skip
+) -> TrainingBatch:
     """Cut and degrade the patches of a step: those of `batch` that fall to this process."""
     rng = share.random(seed, 1, step)
-    columns = zip(
-        *(one_sample(pairs[i], patch, augment, rng)
-          for i in share.of(batch_indices(len(pairs), batch, step, seed))),
-        strict=True,
-    )  # fmt: skip
+    own = share.of(batch_indices(len(pairs), batch, step, seed))
+    columns = zip(*(one_sample(pairs[i], patch, augment, rng) for i in own), strict=True)
     return TrainingBatch(*(to_tensor(np.stack(images)) for images in columns))
 
 

@@ -135,10 +135,13 @@ class Histogram(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.bins = nn.Sequential(
-            nn.Conv2d(4, width, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
-            nn.Conv2d(width, width, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
-            nn.Conv2d(width, 2 * width, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
-        )  # fmt: skip
+            nn.Conv2d(4, width, 1),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            nn.Conv2d(width, width, 1),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            nn.Conv2d(width, 2 * width, 1),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+        )
         self.mix = nn.Conv2d(4 * width, 2 * width, 1)
         self.out = nn.Conv2d(2 * width, 1, 1)
         self.apply(initialise)

@@ -31,9 +31,11 @@ __all__ = ["ImageSource", "Source", "VideoFormat", "VideoSource", "open_source"]
 def open_source(
     path: str | Path,
     *,
-    start: float = 0.0, duration: float | None = None, pix_fmt: ChoosePixFmt = rgb24,
+    start: float = 0.0,
+    duration: float | None = None,
+    pix_fmt: ChoosePixFmt = rgb24,
     hardware: bool = False,
-) -> Source:  # fmt: skip
+) -> Source:
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
     `start` and `duration` are seconds and for videos only; the delivered timeline of a part

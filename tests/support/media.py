@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
+
+from support.streams import Beside, add_video, chapter, encode
 
 PALETTE = np.array(
     [
@@ -91,153 +92,27 @@ def make_clip(
         defaults = {}
     with av.open(str(path), "w", container_options=defaults | (container_options or {})) as output:
         output.metadata.update(metadata or {})
-        video = _add_video(output, codec, size, rate, time_base, pix_fmt, color, options, sar)
+        video = add_video(output, codec, size, rate, time_base, pix_fmt, color, options, sar)
         video.metadata["title"] = "the road"
         if rotation is not None:
             video.set_display_rotation(*rotation)
-        sound = _add_audio(output, audio) if audio else None
-        text = output.add_mux_stream(subtitles, time_base=Fraction(1, 1000)) if subtitles else None
-        if text is not None:
-            text.metadata.update(language="fra", title="sous-titres")
-            text.disposition = Disposition.forced
-        other = _add_video(output, codec, (32, 32), rate, time_base) if second_video else None
-        art = output.add_mux_stream("png", width=8, height=8) if cover else None
-        if art is not None:
-            art.disposition = Disposition.attached_pic
-        if attachment is not None:
-            output.add_attachment("font.ttf", "application/x-truetype-font", attachment)
+        beside = Beside(output, audio, subtitles)
+        other = add_video(output, codec, (32, 32), rate, time_base) if second_video else None
+        beside.add(cover=cover, attachment=attachment)
         if chapters:
-            output.set_chapters([_chapter(1, 0, 200, "night"), _chapter(2, 200, 400, "tunnel")])
+            output.set_chapters([chapter(1, 0, 200, "night"), chapter(2, 200, 400, "tunnel")])
         output.start_encoding()
-        sung = 0
-        if art is not None:
-            _mux(output, art, png(), 0, 0)
-        for number, (stamp, image) in enumerate(zip(pts, images, strict=True)):
-            duration = step
-            if number + 1 < len(pts):
-                duration = pts[number + 1] - stamp
-            elif last_duration is not None:
-                duration = last_duration
-            _encode(output, video, image, stamp, time_base, pix_fmt, duration)
+        beside.begin()
+        lengths = [after - stamp for stamp, after in pairwise(pts)]
+        lengths.append(step if last_duration is None else last_duration)
+        for number, (stamp, length) in enumerate(zip(pts, lengths, strict=False)):
+            encode(output, video, images[number], stamp, time_base, pix_fmt, length)
             if other is not None:
-                _encode(output, other, picture(number, 32, 32), stamp, time_base, "yuv420p", step)
-            if sound is not None:
-                sung = _sing(output, sound, sung, float(stamp * time_base) + 0.2)
-            if text is not None and number % 4 == 0:
-                line = f"line {number}".encode()
-                if subtitles == "mov_text":
-                    line = len(line).to_bytes(2, "big") + line
-                _mux(output, text, line, int(stamp * time_base * 1000), 100)
-        for stream in (video, other, sound):
-            if stream is not None:
-                output.mux(stream.encode(None))
+                encode(output, other, picture(number, 32, 32), stamp, time_base, "yuv420p", step)
+            beside.go_on(number, stamp * time_base)
+        for stream in filter(None, (video, other, beside.sound)):
+            output.mux(stream.encode(None))
     return path
-
-
-def png() -> bytes:
-    """A valid 8x8 PNG."""
-    import cv2
-
-    return cv2.imencode(".png", np.full((8, 8, 3), 90, np.uint8))[1].tobytes()
-
-
-def _add_video(
-    output: Any,
-    codec: str,
-    size: tuple[int, int],
-    rate: Fraction | int,
-    time_base: Fraction,
-    pix_fmt: str = "yuv420p",
-    color: tuple[int, int, int, int] | None = None,
-    options: dict[str, str] | None = None,
-    sar: Fraction | None = None,
-) -> Any:
-    video = output.add_stream(codec, rate=Fraction(rate), options=options or {})
-    video.width, video.height = size
-    video.pix_fmt = pix_fmt
-    video.codec_context.time_base = video.time_base = time_base
-    video.codec_context.flags |= 1 << 8  # frame_duration
-    video.codec_context.thread_count = 1
-    if codec == "libx264" and not options:
-        video.codec_context.options = {"crf": "10", "preset": "veryfast", "g": "5"}
-    if color is not None:
-        context = video.codec_context
-        context.color_range, context.colorspace = color[:2]
-        context.color_primaries, context.color_trc = color[2:]
-    if sar is not None:
-        video.codec_context.sample_aspect_ratio = sar
-    return video
-
-
-def _encode(
-    output: Any,
-    stream: Any,
-    image: np.ndarray,
-    pts: int,
-    time_base: Fraction,
-    pix_fmt: str,
-    duration: int,
-) -> None:
-    context = stream.codec_context
-    # Straight from the definition of each matrix, with swscale's most exact path.
-    matrix = {1: 1, 5: 5, 6: 5, 9: 9}.get(context.colorspace, 5)
-    full = context.color_range == 2 or pix_fmt.startswith("yuvj")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image)).reformat(
-        format=pix_fmt,
-        src_colorspace=matrix,
-        dst_colorspace=matrix,
-        src_color_range=2,
-        dst_color_range=2 if full else 1,
-        interpolation=2 | 0x2000 | 0x40000,
-    )
-    frame.pts, frame.time_base, frame.duration = pts, time_base, duration
-    output.mux(stream.encode(frame))
-
-
-def _add_audio(output: Any, codec: str) -> Any:
-    sound = output.add_stream(codec, rate=48_000)
-    sound.codec_context.layout = "mono"
-    sound.metadata.update(language="deu", title="Mikrofon")
-    return sound
-
-
-def _sing(output: Any, sound: Any, done: int, until: float) -> int:
-    """Encode noise from sample `done` up to `until` seconds; return where it got to."""
-    context = sound.codec_context
-    size = context.frame_size or 1024
-    random = np.random.default_rng(done)
-    while done / 48_000 < until:
-        noise = random.normal(0, 0.1, (1, size)).astype(np.float32)
-        kind = context.format.name
-        if kind in ("s16", "s16p"):
-            noise = (noise * 32_767).astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(noise, format=kind, layout="mono")
-        frame.sample_rate = 48_000
-        frame.pts = done
-        frame.time_base = Fraction(1, 48_000)
-        done += size
-        output.mux(sound.encode(frame))
-    return done
-
-
-def _mux(output: Any, stream: Any, data: bytes, pts: int, duration: int) -> None:
-    packet = av.Packet(data)
-    packet.stream = stream
-    packet.time_base = Fraction(1, 1000)
-    packet.pts = packet.dts = pts
-    packet.duration = duration
-    packet.is_keyframe = True
-    output.mux(packet)
-
-
-def _chapter(number: int, start: int, end: int, title: str) -> dict[str, Any]:
-    return {
-        "id": number,
-        "start": start,
-        "end": end,
-        "time_base": Fraction(1, 1000),
-        "metadata": {"title": title},
-    }
 
 
 @dataclass(frozen=True)
