@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from support.media import make_clip
@@ -39,6 +41,7 @@ def call(monkeypatch, capsys):
             cli.main()
         return leave.value.code, *capsys.readouterr()
 
-    yield run
+    with mock.patch.dict(os.environ):  # the command sets variables of its process
+        yield run
     for number, handler in zip(numbers, handlers, strict=True):
         signal.signal(number, handler)

@@ -93,7 +93,7 @@ def reference():
 def test_the_table_and_the_folder_agree():
     folder = Path(streamkind.backends.__file__).parent
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
-    shared = ("__init__", "base", "choose", "cache", "cards", "cuda", "lane", "parity")
+    shared = ("__init__", "base", "choose", "cache", "cards", "cuda", "lane", "parity", "process")
     shared += ("plans", "precision", "watch", "inspector", "processor", "ov")
     others = {f"streamkind.backends.{n}" for n in shared}
     assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others

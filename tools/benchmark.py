@@ -113,6 +113,8 @@ def speed(folder: Path, frames: int, rounds: int) -> None:
 
 PEAK = """
 import resource, sys, streamkind
+from streamkind.backends.process import settle
+settle()  # as the command does
 streamkind.enhance(sys.argv[1], sys.argv[2], profile="quality")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

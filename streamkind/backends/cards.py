@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -16,8 +15,6 @@ log = logging.getLogger("streamkind.engines")
 
 ANSWER_SECONDS = 10
 """How long nvidia-smi may take: with a driver that hangs it never ends."""
-IN_PLACE = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-"""Has CUDA count cards in the order of nvidia-smi, not the fastest first."""
 
 
 @dataclass(frozen=True)
@@ -73,5 +70,4 @@ def first_card() -> Card:
             "no NVIDIA card is found here (nvidia-smi shows none); "
             "name the card to build for, as --gpu sm_89"
         )
-    os.environ.setdefault(*IN_PLACE)  # or TensorRT builds on the fastest card, not on the first
     return cards[0]

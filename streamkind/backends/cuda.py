@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from streamkind.backends.cards import IN_PLACE, Card, find_cards
+from streamkind.backends.cards import Card, find_cards
 from streamkind.errors import EngineError, UsageError
 
 
@@ -55,7 +55,6 @@ class Gpu:
         """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError."""
         index = _index(device)
         self.cuda = _driver()
-        os.environ.setdefault(*IN_PLACE)
         try:
             self.cuda.init()
             found = self.cuda.Device.count()

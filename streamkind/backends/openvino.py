@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import math
 import os
@@ -50,7 +48,6 @@ class OpenVINOEngine:
         """`precision`, "bf16" or "f32", is the fastest that is no loss when not given."""
         if device not in ("auto", "cpu"):
             raise UsageError(f"backend 'openvino' runs on the cpu, got device '{device}'")
-        _return_large_arrays()
         self._core = ov.Core()
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = precision or fastest_precision(abilities, flags())
@@ -150,20 +147,6 @@ class OpenVINOEngine:
 def at_most(count: int) -> dict[str, str]:
     """Options for so many threads. Pinned, several workers would all take the first cores."""
     return {"INFERENCE_NUM_THREADS": str(count), "ENABLE_CPU_PINNING": "NO"}
-
-
-def _return_large_arrays() -> None:
-    """Have layers of large pictures, freed, go back to the system at once.
-
-    Else glibc comes to keep them, and the holes between, 200 MB at 1080p.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another system's library
-        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
-
-
-_MMAP_THRESHOLD = -3
-"""M_MMAP_THRESHOLD of glibc."""
-LARGE_BYTES = 8 << 20
 
 
 def _read(core: Any, graph: Graph) -> Any:

@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from types import TracebackType
 from typing import Any
 
+from streamkind.backends.process import settle
 from streamkind.errors import UsageError
 
 
@@ -63,4 +64,5 @@ class Processes(ProcessPoolExecutor):
 
 
 def _begin(threads: int) -> None:
+    settle()
     os.environ["OMP_NUM_THREADS"] = str(threads)

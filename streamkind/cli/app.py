@@ -16,6 +16,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from streamkind import __version__
+from streamkind.backends.process import settle
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import Batch, Result
@@ -247,6 +248,7 @@ app.command("serve")(live.serve_command)
 
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
+    settle()
     try:
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:

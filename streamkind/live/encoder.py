@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -80,8 +79,6 @@ class LiveEncoder:
         """Open an encoder for `size` (width, height); raises UsageError, OutputError."""
         width, height = self.size = size
         found = find_encoder(codec)
-        if found.name == "libsvtav1":
-            os.environ.setdefault("SVT_LOG", "1")  # it prints to stderr by itself: errors only
         family = found.name.rpartition("_")[2]
         options = _LOW_DELAY.get(found.name, _LOW_DELAY.get(family, {}))
         settings = EncoderSettings(

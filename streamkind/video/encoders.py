@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -91,8 +90,6 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
     """Express crf and preset in the encoder's own options; raises UsageError."""
     if crf is not None and not 0 <= crf <= _MAX_CRF:
         raise UsageError(f"crf={crf}: expected 0 (best) to {_MAX_CRF} (smallest)")
-    if codec.name == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # it prints to stderr by itself: errors only
     context = av.CodecContext.create(codec.name, "w")
     names = {option.name for option in context.supported_options.private}
     options = {}
