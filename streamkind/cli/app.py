@@ -289,7 +289,10 @@ def foreign(error: Exception) -> str:
 
 def fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
     """Print one line and leave; before it the traceback, if it is asked for."""
-    if error is not None and os.environ.get(DEBUG) == "1":
-        traceback.print_exception(error)
-    console.print("streamkind: " + " ".join(message.split()), markup=False)
+    try:
+        if error is not None and os.environ.get(DEBUG) == "1":
+            traceback.print_exception(error)
+        console.print("streamkind: " + " ".join(message.split()), markup=False)
+    except OSError:  # a closed pipe or a full disk; at the end it would be tried again
+        sys.stderr = None
     sys.exit(code)

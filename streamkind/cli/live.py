@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,7 +18,8 @@ import typer
 from streamkind.backends.choose import on_gpu
 from streamkind.backends.processor import threads
 from streamkind.cli import options
-from streamkind.cli.show import console
+from streamkind.cli.log import FORMATS, LEVELS, logging_to_stderr
+from streamkind.cli.news import News
 from streamkind.engine.engine import KinD
 from streamkind.engine.profiles import open_engine
 from streamkind.errors import StreamkindError, UsageError
@@ -27,9 +27,12 @@ from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, read_config
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.secrets import out_of_sight, redact, resolve
-from streamkind.live.status import CameraStatus
 from streamkind.video.format import HD
 
+log = logging.getLogger("streamkind.live")
+
+LogLevel = Annotated[str, typer.Option(help=f"What is logged at least: {', '.join(LEVELS)}.")]
+LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, an object a line.")]
 LOOK_SECONDS = 0.5
 USUAL_SIZE = 1280, 720
 """Of a camera's picture, for which the expected speed is told before any is connected."""
@@ -49,6 +52,9 @@ def stream_command(
     timeout: Annotated[
         float, typer.Option(help="Seconds without a picture after which the camera is lost.")
     ] = 5.0,
+    transport: Annotated[
+        str, typer.Option(help="Of RTSP: auto, tcp, udp, udp_multicast, http.")
+    ] = "auto",
     ratio: options.RatioText = "auto",
     target: options.Target = DEFAULT_TARGET,
     codec: options.Codec = "h264",
@@ -64,6 +70,8 @@ def stream_command(
     model: options.Model = "auto",
     backend: options.Backend = "auto",
     device: options.Device = "auto",
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Make one camera clear and publish it, until it is stopped.
 
@@ -76,6 +84,7 @@ def stream_command(
         to=tuple(to),
         max_delay=max_delay,
         timeout=timeout,
+        transport=transport,  # type: ignore[arg-type]  # check_camera refuses others
         ratio=options.read_ratio(ratio),
         target=target,
         codec=codec,
@@ -86,9 +95,13 @@ def stream_command(
     check_camera(config, from_api=False)
     for text in (config.url, *config.to):
         resolve(text)  # a secret that is missing now will be missing later
-    with Signals() as signals, open_fleet(model, backend, profile, device) as fleet:
+    with (
+        log_as(log_level, log_format),
+        Signals() as signals,
+        open_fleet(model, backend, profile, device) as fleet,
+    ):
         fleet.put(config)
-        show = Show()
+        show = News()
         with serve_console(fleet, ConsoleConfig() if with_console else None):
             while not signals.stop.wait(LOOK_SECONDS):
                 if all(camera.state == "stopped" for camera in show(fleet.look())):
@@ -105,13 +118,19 @@ def serve_command(
     model: options.Model = "auto",
     backend: options.Backend = "auto",
     device: options.Device = "auto",
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Make many cameras clear, as a file says; it is read again when it changes, and on SIGHUP."""
     cameras, console_config = read_config(config)
-    with Signals() as signals, open_fleet(model, backend, profile, device) as fleet:
+    with (
+        log_as(log_level, log_format),
+        Signals() as signals,
+        open_fleet(model, backend, profile, device) as fleet,
+    ):
         for camera in cameras.values():
             fleet.put(camera)
-        show = Show()
+        show = News()
         known = seen = changed(config)
         with serve_console(fleet, console_config if with_console else None):
             while not signals.stop.wait(LOOK_SECONDS):
@@ -122,6 +141,14 @@ def serve_command(
                     known, cameras = seen, reload(fleet, config, cameras, console_config)
                 show(fleet.look())
             fleet.stop()  # while the console ends
+
+
+def log_as(level: str, form: str) -> contextlib.AbstractContextManager[None]:
+    """Log for the length of a `with`; raises UsageError for an unknown level or format."""
+    for option, value, known in (("level", level, LEVELS), ("format", form, FORMATS)):
+        if value not in known:
+            raise UsageError(f"--log-{option} is {', '.join(known)}, got {value!r}")
+    return logging_to_stderr(level, form)
 
 
 def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet:
@@ -146,9 +173,7 @@ def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet
 
     fleet = LiveFleet(opened)
     size = "x".join(map(str, USUAL_SIZE))
-    console.print(
-        f"engine: {fleet.engine}, about {speed[0]:.2g} frames per second at {size}", markup=False
-    )
+    log.info("engine: %s, about %.2g frames per second at %s", fleet.engine, speed[0], size)
     return fleet
 
 
@@ -183,11 +208,11 @@ def reload(
             if config != before.get(name):
                 fleet.put(config)
     except StreamkindError as exc:
-        console.print(f"{redact(str(exc))}; all goes on as before", markup=False)
+        log.error("%s; all goes on as before", redact(str(exc)))
         return before
-    console.print(f"{path}: {len(cameras)} cameras", markup=False)
+    log.info("%s: %d cameras", path, len(cameras))
     if console_config != listening:
-        console.print(f"{path}: what [console] says now acts at the next start", markup=False)
+        log.warning("%s: what [console] says now acts at the next start", path)
     return cameras
 
 
@@ -227,34 +252,3 @@ class Signals:
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         (self.reload if number == signal.SIGHUP else self.stop).set()
-
-
-class Show:
-    """Prints what changes."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, CameraStatus] = {}
-
-    def __call__(self, cameras: list[CameraStatus]) -> list[CameraStatus]:
-        """Print what is new, and return the same."""
-        for camera in cameras:
-            for line in self._news(camera, self._known.get(camera.name)):
-                console.print(f"{camera.name}: {line}", markup=False)
-        self._known = {camera.name: camera for camera in cameras}
-        return cameras
-
-    def _news(self, now: CameraStatus, before: CameraStatus | None) -> Iterator[str]:
-        if before is None:
-            before = replace(now, state="connecting", error_time=0.0, sinks=())
-        if now.error_time != before.error_time and now.error:
-            yield now.error
-        if now.state != before.state:
-            size = f" {now.width}x{now.height}" if now.state == "live" else ""
-            yield f"{now.state}{size}, {now.frames_out} frames out, {now.dropped} dropped"
-        known = {sink.url: sink for sink in before.sinks}
-        for sink in now.sinks:
-            old = known.get(sink.url)
-            if sink.error and (old is None or sink.error != old.error):
-                yield f"{sink.url}: {sink.error}"
-            if old is not None and sink.state != old.state:
-                yield f"{sink.url}: {sink.state}"

@@ -16,11 +16,12 @@ from streamkind.light.exposure import Ratio as ChooseRatio
 from streamkind.light.smoother import RatioSmoother
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
+from streamkind.live.explain import RefusedError, SilentError
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.output import Output
 from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
-from streamkind.live.source import Connection, Picture, RefusedError, Tally
+from streamkind.live.source import Connection, Picture, Tally
 from streamkind.live.status import CameraStatus, Preview, State
 from streamkind.video.frames import Pixels, size_of
 
@@ -56,6 +57,8 @@ class Camera:
         self._decompose_seconds = self._recompose_seconds = 0.0
         self._done: deque[float] = deque(maxlen=1000)
         self._ratio = 1.0
+        self._clock_told = False
+        self._transport = config.transport
         self._choose: ChooseRatio | None = None
         self._steadier: tuple[Engine, Steadier] | None = None
 
@@ -187,6 +190,12 @@ class Camera:
                 self.fail(str(exc))
                 self._lose("refused")
                 pause = REFUSED_SECONDS * float(np.random.uniform(0.8, 1.2))
+            except SilentError as exc:
+                self.fail(str(exc))
+                self._lose("lost")
+                if self._frames_in == frames and self.config.transport == "auto":
+                    # Some take a connection by TCP, and send nothing.
+                    self._transport = "udp" if self._transport == "auto" else "auto"
             except Exception as exc:  # one camera's failure may not touch another camera
                 self.fail(redact(str(exc) or type(exc).__name__))
                 self._lose("lost")
@@ -198,21 +207,36 @@ class Camera:
     def _read(self) -> bool:
         """Read one connection to its end; return whether nothing more will come."""
         with Connection(
-            self.config.url, self.config.timeout, self._stop, self._tally, self._engine.pix_fmt
+            self.config.url,
+            self.config.timeout,
+            self._stop,
+            self._tally,
+            self._engine.pix_fmt,
+            transport=self._transport,
         ) as connection:
             self.clock.restart()
             self.output.connected(connection.rate, connection.aspect, connection.sound)
             began = self._frames_in
             for item in connection:
                 now = time.monotonic()
-                seconds = self.clock(item.seconds, now)
                 if isinstance(item, Picture):
+                    seconds = self.clock(item.seconds, now)
+                    self._tell_of_clock()
                     self._take(item.pixels, seconds, now, first=self._frames_in == began)
                 else:
-                    self.output.hear(item.data, seconds, item.duration)
+                    self.output.hear(item.data, self.clock.sound(item.seconds, now), item.duration)
             if connection.is_file or self._stop.is_set():
                 return True
         raise InputError(f"{redact(self.config.url)}: the camera ended the stream")
+
+    def _tell_of_clock(self) -> None:
+        speed = self.clock.wrong_speed
+        if speed and not self._clock_told:
+            self._clock_told = True
+            self.fail(
+                f"{redact(self.config.url)}: its clock counts {speed:.2g} s in a second; its"
+                " pictures get the time at which they come"
+            )
 
     def _take(self, pixels: Pixels, seconds: float, now: float, *, first: bool) -> None:
         if first:

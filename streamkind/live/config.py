@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from streamkind.engine.engine import Ratio, check_ratio
 from streamkind.errors import InputError, UsageError
@@ -20,6 +20,8 @@ from streamkind.video.encoders import find_encoder
 
 __all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "redact", "resolve"]
 
+Transport = Literal["auto", "tcp", "udp", "udp_multicast", "http"]
+"""How RTSP brings its packets; auto: TCP, and UDP where TCP is refused or nothing comes by it."""
 SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
 """Schemes of cameras; `file` is not taken from the API."""
 SINKS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp")
@@ -45,6 +47,7 @@ class CameraConfig:
     """Seconds from decoded to handed on; older frames are dropped."""
     timeout: float = 5.0
     """Seconds without a frame after which a camera is lost."""
+    transport: Transport = "auto"
     codec: str = "h264"
     """A short name or FFmpeg's of an encoder."""
     recording: Literal["mkv", "mp4"] = "mkv"
@@ -157,6 +160,9 @@ def _check_types(config: CameraConfig, where: str) -> None:
             raise UsageError(f"{where}: {key} must be a number, got {value!r}")
     if not isinstance(config.required, bool) or isinstance(config.ratio, bool):
         raise UsageError(f"{where}: required must be true or false, ratio auto or a number")
+    if config.transport not in get_args(Transport):
+        known = ", ".join(get_args(Transport))
+        raise UsageError(f"{where}: transport is {known}, got {config.transport!r}")
     if config.recording not in ("mkv", "mp4"):
         raise UsageError(f"{where}: recording must be mkv or mp4, got {config.recording!r}")
 

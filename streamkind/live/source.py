@@ -12,27 +12,24 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
-from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from streamkind.errors import InputError
-from streamkind.live.secrets import ENCODE, is_unclear, redact, resolve
+from streamkind.live.config import Transport
+from streamkind.live.explain import explain, nothing_came
+from streamkind.live.secrets import redact, resolve
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags, refuse_hdr
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
 
-MOST_ERRORS = 50
-"""Packets in a row that cannot be decoded, after which a connection is given up."""
+KEY_TIMEOUTS = 4
+"""Times the camera's timeout that its first keyframe may take: it sends one at every so many."""
 _NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
 _NO_CLOCK = ("mjpeg", "mpjpeg")
 """Formats without time stamps: FFmpeg counts frames as if 25 came in a second."""
 JUMP_SECONDS = 3.0
 """A time stamp so far from the one before is the beginning of another timeline."""
 _LOW_DELAY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
-
-
-class RefusedError(InputError):
-    """The camera wants another user or password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +90,10 @@ class Connection:
         stop: threading.Event,
         tally: Tally,
         pix_fmt: Callable[[int, int], PixFmt],
+        *,
+        transport: Transport = "auto",
     ) -> None:
-        """Connect; raises RefusedError for a wrong password, InputError for all else.
+        """Connect; raises RefusedError for a wrong password, SilentError, InputError for all else.
 
         `pix_fmt` tells what upright pictures of a width and height are wanted as.
         """
@@ -105,7 +104,7 @@ class Connection:
         self._stop = stop
         self.is_file = url.startswith("file:")
         try:
-            self._container = _open(resolve(url), timeout)
+            self._container = _open(resolve(url), timeout, transport)
         except (av.FFmpegError, ValueError) as exc:
             raise self._explain(exc) from exc
         try:
@@ -123,6 +122,8 @@ class Connection:
         self.rate: Fraction | None = self._video.average_rate or self._video.guessed_rate or None
         self.aspect = self._video.sample_aspect_ratio or Fraction(1)
         self._read: tuple[object, Reader] | None = None
+        self._keyed = False
+        """Whether a keyframe has come, from which decoding begins."""
         self._pace = Pace(forgets_jumps=not self.is_file)
 
     def __enter__(self) -> Self:
@@ -145,42 +146,53 @@ class Connection:
     def __iter__(self) -> Iterator[Picture | Sound]:
         """Yield what comes, until the stream ends; raises InputError when it fails."""
         streams = [self._video] + ([self.sound] if self.sound else [])
-        failed = 0
+        packets = self._container.demux(*streams)
         seen = time.monotonic()
         try:
-            for packet in self._container.demux(*streams):
-                if self._stop.is_set():
-                    return
+            while (packet := self._next(packets)) is not None and not self._stop.is_set():
                 if packet.stream_index != self._video.index:
                     if packet.size:
                         yield _sound(packet)
                 else:
-                    pictures = self._decode(packet)
-                    failed = 0 if pictures else failed + 1
-                    for picture in pictures:
+                    for picture in self._decode(packet):
                         self._keep_pace(picture)
                         seen = time.monotonic()
                         yield picture
-                # Sound may go on where the picture has stopped.
-                if failed >= MOST_ERRORS or time.monotonic() - seen > self._timeout:
-                    raise InputError(
-                        f"{redact(self._url)}: data comes, but no picture for"
-                        f" {time.monotonic() - seen:.1f} s, {failed} packets of it in a row;"
-                        " connecting anew"
-                    )
+                self._check_progress(time.monotonic() - seen)
         except av.FFmpegError as exc:
             raise self._explain(exc) from exc
 
+    def _next(self, packets: Iterator[av.Packet[Any]]) -> av.Packet[Any] | None:
+        """Return the next packet, None at the end; raises InputError where nothing came."""
+        asked = time.monotonic()
+        packet = next(packets, None)
+        # FFmpeg gives out what it still held when it has waited in vain: that is not new.
+        if not self.is_file and time.monotonic() - asked >= self._timeout:
+            raise nothing_came(redact(self._url), self._timeout)
+        return packet
+
+    def _check_progress(self, seconds: float) -> None:
+        """Raise InputError where data comes, but no picture: sound may go on without it."""
+        most = self._timeout if self._keyed else KEY_TIMEOUTS * self._timeout
+        if seconds > most:
+            lacking = "picture" if self._keyed else "keyframe"
+            raise InputError(
+                f"{redact(self._url)}: data comes, but no {lacking} for {seconds:.1f} s;"
+                " connecting anew"
+            )
+
     def _decode(self, packet: av.Packet[Any]) -> list[Picture]:
         began = time.perf_counter()
-        self._tally.damaged += packet.is_corrupt
+        self._keyed = self._keyed or packet.is_keyframe
         try:
             frames = self._video.decode(packet if packet.size else None)
+            damaged = int(packet.is_corrupt)
         except av.FFmpegError:
-            self._tally.damaged += 1
-            frames = []
+            frames, damaged = [], 1
         whole = [frame for frame in frames if not frame.is_corrupt]
-        self._tally.damaged += len(frames) - len(whole)
+        self._keyed = self._keyed or bool(whole)
+        if self._keyed:  # what refers to pictures from before the connection is not damaged
+            self._tally.damaged += damaged + len(frames) - len(whole)
         pictures = [self._picture(frame) for frame in whole]
         self._tally.seconds += time.perf_counter() - began
         return pictures
@@ -205,19 +217,10 @@ class Connection:
             self._stop.wait(self._pace(picture.seconds, time.monotonic()))
 
     def _explain(self, exc: Exception) -> InputError:
-        where = redact(self._url)
-        if isinstance(exc, HTTPUnauthorizedError | HTTPForbiddenError):
-            return RefusedError(f"{where}: wrong user or password; correct them in its URL")
-        if isinstance(exc, av.error.ExitError):
-            return InputError(f"{where}: nothing came for {self._timeout:g} s; is it frozen?")
-        reason = redact(getattr(exc, "strerror", None) or str(exc))
-        advice = (
-            ENCODE if is_unclear(resolve(self._url)) else "check its address, power and network"
-        )
-        return InputError(f"{where}: {reason}; {advice}")
+        return explain(exc, resolve(self._url), self._timeout)
 
 
-def _open(url: str, timeout: float) -> Any:
+def _open(url: str, timeout: float, transport: Transport) -> Any:
     scheme, _, rest = url.partition(":")
     options, kind = dict(_LOW_DELAY), None
     if scheme == "file":
@@ -225,7 +228,10 @@ def _open(url: str, timeout: float) -> Any:
     if scheme == "v4l2":
         return av.open(rest.removeprefix("//"), format="v4l2", timeout=timeout)
     if scheme in ("rtsp", "rtsps"):
-        options |= {"rtsp_transport": "tcp", "allowed_media_types": "video+audio"}
+        # By FFmpeg's own order UDP would come before TCP.
+        words = {"auto": "tcp+udp"}.get(transport, transport)
+        options |= {"rtsp_transport": words, "allowed_media_types": "video+audio"}
+        options |= {"rtsp_flags": "prefer_tcp"} if transport == "auto" else {}
     if scheme == "udp":
         kind = "mpegts"
     # A playlist from elsewhere must not make us read files of this machine.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import re
 import socket
 import struct
@@ -75,7 +76,7 @@ class ScriptedCamera:
 
         `stamp` gives the seconds of the n-th picture sent, by default n / rate; `login` is
         "Basic", "Digest MD5" or "Digest SHA-256" (of user "user", password "right"); `code`
-        answers every DESCRIBE.
+        answers every DESCRIBE; the transport "silent tcp" is taken, and brings nothing.
         """
         self.size, self.rate = size, rate
         self._pictures = coded_pictures(count, size, rate, gop)
@@ -91,6 +92,8 @@ class ScriptedCamera:
         """Connections so far."""
         self.asked: list[str] = []
         """First lines of all requests."""
+        self.set_up: list[str] = []
+        """Transports that were asked for."""
         self._stop = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -179,14 +182,19 @@ class ScriptedCamera:
     def _knows(self, head: str) -> bool:
         if self._login == "Basic":
             return base64.b64encode(b"user:right").decode() in head
-        return 'response="' in head and self._login == "Digest MD5"
+        found = re.search(r'(\w+) \S+ RTSP.*uri="([^"]*)".*response="([^"]*)"', head, re.DOTALL)
+        if self._login != "Digest MD5" or not found:
+            return False
+        right = md5(f"{md5('user:camera:right')}:1234:{md5(f'{found[1]}:{found[2]}')}")
+        return found[3] == right
 
     def _set_up(self, head: str, lines: list[str]) -> tuple[int, Any]:
         wanted = re.search(r"Transport: *(.*)", head)
         text = wanted[1].strip() if wanted else ""
         channel = re.search(r"interleaved=(\d+)-(\d+)", text)
         ports = re.search(r"client_port=(\d+)-(\d+)", text)
-        if channel and "tcp" in self._transports:
+        self.set_up.append(text)
+        if channel and {"tcp", "silent tcp"} & set(self._transports):
             lines.append(f"Transport: {text}")
             return 200, ("tcp" if channel[1] == "0" else None)
         if ports and "udp" in self._transports:
@@ -215,7 +223,7 @@ class ScriptedCamera:
                 due = began + max(0, number - self._burst) / self.rate
                 if gone.wait(max(0.0, due - time.monotonic())):
                     return
-                if self.frozen.is_set():
+                if self.frozen.is_set() or (peer == "tcp" and "tcp" not in self._transports):
                     gone.wait(0.02)
                     continue
                 units = self._pictures[(self._first + number) % len(self._pictures)]
@@ -229,6 +237,11 @@ class ScriptedCamera:
                         udp.sendto(whole, peer)
                 number += 1
                 self.sent += 1
+
+
+def md5(text: str) -> str:
+    """As RFC 2069 wants it."""
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 def rtp_packets(units: list[bytes], stamp: int) -> list[bytes]:

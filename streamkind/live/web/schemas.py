@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE
-from streamkind.live.config import CameraConfig
+from streamkind.live.config import CameraConfig, Transport
 from streamkind.live.status import CameraStatus
 
 Manual = Annotated[float, Field(ge=MANUAL_RANGE[0], le=MANUAL_RANGE[1])]
@@ -30,6 +30,7 @@ class Settings(BaseModel):
     target: Target = DEFAULT_TARGET
     max_delay: Seconds = 0.5
     timeout: Seconds = 5.0
+    transport: Transport = "auto"
     codec: str = Field(default="h264", max_length=64)
     recording: Literal["mkv", "mp4"] = "mkv"
     segment_seconds: Seconds = 600.0

@@ -1,0 +1,127 @@
+"""The log of live cameras: lines on stderr, written by a thread so that nobody waits for them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import select
+import threading
+import time
+from collections.abc import Iterator
+
+from streamkind.live.secrets import redact
+
+DEPTH = 1000
+"""Lines that wait for a slow reader; further ones are dropped and counted."""
+END_SECONDS = 1.0
+"""Most time that the last lines may take at the end."""
+WAIT_SECONDS = 0.1
+FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class TextLine(logging.Formatter):
+    """A message in one line without secrets; what follows of a traceback stays in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return " ".join(redact(super().format(record)).split())
+
+
+class JsonLine(logging.Formatter):
+    """One JSON object a line: time (UTC, ISO 8601), level, logger, message, perhaps camera."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        told = {
+            "time": f"{seconds}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        if camera := getattr(record, "camera", ""):
+            told["camera"] = camera
+        return json.dumps(told | {"message": redact(super().format(record))})
+
+
+class DroppingHandler(logging.Handler):
+    """Writes lines to a file descriptor. Never raises, and never blocks the thread that logs."""
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self._file = file
+        self._lines: queue.Queue[bytes] = queue.Queue(DEPTH)
+        self._lost = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="streamkind-log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, or drop it where there is no room."""
+        try:
+            self._lines.put_nowait(self.format(record).encode(errors="replace") + b"\n")
+        except Exception:  # whatever it is, the log may touch nothing else
+            self._lost += 1
+
+    def close(self) -> None:
+        """Write what waits, for at most `END_SECONDS`."""
+        self._closing.set()
+        self._thread.join(END_SECONDS)
+        super().close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                line = self._lines.get(timeout=WAIT_SECONDS)
+            except queue.Empty:
+                if self._closing.is_set():
+                    return
+                continue
+            try:
+                lost = self._lost
+                if lost:
+                    self._write(f"log: {lost} lines were lost\n".encode())
+                    self._lost -= lost
+                self._write(line)
+            except OSError:  # a full disk, a closed pipe or terminal
+                self._lost += 1
+
+    def _write(self, line: bytes) -> None:
+        while line:
+            try:
+                line = line[os.write(self._file, line) :]
+            except BlockingIOError:
+                if self._closing.is_set():
+                    raise
+                select.select([], [self._file], [], END_SECONDS)
+
+
+@contextlib.contextmanager
+def logging_to_stderr(level: str, form: str) -> Iterator[None]:
+    """Log to stderr for the length of a `with`, whatever becomes of who reads it."""
+    handler = DroppingHandler(2)
+    handler.setFormatter(JsonLine() if form == "json" else TextLine())
+    root, ours = logging.getLogger(), logging.getLogger("streamkind")
+    before = root.level, ours.level, threading.excepthook
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    ours.setLevel(level.upper())
+    logging.captureWarnings(True)
+    threading.excepthook = lambda args: ours.error(
+        "thread %s: %s: %s",
+        args.thread.name if args.thread else "",
+        args.exc_type.__name__,
+        args.exc_value,
+    )
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        root.setLevel(before[0])
+        ours.setLevel(before[1])
+        threading.excepthook = before[2]
+        handler.close()

@@ -1,0 +1,68 @@
+"""What is logged of cameras: what changes, and what stays wrong once a minute."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from streamkind.live.status import CameraStatus
+
+log = logging.getLogger("streamkind.live")
+
+QUIET_SECONDS = 60.0
+"""Least time between two lines about the errors of a camera that stays dead, or of an output."""
+
+
+class News:
+    """Logs what is new in each look at the fleet. Used from one thread only."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, CameraStatus] = {}
+        self._told: dict[tuple[str, str], float] = {}
+        """When an error was logged last, by camera and output."""
+
+    def __call__(self, cameras: list[CameraStatus]) -> list[CameraStatus]:
+        """Log what is new, and return the same."""
+        for camera in cameras:
+            before = self._known.get(camera.name)
+            if before is None:
+                before = replace(camera, state="connecting", error="", error_time=0.0, sinks=())
+            self._tell_of(camera, before)
+            self._tell_of_sinks(camera, before)
+        self._known = {camera.name: camera for camera in cameras}
+        names = {camera.name for camera in cameras}
+        self._told = {key: when for key, when in self._told.items() if key[0] in names}
+        return cameras
+
+    def _tell_of(self, now: CameraStatus, before: CameraStatus) -> None:
+        if now.state != before.state:
+            size = f" {now.width}x{now.height}" if now.state == "live" else ""
+            told = f"{now.state}{size}, {now.frames_out} frames out, {now.dropped} dropped"
+            self._say(logging.INFO, now.name, told)
+        if now.state == "live" != before.state:
+            self._told.pop((now.name, ""), None)
+        if now.error and now.error_time != before.error_time and self._is_due(now.name, ""):
+            self._say(logging.WARNING, now.name, now.error)
+
+    def _tell_of_sinks(self, now: CameraStatus, before: CameraStatus) -> None:
+        known = {sink.url: sink for sink in before.sinks}
+        for sink in now.sinks:
+            old = known.get(sink.url)
+            if old is not None and sink.state != old.state:
+                self._say(logging.INFO, now.name, f"{sink.url}: {sink.state}")
+            changed = sink.error and (old is None or sink.error != old.error)
+            if changed and self._is_due(now.name, sink.url):
+                self._say(logging.WARNING, now.name, f"{sink.url}: {sink.error}")
+
+    def _is_due(self, name: str, place: str) -> bool:
+        now = self._clock()
+        if now - self._told.get((name, place), -QUIET_SECONDS) < QUIET_SECONDS:
+            return False
+        self._told[name, place] = now
+        return True
+
+    def _say(self, level: int, name: str, told: str) -> None:
+        log.log(level, "%s: %s", name, told, extra={"camera": name})

@@ -1,0 +1,95 @@
+"""Why a camera could not be opened or read: one clear line each."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from urllib.parse import urlsplit
+
+import av
+from av.error import HTTPForbiddenError, HTTPUnauthorizedError
+
+from streamkind.errors import InputError
+from streamkind.live.secrets import ENCODE, is_unclear, redact
+
+PROBE_SECONDS = 3.0
+PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
+UNABLE = re.compile(r"digest\b.*algorithm\s*=\s*\"?(sha-\d+(?:-\d+)?)", re.IGNORECASE)
+
+
+class RefusedError(InputError):
+    """The camera wants another user or password."""
+
+
+class SilentError(InputError):
+    """Nothing came within the camera's timeout."""
+
+
+def explain(exc: Exception, url: str, timeout_seconds: float) -> InputError:
+    """Return what to tell of a failure with a resolved URL; it may ask the camera once more."""
+    where = redact(url)
+    if isinstance(exc, HTTPForbiddenError):
+        return RefusedError(
+            f"{where}: the camera forbids this stream (403); allow it for this user, or correct"
+            " the path"
+        )
+    if isinstance(exc, HTTPUnauthorizedError):
+        return RefusedError(f"{where}: {_why_unauthorized(url)}")
+    if isinstance(exc, av.error.ExitError):
+        return nothing_came(where, timeout_seconds)
+    reason = redact(getattr(exc, "strerror", None) or str(exc))
+    if isinstance(exc, av.error.ProtocolNotFoundError) or reason == "Protocol not supported":
+        return InputError(
+            f"{where}: the camera does not take this transport; set transport = 'auto', 'tcp',"
+            " 'udp', 'udp_multicast' or 'http'"
+        )
+    if is_unclear(url):
+        return InputError(f"{where}: {reason}; {ENCODE}")
+    if host := _unknown_host(url):
+        return InputError(f"{where}: unknown host {host!r}; check the name, or write its address")
+    return InputError(f"{where}: {reason}; check its address, power and network")
+
+
+def nothing_came(where: str, timeout_seconds: float) -> SilentError:
+    """Return the error of a camera from which nothing comes; `where` is redacted."""
+    return SilentError(f"{where}: nothing came for {timeout_seconds:g} s; is it frozen?")
+
+
+def _why_unauthorized(url: str) -> str:
+    if urlsplit(url).scheme == "rtsp" and (algorithm := _digest_of(url)):
+        return (
+            f"the camera wants Digest {algorithm}, which FFmpeg does not know; set its RTSP"
+            " authentication to Digest (MD5) or Basic"
+        )
+    return "wrong user or password; correct them in its URL"
+
+
+def _digest_of(url: str) -> str:
+    """Ask a camera how it wants to be logged in to; "" where FFmpeg can do so, or none is told."""
+    parts = urlsplit(url)
+    path = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    with contextlib.suppress(OSError, ValueError):
+        address = parts.hostname or "", parts.port or PORTS["rtsp"]
+        with socket.create_connection(address, PROBE_SECONDS) as camera:
+            camera.sendall(f"DESCRIBE {path} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+            answer = camera.recv(4096).decode(errors="replace")
+        asked = re.findall(r"WWW-Authenticate: *(.*)", answer, re.IGNORECASE)
+        unable = [found[1] for line in asked if (found := UNABLE.search(line))]
+        if unable and len(unable) == len(asked):
+            return unable[0].upper()
+    return ""
+
+
+def _unknown_host(url: str) -> str:
+    """Return the host of a URL if no name server knows it."""
+    host = ""
+    try:
+        host = urlsplit(url).hostname or ""
+        if host:
+            socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return host
+    except ValueError:
+        pass
+    return ""

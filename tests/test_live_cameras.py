@@ -1,0 +1,224 @@
+"""Cameras that do what real ones do: clocks, keyframes, logins and transports of all kinds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from support.live import GainEngine, read_pts, state, wait_for, wait_for_state
+from support.scripted import ScriptedCamera
+
+from streamkind.errors import InputError
+from streamkind.live.clock import JUMP_SECONDS, LiveClock
+from streamkind.live.config import CameraConfig
+from streamkind.live.explain import RefusedError, SilentError
+from streamkind.live.fleet import LiveFleet
+from streamkind.live.source import Connection, Picture, Tally
+
+
+def connect(camera, tally=None, timeout=5.0, **options):
+    url = camera if isinstance(camera, str) else camera.url
+    return Connection(
+        url, timeout, threading.Event(), tally or Tally(), lambda *size: "rgb24", **options
+    )
+
+
+def first_pictures(connection, count):
+    pictures = []
+    for item in connection:
+        pictures += [item] if isinstance(item, Picture) else []
+        if len(pictures) == count:
+            break
+    return pictures
+
+
+def timeline(stamp, rate=10.0, seconds=30.0, late=lambda now: 0.0):
+    """Where the clock puts pictures that come at a rate, with the camera's stamps; and when."""
+    clock = LiveClock(0.0)
+    times = np.arange(0, seconds, 1 / rate)
+    arrivals = np.maximum.accumulate([t + late(t) for t in times])
+    both = zip(times.tolist(), arrivals.tolist(), strict=True)
+    return clock, arrivals, np.array([clock(stamp(t), now) for t, now in both])
+
+
+@pytest.mark.parametrize("rate", [2.0, 10.0, 60.0])
+@pytest.mark.parametrize("speed", [0.0, 1e-4, 1 / 25, 0.5, 0.7, 1.35, 2.0, 10.0])
+def test_a_clock_that_runs_wrong_is_replaced_by_arrival_times(speed, rate):
+    clock, arrivals, ours = timeline(lambda t: 7.0 + speed * t, rate)
+    if speed / rate < JUMP_SECONDS:  # else every picture is a jump
+        assert clock.wrong_speed == pytest.approx(max(speed, 1e-3), rel=0.2)
+    later = arrivals > 12
+    assert np.diff(ours[later]) == pytest.approx(np.diff(arrivals[later]), abs=1e-6)
+    assert ours[-1] > arrivals[-1] - 1.5  # a recording is as long as what it shows
+    assert (np.diff(ours) >= 0).all()
+
+
+@pytest.mark.parametrize("speed", [0.85, 0.999, 1.0, 1.15])
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda now: 0.0,
+        lambda now: 0.3 * (int(now * 10) % 3),  # jitter
+        lambda now: 4.0 if 5 <= now < 9 else 0.0,  # a stall, then all at once
+        lambda now: max(0.0, 2.0 - now),  # what the camera kept comes first, at once
+        lambda now: 3.0 if 5 < now < 5.2 or 9 < now < 9.2 or 13 < now < 13.2 else 0.0,
+    ],
+)
+def test_a_clock_that_is_only_inexact_or_late_is_followed(late, speed):
+    clock, _, ours = timeline(lambda t: 7.0 + speed * t, late=late)
+    assert clock.wrong_speed == 0
+    assert np.diff(ours) == pytest.approx(speed * 0.1)
+
+
+def test_a_clock_is_followed_again_when_it_was_the_network():
+    slow = lambda now: min(now, 6.0) if now < 8 else 0.0  # noqa: E731
+    clock, _, ours = timeline(lambda t: t, seconds=40, late=slow)
+    assert clock.wrong_speed == 0
+    assert np.diff(ours[-50:]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("step", [-2.0, -0.5, -3.5, -100.0, 5.0, 1000.0])
+def test_a_clock_that_is_set_is_bridged(step):
+    _, arrivals, ours = timeline(lambda t: 50 + t + (step if t >= 10 else 0.0))
+    assert np.diff(ours) == pytest.approx(np.diff(arrivals), abs=0.01)
+
+
+@pytest.mark.parametrize("step", [-2.0, -100.0, 1000.0])
+def test_sound_stays_with_the_picture_when_a_clock_is_set(step):
+    clock, off = LiveClock(0.0), []
+    for n in range(200):
+        now = n / 10
+        set_at = 10.0
+        here = clock(now + (step if now >= set_at else 0.0), now)
+        # The sound comes a little later than its picture.
+        heard = clock.sound(now + (step if now >= set_at + 0.3 else 0.0), now + 0.02)
+        off.append(abs(heard - here))
+    assert max(off) < 0.5 and max(off[110:]) < 0.05
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        pytest.param(lambda n: 5.0, marks=pytest.mark.slow),
+        lambda n: n / 90_000,
+        pytest.param(lambda n: n / 20, marks=pytest.mark.slow),
+        lambda n: 9 + n / 10 - 2 * (n > 40),
+    ],
+)
+def test_recordings_are_as_long_as_what_they_show(stamp, tmp_path):
+    with ScriptedCamera(stamp=stamp) as camera, LiveFleet(GainEngine) as fleet:
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=(str(tmp_path / "rec"),)))
+        wait_for_state(fleet, "live", 20)
+        began, sent = time.monotonic(), camera.sent
+        wait_for(lambda: camera.sent > sent + 60, 40, "it sends nothing")
+        told, seconds = state(fleet), time.monotonic() - began
+    times = read_pts(next((tmp_path / "rec").iterdir()))
+    assert times[-1] - times[0] > 0.75 * seconds
+    assert all(b > a for a, b in pairwise(times))
+    assert ("clock counts" in told.error) == (stamp(100) < 7)  # all but the last
+
+
+@pytest.mark.parametrize(("rate", "gop"), [(60, 180), (10, 30)])
+def test_a_long_gop_joined_in_the_middle_is_waited_for_and_is_no_damage(rate, gop):
+    tally = Tally()
+    with ScriptedCamera(rate=rate, gop=gop, count=gop, first=gop // 8) as camera:
+        with connect(camera, tally, timeout=2.0) as connection:
+            assert len(first_pictures(connection, 5)) == 5
+        assert (tally.damaged, camera.clients) == (0, 1)
+
+
+def test_a_camera_that_never_sends_a_keyframe_is_given_up():
+    with (
+        ScriptedCamera(gop=200, count=200, first=1) as camera,
+        connect(camera, timeout=1.0) as connection,
+        pytest.raises(InputError, match="no keyframe for 4"),
+    ):
+        list(connection)
+
+
+def test_a_camera_that_freezes_is_noticed_after_one_timeout():
+    with ScriptedCamera() as camera, connect(camera, timeout=3.0) as connection:
+        first_pictures(connection, 12)
+        camera.frozen.set()
+        began = time.monotonic()
+        with pytest.raises(SilentError, match="nothing came for 3 s"):
+            list(connection)
+        assert time.monotonic() - began < 5.5
+
+
+@pytest.mark.parametrize(
+    ("camera", "error", "said"),
+    [
+        ({"login": "Digest SHA-256"}, RefusedError, "Digest SHA-256, which FFmpeg does not know"),
+        ({"login": "Digest MD5"}, RefusedError, "wrong user or password"),
+        ({"login": "Basic"}, RefusedError, "wrong user or password"),
+        ({"code": 403}, RefusedError, "forbids this stream"),
+        ({"code": 404}, InputError, "404 Not Found"),
+        ({"transports": ()}, InputError, "set transport"),
+    ],
+)
+def test_each_refusal_has_its_own_line(camera, error, said):
+    with ScriptedCamera(**camera) as scripted:
+        url = scripted.url.replace("://", "://user:sesame@")
+        with pytest.raises(error, match=said) as caught:
+            connect(url)
+    assert "sesame" not in str(caught.value) and "power" not in said
+
+
+@pytest.mark.parametrize("login", ["Basic", "Digest MD5"])
+def test_logins_that_ffmpeg_knows_let_in(login):
+    with (
+        ScriptedCamera(login=login) as camera,
+        connect(camera.url.replace("://", "://user:right@")) as connection,
+    ):
+        assert first_pictures(connection, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("rtsp://no-such-host.invalid/1", "unknown host 'no-such-host.invalid'"),
+        ("rtsp://admin:1234/abc@127.0.0.1/1", "percent-encode"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_told_why(url, said):
+    with pytest.raises(InputError, match=said):
+        connect(url, timeout=2.0)
+
+
+@pytest.mark.parametrize(
+    ("known", "transport", "used"),
+    [
+        (("tcp", "udp"), "auto", "interleaved"),
+        (("udp",), "auto", "client_port"),
+        (("udp",), "udp", "client_port"),
+        (("tcp", "udp"), "udp", "client_port"),
+        (("tcp",), "tcp", "interleaved"),
+    ],
+)
+def test_transports(known, transport, used):
+    with ScriptedCamera(transports=known) as camera:
+        with connect(camera, transport=transport) as connection:
+            assert first_pictures(connection, 3)
+        assert used in camera.set_up[-1]
+
+
+def test_a_camera_that_sends_nothing_by_tcp_is_tried_by_udp():
+    with ScriptedCamera(transports=("silent tcp", "udp")) as camera, LiveFleet(GainEngine) as fleet:
+        fleet.put(CameraConfig(name="yard", url=camera.url, timeout=2.0))
+        wait_for_state(fleet, "live", 30)
+
+
+@pytest.mark.parametrize("sound", ["G726-32/8000", "G726-16/8000", "L16/44100/2"])
+def test_sound_that_no_output_can_hold_leaves_the_picture(sound, tmp_path):
+    with ScriptedCamera(sound=sound) as camera, LiveFleet(GainEngine) as fleet:
+        folder = tmp_path / "rec"
+        config = CameraConfig(name="yard", url=camera.url, to=(str(folder),), recording="mp4")
+        fleet.put(config)
+        wait_for(lambda: state(fleet).sinks and state(fleet).sinks[0].frames > 10, 30, "no frames")
+        told = state(fleet)
+    assert "sound is left out" in told.error + told.sinks[0].error
+    assert told.sinks[0].reconnects == 0
