@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -24,7 +25,13 @@ from streamkind.engine.engine import KinD
 from streamkind.engine.profiles import open_engine
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
-from streamkind.live.config import CameraConfig, ConsoleConfig, check_camera, read_config
+from streamkind.live.config import (
+    CameraConfig,
+    ConsoleConfig,
+    check_camera,
+    check_outputs,
+    read_config,
+)
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.secrets import out_of_sight, redact, resolve
 from streamkind.video.format import HD
@@ -195,17 +202,22 @@ def serve_console(
 def reload(
     fleet: LiveFleet, path: Path, before: dict[str, CameraConfig], listening: ConsoleConfig
 ) -> dict[str, CameraConfig]:
-    """Bring the fleet to what the file says now; what the API has added stays.
+    """Bring the fleet to what the file says now; what the API has added or changed stays.
 
-    A file that cannot be read changes nothing.
+    A file that cannot be read, or has no camera and does not say so, changes nothing.
     """
     try:
-        cameras, console_config = read_config(path)
-        for name in before:
-            if name not in cameras and name in fleet.configs():
-                fleet.remove(name)
+        cameras, console_config = read_config(path, may_be_empty=not before)
+        running = fleet.configs()
+        wanted = {name: c for name, c in running.items() if name in cameras or name not in before}
         for name, config in cameras.items():
             if config != before.get(name):
+                wanted[name] = merged(config, before.get(name), running.get(name))
+        check_outputs(wanted)
+        for name in set(running) - set(wanted):
+            fleet.remove(name)
+        for name, config in wanted.items():
+            if config != running.get(name):
                 fleet.put(config)
     except StreamkindError as exc:
         log.error("%s; all goes on as before", redact(str(exc)))
@@ -214,6 +226,16 @@ def reload(
     if console_config != listening:
         log.warning("%s: what [console] says now acts at the next start", path)
     return cameras
+
+
+def merged(
+    now: CameraConfig, before: CameraConfig | None, running: CameraConfig | None
+) -> CameraConfig:
+    """Return a file's settings, and where it has not changed them those that run."""
+    if before is None or running is None:
+        return now
+    names = [f.name for f in fields(now) if getattr(now, f.name) == getattr(before, f.name)]
+    return replace(now, **{name: getattr(running, name) for name in names})
 
 
 def changed(path: Path) -> tuple[int, int, int]:

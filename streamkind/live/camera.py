@@ -104,6 +104,7 @@ class Camera:
             name=config.name,
             state=state,
             required=config.required,
+            required_outputs=config.required_outputs,
             url=redact(config.url),
             width=self._size[0],
             height=self._size[1],

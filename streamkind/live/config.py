@@ -24,6 +24,7 @@ Transport = Literal["auto", "tcp", "udp", "udp_multicast", "http"]
 """How RTSP brings its packets; auto: TCP, and UDP where TCP is refused or nothing comes by it."""
 SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
 """Schemes of cameras; `file` is not taken from the API."""
+PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 SINKS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp")
 """Schemes of outputs; what has none is a folder, or a path that ends in .m3u8."""
 
@@ -41,6 +42,8 @@ class CameraConfig:
     """Where the picture goes: URLs, or folders for recordings."""
     required: bool = True
     """`/readyz` waits for it."""
+    required_outputs: bool = True
+    """`/readyz` waits for its outputs too, if it is required."""
     ratio: Ratio = "auto"
     target: float = DEFAULT_TARGET
     max_delay: float = 0.5
@@ -68,10 +71,13 @@ class ConsoleConfig:
     """`${VARIABLE}` and `${file:PATH}` as in a camera's URL; needed for any other host."""
 
 
-def read_config(path: Path) -> tuple[dict[str, CameraConfig], ConsoleConfig]:
+def read_config(
+    path: Path, *, may_be_empty: bool = True
+) -> tuple[dict[str, CameraConfig], ConsoleConfig]:
     """Read cameras.toml: the cameras by name, and the console. Secrets stay unresolved.
 
-    Raises InputError when it cannot be read, UsageError for what it may not say.
+    Raises InputError when it cannot be read, UsageError for what it may not say; without
+    `may_be_empty` also where there is no camera, unless an empty table [camera] says so.
     """
     try:
         tables = tomllib.loads(Path(path).read_text())
@@ -80,6 +86,8 @@ def read_config(path: Path) -> tuple[dict[str, CameraConfig], ConsoleConfig]:
         raise InputError(f"{path}: {reason}; expected TOML with a table [camera.NAME]") from exc
     if unknown := sorted(set(tables) - {"camera", "console"}):
         raise UsageError(f"{path}: unknown '{unknown[0]}'; expected [camera.NAME] and [console]")
+    if not may_be_empty and "camera" not in tables:
+        raise UsageError(f"{path}: no camera in it; to stop all, write an empty table [camera]")
     try:
         return _read_cameras(tables), _from(ConsoleConfig, _table(tables, "console"))
     except UsageError as exc:  # a URL may stand anywhere by mistake
@@ -92,21 +100,31 @@ def _read_cameras(tables: Mapping[str, Any]) -> dict[str, CameraConfig]:
         config = _from(CameraConfig, {"name": name, **_as_table(table, f"camera.{name}")})
         check_camera(config, from_api=False)
         cameras[name] = config
-    _check_outputs(cameras)
+    check_outputs(cameras)
     return cameras
 
 
-def _check_outputs(cameras: Mapping[str, CameraConfig]) -> None:
+def check_outputs(cameras: Mapping[str, CameraConfig]) -> None:
     """Refuse two cameras with one output: they would write over each other's recordings."""
     owners: dict[str, str] = {}
     for name, config in cameras.items():
         for url in config.to:
-            key = url if "://" in url else os.path.abspath(url)
+            key = _place(url)
             if (owner := owners.setdefault(key, name)) != name:
                 raise UsageError(
                     f"camera {name!r}: camera {owner!r} goes to {redact(url)!r} already; "
                     "give each camera outputs of its own"
                 )
+
+
+def _place(url: str) -> str:
+    """Return what is equal for two ways to write one output."""
+    if "://" not in url:
+        return os.path.realpath(url)
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("?")[0].rstrip("/").partition("/")
+    host = host.rpartition("@")[2].lower().removesuffix(f":{PORTS.get(scheme.lower())}")
+    return f"{scheme.lower()}://{host}{slash}{path}"
 
 
 def check_camera(config: CameraConfig, *, from_api: bool) -> None:
@@ -158,8 +176,11 @@ def _check_types(config: CameraConfig, where: str) -> None:
         value = getattr(config, key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{where}: {key} must be a number, got {value!r}")
-    if not isinstance(config.required, bool) or isinstance(config.ratio, bool):
-        raise UsageError(f"{where}: required must be true or false, ratio auto or a number")
+    for key in ("required", "required_outputs"):
+        if not isinstance(getattr(config, key), bool):
+            raise UsageError(f"{where}: {key} must be true or false")
+    if isinstance(config.ratio, bool):
+        raise UsageError(f"{where}: ratio must be auto or a number")
     if config.transport not in get_args(Transport):
         known = ", ".join(get_args(Transport))
         raise UsageError(f"{where}: transport is {known}, got {config.transport!r}")

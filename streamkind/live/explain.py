@@ -11,10 +11,10 @@ import av
 from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from streamkind.errors import InputError
+from streamkind.live.config import PORTS
 from streamkind.live.secrets import ENCODE, is_unclear, redact
 
 PROBE_SECONDS = 3.0
-PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
 UNABLE = re.compile(r"digest\b.*algorithm\s*=\s*\"?(sha-\d+(?:-\d+)?)", re.IGNORECASE)
 
 

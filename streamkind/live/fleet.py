@@ -29,7 +29,7 @@ MOST_CAMERAS = 256
 MOST_CHANGES = 1024
 WAIT_SECONDS = 0.1
 TRIM_SECONDS = 30.0
-AT_ONCE = ("ratio", "target", "required", "max_delay")
+AT_ONCE = ("ratio", "target", "required", "required_outputs", "max_delay")
 """Settings that need no new connection."""
 
 

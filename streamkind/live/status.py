@@ -84,6 +84,8 @@ class CameraStatus:
     error_time: float = 0.0
     """Unix time of it."""
     sinks: tuple[SinkStatus, ...] = ()
+    required_outputs: bool = True
+    """Its outputs count for readiness too."""
 
 
 @dataclass(frozen=True, slots=True)

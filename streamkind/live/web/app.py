@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,9 +17,9 @@ from starlette.routing import Route
 
 from streamkind import __version__
 from streamkind.errors import UsageError
-from streamkind.live.config import CameraConfig, check_camera, redact
+from streamkind.live.config import CameraConfig, check_camera, check_outputs, redact
 from streamkind.live.secrets import HIDDEN
-from streamkind.live.status import Fleet
+from streamkind.live.status import CameraStatus, Fleet
 from streamkind.live.web.guard import Gate, problem, set_session
 from streamkind.live.web.metrics import open_registry
 from streamkind.live.web.schemas import (
@@ -66,6 +67,8 @@ class Cameras:
         self._fleet = fleet
         self._watch = watch
         self._previews = Previews(fleet)
+        self._lock = threading.Lock()
+        """Of who looks at the fleet, and then changes it."""
 
     def list(self) -> FleetAnswer:
         """Tell of every camera."""
@@ -92,8 +95,11 @@ class Cameras:
                     "camera in cameras.toml, or change ratio and target alone by PATCH"
                 )
             check_camera(config, from_api=True)
-            response.status_code = 200 if name in self._fleet.configs() else 201
-            self._fleet.put(config)
+            with self._lock:
+                present = self._fleet.configs()
+                check_outputs({**present, name: config})
+                response.status_code = 200 if name in present else 201
+                self._fleet.put(config)
         except UsageError as exc:
             raise HTTPException(422, redact(str(exc))) from exc
         return hidden(config)
@@ -186,9 +192,10 @@ def session_routes(gate: Gate) -> APIRouter:
     router = APIRouter(tags=["session"])
 
     @router.post("/api/session", status_code=204, responses=WRONG | REFUSED, summary="Log in")
-    def log_in(login: Login, request: Request, response: Response) -> None:
+    async def log_in(login: Login, request: Request, response: Response) -> None:
         """Take the token and set a cookie that scripts cannot read."""
         if not gate.takes(login.token):
+            await gate.refuse(request)
             raise HTTPException(401, "that is not the console's token")
         set_session(response, request, gate.new_session())
 
@@ -203,7 +210,7 @@ def session_routes(gate: Gate) -> APIRouter:
 def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
     """Return what Prometheus, systemd and load balancers ask; only metrics need the token."""
     router = APIRouter(tags=["health"])
-    registry = open_registry(watch, engine)
+    registry = open_registry(watch, engine, lambda: gate.wrong)
 
     @router.get("/healthz", summary="Process")
     def healthz() -> dict[str, str]:
@@ -214,12 +221,12 @@ def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
         "/readyz", responses={503: {"model": Ready, "description": "Not all"}}, summary="Cameras"
     )
     def readyz(response: Response) -> Ready:
-        """Answer 200 while every required camera delivers, 503 while one does not.
+        """Answer 200 while every required camera and output is live, 503 while one is not.
 
         Without any required camera there is nothing to wait for: 200.
         """
         required = [camera for camera in watch.status() if camera.required]
-        live = sum(camera.state == "live" for camera in required)
+        live = sum(map(delivers, required))
         response.status_code = 200 if live == len(required) else 503
         return Ready(live == len(required), len(required), live)
 
@@ -235,6 +242,12 @@ def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def delivers(camera: CameraStatus) -> bool:
+    """Tell whether a camera is live, and so are its outputs where they are required."""
+    outputs = camera.sinks if camera.required_outputs else ()
+    return camera.state == "live" and all(sink.state == "live" for sink in outputs)
 
 
 async def wrong_request(request: Request, exc: Exception) -> JSONResponse:

@@ -7,9 +7,9 @@ import hashlib
 import hmac
 import ipaddress
 import logging
-import secrets
 import time
 import traceback
+from collections import deque
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
@@ -26,6 +26,11 @@ log = logging.getLogger("streamkind.console")
 COOKIE = "streamkind"
 SESSION_SECONDS = 7 * 86400
 LEAST_TOKEN = 16
+FREE_TRIES, TRY_SECONDS = 5, 60.0
+"""Wrong tokens within so many seconds that are answered at once; further ones wait."""
+SLOW_SECONDS = 1.0
+LOG_SECONDS = 10.0
+"""From one line about wrong tokens to the next."""
 MOST_BYTES = 64 * 1024
 """Of a request's body."""
 BODY_SECONDS = 10.0
@@ -71,14 +76,19 @@ class Gate:
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
-        self._key = secrets.token_bytes(32)
+        # Made of the token, so that a browser stays logged in when this process is started again.
+        self._key = hashlib.scrypt(self._token, salt=b"streamkind session", n=2**14, r=8, p=1)
+        self.wrong = 0
+        """Wrong tokens that were given."""
+        self._recent: deque[float] = deque(maxlen=FREE_TRIES)
+        self._logged = -LOG_SECONDS
 
     def takes(self, token: str) -> bool:
         """Compare in constant time."""
         return hmac.compare_digest(token.encode(), self._token)
 
     def new_session(self) -> str:
-        """Return a cookie that is good for SESSION_SECONDS, until this process ends."""
+        """Return a cookie that is good for SESSION_SECONDS, while the token stays the same."""
         return self._sign(str(int(time.time()) + SESSION_SECONDS))
 
     def _sign(self, expiry: str) -> str:
@@ -91,8 +101,22 @@ class Gate:
             return False
         return time.time() < int(expiry)
 
-    def check(
+    async def refuse(self, request: Request) -> None:
+        """Count and log a wrong token; where many come, wait before it is answered."""
+        self.wrong += 1
+        now = time.monotonic()
+        if now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            host = request.client.host if request.client else "unknown"
+            log.warning("console: wrong token from %s, %d since the start", host, self.wrong)
+        many = len(self._recent) == FREE_TRIES and now - self._recent[0] < TRY_SECONDS
+        self._recent.append(now)
+        if many:
+            await asyncio.sleep(SLOW_SECONDS)
+
+    async def check(
         self,
+        request: Request,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)],
         cookie: Annotated[str | None, Depends(cookie_scheme)],
     ) -> None:
@@ -103,6 +127,8 @@ class Gate:
             return
         if not bearer and cookie and self.knows(cookie):
             return
+        if bearer:
+            await self.refuse(request)
         raise HTTPException(
             401, "send 'Authorization: Bearer TOKEN', or log in", {"WWW-Authenticate": "Bearer"}
         )

@@ -43,14 +43,18 @@ SINK_COUNTERS: dict[str, tuple[str, OfSink]] = {
 class FleetCollector(Collector):
     """Turns one look at the fleet into metrics, at the moment of the scrape."""
 
-    def __init__(self, watch: Watch, engine: Callable[[], str]) -> None:
+    def __init__(self, watch: Watch, engine: Callable[[], str], wrong: Callable[[], int]) -> None:
         self._watch = watch
+        self._wrong = wrong
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of every camera."""
         cameras = self._watch.status()
         yield self._about()
+        yield CounterMetricFamily(
+            "streamkind_console_wrong_tokens", "Wrong tokens given.", value=self._wrong()
+        )
         yield up(cameras)
         for name, (told, of) in COUNTERS.items():
             counter = CounterMetricFamily(name, told, labels=["camera"])
@@ -127,9 +131,11 @@ def sinks(cameras: list[CameraStatus]) -> Iterator[Metric]:
         yield counter
 
 
-def open_registry(watch: Watch, engine: Callable[[], str]) -> CollectorRegistry:
+def open_registry(
+    watch: Watch, engine: Callable[[], str], wrong: Callable[[], int]
+) -> CollectorRegistry:
     """Return a registry of the fleet and of this process: memory, descriptors, CPU seconds."""
     registry = CollectorRegistry()
-    registry.register(FleetCollector(watch, engine))
+    registry.register(FleetCollector(watch, engine, wrong))
     ProcessCollector(registry=registry)
     return registry

@@ -26,6 +26,7 @@ class Settings(BaseModel):
     url: Url
     to: list[Url] = Field(default=[], max_length=16)
     required: bool = True
+    required_outputs: bool = True
     ratio: Manual | Literal["auto"] = "auto"
     target: Target = DEFAULT_TARGET
     max_delay: Seconds = 0.5
@@ -85,8 +86,10 @@ class CameraAnswer:
 
 @dataclass(frozen=True)
 class Ready:
-    """Whether every required camera delivers."""
+    """Whether every required camera delivers, and every required output takes it."""
 
     ready: bool
     required: int
+    """Cameras."""
     live: int
+    """Of these, with all their required outputs."""

@@ -1,0 +1,163 @@
+"""Settings that change while cameras run: by the file, by the API, and by both; and who may."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from support.console_at import TOKEN, console_at, two_cameras
+from support.tools import load_tool
+
+from streamkind.cli.live import merged, reload
+from streamkind.errors import UsageError
+from streamkind.live.config import CameraConfig, ConsoleConfig, check_outputs, read_config
+from streamkind.live.status import SinkStatus
+from streamkind.live.web import guard
+
+ONE = "[camera.one]\nurl = 'rtsp://h/1'\nto = 'rec/one'\n"
+TWO = "[camera.two]\nurl = 'rtsp://h/2'\nto = 'rec/two'\n"
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A fleet that has read cameras.toml, and what writes that file and has it read again."""
+    path = tmp_path / "cameras.toml"
+    fleet = load_tool("still_fleet").StillFleet()
+    console = ConsoleConfig()
+    path.write_text(ONE + TWO)
+    known, _ = read_config(path)
+    for config in known.values():
+        fleet.put(config)
+
+    def write(text):
+        nonlocal known
+        path.write_text(text)
+        known = reload(fleet, path, known, console)
+        return fleet.configs()
+
+    return fleet, write
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n", "[console]\nport = 1\n"])
+def test_a_file_without_cameras_stops_none_unless_it_says_so(served, text, caplog):
+    _, write = served
+    assert set(write(text)) == {"one", "two"}
+    assert "empty table [camera]" in caplog.text
+    assert set(write(ONE)) == {"one"}  # as before: what is no longer there goes
+    assert set(write(text)) == {"one"}
+    assert write(text + "[camera]\n") == {}
+    assert set(write(TWO)) == {"two"}
+
+
+def test_what_the_api_has_changed_stays_until_the_file_says_otherwise(served):
+    fleet, write = served
+    fleet.set("one", ratio=3.0)
+    fleet.put(replace(fleet.configs()["two"], timeout=9.0))
+    fleet.put(CameraConfig(name="added", url="rtsp://h/3"))
+    after = write(ONE + "target = 0.5\n" + TWO + "max_delay = 2\n")
+    assert (after["one"].ratio, after["one"].target) == (3.0, 0.5)
+    assert (after["two"].timeout, after["two"].max_delay) == (9.0, 2)
+    assert "added" in after
+    assert write(ONE + "ratio = 2\n" + TWO)["one"].ratio == 2
+    fleet.remove("two")
+    assert set(write(ONE + "ratio = 4\n" + TWO)) == {"one", "added"}
+
+
+def test_settings_are_merged_key_by_key():
+    before = CameraConfig(name="a", url="rtsp://h/1")
+    running, now = replace(before, ratio=2.0, codec="hevc"), replace(before, codec="av1")
+    assert merged(now, before, running) == replace(before, ratio=2.0, codec="av1")
+    assert merged(now, None, running) == merged(now, before, None) == now
+
+
+def test_outputs_may_be_exchanged_in_one_step_but_never_shared(served, caplog):
+    fleet, write = served
+    swapped = ONE.replace("rec/one", "rec/two") + TWO.replace("rec/two", "rec/one")
+    after = write(swapped)
+    assert [after[n].to for n in ("one", "two")] == [("rec/two",), ("rec/one",)]
+    fleet.put(CameraConfig(name="added", url="rtsp://h/3", to=("rtsp://s/x",)))
+    assert write(swapped + "[camera.three]\nurl='rtsp://h/4'\nto='rtsp://s:554/x/'\n") == {
+        **after, "added": fleet.configs()["added"]
+    }  # fmt: skip
+    assert "goes to" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("rtsp://h/x", "rtsp://h/x/", True),
+        ("rtsp://h/x", "RTSP://u:p@H:554/x?a=1", True),
+        ("rtmp://h/x", "rtmp://h:1935/x", True),
+        ("rec/a", "./rec//a/", True),
+        ("rtsp://h/x", "rtsp://h/y", False),
+        ("udp://h:1", "udp://h:2", False),
+        ("rec/a", "rec/b", False),
+    ],
+)
+def test_the_api_refuses_an_output_of_another_camera(one, other, same):
+    cameras = {n: CameraConfig(name=n, url="rtsp://h/1", to=(to,))
+               for n, to in (("a", one), ("b", other))}  # fmt: skip
+    if not same:
+        check_outputs(cameras)
+    else:
+        with pytest.raises(UsageError, match="camera 'a' goes to"):
+            check_outputs(cameras)
+    if "://" not in one:
+        return
+    with console_at(two_cameras()) as console:
+        body = {"url": "rtsp://h/1", "to": [one]}
+        assert console.ask("PUT", "/api/cameras/a", json=body).status_code == 201
+        answer = console.ask("PUT", "/api/cameras/b", json={**body, "to": [other]})
+        assert answer.status_code == (422 if same else 201)
+        assert console.ask("PUT", "/api/cameras/a", json=body).status_code == 200  # its own
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"sinks": (SinkStatus("udp://h:1", "live"),)}, 200),
+        ({"sinks": (SinkStatus("udp://h:1", "live"), SinkStatus("udp://h:2", "lost"))}, 503),
+        ({"sinks": (SinkStatus("udp://h:1", "connecting"),)}, 503),
+        ({"sinks": (SinkStatus("udp://h:1", "lost"),), "required_outputs": False}, 200),
+        ({"sinks": (SinkStatus("udp://h:1", "lost"),), "required": False}, 200),
+    ],
+)
+def test_readiness_knows_of_outputs(change, code):
+    with console_at(two_cameras()) as console:
+        console.fleet.change("gate", **change)
+        answer = console.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (code, code == 200)
+
+
+def test_wrong_tokens_are_counted_logged_and_slowed(monkeypatch, caplog):
+    monkeypatch.setattr(guard, "SLOW_SECONDS", 0.3)
+    took = []
+    with console_at(two_cameras(), TOKEN) as console:
+        for i in range(8):
+            began = time.monotonic()
+            if i % 2:
+                answer = console.ask("POST", "/api/session", json={"token": "wrong"})
+            else:
+                answer = console.get("/api/cameras", headers={"Authorization": "Bearer wrong"})
+            took.append(time.monotonic() - began)
+            assert answer.status_code == 401
+        console.token = ""
+        assert console.get("/api/cameras").status_code == 401  # none at all is no guess
+        console.token = TOKEN
+        metrics = console.get("/metrics").text
+    assert "streamkind_console_wrong_tokens_total 8.0" in metrics
+    assert min(took[guard.FREE_TRIES :]) >= 0.3
+    lines = [r.message for r in caplog.records if "wrong token from 127.0.0.1" in r.message]
+    assert len(lines) == 1
+
+
+def test_a_browser_stays_logged_in_when_the_process_is_started_again():
+    codes = []
+    for token in (TOKEN, TOKEN, TOKEN + "changed"):
+        with console_at(two_cameras(), token) as console:
+            console.token = ""
+            if not codes:
+                known = console.ask("POST", "/api/session", json={"token": token}).cookies
+            codes.append(console.get("/api/cameras", cookies=known.get_dict()).status_code)
+    assert codes == [200, 200, 401]
