@@ -31,9 +31,11 @@ from streamkind.light.exposure import Ratio as ChooseRatio
 from streamkind.light.lookahead import light_changes
 from streamkind.light.smoother import RatioSmoother
 from streamkind.light.track import Track, TrackRatio
+from streamkind.video.encoders import usual_codec
 from streamkind.video.frames import Batch, Pixels, batched, rgb24
-from streamkind.video.images import is_still
+from streamkind.video.images import check_still, is_still
 from streamkind.video.keyframes import key_frames
+from streamkind.video.sequence import USUAL_FPS, becomes_video
 from streamkind.video.sink import Sink, open_sink
 from streamkind.video.source import Source, open_source
 from streamkind.video.storage import as_path
@@ -129,10 +131,11 @@ def enhance(
     model: str = "auto",
     backend: BackendName = "auto",
     device: str = "auto",
-    codec: str = "h264",
+    codec: str = "auto",
     crf: int | None = None,
     preset: str | None = None,
     side_by_side: bool = False,
+    fps: float | None = None,
     start: float = 0.0,
     duration: float | None = None,
     progress: Progress = lambda report: None,
@@ -140,31 +143,30 @@ def enhance(
     """Make a video, an image or a folder of images clear, and tell how it went.
 
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
-    a mean luma of `target` in (0, 1], usually 0.45, a still 0.47. `steady` is what is held still
-    in a video: the "ratio", the "light" (illumination), the "noise" (of reflectance). With
-    `two_pass`, as is usual, in "realtime" if the light of key frames differs by a stop, the ratios
-    of a video are found in a quick first pass and smoothed with look-ahead; `ratio_track` gives
-    them instead, a CSV of `streamkind track`. `profile`, what it may cost, is "quality", "balanced"
-    or "realtime"; "auto" is "quality" for stills and on a GPU, else "balanced". `codec`, `crf` and
-    `preset` are FFmpeg's, `start` and `duration` in seconds. `progress` is called after each
-    batch. The output appears once complete. Raises UsageError or Input-, Output- or EngineError.
+    a mean luma of `target` in (0, 1], 0.45, a still 0.47. `steady` is what is held still in videos.
+    With `two_pass`, in "realtime" if the light of key frames differs by a stop, ratios are found in
+    a first pass and smoothed with look-ahead; `ratio_track`, a CSV, gives them instead. `profile`
+    is by default "quality" for stills and on a GPU, else "balanced". `codec`, `crf` and `preset`
+    are FFmpeg's, `start` and `duration` seconds; `fps` makes a folder of images a video. The
+    output appears once complete. Raises UsageError or Input-, Output- or EngineError.
     """
-    still, gpu = is_still(input), on_gpu(backend, device)
+    fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps
+    still, gpu = fps is None and is_still(input), on_gpu(backend, device)
+    check_still(still, codec, crf, preset, two_pass, ratio_track)
+    codec = usual_codec(output, codec)
     target = (STILL_TARGET if still else DEFAULT_TARGET) if target is None else target
     check(ratio, target, steady)
     track = check_track(ratio_track, ratio)
     profile = choose_profile(profile, backend, device, still=still)
-    pix_fmt = rgb24 if side_by_side else PROFILES[profile].pix_fmt
-    read = partial(open_source, input, start=start, duration=duration, hardware=gpu)
+    read = partial(open_source, input, start=start, duration=duration, hardware=gpu, fps=fps)
     fitting = partial(encoder_preset, PROFILES[profile], codec, preset)
     write = partial(open_sink, output, codec=codec, crf=crf, hardware=gpu)
     with (
-        read(pix_fmt=pix_fmt) as source,
+        read(pix_fmt=rgb24 if side_by_side else PROFILES[profile].pix_fmt) as source,
         write(source, preset=fitting(source.format), side_by_side=side_by_side) as sink,
         engine_for(source, model, backend, profile, device) as engine,
     ):
-        report = Report(source.format.frames, describe(engine, source))
-        progress(report)
+        progress(report := Report(source.format.frames, describe(engine, source)))
         steady = () if source.still else steady
         choose = choose_ratio(ratio, track, target, steady, still=source.still)
         smoothed = isinstance(choose, RatioSmoother) and as_path(input).is_file()

@@ -91,9 +91,10 @@ def enhance_command(
     ratio_track: Annotated[
         Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
     ] = None,
-    codec: options.Codec = "h264",
+    codec: options.AnyCodec = "auto",
     crf: options.Crf = None,
     preset: options.Preset = None,
+    fps: options.Fps = None,
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Put the original left of the result.")
     ] = False,
@@ -121,6 +122,7 @@ def enhance_command(
             codec=codec,
             crf=crf,
             preset=preset,
+            fps=fps,
             side_by_side=side_by_side,
             start=start,
             duration=duration,

@@ -47,6 +47,10 @@ def read_time(text: str | float) -> float:
 
 
 Time = partial(typer.Option, parser=read_time, metavar="<time>")
+Fps = Annotated[float | None, typer.Option(help="Make a folder of images a video of this rate.")]
+AnyCodec = Annotated[
+    str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder; auto by the output's name.")
+]
 Start = Annotated[float, Time(help="Begin here: seconds, or HH:MM:SS.")]
 Duration = Annotated[float | None, Time(help="Stop after so long: seconds, or HH:MM:SS.")]
 Profile = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.codec import Codec
@@ -15,6 +16,7 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.video.format import BT601, FULL, ColorTags
+from streamkind.video.rgb_writer import RGB_FORMATS
 
 _ENCODERS = {
     "h264": "libx264",
@@ -22,7 +24,20 @@ _ENCODERS = {
     "h265": "libx265",
     "av1": "libsvtav1",
     "vp9": "libvpx-vp9",
+    "webp": "libwebp_anim",
+    "gif": "gif",
+    "apng": "apng",
 }
+_CODECS_OF = {
+    **dict.fromkeys((".webm", ".ivf"), "vp9"),
+    **dict.fromkeys((".avif", ".obu"), "av1"),
+    **dict.fromkeys((".h265", ".265", ".hevc"), "hevc"),
+    **dict.fromkeys((".png", ".apng"), "apng"),
+    **dict.fromkeys((".mpg", ".mpeg", ".m2v", ".vob"), "mpeg2video"),
+    **dict.fromkeys((".mjpeg", ".mjpg"), "mjpeg"),
+    **{".gif": "gif", ".webp": "webp", ".ogv": "libtheora", ".mxf": "mpeg2video"},
+}
+"""Encoders for endings of files that hold no H.264."""
 _TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
 _CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
 _PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
@@ -34,6 +49,8 @@ _SVT_PRESETS = tuple(str(number) for number in range(-2, 14))
 _PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SVT_PRESETS}
 """What these encoders know; asked for others, they print to stderr by themselves."""
 _MAX_CRF = 63
+_WEBP_QUALITY = 90
+"""Of 100."""
 PART_THREADS = 4
 """Threads of the encoder of a part, on every machine: x264 and x265 decide by their number."""
 _PIX_FMTS = ("yuv420p", "nv12", "yuvj420p", "yuv422p", "yuv444p", "yuvj444p")
@@ -75,6 +92,11 @@ class EncoderSettings:
             context.options["x265-params"] += f":frame-threads={self.threads}"
 
 
+def usual_codec(output: str | Path, told: str) -> str:
+    """Return the codec that the user names, or for `auto` what a file of that name holds."""
+    return _CODECS_OF.get(Path(output).suffix.lower(), "h264") if told == "auto" else told
+
+
 def find_encoder(name: str) -> Codec:
     """Look up an encoder by its short or FFmpeg name; raises UsageError."""
     try:
@@ -96,6 +118,8 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
     quality = str(_CRF.get(codec.name, 20) if crf is None else crf)
     if "crf" in names:
         options["crf"] = quality
+    elif codec.name.startswith("libwebp"):
+        options["quality"] = str(_WEBP_QUALITY if crf is None else 100 - crf)
     elif "cq" in names:  # NVENC; 0 would mean automatic
         options |= {"rc": "vbr", "cq": str(max(1, int(quality)))}
     elif "qp" in names:  # VAAPI
@@ -131,6 +155,8 @@ def choose_pix_fmt(settings: EncoderSettings) -> str:
     known = {form.name for form in settings.codec.video_formats or []}
     names = [n for n in _PIX_FMTS if not known or n in known] or sorted(known)[:1] or ["yuv420p"]
     failure: Exception | None = None
+    if settings.codec.name in RGB_FORMATS:
+        names = [RGB_FORMATS[settings.codec.name]]
     for name in ["nv12"] if known and _hardware(settings.codec) else names:
         context = av.CodecContext.create(
             settings.codec.name, "w", hwaccel=_hardware(settings.codec)

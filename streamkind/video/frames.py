@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.video.format import VideoFormat
+from streamkind.video.still import Still
 
 Pixels = NDArray[np.uint8]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.
@@ -55,6 +56,8 @@ class Frame:
     """Seconds per unit of `pts`."""
     duration: int = 0
     """How long the frame is shown, in units of `time_base`; 0 when the container does not say."""
+    still: Still | None = None
+    """The picture that it was read from, where it is one: what is to be kept beside the pixels."""
 
     def __post_init__(self) -> None:
         """Refuse pixels of any other shape or type."""

@@ -9,44 +9,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import cv2
-import numpy as np
-
 from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.demux import check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
-from streamkind.video.frames import Frame, Pixels
+from streamkind.video.frames import Frame
 from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.still import Still
+from streamkind.video.stills import IMAGE_SUFFIXES, is_animated, read_still, write_still
 from streamkind.video.storage import as_path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-_QUALITY = {
-    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
-    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
-    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
-}
+__all__ = ["IMAGE_SUFFIXES", "ImageSink", "ImageSource", "check_still", "is_still"]
 
 
 def is_still(path: str | Path) -> bool:
-    """Tell images and folders of them from videos, by their name."""
+    """Tell images and folders of them from videos and animations."""
     path = as_path(path)
-    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def read_image(path: Path) -> Pixels:
-    """Read an image upright (EXIF) as 8-bit RGB; raises InputError."""
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be read ({exc.strerror}); check permissions") from exc
-    try:
-        # IMREAD_COLOR applies the EXIF orientation, drops alpha and makes 8 bits of 16.
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error as exc:
-        raise InputError(f"{path}: image refused by OpenCV ({exc.err}); convert it") from exc
-    if image is None:
-        raise InputError(f"{path}: not an image that OpenCV can read; expected e.g. PNG or JPEG")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    named = path.suffix.lower() in IMAGE_SUFFIXES
+    return path.is_dir() or (named and not is_animated(path))
 
 
 class ImageSource:
@@ -59,7 +38,7 @@ class ImageSource:
         self.path = path
         self.lost = 0
         self.warnings: list[str] = []
-        self.files = _list_images(path)
+        self.files = list_images(path)
         self._taken = False
         self._first = self._read_from(0)
         if self._first is None:
@@ -110,7 +89,9 @@ class ImageSource:
     def _read_from(self, number: int) -> Frame | None:
         for pts in range(number, len(self.files)):
             try:
-                return Frame(read_image(self.files[pts]), pts, Fraction(1), 1)
+                still = read_still(self.files[pts])
+                self.warnings += still.notes
+                return Frame(still.rgb, pts, Fraction(1), 1, still)
             except InputError as exc:
                 if self.path.is_file():
                     raise
@@ -119,7 +100,8 @@ class ImageSource:
         return None
 
 
-def _list_images(path: Path) -> list[Path]:
+def list_images(path: Path) -> list[Path]:
+    """Return a file, or the images of a folder in order of name. Raises InputError."""
     if not path.is_dir():
         check_readable(path)
         return [path]
@@ -174,17 +156,12 @@ class ImageSink:
         """Write one image under the name of the file that it came from."""
         name = self._files[frame.pts].name
         target = self._staging.path / name if self._folder else self._staging.path
-        suffix = target.suffix.lower()
-        bgr = cv2.cvtColor(frame.data, cv2.COLOR_RGB2BGR)
-        try:
-            done, data = cv2.imencode(suffix, bgr, _QUALITY.get(suffix, []))
-        except cv2.error as exc:
-            raise OutputError(f"{name}: OpenCV cannot write it ({exc.err}); try .png") from exc
-        if not done:
-            raise OutputError(f"{name}: OpenCV cannot write {suffix} files here; try .png")
+        named = Path(name) if self._folder else self.path
+        data, notes = write_still(named, frame.data, frame.still or Still(frame.data))
+        self.warnings += notes
         try:
             with target.open("wb") as file:
-                file.write(data.tobytes())
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as exc:
@@ -201,3 +178,24 @@ def _check_output(path: Path, source: ImageSource) -> None:
     elif path.suffix.lower() not in IMAGE_SUFFIXES:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise UsageError(f"{path}: the input is an image; expected a name ending in {suffixes}")
+
+
+def check_still(
+    still: bool,
+    codec: str,
+    crf: int | None,
+    preset: str | None,
+    two_pass: bool | None,
+    ratio_track: str | Path | None,
+) -> None:
+    """Refuse for a still what means something for videos only."""
+    asked = {
+        "codec": None if codec == "auto" else codec,
+        "crf": crf,
+        "preset": preset,
+        "two-pass": two_pass,
+        "ratio-track": ratio_track,
+    }
+    told = [name for name, value in asked.items() if value is not None]
+    if still and told:
+        raise UsageError(f"{', '.join(told)}: for videos, and the input is no video; leave it out")

@@ -13,6 +13,7 @@ import numpy as np
 
 from streamkind.video.demux import PacketReader, main_video, open_input, read_only
 from streamkind.video.frames import Pixels
+from streamkind.video.sequence import is_sequence
 
 MOST = 256
 """Key frames that are looked at, however long a video is."""
@@ -25,6 +26,8 @@ def key_frames(
 
     What cannot be decoded is passed over. Raises InputError when the file cannot be opened.
     """
+    if is_sequence(path):
+        return  # whoever asks takes no key frames for no change of light
     with open_input(path) as container:
         stream = main_video(container, path)
         read_only(container, [stream])

@@ -13,6 +13,8 @@ from streamkind.video.passthrough import Passthrough
 from streamkind.video.source import Source, VideoSource
 
 _MAX_TIMESCALE = 100_000_000
+_FOREVER = {"apng": {"plays": "0"}, "webp": {"loop": "0"}, "avif": {"loop": "0"}}
+"""Animations that go on until nobody looks any more, as GIFs do."""
 _REORDER_TICKS = 16
 _LONGEST_REORDER_SECONDS = 3600
 
@@ -27,7 +29,7 @@ def container_options(kind: str, source: Source, passthrough: Passthrough | None
         options["avoid_negative_ts"] = "make_non_negative" if early else "disabled"
     if kind in ("mp4", "mov"):
         options |= _mp4_options(source, passthrough)
-    return options
+    return options | _FOREVER.get(kind, {})
 
 
 def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, str]:

@@ -16,14 +16,16 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.video.demux import file_url
-from streamkind.video.images import IMAGE_SUFFIXES
 from streamkind.video.mux import PacketTimes, container_options
 from streamkind.video.passthrough import Passthrough
 from streamkind.video.publish import Staging, check_not_input
 from streamkind.video.source import Source, VideoSource
+from streamkind.video.stills import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
 
 _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 
+_FORMATS = {".png": "apng"}
+"""FFmpeg's formats of endings that it takes for something else."""
 _NO_VIDEO = ("none", "png")
 """What FFmpeg's formats for sound have for video: nothing, or the picture of a cover."""
 
@@ -59,8 +61,9 @@ class OutputFile:
 
     def _open(self) -> OutputContainer:
         name = file_url(self._staging.path)
+        form = _FORMATS.get(self.path.suffix.lower())
         try:
-            probe = av.open(name, "w")  # nothing is written yet
+            probe = av.open(name, "w", format=form)  # nothing is written yet
         except Write as exc:
             raise UsageError(
                 f"{self.path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
@@ -72,7 +75,13 @@ class OutputFile:
                 f" {self.path.stem}.mp4"
             )
         options = container_options(kind, self._source, self._passthrough)
-        return av.open(name, "w", container_options=options, metadata_errors="surrogateescape")
+        return av.open(
+            name,
+            "w",
+            format=form,
+            container_options=options,
+            metadata_errors="surrogateescape",
+        )
 
     def start(
         self, add_video: Callable[[OutputContainer], VideoStream], time_base: Fraction
@@ -190,5 +199,8 @@ def _check_path(path: Path, source: Source) -> None:
     check_not_input(path, source.path)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; expected the name of a file to write")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    animated = ANIMATED_SUFFIXES - {".tif", ".tiff"}
+    if isinstance(source, VideoSource):
+        animated -= {".png"}  # that an animation is meant, .apng says
+    if path.suffix.lower() in IMAGE_SUFFIXES - animated:
         raise UsageError(f"{path}: the input is a video; expected a name such as {path.stem}.mp4")

@@ -25,6 +25,7 @@ from streamkind.video.frames import Frame
 from streamkind.video.hardware import nvenc
 from streamkind.video.images import ImageSink, ImageSource
 from streamkind.video.output import OutputFile, Write
+from streamkind.video.rgb_writer import RGB_FORMATS, RgbWriter
 from streamkind.video.source import Source, VideoFormat, VideoSource
 from streamkind.video.timeline import RisingClock
 
@@ -128,7 +129,8 @@ class VideoSink:
         self._time_base = settings.time_base
         self._clock = RisingClock(self._time_base, 1)
         self._origin = source.start_pts if part and isinstance(source, VideoSource) else 0
-        self._to_yuv = YuvWriter(settings.color, pix_fmt, planes=source.format.color)
+        writer = RgbWriter if settings.codec.name in RGB_FORMATS else YuvWriter
+        self._to_yuv = writer(settings.color, pix_fmt, planes=source.format.color)
         self._stream = self._file.start(
             lambda container: add_encoder(container, settings, pix_fmt), settings.time_base
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -22,10 +21,11 @@ from streamkind.video.format import VideoFormat
 from streamkind.video.frames import ChoosePixFmt, Frame, Source, rgb24
 from streamkind.video.hardware import nvdec
 from streamkind.video.images import ImageSource, is_still
+from streamkind.video.sequence import SequenceSource, is_sequence
 from streamkind.video.storage import as_path
-from streamkind.video.timeline import Cut, RisingClock
+from streamkind.video.timeline import Cut, RisingClock, check_times
 
-__all__ = ["ImageSource", "Source", "VideoFormat", "VideoSource", "open_source"]
+__all__ = ["ImageSource", "SequenceSource", "Source", "VideoFormat", "VideoSource", "open_source"]
 
 
 def open_source(
@@ -35,15 +35,19 @@ def open_source(
     duration: float | None = None,
     pix_fmt: ChoosePixFmt = rgb24,
     hardware: bool = False,
+    fps: float | None = None,
 ) -> Source:
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
     `start` and `duration` are seconds and for videos only; the delivered timeline of a part
     begins at about 0. `pix_fmt` chooses what upright frames of a video are to be. `hardware` has an
-    NVIDIA card decode where it can. Raises InputError, or UsageError for impossible times.
+    NVIDIA card decode where it can. `fps` makes a folder of images a video. Raises InputError, or
+    UsageError for impossible times.
     """
-    _check_times(start, duration)
+    check_times(start, duration)
     path = as_path(path)
+    if is_sequence(path) and (fps is not None or not is_still(path)):
+        return SequenceSource(path, fps=fps, start=start, duration=duration)
     if is_still(path):
         if start or duration is not None:
             raise UsageError(
@@ -51,13 +55,6 @@ def open_source(
             )
         return ImageSource(path)
     return VideoSource(path, start=start, duration=duration, pix_fmt=pix_fmt, hardware=hardware)
-
-
-def _check_times(start: float, duration: float | None) -> None:
-    if not (math.isfinite(start) and start >= 0):
-        raise UsageError(f"start={start}: expected seconds from 0 up")
-    if duration is not None and not (math.isfinite(duration) and duration > 0):
-        raise UsageError(f"duration={duration}: expected seconds above 0, or none for all")
 
 
 class VideoSource:

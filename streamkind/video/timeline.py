@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
+
+from streamkind.errors import UsageError
 
 _JUMP_SECONDS = 1
 
@@ -46,3 +49,11 @@ class RisingClock:
                 result = self.last + least
         self.last = result
         return result
+
+
+def check_times(start: float, duration: float | None) -> None:
+    """Refuse what is no part of a video. Raises UsageError."""
+    if not (math.isfinite(start) and start >= 0):
+        raise UsageError(f"start={start}: expected seconds from 0 up")
+    if duration is not None and not (math.isfinite(duration) and duration > 0):
+        raise UsageError(f"duration={duration}: expected seconds above 0, or none for all")

@@ -1,0 +1,44 @@
+"""Frames for encoders that take RGB or colours of a palette: those of animations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+from streamkind.video.color import YuvWriter
+from streamkind.video.format import FULL, ColorTags
+from streamkind.video.frames import Pixels
+
+RGB_FORMATS = {"gif": "pal8", "apng": "rgb24", "libwebp": "bgra", "libwebp_anim": "bgra"}
+"""Encoders, and what they are given."""
+_COLORS = 256
+
+
+class RgbWriter:
+    """Turns RGB or yuv420p into RGB frames, or into pictures with a palette each."""
+
+    def __init__(self, tags: ColorTags, pix_fmt: str, *, planes: ColorTags | None = None) -> None:
+        """Write frames of `pix_fmt`; planes have the colours of `planes`, else of `tags`."""
+        self._planes = YuvWriter(planes or tags, "yuv420p")
+        self._pix_fmt = pix_fmt
+        self._sws = VideoReformatter()
+
+    def __call__(self, pixels: Pixels) -> av.VideoFrame:
+        """Return a new frame; `pixels` is not kept."""
+        if pixels.ndim == 3:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        else:
+            frame = self._planes(pixels)
+        if self._pix_fmt != "pal8":
+            return self._sws.reformat(frame, format=self._pix_fmt, dst_color_range=FULL)
+        rgb = self._sws.reformat(frame, format="rgb24", dst_color_range=FULL).to_ndarray()
+        image = Image.fromarray(rgb).quantize(_COLORS)
+        palette = np.zeros((_COLORS, 4), np.uint8)  # alpha, red, green, blue
+        known = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+        palette[:, 0], palette[: len(known), 1:] = 255, known
+        coded: Any = np.asarray(image), palette  # PyAV's stubs do not know of such a pair
+        return av.VideoFrame.from_ndarray(coded, format="pal8")

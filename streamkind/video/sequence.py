@@ -1,0 +1,194 @@
+"""Pictures as a video: animations, pages of a TIFF, and folders of images given a rate."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from streamkind.errors import InputError
+from streamkind.video.demux import check_readable
+from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
+from streamkind.video.frames import Frame, Pixels
+from streamkind.video.images import list_images
+from streamkind.video.stills import IMAGE_SUFFIXES, read_still
+from streamkind.video.storage import as_path
+
+USUAL_FPS = 25.0
+"""Of a folder of images that is made a video."""
+PAGE_SECONDS = 1.0
+"""How long a page of a TIFF is shown, which does not say."""
+_UNTOLD_SECONDS = 0.1
+"""How long browsers show a picture of an animation that does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    pixels: Pixels
+    seconds: Fraction
+
+
+class SequenceSource:
+    """The pictures of one file, or of a folder with `fps` of them a second, one after the other."""
+
+    still = False
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float | None = None,
+        start: float = 0.0,
+        duration: float | None = None,
+    ) -> None:
+        """Read the first picture. Raises InputError."""
+        self.path = path
+        self.lost = 0
+        self.warnings: list[str] = []
+        self._start, self._end = start, math.inf if duration is None else start + duration
+        self._taken = False
+        if path.is_dir():
+            files = list_images(path)
+            count, pictures = len(files), self._of_folder(files, 1 / _rate(fps or USUAL_FPS))
+        else:
+            check_readable(path)
+            count, pictures = self._count(), self._of_file(None if fps is None else 1 / _rate(fps))
+        self._frames = self._timed(pictures)
+        self._first = next(self._frames, None)
+        if self._first is None:
+            raise InputError(f"{path}: no picture from start={start:g} s on that can be read")
+        seconds = self._first.duration * self._first.time_base
+        height, width = self._first.data.shape[:2]
+        self.format = VideoFormat(
+            width=width,
+            height=height,
+            time_base=self._first.time_base,
+            frame_rate=(1 / seconds).limit_denominator(1001) if seconds else None,
+            sample_aspect_ratio=Fraction(1),
+            color=ColorTags(range=1, matrix=1 if height >= 720 else 6),
+            pix_fmt="rgb24",
+            frames=count if not start and duration is None else None,
+            duration=None,
+        )
+
+    def _count(self) -> int:
+        try:
+            with Image.open(self.path) as image:
+                return int(getattr(image, "n_frames", 1))
+        except Exception as exc:  # a decoder may raise anything at what is damaged
+            raise InputError(f"{self.path}: an animation that cannot be read ({exc})") from exc
+
+    def _of_file(self, seconds: Fraction | None) -> Iterator[_Picture]:
+        with Image.open(self.path) as image:
+            for number in range(getattr(image, "n_frames", 1)):
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        image.seek(number)
+                        image.load()
+                        yield _Picture(self._flat(image), seconds or self._seconds(image))
+                except (OSError, ValueError, EOFError, SyntaxError) as exc:
+                    self.lost += 1
+                    self._note(f"picture {number} of {self.path.name} is damaged ({exc})")
+
+    def _seconds(self, image: Any) -> Fraction:
+        if image.format == "TIFF":
+            return Fraction(PAGE_SECONDS)
+        told = Fraction(image.info.get("duration") or 0).limit_denominator(1000) / 1000
+        return told or Fraction(_UNTOLD_SECONDS).limit_denominator(1000)
+
+    def _flat(self, image: Any) -> Pixels:
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            rgba = upright.convert("RGBA")
+            if np.asarray(rgba.getchannel("A")).min() < 255:
+                self._note(f"{self.path.name}: its transparency is left out; it is black now")
+                black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+                upright = Image.alpha_composite(black, rgba)
+        return np.array(upright.convert("RGB"), np.uint8)
+
+    def _of_folder(self, files: list[Path], seconds: Fraction) -> Iterator[_Picture]:
+        for file in files:
+            try:
+                yield _Picture(read_still(file).rgb, seconds)
+            except InputError as exc:
+                self.lost += 1
+                self.warnings.append(f"skipped {exc}")
+
+    def _note(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _timed(self, pictures: Iterator[_Picture]) -> Iterator[Frame]:
+        at, base = Fraction(0), Fraction(1, 1000)
+        origin: Fraction | None = None
+        size: tuple[int, int] | None = None
+        for picture in pictures:
+            if base.denominator % picture.seconds.denominator and origin is None:
+                base = Fraction(1, picture.seconds.denominator)  # such as 1001 / 30000 s
+            begin, at = at, at + picture.seconds
+            if at <= self._start:
+                continue
+            if begin >= self._end:
+                return
+            origin = begin if origin is None else origin
+            height, width = picture.pixels.shape[:2]
+            size = size or (width, height)
+            pixels = picture.pixels
+            if (width, height) != size:
+                self._note(f"pictures differ in size; all are scaled to {size[0]}x{size[1]}")
+                pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+            pts = int((begin - origin) / base)
+            yield Frame(pixels, pts, base, int((at - origin) / base) - pts)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order of time; can be done once."""
+        if self._taken:
+            raise RuntimeError(f"{self.path}: a source can be read once; open it again")
+        self._taken = True
+        first, self._first = self._first, None
+        assert first is not None
+        yield first
+        yield from self._frames
+
+    def __enter__(self) -> Self:
+        """Return the source, already open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; twice is fine."""
+        self._frames = iter(())
+
+
+def _rate(fps: float) -> Fraction:
+    return Fraction(fps).limit_denominator(1001)
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a path that is no still is to be read here, and not by FFmpeg."""
+    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES | {".gif", ".apng"}
+
+
+def becomes_video(input: str | Path, output: str | Path) -> bool:
+    """Whether a folder of images is to become one file, by the name of the output."""
+    return Path(output).suffix.lower() in VIDEO_SUFFIXES | {".gif", ".apng"} and (
+        as_path(input).is_dir()
+    )

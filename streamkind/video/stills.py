@@ -1,0 +1,247 @@
+"""One picture in a file, read and written with all that comes with it, by Pillow and OpenCV."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pillow_heif
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFile, ImageOps
+
+from streamkind.errors import InputError, OutputError
+from streamkind.video.frames import Pixels
+from streamkind.video.still import Samples, Still
+
+pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
+Image.MAX_IMAGE_PIXELS = None  # its owner wants it enhanced, however large it is
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".mpo", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    }
+)
+ANIMATED_SUFFIXES = frozenset({".apng", ".avif", ".gif", ".png", ".tif", ".tiff", ".webp"})
+"""Endings of pictures of which several in one file are shown one after the other."""
+_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"WEBP": "WEBP", b"ftyp": "HEIF"}
+"""How files begin."""
+_FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
+_QUALITY = 95
+_LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
+_DEEP = frozenset({".png", ".tif", ".tiff"})
+"""Endings of files that can have 16 bits."""
+_ALPHA = frozenset({".avif", ".heic", ".heif", ".hif", ".png", ".tga", ".tif", ".tiff", ".webp"})
+_GRAY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".pgm", ".tif", ".tiff"})
+_NO_TAGS = frozenset({".bmp", ".pgm", ".pnm", ".ppm", ".tga"})
+
+
+def read_still(path: Path) -> Still:
+    """Read a picture upright; raises InputError."""
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read ({exc.strerror}); check permissions") from exc
+    if not data:
+        raise InputError(f"{path}: the file is empty; copy it again from its source")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged tags: the picture counts
+            return _read(path, data)
+    except Exception as exc:  # a decoder may raise anything at what is damaged
+        raise InputError(_why(path, data, exc)) from exc
+
+
+def _why(path: Path, data: bytes, exc: Exception) -> str:
+    try:
+        kind = Image.open(io.BytesIO(data)).format
+    except Exception:
+        kind = next((kind for magic, kind in _MAGIC.items() if magic in data[:16]), "")
+        if not kind:
+            return f"{path}: not an image; expected e.g. PNG, JPEG or HEIC"
+    return f"{path}: a {kind} that is damaged or cut off ({exc}); copy it again from its source"
+
+
+def _read(path: Path, data: bytes) -> Still:
+    image: Any = Image.open(io.BytesIO(data))
+    notes = []
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append(f"{path.name}: the first of {image.n_frames} pictures in it is taken")
+    image.load()
+    dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
+    upright = ImageOps.exif_transpose(image)
+    exif, image = _exif_of(image), upright
+    if image.mode in ("CMYK", "LAB", "YCbCr") and icc:
+        image, icc = _to_srgb(image, icc), b""
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA" if image.mode not in ("LA", "PA") else "LA")
+        alpha = np.asarray(image.getchannel("A"))
+        alpha = None if alpha.min() == 255 else alpha
+    gray = image.mode in ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+    deep = _deep(data) if path.suffix.lower() in _DEEP else None
+    if deep is not None and deep.ndim == 3 and deep.shape[2] == 4:
+        alpha, deep = (None if alpha is None else deep[..., 3]), deep[..., :3]
+    if deep is not None:
+        deep = np.ascontiguousarray(np.dstack([deep] * 3) if deep.ndim == 2 else deep)
+    rgb = _rgb(image) if deep is None else ((deep + np.uint32(128)) // 257).astype(np.uint8)
+    return Still(rgb, deep, alpha, gray, exif, icc, dpi, tuple(notes))
+
+
+def _exif_of(image: Any) -> bytes:
+    with contextlib.suppress(Exception):  # damaged tags are no reason to lose the picture
+        exif = image.getexif()
+        exif.pop(0x0112, None)
+        if image.format == "TIFF":  # how the old file was laid out
+            for tag in (254, 256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 338, 339):
+                exif.pop(tag, None)
+        return exif.tobytes() if len(exif) else b""
+    return b""
+
+
+def _deep(data: bytes) -> NDArray[np.uint16] | None:
+    """Read what has 16 bits; Pillow would make 8 of them where there is colour."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    if image is None or image.dtype != np.uint16 or (image.ndim == 3 and image.shape[2] == 2):
+        return None
+    if image.ndim == 3:
+        swap = cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        image = cv2.cvtColor(image, swap)
+    turned = _turn(data)
+    return np.asarray(image if turned is None else turned(image), np.uint16)
+
+
+def _turn(data: bytes) -> Any:
+    """What makes an array upright as EXIF wants it; None where it is."""
+    flips = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 1), 6: (3, 0), 7: (3, 1), 8: (1, 0)}
+    orientation = Image.open(io.BytesIO(data)).getexif().get(0x0112, 1)
+    if orientation not in flips:
+        return None
+    turns, mirrored = flips[orientation]
+
+    def turn(array: NDArray[Any]) -> NDArray[Any]:
+        turned = np.rot90(array, turns)
+        return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+
+    return turn
+
+
+def _to_srgb(image: Any, icc: bytes) -> Any:
+    with contextlib.suppress(ImageCms.PyCMSError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return ImageCms.profileToProfile(
+            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    return image.convert("RGB")
+
+
+def _rgb(image: Any) -> Pixels:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float64)
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        level = (values / top * 255).clip(0, 255).round().astype(np.uint8)
+        return np.ascontiguousarray(np.dstack([level] * 3))
+    return np.array(image.convert("RGB"), np.uint8)
+
+
+def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[str]]:
+    """Return a picture as a file of the kind that `path` names, and what it cannot keep.
+
+    `pixels` is what became of `still.rgb`: (H, W, 3) uint8, or twice as wide with the original at
+    the left. Raises OutputError.
+    """
+    suffix, notes = path.suffix.lower(), []
+    alpha = still.alpha
+    if alpha is not None and suffix not in _ALPHA:
+        alpha = None
+        notes.append(f"{path.name}: its transparency is left out; .png, .webp or .avif keep it")
+    if alpha is not None:
+        across = pixels.shape[1] // alpha.shape[1]
+        alpha = np.concatenate([alpha] * across, axis=1)
+    if suffix in _NO_TAGS and (still.exif or still.icc):
+        notes.append(f"{path.name}: {suffix} has no place for EXIF and colour profile; .png has")
+    try:
+        if still.deep is not None and suffix in _DEEP:
+            if suffix != ".png" and (still.exif or still.icc):
+                notes.append(
+                    f"{path.name}: EXIF and colour profile are left out of a TIFF of 16 bits;"
+                    " .png keeps them"
+                )
+            return _write_deep(suffix, _deepened(pixels, still), alpha, still), notes
+        if still.deep is not None:
+            notes.append(f"{path.name}: 8 bits of 16 are kept; .png or .tif keep all")
+        return _write(suffix, pixels, alpha, still), notes
+    except (OSError, ValueError, KeyError, cv2.error, RuntimeError) as exc:
+        raise OutputError(f"{path.name}: cannot be written as {suffix} ({exc}); try .png") from exc
+
+
+def _deepened(pixels: Pixels, still: Still) -> NDArray[np.uint16]:
+    """Give the result back what 8 bits have cut off, lifted as the picture is at that place."""
+    assert still.deep is not None
+    across = pixels.shape[1] // still.rgb.shape[1]
+    before = np.tile(still.rgb, (1, across, 1)).astype(np.float32)
+    rest = np.tile(still.deep, (1, across, 1)) - before * 257
+    gain = cv2.blur((pixels + np.float32(1)) / (before + 1), (3, 3))
+    return (pixels * 257.0 + rest * gain).clip(0, 65535).round().astype(np.uint16)
+
+
+def _write_deep(
+    suffix: str, deep: NDArray[np.uint16], alpha: Samples | None, still: Still
+) -> bytes:
+    image: Any = deep[..., 1] if still.gray and alpha is None else deep[..., ::-1]
+    if alpha is not None:
+        image = np.dstack([image, alpha if alpha.dtype == np.uint16 else alpha * np.uint16(257)])
+    tags = [(cv2.IMAGE_METADATA_EXIF, still.exif.removeprefix(b"Exif\0\0"))]
+    tags += [(cv2.IMAGE_METADATA_ICCP, still.icc)]
+    tags = [(kind, data) for kind, data in tags if data and suffix == ".png"]
+    _, data = cv2.imencodeWithMetadata(
+        suffix,
+        np.ascontiguousarray(image),
+        [kind for kind, _ in tags],
+        [np.frombuffer(value, np.uint8) for _, value in tags],
+    )
+    return data.tobytes()
+
+
+def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> bytes:
+    image = Image.fromarray(pixels)
+    if still.gray and suffix in _GRAY:
+        image = image.convert("L")
+    if alpha is not None:
+        level = alpha if alpha.dtype == np.uint8 else (alpha // 257).astype(np.uint8)
+        image.putalpha(Image.fromarray(level))
+    kind = _FORMATS.get(suffix) or Image.registered_extensions()[suffix]
+    options: dict[str, Any] = {"quality": _QUALITY} if kind in _LOSSY else {}
+    options |= {"subsampling": 0} if kind == "JPEG" else {}
+    if still.exif:
+        options["exif"] = still.exif
+    if still.icc and (image.mode != "L" or still.icc[16:20] == b"GRAY"):
+        options["icc_profile"] = still.icc
+    if still.dpi is not None and kind in ("JPEG", "PNG", "TIFF", "BMP"):
+        options["dpi"] = still.dpi
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a file holds pictures that are shown one after the other."""
+    if path.suffix.lower() not in ANIMATED_SUFFIXES:
+        return False
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            image: ImageFile.ImageFile = Image.open(file)
+            return path.suffix.lower() == ".gif" or getattr(image, "n_frames", 1) > 1
+    except Exception:  # whoever is to read it will tell
+        return path.suffix.lower() in (".gif", ".apng")

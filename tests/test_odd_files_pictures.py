@@ -1,0 +1,201 @@
+"""Stills keep what comes with them; animations and pages go through as videos do."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image, ImageCms
+from support.media import number_of, picture, read_video
+
+from streamkind.video.sink import open_sink
+from streamkind.video.source import open_source
+
+pillow_heif.register_heif_opener()
+TAKEN = "2026:11:28 21:00:00"
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+CORNER = np.full((48, 64, 3), 40, np.uint8)
+CORNER[:24, :32] = 120
+
+
+def tagged(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0132] = orientation, TAKEN
+    exif.get_ifd(0x8825)[1] = "N"
+    return exif
+
+
+def copy(path: Path, output: Path) -> list[str]:
+    """Every frame as it is, without an engine; what was told."""
+    with open_source(path) as source, open_sink(output, source) as sink:
+        for frame in source:
+            sink.write(frame)
+    return [*source.warnings, *sink.warnings]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif", ".heic"])
+def test_tags_and_profile_stay_and_the_picture_stands_upright(tmp_path, suffix):
+    path, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    Image.fromarray(CORNER).save(path, exif=tagged(6), icc_profile=SRGB)
+    expected = (
+        np.rot90(CORNER, -1) if suffix != ".heic" else np.asarray(opened(path).convert("RGB"))
+    )
+    assert copy(path, output) == []
+    image = opened(output)
+    assert np.abs(np.asarray(image.convert("RGB")).astype(int) - expected).mean() < 4
+    exif = image.getexif()
+    assert exif.get(0x0132) == TAKEN
+    assert exif.get(0x0112, 1) == 1
+    assert suffix == ".tif" or exif.get_ifd(0x8825)[1] == "N"
+    assert image.info["icc_profile"] == SRGB
+
+
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".avif"])
+def test_alpha_stays_where_the_format_has_it(tmp_path, suffix):
+    alpha = np.arange(48 * 64).reshape(48, 64).astype(np.uint8)
+    Image.fromarray(np.dstack([CORNER, alpha])).save(tmp_path / "in.png")
+    assert copy(tmp_path / "in.png", tmp_path / f"out{suffix}") == []
+    kept = np.asarray(opened(tmp_path / f"out{suffix}").getchannel("A"))
+    assert np.abs(kept.astype(int) - alpha).mean() < 2
+
+
+def test_alpha_that_is_lost_is_told(tmp_path):
+    Image.fromarray(np.dstack([CORNER, CORNER[..., :1]])).save(tmp_path / "in.png")
+    assert "transparency" in copy(tmp_path / "in.png", tmp_path / "out.jpg")[0]
+
+
+@pytest.mark.parametrize("kind", ["gray", "colour", "colour and alpha"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_stay(tmp_path, suffix, kind):
+    deep = np.linspace(0, 65535, 48 * 64).astype(np.uint16).reshape(48, 64)
+    channels = {"gray": 1, "colour": 3, "colour and alpha": 4}[kind]
+    deep = deep if channels == 1 else np.dstack([deep // (n + 1) for n in range(channels)])
+    path, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    cv2.imwrite(str(path), deep)
+    copy(path, output)
+    kept = cv2.imread(str(output), cv2.IMREAD_UNCHANGED)
+    assert kept.dtype == np.uint16 and np.array_equal(kept, deep)
+    assert "8 bits of 16" in "".join(copy(path, tmp_path / "out.jpg"))
+
+
+def test_what_sixteen_bits_have_more_is_lifted_with_the_rest(call, tmp_path):
+    """A ramp of four 8-bit levels in 1,000 steps: in 8 bits it would come out in four."""
+    ramp = np.linspace(8 * 257, 12 * 257, 1024).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "in.png"), np.dstack([np.tile(ramp, (64, 1))] * 3))
+    code, _, err = call("enhance", tmp_path / "in.png", tmp_path / "out.png", "--ratio", "5")
+    assert code == 0, err
+    row = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)[32, 50:-50, 1]
+    assert row.mean() > 2 * ramp.mean()
+    assert len(np.unique(row)) > 200
+
+
+def test_gray_stays_gray(call, tmp_path):
+    Image.fromarray(CORNER[..., 0]).save(tmp_path / "in.jpg")
+    assert call("enhance", tmp_path / "in.jpg", tmp_path / "out.jpg", "--ratio", "3")[0] == 0
+    assert opened(tmp_path / "out.jpg").mode == "L"
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+def test_a_picture_of_many_tiles_is_whole(tmp_path, suffix):
+    whole = np.asarray(Image.effect_mandelbrot((1300, 900), (-2, -1, 1, 1), 50).convert("RGB"))
+    Image.fromarray(whole).save(tmp_path / f"in{suffix}", quality=90)
+    copy(tmp_path / f"in{suffix}", tmp_path / "out.png")
+    kept = np.asarray(opened(tmp_path / "out.png"))
+    assert kept.shape == whole.shape
+    assert np.abs(kept.astype(int) - whole).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_a_picture_that_is_cut_off_is_called_so(call, tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / f"in{suffix}")
+    data = (tmp_path / f"in{suffix}").read_bytes()
+    (tmp_path / f"in{suffix}").write_bytes(data[: len(data) // 2])
+    code, _, err = call("enhance", tmp_path / f"in{suffix}", tmp_path / "out.png")
+    assert code == 1
+    assert "damaged or cut off" in err
+    assert len(err.splitlines()) == 1
+
+
+SHOWN = [40, 80, 40, 200, 40]
+"""Milliseconds."""
+
+
+def animation(path: Path) -> Path:
+    images = [Image.fromarray(picture(4 * n)) for n in range(5)]
+    options = {"duration": SHOWN, "lossless": True} if path.suffix != ".tif" else {}
+    options |= {"disposal": 1} if path.suffix == ".gif" else {}
+    images[0].save(path, save_all=True, append_images=images[1:], **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".apng", ".gif", ".tif"])
+def test_all_pictures_of_an_animation_go_through_with_their_timing(tmp_path, suffix):
+    path = animation(tmp_path / f"in{suffix}")
+    assert copy(path, tmp_path / "out.mp4") == []
+    video = read_video(tmp_path / "out.mp4")
+    assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
+    begins = [round(1000 * float(pts * video.time_base)) for pts in video.pts]
+    assert begins == ([0, 1000, 2000, 3000, 4000] if suffix == ".tif" else [0, 40, 120, 160, 360])
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".apng", ".gif", ".avif"])
+def test_an_animation_becomes_an_animation(call, tmp_path, suffix):
+    path = animation(tmp_path / "in.webp")
+    output = tmp_path / f"out{suffix}"
+    code, _, err = call("enhance", path, output, "--ratio", "1")
+    assert code == 0, err
+    with Image.open(output) as image:
+        frames = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            image.load()
+            frames.append((image.info["duration"], np.asarray(image.convert("RGB"))))
+    assert len(frames) == 5
+    assert [round(shown) for shown, _ in frames[:4]] == SHOWN[:4]
+    for n, (_, kept) in enumerate(frames):
+        assert np.abs(kept.astype(int) - picture(4 * n)).mean() < 4
+
+
+def test_a_folder_of_images_becomes_a_video(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    for n in range(5):
+        Image.fromarray(picture(4 * n)).save(tmp_path / "in" / f"{n}.png")
+    words = "enhance", tmp_path / "in", tmp_path / "out.mp4", "--ratio", "1"
+    for fps, told in ((25, ()), (5, ("--fps", "5"))):
+        assert call(*words, *told)[0] == 0
+        video = read_video(tmp_path / "out.mp4")
+        assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
+        assert float(video.pts[4] * video.time_base) == 4 / fps
+
+
+@pytest.mark.parametrize("words", [["--codec", "hevc"], ["--crf", "9"], ["--two-pass"]])
+def test_what_means_nothing_for_stills_is_refused(call, tmp_path, words):
+    Image.fromarray(CORNER).save(tmp_path / "in.png")
+    code, _, err = call("enhance", tmp_path / "in.png", tmp_path / "out.png", *words)
+    assert code == 2
+    assert words[0].strip("-") in err
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    "suffix, codec", [(".webm", "vp9"), (".gif", "gif"), (".avif", "av1"), (".h265", "hevc")]
+)
+def test_the_name_of_the_output_chooses_the_codec(call, clip, tmp_path, suffix, codec):
+    code, _, err = call("enhance", clip, tmp_path / f"out{suffix}", "--ratio", "1")
+    assert code == 0, err
+    words = ["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", "-count_frames"]
+    done = subprocess.run(
+        ["ffprobe", *words, tmp_path / f"out{suffix}"], capture_output=True, text=True, check=True
+    )
+    assert codec in done.stdout
