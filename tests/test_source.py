@@ -330,7 +330,7 @@ def bad_input(kind: str, folder: Path) -> Path:
         ("text", "not a video that FFmpeg can open"),
         ("noise", "not a video that FFmpeg can open"),
         ("a pipe", "not a regular file"),
-        ("broken image", "not an image"),
+        ("broken image", "a PNG that is damaged or cut off .its header"),
         ("unreadable", "permissions"),
     ],
 )

@@ -64,7 +64,8 @@ def _why(path: Path, data: bytes, exc: Exception) -> str:
         kind = next((kind for magic, kind in _MAGIC.items() if magic in data[:16]), "")
         if not kind:
             return f"{path}: not an image; expected e.g. PNG, JPEG or HEIC"
-    return f"{path}: a {kind} that is damaged or cut off ({exc}); copy it again from its source"
+    why = "its header makes no sense" if isinstance(exc, UnidentifiedImageError) else exc
+    return f"{path}: a {kind} that is damaged or cut off ({why}); copy it again from its source"
 
 
 def _read(path: Path, data: bytes) -> Still:
