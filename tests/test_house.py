@@ -24,7 +24,7 @@ FLOORS = (
     ("model",),
     ("light",),
     ("video",),
-    ("errors",),
+    ("errors", "platform"),
 )
 """Top to bottom; a room imports from those below its floor and from itself."""
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -132,9 +132,9 @@ def test_every_room_is_in_the_map_of_contributing_from_the_top_floor_down():
     assert [f for f in sorted(folders) if f not in mapped] == [ROOT / "streamkind"]
 
 
-def test_the_root_holds_the_flow_and_the_errors():
+def test_the_root_holds_the_flow_the_systems_and_the_errors():
     root = {path.stem for path in FILES.values() if path.parent.name == "streamkind"}
-    assert root == {"__init__", "__main__", "pipeline", "errors"}
+    assert root == {"__init__", "__main__", "pipeline", "platform", "errors"}
 
 
 def functions() -> Iterator[tuple[str, str, int]]:

@@ -7,13 +7,11 @@ is the one noted beside it when it was built.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,10 @@ from typing import Any
 from streamkind.backends.inspector import Report
 from streamkind.backends.plans import Plan, Recipe
 from streamkind.errors import EngineError
+from streamkind.platform import CACHE, cache_folder, locked, replace, writable_by_others
 
 LIMIT_BYTES = 8 << 30
 """What the plans may take together; the longest unused go first."""
-FOLDER = "STREAMKIND_CACHE"
-"""Environment variable: where `plans/` is made, when that is not ~/.cache/streamkind."""
 KINDS = ("json", "plan", "building")
 """Endings of what may lie here of one plan; the lock stays."""
 Say = Callable[[str], None]
@@ -55,16 +52,16 @@ class Cache:
         self._limit = limit_bytes
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.folder.stat()
+            others = writable_by_others(self.folder)
+            if not others:
+                self.folder.chmod(0o700)
         except OSError as exc:
             raise _unwritable(self.folder, exc) from exc
-        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
+        if others:
             raise EngineError(
                 f"{self.folder} can be written by others, and a plan is code; "
-                f"make it your own: chmod 700 {self.folder}, or set {FOLDER} to another folder"
+                f"make it your own: chmod 700 {self.folder}, or set {CACHE} to another folder"
             )
-        if stat.S_IMODE(found.st_mode) != 0o700:
-            self.folder.chmod(0o700)
 
     def take(self, recipe: Recipe, build: Callable[[], tuple[Plan, float]], say: Say) -> Plan:
         """Return a plan; build and keep it when it is not here or not whole, and say why.
@@ -204,7 +201,7 @@ class Cache:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            staged.replace(path)
+            replace(staged, path)
         except OSError as exc:
             with contextlib.suppress(OSError):
                 staged.unlink()
@@ -220,15 +217,14 @@ class Cache:
     @contextmanager
     def _locked(self, key: str, *, wait: bool = True) -> Iterator[None]:
         """Hold a plan's lock; the system lets go when the process dies."""
-        try:
-            descriptor = os.open(self._path(key, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as exc:
-            raise _unwritable(self.folder, exc) from exc
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._path(key, "lock"), wait=wait))
+            except BlockingIOError:
+                raise
+            except OSError as exc:
+                raise _unwritable(self.folder, exc) from exc
             yield
-        finally:
-            os.close(descriptor)
 
 
 class _UnusableError(Exception):
@@ -237,10 +233,7 @@ class _UnusableError(Exception):
 
 def default_folder() -> Path:
     """Return the folder of this user's plans."""
-    if chosen := os.environ.get(FOLDER):
-        return Path(chosen) / "plans"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "streamkind" / "plans"
+    return cache_folder("plans")
 
 
 def _as_json(recipe: Recipe) -> dict[str, Any]:
@@ -250,5 +243,5 @@ def _as_json(recipe: Recipe) -> dict[str, Any]:
 def _unwritable(folder: Path, exc: OSError) -> EngineError:
     return EngineError(
         f"plans cannot be kept in {folder} ({exc.strerror}); "
-        f"make room or set {FOLDER} to a folder of your own"
+        f"make room or set {CACHE} to a folder of your own"
     )

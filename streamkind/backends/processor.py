@@ -7,6 +7,8 @@ import platform
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from streamkind.platform import cores
+
 BF16_UNITS = {"avx512_bf16", "amx_bf16"}
 """Instructions that multiply in bf16. What only converts, such as AVX-NE-CONVERT, gains nothing."""
 
@@ -36,9 +38,7 @@ def threads() -> int:
     told = os.environ.get("OMP_NUM_THREADS", "")
     if told.isdigit() and int(told):
         return int(told)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def name() -> str:
@@ -48,6 +48,6 @@ def name() -> str:
 
 def _lines() -> Iterator[tuple[str, str]]:
     path = Path("/proc/cpuinfo")
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         key, _, value = line.partition(":")
         yield key.strip(), value.strip()

@@ -11,6 +11,7 @@ from typing import Any
 
 from streamkind.backends.process import settle
 from streamkind.errors import UsageError
+from streamkind.platform import cores
 
 
 def open_executor(
@@ -44,7 +45,7 @@ class Processes(ProcessPoolExecutor):
     """Processes that share the cores of this machine; an error here ends them at once."""
 
     def __init__(self, count: int) -> None:
-        threads = max(1, len(os.sched_getaffinity(0)) // count)
+        threads = max(1, cores() // count)
         super().__init__(
             count, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,10 +20,10 @@ from streamkind.engine.steady import Steadier
 from streamkind.errors import InputError, OutputError, StreamkindError
 from streamkind.light.track import Track
 from streamkind.pipeline import Report, choose_ratio, describe, enhance, first_pass, run
+from streamkind.platform import replace, sync
 from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import batched
 from streamkind.video.join import Part, check_joinable, join
-from streamkind.video.publish import sync
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source, VideoSource, open_source
 from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder, sha256
@@ -228,7 +227,7 @@ def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
         whole = job.folder / f"whole{job.output.suffix}"
         warnings = make(job, journal, parts, whole)
         write(job.receipt, job.make_receipt(whole))
-        os.replace(whole, job.output)
+        replace(whole, job.output)
         sync(job.output.parent)  # before the parts go
     else:
         with local_file(job.output) as whole:

@@ -37,6 +37,7 @@ from streamkind.live.secrets import redact
 from streamkind.measure import plots
 from streamkind.measure.score import score
 from streamkind.pipeline import enhance
+from streamkind.platform import give_way, print_anything
 from streamkind.video.storage import as_path, write_whole
 
 PARTIAL = 3
@@ -186,7 +187,7 @@ def batch_command(
     jobs = find_jobs(files, out, settings, patterns=pattern or [], name=name, left_out=left_out)
     if left_out:
         console.print(tell_left_out(left_out), markup=False)
-    os.nice(nice)
+    give_way(nice)
     executor, slots = open_executor(workers, cluster, device)
     with executor, progress_bar() as bar:
         results = Batch(jobs, executor=executor, slots=slots, progress=show_batch(bar)).run()
@@ -251,6 +252,7 @@ app.command("serve")(live.serve_command)
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
     settle()
+    print_anything()
     try:
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
+from streamkind.platform import RELOAD, STOP
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
-ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+ENDING = (*STOP, *RELOAD)
 """Ctrl-C, a service manager's stop, and the end of a terminal."""

@@ -34,6 +34,7 @@ from streamkind.live.config import (
 )
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.secrets import out_of_sight, redact, resolve
+from streamkind.platform import RELOAD, STOP, restart
 from streamkind.video.format import HD
 
 log = logging.getLogger("streamkind.live")
@@ -251,7 +252,7 @@ def move_secrets() -> None:
     """Start again with the passwords of the arguments in the environment, if there are any."""
     words, variables = out_of_sight(sys.orig_argv)
     if variables:
-        os.execve(sys.executable, words, os.environ | variables)
+        restart(words, os.environ | variables)
 
 
 class Signals:
@@ -263,7 +264,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         """Listen."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (*STOP, *RELOAD):
             self._before[number] = signal.signal(number, self._heard)
         return self
 
@@ -273,4 +274,4 @@ class Signals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _heard(self, number: int, _: FrameType | None) -> None:
-        (self.reload if number == signal.SIGHUP else self.stop).set()
+        (self.reload if number in RELOAD else self.stop).set()

@@ -80,7 +80,7 @@ def read_config(
     `may_be_empty` also where there is no camera, unless an empty table [camera] says so.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text())
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise InputError(f"{path}: {reason}; expected TOML with a table [camera.NAME]") from exc

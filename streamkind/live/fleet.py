@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import queue
 import threading
 import time
@@ -20,6 +19,7 @@ from streamkind.live.encoder import letters
 from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.pipeline import check_target
+from streamkind.platform import give_memory_back
 
 STOP_SECONDS = 3.5
 """All is finished by then, or given up."""
@@ -174,13 +174,6 @@ def end(cameras: list[Camera], until: float) -> None:
     until = time.monotonic() + HALT_SECONDS
     for camera in cameras:
         camera.output.join(until)
-
-
-def give_memory_back() -> None:
-    """Return what is free to the system: glibc keeps a heap for every thread that ever was."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-    if trim is not None:
-        trim(0)
 
 
 def _with(config: CameraConfig, other: CameraConfig) -> CameraConfig:

@@ -101,7 +101,7 @@ def forget_parts(playlist: Path) -> None:
 
     Those that the playlist names stay for who reads them now, until the next start.
     """
-    named = playlist.read_text() if playlist.exists() else ""
+    named = playlist.read_text(encoding="utf-8") if playlist.exists() else ""
     for part in playlist.parent.glob("*.ts"):
         ours = re.fullmatch(re.escape(playlist.stem) + r"\d+", part.stem)
         if ours and part.name not in named:

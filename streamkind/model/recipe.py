@@ -58,7 +58,7 @@ class Recipe:
 
 def read_recipe(path: Path, processes: int = 1) -> Recipe:
     """Read a TOML file for so many processes; a key that means nothing is an error."""
-    table = tomllib.loads(path.read_text())
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
     table["stage"] = tuple(Stage(**s) for s in table["stage"])
     table["extra"] = tuple(table.get("extra", ()))
     table["augment"] = Augmentation(**table.get("augment", {}))

@@ -64,7 +64,7 @@ def releases(folder: Path | None = None) -> dict[str, Release]:
     folder = folder or engines_folder()
     path = folder / "engine.json"
     try:
-        models = json.loads(path.read_text())["models"]
+        models = json.loads(path.read_text(encoding="utf-8"))["models"]
         return {name: _release(name, folder, info) for name, info in models.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise EngineError(

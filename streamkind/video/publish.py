@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from streamkind.errors import OutputError, UsageError
+from streamkind.platform import replace, sync
 
 
 def check_not_input(output: Path, source: Path) -> None:
@@ -49,7 +50,7 @@ class Staging:
         """Bring the temporary to the disk, then give it its name."""
         try:
             sync(self.path)
-            os.replace(self.path, self.final)
+            replace(self.path, self.final)
             sync(self.final.parent)
         except OSError as exc:
             self.discard()
@@ -64,15 +65,3 @@ class Staging:
         else:
             with contextlib.suppress(OSError):
                 self.path.unlink()
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        if path.is_file():  # some file systems cannot sync a folder
-            raise
-    finally:
-        os.close(descriptor)

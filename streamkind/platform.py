@@ -1,0 +1,140 @@
+"""What Linux, macOS and Windows do differently, each behind one function."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+WINDOWS = sys.platform == "win32"
+RELOAD = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+"""The signals that ask for the settings to be read again; Windows has none."""
+STOP = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
+]
+"""The signals that ask for an orderly end; SIGBREAK is Ctrl-Break on Windows."""
+BELOW_NORMAL_PRIORITY_CLASS = 0x4000
+"""Of SetPriorityClass, from Windows' processthreadsapi.h."""
+CACHE = "STREAMKIND_CACHE"
+"""Environment variable: the folder of all caches, when that is not the user's usual one."""
+REPLACE_SECONDS = 2.0
+"""How long a file is tried to be replaced on Windows, where a virus scanner may hold it."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def give_way(nice: int) -> None:
+    """Lower the priority of this process by `nice`, 0 to 19; on Windows 1 or more is one step."""
+    if hasattr(os, "nice"):
+        os.nice(nice)
+    elif nice > 0 and hasattr(ctypes, "windll"):
+        kernel = ctypes.windll.kernel32
+        kernel.GetCurrentProcess.restype = ctypes.c_void_p
+        kernel.SetPriorityClass.argtypes = [ctypes.c_void_p, ctypes.c_ulong]
+        kernel.SetPriorityClass(kernel.GetCurrentProcess(), BELOW_NORMAL_PRIORITY_CLASS)
+
+
+def give_memory_back() -> None:
+    """Return free memory to the system. Only glibc keeps a heap for each thread that has ended."""
+    if not WINDOWS:
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a file or folder the name `target` in one step, over a file or an empty folder.
+
+    Raises OSError; on Windows only after REPLACE_SECONDS of trying.
+    """
+    if WINDOWS and source.is_dir() and target.is_dir():
+        target.rmdir()  # Windows replaces no folder
+    until = time.monotonic() + REPLACE_SECONDS
+    while True:
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            if not WINDOWS or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk. Windows cannot sync a folder."""
+    if WINDOWS and path.is_dir():
+        return
+    # Windows syncs only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if path.is_file():  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file that the system lets go of when the process dies.
+
+    Raises BlockingIOError when another holds it and `wait` is false, OSError where none can be.
+    """
+    from filelock import FileLock, Timeout  # the command line is to begin quickly
+
+    lock = FileLock(path, timeout=-1 if wait else 0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as exc:
+        raise BlockingIOError(f"{path} is locked by another process") from exc
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cache_folder(name: str) -> Path:
+    """Return this user's folder for what streamkind can make again: $STREAMKIND_CACHE/`name`."""
+    if chosen := os.environ.get(CACHE):
+        return Path(chosen) / name
+    local = os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME")
+    return Path(local or Path.home() / ".cache") / "streamkind" / name
+
+
+def writable_by_others(folder: Path) -> bool:
+    """Tell whether other users may write to a folder; on Windows a user's folders are private."""
+    if not hasattr(os, "getuid"):
+        return False
+    found = folder.stat()
+    return found.st_uid != os.getuid() or bool(stat.S_IMODE(found.st_mode) & 0o022)
+
+
+def restart(words: list[str], environment: Mapping[str, str]) -> None:
+    """Start this program again with other arguments, in its place.
+
+    On Windows it returns: a new process would not be in the place of this one, and only
+    administrators see the arguments of others' processes.
+    """
+    if not WINDOWS:
+        os.execve(sys.executable, words, environment)
+
+
+def print_anything() -> None:
+    """Print `?` for characters that the console lacks, as many in cp1252, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # not a console
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
