@@ -12,7 +12,7 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from streamkind.engine.engine import KinD
+    from streamkind.engine.engine import Engine
     from streamkind.engine.profiles import open_engine
     from streamkind.errors import EngineError, InputError, OutputError, StreamkindError, UsageError
     from streamkind.pipeline import Report, enhance
@@ -21,10 +21,10 @@ if typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Engine",
     "EngineError",
     "Frame",
     "InputError",
-    "KinD",
     "OutputError",
     "Report",
     "StreamkindError",
@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Engine": "streamkind.engine.engine",
     "Frame": "streamkind.video.frames",
-    "KinD": "streamkind.engine.engine",
     "Report": "streamkind.pipeline",
     "enhance": "streamkind.pipeline",
     "open_engine": "streamkind.engine.profiles",

@@ -1,10 +1,10 @@
-"""READ THIS FIRST: source -> batches -> decompose -> steady -> ratio -> recompose -> sink."""
+"""READ THIS FIRST: source -> batches -> stream -> sink. The steps of a stream are its own."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from streamkind.backends.base import BackendName, Engine, Layers
+from streamkind.backends.base import BackendName
 from streamkind.backends.choose import on_gpu
-from streamkind.engine.engine import KinD, Ratio, check_ratio
+from streamkind.engine.engine import Engine, check_ratio, check_target
 from streamkind.engine.profiles import (
     PROFILES,
     Profile,
@@ -23,14 +23,13 @@ from streamkind.engine.profiles import (
     encoder_preset,
     open_engine,
 )
-from streamkind.engine.steady import STEADY, Steadier, Steady, check_steady
+from streamkind.engine.steady import STEADY, SteadyName, check_steady
+from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.engine.survey import survey
 from streamkind.errors import InputError, UsageError
-from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, FixedRatio, OwnRatio
-from streamkind.light.exposure import Ratio as ChooseRatio
+from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, ChooseRatio, Ratio
 from streamkind.light.lookahead import light_changes
-from streamkind.light.smoother import RatioSmoother
-from streamkind.light.track import Track, TrackRatio
+from streamkind.light.track import Track
 from streamkind.video.encoders import usual_codec
 from streamkind.video.frames import Batch, Pixels, batched, rgb24
 from streamkind.video.images import check_still, is_still
@@ -93,29 +92,21 @@ Progress = Callable[[Report], None]
 
 def run(
     source: Source,
-    engine: Engine,
-    ratio: ChooseRatio,
+    stream: Stream,
     sink: Sink,
     report: Report,
     *,
-    hold: Callable[[Layers, Sequence[float]], Layers] = lambda layers, times: layers,
     show: Callable[[Pixels, Pixels], Pixels] | None = None,
     progress: Progress = lambda report: None,
 ) -> None:
     """Enhance every frame of the source into the sink. Decode and encode run in threads beside."""
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
-        for batch in batched(frames, engine.max_batch):
-            with report.stage("decompose"):
-                layers = engine.decompose(batch.pixels)
-            with report.stage("steady"):
-                layers = hold(layers, batch.times)
-            ratios = ratio(layers.statistics, batch.times)
-            with report.stage("recompose"):
-                pixels = engine.recompose(layers, ratios)
+        for batch in batched(frames, stream.max_batch):
+            pixels, ratios = stream(batch.pixels, batch.times)
             output.put(batch.replace(show(batch.pixels, pixels) if show else pixels))
             report.add(batch, float(ratios[-1]))
             progress(report)
-    report.stages |= {"decode": frames.seconds, "encode": output.seconds}
+    report.stages |= {"decode": frames.seconds, **stream.seconds, "encode": output.seconds}
 
 
 def enhance(
@@ -124,7 +115,7 @@ def enhance(
     *,
     ratio: Ratio = "auto",
     target: float | None = None,
-    steady: Collection[Steady] = STEADY,
+    steady: Collection[SteadyName] = STEADY,
     two_pass: bool | None = None,
     ratio_track: str | Path | None = None,
     profile: ProfileName = "auto",
@@ -164,20 +155,28 @@ def enhance(
     with (
         read(pix_fmt=rgb24 if side_by_side else PROFILES[profile].pix_fmt) as source,
         write(source, preset=fitting(source.format), side_by_side=side_by_side) as sink,
-        engine_for(source, model, backend, profile, device) as engine,
+        open_engine(model, backend=backend, profile=profile, device=device) as engine,
     ):
-        progress(report := Report(source.format.frames, describe(engine, source)))
+        progress(report := Report(source.format.frames, engine.description))
         steady = () if source.still else steady
-        choose = choose_ratio(ratio, track, target, steady, still=source.still)
-        smoothed = isinstance(choose, RatioSmoother) and as_path(input).is_file()
+        smoothed = track is None and is_smoothed(input, ratio, steady)
         if smoothed and passes_twice(input, two_pass, PROFILES[profile], start, duration):
             with read() as first:
-                choose = TrackRatio(first_pass(first, engine, target, report, progress))
-        show, hold = beside if side_by_side else None, Steadier(engine, steady)
-        run(source, engine, choose, sink, report, hold=hold, show=show, progress=progress)
+                track = first_pass(first, engine, target, report, progress)
+        choose = choose_ratio(ratio, target=target, track=track, steady=steady, still=source.still)
+        stream = open_stream(source, engine, choose, steady)
+        run(source, stream, sink, report, show=beside if side_by_side else None, progress=progress)
         report.check(input)
     report.lost, report.warnings = source.lost, [*source.warnings, *sink.warnings]
     return report
+
+
+def open_stream(
+    source: Source, engine: Engine, choose: ChooseRatio, steady: Collection[SteadyName]
+) -> Stream:
+    """Begin the frames of a source; stills have nothing to do with each other."""
+    color, in_order = source.format.color, not source.still
+    return Stream(engine, choose, steady=steady, color=color, skip=in_order)
 
 
 def find_track(
@@ -217,38 +216,9 @@ def check(ratio: Ratio, target: float, steady: Collection[str]) -> None:
     check_steady(steady)
 
 
-def engine_for(
-    source: Source, model: str, backend: BackendName, profile: ProfileName, device: str
-) -> KinD:
-    """Open an engine for the frames of a source, in order."""
-    return open_engine(
-        model,
-        backend=backend,
-        profile=profile,
-        device=device,
-        color=source.format.color,
-        in_order=not source.still,
-    )
-
-
-def describe(engine: KinD, source: Source) -> str:
-    """Say what runs, and for a video how fast the nets are."""
-    if source.still:
-        return engine.description
-    size = source.format.width, source.format.height
-    fps = engine.expected_fps(*size)
-    return f"{engine.description}, about {fps:.2g} frames per second at {size[0]}x{size[1]}"
-
-
-def choose_ratio(
-    ratio: Ratio, track: Track | None, target: float, steady: Collection[Steady], *, still: bool
-) -> ChooseRatio:
-    """Return what chooses the ratio of each frame."""
-    if ratio != "auto":
-        return FixedRatio(ratio)
-    if track is not None:
-        return TrackRatio(track)
-    return RatioSmoother(target=target) if "ratio" in steady else OwnRatio(target, still)
+def is_smoothed(input: str | Path, ratio: Ratio, steady: Collection[SteadyName]) -> bool:
+    """Whether the ratios of an input are to be smoothed: automatic ones, of one file."""
+    return ratio == "auto" and "ratio" in steady and as_path(input).is_file()
 
 
 def passes_twice(
@@ -276,12 +246,6 @@ def first_pass(
 
     with report.stage("first pass"):
         return survey(source, engine, target, seen)
-
-
-def check_target(target: float) -> None:
-    """Refuse a target that no picture has."""
-    if not 0 < target <= 1:
-        raise UsageError(f"target is a mean luma above 0 and up to 1, got {target:g}")
 
 
 def check_track(path: str | Path | None, ratio: Ratio) -> Track | None:

@@ -15,8 +15,9 @@ from streamkind.backends.base import BACKENDS, why_not
 from streamkind.backends.cards import card_here
 from streamkind.backends.choose import open_backend
 from streamkind.backends.cuda import Memory
-from streamkind.engine.engine import KinD
+from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import open_engine
+from streamkind.engine.whole import Whole
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import RATIOS, auto_ratio, without_lamps
 from streamkind.model.released import PARTS, engines_folder, find_release
@@ -258,6 +259,21 @@ def test_each_frame_is_relit_by_its_own_ratio(engine):
     assert mean_distance(together[1], together[2]) > 2
 
 
+def test_layers_of_several_videos_join_into_a_batch(engine):
+    layers = [engine.decompose(batch(number)) for number in (0, 1)]
+    joined = Whole(engine).join(layers)
+    for i, whole in enumerate(layers_of(joined)):
+        parts = [layers_of(part)[i] for part in layers]
+        np.testing.assert_array_equal(whole, np.concatenate(parts))
+    np.testing.assert_array_equal(joined.pixels, batch(0, 1))
+    np.testing.assert_array_equal(
+        joined.statistics.luma, np.concatenate([part.statistics.luma for part in layers])
+    )
+    together = engine.recompose(joined, ratios(2, 4))
+    for got, part, ratio in zip(together, layers, (2, 4), strict=True):
+        assert mean_distance(got, engine.recompose(part, ratios(ratio))[0]) < 0.2
+
+
 def test_a_frame_does_not_depend_on_its_neighbours(engine):
     together = engine.decompose(batch(0, 1, 2)).statistics
     alone = engine.decompose(batch(1)).statistics
@@ -282,7 +298,7 @@ def test_backends_agree_with_pytorch_in_float32(engine, reference, brightness):
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 17), (16, 16), (33, 100), (90, 120), SIZE])
 def test_every_size_goes_through_and_comes_back(engine, size):
-    kind = KinD(engine)
+    kind = Engine(engine)
     image = picture(0, *size)
     clear = kind.enhance(image, ratio=4)
     assert clear.shape == image.shape
@@ -294,7 +310,7 @@ def test_every_size_goes_through_and_comes_back(engine, size):
 
 
 def test_shapes_may_alternate(engine):
-    kind = KinD(engine)
+    kind = Engine(engine)
     sizes = [(32, 48), (48, 32), (64, 64), (32, 48), (40, 40), (32, 48)]
     results = [kind.enhance(picture(0, *size), ratio=2) for size in sizes]
     assert [r.shape[:2] for r in results] == sizes
@@ -303,7 +319,7 @@ def test_shapes_may_alternate(engine):
 
 
 def test_automatic_ratio_is_the_curves(engine):
-    kind = KinD(engine)
+    kind = Engine(engine)
     image = picture(0)
     layers = kind.decompose(image[None])
     wanted = kind.recompose(layers, auto_ratio(layers.statistics, 0.3, still=True))[0]
@@ -312,7 +328,7 @@ def test_automatic_ratio_is_the_curves(engine):
 
 def test_the_picture_that_was_given_is_left_alone(engine):
     image = picture(0)
-    KinD(engine).enhance(image)
+    Engine(engine).enhance(image)
     np.testing.assert_array_equal(image, picture(0))
 
 

@@ -14,10 +14,10 @@ from support.media import make_clip
 from streamkind.cli import bench as bench_command
 from streamkind.engine.profiles import open_engine
 from streamkind.errors import EngineError, UsageError
-from streamkind.measure.bench import FLOOR, NETS, WHOLE, Bench, Times, bench
+from streamkind.measure.bench import FILE_TO_FILE, FLOOR, NETS, Bench, Times, bench
 from streamkind.measure.bench_nets import baselines, by_openvino, named
 
-STAGES = {*bench_command.STAGES, NETS, WHOLE, FLOOR}
+STAGES = {*bench_command.STAGES, NETS, FILE_TO_FILE, FLOOR}
 
 
 TYPES = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16, "bytes": TensorProto.UINT8}
@@ -147,7 +147,7 @@ def test_each_profile_is_measured_on_each_backend():
                   backends=["openvino", "torch"], baselines=False)  # fmt: skip
     assert found.profiles.keys() == {"realtime, openvino", "realtime, torch"}
     assert "student on cpu, torch" in found.engines["realtime, torch"]
-    assert all(len(times.rounds[WHOLE]) == 1 for times in found.profiles.values())
+    assert all(len(times.rounds[FILE_TO_FILE]) == 1 for times in found.profiles.values())
 
 
 def test_a_clip_that_is_too_short_is_refused(tmp_path):
@@ -166,7 +166,7 @@ def test_a_clip_that_is_too_short_is_refused(tmp_path):
     ],
 )
 def test_what_nets_see_is_told_with_its_padding(profile, size, seen):
-    with open_engine(profile=profile, in_order=True) as engine:
+    with open_engine(profile=profile) as engine:
         assert engine.seen_size(*size) == seen
 
 

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from support.live import (
+    GainBackend,
     GainEngine,
     camera_server,
     config,
@@ -30,6 +31,7 @@ from support.live import (
 )
 from support.media import make_clip
 
+from streamkind.engine.engine import Engine
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 
@@ -369,7 +371,7 @@ def test_one_failure_touches_no_other_camera(tmp_path):
     with (
         camera_server(tmp_path) as good,
         camera_server(tmp_path) as bad,
-        LiveFleet(lambda: FailsOnce(max_batch=2)) as fleet,
+        LiveFleet(lambda: Engine(FailsOnce(max_batch=2))) as fleet,
     ):
         fleet.put(config(good, name="good"))
         fleet.put(config(bad, name="bad"))
@@ -384,7 +386,7 @@ def test_one_failure_touches_no_other_camera(tmp_path):
         assert state(fleet, "good").state == "live"
 
 
-class FailsOnce(GainEngine):
+class FailsOnce(GainBackend):
     """Breaks on its tenth batch."""
 
     def recompose(self, layers, ratios):
@@ -393,7 +395,7 @@ class FailsOnce(GainEngine):
         return super().recompose(layers, ratios)
 
 
-class Breaks(GainEngine):
+class Breaks(GainBackend):
     """Takes no frame while it is broken, however often it is opened anew."""
 
     broken = threading.Event()
@@ -408,7 +410,7 @@ def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
     with (
         camera_server(tmp_path) as camera,
         record_server(tmp_path) as server,
-        LiveFleet(Breaks) as fleet,
+        LiveFleet(lambda: Engine(Breaks())) as fleet,
     ):
         fleet.put(config(camera, published(server)))
         wait_for_state(fleet, "live", 15)

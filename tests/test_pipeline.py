@@ -15,6 +15,8 @@ from support.media import make_clip, read_video
 
 import streamkind
 from streamkind.backends.base import Layers
+from streamkind.engine.engine import Engine
+from streamkind.engine.stream import Stream
 from streamkind.light.exposure import DEFAULT_TARGET, RATIOS, FixedRatio, Statistics
 from streamkind.pipeline import Report, find_track, run
 from streamkind.video.frames import Frame
@@ -25,7 +27,7 @@ SIZE = (96, 64)
 
 
 class Brighten:
-    """An engine without nets: the ratio is a gain."""
+    """A backend without networks: the ratio is a gain."""
 
     description = "brighten"
 
@@ -46,8 +48,17 @@ class Brighten:
         gain = np.asarray(ratios)[:, None, None, None]
         return np.clip(layers.reflectance * gain, 0, 255).astype(np.uint8)
 
+    def steady(self, layers, before, strength):
+        return layers
+
     def close(self):
         pass
+
+
+def stream(backend=None, ratio=1.0):
+    """A stream of one ratio, or of what a function chooses."""
+    choose = ratio if callable(ratio) else FixedRatio(ratio)
+    return Stream(Engine(backend or Brighten()), choose, steady=())
 
 
 class ListSource:
@@ -93,7 +104,7 @@ def engine_failing_in(stage: str):
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 300])
 def test_every_frame_arrives_once_in_order(count, max_batch):
     sink, report = ListSink(), Report(count, "test")
-    run(ListSource(count), Brighten(max_batch), FixedRatio(2.0), sink, report)
+    run(ListSource(count), stream(Brighten(max_batch), 2.0), sink, report)
     assert [f.pts for f in sink.frames] == list(range(count))
     assert [int(f.data[0, 0, 0]) for f in sink.frames] == [
         min(2 * (i % 256), 255) for i in range(count)
@@ -110,7 +121,7 @@ def test_an_error_in_any_stage_surfaces_within_a_second(stage):
     def ratio(statistics, times):
         if stage == "ratio" and times[0] > 0.2:
             raise OSError("ratio failed")
-        return np.ones(len(times), np.float32)
+        return np.full(len(times), 2, np.float32)  # at 1 nothing would be recomposed
 
     def progress(report):
         if stage == "progress" and report.frames > 5:
@@ -118,7 +129,7 @@ def test_an_error_in_any_stage_surfaces_within_a_second(stage):
 
     began = time.monotonic()
     with pytest.raises(OSError, match="failed"):
-        run(source, engine, ratio, sink, Report(None, "test"), progress=progress)
+        run(source, stream(engine, ratio), sink, Report(None, "test"), progress=progress)
     assert time.monotonic() - began < 1
     assert [t.name for t in threading.enumerate() if t.name.startswith("streamkind")] == []
 
@@ -195,7 +206,7 @@ def test_frames_alive_are_bounded_however_long_the_video():
         def write(self, frame):
             time.sleep(0.001)
 
-    run(Source(300), Brighten(), FixedRatio(1.0), SlowSink(), Report(None, "test"))
+    run(Source(300), stream(), SlowSink(), Report(None, "test"))
     assert 1 < most <= 12  # two queues of four, and what each stage has in hand
 
 
@@ -266,7 +277,7 @@ def test_a_dark_clip_becomes_clear_and_keeps_its_times(tmp_path, daylight):
     assert seen == [(i, 0) for i in range(5)] + [(4, i) for i in range(1, 5)]
     assert (report.frames, report.total, report.lost) == (4, 4, 0)
     assert set(report.stages) == {
-        "first pass", "decode", "decompose", "steady", "recompose", "encode",
+        "first pass", "decode", "decompose", "steady", "ratio", "recompose", "encode",
     }  # fmt: skip
 
 
@@ -339,7 +350,7 @@ def test_sources_and_sinks_agree_with_the_pipeline(tmp_path):
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_source(tmp_path / "in.mkv"))
         sink = stack.enter_context(open_sink(tmp_path / "out.mkv", source, crf=4))
-        run(source, Brighten(), FixedRatio(1.0), sink, Report(None, "test"))
+        run(source, stream(), sink, Report(None, "test"))
     before, after = read_video(tmp_path / "in.mkv"), read_video(tmp_path / "out.mkv")
     assert after.pts == before.pts
     for a, b in zip(before.images, after.images, strict=True):

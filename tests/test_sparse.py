@@ -12,11 +12,28 @@ from support.media import make_clip, scene
 
 import streamkind
 from streamkind.engine import profiles
-from streamkind.engine.reduced import Carried
-from streamkind.engine.skipping import Made, RestLayers, Sparse, carry_on, lines, motion, tones
+from streamkind.engine.reduced import Reduced
+from streamkind.engine.skipping import (
+    Made,
+    SkippedLayers,
+    Skipping,
+    carry_on,
+    lines,
+    motion,
+    tones,
+)
 from streamkind.engine.steady import Steadier
+from streamkind.engine.whole import Whole
 
 AREA = 120 * 80
+
+
+def reduced(area=AREA):
+    return Reduced(Whole(Gain()), area)
+
+
+def skipping(area=AREA):
+    return Skipping(reduced(area), every=3)
 
 
 def shown(engine, frames, ratios=None):
@@ -24,7 +41,7 @@ def shown(engine, frames, ratios=None):
     hold, made, seen = Steadier(engine), [], []
     for i, frame in enumerate(frames):
         layers = hold(engine.decompose(frame[None]), [i / 25])
-        seen.append(not isinstance(layers, RestLayers))
+        seen.append(not isinstance(layers, SkippedLayers))
         ratio = 4.0 if ratios is None else ratios[i]
         made.append(engine.recompose(layers, np.array([ratio], np.float32))[0])
     return np.stack(made).astype(int), seen
@@ -32,36 +49,36 @@ def shown(engine, frames, ratios=None):
 
 def test_nets_see_every_third_frame_of_what_is_still():
     frames = [scene()] * 7
-    made, seen = shown(Sparse(Gain(), AREA), frames)
+    made, seen = shown(skipping(), frames)
     assert seen == [True, False, False, True, False, False, True]
     assert np.ptp(made, axis=0).max() == 0
 
 
 def test_nets_see_every_second_frame_of_what_moves():
     frames = [np.roll(scene(), 6 * i, axis=1) for i in range(6)]
-    made, seen = shown(Sparse(Gain(), AREA), frames)
+    made, seen = shown(skipping(), frames)
     assert seen == [True, False] * 3
-    plain, _ = shown(Carried(Gain(), AREA), frames)
+    plain, _ = shown(reduced(), frames)
     assert np.abs(made - plain).mean() < 4  # of 255, at a gain of 4
 
 
 def test_nets_see_the_first_frame_of_a_scene():
     rng = np.random.default_rng(0)
     scenes = [cv2.resize(rng.integers(0, 60, (6, 8, 3), np.uint8), (320, 240)) for _ in range(2)]
-    _, seen = shown(Sparse(Gain(), AREA), [scenes[0], scenes[1], scenes[1], scenes[0]])
+    _, seen = shown(skipping(), [scenes[0], scenes[1], scenes[1], scenes[0]])
     assert seen == [True, True, False, True]
 
 
 def test_nets_see_light_that_rises_over_all():
     """By no more than noise at any one place."""
     frames = [np.full((240, 320, 3), level, np.uint8) for level in (12, 12, 13, 13)]
-    _, seen = shown(Sparse(Gain(), AREA), frames)
+    _, seen = shown(skipping(), frames)
     assert seen == [True, False, True, False]
 
 
 def test_another_ratio_acts_on_a_frame_between():
     ratios = [4.0, 2.0, 2.005, 4.0]
-    engine = Sparse(Gain(), AREA)
+    engine = skipping()
     made, seen = shown(engine, [scene()] * 4, ratios)
     assert seen == [True, False, False, True]
     assert made[1].mean() == pytest.approx(made[0].mean() / 2, rel=0.05)
@@ -73,7 +90,7 @@ def test_a_disc_that_moves_leaves_no_trail():
         picture = np.full((240, 320, 3), 10, np.uint8)
         return cv2.circle(picture, (x, 120), 25, (45, 45, 45), -1)
 
-    made, seen = shown(Sparse(Gain(), AREA), [frame(60 + 12 * i) for i in range(6)])
+    made, seen = shown(skipping(), [frame(60 + 12 * i) for i in range(6)])
     assert not all(seen)
     for i in range(1, 6):
         wanted = frame(60 + 12 * i).astype(int) * 4
@@ -91,21 +108,14 @@ def test_a_lamp_that_jumps_leaves_no_ghost():
     frames = [
         cv2.circle(ground.copy(), (50 + 60 * i, 120), 25, (240, 240, 240), -1) for i in range(4)
     ]
-    made, seen = shown(Sparse(Gain(), 4 * AREA), frames)
+    made, seen = shown(skipping(4 * AREA), frames)
     assert seen == [True, False, False, True]
-    plain, _ = shown(Carried(Gain(), 4 * AREA), frames)
+    plain, _ = shown(reduced(4 * AREA), frames)
     for i in (1, 2):
         # Where the lamp was when the nets saw it, and where it is.
         for x, most in ((50, 30), (50 + 60 * i, 3)):
             part = (slice(105, 135), slice(x - 15, x + 15))
             assert np.abs(made[i][part] - plain[i][part]).mean() < most
-
-
-def test_a_try_for_speed_leaves_nothing_behind():
-    engine = Sparse(Gain(), AREA)
-    assert engine.expected_fps(320, 240) > 0
-    _, seen = shown(engine, [scene()] * 2)
-    assert seen == [True, False]
 
 
 def test_motion_is_found_where_it_is_and_noise_is_none():
@@ -135,7 +145,7 @@ def test_a_line_goes_on_where_something_moves():
 def test_a_video_in_realtime_keeps_all_frames(tmp_path, monkeypatch):
     small = replace(profiles.PROFILES["realtime"], area=64 * 48)
     monkeypatch.setitem(profiles.PROFILES, "realtime", small)
-    monkeypatch.setattr(profiles, "WHOLE", 64 * 48)
+    monkeypatch.setattr(profiles, "SEEN_WHOLE", 64 * 48)
     clip = make_clip(tmp_path / "in.mp4", frames=9, size=(160, 128), rate=9)
     report = streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", ratio=4.0)
     assert report.frames == 9 and report.engine.startswith("realtime: student")

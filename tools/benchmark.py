@@ -31,10 +31,9 @@ import numpy as np
 
 from streamkind import __version__, enhance, open_engine
 from streamkind.cli.doctor import cpu
-from streamkind.engine.engine import KinD
+from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import PROFILES
-from streamkind.engine.steady import Steadier
-from streamkind.light.smoother import RatioSmoother
+from streamkind.engine.stream import Stream
 from streamkind.measure.plots import draw_bench
 from streamkind.measure.score import score
 
@@ -65,13 +64,12 @@ def read(path: Path) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def engine_alone(engine: KinD, frames: list[np.ndarray]) -> float:
+def engine_alone(engine: Engine, frames: list[np.ndarray]) -> float:
     """Frames per second of decompose, steady, ratio and recompose."""
-    choose, hold = RatioSmoother(), Steadier(engine)
+    stream = Stream(engine)
     began = time.perf_counter()
     for i, pixels in enumerate(frames):
-        layers = hold(engine.decompose(pixels[None]), [i / 30])
-        engine.recompose(layers, choose(layers.statistics, [i / 30]))
+        stream(pixels[None], [i / 30])
     return len(frames) / (time.perf_counter() - began)
 
 

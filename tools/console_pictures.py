@@ -15,8 +15,7 @@ from loopback.browser import chromium, prefer, resize
 from loopback.still_fleet import StillFleet
 
 import streamkind
-from streamkind.engine.engine import Ratio
-from streamkind.light.exposure import DEFAULT_TARGET, auto_ratio
+from streamkind.light.exposure import DEFAULT_TARGET, Ratio, auto_ratio
 from streamkind.live.config import CameraConfig, ConsoleConfig
 from streamkind.live.status import SinkStatus
 from streamkind.live.web.server import serve_console
@@ -35,7 +34,7 @@ def frames() -> dict[str, Pixels]:
     return {name: decoded[number] for name, number in FRAMES.items()}
 
 
-def make_fleet(engine: streamkind.KinD) -> StillFleet:
+def make_fleet(engine: streamkind.Engine) -> StillFleet:
     """Three cameras, of which one is lost."""
     made: dict[tuple[int, Ratio], Pixels] = {}
 

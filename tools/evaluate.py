@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamkind.backends.base import BACKENDS, Layers
-from streamkind.engine.engine import KinD
+from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import open_engine
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, auto_ratio
 from streamkind.model.data import Pair, load_pairs, load_split, read
@@ -104,7 +104,7 @@ def plane(layers: Layers, name: str) -> np.ndarray[Any, Any]:
     return maps.transpose(1, 2, 0).astype(np.float64)
 
 
-def with_truth(engine: KinD, pair: Pair) -> tuple[Image, list[float]]:
+def with_truth(engine: Engine, pair: Pair) -> tuple[Image, list[float]]:
     """Enhance a dark picture with the ratio from the truth; also the pair's gate numbers."""
     low, high = engine.decompose(pair.low[None]), engine.decompose(pair.high[None])
     l_low, l_high = plane(low, "illumination"), plane(high, "illumination")
@@ -123,7 +123,7 @@ def with_truth(engine: KinD, pair: Pair) -> tuple[Image, list[float]]:
     return image, [float(g) for g in gates]
 
 
-def one_exposure(engine: KinD, target: float) -> Callable[[Image], Image]:
+def one_exposure(engine: Engine, target: float) -> Callable[[Image], Image]:
     """Enhance as without the exposure estimator: every dark scene gets the same brightness."""
 
     def enhance(low: Image) -> Image:
@@ -137,7 +137,7 @@ def one_exposure(engine: KinD, target: float) -> Callable[[Image], Image]:
 
 
 def evaluate(
-    engines: dict[str, KinD],
+    engines: dict[str, Engine],
     methods: dict[str, Callable[[Image], Image]],
     pairs: list[Pair],
     target: float = STILL_TARGET,

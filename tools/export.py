@@ -24,14 +24,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from streamkind.engine.engine import pad
 from streamkind.light.exposure import RATIOS
 from streamkind.model import checkpoint
 from streamkind.model.data import Pair, load_split
 from streamkind.model.graphs import DECOMPOSE_OUTPUTS, Decompose, Recompose, Steady
 from streamkind.model.kind import KinD, illumination_ratio, parameter_count
 from streamkind.model.losses import gray
-from streamkind.model.released import MULTIPLE, find_release
+from streamkind.model.released import MULTIPLE, find_release, pad
 
 TOLERANCE = 1e-3
 OPSET = 18

@@ -24,7 +24,7 @@ import av
 from streamkind import __version__, enhance
 from streamkind.cli.doctor import cpu
 from streamkind.engine.profiles import PROFILES, ProfileName
-from streamkind.engine.steady import STEADY, Steady
+from streamkind.engine.steady import STEADY, SteadyName
 from streamkind.measure.plots import draw_scores
 from streamkind.measure.score import GAIN, INPUT, OUTPUT, Scores, score
 from streamkind.video.source import open_source
@@ -61,7 +61,7 @@ def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
 
 def steadiness(profile: ProfileName) -> Settings:
     """Compare what is held still, more and more of it."""
-    held: dict[str, tuple[Steady, ...]] = {
+    held: dict[str, tuple[SteadyName, ...]] = {
         "none": (),
         "ratio": ("ratio",),
         "ratio, light": ("ratio", "light"),

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from streamkind import __version__, enhance
-from streamkind.backends.base import BACKENDS, Engine, why_not
+from streamkind.backends.base import BACKENDS, Backend, why_not
 from streamkind.backends.cache import Cache
 from streamkind.backends.cards import find_cards
 from streamkind.backends.choose import open_backend
@@ -120,7 +120,7 @@ def stages(
                     report["stages"].append(row)
 
 
-def timed_stages(engine: Engine, pixels: np.ndarray, roof: Row | None = None) -> Row:
+def timed_stages(engine: Backend, pixels: np.ndarray, roof: Row | None = None) -> Row:
     """Time decompose, steady and recompose of one batch, beside what the card can do at most."""
     count, height, width, _ = pixels.shape
     ratios: Floats = np.full(count, 4, np.float32)

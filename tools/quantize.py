@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from streamkind.backends.base import Layers
 from streamkind.backends.openvino import OpenVINOEngine
 from streamkind.backends.ov import openvino as ov
-from streamkind.engine.engine import KinD, pad
+from streamkind.engine.engine import Engine
 from streamkind.light.exposure import STILL_TARGET, auto_ratio
 from streamkind.model.data import load_pairs, split
-from streamkind.model.released import find_release
+from streamkind.model.released import find_release, pad
 from streamkind.model.validation import mean_matched, score
 from streamkind.video.frames import Pixels
 from streamkind.video.source import open_source
@@ -108,7 +108,7 @@ def scores(engine: OpenVINOEngine, gain: float, folder: Path) -> tuple[float, fl
     """PSNR on pairs: blind, and scaled to the truth's mean."""
     found = []
     for pair in load_pairs(folder):
-        kind = KinD(engine)
+        kind = Engine(engine)
         layers = kind.decompose(pair.low[None])
         told = layers.statistics
         told = replace(told, curve=np.clip(told.curve * np.float32(gain), 0, 1))

@@ -1,6 +1,6 @@
 """The one plug point: what a backend is, and the table of those there are.
 
-To add one: write `streamkind/backends/NAME.py` with a class of four methods, add a line to
+To add one: write `streamkind/backends/NAME.py` with a class of five methods, add a line to
 `BACKENDS` here and to `AUTO` in `choose.py`, and run `pytest
 tests/test_backends.py`, which puts every line through one suite.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, Self
 
@@ -39,7 +40,7 @@ class Layers:
         return replace(self, **one)
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """KinD on one device. Used from one thread only. H and W are multiples of 16."""
 
     description: str
@@ -63,13 +64,17 @@ class Engine(Protocol):
         """(N, H, W, 3) uint8 RGB. The result is the caller's to keep."""
         ...
 
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Copy reflectances, or illuminations, of one size into one batch: (N, C, H, W)."""
+        ...
+
     def close(self) -> None:
         """Free the device. Twice is fine."""
         ...
 
 
 @dataclass(frozen=True)
-class Backend:
+class BackendEntry:
     """One line of the table."""
 
     target: str
@@ -83,19 +88,19 @@ class Backend:
 
 
 BACKENDS = {
-    "tensorrt": Backend(
+    "tensorrt": BackendEntry(
         "streamkind.backends.tensorrt:TensorRTEngine",
         ("tensorrt|tensorrt_rtx", "pycuda", "onnx"),
         "pip install 'streamkind[tensorrt]', or on RTX cards 'streamkind[tensorrt-rtx]'",
         ("cuda",),
     ),
-    "openvino": Backend(
+    "openvino": BackendEntry(
         "streamkind.backends.openvino:OpenVINOEngine",
         ("openvino",),
         "pip install openvino",
         ("cpu",),
     ),
-    "torch": Backend(
+    "torch": BackendEntry(
         "streamkind.backends.torch:TorchEngine",
         ("torch", "onnx"),
         "pip install 'streamkind[train]'",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from streamkind.backends.base import BACKENDS, Engine, Layers, why_not
+from streamkind.backends.base import BACKENDS, Backend, Layers, why_not
 from streamkind.errors import EngineError, StreamkindError, UsageError
 from streamkind.light.exposure import Floats
 from streamkind.model.released import Release
@@ -37,7 +38,7 @@ def on_gpu(backend: str, device: str) -> bool:
     return first is not None and first[1] == "cuda"
 
 
-def open_backend(name: str, release: Release, device: str) -> Engine:
+def open_backend(name: str, release: Release, device: str) -> Backend:
     """Load a released model on a backend; `auto` takes the first that works here."""
     if name == "auto":
         return open_first(release, usable(device), device)
@@ -61,7 +62,7 @@ def usable(device: str) -> list[Choice]:
     return found
 
 
-def open_first(release: Release, choices: Sequence[Choice], device: str) -> Engine:
+def open_first(release: Release, choices: Sequence[Choice], device: str) -> Backend:
     """Open the best choice. One on a card is tried with its first frame, one on the CPU is not."""
     if choices[0][1] == "cpu":
         return _load(choices[0], release, device)
@@ -73,13 +74,13 @@ def _named(backend: str, device: str) -> list[Choice]:
     return [(n, d) for n, d in AUTO if backend in ("auto", n) and kind in ("auto", d)]
 
 
-def _load(choice: Choice, release: Release, device: str) -> Engine:
+def _load(choice: Choice, release: Release, device: str) -> Backend:
     """Open a backend on the device that the user asked for, or else on that of the choice."""
     name, kind = choice
     module, _, attribute = BACKENDS[name].target.partition(":")
     load = getattr(importlib.import_module(module), attribute)
-    engine: Engine = load(release, device=kind if device == "auto" else device)
-    return engine
+    backend: Backend = load(release, device=kind if device == "auto" else device)
+    return backend
 
 
 class FirstThatWorks:
@@ -105,40 +106,44 @@ class FirstThatWorks:
             try:
                 self._prove(pixels)
             except FAULTS as fault:
-                self._engine.close()
+                self._backend.close()
                 self._next_or_raise(fault)
                 self._open_next()
-        return self._engine.decompose(pixels)
+        return self._backend.decompose(pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Hold layers of N consecutive frames where nothing moves since the frame before."""
-        return self._engine.steady(layers, before, strength)
+        return self._backend.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """(N, H, W, 3) uint8 RGB. The result is the caller's to keep."""
-        return self._engine.recompose(layers, ratios)
+        return self._backend.recompose(layers, ratios)
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Copy reflectances, or illuminations, of one size into one batch: (N, C, H, W)."""
+        return self._backend.join(parts)
 
     def close(self) -> None:
         """Free the device. Twice is fine."""
-        self._engine.close()
+        self._backend.close()
 
     def _open_next(self) -> None:
         while True:
             self._choice = self._left.pop(0)
             try:
-                self._engine = _load(self._choice, self._release, self._device)
+                self._backend = _load(self._choice, self._release, self._device)
             except FAULTS as fault:
                 self._next_or_raise(fault)
             else:
                 break
-        self.description, self.max_batch = self._engine.description, self._engine.max_batch
+        self.description, self.max_batch = self._backend.description, self._backend.max_batch
 
     def _prove(self, pixels: Pixels) -> None:
         """Put frames through all three graphs; on the CPU nothing is in doubt."""
         if self._choice[1] != "cpu":
-            layers = self._engine.decompose(pixels)
-            held = self._engine.steady(layers, layers, np.zeros(2, np.float32))
-            self._engine.recompose(held, np.full(len(pixels), 2.0, np.float32))
+            layers = self._backend.decompose(pixels)
+            held = self._backend.steady(layers, layers, np.zeros(2, np.float32))
+            self._backend.recompose(held, np.full(len(pixels), 2.0, np.float32))
         self._proven = True
 
     def _next_or_raise(self, fault: Exception) -> None:

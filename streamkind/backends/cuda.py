@@ -6,7 +6,7 @@ import ctypes
 import importlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +90,17 @@ class Gpu:
         kind = np.dtype(dtype)
         block = self._pool.allocate(int(np.prod(shape)) * kind.itemsize)
         return Memory(block, int(block), shape, kind)
+
+    def join(self, parts: Sequence[Memory]) -> Memory:
+        """Copy arrays behind each other along the first axis, and wait for that."""
+        count = sum(part.shape[0] for part in parts)
+        whole = self.memory((count, *parts[0].shape[1:]), parts[0].dtype)
+        address = whole.address
+        for part in parts:
+            self.cuda.memcpy_dtod(address, part.address, part.nbytes)
+            address += part.nbytes
+        self.cuda.Context.synchronize()  # such a copy may return before it is done
+        return whole
 
     def free_mib(self) -> int:
         """What is free on the card."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,6 +86,10 @@ class OpenVINOEngine:
         """(N, H, W, 3) uint8 RGB, the caller's to keep."""
         ratio = np.asarray(ratios, np.float32)
         return self._run("recompose", [layers.reflectance, layers.illumination, ratio])[0]
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Copy layers of one size, (N, C, H, W) each, into one batch."""
+        return _join(parts)
 
     def close(self) -> None:
         """Free the compiled graphs. Twice is fine."""
@@ -209,6 +214,6 @@ def _scaled(start: int, stop: int, by: int) -> slice:
     return slice(start // by, stop // by)
 
 
-def _join(frames: tuple[Array, ...]) -> Array:
-    """Stack frames, (1, C, H, W) each, into a batch."""
+def _join(frames: Sequence[Array]) -> Array:
+    """Stack batches, (N, C, H, W) each."""
     return frames[0] if len(frames) == 1 else np.concatenate(frames)

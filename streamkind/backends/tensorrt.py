@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TypeVar
@@ -113,6 +113,10 @@ class TensorRTEngine:
         if not fine:
             raise _nan(self._release.name, "recompose")
         return frames
+
+    def join(self, parts: Sequence[Memory]) -> Memory:
+        """Copy layers of one size, (N, C, H, W) each, into one batch on the card."""
+        return self._within_memory(lambda: self._gpu.join(parts))
 
     def close(self) -> None:
         """Free contexts, plans, and let go of the card. Twice is fine."""

@@ -7,7 +7,7 @@ has to beat.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -76,6 +76,11 @@ class TorchEngine:
             frames = self._recompose(layers.reflectance, layers.illumination, ratio)
         pixels: Pixels = frames.cpu().numpy()
         return pixels
+
+    @torch.inference_mode()
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Copy layers of one size, (N, C, H, W) each, into one batch."""
+        return torch.cat(list(parts))
 
     def close(self) -> None:
         """Let go of the nets. Twice is fine."""

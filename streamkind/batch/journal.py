@@ -13,14 +13,13 @@ import numpy as np
 
 from streamkind import __version__
 from streamkind.backends.base import BackendName
-from streamkind.engine.engine import Ratio, check_ratio
+from streamkind.engine.engine import check_ratio, check_target
 from streamkind.engine.profiles import PROFILES, Profile, ProfileName, choose_profile
-from streamkind.engine.steady import STEADY, Steady, check_steady
+from streamkind.engine.steady import STEADY, SteadyName, check_steady
 from streamkind.errors import OutputError
-from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.light.exposure import DEFAULT_TARGET, Ratio
 from streamkind.light.track import Track
 from streamkind.model.released import PARTS, find_release
-from streamkind.pipeline import check_target
 from streamkind.video.images import IMAGE_SUFFIXES
 from streamkind.video.join import PART_SUFFIX
 from streamkind.video.storage import (
@@ -42,7 +41,7 @@ class Settings:
 
     ratio: Ratio = "auto"
     target: float | None = None
-    steady: tuple[Steady, ...] = STEADY
+    steady: tuple[SteadyName, ...] = STEADY
     profile: ProfileName = "auto"
     model: str = "auto"
     backend: BackendName = "auto"

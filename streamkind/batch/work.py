@@ -14,14 +14,14 @@ from typing import Any
 from streamkind.backends.base import BackendName
 from streamkind.batch.divide import Division, divide
 from streamkind.batch.journal import JOURNAL, Job, Journal, read, write
-from streamkind.engine.engine import KinD
+from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import ProfileName, encoder_preset, open_engine
-from streamkind.engine.steady import Steadier
+from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.errors import InputError, OutputError, StreamkindError
 from streamkind.light.track import Track
-from streamkind.pipeline import Report, choose_ratio, describe, enhance, first_pass, run
+from streamkind.pipeline import Report, enhance, first_pass, run
 from streamkind.platform import replace, sync
-from streamkind.video.format import ColorTags, VideoFormat
+from streamkind.video.format import VideoFormat
 from streamkind.video.frames import batched
 from streamkind.video.join import Part, check_joinable, join
 from streamkind.video.sink import VideoSink
@@ -58,26 +58,33 @@ class Outcome:
 
 
 @functools.lru_cache(maxsize=1)
-def engine_for(
-    model: str, backend: BackendName, profile: ProfileName, device: str, color: ColorTags | None
-) -> KinD:
-    """Open an engine once in a process. Its nets never rest: parts of a video may come in turn."""
-    return open_engine(model, backend=backend, profile=profile, device=device, color=color)
+def engine_for(model: str, backend: BackendName, profile: ProfileName, device: str) -> Engine:
+    """Open an engine once in a process."""
+    return open_engine(model, backend=backend, profile=profile, device=device)
 
 
-def engine_of(job: Job, source: Source) -> KinD:
+def engine_of(job: Job) -> Engine:
     """Return the engine that a job asks for."""
     told = job.settings
-    planes = told.chosen.pix_fmt(source.format) != "rgb24"
-    color = source.format.color if planes else None
-    return engine_for(told.model, told.backend, told.profile, told.device, color)
+    return engine_for(told.model, told.backend, told.profile, told.device)
+
+
+def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
+    """Begin a part of a video.
+
+    The network sees all its frames: which of them it skips would depend on the frames before.
+    """
+    told = job.settings
+    choose = choose_ratio(told.ratio, target=told.video_target, track=track, steady=told.steady)
+    color = source.format.color
+    return Stream(engine_of(job), choose, steady=told.steady, color=color, skip=False)
 
 
 def engine_told(job: Job) -> str:
-    """Say what runs, and how fast; "" for stills, and where `prepare` will say what is wrong."""
+    """Say what runs; "" for stills, and where `prepare` will say what is wrong."""
     with contextlib.suppress(StreamkindError), open_source(job.input) as source:
         if not source.still:
-            return describe(engine_of(job, source), source)
+            return engine_of(job).description
     return ""
 
 
@@ -112,7 +119,7 @@ def find_ratios(job: Job) -> Track:
     report = Report(None, "")
     with open_source(job.input) as source:
         return first_pass(
-            source, engine_of(job, source), job.settings.video_target, report, lambda report: None
+            source, engine_of(job), job.settings.video_target, report, lambda report: None
         )
 
 
@@ -174,7 +181,6 @@ def encode_part(
     if journal.still:
         return encode_still(job, path)
     report, settings = Report(None, ""), job.settings
-    ratio = choose_ratio(settings.ratio, track, settings.video_target, settings.steady, still=False)
     begin, pix_fmt = journal.starts[index], settings.chosen.pix_fmt
     told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
     with (
@@ -182,14 +188,13 @@ def encode_part(
         VideoSource(job.input, part=journal.part(index), pix_fmt=pix_fmt) as source,
         VideoSink(path, source, part=True, **encoding(job, source.format)) as sink,
     ):
-        engine = engine_of(job, source)
-        hold = Steadier(engine, settings.steady)
+        stream = open_stream(job, track, source)
         if begin != journal.warm[index]:
             warm = journal.warm[index], begin
             with VideoSource(job.input, part=warm, pix_fmt=pix_fmt) as before:
-                for batch in batched(before, engine.max_batch):
-                    hold(engine.decompose(batch.pixels), batch.times)
-        run(source, engine, ratio, sink, report, hold=hold, progress=told)
+                for batch in batched(before, stream.max_batch):
+                    stream.look_at(batch.pixels, batch.times)
+        run(source, stream, sink, report, progress=told)
         if not report.frames:
             raise NothingDecodedError
     if not report.frames:  # the input is damaged there

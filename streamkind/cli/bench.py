@@ -24,7 +24,7 @@ from streamkind.cli.show import console
 from streamkind.engine.profiles import PROFILES
 from streamkind.errors import UsageError
 from streamkind.measure import plots
-from streamkind.measure.bench import FLOOR, WHOLE, Bench, Times, bench
+from streamkind.measure.bench import FILE_TO_FILE, FLOOR, Bench, Times, bench
 from streamkind.video.storage import as_path, write_whole
 
 STAGES = ("decode", "decompose", "steady", "ratio", "recompose", "encode")
@@ -156,8 +156,8 @@ def show(found: Bench) -> None:
             name,
             "x".join(map(str, found.seen[name])),
             *(spread(times.seconds(stage), 1e3) for stage in STAGES),
-            *(spread(times.fps(what)) for what in (WHOLE, FLOOR)),
-            spread(times.share(WHOLE, FLOOR)),
+            *(spread(times.fps(what)) for what in (FILE_TO_FILE, FLOOR)),
+            spread(times.share(FILE_TO_FILE, FLOOR)),
         )
     wide.print(table)
     for name, what in found.engines.items():
@@ -193,7 +193,7 @@ def nets_table(nets: Times) -> Table:
 
 def as_json(found: Bench) -> dict[str, Any]:
     """All figures: seconds per frame in each round."""
-    shares = {name: times.share(WHOLE, FLOOR) for name, times in found.profiles.items()}
+    shares = {name: times.share(FILE_TO_FILE, FLOOR) for name, times in found.profiles.items()}
     return {
         "size": list(found.size),
         "preset": found.preset,

@@ -21,7 +21,7 @@ from streamkind.backends.processor import threads
 from streamkind.cli import options
 from streamkind.cli.log import FORMATS, LEVELS, logging_to_stderr
 from streamkind.cli.news import News
-from streamkind.engine.engine import KinD
+from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import open_engine
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
@@ -35,15 +35,12 @@ from streamkind.live.config import (
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.secrets import out_of_sight, redact, resolve
 from streamkind.platform import RELOAD, STOP, restart
-from streamkind.video.format import HD
 
 log = logging.getLogger("streamkind.live")
 
 LogLevel = Annotated[str, typer.Option(help=f"What is logged at least: {', '.join(LEVELS)}.")]
 LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, an object a line.")]
 LOOK_SECONDS = 0.5
-USUAL_SIZE = 1280, 720
-"""Of a camera's picture, for which the expected speed is told before any is connected."""
 
 
 def stream_command(
@@ -163,25 +160,18 @@ def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet
     """Return a fleet without cameras."""
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
-    speed: list[float] = []
     cv2.setNumThreads(max(1, threads() // 2))  # cameras and stages run beside each other already
 
-    def opened() -> KinD:
-        engine = open_engine(
+    def opened() -> Engine:
+        return open_engine(
             model,
             backend=backend,  # type: ignore[arg-type]
             profile=profile,  # type: ignore[arg-type]
             device=device,
-            color=HD,
-            in_order=not on_gpu(backend, device),  # there batches gain more
         )
-        if not speed:  # not again when a device was lost
-            speed.append(engine.expected_fps(*USUAL_SIZE))
-        return engine
 
     fleet = LiveFleet(opened)
-    size = "x".join(map(str, USUAL_SIZE))
-    log.info("engine: %s, about %.2g frames per second at %s", fleet.engine, speed[0], size)
+    log.info("engine: %s", fleet.engine)
     return fleet
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from streamkind.engine.engine import Ratio
-from streamkind.engine.steady import STEADY, Steady
+from streamkind.engine.steady import STEADY, SteadyName
 from streamkind.errors import UsageError
+from streamkind.light.exposure import Ratio
 
 RatioText = Annotated[
     str, typer.Option(help="How far light is raised: auto, or a number from 0.1 to 10.")
@@ -72,6 +72,6 @@ def read_ratio(text: str) -> Ratio:
         raise UsageError(f"ratio must be 'auto' or a number from 0.1 to 10, got '{text}'") from None
 
 
-def read_steady(text: str) -> tuple[Steady, ...]:
+def read_steady(text: str) -> tuple[SteadyName, ...]:
     """Read a list with commas, or `none`."""
     return () if text == "none" else tuple(text.split(","))  # type: ignore[arg-type]

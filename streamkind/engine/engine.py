@@ -1,95 +1,120 @@
-"""KinD for everybody: a released model on a backend, at any picture size."""
+"""The public `Engine`: a released model on a device, for pictures and for any number of videos."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-import cv2
 import numpy as np
 
-from streamkind.backends.base import Engine, Layers
+from streamkind.backends.base import Backend, Layers
+from streamkind.engine.reduced import Reduced, carried_pix_fmt, reduced_size
+from streamkind.engine.skipping import Skipping
+from streamkind.engine.whole import View, Whole
 from streamkind.errors import UsageError
-from streamkind.light.exposure import MANUAL_RANGE, STILL_TARGET, Floats, auto_ratio, smooth_step
-from streamkind.model.released import pad, padded
-from streamkind.video.frames import Pixels
+from streamkind.light.exposure import (
+    MANUAL_RANGE,
+    STILL_TARGET,
+    FixedRatio,
+    Floats,
+    OwnRatio,
+    Ratio,
+)
+from streamkind.model.released import padded
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Pixels, PixFmt
 
-Ratio = float | Literal["auto"]
-FADE_STOPS = 0.5
-"""Distance from ratio 1, in stops, from which on the nets' result is all there is."""
 
+class Engine:
+    """A released model on a device. It holds nothing of any video; a `Stream` does that.
 
-class KinD:
-    """A backend's engine, and around it what every caller needs. Used from one thread only.
-
-    It is an `Engine` itself, at any picture size, and a context manager.
+    A context manager. Use it, and the streams over it, from one thread only.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.max_batch = engine.max_batch
-        self.description = engine.description
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        area: int | None = None,
+        whole: int | None = None,
+        every: int = 1,
+        profile: str = "",
+    ) -> None:
+        """Take a backend, which `close` closes, and the name of a profile for the log.
+
+        Pictures of more than `whole` pixels are reduced to at most `area` for the network; with
+        no `area` none are. Of a video the network sees at least one of `every` frames.
+        """
+        self._whole = Whole(backend)
+        self._area, self._most_whole, self._every = area, whole or area or 0, every
+        self._view = self.view()
+        self._backend, self._profile = backend, profile
+
+    @property
+    def max_batch(self) -> int:
+        """Most frames worth giving at once."""
+        return self._whole.max_batch
+
+    @property
+    def description(self) -> str:
+        """Profile, model, device and precision, for the log."""
+        told = self._backend.description
+        return f"{self._profile}: {told}" if self._profile else told
 
     def enhance(
         self, image: Pixels, *, ratio: Ratio = "auto", target: float = STILL_TARGET
     ) -> Pixels:
-        """Make one picture clear: (H, W, 3) uint8 RGB in and out.
+        """Make one picture clear: (H, W, 3) uint8 RGB in and out, in memory of its own.
 
         `ratio` is how far the illumination is raised, 0.1 to 10, 1 leaving it as it is; "auto"
-        raises a dark picture to a mean luma of `target`. Raises UsageError and ValueError.
+        raises a dark picture to a mean luma of `target` in (0, 1]. Raises UsageError, EngineError
+        and, for an image of another shape or type, ValueError.
         """
         check_pixels(image)
         check_ratio(ratio)
+        check_target(target)
         layers = self.decompose(image[None])
-        if ratio == "auto":
-            ratios = auto_ratio(layers.statistics, target, still=True)
-        else:
-            ratios = np.array([ratio], np.float32)
-        clear: Pixels = self.recompose(layers, ratios)[0]
+        choose = OwnRatio(target) if ratio == "auto" else FixedRatio(float(ratio))
+        clear: Pixels = self.recompose(layers, choose(layers.statistics, [0.0]))[0]
         return clear
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB of any size -> layers and per-frame statistics."""
-        return replace(self._engine.decompose(pad(pixels)), pixels=pixels)
+        return self._view.decompose(pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Hold layers of N consecutive frames where nothing moves since the frame before."""
-        return self._engine.steady(layers, before, strength)
+        """Filter the layers of N consecutive frames over time; see `Backend.steady`."""
+        return self._view.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep.
+        """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep."""
+        return self._view.recompose(layers, ratios)
 
-        Near a ratio of 1 the result fades into the frame itself: what needs no other light needs
-        no nets, which would only soften it.
+    def view(self, color: ColorTags | None = None, *, skip: bool = False) -> View:
+        """Return what the network sees of one video.
+
+        `color` says how pictures that are not RGB are coded. With `skip` the frames come in order,
+        so that the network need not see all of them, where the profile says so.
         """
-        strength = smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)
-        if not strength.any():
-            return layers.pixels
-        height, width = layers.pixels.shape[1:3]
-        clear = self._engine.recompose(layers, ratios)[:, :height, :width]
-        for before, after, share in zip(layers.pixels, clear, strength, strict=True):
-            if share < 1:
-                after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
-        return clear
+        if self._area is None:
+            return self._whole
+        reduced = Reduced(self._whole, self._area, color, most_whole=self._most_whole)
+        return Skipping(reduced, self._every) if skip and self._every > 1 else reduced
+
+    def pix_fmt(self, width: int, height: int) -> PixFmt:
+        """Return the format in which frames of this size are best given to a stream."""
+        reduced = self._area is not None
+        return carried_pix_fmt(width, height, self._most_whole) if reduced else "rgb24"
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height of what the nets see of a picture, padding included."""
+        """Return width and height of what the network sees of a picture, padding included."""
+        if self._area is not None and width * height > self._most_whole:
+            width, height = reduced_size(width, height, self._area) or (width, height)
         return padded(width), padded(height)
 
-    def expected_fps(self, width: int, height: int) -> float:
-        """Try how many pictures of a size go through the nets in a second."""
-        pixels = np.random.default_rng(0).integers(0, 40, (1, height, width, 3), np.uint8)
-        ratios = np.array([4.0], np.float32)
-        self.recompose(self.decompose(pixels), ratios)  # compiles
-        began = time.perf_counter()
-        self.recompose(self.decompose(pixels), ratios)
-        return 1 / (time.perf_counter() - began)
-
     def close(self) -> None:
-        """Free the device. Twice is fine."""
-        self._engine.close()
+        """Free the device. Twice is fine; any other use after it raises EngineError."""
+        self._whole.close()
 
     def __enter__(self) -> Self:
         """Hold the device for the length of the block."""
@@ -106,10 +131,19 @@ class KinD:
 
 
 def check_ratio(ratio: Ratio) -> None:
-    """Refuse a ratio that the nets were not trained for."""
+    """Refuse a ratio that the network was not trained for."""
     low, high = MANUAL_RANGE
-    if ratio != "auto" and not (isinstance(ratio, float | int) and low <= ratio <= high):
+    number = isinstance(ratio, float | int | np.floating | np.integer)
+    if ratio != "auto" and not (
+        number and not isinstance(ratio, bool) and low <= float(ratio) <= high
+    ):
         raise UsageError(f"ratio must be 'auto' or a number from {low:g} to {high:g}, got {ratio}")
+
+
+def check_target(target: float) -> None:
+    """Refuse a target that no picture has."""
+    if isinstance(target, bool) or not 0 < target <= 1:
+        raise UsageError(f"target is a mean luma above 0 and up to 1, got {target:g}")
 
 
 def check_pixels(image: Pixels) -> None:

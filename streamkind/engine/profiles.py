@@ -8,16 +8,15 @@ from typing import Literal
 
 from streamkind.backends.base import BackendName
 from streamkind.backends.choose import on_gpu, open_backend
-from streamkind.engine.engine import KinD
-from streamkind.engine.reduced import Carried, carried_pix_fmt
-from streamkind.engine.skipping import Sparse
+from streamkind.engine.engine import Engine
+from streamkind.engine.reduced import carried_pix_fmt
 from streamkind.errors import UsageError
 from streamkind.model.released import find_release
 from streamkind.video.encoders import find_encoder
-from streamkind.video.format import ColorTags, VideoFormat
+from streamkind.video.format import VideoFormat
 from streamkind.video.frames import PixFmt
 
-WHOLE = 640 * 400
+SEEN_WHOLE = 640 * 400
 """Pixels up to which every picture goes through the nets whole."""
 ProfileName = Literal["auto", "quality", "balanced", "realtime"]
 
@@ -38,12 +37,12 @@ class Profile:
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
         """Return the format to ask a source for."""
-        return carried_pix_fmt(form.width, form.height, WHOLE) if self.area else "rgb24"
+        return carried_pix_fmt(form.width, form.height, SEEN_WHOLE) if self.area else "rgb24"
 
 
 PROFILES = {
     "quality": Profile("kind", None),
-    "balanced": Profile("kind", WHOLE),
+    "balanced": Profile("kind", SEEN_WHOLE),
     "realtime": Profile("student", 480 * 270, fast=True, every=3),
 }
 
@@ -84,27 +83,17 @@ def open_engine(
     profile: ProfileName = "quality",
     device: str = "auto",
     engines: Path | None = None,
-    color: ColorTags | None = None,
-    in_order: bool = False,
-) -> KinD:
+) -> Engine:
     """Load a released model.
 
     `model` is "kind", "kindpp", "student", or "auto" for that of the profile; `backend` "auto",
     "tensorrt", "openvino" or "torch"; `profile` "quality", "balanced" or "realtime"; `device`
     "auto", "cpu", "cuda" or "cuda:1"; `engines` a folder with an engine.json other than the
-    installed one; `color` how pictures that are not RGB were coded; `in_order` promises the frames
-    of one video one by one, so that the nets may rest. Raises UsageError for a name that does not
-    exist and EngineError for what cannot be loaded here.
+    installed one. Raises UsageError for a name that does not exist and EngineError for what cannot
+    be loaded here.
     """
     profile = choose_profile(profile, backend, device)
     chosen = PROFILES[profile]
     release = find_release(chosen.model if model == "auto" else model, engines)
-    engine = open_backend(backend, release, device)
-    if chosen.area is None:
-        opened = KinD(engine)
-    elif in_order and chosen.every > 1:
-        opened = Sparse(engine, chosen.area, color, whole=WHOLE, every=chosen.every)
-    else:
-        opened = Carried(engine, chosen.area, color, whole=WHOLE)
-    opened.description = f"{profile}: {opened.description}"
-    return opened
+    opened = open_backend(backend, release, device)
+    return Engine(opened, area=chosen.area, whole=SEEN_WHOLE, every=chosen.every, profile=profile)

@@ -9,7 +9,7 @@ Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind.backends.base import Engine, Layers
-from streamkind.engine.engine import FADE_STOPS, KinD
+from streamkind.backends.base import Layers
+from streamkind.engine.whole import Whole, network_shares
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
@@ -42,7 +42,7 @@ Planes = tuple[Plane, Plane, Plane]
 
 
 @dataclass(frozen=True, slots=True)
-class SmallLayers(Layers):
+class ReducedLayers(Layers):
     """Layers of reduced pictures; `pixels` are the whole ones."""
 
     small: Pixels
@@ -51,76 +51,88 @@ class SmallLayers(Layers):
     """Luma of `small`, (N, h, w)."""
 
 
-class Carried(KinD):
-    """KinD on reduced pictures. Pictures of at most `whole` pixels are not reduced.
+class Reduced:
+    """A view in which the network sees frames of at most `area` pixels.
 
-    Takes RGB, or planes of `color`: yuv420p as FFmpeg lays it out, (N, 3 H / 2, W).
+    Frames of at most `most_whole` pixels are not reduced. Takes RGB, or planes of `color`: yuv420p
+    as FFmpeg lays it out, (N, 3 H / 2, W).
     """
+
+    state: Any = None
 
     def __init__(
         self,
-        engine: Engine,
+        whole: Whole,
         area: int,
         color: ColorTags | None = None,
         *,
-        whole: int | None = None,
+        most_whole: int | None = None,
     ) -> None:
-        super().__init__(engine)
-        self._area, self._whole = area, whole or area
+        self._whole = whole
+        self._area, self._most_whole = area, most_whole or area
         self._color = color or ColorTags()
+
+    @property
+    def max_batch(self) -> int:
+        """Most frames worth giving at once."""
+        return self._whole.max_batch
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
         size = self.small_size(pixels)
         if size is None:
-            return super().decompose(pixels)
+            return self._whole.decompose(pixels)
         small = [reduce(picture, size, self.color_of(pixels)) for picture in pixels]
         rgb, luma = (np.stack(column) for column in zip(*small, strict=True))
         return self.split(pixels, rgb, luma)
 
-    def split(self, pixels: Pixels, small: Pixels, luma: Pixels) -> SmallLayers:
+    def split(self, pixels: Pixels, small: Pixels, luma: Pixels) -> ReducedLayers:
         """Whole and reduced pictures -> layers of the reduced ones."""
-        layers = super().decompose(small)
+        layers = self._whole.decompose(small)
         parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
-        return SmallLayers(*parts, small=small, luma=luma)
+        return ReducedLayers(*parts, small=small, luma=luma)
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Filter the layers of N consecutive frames over time."""
+        return self._whole.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """Pixels as `decompose` had them, at the size of the input."""
-        if not isinstance(layers, SmallLayers):
-            return super().recompose(layers, ratios)
-        strength = smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)
-        if not strength.any():
-            return layers.pixels
+        if not isinstance(layers, ReducedLayers):
+            return self._whole.recompose(layers, ratios)
+        shares = network_shares(ratios)
+        if not shares.any():
+            return layers.pixels.copy()
+        return self.enlarge(layers, self.relight(layers, ratios), shares)
+
+    def relight(self, layers: ReducedLayers, ratios: Floats) -> Pixels:
+        """Restore and relight the reduced pictures: (N, h, w, 3) YUV."""
+        clear = self._whole.relight(layers, ratios, size_of(layers.small))
+        matrix = yuv_of_rgb(self.color_of(layers.pixels))
+        return np.stack([transform(picture, matrix) for picture in clear])
+
+    def enlarge(self, layers: ReducedLayers, relit: Pixels, shares: Floats) -> Pixels:
+        """Relight whole pictures as the reduced ones were: (N, h, w, 3) YUV -> as the input.
+
+        `shares` below 1, (N,), leave as much of a picture as it was.
+        """
         carried = np.empty_like(layers.pixels)
-        for i, clear in enumerate(self.relit(layers, ratios)):
-            planes, share = planes_of(layers.pixels[i]), float(strength[i])
+        for i, clear in enumerate(relit):
+            planes, share = planes_of(layers.pixels[i]), float(shares[i])
             into = planes_of(carried[i]) if carried.ndim == 3 else None
             made = carry(planes, layers.luma[i], clear, share, into=into)
             if into is None:
                 cv2.transform(cv2.merge(made), rgb_of_yuv(ColorTags()), dst=carried[i])
         return carried
 
-    def relit(self, layers: SmallLayers, ratios: Floats) -> Pixels:
-        """Restore and relight the reduced pictures: (N, h, w, 3) YUV."""
-        height, width = layers.small.shape[1:3]
-        clear = self._engine.recompose(layers, ratios)[:, :height, :width]
-        matrix = yuv_of_rgb(self.color_of(layers.pixels))
-        return np.stack([transform(picture, matrix) for picture in clear])
-
-    def seen_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height of what the nets see of a picture, padding included."""
-        return super().seen_size(*(self._reduced(width, height) or (width, height)))
-
-    def pix_fmt(self, width: int, height: int) -> PixFmt:
-        """Return the format to ask for pictures of this size in."""
-        return carried_pix_fmt(width, height, self._whole)
+    def join(self, layers: Sequence[Layers]) -> Layers:
+        """Copy layers of frames of one size into one batch."""
+        return self._whole.join(layers)
 
     def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
         """Return the size to which pictures are reduced; None if they are not."""
-        return self._reduced(*size_of(pixels))
-
-    def _reduced(self, width: int, height: int) -> tuple[int, int] | None:
-        whole = width * height <= self._whole
+        width, height = size_of(pixels)
+        whole = width * height <= self._most_whole
         return None if whole else reduced_size(width, height, self._area)
 
     def color_of(self, pixels: Pixels) -> ColorTags:

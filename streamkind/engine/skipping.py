@@ -17,22 +17,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind.backends.base import Engine, Layers
+from streamkind.backends.base import Layers
 from streamkind.engine.reduced import (
     NOISE,
     NOISE_POWER,
-    Carried,
     Plane,
-    SmallLayers,
+    Reduced,
+    ReducedLayers,
     line,
     mean,
     reduce,
+    transform,
 )
-from streamkind.engine.reduced import transform as through
+from streamkind.engine.whole import network_shares
 from streamkind.light.exposure import Floats
 from streamkind.light.smoother import is_cut
 from streamkind.video.color import yuv_of_rgb
-from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels
 
 WINDOW = 9, 9
@@ -50,7 +50,7 @@ LIGHT_STOPS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class RestLayers(SmallLayers):
+class SkippedLayers(ReducedLayers):
     """Layers of an earlier frame, for the pixels of a later one."""
 
     moved: Floats
@@ -81,81 +81,92 @@ class Made:
         return abs(math.log2(ratio / self.ratio)) < STOPS
 
 
-class Sparse(Carried):
-    """`Carried` for the frames of one video, in order, one by one."""
+@dataclass(frozen=True)
+class Seen:
+    """The last frame that the network saw, and what has been made of it."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        area: int,
-        color: ColorTags | None = None,
-        *,
-        whole: int | None = None,
-        every: int = 3,
-    ) -> None:
-        super().__init__(engine, area, color, whole=whole)
-        self.max_batch = 1
-        self._every = every
-        self._seen: SmallLayers | None = None
-        self._thumbnail: Floats = np.empty((0, 0), np.float32)
-        self._made: Made | None = None
-        self._rests = 0
+    layers: ReducedLayers
+    """As decomposed."""
+    thumbnail: Floats
+    made: Made | None = None
+    """None until the frame is recomposed."""
+    skipped: int = 0
+    """Frames skipped since."""
 
-    def another(self) -> Sparse:
-        """Return one for the frames of another video, which shares the nets."""
-        return Sparse(self._engine, self._area, self._color, whole=self._whole, every=self._every)
+
+class Skipping:
+    """A view in which the network sees at least one of `every` frames of one video.
+
+    The frames come in order, one by one.
+    """
+
+    max_batch = 1
+
+    def __init__(self, reduced: Reduced, every: int, *, state: Seen | None = None) -> None:
+        self._reduced, self._every = reduced, every
+        self.state: Seen | None = state
 
     def decompose(self, pixels: Pixels) -> Layers:
-        """One frame -> its layers, or those of the last frame that the nets saw."""
-        size = self.small_size(pixels)
+        """One frame -> its layers, or those of the last frame that the network saw."""
+        if len(pixels) != 1:
+            raise ValueError(f"a view that skips frames takes one at a time, got {len(pixels)}")
+        size = self._reduced.small_size(pixels)
         if size is None:
-            return super().decompose(pixels)
-        small, luma = reduce(pixels[0], size, self.color_of(pixels))
-        moved = self._moved(luma) if self._made else None
-        if self._seen is not None and moved is not None:
-            self._rests += 1
-            seen = {f.name: getattr(self._seen, f.name) for f in fields(SmallLayers)}
+            return self._reduced.decompose(pixels)
+        small, luma = reduce(pixels[0], size, self._reduced.color_of(pixels))
+        seen = self.state
+        moved = self._moved(seen, luma) if seen and seen.made else None
+        if seen is not None and moved is not None:
+            self.state = replace(seen, skipped=seen.skipped + 1)
+            old = {f.name: getattr(seen.layers, f.name) for f in fields(ReducedLayers)}
             now = {"pixels": pixels, "small": small[None], "luma": luma[None]}
-            return RestLayers(**seen | now, moved=moved)
-        self._rests, self._made = 0, None
-        self._seen = self.split(pixels, small[None], luma[None])
-        self._thumbnail = thumbnail(luma)
-        return self._seen
+            return SkippedLayers(**old | now, moved=moved)
+        layers = self._reduced.split(pixels, small[None], luma[None])
+        self.state = Seen(layers, thumbnail(luma))
+        return layers
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Hold layers that are new; others are held already."""
-        if not isinstance(layers, RestLayers):
-            return super().steady(layers, before, strength)
+        """Filter layers that are new; those of an earlier frame are filtered already."""
+        if not isinstance(layers, SkippedLayers):
+            return self._reduced.steady(layers, before, strength)
         return replace(layers, reflectance=before.reflectance, illumination=before.illumination)
 
-    def relit(self, layers: SmallLayers, ratios: Floats) -> Pixels:
-        """Restore and relight a reduced frame, or carry on what was made of an earlier one."""
-        matrix, made = yuv_of_rgb(self.color_of(layers.pixels)), self._made
-        now = through(layers.small[0], matrix)
-        if made and isinstance(layers, RestLayers) and made.fits(float(ratios[0])):
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """The frame as `decompose` had it, relit by the network or from an earlier frame."""
+        if not isinstance(layers, ReducedLayers):
+            return self._reduced.recompose(layers, ratios)
+        shares = network_shares(ratios)
+        if not shares.any():
+            return layers.pixels.copy()
+        return self._reduced.enlarge(layers, self._relight(layers, ratios), shares)
+
+    def join(self, layers: Sequence[Layers]) -> Layers:
+        """Copy layers of frames of one size into one batch."""
+        return self._reduced.join(layers)
+
+    def _relight(self, layers: ReducedLayers, ratios: Floats) -> Pixels:
+        matrix, ratio = yuv_of_rgb(self._reduced.color_of(layers.pixels)), float(ratios[0])
+        now = transform(layers.small[0], matrix)
+        made = self.state.made if self.state else None
+        if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
             return carry_on(made, now, layers.moved)[None]
-        clear = super().relit(layers, ratios)
-        self._made = Made(float(ratios[0]), clear[0], *lines(now, clear[0]), *tones(now, clear[0]))
-        return clear
+        relit = self._reduced.relight(layers, ratios)
+        if self.state:
+            made = Made(ratio, relit[0], *lines(now, relit[0]), *tones(now, relit[0]))
+            self.state = replace(self.state, made=made)
+        return relit
 
-    def expected_fps(self, width: int, height: int) -> float:
-        """Try how many frames of a size go through in a second when the nets see every one."""
-        every, self._every = self._every, 1
-        fps = super().expected_fps(width, height)
-        self._every, self._made = every, None
-        return fps
-
-    def _moved(self, luma: Plane) -> Floats | None:
-        """Where a frame differs from the last that the nets saw; None if they must see it."""
-        if self._seen is None or self._rests + 1 >= self._every:
+    def _moved(self, seen: Seen, luma: Plane) -> Floats | None:
+        """Where a frame differs from the last that the network saw; None if it must be seen."""
+        if seen.skipped + 1 >= self._every:
             return None
-        before, small = self._seen.luma[0], thumbnail(luma)
-        if before.shape != luma.shape or is_cut(self._thumbnail, small):
+        before, small = seen.layers.luma[0], thumbnail(luma)
+        if before.shape != luma.shape or is_cut(seen.thumbnail, small):
             return None
-        if abs(math.log2((small.mean() + 1e-6) / (self._thumbnail.mean() + 1e-6))) > LIGHT_STOPS:
+        if abs(math.log2((small.mean() + 1e-6) / (seen.thumbnail.mean() + 1e-6))) > LIGHT_STOPS:
             return None
         moved = motion(before, luma)
-        return moved if self._rests == 0 or moved.mean() < MOST_MOVED else None
+        return moved if seen.skipped == 0 or moved.mean() < MOST_MOVED else None
 
 
 def thumbnail(luma: Plane) -> Floats:

@@ -3,44 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
-from streamkind.backends.base import Engine, Layers
+from streamkind.backends.base import Layers
 from streamkind.errors import UsageError
+from streamkind.light.exposure import Floats
 
-Steady = Literal["ratio", "light", "noise"]
-STEADY: tuple[Steady, ...] = ("ratio", "light", "noise")
+SteadyName = Literal["ratio", "light", "noise"]
+STEADY: tuple[SteadyName, ...] = ("ratio", "light", "noise")
 """The ratio of the frame, its illumination, and the noise of its reflectance."""
 KEPT = 0.6
 """Share of the past kept where nothing moves: it takes three quarters of the noise's power away."""
 
 
+class FiltersLayers(Protocol):
+    """What can filter layers over time: a backend, an engine, a view."""
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """See `Backend.steady`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLayers:
+    """The last layers of a stream, after filtering."""
+
+    layers: Layers
+    time: float
+    """Of the last of their frames, in seconds."""
+
+
 class Steadier:
-    """Holds reflectance and illumination where nothing moves. One object per stream."""
+    """Filters reflectance and illumination over time where nothing moves. One object per stream."""
 
     def __init__(
-        self, engine: Engine, what: Collection[Steady] = STEADY, *, gap_seconds: float = 2.0
+        self,
+        filters: FiltersLayers,
+        what: Collection[SteadyName] = STEADY,
+        *,
+        gap_seconds: float = 2.0,
+        state: HeldLayers | None = None,
     ) -> None:
-        self._engine = engine
+        self._filters = filters
+        self.state = state
         self._strength = np.array([KEPT * ("noise" in what), KEPT * ("light" in what)], np.float32)
         self._gap_seconds = gap_seconds
-        self._before: Layers | None = None
-        self._time = 0.0
 
     def __call__(self, layers: Layers, times: Sequence[float]) -> Layers:
         """Return layers of consecutive frames shown at `times`, held against those before."""
         if not self._strength.any():
             return layers
-        before, elapsed = self._before, times[0] - self._time
+        before = self.state
         if (
             before is not None
-            and before.pixels.shape[1:] == layers.pixels.shape[1:]
-            and 0 <= elapsed <= self._gap_seconds
+            and before.layers.pixels.shape[1:] == layers.pixels.shape[1:]
+            and 0 <= times[0] - before.time <= self._gap_seconds
         ):
-            layers = self._engine.steady(layers, before, self._strength)
-        self._before, self._time = layers, times[-1]
+            layers = self._filters.steady(layers, before.layers, self._strength)
+        self.state = HeldLayers(layers, times[-1])
         return layers
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from streamkind.backends.base import Engine
+from streamkind.engine.engine import Engine
 from streamkind.errors import InputError
 from streamkind.light.exposure import DEFAULT_TARGET, Floats, auto_ratio
 from streamkind.light.lookahead import smooth_track

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Ratio = float | Literal["auto"]
+"""How far the illumination is raised, 0.1 to 10; "auto": as far as the frame needs it."""
 
 MANUAL_RANGE = (0.1, 10.0)
 """Ratios that a user may ask for."""
@@ -70,12 +72,18 @@ class Statistics:
         )
         return cls(without_lamps(thumbnail, thumbnail), curve, thumbnail, exposure)
 
+    @classmethod
+    def join(cls, parts: Sequence[Statistics]) -> Statistics:
+        """Put those of several batches behind each other."""
+        columns = ([getattr(p, field.name) for p in parts] for field in fields(cls))
+        return cls(*map(np.concatenate, columns))
+
     def frame(self, i: int) -> Statistics:
         """Return those of one frame."""
         return Statistics(*(getattr(self, field.name)[i : i + 1] for field in fields(self)))
 
 
-class Ratio(Protocol):
+class ChooseRatio(Protocol):
     """Chooses the ratio of each frame from its statistics. One object per stream."""
 
     def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:

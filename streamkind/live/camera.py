@@ -8,12 +8,9 @@ from collections import deque
 
 import numpy as np
 
-from streamkind.backends.base import Engine, Layers
-from streamkind.engine.steady import Steadier
+from streamkind.engine.engine import Engine
+from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.errors import InputError
-from streamkind.light.exposure import FixedRatio, Floats
-from streamkind.light.exposure import Ratio as ChooseRatio
-from streamkind.light.smoother import RatioSmoother
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.explain import RefusedError, SilentError
@@ -23,6 +20,7 @@ from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
 from streamkind.live.source import Connection, Picture, Tally
 from streamkind.live.status import CameraStatus, Preview, State
+from streamkind.video.format import HD
 from streamkind.video.frames import Pixels, size_of
 
 REFUSED_SECONDS = 60.0
@@ -54,13 +52,12 @@ class Camera:
         self._size = (0, 0)
         self._tally = Tally()
         self._frames_in = self._reconnects = 0
-        self._decompose_seconds = self._recompose_seconds = 0.0
         self._done: deque[float] = deque(maxlen=1000)
         self._ratio = 1.0
         self._clock_told = False
         self._transport = config.transport
-        self._choose: ChooseRatio | None = None
-        self._steadier: tuple[Engine, Steadier] | None = None
+        self._stream: Stream | None = None
+        self._relit = config.ratio, config.target
 
     def start(self) -> None:
         """Begin."""
@@ -86,10 +83,7 @@ class Camera:
 
     def change(self, config: CameraConfig) -> None:
         """Take settings that need no new connection, from the next frame on."""
-        relit = (config.ratio, config.target) != (self.config.ratio, self.config.target)
         self.config = config
-        if relit:
-            self._choose = None  # after the settings, which the engine's thread may read at once
         self.output.max_delay = config.max_delay
 
     def status(self, *, take_ages: bool) -> CameraStatus:
@@ -120,8 +114,8 @@ class Camera:
             age_sum=output.delay_sum,
             stages={
                 "decode": self._tally.seconds,
-                "decompose": self._decompose_seconds,
-                "recompose": self._recompose_seconds,
+                "decompose": self._busy("decompose"),
+                "recompose": self._busy("steady", "ratio", "recompose"),
                 "encode": output.encode_seconds,
             },
             reconnects=self._reconnects,
@@ -154,23 +148,35 @@ class Camera:
         # Twice: the next frames may take longer than the last ones.
         return time.monotonic() - max(0.0, self.config.max_delay - 2 * seconds)
 
-    def relight(self, engine: Engine, layers: Layers, seconds: float) -> tuple[Layers, Floats]:
-        """Hold layers of the next frame still, and choose their ratio."""
-        if self._steadier is None or self._steadier[0] is not engine:
-            self._steadier = engine, Steadier(engine)
-        choose = self._choose
-        if choose is None:
-            ratio = self.config.ratio
-            choose = RatioSmoother(target=self.config.target)
-            self._choose = choose = choose if ratio == "auto" else FixedRatio(float(ratio))
-        ratios = choose(layers.statistics, [seconds])
-        self._ratio = float(ratios[0])
-        return self._steadier[1](layers, [seconds]), ratios
+    def stream(self, engine: Engine) -> Stream:
+        """Return what remembers the video; it stays over reconnects, and goes to a new engine.
 
-    def deliver(self, frame: Waiting, pixels: Pixels, stages: tuple[float, float]) -> None:
+        Other settings of the ratio act on the next frame. Called from the engine's thread.
+        """
+        wanted = self.config.ratio, self.config.target
+        if self._stream is None or self._stream.engine is not engine:
+            self._stream = self._open_stream(engine, self._stream)
+        if wanted != self._relit:
+            self._stream.choose = choose_ratio(wanted[0], target=wanted[1])
+            self._relit = wanted
+        return self._stream
+
+    def _open_stream(self, engine: Engine, before: Stream | None) -> Stream:
+        ratio, target = self._relit
+        stream = Stream(
+            engine,
+            choose_ratio(ratio, target=target),
+            color=HD,
+            skip=engine.max_batch == 1,  # where batches are worth more, all frames are seen
+            state=before.state.elsewhere() if before else None,
+        )
+        if before:
+            stream.seconds.update(before.seconds)
+        return stream
+
+    def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
         """Hand an enhanced frame to the outputs."""
-        self._decompose_seconds += stages[0]
-        self._recompose_seconds += stages[1]
+        self._ratio = ratio
         self._done.append(time.monotonic())
         self.preview = Preview(frame.pixels, pixels, time.time())
         self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded))
@@ -250,6 +256,10 @@ class Camera:
     def _lose(self, state: State) -> None:
         # Before its first picture a camera is not lost, it has never been there.
         self._change("connecting" if state == "lost" and not self._frames_in else state)
+
+    def _busy(self, *steps: str) -> float:
+        seconds = self._stream.seconds if self._stream else {}
+        return sum(seconds.get(step, 0.0) for step in steps)
 
     def _under_way(self) -> bool:
         return self._frames_in > self.output.frames + self._dropped()

@@ -11,11 +11,10 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from streamkind.engine.engine import Ratio, check_ratio
+from streamkind.engine.engine import check_ratio, check_target
 from streamkind.errors import InputError, UsageError
-from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.light.exposure import DEFAULT_TARGET, Ratio
 from streamkind.live.secrets import check_login, has_secret, redact, resolve
-from streamkind.pipeline import check_target
 from streamkind.video.encoders import find_encoder
 
 __all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "redact", "resolve"]

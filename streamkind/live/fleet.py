@@ -10,15 +10,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from streamkind.backends.base import Engine
-from streamkind.engine.engine import Ratio, check_ratio
+from streamkind.engine.engine import Engine, check_ratio, check_target
 from streamkind.errors import UsageError
+from streamkind.light.exposure import Ratio
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig, check_camera
 from streamkind.live.encoder import letters
 from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
-from streamkind.pipeline import check_target
 from streamkind.platform import give_memory_back
 
 STOP_SECONDS = 3.5

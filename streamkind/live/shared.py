@@ -7,14 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from streamkind.backends.base import Engine, Layers
-from streamkind.engine.reduced import Carried
-from streamkind.engine.skipping import Sparse
-from streamkind.light.exposure import Floats
+from streamkind.engine.engine import Engine
+from streamkind.engine.stream import Stream, enhance_together
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.video.frames import Pixels, PixFmt
@@ -39,11 +36,11 @@ class Served(Protocol):
     def oldest(self, seconds: float) -> float:
         """Return the time before which a decoded frame is too old if it takes `seconds` more."""
 
-    def relight(self, engine: Engine, layers: Layers, seconds: float) -> tuple[Layers, Floats]:
-        """Hold the layers of its next frame still, and choose their ratio."""
+    def stream(self, engine: Engine) -> Stream:
+        """Return what remembers its video, over this engine."""
 
-    def deliver(self, frame: Waiting, pixels: Pixels, stages: tuple[float, float]) -> None:
-        """Take an enhanced frame, and the busy seconds of decompose and recompose."""
+    def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
+        """Take an enhanced frame, and the ratio it was relit by."""
 
     def fail(self, error: str) -> None:
         """Learn that a frame could not be enhanced."""
@@ -70,7 +67,6 @@ class SharedEngine:
         self._wanted: Callable[[int, int], PixFmt] | None = None
         self._cameras: list[Served] = []
         self._resting: dict[int, float] = {}
-        self._sparse: WeakKeyDictionary[Served, Sparse] = WeakKeyDictionary()
         self._cost: dict[tuple[int, ...], float] = {}
         self._failures = 0
         self._stop = threading.Event()
@@ -112,7 +108,7 @@ class SharedEngine:
         try:
             engine = self._open()
             self.description = engine.description
-            self._wanted = engine.pix_fmt if isinstance(engine, Carried) else None
+            self._wanted = engine.pix_fmt
         except BaseException as exc:
             self._error = exc
             return
@@ -137,23 +133,13 @@ class SharedEngine:
             return engine
         engine.close()
         self._cost.clear()
-        self._sparse.clear()
         return fresh
-
-    def _of(self, engine: Engine, turns: list[Turn]) -> Engine:
-        """Return the engine for these frames: where nets may rest, each camera's goes its way."""
-        if not isinstance(engine, Sparse):
-            return engine
-        (turn,) = turns
-        own = self._sparse.get(turn.camera) or engine.another()
-        self._sparse[turn.camera] = own
-        return own
 
     def _serve(self, engine: Engine, turns: list[Turn]) -> bool:
         """Enhance a batch; return False when the engine has failed too often."""
         began = time.monotonic()
         try:
-            enhance(self._of(engine, turns), turns)
+            serve(engine, turns)
         except Exception as exc:  # the frames of others must go on
             for turn in turns:
                 turn.camera.fail(redact(f"engine: {exc}"))
@@ -210,16 +196,12 @@ class SharedEngine:
         return turns
 
 
-def enhance(engine: Engine, turns: list[Turn]) -> None:
-    """Take one batch through the engine, and give every camera its frame."""
-    began = time.perf_counter()
-    layers = engine.decompose(np.stack([turn.frame.pixels for turn in turns]))
-    share = (time.perf_counter() - began) / len(turns)
-    for i, turn in enumerate(turns):
-        began = time.perf_counter()
-        own = layers if len(turns) == 1 else layers.frame(i)
-        # Neighbours in this batch are strangers: each camera holds its own past.
-        held, ratios = turn.camera.relight(engine, own, turn.frame.seconds)
-        pixels = engine.recompose(held, ratios)[0]
-        turn.camera.deliver(turn.frame, pixels, (share, time.perf_counter() - began))
+def serve(engine: Engine, turns: list[Turn]) -> None:
+    """Enhance a frame of each of some cameras in one batch, and give every camera its own."""
+    streams = [turn.camera.stream(engine) for turn in turns]
+    frames = [turn.frame for turn in turns]
+    pixels = np.stack([frame.pixels for frame in frames])
+    clear, ratios = enhance_together(streams, pixels, [frame.seconds for frame in frames])
+    for turn, picture, ratio in zip(turns, clear, ratios, strict=True):
+        turn.camera.deliver(turn.frame, picture, float(ratio))
         turn.done = True

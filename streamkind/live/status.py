@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from streamkind.engine.engine import Ratio
-from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.light.exposure import DEFAULT_TARGET, Ratio
 from streamkind.video.frames import Pixels
 
 if TYPE_CHECKING:

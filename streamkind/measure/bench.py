@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import BackendName
-from streamkind.engine.engine import KinD
+from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import PROFILES, Profile, ProfileName, fast_preset, open_engine
-from streamkind.engine.steady import Steadier
+from streamkind.engine.stream import Stream
 from streamkind.errors import UsageError
-from streamkind.light.smoother import RatioSmoother
 from streamkind.measure.bench_nets import Nets, named, quality
 from streamkind.measure.bench_nets import baselines as kind_by_others
 from streamkind.model.released import MULTIPLE
@@ -37,7 +36,9 @@ from streamkind.video.threads import ReadAhead, WriteBehind
 RATE = 30
 FLOOR = "decode + encode"
 NETS = "nets"
-WHOLE = "file to file"
+FILE_TO_FILE = "file to file"
+TAGS = ColorTags(1)
+"""Of the clip that is encoded here."""
 
 
 @dataclass
@@ -119,10 +120,11 @@ def bench(
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scaled = Path(folder, "clip.mp4")
         make_clip(scaled, size, frames, clip)
-        engines: dict[str, tuple[KinD, Profile]] = {}
+        engines: dict[str, tuple[Engine, Profile]] = {}
         for backend, profile in itertools.product(backends, profiles):
             name = profile if len(backends) == 1 else f"{profile}, {backend}"
-            engine = stack.enter_context(opened_engine(backend, profile, device))
+            opening = open_engine(backend=backend, profile=profile, device=device)
+            engine = stack.enter_context(opening)
             engines[name] = engine, PROFILES[profile]
             found.profiles[name], found.engines[name] = Times(), engine.description
             found.seen[name] = engine.seen_size(*size)
@@ -144,41 +146,25 @@ def bench(
     return found
 
 
-def opened_engine(backend: BackendName, profile: ProfileName, device: str) -> KinD:
-    """Open what `streamkind enhance` would take for a video."""
-    return open_engine(
-        backend=backend, profile=profile, device=device, color=ColorTags(1), in_order=True
-    )
-
-
 def measure(
-    times: Times, engine: KinD, profile: Profile, clip: Path, frames: int, preset: str
+    times: Times, engine: Engine, profile: Profile, clip: Path, frames: int, preset: str
 ) -> None:
     """One round of a profile: each stage alone, then from file to file, then without the nets."""
     times.take("decode", frames, lambda: read(clip, profile, frames))
     pixels = read(clip, profile, frames)
-    clear = enhance(times, engine, pixels)
+    clear = enhance_frames(times, engine, pixels)
     times.take("encode", frames, lambda: encode(clip, profile, frames, preset, clear))
-    times.take(WHOLE, frames, lambda: whole(engine, clip, profile, frames, preset))
+    times.take(FILE_TO_FILE, frames, lambda: whole(engine, clip, profile, frames, preset))
     times.take(FLOOR, frames, lambda: passed(clip, profile, frames, preset, clear))
 
 
-def enhance(times: Times, engine: KinD, pixels: list[Pixels]) -> list[Pixels]:
+def enhance_frames(times: Times, engine: Engine, pixels: list[Pixels]) -> list[Pixels]:
     """Take frames through the engine, stage by stage."""
-    choose, hold, report = RatioSmoother(), Steadier(engine), Report(None, "")
-    clear = []
-    for i, picture in enumerate(pixels):
-        with report.stage("decompose"):
-            layers = engine.decompose(picture[None])
-        with report.stage("steady"):
-            layers = hold(layers, [i / RATE])
-        with report.stage("ratio"):
-            ratios = choose(layers.statistics, [i / RATE])
-        with report.stage("recompose"):
-            clear.append(engine.recompose(layers, ratios)[0])
-    for name, seconds in report.stages.items():
+    stream = Stream(engine, color=TAGS)
+    clear = [stream(picture[None], [i / RATE])[0][0] for i, picture in enumerate(pixels)]
+    for name, seconds in stream.seconds.items():
         times.rounds[name].append(seconds / len(pixels))
-    times.rounds[NETS].append(sum(report.stages.values()) / len(pixels))
+    times.rounds[NETS].append(sum(stream.seconds.values()) / len(pixels))
     return clear
 
 
@@ -217,12 +203,12 @@ def passed(clip: Path, profile: Profile, frames: int, preset: str, clear: list[P
             output.put(batch.replace(pixels[None]))
 
 
-def whole(engine: KinD, clip: Path, profile: Profile, frames: int, preset: str) -> None:
+def whole(engine: Engine, clip: Path, profile: Profile, frames: int, preset: str) -> None:
     """Go from file to file, the ratio chosen as frames come, after the look that decides on it."""
     passes_twice(clip, None, profile)
     with opened(clip, profile, frames, preset) as (source, sink):
         report = Report(frames, engine.description)
-        run(source, engine, RatioSmoother(), sink, report, hold=Steadier(engine))
+        run(source, Stream(engine, color=TAGS), sink, report)
 
 
 def make_clip(path: Path, size: tuple[int, int], frames: int, clip: Path | None = None) -> None:

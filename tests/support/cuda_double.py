@@ -265,6 +265,7 @@ class Driver(ModuleType):
         self.Error = type("Error", (Exception,), {})
         self.MemoryError = type("MemoryError", (self.Error,), {})
         self._machine = machine
+        self.Context = SimpleNamespace(synchronize=lambda: machine.tell("synchronize", 0))
         self.Stream = lambda: Stream(machine)
         self.Event = lambda: Event(machine)
         self.Device = type("Device", (), {"count": lambda: machine.cards})
@@ -297,6 +298,9 @@ class Driver(ModuleType):
         self._machine.tell("up", stream.handle)
         target = self._machine.array(address, host.nbytes)
         stream.put(lambda: target.__setitem__(slice(None), host.reshape(-1).view(np.uint8)))
+
+    def memcpy_dtod(self, to, address, nbytes):
+        self._machine.array(to, nbytes)[:] = self._machine.array(address, nbytes)
 
     def memcpy_dtoh_async(self, host, address, stream):
         self._machine.tell("down", stream.handle)

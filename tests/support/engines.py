@@ -1,4 +1,4 @@
-"""Engines whose results can be told by arithmetic."""
+"""Backends whose results can be told by arithmetic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamkind.light.exposure import RATIOS, Statistics
 
 
 class Gain:
-    """An engine that multiplies each picture by its ratio, and notes their sizes."""
+    """A backend that multiplies each picture by its ratio, and notes their sizes."""
 
     max_batch = 2
     description = "gain"
@@ -32,6 +32,9 @@ class Gain:
     def recompose(self, layers, ratios):
         made = layers.reflectance * ratios[:, None, None, None]
         return np.clip(made + 0.5, 0, 255).astype(np.uint8)
+
+    def join(self, parts):
+        return np.concatenate(parts)
 
     def close(self):
         pass

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -27,9 +29,11 @@ from loopback.servers import (
 )
 
 from streamkind.backends.base import Layers
+from streamkind.engine.engine import Engine
 from streamkind.light.exposure import DEFAULT_TARGET, RATIOS, Statistics
 
 __all__ = [
+    "GainBackend",
     "GainEngine",
     "Server",
     "Stalls",
@@ -50,8 +54,8 @@ __all__ = [
 ]
 
 
-class GainEngine:
-    """A light engine: brightness times the ratio, by NumPy; `seconds` slows each frame down."""
+class GainBackend:
+    """A light backend: brightness times the ratio, by NumPy; `seconds` slows each frame down."""
 
     description = "gain, by numpy"
 
@@ -80,8 +84,19 @@ class GainEngine:
     def recompose(self, layers: Layers, ratios: np.ndarray) -> np.ndarray:
         return np.clip(layers.pixels * ratios[:, None, None, None], 0, 255).astype(np.uint8)
 
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(parts)
+
     def close(self) -> None:
         pass
+
+
+class GainEngine(Engine):
+    """An engine over `GainBackend`."""
+
+    def __init__(self, **how: Any) -> None:
+        self.gain = GainBackend(**how)
+        super().__init__(self.gain)
 
 
 class Stalls:

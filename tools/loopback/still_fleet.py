@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from streamkind.engine.engine import Ratio, check_ratio
+from streamkind.engine.engine import check_ratio
+from streamkind.light.exposure import Ratio
 from streamkind.live.config import CameraConfig
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.video.frames import Pixels

@@ -1,0 +1,187 @@
+"""One video: everything that is remembered from frame to frame, over an engine that is shared."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamkind.backends.base import Layers
+from streamkind.engine.engine import Engine
+from streamkind.engine.steady import STEADY, HeldLayers, Steadier, SteadyName
+from streamkind.light.exposure import (
+    DEFAULT_TARGET,
+    ChooseRatio,
+    FixedRatio,
+    Floats,
+    OwnRatio,
+    Ratio,
+)
+from streamkind.light.smoother import RatioSmoother, RatioState
+from streamkind.light.track import Track, TrackRatio
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream remembers. It never changes, so it may be kept while the stream goes on."""
+
+    ratio: RatioState | None = None
+    """Of the smoothed ratio: numbers on the host, which can be pickled."""
+    held: HeldLayers | None = None
+    """The last layers, in the memory of the engine that made them."""
+    seen: Any = None
+    """What the view of the stream remembers, in the memory of the engine."""
+
+    def elsewhere(self) -> StreamState:
+        """Return what another engine can go on with: all but what is in this one's memory."""
+        return StreamState(self.ratio)
+
+
+class Stream:
+    """Enhances the frames of one video in order. Several streams may take turns on one engine.
+
+    decompose -> filter the layers over time -> choose the ratio -> recompose
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        choose: ChooseRatio | None = None,
+        *,
+        steady: Collection[SteadyName] = STEADY,
+        color: ColorTags | None = None,
+        skip: bool = True,
+        state: StreamState | None = None,
+    ) -> None:
+        """Begin a video, or with `state` go on where another stream was.
+
+        `choose` gives the ratio of each frame; without it the ratio is automatic and smoothed.
+        `steady` names the layers to filter, "light" and "noise"; `color` is how frames that are
+        not RGB are coded. `skip` allows the network to skip frames where the profile does.
+        """
+        state = state or StreamState()
+        self.engine, self.color = engine, color
+        self.choose: ChooseRatio = choose or RatioSmoother()
+        if isinstance(self.choose, RatioSmoother):
+            self.choose.state = state.ratio
+        self.view = engine.view(color, skip=skip)
+        if state.seen is not None:
+            self.view.state = state.seen
+        self._hold = Steadier(self.view, steady, state=state.held)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        """Busy seconds of each step so far."""
+
+    @property
+    def max_batch(self) -> int:
+        """Most frames worth giving at once."""
+        return self.view.max_batch
+
+    @property
+    def state(self) -> StreamState:
+        """What is remembered now; another stream of the same engine and options takes it."""
+        smooth = self.choose
+        ratio = smooth.state if isinstance(smooth, RatioSmoother) else None
+        return StreamState(ratio, self._hold.state, self.view.state)
+
+    def __call__(self, pixels: Pixels, times: Sequence[float]) -> tuple[Pixels, Floats]:
+        """Enhance N consecutive frames of one size, shown at `times` in seconds.
+
+        Takes (N, H, W, 3) uint8 RGB or (N, 3 H / 2, W) yuv420p. Returns as much in memory of its
+        own, and the N ratios.
+        """
+        if len(pixels) > self.max_batch:
+            return self._in_turn(pixels, times)
+        layers, ratios = self.prepare(self.decompose(pixels), times)
+        return self.recompose(layers, ratios), ratios
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """N frames -> layers; nothing of the frames before enters."""
+        with self.timed("decompose"):
+            return self.view.decompose(pixels)
+
+    def prepare(self, layers: Layers, times: Sequence[float]) -> tuple[Layers, Floats]:
+        """Filter the layers of the next frames over time, and choose their ratios."""
+        with self.timed("steady"):
+            layers = self._hold(layers, times)
+        with self.timed("ratio"):
+            return layers, self.choose(layers.statistics, times)
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """Layers and their ratios -> enhanced frames."""
+        with self.timed("recompose"):
+            return self.view.recompose(layers, ratios)
+
+    def look_at(self, pixels: Pixels, times: Sequence[float]) -> None:
+        """Remember frames without enhancing them: the layers of later ones are filtered alike."""
+        self._hold(self.view.decompose(pixels), times)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the time of a block to a step."""
+        began = time.perf_counter()
+        yield
+        self.seconds[step] += time.perf_counter() - began
+
+    def _in_turn(self, pixels: Pixels, times: Sequence[float]) -> tuple[Pixels, Floats]:
+        some = [slice(i, i + self.max_batch) for i in range(0, len(pixels), self.max_batch)]
+        parts = [self(pixels[one], times[one]) for one in some]
+        clear, ratios = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return clear, ratios
+
+
+def enhance_together(
+    streams: Sequence[Stream], pixels: Pixels, times: Sequence[float]
+) -> tuple[Pixels, Floats]:
+    """Enhance one frame of each of N videos in one batch.
+
+    The frames are of one size, (N, H, W, 3) or (N, 3 H / 2, W), the streams of one engine and
+    color, and none skips frames. Each stream filters and chooses by itself.
+    """
+    if len(streams) == 1:
+        return streams[0](pixels, times)
+    view = streams[0].view
+    with _shared(streams, "decompose"):
+        layers = view.decompose(pixels)
+    own = [
+        stream.prepare(layers.frame(i), [at])
+        for i, (stream, at) in enumerate(zip(streams, times, strict=True))
+    ]
+    ratios = np.concatenate([ratio for _, ratio in own])
+    with _shared(streams, "recompose"):
+        return view.recompose(view.join([one for one, _ in own]), ratios), ratios
+
+
+@contextmanager
+def _shared(streams: Sequence[Stream], step: str) -> Iterator[None]:
+    """Add an equal share of the time of a block to a step of each stream."""
+    began = time.perf_counter()
+    yield
+    share = (time.perf_counter() - began) / len(streams)
+    for stream in streams:
+        stream.seconds[step] += share
+
+
+def choose_ratio(
+    ratio: Ratio = "auto",
+    *,
+    target: float = DEFAULT_TARGET,
+    track: Track | None = None,
+    steady: Collection[SteadyName] = STEADY,
+    still: bool = False,
+) -> ChooseRatio:
+    """Return what chooses the ratio of each frame: a number, a track, or the frame itself.
+
+    The automatic ratio is smoothed if "ratio" is in `steady`.
+    """
+    if ratio != "auto":
+        return FixedRatio(float(ratio))
+    if track is not None:
+        return TrackRatio(track)
+    return RatioSmoother(target=target) if "ratio" in steady else OwnRatio(target, still)

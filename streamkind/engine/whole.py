@@ -1,0 +1,119 @@
+"""What the network sees of the frames of a video, and the simplest case: whole frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from streamkind.backends.base import Backend, Layers
+from streamkind.errors import EngineError
+from streamkind.light.exposure import Floats, Statistics, smooth_step
+from streamkind.model.released import pad
+from streamkind.video.frames import Pixels, size_of
+
+FADE_STOPS = 0.5
+"""Distance from ratio 1, in stops, from which on the output is the network's alone."""
+
+
+class View(Protocol):
+    """Brings frames to the network, and its results back to the size of the frames.
+
+    Views differ in what the network sees: whole frames, reduced frames, or some frames only.
+    """
+
+    state: Any
+    """What the view remembers of its video. None if it remembers nothing; such a view can serve
+    several videos."""
+
+    @property
+    def max_batch(self) -> int:
+        """Most frames worth giving at once."""
+        ...
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """N frames of one size -> layers and per-frame statistics. `pixels` stay as they are."""
+        ...
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Filter the layers of N consecutive frames over time; see `Backend.steady`."""
+        ...
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """Return the enhanced frames, of the shape of the input. They are the caller's to keep."""
+        ...
+
+    def join(self, layers: Sequence[Layers]) -> Layers:
+        """Copy layers of frames of one size into one batch."""
+        ...
+
+
+class Whole:
+    """Whole RGB frames of any size: (N, H, W, 3) uint8."""
+
+    state: Any = None
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend: Backend | None = backend
+
+    @property
+    def max_batch(self) -> int:
+        """Most frames worth giving at once. It may change with the first frame."""
+        return self.backend.max_batch
+
+    def decompose(self, pixels: Pixels) -> Layers:
+        """(N, H, W, 3) uint8 RGB -> layers, padded to multiples of 16, and statistics."""
+        return replace(self.backend.decompose(pad(pixels)), pixels=pixels)
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Filter the layers of N consecutive frames over time."""
+        return self.backend.steady(layers, before, strength)
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """(N, H, W, 3) uint8 RGB. Near a ratio of 1 the output fades into the input.
+
+        At a ratio of 1 the network would change nothing but sharpness, so it is not run.
+        """
+        shares = network_shares(ratios)
+        if not shares.any():
+            return layers.pixels.copy()
+        clear = self.relight(layers, ratios, size_of(layers.pixels))
+        for before, after, share in zip(layers.pixels, clear, shares, strict=True):
+            if share < 1:
+                after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
+        return clear
+
+    def relight(self, layers: Layers, ratios: Floats, size: tuple[int, int]) -> Pixels:
+        """Run the network alone, and cut its padding off: width and height of `size` stay."""
+        width, height = size
+        return self.backend.recompose(layers, ratios)[:, :height, :width]
+
+    def join(self, layers: Sequence[Layers]) -> Layers:
+        """Copy layers of frames of one size into one batch."""
+        join: dict[str, Any] = dict.fromkeys(("reflectance", "illumination"), self.backend.join)
+        join["statistics"] = Statistics.join
+        names = [field.name for field in fields(layers[0])]
+        parts = {name: [getattr(one, name) for one in layers] for name in names}
+        whole = {name: join.get(name, np.concatenate)(part) for name, part in parts.items()}
+        return replace(layers[0], **whole)
+
+    @property
+    def backend(self) -> Backend:
+        """The device. Raises EngineError once it is closed."""
+        if self._backend is None:
+            raise EngineError("this engine is closed; open another one with open_engine()")
+        return self._backend
+
+    def close(self) -> None:
+        """Free the device. Twice is fine."""
+        if self._backend is not None:
+            self._backend.close()
+        self._backend = None
+
+
+def network_shares(ratios: Floats) -> Floats:
+    """Share of the network's result in the output, (N,): 0 at ratio 1, 1 from `FADE_STOPS` on."""
+    return smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)
