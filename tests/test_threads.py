@@ -1,41 +1,78 @@
+"""Frames are read ahead and written behind: all, in order, and no thread outlives its block."""
+
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from streamkind.video import threads
 from streamkind.video.frames import Batch, Frame, batched
 from streamkind.video.threads import ReadAhead, WriteBehind
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 
+WAIT_SECONDS = 30
+"""How long a test waits for another thread before it fails."""
+
+
 class BoomError(Exception):
     pass
 
 
-def frames(count: int, *, fail_at: int | None = None) -> Iterator[Frame]:
-    for number in range(count):
-        if number == fail_at:
-            raise BoomError(f"reader at {number}")
-        yield Frame(PIXELS, number, Fraction(1, 25))
+class Frames:
+    """Frames up to a count or to a failure; `taken` of them so far, `ended` once no more come."""
+
+    def __init__(self, count: int, *, fail_at: int | None = None) -> None:
+        self.count, self.fail_at = count, fail_at
+        self.taken = 0
+        self.ended = threading.Event()
+        self.closed_in: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            for number in range(self.count):
+                if number == self.fail_at:
+                    raise BoomError(f"reader at {number}")
+                self.taken += 1
+                yield Frame(PIXELS, number, Fraction(1, 25))
+        finally:
+            self.closed_in.append(threading.current_thread().name)
+            self.ended.set()
 
 
 class Sink:
-    def __init__(self, *, fail_at: int | None = None, seconds: float = 0.0) -> None:
-        self.fail_at = fail_at
-        self.seconds = seconds
+    """Notes what is written; `before` is called with each frame before that."""
+
+    def __init__(self, before: Callable[[Frame], object] = lambda frame: None) -> None:
+        self.before = before
         self.written: list[int] = []
 
     def write(self, frame: Frame) -> None:
-        if frame.pts == self.fail_at:
-            raise BoomError(f"writer at {frame.pts}")
-        time.sleep(self.seconds)
+        self.before(frame)
         self.written.append(frame.pts)
+
+
+def failing_at(number: int | None) -> Callable[[Frame], None]:
+    def fail(frame: Frame) -> None:
+        if frame.pts == number:
+            raise BoomError(f"writer at {frame.pts}")
+
+    return fail
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    """Give other threads the time that they need."""
+    until = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 def batch(*numbers: int) -> Batch:
@@ -52,7 +89,7 @@ def threads_left() -> list[str]:
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 300])
 def test_every_frame_arrives_once_in_order(count: int, size: int, depth: int) -> None:
     sink = Sink()
-    with ReadAhead(frames(count), depth=depth) as ahead, WriteBehind(sink, depth=depth) as output:
+    with ReadAhead(Frames(count), depth=depth) as ahead, WriteBehind(sink, depth=depth) as output:
         for group in batched(ahead, size):
             output.put(group)
     assert sink.written == list(range(count))
@@ -60,10 +97,9 @@ def test_every_frame_arrives_once_in_order(count: int, size: int, depth: int) ->
 
 @pytest.mark.parametrize("stage", ["reader", "writer", "last write", "consumer"])
 def test_an_error_of_any_stage_reaches_the_caller_at_once(stage: str) -> None:
-    source = frames(100_000, fail_at=5 if stage == "reader" else None)
+    source = Frames(100_000, fail_at=5 if stage == "reader" else None)
     last = 9
-    sink = Sink(fail_at={"writer": 5, "last write": last}.get(stage))
-    began = time.perf_counter()
+    sink = Sink(failing_at({"writer": 5, "last write": last}.get(stage)))
     with pytest.raises(BoomError), ReadAhead(source) as ahead, WriteBehind(sink) as output:
         for frame in ahead:
             if stage == "consumer" and frame.pts == 5:
@@ -71,111 +107,127 @@ def test_an_error_of_any_stage_reaches_the_caller_at_once(stage: str) -> None:
             output.put(batch(frame.pts))
             if stage == "last write" and frame.pts == last:
                 break
-    assert time.perf_counter() - began < 1
+    assert source.taken <= last + 15  # two queues of four, and what each stage has in hand
     assert not threads_left()
 
 
 def test_the_readers_frames_before_its_error_are_delivered() -> None:
-    got = []
-    with pytest.raises(BoomError), ReadAhead(frames(10, fail_at=4)) as ahead:
+    got, source = [], Frames(10, fail_at=4)
+    with pytest.raises(BoomError), ReadAhead(source) as ahead:
+        assert source.ended.wait(WAIT_SECONDS)
         for frame in ahead:
             got.append(frame.pts)
-            time.sleep(0.01)
     assert got == [0, 1, 2, 3]
 
 
-def test_put_raises_soon_when_the_writer_has_died() -> None:
-    with pytest.raises(BoomError), WriteBehind(Sink(fail_at=0), depth=1) as output:
+def test_put_raises_when_the_writer_has_died() -> None:
+    with pytest.raises(BoomError), WriteBehind(Sink(failing_at(0)), depth=1) as output:
         output.put(batch(0))
-        time.sleep(0.1)
-        began = time.perf_counter()
-        try:
+        wait_until(lambda: not threads_left())
+        with pytest.raises(BoomError):
             output.put(batch(1))
-        finally:
-            assert time.perf_counter() - began < 0.1
 
 
-def test_put_raises_soon_while_it_waits_for_room() -> None:
-    class DiesLater(Sink):
-        def write(self, frame: Frame) -> None:
-            time.sleep(0.2)
-            raise BoomError
+def test_put_raises_while_it_waits_for_room() -> None:
+    full = threading.Event()
 
-    began = time.perf_counter()
-    with pytest.raises(BoomError), WriteBehind(DiesLater(), depth=1) as output:
-        for number in range(100):
-            output.put(batch(number))
-    assert time.perf_counter() - began < 0.5
+    def die(frame: Frame) -> None:
+        assert full.wait(WAIT_SECONDS)
+        time.sleep(0.1)  # as a rule put() waits by then
+        raise BoomError
+
+    with pytest.raises(BoomError), WriteBehind(Sink(die), depth=1) as output:
+        output.put(batch(0))  # the writer has it in hand
+        output.put(batch(1))  # it fills the queue
+        full.set()
+        with pytest.raises(BoomError):
+            output.put(batch(2))
 
 
 def test_leaving_cleanly_drains() -> None:
-    sink = Sink(seconds=0.02)
+    go = threading.Event()
+    sink = Sink(lambda frame: go.wait(WAIT_SECONDS))
     with WriteBehind(sink, depth=8) as output:
         for number in range(8):
             output.put(batch(number))
-        assert len(sink.written) < 8
+        assert sink.written == []
+        go.set()
     assert sink.written == list(range(8))
 
 
 @pytest.mark.parametrize("error", [BoomError, KeyboardInterrupt])
 def test_leaving_on_an_exception_does_not_drain(error: type[BaseException]) -> None:
-    sink = Sink(seconds=0.05)
-    began = time.perf_counter()
+    sink = Sink(lambda frame: output._stop.wait(WAIT_SECONDS))
     with pytest.raises(error), WriteBehind(sink, depth=8) as output:
         for number in range(8):
             output.put(batch(number, number))
         raise error
-    assert time.perf_counter() - began < 0.3
-    assert len(sink.written) < 8
+    assert len(sink.written) <= 1  # what was in hand
 
 
 def test_leaving_early_stops_an_endless_source() -> None:
-    with ReadAhead(frames(10**9)) as ahead:
+    with ReadAhead(Frames(10**9)) as ahead:
         assert next(iter(ahead)).pts == 0
     assert not threads_left()
 
 
 def test_the_reader_is_never_more_than_its_depth_ahead() -> None:
-    taken = []
-
-    def source() -> Iterator[Frame]:
-        for frame in frames(100):
-            taken.append(frame.pts)
-            yield frame
-
-    with ReadAhead(source(), depth=3) as ahead:
+    source, most = Frames(100), 1 + 3 + 1  # delivered, queued, and one waiting for room
+    with ReadAhead(source, depth=3) as ahead:
         next(iter(ahead))
-        time.sleep(0.2)
-        assert len(taken) == 1 + 3 + 1  # delivered, queued, and one waiting for room
+        wait_until(lambda: source.taken == most)
+        time.sleep(0.2)  # it has time for more
+        assert source.taken == most
 
 
 def test_a_generator_is_closed_in_its_own_thread() -> None:
-    closed_in = []
+    source = Frames(100)
+    with ReadAhead(source, depth=1):
+        wait_until(lambda: source.taken)
+    assert source.closed_in == ["streamkind-read"]
 
+
+class Clock:
+    """Stands for the module's clock: work takes the seconds that `work` says, and waiting none."""
+
+    def __init__(self) -> None:
+        self.now, self.looks = 0.0, 0
+
+    def perf_counter(self) -> float:
+        self.looks += 1
+        return self.now
+
+    def work(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(threads, "time", SimpleNamespace(perf_counter=clock.perf_counter))
+    return clock
+
+
+def test_the_readers_waiting_is_no_work(clock: Clock) -> None:
     def source() -> Iterator[Frame]:
-        try:
-            yield from frames(100)
-        finally:
-            closed_in.append(threading.current_thread().name)
-
-    with ReadAhead(source(), depth=1):
-        pass
-    assert closed_in in ([], ["streamkind-read"])
-
-
-def test_busy_time_is_measured_without_waiting() -> None:
-    def slow() -> Iterator[Frame]:
-        for frame in frames(4):
-            time.sleep(0.02)
+        for frame in Frames(2):
+            clock.work(2.0)
             yield frame
 
-    sink = Sink(seconds=0.02)
-    with ReadAhead(slow()) as ahead, WriteBehind(sink) as output:
-        for frame in ahead:
-            time.sleep(0.05)
-            output.put(batch(frame.pts))
-    assert 0.07 < ahead.seconds < 0.16
-    assert 0.07 < output.seconds < 0.16
+    with ReadAhead(source(), depth=1) as ahead:
+        wait_until(lambda: clock.looks == 4)  # the first is queued, the second waits for room
+        clock.work(100.0)  # the caller
+        assert [frame.pts for frame in ahead] == [0, 1]
+    assert ahead.seconds == 4.0
+
+
+def test_the_writers_waiting_is_no_work(clock: Clock) -> None:
+    with WriteBehind(Sink(lambda frame: clock.work(3.0))) as output:
+        for number in range(3):
+            output.put(batch(number))
+            wait_until(lambda looks=2 * (number + 1): clock.looks == looks)
+            clock.work(100.0)  # the caller
+    assert output.seconds == 9.0
 
 
 def test_put_outside_of_with_is_refused() -> None:
@@ -185,4 +237,4 @@ def test_put_outside_of_with_is_refused() -> None:
 
 def test_depth_must_be_positive() -> None:
     with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
-        ReadAhead(frames(1), depth=0)
+        ReadAhead(Frames(1), depth=0)
