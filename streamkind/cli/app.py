@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -23,6 +21,7 @@ from streamkind.batch.jobs import Batch, Result
 from streamkind.batch.journal import Settings
 from streamkind.cli import bench, doctor, engines, live, options, track
 from streamkind.cli.ending import ENDING, INTERRUPTED
+from streamkind.cli.failures import fail, foreign
 from streamkind.cli.show import (
     batch_table,
     console,
@@ -33,7 +32,6 @@ from streamkind.cli.show import (
     show_report,
 )
 from streamkind.errors import StreamkindError, UsageError
-from streamkind.live.secrets import redact
 from streamkind.measure import plots
 from streamkind.measure.score import score
 from streamkind.pipeline import enhance
@@ -42,9 +40,6 @@ from streamkind.video.storage import as_path, write_whole
 
 PARTIAL = 3
 """Exit code of a batch of which some files failed, and some did not."""
-
-DEBUG = "STREAMKIND_DEBUG"
-"""The environment variable that, set to 1, shows where a failure comes from."""
 
 app = typer.Typer(
     help="Make night video clear.",
@@ -276,27 +271,3 @@ def main() -> NoReturn:
 def stop(number: int, frame: FrameType | None) -> NoReturn:
     """End by SIGTERM and SIGHUP as by Ctrl-C: what is half done is removed."""
     raise KeyboardInterrupt
-
-
-def foreign(error: Exception) -> str:
-    """Tell in one line of an exception that nothing in streamkind foresaw."""
-    if isinstance(error, MemoryError):
-        return "the memory of this machine does not suffice; free some, or choose profile realtime"
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; check the path, its permissions and the disk"
-    return (
-        f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; expected "
-        f"no such failure. Run it again with {DEBUG}=1, and report what it shows"
-    )
-
-
-def fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
-    """Print one line and leave; before it the traceback, if it is asked for."""
-    try:
-        if error is not None and os.environ.get(DEBUG) == "1":
-            traceback.print_exception(error)
-        console.print("streamkind: " + " ".join(message.split()), markup=False)
-    except OSError:  # a closed pipe or a full disk; at the end it would be tried again
-        sys.stderr = None
-    sys.exit(code)

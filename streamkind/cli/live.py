@@ -38,6 +38,21 @@ from streamkind.platform import RELOAD, STOP, restart
 
 log = logging.getLogger("streamkind.live")
 
+To = Annotated[
+    list[str], typer.Option(help="rtsp://, rtmp://, udp://, x.m3u8, or a folder; repeatable.")
+]
+MaxDelay = Annotated[
+    float, typer.Option(help="Most seconds from decoded to handed on; older frames go.")
+]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds without a picture after which the camera is lost.")
+]
+Transport = Annotated[str, typer.Option(help="Of RTSP: auto, tcp, udp, udp_multicast, http.")]
+Recording = Annotated[str, typer.Option(help="What folders are filled with: mkv, mp4.")]
+SegmentSeconds = Annotated[float, typer.Option(help="Length of one recording.")]
+KeepGb = Annotated[
+    float, typer.Option(help="Most that recordings may take, in 10^9 bytes; 0: all.")
+]
 LogLevel = Annotated[str, typer.Option(help=f"What is logged at least: {', '.join(LEVELS)}.")]
 LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, an object a line.")]
 LOOK_SECONDS = 0.5
@@ -48,26 +63,16 @@ def stream_command(
         str,
         typer.Argument(help="rtsp(s)://, rtmp(s)://, http(s)://, udp://, v4l2:/dev/video0, a file"),
     ],
-    to: Annotated[
-        list[str], typer.Option(help="rtsp://, rtmp://, udp://, x.m3u8, or a folder; repeatable.")
-    ],
-    max_delay: Annotated[
-        float, typer.Option(help="Most seconds from decoded to handed on; older frames go.")
-    ] = 0.5,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds without a picture after which the camera is lost.")
-    ] = 5.0,
-    transport: Annotated[
-        str, typer.Option(help="Of RTSP: auto, tcp, udp, udp_multicast, http.")
-    ] = "auto",
+    to: To,
+    max_delay: MaxDelay = 0.5,
+    timeout: Timeout = 5.0,
+    transport: Transport = "auto",
     ratio: options.RatioText = "auto",
     target: options.Target = DEFAULT_TARGET,
     codec: options.Codec = "h264",
-    recording: Annotated[str, typer.Option(help="What folders are filled with: mkv, mp4.")] = "mkv",
-    segment_seconds: Annotated[float, typer.Option(help="Length of one recording.")] = 600.0,
-    keep_gb: Annotated[
-        float, typer.Option(help="Most that recordings may take, in 10^9 bytes; 0: all.")
-    ] = 0.0,
+    recording: Recording = "mkv",
+    segment_seconds: SegmentSeconds = 600.0,
+    keep_gb: KeepGb = 0.0,
     with_console: Annotated[
         bool, typer.Option("--console", help="Show the camera on http://127.0.0.1:8780.")
     ] = False,
