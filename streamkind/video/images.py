@@ -33,8 +33,12 @@ class ImageSource:
 
     still = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, start: float = 0.0, duration: float | None = None) -> None:
         """List the files and read the first good one."""
+        if start or duration is not None:
+            raise UsageError(
+                f"{path}: start and duration are for videos, and this is not one; leave them out"
+            )
         self.path = path
         self.lost = 0
         self.warnings: list[str] = []

@@ -13,9 +13,10 @@ from typing import Self
 import av
 from av.container import InputContainer
 
-from streamkind.errors import InputError, UsageError
+from streamkind.errors import InputError
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags, refuse_hdr
 from streamkind.video.decode import Decoder
+from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
 from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import ChoosePixFmt, Frame, Source, rgb24
@@ -36,6 +37,7 @@ def open_source(
     pix_fmt: ChoosePixFmt = rgb24,
     hardware: bool = False,
     fps: float | None = None,
+    deinterlace: Deinterlace = "frame",
 ) -> Source:
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
@@ -49,12 +51,15 @@ def open_source(
     if is_sequence(path) and (fps is not None or not is_still(path)):
         return SequenceSource(path, fps=fps, start=start, duration=duration)
     if is_still(path):
-        if start or duration is not None:
-            raise UsageError(
-                f"{path}: start and duration are for videos, and this is not one; leave them out"
-            )
-        return ImageSource(path)
-    return VideoSource(path, start=start, duration=duration, pix_fmt=pix_fmt, hardware=hardware)
+        return ImageSource(path, start=start, duration=duration)
+    return VideoSource(
+        path,
+        start=start,
+        duration=duration,
+        pix_fmt=pix_fmt,
+        hardware=hardware,
+        deinterlace=deinterlace,
+    )
 
 
 class VideoSource:
@@ -71,6 +76,7 @@ class VideoSource:
         part: tuple[int | None, int | None] | None = None,
         pix_fmt: ChoosePixFmt = rgb24,
         hardware: bool = False,
+        deinterlace: Deinterlace = "frame",
     ) -> None:
         """Open the file and decode its first frame.
 
@@ -86,7 +92,7 @@ class VideoSource:
         """The first time stamp in the file."""
         self._lost: int | None = None
         self._taken = False
-        self._pix_fmt, self._hardware = pix_fmt, hardware
+        self._pix_fmt, self._hardware, self._deinterlace = pix_fmt, hardware, deinterlace
         hwaccel = nvdec() if hardware else None
         self._container: InputContainer | None = open_input(path, hwaccel=hwaccel)
         try:
@@ -117,6 +123,7 @@ class VideoSource:
                 f"{self.path}: none of its {self._decoder.sent} video packets could be decoded;"
                 " expected footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
             )
+        self._rate = self._deinterlacer.rate(self._rate)
         self._size = first.width, first.height
         self._orientation = read_orientation(first)
         self.format = self._describe(first, container)
@@ -182,7 +189,7 @@ class VideoSource:
             sample_aspect_ratio=aspect,
             color=color,
             pix_fmt=first.format.name,
-            frames=self._stream.frames or guess,
+            frames=guess if self._deinterlace == "field" else self._stream.frames or guess,
             duration=float(seconds) if seconds else None,
         )
 
@@ -190,7 +197,8 @@ class VideoSource:
         self._decoder = Decoder(container, self._stream, self.path)
         step = 1 / ((self._rate or 25) * self._time_base)
         self._clock = RisingClock(self._time_base, round(step))
-        return iter(self._decoder)
+        self._deinterlacer = Deinterlacer(self._deinterlace, self._time_base)
+        return progressive(iter(self._decoder), self._deinterlacer)
 
     def _deliver(
         self,
@@ -214,6 +222,7 @@ class VideoSource:
             if pixels.ndim == 3:
                 pixels = self._orientation.apply(pixels)
             yield Frame(pixels, pts - shift, self._time_base, duration)
+        self.warnings += self._deinterlacer.notes
         if begin is None and end is None:
             rate = self._rate or Fraction(25)
             self._lost = self._decoder.lost(last_end=last_end, rate=rate)
@@ -225,8 +234,7 @@ class VideoSource:
             return
         width, height = self._size
         note = f"the picture size changes on the way; all frames are scaled to {width}x{height}"
-        if note not in self.warnings:
-            self.warnings.append(note)
+        self.warnings += [note] if note not in self.warnings else []
 
     def _cut(
         self,
@@ -254,9 +262,8 @@ class VideoSource:
             raise InputError(
                 f"{self.path}: no frame from start={start:g} s on{lasts}; choose an earlier start"
             )
-        known = [] if duration is None else [duration]
-        known += [] if length is None else [max(0.0, length - start)]
-        seconds = min(known, default=None)
+        rest = None if length is None else max(0.0, length - start)
+        seconds = min((known for known in (duration, rest) if known is not None), default=None)
         count = max(1, round(seconds * self._rate)) if seconds and self._rate else None
         self.format = replace(self.format, frames=count, duration=seconds)
         return chain([frame], frames)

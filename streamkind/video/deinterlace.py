@@ -1,0 +1,124 @@
+"""Interlaced video made progressive, by FFmpeg's bwdif."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+import av
+from av.filter import Graph
+
+from streamkind.errors import UsageError
+
+Deinterlace = Literal["frame", "field", "off"]
+"""What becomes of an interlaced frame: one frame, one for each of its two fields, or it is left."""
+_MODES = {"frame": "send_frame", "field": "send_field"}
+
+
+def check_deinterlace(mode: str) -> None:
+    """Refuse an unknown mode."""
+    if mode not in get_args(Deinterlace):
+        known = ", ".join(get_args(Deinterlace))
+        raise UsageError(f"deinterlace must be one of {known}, got '{mode}'")
+
+
+class Deinterlacer:
+    """Takes decoded frames and returns progressive ones, one frame later. One thread only.
+
+    Until the first interlaced frame comes all are handed through at once; later those that are not
+    interlaced go through untouched, but late as well.
+    """
+
+    def __init__(self, mode: Deinterlace, time_base: Fraction) -> None:
+        """Count `pts` and durations in `time_base`."""
+        check_deinterlace(mode)
+        self.found = False
+        """Whether any frame so far was interlaced."""
+        self._mode = mode
+        self._time_base = time_base
+        self._graph: Graph | None = None
+        self._kind: tuple[Any, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what was done."""
+        if not self.found or self._mode == "off":
+            return []
+        each = "frame" if self._mode == "frame" else "field"
+        return [
+            f"the video is interlaced: deinterlaced to a frame for each {each}"
+            " (--deinterlace frame, field or off)"
+        ]
+
+    def rate(self, rate: Fraction | None) -> Fraction | None:
+        """Return how many frames come out in a second of so many.
+
+        Raises UsageError for a clock that cannot tell the fields of a frame apart.
+        """
+        if not self.found or self._mode != "field" or rate is None:
+            return rate
+        if rate * self._time_base > Fraction(1, 2):
+            raise UsageError(
+                f"deinterlace=field: the clock counts {self._time_base} s, which is too coarse"
+                " for two fields in a frame; choose frame, or first: ffmpeg -i IN -c copy OUT.mkv"
+            )
+        return 2 * rate
+
+    def __call__(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Return what is ready; None ends the video, and what was late comes."""
+        if frame is None:
+            return self._flush()
+        self.found = self.found or frame.interlaced_frame
+        if self._mode == "off" or not self.found or frame.pts is None:
+            return [frame]
+        kind = frame.width, frame.height, frame.format.name
+        late = self._flush() if kind != self._kind else []
+        if self._graph is None:
+            self._graph, self._kind = self._build(frame), kind
+        frame.time_base = self._time_base
+        self._graph.push(frame)
+        return [*late, *self._pull()]
+
+    def _build(self, frame: av.VideoFrame) -> Graph:
+        graph = Graph()
+        source = graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=self._time_base,
+        )
+        filter = graph.add("bwdif", f"mode={_MODES[self._mode]}:parity=auto:deint=interlaced")
+        graph.link_nodes(source, filter, graph.add("buffersink")).configure()
+        return graph
+
+    def _flush(self) -> list[av.VideoFrame]:
+        if self._graph is None:
+            return []
+        self._graph.push(None)
+        frames = list(self._pull())
+        self._graph = None
+        return frames
+
+    def _pull(self) -> Iterator[av.VideoFrame]:
+        assert self._graph is not None
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            assert isinstance(frame, av.VideoFrame)
+            scale = (frame.time_base or self._time_base) / self._time_base  # bwdif halves ticks
+            frame.pts = None if frame.pts is None else round(frame.pts * scale)
+            frame.duration = round((frame.duration or 0) * scale)
+            frame.time_base = self._time_base
+            yield frame
+
+
+def progressive(
+    frames: Iterable[av.VideoFrame], deinterlacer: Deinterlacer
+) -> Iterator[av.VideoFrame]:
+    """Yield what becomes of frames."""
+    for frame in frames:
+        yield from deinterlacer(frame)
+    yield from deinterlacer(None)

@@ -1,0 +1,113 @@
+"""Interlaced video comes out progressive, with the frames and the times that it had."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.media import read_video
+
+from streamkind.errors import UsageError
+from streamkind.video.source import VideoSource
+
+SPEED = 6
+"""Pixels that the bar moves from field to field: frames combine two places of it."""
+
+
+def fields(count: int) -> list[np.ndarray]:
+    """A bright bar that moves, one picture for each field, 160x96."""
+    pictures = []
+    for number in range(count):
+        image = np.full((96, 160, 3), 30, np.uint8)
+        image[:, 8 + SPEED * number : 24 + SPEED * number] = 200
+        pictures.append(image)
+    return pictures
+
+
+def woven(path: Path, codec: str = "libx264", *, top: bool = True) -> Path:
+    """Ten interlaced frames of 20 fields."""
+    told = fields(20)
+    frames = []
+    for first, second in zip(told[::2], told[1::2], strict=True):
+        frame = first.copy() if top else second.copy()
+        frame[1::2] = second[1::2] if top else first[1::2]
+        frames.append(frame)
+    order = "tff" if top else "bff"
+    words = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "160x96", "-r", "25", "-i", "-"]
+    words += ["-vf", f"setfield={order},scale=interl=1,format=yuv420p", "-c:v", codec]
+    words += ["-flags", "+ildct+ilme", "-q:v", "2", "-top", str(int(top))]
+    words += ["-x264-params", f"{order}=1:crf=8"] if codec == "libx264" else []
+    pixels = b"".join(frame.tobytes() for frame in frames)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *words, path], input=pixels, check=True)
+    return path
+
+
+def combing(image: np.ndarray) -> float:
+    """How far odd rows are from even ones, in levels."""
+    rows = image[..., 1].astype(float)
+    return float(np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean())
+
+
+CASES = [
+    ("a.mp4", "libx264", True),
+    ("a.ts", "libx264", False),
+    ("a.mpg", "mpeg2video", True),
+    ("a.avi", "mpeg4", True),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "top"), CASES)
+def test_a_frame_for_each_frame_without_combs(tmp_path, name, codec, top):
+    path = woven(tmp_path / name, codec, top=top)
+    with VideoSource(path, deinterlace="off") as source:
+        before = list(source)
+        assert source.warnings == [w for w in source.warnings if "interlaced" not in w]
+    with VideoSource(path) as source:
+        after = list(source)
+        assert sum("the video is interlaced" in warning for warning in source.warnings) == 1
+    assert [frame.pts for frame in after] == [frame.pts for frame in before]
+    assert np.mean([combing(f.data) for f in before]) > 5
+    assert max(combing(f.data) for f in after[1:-1]) < 2
+
+
+def test_a_frame_for_each_field_where_it_is_asked_for(tmp_path):
+    path = woven(tmp_path / "a.mp4")
+    with VideoSource(path, deinterlace="field") as source:
+        frames = list(source)
+        assert source.format.frame_rate == 50
+        assert source.format.frames == 20
+    assert [frame.time for frame in frames] == [Fraction(n, 50) for n in range(20)]
+    for number, frame in enumerate(frames[2:-2], 2):  # the bar is where it was in that field
+        bright = np.flatnonzero(frame.data[40, :, 1] > 115)
+        assert abs(bright.mean() - (15.5 + SPEED * number)) < 1.5
+
+
+def test_what_cannot_be_is_refused(tmp_path):
+    path = woven(tmp_path / "a.avi", "mpeg4")
+    for mode, says in (("field", "too coarse"), ("bob", "frame, field, off")):
+        with pytest.raises(UsageError, match=says):
+            VideoSource(path, deinterlace=mode)
+
+
+def test_progressive_video_is_left_alone(clip):
+    with VideoSource(clip, deinterlace="off") as source:
+        left = [frame.data for frame in source]
+    with VideoSource(clip) as source:
+        assert all(np.array_equal(a.data, b) for a, b in zip(source, left, strict=True))
+        assert source.warnings == []
+
+
+def test_the_output_is_progressive(call, tmp_path):
+    path = woven(tmp_path / "a.mp4")
+    code, _, err = call("enhance", path, tmp_path / "out.mp4", "--ratio", "1")
+    assert code == 0
+    assert err.count("is interlaced") == 1
+    video = read_video(tmp_path / "out.mp4")
+    assert len(video.images) == 10
+    assert max(combing(image) for image in video.images[1:-1]) < 2
+    words = ["-show_entries", "stream=field_order", "-of", "csv=p=0", str(tmp_path / "out.mp4")]
+    done = subprocess.run(["ffprobe", "-v", "error", *words], capture_output=True, text=True)
+    assert done.stdout.strip() in ("progressive", "unknown")
