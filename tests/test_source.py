@@ -142,13 +142,6 @@ def test_an_unspecified_matrix_is_guessed_by_height(
     ]
 
 
-@pytest.mark.parametrize("transfer", [16, 18])
-def test_hdr_is_refused_with_a_command_that_helps(transfer: int, tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "a.mkv", frames=1, pix_fmt="yuv420p10le", color=(1, 9, 9, transfer))
-    with pytest.raises(InputError, match=r"HDR.*ffmpeg -i .*tonemap"):
-        open_source(path)
-
-
 def test_an_infrared_cameras_gray_is_read(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mkv", codec="ffv1", pix_fmt="gray", color=None)
     source, frames = read(path)

@@ -17,10 +17,11 @@ from streamkind.errors import InputError
 from streamkind.live.config import Transport
 from streamkind.live.explain import explain, nothing_came
 from streamkind.live.secrets import redact, resolve
-from streamkind.video.color import Orientation, Reader, read_orientation, read_tags, refuse_hdr
+from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
+from streamkind.video.tonemap import refuse_dolby
 
 KEY_TIMEOUTS = 4
 """Times the camera's timeout that its first keyframe may take: it sends one at every so many."""
@@ -201,7 +202,7 @@ class Connection:
         tags, turn = read_tags(frame, []), read_orientation(frame)
         size = frame.width, frame.height
         if self._read is None or self._read[0] != (size, tags, turn):
-            refuse_hdr(tags.transfer, redact(self._url))
+            refuse_dolby(frame, self._video.codec_context.codec_tag, tags, redact(self._url))
             large = frame.height >= HD_ROWS and turn == Orientation()
             pix_fmt = self._pix_fmt(*size) if large else "rgb24"
             self._read = (size, tags, turn), Reader(tags, *size, pix_fmt, made=HD)

@@ -10,15 +10,13 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from streamkind.errors import InputError
 from streamkind.video.format import BT601, BT709, FULL, HD_ROWS, LIMITED, UNSPECIFIED, ColorTags
 from streamkind.video.frames import Pixels, PixFmt, yuv420p_planes
 from streamkind.video.side_data import display_matrix
+from streamkind.video.tonemap import ToneMapper, is_hdr
 
 UNSURE = 2, 5
 """8-bit levels above black: up to the first chroma is rounding, from the second the scene's."""
-
-HDR_TRANSFERS = {16: "PQ (smpte2084)", 18: "HLG (arib-std-b67)"}
 
 # AVCOL_SPC_* -> SWS_CS_*: what swscale can convert. BT.2020 constant luminance (10) is close
 # enough to non-constant for pictures that are not HDR.
@@ -96,17 +94,6 @@ def _matrix_of(tag: int, height: int, no_matrix: bool, warnings: list[str]) -> i
     return guess
 
 
-def refuse_hdr(transfer: int, path: object) -> None:
-    """Raise InputError for HDR footage: 8-bit RGB without tone mapping would look wrong."""
-    if transfer not in HDR_TRANSFERS:
-        return
-    raise InputError(
-        f"{path}: HDR video, transfer {HDR_TRANSFERS[transfer]}; expected SDR. Tone-map it first:"
-        f" ffmpeg -i {str(path)!r} -vf zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,"
-        "tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,format=yuv420p -c:a copy sdr.mp4"
-    )
-
-
 class Reader:
     """Turns decoded frames of any pixel format into RGB or planes. Used from one thread only."""
 
@@ -121,28 +108,47 @@ class Reader:
     ) -> None:
         """Read frames with `tags`; scale those of another size to `width` x `height`.
 
-        Planes keep their tags, unless they are to be `made` otherwise.
+        Planes keep their tags, unless they are to be `made` otherwise. HDR is tone-mapped.
         """
         self._tags, self._made = tags, made or tags
         self._size = width, height
         self._pix_fmt = pix_fmt
+        self._mapper: ToneMapper | None = None
         self._sws = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
         """Return the pixels as stored (not yet upright); the array is the caller's to keep."""
         rgb = self._pix_fmt == "rgb24"
+        tags = self._tags
+        if is_hdr(tags):
+            frame, tags = self._tone_map(frame), ColorTags(FULL, BT709)
         read = self._sws.reformat(
             frame,
             *self._size,
             format=self._pix_fmt,
-            src_colorspace=_SWS_MATRIX[self._tags.matrix],
-            dst_colorspace=_SWS_MATRIX[(self._tags if rgb else self._made).matrix],
-            src_color_range=self._tags.range,
+            src_colorspace=_SWS_MATRIX[tags.matrix],
+            dst_colorspace=_SWS_MATRIX[(tags if rgb else self._made).matrix],
+            src_color_range=tags.range,
             dst_color_range=FULL if rgb else self._made.range,
             interpolation=_EXACT,
         )
         # A view of the frame's own buffer when its rows have no padding.
         return np.ascontiguousarray(read.to_ndarray())
+
+    def _tone_map(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._mapper is None:
+            self._mapper = ToneMapper(self._tags.transfer, frame)
+        rgb = self._sws.reformat(
+            frame,
+            *self._size,
+            format=ToneMapper.pix_fmt,
+            src_colorspace=_SWS_MATRIX[self._tags.matrix],
+            dst_colorspace=_SWS_MATRIX[self._tags.matrix],
+            src_color_range=self._tags.range,
+            dst_color_range=FULL,
+            interpolation=_EXACT,
+        )
+        return self._mapper(rgb)
 
 
 class YuvWriter:

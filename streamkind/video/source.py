@@ -14,7 +14,7 @@ import av
 from av.container import InputContainer
 
 from streamkind.errors import InputError
-from streamkind.video.color import Orientation, Reader, read_orientation, read_tags, refuse_hdr
+from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
 from streamkind.video.decode import Decoder
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
 from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
@@ -25,6 +25,7 @@ from streamkind.video.images import ImageSource, is_still
 from streamkind.video.sequence import SequenceSource, is_sequence
 from streamkind.video.storage import as_path
 from streamkind.video.timeline import Cut, RisingClock, check_times
+from streamkind.video.tonemap import SDR, is_hdr, refuse_dolby, tone_note
 
 __all__ = ["ImageSource", "SequenceSource", "Source", "VideoFormat", "VideoSource", "open_source"]
 
@@ -41,10 +42,9 @@ def open_source(
 ) -> Source:
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
-    `start` and `duration` are seconds and for videos only; the delivered timeline of a part
-    begins at about 0. `pix_fmt` chooses what upright frames of a video are to be. `hardware` has an
-    NVIDIA card decode where it can. `fps` makes a folder of images a video. Raises InputError, or
-    UsageError for impossible times.
+    `start` and `duration`, seconds, are for videos; the timeline of a part begins at about 0.
+    `pix_fmt` chooses what upright frames are to be, `hardware` has an NVIDIA card decode, `fps`
+    makes a folder of images a video. Raises InputError, and UsageError for impossible options.
     """
     check_times(start, duration)
     path = as_path(path)
@@ -129,7 +129,7 @@ class VideoSource:
         self.format = self._describe(first, container)
         upright = self._orientation == Orientation()
         pix_fmt = self._pix_fmt(self.format) if upright else "rgb24"
-        self._read = Reader(self.format.color, *self._size, pix_fmt)
+        self._read = Reader(self._tags, *self._size, pix_fmt, made=self.format.color)
         self.start_pts = first.pts or 0
         raws = chain([first], decoded)
         if part is not None:
@@ -171,12 +171,12 @@ class VideoSource:
         return self._decoder.failed if self._lost is None else self._lost
 
     def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
-        color = read_tags(first, self.warnings)
-        refuse_hdr(color.transfer, self.path)
-        width, height = first.width, first.height
+        self._tags = read_tags(first, self.warnings)
+        refuse_dolby(first, self._stream.codec_context.codec_tag, self._tags, self.path)
+        self.warnings += tone_note(self._tags)
+        (width, height), turned = self._size, self._orientation.transpose
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        if self._orientation.transpose:
-            width, height, aspect = height, width, 1 / aspect
+        width, height, aspect = (height, width, 1 / aspect) if turned else (width, height, aspect)
         seconds = tagged_seconds(self._stream) or Fraction(container.duration or 0, 1_000_000)
         if self._stream.duration:
             seconds = self._stream.duration * self._time_base
@@ -187,7 +187,7 @@ class VideoSource:
             time_base=self._time_base,
             frame_rate=self._rate,
             sample_aspect_ratio=aspect,
-            color=color,
+            color=SDR if is_hdr(self._tags) else self._tags,
             pix_fmt=first.format.name,
             frames=guess if self._deinterlace == "field" else self._stream.frames or guess,
             duration=float(seconds) if seconds else None,

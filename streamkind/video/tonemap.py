@@ -1,0 +1,163 @@
+"""HDR video (HLG, PQ) made SDR: Hable's curve in linear light, gamut to BT.709.
+
+What FFmpeg's `zscale=t=linear:npl=100,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709` does, in
+a table of colours that FFmpeg's lut3d interpolates.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.filter import Graph
+from numpy.typing import NDArray
+
+from streamkind.errors import InputError
+from streamkind.video.format import BT709, LIMITED, UNSPECIFIED, ColorTags
+
+PQ, HLG = 16, 18
+HDR_TRANSFERS = {PQ: "PQ", HLG: "HLG"}
+SDR = ColorTags(range=LIMITED, matrix=BT709, primaries=BT709, transfer=BT709)
+"""What tone-mapped video is."""
+_DOLBY_TAGS = ("dvh1", "dvhe", "dva1", "dvav")
+_WHITE_NITS = 100.0
+"""Luminance of SDR white (ITU-R BT.2408 has 203 for graphics; FFmpeg's recipe 100)."""
+_HLG_NITS, _HLG_GAMMA = 1000.0, 1.2
+"""Of the display that HLG is graded for (ITU-R BT.2100, table 5)."""
+_USUAL_PEAK = 10.0
+"""Of a scene whose brightest light is not said, in units of white: 1000 nits."""
+_TICK = Fraction(1, 1000)
+"""Of the time stamps within a graph, which nobody reads."""
+_GRID = 65
+"""Colours a side of the table."""
+_BT709_OF_BT2020 = np.array(
+    [
+        [1.660491, -0.587641, -0.072850],
+        [-0.124550, 1.132900, -0.008349],
+        [-0.018151, -0.100579, 1.118730],
+    ]
+)
+"""In linear light (ITU-R BT.2087)."""
+Floats = NDArray[np.float64]
+
+
+def is_hdr(tags: ColorTags) -> bool:
+    """Whether a video is to be tone-mapped."""
+    return tags.transfer in HDR_TRANSFERS
+
+
+def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: object) -> None:
+    """Raise InputError for Dolby Vision without a picture of its own in HLG, PQ or SDR (profile 5).
+
+    Its colours are of a kind (IPT) that only its metadata explain.
+    """
+    side_data: Any = frame.side_data
+    dolby = codec_tag in _DOLBY_TAGS or "DOVI_METADATA" in {d.type.name for d in side_data}
+    if dolby and tags.transfer == UNSPECIFIED:
+        raise InputError(
+            f"{path}: Dolby Vision without a base picture (profile 5); expected HLG, PQ or SDR."
+            " Film in HLG or in profile 8, or convert it by a tool that knows Dolby Vision"
+        )
+
+
+def tone_note(tags: ColorTags) -> list[str]:
+    """Say what becomes of a video in one line; none of an SDR video."""
+    if not is_hdr(tags):
+        return []
+    return [f"HDR video ({HDR_TRANSFERS[tags.transfer]}): tone-mapped, the result is SDR (BT.709)"]
+
+
+def linear(signal: Floats, transfer: int) -> Floats:
+    """(..., 3) BT.2020 signal, 0 to 1 -> light of the display, 1 being SDR white."""
+    if transfer == PQ:  # SMPTE ST 2084
+        root = np.clip(signal, 0, 1) ** (1 / 78.84375)
+        light = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
+        return np.asarray(10_000 / _WHITE_NITS * light ** (1 / 0.1593017578125))
+    a, b, c = 0.17883277, 0.28466892, 0.55991073  # BT.2100, HLG's inverse OETF
+    scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+    # Each channel for itself, as FFmpeg's zscale; by luma, as BT.2100 has it, colours are paler.
+    return np.asarray(_HLG_NITS / _WHITE_NITS * scene**_HLG_GAMMA)
+
+
+def _hable(light: Floats | float) -> Floats:
+    a, b, c, d, e, f = 0.15, 0.5, 0.1, 0.2, 0.02, 0.3
+    above, below = light * (light * a + b * c) + d * e, light * (light * a + b) + d * f
+    return np.asarray(above / below - e / f)
+
+
+def tone_mapped(signal: Floats, transfer: int, peak: float) -> Floats:
+    """(..., 3) HDR signal in BT.2020 -> SDR signal in BT.709, both 0 to 1.
+
+    `peak` is the brightest light of the scene, in units of SDR white.
+    """
+    light = linear(signal, transfer) @ _BT709_OF_BT2020.T
+    brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
+    light = light * (_hable(brightest) / _hable(peak) / brightest)
+    return np.asarray(np.clip(light, 0, 1) ** (1 / 2.4))  # BT.1886
+
+
+def peak_of(frame: av.VideoFrame) -> float:
+    """Return the brightest light of a scene, in units of SDR white, as its metadata say."""
+    side_data: Any = frame.side_data
+    level, display = (
+        side_data.get("CONTENT_LIGHT_LEVEL"),
+        side_data.get("MASTERING_DISPLAY_METADATA"),
+    )
+    nits = 0.0
+    if level is not None:
+        nits = float(np.frombuffer(bytes(level), np.uint32)[0])
+    if not nits and display is not None:
+        told = np.frombuffer(bytes(display), np.int32)
+        if told[21]:  # has_luminance; before it max_luminance, a fraction
+            nits = float(told[18]) / max(1.0, float(told[19]))
+    return nits / _WHITE_NITS or _USUAL_PEAK
+
+
+class ToneMapper:
+    """Turns RGB frames of 16 bits, HDR, into SDR. Used from one thread only."""
+
+    pix_fmt = "gbrp16le"
+    """What it takes and returns."""
+
+    def __init__(self, transfer: int, frame: av.VideoFrame) -> None:
+        """Make the table for video of a transfer, whose metadata a frame carries."""
+        self._table = _table(transfer, peak_of(frame))
+        self._graph: Graph | None = None
+        self._size = 0, 0
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Return a new frame."""
+        if self._graph is None or self._size != (frame.width, frame.height):
+            self._graph, self._size = self._build(frame), (frame.width, frame.height)
+        self._graph.push(frame)
+        mapped = self._graph.pull()
+        assert isinstance(mapped, av.VideoFrame)
+        return mapped
+
+    def _build(self, frame: av.VideoFrame) -> Graph:
+        with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
+            path = Path(folder, "hdr.cube")
+            path.write_bytes(self._table)
+            graph = Graph()
+            source = graph.add_buffer(
+                width=frame.width,
+                height=frame.height,
+                format=frame.format,
+                time_base=_TICK,
+            )
+            table = graph.add("lut3d", f"file={path}:interp=tetrahedral")
+            graph.link_nodes(source, table, graph.add("buffersink")).configure()
+        return graph
+
+
+def _table(transfer: int, peak: float) -> bytes:
+    """Return the table as a .cube file, red varying fastest."""
+    steps = np.linspace(0, 1, _GRID)
+    blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
+    mapped = tone_mapped(np.stack([red, green, blue], -1), transfer, peak).reshape(-1, 3)
+    lines = "\n".join(map("%.6f %.6f %.6f".__mod__, map(tuple, mapped.tolist())))
+    return f"LUT_3D_SIZE {_GRID}\n{lines}\n".encode()
