@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from threading import Event
 
@@ -74,6 +76,34 @@ def test_planes_become_frames_and_frames_planes(width):
         frame = YuvWriter(BT709, "yuv420p")(planes)
         assert (frame.width, frame.height) == (width, height)
         assert np.array_equal(Reader(BT709, width, height, "yuv420p")(frame), planes)
+
+
+GUARDED = """
+import ctypes, mmap
+import numpy as np
+from streamkind.video.color import YuvWriter
+from streamkind.video.format import ColorTags
+
+libc = ctypes.CDLL(None)
+libc.mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+for width, rows, channels in [(w, 3 * 50, ()) for w in range(64, 80, 2)] + [
+    (w, 100, (3,)) for w in range(64, 80)
+]:
+    size = rows * width * (3 if channels else 1)
+    pages = mmap.mmap(-1, -(-size // 4096) * 4096 + 4096)
+    start = np.frombuffer(pages, np.uint8).ctypes.data
+    assert libc.mprotect(start + len(pages) - 4096, 4096, 0) == 0
+    pixels = np.frombuffer(pages, np.uint8, size, len(pages) - 4096 - size)
+    for pix_fmt in ("yuv420p", "yuv444p", "nv12"):
+        YuvWriter(ColorTags(), pix_fmt)(pixels.reshape(rows, width, *channels))
+"""
+"""Makes frames of pictures behind which no memory can be read."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect")
+def test_nothing_is_read_behind_a_picture():
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def clip_of(path, size, frames=1, codec="ffv1", pix_fmt="yuv420p", **more):

@@ -184,9 +184,9 @@ class YuvWriter:
 
 
 def frame_of(pixels: Pixels) -> av.VideoFrame:
-    """Return a frame that shares the memory of pixels, RGB or yuv420p."""
-    if pixels.ndim == 3:
-        return av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format="rgb24")
+    """Return a frame of pixels, RGB or yuv420p; it shares the memory of planes."""
+    if pixels.ndim == 3:  # copied, as swscale reads some bytes beyond the last row of RGB
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
     # from_numpy_buffer takes the height of yuv420p for a multiple of 4. DLPack lends no memory that
     # is read-only.
     planes = yuv420p_planes(np.require(pixels, requirements=["C", "W"]))
