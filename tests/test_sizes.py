@@ -13,8 +13,8 @@ import pytest
 from support.engines import Gain, plug_in
 from support.media import PALETTE, make_clip, read_video
 
-from streamkind.engine.profiles import WHOLE, open_engine
-from streamkind.engine.reduced import Carried
+from streamkind.engine.engine import Engine
+from streamkind.engine.profiles import SEEN_WHOLE, open_engine
 from streamkind.live.encoder import LiveEncoder, fit
 from streamkind.live.source import Connection, Tally
 from streamkind.pipeline import enhance
@@ -167,11 +167,12 @@ def test_every_format(tmp_path, monkeypatch, pix_fmt):
 def test_a_camera(tmp_path, size):
     """High enough for planes, from the connection to the encoder."""
     clip = clip_of(tmp_path / "in.mkv", size)
-    engine = Carried(Gain(), WHOLE, HD)
+    engine = Engine(Gain(), area=SEEN_WHOLE)
+    view = engine.view(HD)
     with Connection(f"file:{clip}", 5, Event(), Tally(), engine.pix_fmt) as camera:
         (pixels,) = [picture.pixels for picture in camera]
     assert size_of(pixels) == size and pixels.ndim == (3 if size[0] % 2 or size[1] % 2 else 2)
-    lit = engine.recompose(engine.decompose(pixels[None]), np.array([RATIO], np.float32))[0]
+    lit = view.recompose(view.decompose(pixels[None]), np.array([RATIO], np.float32))[0]
     (image,) = streamed(lit, size)
     assert apart(image, ratio=RATIO) <= LEVELS
 
@@ -202,12 +203,13 @@ def test_a_camera_that_comes_back_with_another_size(own, size):
 
 @pytest.mark.parametrize("profile", ["balanced", "realtime"])
 def test_the_nets_see_the_same_in_planes_and_in_rgb(profile):
-    with open_engine(profile=profile, backend="openvino", color=BT709) as engine:
+    with open_engine(profile=profile, backend="openvino") as engine:
+        view = engine.view(BT709)
         for size in [(658, 402), (670, 414)]:
             planes = YuvWriter(BT709, "yuv420p")(scene(*size))
             pictures = [Reader(BT709, *size, form)(planes) for form in ("yuv420p", "rgb24")]
             carried, plain = (
-                engine.recompose(engine.decompose(p[None]), np.array([RATIO], np.float32))[0]
+                view.recompose(view.decompose(p[None]), np.array([RATIO], np.float32))[0]
                 for p in pictures
             )
             read = Reader(BT709, *size)(YuvWriter(BT709, "yuv420p")(carried))

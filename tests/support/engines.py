@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from streamkind.backends.base import BACKENDS, Backend, Layers
+from streamkind.backends.base import BACKENDS, BackendEntry, Layers
 from streamkind.light.exposure import RATIOS, Statistics
 
 
@@ -42,5 +42,5 @@ class Gain:
 
 def plug_in(monkeypatch) -> str:
     """Enter it in the table of backends; return its name there."""
-    monkeypatch.setitem(BACKENDS, "gain", Backend("support.engines:Gain", (), "", ("cpu",)))
+    monkeypatch.setitem(BACKENDS, "gain", BackendEntry("support.engines:Gain", (), "", ("cpu",)))
     return "gain"
