@@ -15,30 +15,47 @@ if typing.TYPE_CHECKING:
     from streamkind.engine.engine import Engine
     from streamkind.engine.profiles import open_engine
     from streamkind.errors import EngineError, InputError, OutputError, StreamkindError, UsageError
-    from streamkind.pipeline import Report, enhance
-    from streamkind.video.frames import Frame
+    from streamkind.light.track import Track
+    from streamkind.measure.score import Scores, score
+    from streamkind.pipeline import Report, enhance, find_track
+    from streamkind.video.frames import ClearFrame, Frame
+    from streamkind.video.open import create_video, open_video
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ClearFrame",
     "Engine",
     "EngineError",
     "Frame",
     "InputError",
     "OutputError",
     "Report",
+    "Scores",
     "StreamkindError",
+    "Track",
     "UsageError",
+    "create_video",
     "enhance",
+    "find_track",
     "open_engine",
+    "open_video",
+    "score",
 ]
 
 _HOMES = {
+    "ClearFrame": "streamkind.video.frames",
     "Engine": "streamkind.engine.engine",
     "Frame": "streamkind.video.frames",
     "Report": "streamkind.pipeline",
+    "Scores": "streamkind.measure.score",
+    "Track": "streamkind.light.track",
+    "create_video": "streamkind.video.open",
     "enhance": "streamkind.pipeline",
+    "find_track": "streamkind.pipeline",
     "open_engine": "streamkind.engine.profiles",
+    "open_video": "streamkind.video.open",
+    "score": "streamkind.measure.score",
 }
 """Where names are defined; errors are in a module of their own."""
 

@@ -318,7 +318,10 @@ def test_a_still_image(tmp_path, daylight):
         ({"ratio": "bright"}, "'auto' or a number"),
         ({"target": 0}, "above 0"),
         ({"steady": ["ratio", "nope"]}, "unknown in steady: nope; choose from ratio, light, noise"),
-        ({"steady": "ratio"}, "unknown in steady: ratio; choose"),
+        (
+            {"steady": "noise"},
+            r"steady takes a collection of names, got .noise.; expected \[.noise.\]",
+        ),
         ({"ratio": 2, "ratio_track": "t.csv"}, "exclude each other"),
         ({"ratio_track": "t.csv"}, "t.csv cannot be read as a ratio track"),
         ({"model": "nope"}, "unknown model 'nope'"),

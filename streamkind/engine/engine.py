@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -10,9 +11,12 @@ import numpy as np
 from streamkind.backends.base import Backend, Layers
 from streamkind.engine.reduced import Reduced, carried_pix_fmt, reduced_size
 from streamkind.engine.skipping import Skipping
+from streamkind.engine.steady import STEADY, SteadyName, check_steady
+from streamkind.engine.stream import Stream, choose_ratio, clear_frames
 from streamkind.engine.whole import View, Whole
 from streamkind.errors import UsageError
 from streamkind.light.exposure import (
+    DEFAULT_TARGET,
     MANUAL_RANGE,
     STILL_TARGET,
     FixedRatio,
@@ -20,9 +24,10 @@ from streamkind.light.exposure import (
     OwnRatio,
     Ratio,
 )
+from streamkind.light.track import Track
 from streamkind.model.released import padded
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Pixels, PixFmt
+from streamkind.video.frames import ClearFrame, Frame, Pixels, PixFmt
 
 
 class Engine:
@@ -77,6 +82,34 @@ class Engine:
         choose = OwnRatio(target) if ratio == "auto" else FixedRatio(float(ratio))
         clear: Pixels = self.recompose(layers, choose(layers.statistics, [0.0]))[0]
         return clear
+
+    def stream(
+        self,
+        frames: Iterable[Frame | tuple[float, Pixels]],
+        *,
+        ratio: Ratio = "auto",
+        target: float = DEFAULT_TARGET,
+        steady: Collection[SteadyName] = STEADY,
+        ratio_track: Track | None = None,
+        color: ColorTags | None = None,
+    ) -> Iterator[ClearFrame]:
+        """Make the frames of one video clear, steady over time, one by one as they come.
+
+        `frames` are `Frame` objects, or pairs of a time in seconds and a picture, (H, W, 3) uint8
+        RGB, in order of time. Each gives one frame with `pixels`, `ratio` and the time of the
+        input. Memory does not grow with the length. Several streams may take turns on one engine.
+
+        `ratio`, `target` and `steady` are those of `enhance`; `ratio_track` comes from
+        `find_track`. `color` says how frames that are yuv420p are coded. Raises UsageError here,
+        EngineError and ValueError from the frames on.
+        """
+        check_ratio(ratio)
+        check_target(target)
+        check_steady(steady)
+        if ratio_track is not None and ratio != "auto":
+            raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
+        choose = choose_ratio(ratio, target=target, track=ratio_track, steady=steady)
+        return clear_frames(Stream(self, choose, steady=steady, color=color), frames)
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB of any size -> layers and per-frame statistics."""

@@ -69,8 +69,9 @@ class Steadier:
 
 def check_steady(what: Collection[str]) -> None:
     """Refuse what cannot be held still."""
-    if isinstance(what, str) or (unknown := set(what) - set(STEADY)):
-        unknown = {what} if isinstance(what, str) else unknown
+    if isinstance(what, str):
+        raise UsageError(f"steady takes a collection of names, got {what!r}; expected [{what!r}]")
+    if unknown := {str(name) for name in set(what) - set(STEADY)}:
         raise UsageError(
             f"unknown in steady: {', '.join(sorted(unknown))}; choose from {', '.join(STEADY)}"
         )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from streamkind.backends.base import Layers
-from streamkind.engine.engine import Engine
 from streamkind.engine.steady import STEADY, HeldLayers, Steadier, SteadyName
+from streamkind.engine.whole import HasViews
 from streamkind.light.exposure import (
     DEFAULT_TARGET,
     ChooseRatio,
@@ -25,7 +26,10 @@ from streamkind.light.exposure import (
 from streamkind.light.smoother import RatioSmoother, RatioState
 from streamkind.light.track import Track, TrackRatio
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import ClearFrame, Frame, Pixels
+
+MICROSECONDS = 1_000_000
+"""In a second: the time base of frames whose time is a float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Stream:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: HasViews,
         choose: ChooseRatio | None = None,
         *,
         steady: Collection[SteadyName] = STEADY,
@@ -156,6 +160,28 @@ def enhance_together(
     ratios = np.concatenate([ratio for _, ratio in own])
     with _shared(streams, "recompose"):
         return view.recompose(view.join([one for one, _ in own]), ratios), ratios
+
+
+def clear_frames(
+    stream: Stream, frames: Iterable[Frame | tuple[float, Pixels]]
+) -> Iterator[ClearFrame]:
+    """Enhance frames one by one as they come; nothing is read ahead."""
+    for one in frames:
+        frame = one if isinstance(one, Frame) else timed_frame(*one)
+        pixels, ratios = stream(frame.data[None], [float(frame.time)])
+        yield ClearFrame(
+            pixels[0],
+            frame.pts,
+            frame.time_base,
+            frame.duration,
+            still=frame.still,
+            ratio=float(ratios[0]),
+        )
+
+
+def timed_frame(seconds: float, picture: Pixels) -> Frame:
+    """Make a frame of a picture shown at a time in seconds, exact to a microsecond."""
+    return Frame(picture, round(seconds * MICROSECONDS), Fraction(1, MICROSECONDS))
 
 
 @contextmanager

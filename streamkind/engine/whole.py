@@ -13,6 +13,7 @@ from streamkind.backends.base import Backend, Layers
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics, smooth_step
 from streamkind.model.released import pad
+from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels, size_of
 
 FADE_STOPS = 0.5
@@ -48,6 +49,14 @@ class View(Protocol):
 
     def join(self, layers: Sequence[Layers]) -> Layers:
         """Copy layers of frames of one size into one batch."""
+        ...
+
+
+class HasViews(Protocol):
+    """What streams are opened over: an `Engine`."""
+
+    def view(self, color: ColorTags | None = None, *, skip: bool = False) -> View:
+        """Return what the network sees of one video."""
         ...
 
 

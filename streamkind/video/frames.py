@@ -60,7 +60,12 @@ class Frame:
     """The picture that it was read from, where it is one: what is to be kept beside the pixels."""
 
     def __post_init__(self) -> None:
-        """Refuse pixels of any other shape or type."""
+        """Refuse pixels of another shape or type, and a time that is not exact."""
+        if not isinstance(self.time_base, Fraction) or self.time_base <= 0:
+            raise ValueError(
+                f"time_base must be a Fraction of a second above 0, got {self.time_base!r}; "
+                "for 25 frames per second give Fraction(1, 25)"
+            )
         shape = self.data.shape
         planes = self.data.ndim == 2 and shape[0] % 3 == shape[1] % 2 == 0
         rgb = self.data.ndim == 3 and shape[2] == 3
@@ -74,6 +79,23 @@ class Frame:
     def time(self) -> Fraction:
         """Presentation time in seconds."""
         return self.pts * self.time_base
+
+    @property
+    def pixels(self) -> Pixels:
+        """The same as `data`."""
+        return self.data
+
+    def with_pixels(self, pixels: Pixels) -> Self:
+        """Return the same moment with another picture of the same form."""
+        return replace(self, data=pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class ClearFrame(Frame):
+    """An enhanced frame."""
+
+    ratio: float = 1.0
+    """How far its illumination was raised."""
 
 
 @dataclass(frozen=True, slots=True)

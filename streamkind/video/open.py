@@ -1,0 +1,90 @@
+"""A reader and a writer of videos for programs that do work of their own between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streamkind.errors import OutputError, UsageError
+from streamkind.video.encoders import usual_codec
+from streamkind.video.frames import Frame, size_of
+from streamkind.video.sink import VideoSink
+from streamkind.video.source import VideoSource, open_source
+
+
+def open_video(
+    path: str | Path, *, start: float = 0.0, duration: float | None = None
+) -> VideoSource:
+    """Open a video: a context manager that yields upright RGB frames in order of time, once.
+
+    `start` and `duration` are in seconds. Frames that cannot be decoded are left out and counted
+    in `lost`. Raises InputError if nothing can be decoded, and UsageError for anything but a video.
+    """
+    source = open_source(path, start=start, duration=duration)
+    if not isinstance(source, VideoSource):
+        source.close()
+        raise UsageError(f"{path}: expected a video, got an image or a folder of images")
+    return source
+
+
+def create_video(
+    path: str | Path,
+    *,
+    like: VideoSource,
+    codec: str = "auto",
+    crf: int | None = None,
+    preset: str | None = None,
+) -> VideoWriter:
+    """Create a video for frames made of those of `like`: a context manager with `write(frame)`.
+
+    Size, frame rate and colour are those of `like`, which stays open meanwhile; its sound,
+    subtitles, chapters and tags are copied. Frames may be left out. `codec`, `crf` and `preset` are
+    FFmpeg's, as for `enhance`. The file appears under its name when the block is left without an
+    exception; otherwise nothing is left. Raises UsageError and OutputError.
+    """
+    codec = usual_codec(path, codec)
+    sink = VideoSink(Path(path), like, codec=codec, crf=crf, preset=preset)
+    return VideoWriter(sink, (like.format.width, like.format.height))
+
+
+class VideoWriter:
+    """Takes the frames of a video; `create_video` makes one."""
+
+    def __init__(self, sink: VideoSink, size: tuple[int, int]) -> None:
+        self._sink, self._size = sink, size
+        self.frames = 0
+        """Written so far."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, such as streams that the output cannot hold."""
+        return self._sink.warnings
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame of the size of the video. Raises UsageError and OutputError."""
+        if (size := size_of(frame.data)) != self._size:
+            (width, height), (wanted, rows) = size, self._size
+            raise UsageError(
+                f"a frame is {width}x{height}, expected {wanted}x{rows}, the size of the video that"
+                " it is like; scale it before"
+            )
+        self._sink.write(frame)
+        self.frames += 1
+
+    def __enter__(self) -> Self:
+        """Return the writer, already open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Publish the file; on an exception, and if no frame was written, remove it."""
+        if kind is None and not self.frames:
+            empty = OutputError(f"{self._sink.path}: no frame was written, so no file is made")
+            self._sink.__exit__(OutputError, empty, None)
+            raise empty
+        self._sink.__exit__(kind, error, trace)
