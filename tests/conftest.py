@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,6 +15,42 @@ import pytest
 from support.media import make_clip
 
 from streamkind import cli
+
+DEBIAN = re.compile(
+    r'"(ffmpeg|ffprobe|openssl|prometheus)"|\b(camera_server|record_server|chromium)\b'
+)
+"""Names, in a file of tests, of programs that Debian brings, or of what starts them."""
+LONG = frozenset(
+    [
+        "test_backends",
+        "test_bench",
+        "test_cache",
+        "test_carry",
+        "test_cluster",
+        "test_evaluate",
+        "test_export",
+        "test_gpu_check",
+        "test_half",
+        "test_plans",
+        "test_scenes",
+        "test_score",
+        "test_tensorrt",
+        "test_train",
+        "test_train_ddp",
+    ]
+)
+"""Files of tests that train, export, build plans or run all nets: half a minute each, and more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make quick` leaves out."""
+    for path in {item.path for item in items}:
+        marks = [pytest.mark.long] * (path.stem in LONG)
+        marks += [pytest.mark.needs_debian] * bool(DEBIAN.search(path.read_text()))
+        for item in items:
+            if item.path == path:
+                for mark in marks:
+                    item.add_marker(mark)
 
 
 @pytest.fixture(autouse=True)
