@@ -59,7 +59,9 @@ def test_times_are_kept_exactly(
     output = tmp_path / f"out_{name}"
     copy(path, output, codec=codec, preset="ultrafast")
     before, after = read_video(path), read_video(output)
-    assert after.pts == before.pts
+    # A file begins at 0, but a transport stream, as FFmpeg writes it.
+    begin = after.pts[0] if name == "a.ts" else 0
+    assert after.pts == [begin + stamp - before.pts[0] for stamp in before.pts]
     assert after.time_base == before.time_base == time_base
     assert [number_of(image) for image in after.images] == list(range(len(pts)))
 
@@ -76,7 +78,8 @@ def test_another_container_keeps_times_to_its_precision(
     one, two = read_video(path), read_video(output)
     assert len(one.pts) == len(two.pts)
     for a, b in zip(one.pts, two.pts, strict=True):
-        assert abs(a * one.time_base - b * two.time_base) <= two.time_base / 2
+        time = (a - one.pts[0]) * one.time_base
+        assert abs(time - b * two.time_base) <= two.time_base / 2
 
 
 def test_the_last_frame_keeps_its_duration(tmp_path: Path) -> None:

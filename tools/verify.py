@@ -1,7 +1,8 @@
 """Check that a result keeps what its source had: python tools/verify.py night.mp4 clear.mp4.
 
-Compares frame count, every PTS and the time base, and every packet of the other streams byte for
-byte; then lets Debian's ffprobe read the result. Prints what was compared; exits 1 on a difference.
+Compares frame count, the time base, every PTS from where each file begins, and every packet of the
+other streams byte for byte; then lets Debian's ffprobe read the result. Prints what was compared;
+exits 1 on a difference.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from pathlib import Path
 
 import av
 
+from streamkind.video.demux import origin_of
 
-def video_times(path: Path) -> tuple[Fraction | None, list[int | None]]:
+
+def video_times(path: Path) -> tuple[Fraction | None, list[int]]:
     """Time base, and PTS of every frame that can be decoded."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        return stream.time_base, [frame.pts for frame in container.decode(stream)]
+        begin = round(origin_of(container) / stream.time_base)
+        return stream.time_base, [frame.pts - begin for frame in container.decode(stream)]
 
 
-def other_packets(path: Path) -> list[tuple[str, list[tuple[int | None, str]]]]:
+def other_packets(path: Path) -> list[tuple[str, list[tuple[int, str]]]]:
     """Kind of every stream but the first video, with time and digest of its packets."""
     with av.open(str(path)) as container:
         main = container.streams.video[0].index
@@ -31,7 +35,8 @@ def other_packets(path: Path) -> list[tuple[str, list[tuple[int | None, str]]]]:
         for packet in container.demux():
             if packet.size and packet.stream.index != main:
                 digest = hashlib.sha256(bytes(packet)).hexdigest()
-                found[packet.stream.index][1].append((packet.pts, digest))
+                begin = round(origin_of(container) / packet.time_base)
+                found[packet.stream.index][1].append((packet.pts - begin, digest))
         return list(found.values())
 
 

@@ -79,7 +79,8 @@ def read_stamps(path: Path) -> tuple[list[int], list[int], float]:
         stream = main_video(container, path)
         read_only(container, [stream])
         ticks = float(1 / (stream.time_base or 1))
-        for packet in PacketReader(container, [stream]):
+        reader = PacketReader(container, [stream])
+        for packet in reader:
             if packet.is_discard:
                 continue
             # The first packets of Matroska have no dts; later ones without say nothing either.
@@ -90,6 +91,7 @@ def read_stamps(path: Path) -> tuple[list[int], list[int], float]:
             stamps.append(packet.pts)
             if packet.is_keyframe:
                 keys.append(packet.pts)
-    if len(set(stamps)) < len(stamps):
+    moved = reader.bridge is not None and reader.bridge.moved
+    if moved or len(set(stamps)) < len(stamps):
         return [], [], ticks
     return sorted(stamps), keys, ticks

@@ -7,6 +7,7 @@ from typing import Any
 
 from streamkind.live.config import CameraConfig
 from streamkind.live.secrets import resolve
+from streamkind.video.containers import SOUND
 
 # Sound may end while the picture goes on: wait no longer for it than this, in microseconds.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
@@ -43,7 +44,11 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         if config.recording == "mp4":
             written += ":movflags=+frag_keyframe+empty_moov"
         options["segment_format_options"] = written
+    inner = {"hls": "mpegts"}.get(kind, options.get("segment_format", kind))
+    # RTMP takes G.711 too, at the rates that FFmpeg itself checks.
+    holds = None if kind == "flv" else SOUND.get(inner)
     return {
+        "holds": None if holds is None else sorted(holds),
         "url": url,
         "format": kind,
         "options": options,

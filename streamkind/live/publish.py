@@ -22,13 +22,6 @@ import av
 
 RECORDING = re.compile(r"\d{8}-\d{6}Z?\.(mkv|mp4)")
 LOOK_SECONDS = 5.0
-_STREAMED = {"aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"}
-HOLDS = {
-    "hls": _STREAMED,
-    "mpegts": _STREAMED,
-    "mp4": {"aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opus", "truehd"},
-}
-"""Sound by format. FFmpeg's MP4 would not begin with other sound, and MPEG-TS hide it as data."""
 
 
 def main() -> None:
@@ -71,7 +64,7 @@ def publish(order: dict[str, Any]) -> None:
             order["url"], "w", format=order["format"], container_options=order["options"]
         ) as output,
     ):
-        copies = copies_of(source, output, order["options"].get("segment_format", order["format"]))
+        copies = copies_of(source, output, order["holds"])
         output.start_encoding()
         tell("live")
         packet: Any
@@ -108,13 +101,17 @@ def forget_parts(playlist: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def copies_of(source: Any, output: Any, kind: str) -> dict[int, Any]:
-    """Add to the output what it can hold; return its streams by their number in the source."""
+def copies_of(source: Any, output: Any, holds: list[str] | None) -> dict[int, Any]:
+    """Add to the output what it can hold; return its streams by their number in the source.
+
+    `holds` names sound that comes out again. FFmpeg's MP4 would not begin with other sound, and
+    MPEG-TS hide it as data.
+    """
     copies = {}
     for stream in source.streams:
         try:
-            if stream.type == "audio" and (name := codec_of(stream)) not in HOLDS.get(kind, {name}):
-                raise ValueError(f"{kind} cannot hold {name}; have the camera send AAC")
+            if stream.type == "audio" and (name := codec_of(stream)) not in (holds or {name}):
+                raise ValueError(f"it cannot hold {name}; have the camera send AAC")
             copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
         except ValueError as exc:
             if stream.type == "video":

@@ -13,6 +13,9 @@ from av.video.stream import VideoStream
 from streamkind.errors import InputError
 from streamkind.video.demux import PacketReader, encrypted, tagged_seconds
 
+_MOST_WAITING = 1000
+"""Packets from a keyframe on that are kept while a place is looked for; more are decoded."""
+
 
 class Decoder:
     """Decodes one stream as far as possible and counts what failed."""
@@ -23,21 +26,51 @@ class Decoder:
         """Packets given to the decoder."""
         self.failed = 0
         """Packets that the decoder refused."""
+        self.skip_to: int | None = None
+        """Packets that no frame from this pts on needs are passed over."""
         self._container = container
+        self._reader = PacketReader(container, [stream])
         self._stream = stream
         self._path = path
+        self._empty = self._next = 0
         self._hidden = self._decoded = self._patched = 0
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Yield pictures in order of presentation, as stored (not upright)."""
-        for packet in PacketReader(self._container, [self._stream]):
+        for packet in self._packets():
             if not self.sent and packet.has_sidedata("encryption_info"):
                 raise InputError(encrypted(self._path))
             self.sent += 1
+            self._count_empty(packet)
             # Samples before the start of an MP4's edit list serve as references only.
             self._hidden += packet.is_discard
             yield from self._decode(packet)
         yield from self._decode(None)
+
+    def nothing(self) -> InputError:
+        """Say that no frame came."""
+        return InputError(
+            f"{self._path}: none of its {self.sent} video packets could be decoded; expected"
+            " footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
+        )
+
+    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
+        waiting: list[av.Packet[VideoStream]] = []
+        for packet in self._reader:
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if self.skip_to is not None and stamp is not None and stamp < self.skip_to:
+                # One that is shown before `skip_to`, and from which decoding can begin.
+                if packet.is_keyframe and (packet.pts or stamp) <= self.skip_to:
+                    waiting.clear()
+                waiting.append(packet)
+                if len(waiting) < _MOST_WAITING:
+                    continue
+            else:
+                self.skip_to = None
+                waiting.append(packet)
+            yield from waiting
+            waiting.clear()
+        yield from waiting
 
     def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
         try:
@@ -49,9 +82,17 @@ class Decoder:
         self._patched += sum(frame.is_corrupt for frame in frames)
         return frames
 
+    def _count_empty(self, packet: av.Packet[VideoStream]) -> None:
+        """AVI counts frames, and writes an empty chunk for one that was dropped."""
+        if packet.dts is not None:
+            self._empty += max(0, packet.dts - self._next)
+            self._next = packet.dts + 1
+
     def lost(self, *, last_end: Fraction, rate: Fraction) -> int:
         """How many frames never came, when all that came have ended at `last_end` seconds."""
         announced = self._stream.frames
+        if announced and self._container.format.name == "avi":
+            announced -= self._empty
         if announced:
             missing = announced - self._hidden - self._decoded
         else:
@@ -80,6 +121,12 @@ class Decoder:
             notes.append(
                 f"{lost} of about {total} frames could not be decoded: the file is damaged"
                 " or cut off; all others are there"
+            )
+        if self._reader.bridge is not None and (steps := self._reader.bridge.steps):
+            told = ", ".join(f"{step:+.1f} s" for step in steps[:3])
+            notes.append(
+                f"the time stamps jump {len(steps)} times ({told}{', ...' * (len(steps) > 3)}):"
+                " recordings were joined, or there are gaps; picture and sound go on without"
             )
         if self._patched:
             notes.append(f"{self._patched} frames are damaged; the decoder patched them")

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from streamkind.errors import InputError
+from streamkind.video.bridge import Bridge, may_step
 from streamkind.video.storage import is_local, open_remote
 
 _GIVE_UP_AFTER = 32
@@ -23,6 +25,18 @@ _GIVE_UP_AFTER = 32
 
 _LARGEST_INDEX = 1 << 26
 """Bytes of an MP4's index that are looked at to tell why it cannot be opened."""
+_PRIMING_SECONDS = Fraction(1, 10)
+"""Sound may begin so early: what its encoder put before the first sample, and players skip."""
+_OPTIONS = {"correct_ts_overflow": "0"}
+"""FFmpeg takes every step back for a wrap after 26.5 hours; `Bridge` tells them apart."""
+
+_THOROUGH = {"probesize": "1000000000", "analyzeduration": "3600000000"}
+"""Bytes and microseconds: sound may begin long after the picture."""
+
+_LOOKED_AT = 1000
+"""Packets at the beginning of a file among which those are that decide on a stream."""
+_KEPT = 8
+"""Packets by which a stream is tried."""
 
 
 def file_url(path: Path) -> str:
@@ -30,19 +44,29 @@ def file_url(path: Path) -> str:
     return f"file:{path}"
 
 
-def open_input(path: Path, *, hwaccel: HWAccel | None = None) -> InputContainer:
+def open_input(
+    path: Path, *, hwaccel: HWAccel | None = None, thorough: bool = False
+) -> InputContainer:
     """Open a container for reading, or raise InputError saying why not.
 
-    Without a card that `hwaccel` can use, it is opened for decoding in software.
+    Without a card that `hwaccel` can use, it is opened for decoding in software. With `thorough`
+    as much is read as it takes to know of every stream what it is.
     """
+    options = _OPTIONS | _THOROUGH if thorough else _OPTIONS
     check_readable(path)
     try:
         # surrogateescape: metadata in an unknown encoding goes through unchanged.
         name = file_url(path) if is_local(path) else open_remote(path)
         if hwaccel is not None:
             with contextlib.suppress(av.FFmpegError):
-                return av.open(name, "r", metadata_errors="surrogateescape", hwaccel=hwaccel)
-        return av.open(name, "r", metadata_errors="surrogateescape")
+                return av.open(
+                    name,
+                    "r",
+                    metadata_errors="surrogateescape",
+                    container_options=options,
+                    hwaccel=hwaccel,
+                )
+        return av.open(name, "r", metadata_errors="surrogateescape", container_options=options)
     except (av.FFmpegError, ValueError) as exc:
         raise InputError(_why_unreadable(path, exc)) from exc
 
@@ -124,16 +148,33 @@ def tagged_seconds(stream: VideoStream) -> Fraction | None:
     return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
 
 
+def seconds_of(stream: VideoStream, container: InputContainer) -> Fraction:
+    """Return how long a video says it is; 0 when it does not."""
+    if stream.duration:
+        return stream.duration * (stream.time_base or Fraction(1, 90_000))
+    return tagged_seconds(stream) or Fraction(container.duration or 0, 1_000_000)
+
+
 def encrypted(path: Path) -> str:
     """Say that a file is encrypted."""
     return f"{path}: the video is encrypted (DRM); expected a file in the clear, decrypt it first"
 
 
+def origin_of(container: InputContainer) -> Fraction:
+    """Return where picture and sound begin, seconds; what FFmpeg takes for 0 when it copies."""
+    told = Fraction(container.start_time or 0, 1_000_000)
+    starts = [s.start_time * s.time_base for s in container.streams if s.start_time and s.time_base]
+    start = min([told, *starts], key=lambda t: (abs(t - told) > Fraction(2, 10**6), t == told))
+    return Fraction(0) if -_PRIMING_SECONDS <= start < 0 else start
+
+
 def read_only(container: InputContainer, wanted: Sequence[Any]) -> None:
-    """Tell the demuxer to skip all other streams."""
+    """Tell the demuxer to skip all other streams, except those that show where a clock steps."""
     indices = {stream.index for stream in wanted}
+    stepping = may_step(container)
     for stream in container.streams:
-        if stream.index not in indices:
+        clocked = stepping and stream.type in ("video", "audio") and not is_picture(stream)
+        if stream.index not in indices and not clocked:
             stream.discard = Discard.all
 
 
@@ -143,15 +184,29 @@ class PacketReader:
     def __init__(self, container: InputContainer, streams: Sequence[Any]) -> None:
         """Read the packets of `streams` in the order of the file."""
         self.errors = 0
+        self.bridge = Bridge() if may_step(container) else None
+        """Heeds all that is not discarded; None where the clock cannot step."""
         self._container = container
         self._streams = streams
+        self._wanted = {stream.index for stream in streams}
 
     def __iter__(self) -> Iterator[av.Packet[Any]]:
         """Yield packets; after errors that do not end, just stop."""
+        if self.bridge is None:
+            yield from self._read(self._streams)
+            return
+        for packet in self._read([s for s in self._container.streams if s.discard != Discard.all]):
+            yield from self._of(self.bridge.feed(packet))
+        yield from self._of(self.bridge.finish())
+
+    def _of(self, packets: Sequence[av.Packet[Any]]) -> list[av.Packet[Any]]:
+        return [packet for packet in packets if packet.stream_index in self._wanted]
+
+    def _read(self, streams: Sequence[Any]) -> Iterator[av.Packet[Any]]:
         in_a_row = 0
         while in_a_row < _GIVE_UP_AFTER:
             try:
-                for packet in self._container.demux(*self._streams):
+                for packet in self._container.demux(*streams):
                     in_a_row = 0
                     if packet.size:  # PyAV ends with an empty packet per stream
                         yield packet
@@ -159,3 +214,14 @@ class PacketReader:
             except av.FFmpegError:
                 self.errors += 1
                 in_a_row += 1
+
+
+def first_packets(path: Path) -> dict[int, list[av.Packet[Any]]]:
+    """Return some packets of each stream of a file, from its beginning."""
+    found: dict[int, list[av.Packet[Any]]] = {}
+    with open_input(path) as container:
+        for packet in islice(PacketReader(container, list(container.streams)), _LOOKED_AT):
+            kept = found.setdefault(packet.stream_index, [])
+            if len(kept) < _KEPT:
+                kept.append(packet)
+    return found

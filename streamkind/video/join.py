@@ -51,16 +51,17 @@ def join(
     """
     with OutputFile(path, source) as file:
         video, time_base = _start(file, source, codec, crf, preset)
-        file.expect(source.start_pts, 0)
+        origin = source.start_pts - round(source.origin / source.format.time_base)
+        file.expect(origin, 0)
         waiting: av.Packet[Any] | None = None
         for part in parts:
             for packet in _packets(part, video.codec_context.extradata):
-                _move(packet, time_base, source.start_pts)
+                _move(packet, time_base, origin)
                 packet.stream = video
                 if waiting is not None:
                     file.mux([waiting])
                 waiting = packet
-        file.expect(parts[-1].end_pts, 0)
+        file.expect(parts[-1].end_pts - source.start_pts + origin, 0)
         if waiting is not None:
             file.mux([waiting], last=True)
     return file.warnings

@@ -8,10 +8,13 @@ from typing import Any
 
 import av
 
+from streamkind.video.containers import MP4_LIKE
 from streamkind.video.demux import is_picture
 from streamkind.video.passthrough import Passthrough
 from streamkind.video.source import Source, VideoSource
 
+_MAX_DELAY = "700000"
+"""Microseconds that MPEG's multiplex may be ahead, as `ffmpeg` has it."""
 _MAX_TIMESCALE = 100_000_000
 _FOREVER = {"apng": {"plays": "0"}, "webp": {"loop": "0"}, "avif": {"loop": "0"}}
 """Animations that go on until nobody looks any more, as GIFs do."""
@@ -22,23 +25,30 @@ _LONGEST_REORDER_SECONDS = 3600
 def container_options(kind: str, source: Source, passthrough: Passthrough | None) -> dict[str, str]:
     """Return the options for a container of FFmpeg's format `kind`."""
     options = {}
-    early = isinstance(source, VideoSource) and source.cut is None and source.start_pts < 0
-    if kind in ("mp4", "mov", "matroska", "webm", "nut"):
+    early = isinstance(source, VideoSource) and source.cut is None and _first(source) < 0
+    if kind in (*MP4_LIKE, "matroska", "webm") or (kind == "nut" and passthrough is None):
         # They can store the priming of sound before 0; by default all streams would be moved.
         # Pictures before 0 would not be shown, so for them all streams are moved.
         options["avoid_negative_ts"] = "make_non_negative" if early else "disabled"
-    if kind in ("mp4", "mov"):
+    if kind in ("mpegts", "mpeg", "svcd"):
+        options["max_delay"] = _MAX_DELAY
+    if kind in MP4_LIKE:
         options |= _mp4_options(source, passthrough)
     return options | _FOREVER.get(kind, {})
+
+
+def _first(source: VideoSource) -> Fraction:
+    return source.start_pts * source.format.time_base - source.origin
 
 
 def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, str]:
     """Time scales in which every time stamp, and where each stream starts, is a whole number."""
     streams = passthrough.streams if passthrough is not None else []
+    origin = source.origin if isinstance(source, VideoSource) else 0
     scale = movie = source.format.time_base.denominator
     for stream in streams:
         # The start of a stream is stored in the scale of the movie.
-        start = (stream.start_time or 0) * (stream.time_base or 0)
+        start = (stream.start_time or 0) * (stream.time_base or 0) - origin
         exact = math.lcm(movie, Fraction(start).denominator)
         if exact <= _MAX_TIMESCALE:
             movie = exact

@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
+from av import ContainerFormat
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
+from streamkind.video.containers import MP4_LIKE, open_output
 from streamkind.video.demux import file_url
 from streamkind.video.mux import PacketTimes, container_options
 from streamkind.video.passthrough import Passthrough
@@ -23,9 +25,10 @@ from streamkind.video.source import Source, VideoSource
 from streamkind.video.stills import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
 
 _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
+_NO_FILE = 0x1  # AVFMT_NOFILE: playlists with their segments
 
-_FORMATS = {".png": "apng"}
-"""FFmpeg's formats of endings that it takes for something else."""
+_FORMATS = {".m4v": "mp4", ".png": "apng"}
+"""FFmpeg's formats of endings that it takes for something else, as .m4v for the iPod's."""
 _NO_VIDEO = ("none", "png")
 """What FFmpeg's formats for sound have for video: nothing, or the picture of a cover."""
 
@@ -54,9 +57,7 @@ class OutputFile:
         except BaseException:
             self.abort()
             raise
-        self.name: str = self._container.format.name
-        """FFmpeg's name of the format."""
-        self.fixed_rate = not self._container.format.flags & _VARIABLE_FPS
+        self.fixed_rate = not ContainerFormat(self.name, "w").flags & _VARIABLE_FPS
         """Whether it counts frames: AVI and its like."""
 
     def _open(self) -> OutputContainer:
@@ -68,17 +69,24 @@ class OutputFile:
             raise UsageError(
                 f"{self.path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
             ) from exc
-        kind = probe.format.name
+        self.name: str = probe.format.name
+        """FFmpeg's name of the format."""
+        if probe.format.flags & _NO_FILE:
+            raise UsageError(
+                f"{self.path}: {self.name} is many files; expected a name ending in .mp4 or .mkv,"
+                " and `ffmpeg -i OUT.mp4 -c copy` makes them of it"
+            )
         if probe.default_video_codec in _NO_VIDEO:
             raise UsageError(
-                f"{self.path}: {kind} files hold no video; expected a name such as"
+                f"{self.path}: {self.name} files hold no video; expected a name such as"
                 f" {self.path.stem}.mp4"
             )
-        options = container_options(kind, self._source, self._passthrough)
-        return av.open(
+        wide = self._passthrough is not None and self._passthrough.decide(self.name)
+        options = container_options(self.name, self._source, self._passthrough)
+        return open_output(
             name,
-            "w",
-            format=form,
+            self.name,
+            wide=wide,
             container_options=options,
             metadata_errors="surrogateescape",
         )
@@ -135,7 +143,7 @@ class OutputFile:
         try:
             for packet in packets:
                 self._times.complete(packet)
-                if last and packet is packets[-1] and self.name in ("mp4", "mov"):
+                if last and packet is packets[-1] and self.name in MP4_LIKE:
                     self._times.stretch(packet)
                 self._copy_until((packet.dts or 0) * self._time_base)
                 self._container.mux_one(packet)

@@ -6,7 +6,6 @@ The input is demuxed a second time, in step with the video, so memory stays boun
 from __future__ import annotations
 
 import contextlib
-import io
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,31 +16,20 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard
 
-from streamkind.video.demux import PacketReader, is_picture, open_input, read_only
+from streamkind.video.boxes import private_boxes
+from streamkind.video.bridge import may_step
+from streamkind.video.containers import MP4_LIKE, Decision, admits, decide
+from streamkind.video.convert import Converter, converter
+from streamkind.video.demux import PacketReader, first_packets, is_picture, open_input, read_only
 from streamkind.video.source import VideoSource
+from streamkind.video.tags import describe, fresh_tags
 from streamkind.video.timeline import RisingClock
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # in the stubs only
 
-# They describe the container that was, and the new one writes its own.
-_STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
-_STALE_PREFIXES = ("DURATION", "NUMBER_OF_", "BPS", "_STATISTICS_")
 _SEEK_MARGIN_SECONDS = 2
 _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
-
-
-def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """Return the tags that are still true of the output."""
-    tags = {
-        key: value
-        for key, value in metadata.items()
-        if key.lower() not in _STALE_TAGS and not key.upper().startswith(_STALE_PREFIXES)
-    }
-    # What FFmpeg reads from an MP4 track as "name" it writes there from "title".
-    if "name" in tags:
-        tags.setdefault("title", tags["name"])
-    return tags
 
 
 class Passthrough:
@@ -50,11 +38,18 @@ class Passthrough:
     def __init__(self, source: VideoSource) -> None:
         """Open the input of `source` a second time."""
         self.warnings: list[str] = []
-        self._cut = source.cut
+        self._path, self._kind = source.path, ""
+        self._cut, self._origin = source.cut, source.origin
         self._rate = source.format.frame_rate
         self._input: InputContainer = open_input(source.path)
+        if any(s.type == "audio" and not _described(s) for s in self._input.streams):
+            self._input.close()  # sound that begins late
+            self._input = open_input(source.path, thorough=True)
+        self._main = source.stream_index
+        self._decisions: dict[int, Decision] = {}
         self._output: OutputContainer | None = None
         self._copies: dict[int, Any] = {}
+        self._converters: dict[int, Converter] = {}
         self._pictures: list[av.Packet[Any]] = []
         self._clocks: dict[int, RisingClock] = {}
         self._running: set[int] = set()
@@ -82,22 +77,55 @@ class Passthrough:
             tags.pop("timecode", None)
         return tags
 
-    def add(self, stream: Any, output: OutputContainer) -> None:
-        """Give `output` a copy of `stream`, or warn that it cannot take it."""
+    def decide(self, kind: str) -> bool:
+        """Decide what becomes of each stream in a container of FFmpeg's format `kind`.
+
+        Return whether it must be opened `wide`, as `open_output` calls it.
+        """
+        self._kind = kind
+        packets = first_packets(self._path)
+        chapters = bool(self._input.chapters())
+        for stream in self._input.streams:
+            if stream.index == self._main or self._is_rewritten(stream, kind):
+                continue
+            # The way round PyAV loses chapters.
+            decision = decide(stream, kind, packets.get(stream.index, []), whole=not chapters)
+            self._decisions[stream.index] = decision
+            if decision.fate != "copied":
+                told = f"stream #{stream.index} ({describe(stream)}) is {decision.fate}"
+                self.warnings.append(f"{told}{' ' if decision.encoder else ': '}{decision.why}")
+        if boxes := private_boxes(self._path):
+            names = ", ".join(f"'{name}'" for name in boxes)
+            self.warnings.append(
+                f"the camera's own records in the file ({names}) are left out: keep the input"
+            )
+        copied = [s for s in self._input.streams if self._fate(s) == "copied"]
+        return kind == "matroska" and any(not admits(s, kind) for s in copied)
+
+    def _is_rewritten(self, stream: Any, kind: str) -> bool:
         if stream.discard == Discard.all:
-            return  # the track of an MP4's chapters; they are written anew
+            return True  # the track of an MP4's chapters; they are written anew
         if stream.type == "data" and "timecode" in stream.metadata:
-            return  # FFmpeg writes a new one from the video's own tag
-        if is_picture(stream) and output.format.name == "matroska":
+            return True  # FFmpeg writes a new one from the video's own tag
+        return is_picture(stream) and kind == "matroska"
+
+    def _fate(self, stream: Any) -> str:
+        decision = self._decisions.get(stream.index)
+        return "" if decision is None else decision.fate
+
+    def add(self, stream: Any, output: OutputContainer) -> None:
+        """Give `output` what has been decided on for `stream`."""
+        if is_picture(stream) and self._kind == "matroska":
             self._attach_picture(stream, output)
             return
-        problem = _why_refused(stream, output.format.name)
-        if problem:
-            self.warnings.append(
-                f"stream #{stream.index} ({_describe(stream)}) is left out: {problem}"
-            )
+        decision = self._decisions.get(stream.index)
+        if decision is None or decision.fate == "left out":
             return
-        copy = output.add_stream_from_template(stream, opaque=True)
+        if decision.fate == "converted":
+            made = converter(stream, decision.encoder, output)
+            self._converters[stream.index], copy = made, made.stream
+        else:
+            copy = output.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(self.fresh(stream.metadata))
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
@@ -122,10 +150,11 @@ class Passthrough:
 
     def _move_chapter(self, chapter: Chapter) -> Chapter | None:
         base = chapter["time_base"]
-        if self._cut is None or base is None:
+        if base is None:
             return chapter
-        begin = round(self._cut.start / base)
-        end = chapter["end"] if self._cut.end is None else round(self._cut.end / base)
+        begin, end = round(self._origin / base), chapter["end"]
+        if self._cut is not None and self._cut.end is not None:
+            end = round(self._cut.end / base)
         if chapter["end"] <= begin or chapter["start"] >= end:
             return None
         moved = chapter.copy()
@@ -136,7 +165,7 @@ class Passthrough:
     def start(self, output: OutputContainer) -> None:
         """Write cover art and get ready to copy; the header has been written."""
         self._output = output
-        self._mp4 = output.format.name in ("mp4", "mov")
+        self._mp4 = self._kind in MP4_LIKE
         copied = [s for s in self._input.streams if s.index in self._copies]
         pictures = [s for s in copied if is_picture(s)]
         for packet in islice(PacketReader(self._input, pictures), len(pictures)):
@@ -145,7 +174,8 @@ class Passthrough:
         if not moving:
             return
         read_only(self._input, moving)
-        if self._cut is not None:
+        # Where the clock may step all is read, as `VideoSource` does.
+        if self._cut is not None and not may_step(self._input):
             target = self._cut.start - _SEEK_MARGIN_SECONDS
             with contextlib.suppress(av.FFmpegError):  # then all is read and dropped
                 self._input.seek(int(target * 1_000_000))
@@ -158,6 +188,7 @@ class Passthrough:
                 self._waiting = self._next_packet()
             packet = self._waiting
             if packet is None:
+                self._finish()
                 return
             if seconds is not None and (packet.dts or 0) * packet.time_base > seconds:
                 return
@@ -175,13 +206,14 @@ class Passthrough:
 
     def _keep(self, packet: av.Packet[Any]) -> bool:
         """Whether a packet belongs to the part that is delivered; moves it to its timeline."""
+        base, index = packet.time_base, packet.stream_index
+        begin = round(self._origin / base)
         if self._cut is None:
+            _shift(packet, -begin)
             return True
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             return False
-        base, index = packet.time_base, packet.stream_index
-        begin = round(self._cut.start / base)
         if self._cut.end is not None and stamp * base >= self._cut.end:
             return False
         if stamp < begin:
@@ -194,8 +226,7 @@ class Passthrough:
             if not packet.is_keyframe:
                 return False
             self._running.add(index)
-        packet.pts = None if packet.pts is None else packet.pts - begin
-        packet.dts = None if packet.dts is None else packet.dts - begin
+        _shift(packet, -begin)
         return True
 
     def _retime(self, packet: av.Packet[Any]) -> None:
@@ -223,8 +254,21 @@ class Passthrough:
         return packet.pts - delay * step if last is None else last + step
 
     def _mux(self, packet: av.Packet[Any]) -> None:
-        assert self._output is not None
         index = packet.stream_index
+        made = self._converters.get(index)
+        for result in [packet] if made is None else made(packet):
+            self._write(result, index)
+
+    def _finish(self) -> None:
+        """Write what the converters still hold."""
+        for index, made in self._converters.items():
+            for result in made(None):
+                self._write(result, index)
+            self._refused[index] += made.failed
+        self._converters.clear()
+
+    def _write(self, packet: av.Packet[Any], index: int) -> None:
+        assert self._output is not None
         packet.stream = self._copies[index]
         try:
             self._output.mux_one(packet)
@@ -235,30 +279,15 @@ class Passthrough:
         """Let go of the input; twice is fine."""
         self._packets = iter(())
         self._input.close()
-        for index, count in self._refused.items():
+        for index, count in (+self._refused).items():
             self.warnings.append(f"{count} packets of stream #{index} could not be written")
         self._refused.clear()
 
 
-def _describe(stream: Any) -> str:
-    if is_picture(stream):
-        return "cover art"
-    context = stream.codec_context
-    name = context.name if context is not None else stream.name or getattr(stream, "codec_tag", "")
-    language = f", {stream.language}" if stream.language else ""
-    return f"{stream.type} {name or 'of unknown kind'}{language}"
+def _shift(packet: av.Packet[Any], ticks: int) -> None:
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
-def _why_refused(stream: Any, container: str) -> str | None:
-    """Try a stream in a file of its own, in memory, so that nothing fails late."""
-    probe = av.open(io.BytesIO(), "w", format=container)
-    try:
-        probe.add_stream_from_template(stream, opaque=True)
-        probe.start_encoding()
-    except (av.FFmpegError, ValueError):
-        hint = "; .mkv takes nearly everything" if container != "matroska" else ""
-        return f"a {container} file cannot hold it{hint}"
-    finally:
-        with contextlib.suppress(av.FFmpegError):
-            probe.close()
-    return None
+def _described(stream: Any) -> bool:
+    return stream.codec_context is None or stream.codec_context.sample_rate > 0

@@ -128,7 +128,7 @@ class VideoSink:
             raise
         self._time_base = settings.time_base
         self._clock = RisingClock(self._time_base, 1)
-        self._origin = source.start_pts if part and isinstance(source, VideoSource) else 0
+        self._origin = _origin(source, part)
         writer = RgbWriter if settings.codec.name in RGB_FORMATS else YuvWriter
         self._to_yuv = writer(settings.color, pix_fmt, planes=source.format.color)
         self._stream = self._file.start(
@@ -190,6 +190,16 @@ class VideoSink:
         except Write as exc:
             raise self._file.failure(exc) from exc
         self._file.mux(packets, last=yuv is None)
+
+
+def _origin(source: Source, part: bool) -> int:
+    """Return the pts of a frame that becomes 0."""
+    if not isinstance(source, VideoSource):
+        return 0
+    if part:
+        return source.start_pts
+    # What a cut delivers has been moved.
+    return 0 if source.cut is not None else round(source.origin / source.format.time_base)
 
 
 def encoder_settings(

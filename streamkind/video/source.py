@@ -14,17 +14,18 @@ import av
 from av.container import InputContainer
 
 from streamkind.errors import InputError
+from streamkind.video.bridge import may_step
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
 from streamkind.video.decode import Decoder
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
-from streamkind.video.demux import main_video, open_input, read_only, tagged_seconds
+from streamkind.video.demux import main_video, open_input, origin_of, read_only, seconds_of
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import ChoosePixFmt, Frame, Source, rgb24
 from streamkind.video.hardware import nvdec
 from streamkind.video.images import ImageSource, is_still
 from streamkind.video.sequence import SequenceSource, is_sequence
 from streamkind.video.storage import as_path
-from streamkind.video.timeline import Cut, RisingClock, check_times
+from streamkind.video.timeline import Cut, FrameClock, check_times, seconds_left
 from streamkind.video.tonemap import SDR, is_hdr, refuse_dolby, tone_note
 
 __all__ = ["ImageSource", "SequenceSource", "Source", "VideoFormat", "VideoSource", "open_source"]
@@ -44,7 +45,8 @@ def open_source(
 
     `start` and `duration`, seconds, are for videos; the timeline of a part begins at about 0.
     `pix_fmt` chooses what upright frames are to be, `hardware` has an NVIDIA card decode, `fps`
-    makes a folder of images a video. Raises InputError, and UsageError for impossible options.
+    is of a folder of images, and of raw .h264 and its like. Raises InputError, and UsageError for
+    impossible options.
     """
     check_times(start, duration)
     path = as_path(path)
@@ -59,6 +61,7 @@ def open_source(
         pix_fmt=pix_fmt,
         hardware=hardware,
         deinterlace=deinterlace,
+        fps=fps,
     )
 
 
@@ -77,6 +80,7 @@ class VideoSource:
         pix_fmt: ChoosePixFmt = rgb24,
         hardware: bool = False,
         deinterlace: Deinterlace = "frame",
+        fps: float | None = None,
     ) -> None:
         """Open the file and decode its first frame.
 
@@ -90,13 +94,15 @@ class VideoSource:
         """The part that is delivered, on the file's own clock; None is everything."""
         self.start_pts = 0
         """The first time stamp in the file."""
+        self.origin = Fraction(0)
+        """What is 0 in the output, seconds on the file's own clock."""
         self._lost: int | None = None
         self._taken = False
         self._pix_fmt, self._hardware, self._deinterlace = pix_fmt, hardware, deinterlace
         hwaccel = nvdec() if hardware else None
         self._container: InputContainer | None = open_input(path, hwaccel=hwaccel)
         try:
-            self._open(self._container, start, duration, part)
+            self._open(self._container, start, duration, part, fps)
         except BaseException:
             self.close()
             raise
@@ -107,11 +113,13 @@ class VideoSource:
         start: float,
         duration: float | None,
         part: tuple[int | None, int | None] | None,
+        fps: float | None,
     ) -> None:
         self._stream = main_video(container, self.path)
         self.stream_index = self._stream.index
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
-        self._rate = self._stream.average_rate or self._stream.guessed_rate or None
+        self.origin = origin_of(container)
+        self._clock = FrameClock(container, self._stream, self.path, fps)
         read_only(container, [self._stream])
         self._stream.thread_type = "AUTO"
         decoded = self._start_decoding(container)
@@ -119,11 +127,8 @@ class VideoSource:
         if self._hardware and not self._stream.codec_context.is_hwaccel:
             self.warnings.append("decoded in software: NVDEC cannot be used for this file here")
         if first is None:
-            raise InputError(
-                f"{self.path}: none of its {self._decoder.sent} video packets could be decoded;"
-                " expected footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
-            )
-        self._rate = self._deinterlacer.rate(self._rate)
+            raise self._decoder.nothing()
+        self._rate = self._deinterlacer.rate(self._clock.rate)
         self._size = first.width, first.height
         self._orientation = read_orientation(first)
         self.format = self._describe(first, container)
@@ -131,6 +136,8 @@ class VideoSource:
         pix_fmt = self._pix_fmt(self.format) if upright else "rgb24"
         self._read = Reader(self._tags, *self._size, pix_fmt, made=self.format.color)
         self.start_pts = first.pts or 0
+        if container.start_time is None:  # a few frames of Matroska
+            self.origin = max(Fraction(0), self.start_pts * self._time_base)
         raws = chain([first], decoded)
         if part is not None:
             self._frames = self._part(container, raws, *part)
@@ -177,9 +184,7 @@ class VideoSource:
         (width, height), turned = self._size, self._orientation.transpose
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         width, height, aspect = (height, width, 1 / aspect) if turned else (width, height, aspect)
-        seconds = tagged_seconds(self._stream) or Fraction(container.duration or 0, 1_000_000)
-        if self._stream.duration:
-            seconds = self._stream.duration * self._time_base
+        seconds = seconds_of(self._stream, container)
         guess = round(seconds * self._rate) if seconds and self._rate else None
         return VideoFormat(
             width=width,
@@ -195,10 +200,9 @@ class VideoSource:
 
     def _start_decoding(self, container: InputContainer) -> Iterator[av.VideoFrame]:
         self._decoder = Decoder(container, self._stream, self.path)
-        step = 1 / ((self._rate or 25) * self._time_base)
-        self._clock = RisingClock(self._time_base, round(step))
+        self._clock.restart()
         self._deinterlacer = Deinterlacer(self._deinterlace, self._time_base)
-        return progressive(iter(self._decoder), self._deinterlacer)
+        return progressive(self._clock.stamp(iter(self._decoder)), self._deinterlacer)
 
     def _deliver(
         self,
@@ -210,13 +214,12 @@ class VideoSource:
         """Read frames from `begin` (pts) to before `end` (seconds), moved back by `shift`."""
         last_end = Fraction(0)
         for raw in decoded:
-            pts = self._clock(raw.pts)
+            pts, duration = self._clock(raw)
             if begin is not None and pts < begin:
                 continue
             if end is not None and pts * self._time_base >= end:
                 break
             self._note_size(raw)
-            duration = max(0, raw.duration or 0)
             last_end = (pts + duration) * self._time_base
             pixels = self._read(raw)
             if pixels.ndim == 3:
@@ -250,10 +253,10 @@ class VideoSource:
         end = None
         if duration is not None:  # 0.4 means 2/5, not the float's 0.40000000000000002
             end = begin + Fraction(duration).limit_denominator(1_000_000)
-        self.cut = Cut(begin, end)
+        self.cut, self.origin = Cut(begin, end), begin
         length = self.format.duration
         frame = None
-        if length is None or start < length + 1:
+        if length is None or may_step(container) or start < length + 1:
             raws = self._seek(container, raws, shift, origin)
             frames = self._deliver(raws, shift, end, shift)
             frame = next(frames, None)
@@ -262,8 +265,7 @@ class VideoSource:
             raise InputError(
                 f"{self.path}: no frame from start={start:g} s on{lasts}; choose an earlier start"
             )
-        rest = None if length is None else max(0.0, length - start)
-        seconds = min((known for known in (duration, rest) if known is not None), default=None)
+        seconds = seconds_left(length, start, duration)
         count = max(1, round(seconds * self._rate)) if seconds and self._rate else None
         self.format = replace(self.format, frames=count, duration=seconds)
         return chain([frame], frames)
@@ -284,7 +286,10 @@ class VideoSource:
         self, container: InputContainer, raws: Iterator[av.VideoFrame], pts: int, origin: int
     ) -> Iterator[av.VideoFrame]:
         """Decode from the keyframe before `pts`; from the beginning if seeking goes astray."""
-        if pts == origin:
+        if pts == origin or self._clock.missing:
+            return raws
+        if may_step(container) and not self._is_part:
+            self._decoder.skip_to = pts  # where the clock steps, a place is found by reading only
             return raws
         for target in (pts, origin):
             try:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from streamkind.errors import UsageError
 
+_NO_CLOCK = 0x0080
+"""AVFMT_NOTIMESTAMPS: raw H.264 and its like, whose frames have no time stamps."""
 _JUMP_SECONDS = 1
 
 
@@ -51,9 +59,65 @@ class RisingClock:
         return result
 
 
+class FrameClock:
+    """When frames are shown, also those of streams without a clock, such as raw .h264."""
+
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, path: Path, fps: float | None
+    ) -> None:
+        """Take the rate of a stream without a clock from `fps`; raises UsageError for others."""
+        self.missing = bool(container.format.flags & _NO_CLOCK)
+        """Whether frames have no time stamps; they come at an even rate then."""
+        self.time_base = stream.time_base or Fraction(1, 90_000)
+        # What FFmpeg calls the average of a stream without a clock is 25, whatever it is.
+        average = None if self.missing else stream.average_rate
+        self.rate: Fraction | None = average or stream.guessed_rate or None
+        self._told = fps is not None
+        if fps is not None:
+            if not self.missing:
+                raise UsageError(f"fps={fps:g}: {path} has time stamps of its own; leave it out")
+            if not 0 < fps <= 1000:
+                raise UsageError(f"fps={fps:g}: expected frames per second, above 0 and up to 1000")
+            self.rate = Fraction(fps).limit_denominator(1001)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was before."""
+        self.step = round(1 / ((self.rate or 25) * self.time_base))
+        self._rising = RisingClock(self.time_base, self.step)
+
+    def stamp(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Give frames without time stamps theirs; the first frame says how long each lasts."""
+        if not self.missing:
+            yield from frames
+            return
+        for number, frame in enumerate(frames):
+            if not number and not self._told and frame.duration:
+                self.rate = 1 / (frame.duration * self.time_base)
+                self.restart()
+            frame.pts, frame.time_base = number * self.step, self.time_base
+            frame.duration = self.step
+            yield frame
+
+    @property
+    def repaired(self) -> int:
+        """Time stamps that were missing or did not rise."""
+        return self._rising.repaired
+
+    def __call__(self, raw: av.VideoFrame) -> tuple[int, int]:
+        """Return pts and duration of a frame, in the time base."""
+        return self._rising(raw.pts), max(0, raw.duration or 0)
+
+
 def check_times(start: float, duration: float | None) -> None:
-    """Refuse what is no part of a video. Raises UsageError."""
+    """Refuse times that no part of a video has; raises UsageError."""
     if not (math.isfinite(start) and start >= 0):
         raise UsageError(f"start={start}: expected seconds from 0 up")
     if duration is not None and not (math.isfinite(duration) and duration > 0):
         raise UsageError(f"duration={duration}: expected seconds above 0, or none for all")
+
+
+def seconds_left(length: float | None, start: float, duration: float | None) -> float | None:
+    """Return how long a part of a video is, as far as is known."""
+    rest = None if length is None else max(0.0, length - start)
+    return min((known for known in (duration, rest) if known is not None), default=None)

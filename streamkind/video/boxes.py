@@ -1,0 +1,61 @@
+"""What cameras keep in an MP4 beside its streams, where FFmpeg does not look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from streamkind.video.storage import is_local
+
+# fmt: off
+_KNOWN = frozenset({
+    "ftyp", "moov", "mdat", "free", "skip", "wide", "pnot", "uuid", "moof", "mfra", "sidx", "styp",
+    "meta", "udta", "PICT", "pdin", "prft", "emsg", "mvhd", "trak", "mvex", "iods", "drm", "pssh",
+})
+# fmt: on
+"""Boxes that every file may have."""
+_LEAST_BYTES = 32
+"""A box with less says nothing of a journey."""
+_MOST_BOXES = 10_000
+
+
+def private_boxes(path: Path) -> list[str]:
+    """Return the names of boxes with records of the camera's own, such as `gps `."""
+    found: list[str] = []
+    if not is_local(path):
+        return found
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            return found
+        end = file.seek(0, 2)
+        for name, start, stop in _boxes(file, 0, end):
+            if name in ("free", "skip", "moov"):
+                inner = [box for box in _boxes(file, start, stop) if _is_private(*box)]
+                found += [box[0] for box in inner]
+            elif _is_private(name, start, stop):
+                found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def _is_private(name: str, start: int, stop: int) -> bool:
+    return name not in _KNOWN and stop - start >= _LEAST_BYTES
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+    """Yield name, begin and end of the content of each box; stop at what is none."""
+    for _ in range(_MOST_BOXES):
+        file.seek(start)
+        head = file.read(16)
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        begin = start + 8
+        if size == 1:
+            size, begin = int.from_bytes(head[8:16], "big"), start + 16
+        stop = end if size == 0 else start + size
+        if len(head) < 8 or not begin <= stop <= end or not name.isascii():
+            return
+        text = name.decode()
+        if not text.replace(" ", "").isalnum():
+            return
+        yield text, begin, stop
+        start = stop

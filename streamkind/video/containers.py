@@ -1,0 +1,224 @@
+"""What each container holds, and what becomes of a stream that it does not hold."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+from av.container import OutputContainer
+
+MP4_LIKE = ("mp4", "mov", "3gp", "3g2")
+"""FFmpeg's names of the formats that are built as MP4 is."""
+
+# fmt: off
+_RIFF = frozenset({
+    "aac", "ac3", "adpcm_ima_wav", "adpcm_ms", "mp2", "mp3", "pcm_alaw", "pcm_f32le", "pcm_mulaw",
+    "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_u8", "wmav1", "wmav2",
+})
+_MPEG = frozenset({"ac3", "mp2", "mp3"})
+SOUND: dict[str, frozenset[str] | None] = {
+    "3g2": frozenset({"aac", "amr_nb"}),
+    "3gp": frozenset({"aac", "amr_nb"}),
+    "asf": _RIFF,
+    "avi": _RIFF,
+    "flv": frozenset({"aac", "mp3"}),
+    "matroska": None,
+    "mov": frozenset({
+        "aac", "ac3", "alac", "eac3", "mp2", "mp3", "pcm_alaw", "pcm_f32le", "pcm_mulaw",
+        "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32le", "pcm_u8",
+    }),
+    "mp4": frozenset({"aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opus", "truehd"}),
+    "mpeg": _MPEG,
+    "mpegts": frozenset({"aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"}),
+    "mxf": frozenset({"pcm_s16le", "pcm_s24le"}),
+    "nut": _RIFF - {"adpcm_ima_wav", "wmav1", "wmav2"},
+    "svcd": _MPEG,
+    "webm": frozenset({"opus", "vorbis"}),
+}
+"""Sound by FFmpeg's name of the format; None: all that can be written is read again.
+
+PCM in MP4 is not here: FFmpeg writes it since version 6, and few players read it.
+"""
+_OWN_SOUND = {
+    "avi": "libmp3lame", "mpeg": "mp2", "mxf": "pcm_s16le", "svcd": "mp2", "webm": "libopus",
+}
+"""The encoder of sound that a container does not hold, where that is not AAC."""
+_ONE_SOUND = frozenset({"flv"})
+SUBTITLES: dict[str, frozenset[str]] = {
+    "3g2": frozenset({"mov_text"}),
+    "3gp": frozenset({"mov_text"}),
+    "matroska": frozenset({
+        "ass", "dvb_subtitle", "dvd_subtitle", "hdmv_pgs_subtitle", "hdmv_text_subtitle", "subrip",
+        "text", "webvtt",
+    }),
+    "mov": frozenset({"mov_text"}),
+    "mp4": frozenset({"dvd_subtitle", "mov_text"}),
+    "mpegts": frozenset({"dvb_subtitle", "dvb_teletext"}),
+    "webm": frozenset({"webvtt"}),
+}
+"""Subtitles by FFmpeg's name of the format."""
+_OWN_SUBTITLES = {
+    "3g2": "mov_text", "3gp": "mov_text", "matroska": "subrip", "mov": "mov_text",
+    "mp4": "mov_text", "webm": "webvtt",
+}
+_TEXTS = frozenset({
+    "ass", "microdvd", "mov_text", "mpl2", "sami", "subrip", "subviewer", "text", "webvtt",
+})
+# fmt: on
+"""Subtitles that are text, which FFmpeg turns into one another."""
+_TRIAL_PACKETS = 8
+_TRIAL_STEP = Fraction(1, 50)
+"""Seconds from one packet to the next, where they do not say how long they are."""
+MXF_RATE = 48_000
+"""Samples a second of all sound in MXF."""
+
+Fate = Literal["copied", "converted", "left out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a stream."""
+
+    fate: Fate
+    encoder: str = ""
+    """By which it is converted, FFmpeg's name."""
+    why: str = ""
+    """For the user."""
+
+
+def decide(
+    stream: Any, kind: str, packets: Sequence[av.Packet[Any]], *, whole: bool = True
+) -> Decision:
+    """Decide on a stream for a container of FFmpeg's format `kind`, given its first packets.
+
+    Without `whole` only what PyAV admits is copied into Matroska.
+    """
+    codec = codec_of(stream)
+    if not codec and stream.type in ("audio", "subtitle"):
+        return Decision("left out", why="FFmpeg does not know its codec; keep the input for it")
+    if stream.type == "audio":
+        if kind in _ONE_SOUND and stream.container.streams.audio[0].index != stream.index:
+            return Decision("left out", why=f"a {kind} file holds one sound; .mkv keeps all")
+        held = kind in SOUND and codec in (SOUND[kind] or {codec})
+        admitted = whole or admits(stream, kind)
+        if held and admitted and writes(stream, kind, packets):
+            return Decision("copied")
+        return _convert_sound(stream, kind)
+    if stream.type == "subtitle":
+        if codec in SUBTITLES.get(kind, ()):
+            return Decision("copied")
+        return _convert_text(codec, kind)
+    if writes(stream, kind, packets):
+        return Decision("copied")
+    hint = " (records of sensors or places)" if stream.type == "data" else ""
+    return Decision("left out", why=f"a {kind} file cannot hold it{hint}; keep the input for it")
+
+
+def _convert_sound(stream: Any, kind: str) -> Decision:
+    if kind not in SOUND:
+        return Decision("left out", why=f"a {kind} file cannot hold sound; .mkv keeps it")
+    encoder = "pcm_s16le" if kind == "matroska" else _OWN_SOUND.get(kind, "aac")
+    if not stream.codec_context.sample_rate:
+        return Decision("left out", why="no sample rate is known; keep the input for it")
+    hint = "; .mkv keeps it as it is" if kind != "matroska" else ""
+    name = encoder.removeprefix("lib").removesuffix("lame").upper().replace("_S16LE", "")
+    return Decision("converted", encoder, f"to {name}: a {kind} file cannot hold it{hint}")
+
+
+def _convert_text(codec: str, kind: str) -> Decision:
+    own = _OWN_SUBTITLES.get(kind)
+    if own is None:
+        return Decision("left out", why=f"a {kind} file cannot hold it; .mkv keeps it")
+    if codec not in _TEXTS:
+        hint = "" if kind == "matroska" else "; .mkv keeps nearly all"
+        return Decision("left out", why=f"a {kind} file cannot hold it{hint}")
+    return Decision("converted", own, f"to {own}: a {kind} file cannot hold it")
+
+
+def codec_of(stream: Any) -> str:
+    """Return FFmpeg's name of a stream's codec; "" when it has none."""
+    context = stream.codec_context
+    return "" if context is None else str(context.codec.canonical_name)
+
+
+def admits(stream: Any, kind: str) -> bool:
+    """Whether PyAV itself lets a stream into a container; for Matroska it knows too few."""
+    with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
+        output = av.open(str(Path(folder, "a")), "w", format=kind)
+        try:
+            output.add_stream_from_template(stream, opaque=True)
+        except (av.FFmpegError, ValueError):
+            return False
+    return True
+
+
+def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
+    """Write packets into a file of their own, header, trailer and all, and read them again."""
+    if kind == "mxf":  # it is never without a picture
+        return stream.type != "audio" or bool(stream.codec_context.sample_rate == MXF_RATE)
+    with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
+        path = Path(folder, "a")
+        output = open_output(str(path), kind, wide=not admits(stream, kind))
+        try:
+            copy = output.add_stream_from_template(stream, opaque=True)
+            output.start_encoding()
+            if not packets:  # none comes soon; a trailer would say that there are none
+                return True
+            for number, packet in enumerate(packets[:_TRIAL_PACKETS]):
+                output.mux_one(_again(packet, copy, number))
+            output.close()
+            return _reads(path, stream, kind)
+        except (av.FFmpegError, ValueError, NotImplementedError):
+            return False
+        finally:
+            with contextlib.suppress(av.FFmpegError, ValueError):
+                output.close()
+
+
+def _again(packet: av.Packet[Any], copy: Any, number: int) -> av.Packet[Any]:
+    """Return a copy of a packet for a stream, which keeps the packet itself as it is."""
+    again = av.Packet(bytes(packet))
+    again.stream, again.time_base = copy, packet.time_base
+    again.duration = packet.duration
+    step = max(packet.duration or 0, round(_TRIAL_STEP / packet.time_base))
+    again.pts = again.dts = number * step
+    again.is_keyframe = True
+    return again
+
+
+def _reads(path: Path, stream: Any, kind: str) -> bool:
+    with av.open(str(path)) as back:
+        found = [other for other in back.streams if other.type == stream.type]
+        if stream.type == "data":  # MPEG-TS takes all, and forgets what it was
+            named = [other.name for other in found if other.name is not None]
+            return stream.name in named and (stream.name != "bin_data" or kind in MP4_LIKE)
+        return any(_like(codec_of(other), codec_of(stream)) for other in found)
+
+
+def _like(found: str, codec: str) -> bool:
+    # MP4 has one mark for all layers of MPEG audio, whose packets say which it is.
+    return found == codec or {found, codec} == {"mp2", "mp3"}
+
+
+def open_output(name: str, kind: str, *, wide: bool = False, **options: Any) -> OutputContainer:
+    """Open a container for writing. With `wide` Matroska takes all that FFmpeg writes into it.
+
+    PyAV asks a format whether it holds a codec in the strictest way, and Matroska has an answer
+    for its own codecs only. The segment muxer has none, and hands all on; there is one segment.
+    """
+    output: OutputContainer
+    if not (wide and kind == "matroska"):
+        output = av.open(name, "w", format=kind, **options)
+        return output
+    told = ":".join(f"{k}={v}" for k, v in options.pop("container_options", {}).items())
+    segment = {"segment_format": kind, "segment_time": "1000000000", "strftime": "1"}
+    segment |= {"avoid_negative_ts": "disabled", "segment_format_options": told}
+    name = name.replace("%", "%%")
+    output = av.open(name, "w", format="segment", container_options=segment, **options)
+    return output

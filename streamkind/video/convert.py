@@ -1,0 +1,124 @@
+"""Sound and subtitles that a container does not hold, converted to what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
+
+import av
+from av.container import OutputContainer
+
+from streamkind.video.containers import MXF_RATE
+
+_BITS_PER_CHANNEL = 96_000
+"""Of sound, a second; more than enough for AAC."""
+_LAYOUTS = {1: "mono", 2: "stereo"}
+
+
+class Converter(Protocol):
+    """Takes packets of the input's stream, and gives those of the output's."""
+
+    stream: Any
+    """Of the output."""
+    failed: int
+    """Packets that could not be decoded."""
+
+    def __call__(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+        """Convert a packet; None is the end."""
+
+
+class SoundConverter:
+    """Decodes sound and encodes it anew, with the same times."""
+
+    def __init__(self, stream: Any, encoder: str, output: OutputContainer) -> None:
+        """Add a stream to the output, which has no header yet."""
+        self.failed = 0
+        self._source: Any = stream.codec_context
+        codec: Any = av.Codec(encoder, "w")
+        rates = [MXF_RATE] if output.format.name == "mxf" else codec.audio_rates
+        rate = _nearest(self._source.sample_rate, rates)
+        self.stream = cast(Any, output.add_stream(encoder, rate=rate))
+        self._context = self.stream.codec_context
+        channels = self._source.channels
+        several = encoder == "aac" and self._source.layout.name not in ("", f"{channels} channels")
+        self._context.layout = _LAYOUTS.get(
+            channels, self._source.layout.name if several else "stereo"
+        )
+        if codec.audio_formats:
+            self._context.format = codec.audio_formats[0]
+        if not encoder.startswith("pcm"):
+            self._context.bit_rate = _BITS_PER_CHANNEL * self._context.channels
+        self._resampler: Any = None
+
+    def __call__(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+        """Convert a packet; None is the end."""
+        try:
+            frames = self._source.decode(packet)
+        except av.FFmpegError:
+            self.failed += 1
+            return
+        for frame in frames:
+            yield from self._encode(self._resample(frame))
+        if packet is None:
+            if self._resampler is not None:
+                yield from self._encode(self._resampler.resample(None))
+            yield from self._context.encode(None)
+
+    def _resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(
+                format=self._context.format,
+                layout=self._context.layout,
+                rate=self._context.sample_rate,
+                frame_size=self._context.frame_size or None,
+            )
+        resampled: list[av.AudioFrame] = self._resampler.resample(frame)
+        return resampled
+
+    def _encode(self, frames: list[av.AudioFrame]) -> Iterator[av.Packet[Any]]:
+        for frame in frames:
+            yield from self._context.encode(frame)
+
+
+class TextConverter:
+    """Decodes subtitles that are text and encodes them as other text."""
+
+    def __init__(self, stream: Any, encoder: str, output: OutputContainer) -> None:
+        """Add a stream to the output, which has no header yet."""
+        self.failed = 0
+        self._source: Any = stream.codec_context
+        self._source.open(strict=False)
+        self._context = cast(Any, av.CodecContext.create(encoder, "w"))
+        self._context.subtitle_header = self._source.subtitle_header
+        self._context.time_base = stream.time_base
+        self.stream: Any = output.add_mux_stream(encoder, time_base=stream.time_base)
+
+    def __call__(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+        """Convert a packet; None is the end."""
+        if packet is None:
+            return
+        try:
+            shown = self._source.decode2(packet)
+            text = None if shown is None else self._context.encode_subtitle(shown)
+        except av.FFmpegError:
+            self.failed += 1
+            return
+        if text is None or not text.size:
+            return  # a gap between subtitles
+        text.time_base = packet.time_base
+        text.pts, text.dts, text.duration = packet.pts, packet.dts, packet.duration
+        yield text
+
+
+def converter(stream: Any, encoder: str, output: OutputContainer) -> Converter:
+    """Open what converts a stream."""
+    if stream.type == "audio":
+        return SoundConverter(stream, encoder, output)
+    return TextConverter(stream, encoder, output)
+
+
+def _nearest(rate: int, rates: list[int] | None) -> int:
+    """Return the lowest rate of an encoder that loses nothing, or its highest."""
+    if not rates:
+        return rate
+    return min((r for r in rates if r >= rate), default=max(rates))
