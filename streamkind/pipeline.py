@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from streamkind.errors import InputError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, ChooseRatio, Ratio
 from streamkind.light.lookahead import light_changes
 from streamkind.light.track import Track
+from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.encoders import usual_codec
 from streamkind.video.frames import Batch, Pixels, batched, rgb24
 from streamkind.video.images import check_still, is_still
@@ -127,6 +129,7 @@ def enhance(
     preset: str | None = None,
     side_by_side: bool = False,
     fps: float | None = None,
+    deinterlace: Deinterlace = "frame",
     start: float = 0.0,
     duration: float | None = None,
     progress: Progress = lambda report: None,
@@ -135,11 +138,9 @@ def enhance(
 
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
     a mean luma of `target` in (0, 1], 0.45, a still 0.47. `steady` is what is held still in videos.
-    With `two_pass`, in "realtime" if the light of key frames differs by a stop, ratios are found in
-    a first pass and smoothed with look-ahead; `ratio_track`, a CSV, gives them instead. `profile`
-    is by default "quality" for stills and on a GPU, else "balanced". `codec`, `crf` and `preset`
-    are FFmpeg's, `start` and `duration` seconds; `fps` makes a folder of images a video. The
-    output appears once complete. Raises UsageError or Input-, Output- or EngineError.
+    With `two_pass` ratios are found in a first pass and smoothed with look-ahead; `ratio_track`, a
+    CSV, gives them instead. `codec`, `crf` and `preset` are FFmpeg's, `start` and `duration`
+    seconds. Raises UsageError or Input-, Output- or EngineError; the output is whole or not there.
     """
     fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps
     still, gpu = fps is None and is_still(input), on_gpu(backend, device)
@@ -149,7 +150,8 @@ def enhance(
     check(ratio, target, steady)
     track = check_track(ratio_track, ratio)
     profile = choose_profile(profile, backend, device, still=still)
-    read = partial(open_source, input, start=start, duration=duration, hardware=gpu, fps=fps)
+    part: Any = {"start": start, "duration": duration, "fps": fps, "deinterlace": deinterlace}
+    read = partial(open_source, input, hardware=gpu, **part)
     fitting = partial(encoder_preset, PROFILES[profile], codec, preset)
     write = partial(open_sink, output, codec=codec, crf=crf, hardware=gpu)
     with (

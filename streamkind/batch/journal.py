@@ -20,6 +20,7 @@ from streamkind.errors import OutputError
 from streamkind.light.exposure import DEFAULT_TARGET, Ratio
 from streamkind.light.track import Track
 from streamkind.model.released import PARTS, find_release
+from streamkind.video.deinterlace import Deinterlace, check_deinterlace
 from streamkind.video.images import IMAGE_SUFFIXES
 from streamkind.video.join import PART_SUFFIX
 from streamkind.video.storage import (
@@ -49,12 +50,14 @@ class Settings:
     codec: str = "h264"
     crf: int | None = None
     preset: str | None = None
+    deinterlace: Deinterlace = "frame"
 
     def __post_init__(self) -> None:
         """Refuse what no video could be enhanced with."""
         check_ratio(self.ratio)
         check_target(self.video_target)
         check_steady(self.steady)
+        check_deinterlace(self.deinterlace)
         find_release(self.chosen_model)
 
     @property

@@ -80,9 +80,22 @@ def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
     return Stream(engine_of(job), choose, steady=told.steady, color=color, skip=False)
 
 
+def source_of(job: Job, part: tuple[int | None, int | None] | None = None) -> VideoSource:
+    """Open the video of a job, or a part of it."""
+    told = job.settings
+    return VideoSource(
+        job.input, part=part, pix_fmt=told.chosen.pix_fmt, deinterlace=told.deinterlace
+    )
+
+
+def input_of(job: Job) -> Source:
+    """Open the input of a job, video or still."""
+    return open_source(job.input, deinterlace=job.settings.deinterlace)
+
+
 def engine_told(job: Job) -> str:
     """Say what runs; "" for stills, and where `prepare` will say what is wrong."""
-    with contextlib.suppress(StreamkindError), open_source(job.input) as source:
+    with contextlib.suppress(StreamkindError), input_of(job) as source:
         if not source.still:
             return engine_of(job).description
     return ""
@@ -93,7 +106,7 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
 
     Raises InputError, OutputError or UsageError.
     """
-    with open_source(job.input) as source:
+    with input_of(job) as source:
         still = source.still
         if isinstance(source, VideoSource):
             check_joinable(job.output.name, source, **encoding(job, source.format))
@@ -117,7 +130,7 @@ def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
 def find_ratios(job: Job) -> Track:
     """Do the first pass."""
     report = Report(None, "")
-    with open_source(job.input) as source:
+    with input_of(job) as source:
         return first_pass(
             source, engine_of(job), job.settings.video_target, report, lambda report: None
         )
@@ -180,18 +193,18 @@ def encode_part(
     """Enhance a part into a file. What it gives depends on journal and track alone."""
     if journal.still:
         return encode_still(job, path)
-    report, settings = Report(None, ""), job.settings
-    begin, pix_fmt = journal.starts[index], settings.chosen.pix_fmt
+    report = Report(None, "")
+    begin = journal.starts[index]
     told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
     with (
         contextlib.suppress(NothingDecodedError),
-        VideoSource(job.input, part=journal.part(index), pix_fmt=pix_fmt) as source,
+        source_of(job, journal.part(index)) as source,
         VideoSink(path, source, part=True, **encoding(job, source.format)) as sink,
     ):
         stream = open_stream(job, track, source)
         if begin != journal.warm[index]:
             warm = journal.warm[index], begin
-            with VideoSource(job.input, part=warm, pix_fmt=pix_fmt) as before:
+            with source_of(job, warm) as before:
                 for batch in batched(before, stream.max_batch):
                     stream.look_at(batch.pixels, batch.times)
         run(source, stream, sink, report, progress=told)
@@ -247,5 +260,5 @@ def make(job: Job, journal: Journal, parts: list[Part], path: Path) -> list[str]
     if journal.still:
         path.write_bytes(parts[0].path.read_bytes())
         return []
-    with VideoSource(job.input) as source:
+    with source_of(job) as source:
         return join(path, source, parts, **encoding(job, source.format))

@@ -80,20 +80,14 @@ def enhance_command(
     ratio: options.RatioText = "auto",
     target: options.AnyTarget = None,
     steady: options.SteadyText = options.ALL_STEADY,
-    two_pass: Annotated[
-        bool | None,
-        typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass."),
-    ] = None,
-    ratio_track: Annotated[
-        Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
-    ] = None,
+    two_pass: options.TwoPass = None,
+    ratio_track: options.RatioTrack = None,
     codec: options.AnyCodec = "auto",
     crf: options.Crf = None,
     preset: options.Preset = None,
     fps: options.Fps = None,
-    side_by_side: Annotated[
-        bool, typer.Option("--side-by-side", help="Put the original left of the result.")
-    ] = False,
+    deinterlace: options.Deinterlacing = "frame",
+    side_by_side: options.SideBySide = False,
     start: options.Start = 0.0,
     duration: options.Duration = None,
     profile: options.Profile = "auto",
@@ -119,6 +113,7 @@ def enhance_command(
             crf=crf,
             preset=preset,
             fps=fps,
+            deinterlace=deinterlace,  # type: ignore[arg-type]  # the source refuses unknown names
             side_by_side=side_by_side,
             start=start,
             duration=duration,
@@ -146,9 +141,7 @@ def batch_command(
     ] = NAME,
     workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
     nice: Annotated[int, typer.Option(help="Give way to others, 0 to 19.")] = 0,
-    cluster: Annotated[
-        str | None, typer.Option(help="Have a Ray cluster do the work: auto or ray://HOST:10001.")
-    ] = None,
+    cluster: options.Cluster = None,
     report: Annotated[Path | None, typer.Option(help="Write what came of each file, JSON.")] = None,
     ratio: options.RatioText = "auto",
     target: options.AnyTarget = None,
@@ -156,6 +149,7 @@ def batch_command(
     codec: options.Codec = "h264",
     crf: options.Crf = None,
     preset: options.Preset = None,
+    deinterlace: options.Deinterlacing = "frame",
     profile: options.Profile = "auto",
     model: options.Model = "auto",
     backend: options.Backend = "auto",
@@ -176,6 +170,7 @@ def batch_command(
         codec=codec,
         crf=crf,
         preset=preset,
+        deinterlace=deinterlace,  # type: ignore[arg-type]
     )
     files = [*(inputs or []), *(read_list(list_file) if list_file else [])]
     left_out: list[Path] = []

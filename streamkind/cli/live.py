@@ -57,6 +57,10 @@ LogLevel = Annotated[str, typer.Option(help=f"What is logged at least: {', '.joi
 LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, an object a line.")]
 LOOK_SECONDS = 0.5
 
+WithConsole = Annotated[
+    bool, typer.Option("--console", help="Show the camera on http://127.0.0.1:8780.")
+]
+
 
 def stream_command(
     url: Annotated[
@@ -67,15 +71,14 @@ def stream_command(
     max_delay: MaxDelay = 0.5,
     timeout: Timeout = 5.0,
     transport: Transport = "auto",
+    deinterlace: options.Deinterlacing = "frame",
     ratio: options.RatioText = "auto",
     target: options.Target = DEFAULT_TARGET,
     codec: options.Codec = "h264",
     recording: Recording = "mkv",
     segment_seconds: SegmentSeconds = 600.0,
     keep_gb: KeepGb = 0.0,
-    with_console: Annotated[
-        bool, typer.Option("--console", help="Show the camera on http://127.0.0.1:8780.")
-    ] = False,
+    with_console: WithConsole = False,
     profile: options.Profile = "auto",
     model: options.Model = "auto",
     backend: options.Backend = "auto",
@@ -95,6 +98,7 @@ def stream_command(
         max_delay=max_delay,
         timeout=timeout,
         transport=transport,  # type: ignore[arg-type]  # check_camera refuses others
+        deinterlace=deinterlace,  # type: ignore[arg-type]
         ratio=options.read_ratio(ratio),
         target=target,
         codec=codec,

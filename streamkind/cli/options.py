@@ -47,6 +47,22 @@ def read_time(text: str | float) -> float:
 
 
 Time = partial(typer.Option, parser=read_time, metavar="<time>")
+TwoPass = Annotated[
+    bool | None,
+    typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass."),
+]
+RatioTrack = Annotated[
+    Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
+]
+SideBySide = Annotated[
+    bool, typer.Option("--side-by-side", help="Put the original left of the result.")
+]
+Cluster = Annotated[
+    str | None, typer.Option(help="Have a Ray cluster do the work: auto or ray://HOST:10001.")
+]
+Deinterlacing = Annotated[
+    str, typer.Option(help="What interlaced video becomes: frame, field (of each one) or off.")
+]
 Fps = Annotated[float | None, typer.Option(help="Make a folder of images a video of this rate.")]
 AnyCodec = Annotated[
     str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder; auto by the output's name.")

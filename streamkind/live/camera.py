@@ -220,6 +220,7 @@ class Camera:
             self._tally,
             self._engine.pix_fmt,
             transport=self._transport,
+            deinterlace=self.config.deinterlace,
         ) as connection:
             self.clock.restart()
             self.output.connected(connection.rate, connection.aspect, connection.sound)

@@ -15,6 +15,7 @@ from streamkind.engine.engine import check_ratio, check_target
 from streamkind.errors import InputError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, Ratio
 from streamkind.live.secrets import check_login, has_secret, redact, resolve
+from streamkind.video.deinterlace import Deinterlace, check_deinterlace
 from streamkind.video.encoders import find_encoder
 
 __all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "redact", "resolve"]
@@ -50,6 +51,7 @@ class CameraConfig:
     timeout: float = 5.0
     """Seconds without a frame after which a camera is lost."""
     transport: Transport = "auto"
+    deinterlace: Deinterlace = "frame"
     codec: str = "h264"
     """A short name or FFmpeg's of an encoder."""
     recording: Literal["mkv", "mp4"] = "mkv"
@@ -183,6 +185,7 @@ def _check_types(config: CameraConfig, where: str) -> None:
     if config.transport not in get_args(Transport):
         known = ", ".join(get_args(Transport))
         raise UsageError(f"{where}: transport is {known}, got {config.transport!r}")
+    check_deinterlace(config.deinterlace)
     if config.recording not in ("mkv", "mp4"):
         raise UsageError(f"{where}: recording must be mkv or mp4, got {config.recording!r}")
 

@@ -18,6 +18,7 @@ from streamkind.live.config import Transport
 from streamkind.live.explain import explain, nothing_came
 from streamkind.live.secrets import redact, resolve
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
+from streamkind.video.deinterlace import Deinterlace, Deinterlacer
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
@@ -93,6 +94,7 @@ class Connection:
         pix_fmt: Callable[[int, int], PixFmt],
         *,
         transport: Transport = "auto",
+        deinterlace: Deinterlace = "frame",
     ) -> None:
         """Connect; raises RefusedError for a wrong password, SilentError, InputError for all else.
 
@@ -123,6 +125,7 @@ class Connection:
         self.rate: Fraction | None = self._video.average_rate or self._video.guessed_rate or None
         self.aspect = self._video.sample_aspect_ratio or Fraction(1)
         self._read: tuple[object, Reader] | None = None
+        self._deinterlacer = Deinterlacer(deinterlace, self._video.time_base or Fraction(1, 90_000))
         self._keyed = False
         """Whether a keyframe has come, from which decoding begins."""
         self._pace = Pace(forgets_jumps=not self.is_file)
@@ -194,7 +197,8 @@ class Connection:
         self._keyed = self._keyed or bool(whole)
         if self._keyed:  # what refers to pictures from before the connection is not damaged
             self._tally.damaged += damaged + len(frames) - len(whole)
-        pictures = [self._picture(frame) for frame in whole]
+        shown = [made for frame in whole for made in self._deinterlacer(frame)]
+        pictures = [self._picture(frame) for frame in shown]
         self._tally.seconds += time.perf_counter() - began
         return pictures
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE
 from streamkind.live.config import CameraConfig, Transport
 from streamkind.live.status import CameraStatus
+from streamkind.video.deinterlace import Deinterlace
 
 Manual = Annotated[float, Field(ge=MANUAL_RANGE[0], le=MANUAL_RANGE[1])]
 Target = Annotated[float, Field(gt=0, le=1)]
@@ -32,6 +33,7 @@ class Settings(BaseModel):
     max_delay: Seconds = 0.5
     timeout: Seconds = 5.0
     transport: Transport = "auto"
+    deinterlace: Deinterlace = "frame"
     codec: str = Field(default="h264", max_length=64)
     recording: Literal["mkv", "mp4"] = "mkv"
     segment_seconds: Seconds = 600.0
