@@ -53,6 +53,8 @@ SegmentSeconds = Annotated[float, typer.Option(help="Length of one recording.")]
 KeepGb = Annotated[
     float, typer.Option(help="Most that recordings may take, in 10^9 bytes; 0: all.")
 ]
+KeepDays = Annotated[float, typer.Option(help="Days after which a recording goes; 0: never.")]
+KeepFreeGb = Annotated[float, typer.Option(help="What they leave free of their disk, 10^9 bytes.")]
 LogLevel = Annotated[str, typer.Option(help=f"What is logged at least: {', '.join(LEVELS)}.")]
 LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, an object a line.")]
 LOOK_SECONDS = 0.5
@@ -78,6 +80,8 @@ def stream_command(
     recording: Recording = "mkv",
     segment_seconds: SegmentSeconds = 600.0,
     keep_gb: KeepGb = 0.0,
+    keep_days: KeepDays = 0.0,
+    keep_free_gb: KeepFreeGb = 0.0,
     with_console: WithConsole = False,
     profile: options.Profile = "auto",
     model: options.Model = "auto",
@@ -105,6 +109,8 @@ def stream_command(
         recording=recording,  # type: ignore[arg-type]  # check_camera refuses others
         segment_seconds=segment_seconds,
         keep_gb=keep_gb,
+        keep_days=keep_days,
+        keep_free_gb=keep_free_gb,
     )
     check_camera(config, from_api=False)
     for text in (config.url, *config.to):

@@ -24,6 +24,7 @@ Transport = Literal["auto", "tcp", "udp", "udp_multicast", "http"]
 """How RTSP brings its packets; auto: TCP, and UDP where TCP is refused or nothing comes by it."""
 SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
 """Schemes of cameras; `file` is not taken from the API."""
+KEEP = ("keep_gb", "keep_days", "keep_free_gb")
 PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 SINKS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp")
 """Schemes of outputs; what has none is a folder, or a path that ends in .m3u8."""
@@ -60,6 +61,10 @@ class CameraConfig:
     """Length of one recording."""
     keep_gb: float = 0.0
     """Most that the recordings in a folder may take, in 10^9 bytes; 0 keeps all."""
+    keep_days: float = 0.0
+    """Days after which a recording is deleted; 0 keeps all."""
+    keep_free_gb: float = 0.0
+    """What recordings must leave free of their disk, in 10^9 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +154,9 @@ def check_camera(config: CameraConfig, *, from_api: bool) -> None:
     for key, least in (("max_delay", 0.05), ("timeout", 0.5), ("segment_seconds", 1.0)):
         if not least <= getattr(config, key) <= 86400:
             raise UsageError(f"{where}: {key} is {least:g} to 86400 seconds")
-    if not 0 <= config.keep_gb < math.inf:
-        raise UsageError(f"{where}: keep_gb is 0 (all) or more, got {config.keep_gb:g}")
+    for key in KEEP:
+        if not 0 <= getattr(config, key) < math.inf:
+            raise UsageError(f"{where}: {key} is 0 (all) or more, got {getattr(config, key):g}")
 
 
 def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
@@ -173,7 +179,7 @@ def _check_types(config: CameraConfig, where: str) -> None:
             raise UsageError(f"{where}: {key} must be text")
     if not isinstance(config.to, tuple) or not all(isinstance(u, str) and u for u in config.to):
         raise UsageError(f"{where}: to must be a list of URLs and folders")
-    for key in ("target", "max_delay", "timeout", "segment_seconds", "keep_gb"):
+    for key in ("target", "max_delay", "timeout", "segment_seconds", *KEEP):
         value = getattr(config, key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{where}: {key} must be a number, got {value!r}")

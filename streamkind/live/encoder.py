@@ -26,8 +26,8 @@ DARK = 32
 """Of the slate."""
 LEAST_STEP = 90
 """From one time stamp to the next: a millisecond, as Matroska and RTMP know nothing finer."""
-KEY_SECONDS = 2.0
-"""A viewer who comes waits for a keyframe."""
+KEY_SECONDS, HLS_KEY_SECONDS = 2.0, 1.0
+"""A viewer who comes waits for a keyframe; where HLS is an output, every part begins with one."""
 _LOW_DELAY = {
     "libx264": {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "forced-idr": "1"},
     "libx265": {
@@ -75,7 +75,14 @@ class Template:
 class LiveEncoder:
     """Encodes pictures of one size. Used from one thread only."""
 
-    def __init__(self, codec: str, size: tuple[int, int], rate: Fraction, aspect: Fraction) -> None:
+    def __init__(
+        self,
+        codec: str,
+        size: tuple[int, int],
+        rate: Fraction,
+        aspect: Fraction,
+        key_seconds: float = KEY_SECONDS,
+    ) -> None:
         """Open an encoder for `size` (width, height); raises UsageError, OutputError."""
         width, height = self.size = size
         found = find_encoder(codec)
@@ -91,7 +98,8 @@ class LiveEncoder:
             color=replace(HD, matrix=BT601) if height < HD_ROWS else HD,
             b_frames=False,
             threads=1 if width * height < 640 * 480 else 4,
-            options=options | {"g": str(round(KEY_SECONDS * rate)), "flags": "+global_header"},
+            options=options
+            | {"g": str(max(1, round(key_seconds * rate))), "flags": "+global_header"},
         )
         pix_fmt = choose_pix_fmt(settings)
         self._container = av.open(io.BytesIO(), "w", format="nut")
@@ -102,14 +110,15 @@ class LiveEncoder:
         self._repeat = BitStreamFilterContext("dump_extra=freq=keyframe", in_stream=self.stream)
         self._yuv = YuvWriter(settings.color, pix_fmt)
         self._last_pts = -LEAST_STEP
-        self._last_key = -KEY_SECONDS
+        self._last_key = -key_seconds
+        self._key_seconds = key_seconds
 
     def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
         """Encode a picture shown at `seconds`; `key` makes it a keyframe."""
         frame = self._yuv(fit(pixels, self.size))
         self._last_pts = frame.pts = max(round(seconds / TIME_BASE), self._last_pts + LEAST_STEP)
         frame.time_base = TIME_BASE
-        if key or seconds - self._last_key >= KEY_SECONDS or seconds < self._last_key:
+        if key or seconds - self._last_key >= self._key_seconds or seconds < self._last_key:
             frame.pict_type = PictureType.I
             self._last_key = seconds
         return self._packets(frame)

@@ -11,6 +11,15 @@ from streamkind.video.containers import SOUND
 
 # Sound may end while the picture goes on: wait no longer for it than this, in microseconds.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
+HLS = {
+    "hls_time": "1",
+    "hls_list_size": "10",
+    # Who reads slowly still finds what has just left the list.
+    "hls_delete_threshold": "10",
+    # Viewers stop for good at an end, and this one goes on after each restart.
+    "hls_flags": "delete_segments+append_list+omit_endlist+discont_start",
+    "hls_start_number_source": "epoch",  # never the name of an older part
+}
 MOST_SECONDS = 20 * 86400.0
 """RTMP counts 31 bits of milliseconds, 24 days: a connection begins anew before."""
 
@@ -20,7 +29,8 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
     url = resolve(url)
     scheme = url.partition(":")[0] if "://" in url else ""
     options = dict(INTERLEAVE)
-    folder, kind, keep = "", "", 0.0
+    folder, kind = "", ""
+    recorded = False
     if scheme in ("rtsp", "rtsps"):
         kind, options["rtsp_transport"] = "rtsp", "tcp"
     elif scheme in ("rtmp", "rtmps"):
@@ -31,28 +41,24 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         url += ("&" if "?" in url else "?") + "pkt_size=1316"
     elif url.endswith(".m3u8"):
         kind, folder = "hls", str(Path(url).parent)
-        options |= {"hls_time": "2", "hls_list_size": "6", "hls_flags": "delete_segments"}
-        options["hls_start_number_source"] = "epoch"  # never the name of an older segment
+        options |= HLS
     else:
-        kind, folder, keep = "segment", url, config.keep_gb * 1e9
-        url = f"{folder}/%Y%m%d-%H%M%SZ.{config.recording}"
-        options |= {"strftime": "1", "reset_timestamps": "1"}
-        options["segment_time"] = f"{config.segment_seconds:g}"
-        options["segment_format"] = {"mkv": "matroska", "mp4": "mp4"}[config.recording]
-        # Whole up to its last fragment or cluster, whatever happens.
-        written = "flush_packets=1"
+        kind, folder, recorded = {"mkv": "matroska", "mp4": "mp4"}[config.recording], url, True
         if config.recording == "mp4":
-            written += ":movflags=+frag_keyframe+empty_moov"
-        options["segment_format_options"] = written
-    inner = {"hls": "mpegts"}.get(kind, options.get("segment_format", kind))
+            # Whole up to its last fragment, whatever happens.
+            options["movflags"] = "+frag_keyframe+empty_moov"
     # RTMP takes G.711 too, at the rates that FFmpeg itself checks.
-    holds = None if kind == "flv" else SOUND.get(inner)
+    holds = None if kind == "flv" else SOUND.get("mpegts" if kind == "hls" else kind)
     return {
         "holds": None if holds is None else sorted(holds),
         "url": url,
         "format": kind,
         "options": options,
         "folder": folder,
-        "keep": keep,
+        "suffix": config.recording,
+        "segment_seconds": config.segment_seconds if recorded else 0.0,
+        "keep": config.keep_gb * 1e9,
+        "keep_days": config.keep_days,
+        "keep_free": config.keep_free_gb * 1e9,
         "most_seconds": MOST_SECONDS if kind == "flv" else 0.0,
     }

@@ -13,7 +13,16 @@ import av
 
 from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
-from streamkind.live.encoder import LEAST_STEP, TIME_BASE, Coded, LiveEncoder, Template, slate
+from streamkind.live.encoder import (
+    HLS_KEY_SECONDS,
+    KEY_SECONDS,
+    LEAST_STEP,
+    TIME_BASE,
+    Coded,
+    LiveEncoder,
+    Template,
+    slate,
+)
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.live.sink import Sink
@@ -159,7 +168,9 @@ class Output:
 
     def _open(self, frame: Waiting) -> None:
         size = size_of(frame.pixels)
-        self._encoder = LiveEncoder(self._config.codec, size, self.rate, self.aspect)
+        hls = any(url.endswith(".m3u8") for url in self._config.to)
+        key_seconds = HLS_KEY_SECONDS if hls else KEY_SECONDS
+        self._encoder = LiveEncoder(self._config.codec, size, self.rate, self.aspect, key_seconds)
         streams = [self._encoder.stream] + ([self._sound.stream] if self._sound else [])
         for sink in self.sinks:
             sink.start(streams)

@@ -8,9 +8,12 @@ a file, and imports nothing but PyAV, to be small.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -20,7 +23,11 @@ from typing import Any
 
 import av
 
-RECORDING = re.compile(r"\d{8}-\d{6}Z?\.(mkv|mp4)")
+RECORDING = re.compile(r"\d{8}-\d{6}Z?(-\d+)?\.(mkv|mp4)")
+MODE = 0o640
+"""Of recordings: who may see them is the group's matter."""
+LATE_SECONDS = 10.0
+"""Length of a stream without a new part after which its playlist is not written any more."""
 LOOK_SECONDS = 5.0
 
 
@@ -33,8 +40,8 @@ def main() -> None:
     order = json.loads(read_line(0))
     try:
         publish(order)
-    except (av.FFmpegError, OSError, ValueError) as exc:
-        tell("error " + (getattr(exc, "strerror", None) or str(exc)))
+    except Exception as exc:  # whatever it is, these are the last words
+        tell("failed " + (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__))
         sys.exit(1)
 
 
@@ -58,29 +65,165 @@ def publish(order: dict[str, Any]) -> None:
     if order["format"] == "hls":
         forget_parts(Path(order["url"]))
     fast = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
-    with (
-        av.open("pipe:0", "r", format="nut", container_options=fast) as source,
-        av.open(
-            order["url"], "w", format=order["format"], container_options=order["options"]
-        ) as output,
-    ):
-        copies = copies_of(source, output, order["holds"])
-        output.start_encoding()
-        tell("live")
-        packet: Any
-        looked, first = -LOOK_SECONDS, None
-        for packet in source.demux():
-            if packet.size and packet.stream_index in copies:
-                if order["most_seconds"]:
-                    first = packet.pts * packet.time_base if first is None else first
-                    begin_at(packet, first)
-                    if packet.pts * packet.time_base > order["most_seconds"]:
-                        return tell("error begun anew, as its time stamps would end")
-                packet.stream = copies[packet.stream_index]
-                output.mux_one(packet)
-            if order["keep"] and time.monotonic() - looked > LOOK_SECONDS:
-                looked = time.monotonic()
-                clean(Path(order["folder"]), order["keep"])
+    with av.open("pipe:0", "r", format="nut", container_options=fast) as source:
+        kind = Recordings if order["segment_seconds"] else Parts if order["format"] == "hls" else To
+        with kind(order, source) as output:
+            tell("live")
+            for packet in source.demux():
+                if packet.size and packet.stream_index in output.copies:
+                    output.write(packet)
+
+
+class To:
+    """A server, or whatever takes all packets in one. A context manager."""
+
+    def __init__(self, order: dict[str, Any], source: Any) -> None:
+        self.order, self.source = order, source
+        self.first: Fraction | None = None
+        """Time of the first packet, in seconds."""
+        self.output: Any = None
+        self.open(order["url"])
+
+    def __enter__(self) -> To:
+        """Return it, already open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Finish what is written."""
+        if self.output is not None:
+            self.output.close()
+
+    def open(self, url: str) -> None:
+        """Begin, with the streams that can be held."""
+        kind, options = self.order["format"], self.order["options"]
+        self.output = av.open(url, "w", format=kind, container_options=options)
+        self.copies = copies_of(self.source, self.output, self.order["holds"])
+        self.output.start_encoding()
+
+    def write(self, packet: Any) -> None:
+        """Hand a packet on."""
+        if most := self.order["most_seconds"]:
+            self.first = packet.pts * packet.time_base if self.first is None else self.first
+            begin_at(packet, self.first)
+            if packet.pts * packet.time_base > most:
+                raise ValueError("begun anew, as its time stamps would end")
+        self.mux(packet)
+
+    def mux(self, packet: Any) -> None:
+        """Write a packet."""
+        packet.stream = self.copies[packet.stream_index]
+        self.output.mux_one(packet)
+
+
+class Parts(To):
+    """HLS. FFmpeg writes on when a part cannot be written, so each is looked at."""
+
+    def __init__(self, order: dict[str, Any], source: Any) -> None:
+        self._playlist = Path(order["url"])
+        self._known = set(self._names())
+        self._bytes = 0
+        """Handed on since the last part was complete."""
+        self._grown: Fraction | None = None
+        """Time of the first packet after the last part."""
+        super().__init__(order, source)
+
+    def write(self, packet: Any) -> None:
+        """Hand a packet on; raises OSError when the part before it is not there as it should be."""
+        begins, size = packet.stream.type == "video" and packet.is_keyframe, packet.size
+        seconds = packet.pts * packet.time_base
+        self.mux(packet)
+        if begins:
+            self._check(seconds)
+        self._bytes += size
+
+    def _names(self) -> list[str]:
+        lines = self._playlist.read_text().splitlines() if self._playlist.exists() else []
+        return [line for line in lines if line and not line.startswith("#")]
+
+    def _check(self, seconds: Fraction) -> None:
+        fresh = [name for name in self._names() if name not in self._known]
+        if fresh:
+            written = sum((self._playlist.parent / name).stat().st_size for name in fresh)
+            if written < self._bytes / 2:  # sound may still be on its way
+                raise OSError(
+                    f"{fresh[-1]}: only {written} of {self._bytes} bytes were written; is the"
+                    " disk full?"
+                )
+            self._known, self._bytes, self._grown = set(self._names()), 0, seconds
+        elif self._grown is None:
+            self._grown = seconds
+        elif seconds - self._grown > LATE_SECONDS:
+            raise OSError(f"{self._playlist}: cannot be written any more; is the disk full?")
+
+
+class Recordings(To):
+    """Files in a folder, each begun at a keyframe with time 0. None is ever written over."""
+
+    def __init__(self, order: dict[str, Any], source: Any) -> None:
+        self._looked = time.monotonic()
+        self._clean(order, None)
+        super().__init__(order, source)
+
+    def __exit__(self, *_: object) -> None:
+        """Finish the last file; an empty one, of a full disk, does not stay."""
+        try:
+            super().__exit__()
+        finally:
+            self._leave_no_empty_file()
+
+    def _leave_no_empty_file(self) -> None:
+        if self._path.exists() and not self._path.stat().st_size:
+            self._path.unlink()
+
+    def open(self, url: str) -> None:
+        """Begin another file in the folder `url`."""
+        self._path = new_file(Path(url), self.order["suffix"])
+        self.first = None
+        try:
+            super().open(str(self._path))
+        except BaseException:
+            self._leave_no_empty_file()
+            raise
+
+    def write(self, packet: Any) -> None:
+        """Write a packet; a keyframe that comes late enough goes to the next file."""
+        seconds = packet.pts * packet.time_base
+        key = packet.stream.type == "video" and packet.is_keyframe
+        if self.first is not None and key and seconds - self.first >= self.order["segment_seconds"]:
+            self.output.close()
+            self.open(self.order["url"])
+        if self.first is None:
+            self.first = seconds
+        begin_at(packet, self.first)
+        if packet.pts >= 0:  # sound may come from before the keyframe
+            self.mux(packet)
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._clean(self.order, self._path)
+
+    @staticmethod
+    def _clean(order: dict[str, Any], path: Path | None) -> None:
+        try:
+            clean(
+                Path(order["folder"]),
+                order["keep"],
+                days=order["keep_days"],
+                free=order["keep_free"],
+                writing=path,
+            )
+        except OSError as exc:  # what cannot be deleted must not end what is recorded
+            tell(f"error old recordings cannot be deleted: {exc.strerror or exc}")
+
+
+def new_file(folder: Path, suffix: str) -> Path:
+    """Make an empty file, named by the present second; one of the same second gets a number."""
+    name = time.strftime("%Y%m%d-%H%M%SZ", time.gmtime())
+    for number in itertools.count(1):
+        path = folder / f"{name}{f'-{number}' if number > 1 else ''}.{suffix}"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE))
+            break
+    return path
 
 
 def begin_at(packet: Any, seconds: Fraction) -> None:
@@ -99,6 +242,12 @@ def forget_parts(playlist: Path) -> None:
         ours = re.fullmatch(re.escape(playlist.stem) + r"\d+", part.stem)
         if ours and part.name not in named:
             part.unlink(missing_ok=True)
+
+
+def codec_of(stream: Any) -> str:
+    """Return FFmpeg's name of a stream's codec."""
+    context = stream.codec_context
+    return context.codec.canonical_name if context else "unknown"
 
 
 def copies_of(source: Any, output: Any, holds: list[str] | None) -> dict[int, Any]:
@@ -120,22 +269,32 @@ def copies_of(source: Any, output: Any, holds: list[str] | None) -> dict[int, An
     return copies
 
 
-def codec_of(stream: Any) -> str:
-    """Return FFmpeg's name of a stream's codec."""
-    context = stream.codec_context
-    return context.codec.canonical_name if context else "unknown"
+def clean(
+    folder: Path,
+    keep: float,
+    *,
+    days: float = 0.0,
+    free: float = 0.0,
+    writing: Path | None = None,
+) -> None:
+    """Delete the oldest recordings; the newest stays, and the one that is being written.
 
-
-def clean(folder: Path, keep: float) -> None:
-    """Delete the oldest recordings until they take at most `keep` bytes; the newest stays."""
-    files = sorted(f for f in folder.iterdir() if RECORDING.fullmatch(f.name))
-    sizes = [f.stat().st_size for f in files]
-    total = sum(sizes)
-    for file, size in list(zip(files, sizes, strict=True))[:-1]:
-        if total <= keep:
-            return
+    They may take `keep` bytes, be `days` old and leave `free` bytes of the disk; 0 is no limit. The
+    time of the last writing counts, not the name. One in the future was written by a clock that was
+    wrong, before all others.
+    """
+    now = time.time()
+    found = [(f, f.stat()) for f in folder.iterdir() if RECORDING.fullmatch(f.name)]
+    files = sorted(found, key=lambda file: (file[1].st_mtime <= now + 1, file[1].st_mtime))
+    total = sum(told.st_size for _, told in files)
+    left = shutil.disk_usage(folder).free
+    for file, told in files[:-1]:
+        old = 0 < days * 86400 < now - told.st_mtime
+        if file == writing or not (old or 0 < keep < total or left < free):
+            continue
         file.unlink()
-        total -= size
+        total -= told.st_size
+        left += told.st_blocks * 512
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ PUBLISHER = Path(__file__).with_name("publish.py")
 STUCK_SECONDS = 5.0
 """An output that takes nothing for so long is started again."""
 CONNECT_SECONDS = 10.0
+LAST_WORDS_SECONDS = 0.5
 END_SECONDS = 3.0
 """Time to finish a recording, or to take leave of a server."""
 WAIT_SECONDS = 0.1
@@ -53,6 +54,8 @@ class Sink:
         self._state: Any = "connecting"
         self._frames = self._dropped = self._reconnects = 0
         self._error = ""
+        self._last_words = ""
+        """Of the publisher that has failed."""
         self._ever = False
         self._handed = 0
         """Frames given to a publisher that has no connection yet."""
@@ -121,6 +124,7 @@ class Sink:
 
     def _publish(self) -> None:
         """Start a publisher and feed it until it dies or the end is asked for."""
+        self._last_words = ""
         publisher = Publisher(order(self._url, self._config), self._templates, self._halt)
         try:
             self.wants_key.set()
@@ -144,6 +148,10 @@ class Sink:
                     self._handed += packet.video
             publisher.finish()
             self._hear(publisher)
+        except OutputError as exc:
+            publisher.await_end()
+            self._hear(publisher)
+            raise OutputError(self._last_words or str(exc)) from exc
         finally:
             publisher.close()
             self._dropped, self._handed = self._dropped + self._handed, 0
@@ -154,13 +162,15 @@ class Sink:
                 self._state, self._reconnects = "live", self._reconnects + self._ever
                 self._ever = True
                 self._frames, self._handed = self._frames + self._handed, 0
+            elif line.startswith("failed "):
+                self._last_words = redact(line.removeprefix("failed "))
             else:
                 self._error = redact(line.removeprefix("error "))
 
     def _listen(self, publisher: Publisher) -> None:
         self._hear(publisher)
         if publisher.failed:
-            raise OutputError(self._error or "the output ended")
+            raise OutputError(publisher.end)
         if self._state != "live" and publisher.seconds > CONNECT_SECONDS:
             raise OutputError(f"no connection within {CONNECT_SECONDS:g} s")
 
@@ -181,9 +191,8 @@ class Publisher:
             [sys.executable, "-P", str(PUBLISHER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a stuck reader of ours would hold it up
             start_new_session=True,
-            # Recordings are named by UTC: in autumn an hour comes twice elsewhere.
-            env={**os.environ, "TZ": "UTC0"},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
@@ -207,6 +216,18 @@ class Publisher:
     def failed(self) -> bool:
         """Whether it has ended by itself."""
         return self._process.poll() is not None
+
+    @property
+    def end(self) -> str:
+        """How it has ended, where it has said nothing."""
+        code = self._process.poll()
+        return f"the output ended, by signal {-code}" if code and code < 0 else "the output ended"
+
+    def await_end(self) -> None:
+        """Wait a little for the end of one that has closed its pipe: it may say why."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if not self._halt.is_set():
+                self._process.wait(LAST_WORDS_SECONDS)
 
     @property
     def seconds(self) -> float:

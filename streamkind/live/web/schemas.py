@@ -38,6 +38,8 @@ class Settings(BaseModel):
     recording: Literal["mkv", "mp4"] = "mkv"
     segment_seconds: Seconds = 600.0
     keep_gb: float = Field(default=0.0, ge=0)
+    keep_days: float = Field(default=0.0, ge=0)
+    keep_free_gb: float = Field(default=0.0, ge=0)
 
     def as_config(self, name: str) -> CameraConfig:
         """Return what the fleet takes."""

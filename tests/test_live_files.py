@@ -1,0 +1,235 @@
+"""Recordings and HLS: restarts, full disks, names, rights, and what is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import threading
+import time
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.live import GainEngine, read_pts, state, wait_for
+from support.scripted import ScriptedCamera
+
+from streamkind.errors import OutputError
+from streamkind.live.config import CameraConfig
+from streamkind.live.encoder import HLS_KEY_SECONDS, KEY_SECONDS, LiveEncoder
+from streamkind.live.fleet import LiveFleet
+from streamkind.live.order import order
+from streamkind.live.publish import clean, new_file
+from streamkind.live.sink import Publisher
+
+
+def config(**more):
+    return CameraConfig(name="yard", url="rtsp://h/1", **more)
+
+
+class Written:
+    """A publisher that gets `rate` pictures for each second of a stream, as fast as it can."""
+
+    def __init__(self, to, rate=10, key_seconds=KEY_SECONDS, **more):
+        self._encoder = LiveEncoder("h264", (64, 48), Fraction(rate), Fraction(1), key_seconds)
+        self._rate, self._count = rate, 0
+        told = order(str(to), config(**more))
+        self.publisher = Publisher(told, [self._encoder.stream], threading.Event())
+        self.pid = self.publisher._process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.publisher.close()
+
+    def write(self, seconds):
+        for _ in range(round(seconds * self._rate)):
+            noise = np.random.default_rng(self._count).integers(0, 99, (48, 64, 3), np.uint8)
+            for packet in self._encoder(noise, self._count / self._rate, key=False):
+                self.publisher.write(packet)
+            self._count += 1
+        return self
+
+
+def mkv_and_mp4(test):
+    return pytest.mark.parametrize("recording", ["mkv", "mp4"])(test)
+
+
+@mkv_and_mp4
+def test_recordings_are_cut_at_keyframes_and_each_begins_at_0(recording, tmp_path):
+    with Written(tmp_path / "rec", recording=recording, segment_seconds=4.0) as written:
+        written.write(11).publisher.finish()
+    files = sorted((tmp_path / "rec").iterdir(), key=lambda f: f.stat().st_mtime_ns)
+    assert [len(read_pts(file)) for file in files] == [40, 40, 30]
+    for file in files:
+        times = read_pts(file)
+        assert times[0] < 0.05 and np.diff(times) == pytest.approx(0.1, abs=0.002)
+        assert file.stat().st_mode & 0o777 == 0o640
+        assert re.fullmatch(rf"\d{{8}}-\d{{6}}Z(-\d+)?\.{recording}", file.name)
+
+
+@mkv_and_mp4
+def test_a_recording_that_is_killed_can_be_read(recording, tmp_path):
+    with Written(tmp_path / "rec", recording=recording) as written:
+        written.write(20)
+        (file,) = wait_for_files(tmp_path / "rec")
+        wait_for(lambda: file.stat().st_size > 30_000, 10, "nothing is written")
+    assert len(read_pts(file)) > 10
+
+
+def wait_for_files(folder):
+    wait_for(lambda: folder.exists() and list(folder.iterdir()), 10, "no file")
+    return list(folder.iterdir())
+
+
+def test_a_file_of_the_same_second_is_never_written_over(tmp_path):
+    files = []
+    for _ in range(5):
+        files.append(new_file(tmp_path, "mkv"))
+        files[-1].write_text("precious")
+    assert len(set(files)) == 5
+    assert all(file.read_text() == "precious" for file in files)
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("ages", "limits", "kept"),
+    [
+        # By the time of writing, whatever the name says; file 0 is named in the future.
+        ([5, 4, 3, 2, 1], {"keep": 250}, [3, 4]),
+        ([1, 2, 3, 4, 5], {"keep": 250}, [0, 1]),
+        # Written by a clock that was wrong: in the future, so before all others.
+        ([-99, 4, 3, 2, 1], {"keep": 250}, [3, 4]),
+        ([-99, -98, 3, 2, 1], {"keep": 350}, [2, 3, 4]),
+        ([-99, -98, -97, -96, -95], {"keep": 250}, [0, 1]),
+        # The newest stays, whatever the limit.
+        ([5, 4, 3, 2, 1], {"keep": 1}, [4]),
+        ([5, 4, 3, 2, 1], {"free": 1e18}, [4]),
+        ([72, 71, 70, 69, 68], {"days": 1}, [4]),
+        ([72, 49, 47, 2, 1], {"days": 2}, [2, 3, 4]),
+        ([72, 49, 47, 2, 1], {"days": 2, "keep": 150}, [4]),
+        ([-99, 49, 47, 2, 1], {"days": 2}, [0, 2, 3, 4]),
+        ([5, 4, 3, 2, 1], {}, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_retention_goes_by_the_time_of_writing(ages, limits, kept, tmp_path):
+    names = ["20990101-000000Z", "20260101-000000", "20260102-000000Z-2"]
+    names += ["20260103-000000Z", "20260104-000000Z"]
+    files = [tmp_path / f"{name}.mkv" for name in names]
+    for file, age in zip(files, ages, strict=True):
+        file.write_bytes(bytes(100))
+        os.utime(file, (time.time() - age * HOUR,) * 2)
+    others = [tmp_path / "notes.mkv", tmp_path / "20260101.mkv"]
+    for other in others:
+        other.write_bytes(bytes(1000))
+    clean(tmp_path, limits.pop("keep", 0.0), **limits)
+    assert [i for i, file in enumerate(files) if file.exists()] == kept
+    assert all(other.exists() for other in others)
+
+
+def test_what_is_being_written_is_never_deleted(tmp_path):
+    files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3)]
+    for i, file in enumerate(files):
+        file.write_bytes(bytes(100))
+        os.utime(file, (1e9 + i,) * 2)
+    clean(tmp_path, 1, days=1, free=1e18, writing=files[0])
+    assert [file.exists() for file in files] == [True, False, True]
+
+
+def test_a_publisher_keeps_what_it_may(tmp_path):
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    old = folder / "20990101-000000Z.mkv"
+    old.write_bytes(bytes(5000))
+    os.utime(old, (1e9,) * 2)
+    with Written(folder, keep_gb=1e-6) as written:
+        written.write(3).publisher.finish()
+    assert old not in list(folder.iterdir()) or len(list(folder.iterdir())) == 2
+    with Written(folder, keep_days=1.0) as written:
+        written.write(3).publisher.finish()
+    assert old not in list(folder.iterdir()) and len(list(folder.iterdir())) == 2
+
+
+def playlist(folder):
+    return (folder / "live.m3u8").read_text() if (folder / "live.m3u8").exists() else ""
+
+
+def parts_of(text):
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("end", ["kill", "finish"])
+def test_hls_goes_on_after_a_restart(end, tmp_path):
+    hls, sequences = tmp_path / "live.m3u8", []
+    for run in range(3):
+        with Written(hls, key_seconds=HLS_KEY_SECONDS) as written:
+            before = parts_of(playlist(tmp_path))
+            written.write(5)
+            if end == "finish":
+                written.publisher.finish()
+            fresh = lambda: set(parts_of(playlist(tmp_path))) - set(before)  # noqa: B023, E731
+            wait_for(lambda: len(fresh()) >= 3, 10, "no parts")  # noqa: B023
+        text = playlist(tmp_path)
+        assert "#EXT-X-ENDLIST" not in text
+        assert text.count("#EXT-X-DISCONTINUITY\n") >= run > 0 or run == 0
+        assert not before or before[-1] in parts_of(text)  # who reads it now finds the next
+        sequences.append(int(re.search(r"MEDIA-SEQUENCE:(\d+)", text)[1]))
+        durations = [float(d) for d in re.findall(r"#EXTINF:([\d.]+)", text)]
+        assert max(durations) <= 1.05 and int(re.search(r"DURATION:(\d+)", text)[1]) <= 2
+        assert all((tmp_path / name).stat().st_size for name in parts_of(text))
+    assert all(b >= a for a, b in pairwise(sequences))
+
+
+def test_old_parts_of_hls_are_deleted_through_restarts(tmp_path):
+    for _ in range(3):
+        with Written(tmp_path / "live.m3u8", key_seconds=HLS_KEY_SECONDS) as written:
+            written.write(25).publisher.finish()
+    assert len(list(tmp_path.glob("*.ts"))) <= 32
+
+
+def children():
+    """Processes that this one has started."""
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            yield from map(int, (task / "children").read_text().split())
+
+
+@pytest.mark.parametrize("room", [0, 3000])
+@pytest.mark.parametrize("to", ["mkv", "mp4", "live.m3u8"])
+def test_a_full_disk_is_told_by_name(to, room, tmp_path):
+    more = {"recording": to} if "." not in to else {}
+    said = []
+    with Written(tmp_path / to, key_seconds=HLS_KEY_SECONDS, **more) as written:
+        written.write(1)
+        wait_for(lambda: "live" in said or said.extend(written.publisher.heard()), 10, "not live")
+        resource.prlimit(written.pid, resource.RLIMIT_FSIZE, (room, room))
+        with pytest.raises(OutputError):
+            for _ in range(600):
+                written.write(0.5)
+                time.sleep(0.02)
+                if written.publisher.failed:
+                    raise OutputError("it has ended")
+        written.publisher.await_end()
+        said = [line for line in written.publisher.heard() if line.startswith("failed ")]
+    assert len(said) == 1
+    assert re.search("File too large|is the disk full|cannot be written", said[0]), said
+    assert not [f for f in tmp_path.rglob("*.mkv") if not f.stat().st_size]
+
+
+def test_the_last_words_of_a_publisher_reach_the_status(tmp_path):
+    with ScriptedCamera(size=(320, 240)) as camera, LiveFleet(GainEngine) as fleet:
+        to = (str(tmp_path / "rec"), str(tmp_path / "hls" / "live.m3u8"))
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=to))
+        wait_for(lambda: [s.state for s in state(fleet).sinks] == ["live"] * 2, 30, "not live")
+        for child in children():
+            resource.prlimit(child, resource.RLIMIT_FSIZE, (200, 200))
+        wait_for(lambda: all(s.error for s in state(fleet).sinks), 30, "nothing is told")
+        told = state(fleet).sinks
+    assert "File too large" in told[0].error
+    assert "disk full" in told[1].error
