@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from itertools import pairwise
@@ -222,3 +223,30 @@ def test_sound_that_no_output_can_hold_leaves_the_picture(sound, tmp_path):
         told = state(fleet)
     assert "sound is left out" in told.error + told.sinks[0].error
     assert told.sinks[0].reconnects == 0
+
+
+def combing(picture):
+    """How far odd rows are from even ones, in levels."""
+    rows = picture.pixels[..., 1].astype(float)
+    return float(np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean())
+
+
+def test_interlaced_cameras_are_deinterlaced(tmp_path):
+    frames = []
+    for number in range(12):
+        image = np.full((96, 160, 3), 30, np.uint8)
+        for field in (0, 1):  # a bar that moves on between the fields
+            image[field::2, 8 + 4 * (2 * number + field) :][:, :16] = 200
+        frames.append(image)
+    path = tmp_path / "camera.ts"
+    words = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "160x96", "-r", "25", "-i", "-"]
+    words += ["-vf", "setfield=tff,scale=interl=1,format=yuv420p", "-c:v", "libx264"]
+    words += ["-flags", "+ildct+ilme", "-x264-params", "tff=1:crf=8:bframes=0"]
+    pixels = b"".join(frame.tobytes() for frame in frames)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *words, path], input=pixels, check=True)
+    assert combing(Picture(frames[5], None)) > 4
+    with connect(f"file:{path}") as connection:
+        pictures = first_pictures(connection, 99)
+    assert len(pictures) >= 11  # the last one waits for another
+    assert max(map(combing, pictures)) < 2
+    assert all(b.seconds > a.seconds for a, b in pairwise(pictures))

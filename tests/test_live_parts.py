@@ -12,9 +12,10 @@ import pytest
 from support.live import wait_for
 
 from streamkind.errors import OutputError
+from streamkind.live import output
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
-from streamkind.live.encoder import LiveEncoder, fit, slate
+from streamkind.live.encoder import Coded, LiveEncoder, fit, slate
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.order import order
 from streamkind.live.output import LATE_SECONDS, Output
@@ -168,6 +169,53 @@ def test_rtmp_begins_at_0_and_anew_before_its_time_stamps_end(tmp_path):
     with av.open(str(tmp_path / "seen.flv")) as seen:
         times = [float(p.pts * p.time_base) for p in seen.demux(video=0) if p.size]
     assert times == pytest.approx([i / 10 for i in range(31)], abs=0.002)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "mjpeg"])
+@pytest.mark.parametrize("size", [(638, 480), (640, 480), (1280, 720), (1920, 1080)])
+def test_no_encoder_holds_a_frame_back_at_any_size(codec, size):
+    encoder = LiveEncoder(codec, size, Fraction(25), Fraction(1))
+    picture = np.full((size[1], size[0], 3), 80, np.uint8)
+    assert [len(list(encoder(picture, i / 25, key=False))) for i in range(6)] == [1] * 6
+    assert not list(encoder.finish())
+
+
+def test_the_age_is_that_of_the_packet_which_leaves(monkeypatch):
+    class Holds:
+        """Gives each picture out when the third after it comes."""
+
+        def __init__(self, *_):
+            self.size, self.stream, self.last_pts, self.kept = (2, 2), None, 0, []
+
+        def __call__(self, pixels, seconds, *, key):
+            self.last_pts = round(seconds * 90_000)
+            self.kept.append(Coded(b"", self.last_pts, 0, True, True))
+            return [self.kept.pop(0)] if len(self.kept) > 3 else []
+
+        def finish(self):
+            return []
+
+    monkeypatch.setattr(output, "LiveEncoder", Holds)
+    monkeypatch.setattr(output, "Sink", lambda url, config: MagicSink())
+    config = CameraConfig(name="yard", url="rtsp://host/1", to=("x",))
+    out = Output(config, LiveClock(0.0), print)
+    for i in range(8):
+        decoded = time.monotonic() - 10 * (8 - i)
+        out._encode(Waiting(np.zeros((2, 2, 3), np.uint8), float(i), decoded))
+    assert (out.frames, out.aged) == (8, 5)
+    assert list(out.delays) == pytest.approx([80, 70, 60, 50, 40], abs=5)
+
+
+class MagicSink:
+    """Takes all."""
+
+    wants_key = threading.Event()
+
+    def start(self, streams):
+        pass
+
+    def offer(self, packet):
+        pass
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])

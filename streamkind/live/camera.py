@@ -110,7 +110,7 @@ class Camera:
             queue=len(self.inbox) + len(output.inbox),
             delay_seconds=output.delay,
             ages=ages,
-            age_count=output.frames,
+            age_count=output.aged,
             age_sum=output.delay_sum,
             stages={
                 "decode": self._tally.seconds,

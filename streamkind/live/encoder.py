@@ -98,6 +98,7 @@ class LiveEncoder:
             color=replace(HD, matrix=BT601) if height < HD_ROWS else HD,
             b_frames=False,
             threads=1 if width * height < 640 * 480 else 4,
+            thread_type="SLICE",
             options=options
             | {"g": str(max(1, round(key_seconds * rate))), "flags": "+global_header"},
         )
@@ -109,14 +110,15 @@ class LiveEncoder:
         # Who joins a transport stream later finds the parameter sets at each keyframe.
         self._repeat = BitStreamFilterContext("dump_extra=freq=keyframe", in_stream=self.stream)
         self._yuv = YuvWriter(settings.color, pix_fmt)
-        self._last_pts = -LEAST_STEP
+        self.last_pts = -LEAST_STEP
+        """Of the last picture that was taken, in `TIME_BASE`."""
         self._last_key = -key_seconds
         self._key_seconds = key_seconds
 
     def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
         """Encode a picture shown at `seconds`; `key` makes it a keyframe."""
         frame = self._yuv(fit(pixels, self.size))
-        self._last_pts = frame.pts = max(round(seconds / TIME_BASE), self._last_pts + LEAST_STEP)
+        self.last_pts = frame.pts = max(round(seconds / TIME_BASE), self.last_pts + LEAST_STEP)
         frame.time_base = TIME_BASE
         if key or seconds - self._last_key >= self._key_seconds or seconds < self._last_key:
             frame.pict_type = PictureType.I

@@ -56,7 +56,10 @@ class Output:
         self.encode_seconds = 0.0
         self.delay = 0.0
         self.delays: deque[float] = deque(maxlen=500)
-        self.delay_sum = 0.0
+        self.delay_sum, self.aged = 0.0, 0
+        """Sum of the ages of all pictures that have left the encoder, and their number."""
+        self._encoding: deque[tuple[int, float]] = deque()
+        """Of pictures in the encoder: their `pts`, and when they were decoded."""
         self.lost_since = 0.0
         """Unix time since when the camera is lost; 0 when it is not."""
         self.handed_on = 0.0
@@ -159,12 +162,17 @@ class Output:
             if self._encoder is None:
                 self._open(frame)
             assert self._encoder is not None
-            self._write(self._encoder, frame)
+            self._write(self._encoder, frame, aged=True)
+        else:
+            self._age(frame.decoded)
         self.frames += 1
         self.handed_on = time.monotonic()
-        self.delay = time.monotonic() - frame.decoded
+
+    def _age(self, decoded: float) -> None:
+        self.delay = time.monotonic() - decoded
         self.delays.append(self.delay)
         self.delay_sum += self.delay
+        self.aged += 1
 
     def _open(self, frame: Waiting) -> None:
         size = size_of(frame.pixels)
@@ -193,7 +201,7 @@ class Output:
     _slated = 0.0
     sound_fits = False
 
-    def _write(self, encoder: LiveEncoder, frame: Waiting) -> None:
+    def _write(self, encoder: LiveEncoder, frame: Waiting, *, aged: bool = False) -> None:
         wanted = [sink.wants_key for sink in self.sinks if sink.wants_key.is_set()]
         for event in wanted:
             event.clear()
@@ -201,6 +209,11 @@ class Output:
         packets = list(encoder(frame.pixels, frame.seconds, key=bool(wanted)))
         self.encode_seconds += time.perf_counter() - began
         self._hand_out(packets)
+        if aged:
+            self._encoding.append((encoder.last_pts, frame.decoded))
+        for packet in packets:  # an encoder may give out a picture later than it takes it
+            while self._encoding and self._encoding[0][0] <= packet.pts:
+                self._age(self._encoding.popleft()[1])
 
     def _hand_out(self, packets: Iterable[Coded]) -> None:
         for packet in packets:

@@ -70,6 +70,8 @@ class EncoderSettings:
     b_frames: bool = True
     threads: int = 0
     """0 leaves the number to the encoder."""
+    thread_type: str = "AUTO"
+    """FFmpeg's; with "SLICE" no encoder holds frames back for its threads."""
     options: dict[str, str] = field(default_factory=dict)
 
     def apply(self, context: VideoCodecContext, pix_fmt: str) -> None:
@@ -85,7 +87,7 @@ class EncoderSettings:
         context.color_trc = self.color.transfer
         if not self.b_frames:
             context.max_b_frames = 0
-        context.thread_type = "AUTO"
+        context.thread_type = self.thread_type
         context.thread_count = self.threads
         context.options = dict(self.options)
         if self.threads and self.codec.name == "libx265":
