@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test quick slow lint format clean
+.PHONY: demo test quick slow lint format wheel clean
 
 demo: .venv/runtime
 	$(BIN)/python tools/demo.py
@@ -54,6 +54,10 @@ CONSOLE = chromium chromium-driver prometheus
 	dpkg-query --show $(GSTREAMER) >/dev/null || tools/install-debian.sh $(GSTREAMER)
 	dpkg-query --show $(CONSOLE) >/dev/null || tools/install-debian.sh $(CONSOLE)
 	touch $@
+
+wheel: .venv/test
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf .venv demo build dist

@@ -21,7 +21,7 @@ if typing.TYPE_CHECKING:
     from streamkind.video.frames import ClearFrame, Frame
     from streamkind.video.open import create_video, open_video
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ClearFrame",

@@ -9,10 +9,12 @@ from types import FrameType
 from typing import NoReturn
 
 from streamkind.cli.ending import ENDING, INTERRUPTED
+from streamkind.platform import print_anything
 
 
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
+    print_anything()
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
             signal.signal(number, _leave)

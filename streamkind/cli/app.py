@@ -35,7 +35,7 @@ from streamkind.errors import StreamkindError, UsageError
 from streamkind.measure import plots
 from streamkind.measure.score import score
 from streamkind.pipeline import enhance
-from streamkind.platform import give_way, print_anything
+from streamkind.platform import give_way
 from streamkind.video.storage import as_path, write_whole
 
 PARTIAL = 3
@@ -242,7 +242,6 @@ app.command("serve")(live.serve_command)
 def main() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
     settle()
-    print_anything()
     try:
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:

@@ -15,7 +15,7 @@ from streamkind.backends.base import BACKENDS, why_not
 from streamkind.backends.cache import Cache, default_folder
 from streamkind.backends.cards import find_cards
 from streamkind.errors import EngineError
-from streamkind.model.released import PARTS, releases
+from streamkind.model.released import APART, PARTS, releases
 
 PACKAGES = ("numpy", "av", "opencv-python-headless", "openvino")
 OPTIONAL = ("torch", "tensorrt", "tensorrt-rtx", "pycuda")
@@ -95,4 +95,5 @@ def models() -> Iterator[Finding]:
                 graph.read()
                 yield Finding(f"{name} {part}", f"verified, sha256 {graph.sha256[:12]}")
             except EngineError as error:
-                yield Finding(f"{name} {part}", str(error), good=False)
+                absent = name in APART and not graph.path.exists()
+                yield Finding(f"{name} {part}", str(error), good=absent)

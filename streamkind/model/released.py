@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ PARTS = ("decompose", "steady", "recompose")
 """The graphs of a model, in the order in which a frame goes through them."""
 MULTIPLE = 16
 """Pixels: the sides of a picture are multiples of it, as the nets halve it four times."""
+APART = ("kindpp",)
+"""Models that packages leave out, as they are too large for a package index."""
+FOLDER = "STREAMKIND_ENGINES"
+"""Environment variable: a folder with graphs that the package lacks."""
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -32,7 +37,13 @@ class Graph:
         try:
             data = self.path.read_bytes()
         except OSError as exc:
-            raise EngineError(f"cannot read {self.path}: {exc.strerror}; reinstall it") from exc
+            advice = "reinstall it"
+            if self.path.name.partition("-")[0] in APART:
+                advice = (
+                    "the package is without it, for its size: take the file from `engines/` of "
+                    f"streamkind's source, and name its folder in {FOLDER}"
+                )
+            raise EngineError(f"cannot read {self.path}: {exc.strerror}; {advice}") from exc
         digest = hashlib.sha256(data).hexdigest()
         if digest != self.sha256:
             raise EngineError(
@@ -82,8 +93,18 @@ def find_release(model: str, folder: Path | None = None) -> Release:
 
 
 def _release(name: str, folder: Path, info: dict[str, Any]) -> Release:
-    graphs = {part: Graph(folder / info[part]["file"], info[part]["sha256"]) for part in PARTS}
+    graphs = {
+        part: Graph(_find(folder, info[part]["file"]), info[part]["sha256"]) for part in PARTS
+    }
     return Release(name, **graphs, info=info)
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Return where a graph is: in the folder of all, or in that of the user."""
+    more = os.environ.get(FOLDER)
+    if more and not (folder / name).exists():
+        return Path(more) / name
+    return folder / name
 
 
 def padded(side: int) -> int:

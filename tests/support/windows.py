@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import fcntl
 import importlib
-import io
 import json
 import os
 import select
@@ -117,12 +116,12 @@ def is_open(path: Any) -> bool:
     return False
 
 
-def stop_when(told: io.StringIO, words: str) -> None:
+def stop_when(log: Path, words: str) -> None:
     """Press Ctrl-C when words are printed, for commands that have no end."""
 
     def watch() -> None:
         until = time.monotonic() + 90
-        while words not in told.getvalue() and time.monotonic() < until:
+        while words not in log.read_text() and time.monotonic() < until:
             time.sleep(0.1)
         signal.raise_signal(signal.SIGINT)
 
@@ -133,19 +132,22 @@ def run(words: list[str]) -> dict[str, Any]:
     """Run a command line; return exit code and what was printed."""
     from streamkind import cli
 
-    told = io.StringIO()
     sys.argv = ["streamkind", *words]
-    if words[0] in ("serve", "stream"):
-        stop_when(told, "a: ")
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
-        try:
-            cli.main()
-        except SystemExit as leave:
-            code = leave.code
-        except BaseException:
-            code = "failed"
-            told.write(traceback.format_exc())
-    return {"words": words, "code": code, "told": told.getvalue()}
+    log, before = Path("printed.txt"), os.dup(2)
+    with log.open("w", buffering=1) as file:
+        os.dup2(file.fileno(), 2)  # the log of cameras is written there
+        if words[0] == "serve":
+            stop_when(log, "a: ")
+        with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            try:
+                cli.main()
+            except SystemExit as leave:
+                code = leave.code
+            except BaseException:
+                code = "failed"
+                file.write(traceback.format_exc())
+        os.dup2(before, 2)
+    return {"words": words, "code": code, "told": log.read_text()}
 
 
 def import_all() -> list[str]:

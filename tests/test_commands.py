@@ -1,0 +1,99 @@
+"""Commands in documents, images, units and workflows are what the command line takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from streamkind.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PLACES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "docker").iterdir()),
+    *sorted((ROOT / "docs").glob("*.yaml")),
+    *sorted((ROOT / "docs").glob("*.service")),
+]
+BLOCK = re.compile(r"^```(?:console|sh|yaml|ini|toml)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+RUN = re.compile(
+    r"""(?:^|[/\s"'])streamkind(?::[\w.]+)?    # the program, or the image's name and tag
+    \s+((?:enhance|batch|stream|serve|track|plot|score|bench|doctor|engines)\b.*)""",
+    re.VERBOSE,
+)
+"""A command line within a line."""
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file that are commands, those that go on after a backslash as one."""
+    text = path.read_text(encoding="utf-8")
+    if path.name == "compose.yaml":
+        services = yaml.safe_load(text)["services"]
+        return [f"streamkind {shlex.join(services['streamkind']['command'])}"]
+    if path.suffix == ".md":
+        text = "\n".join(BLOCK.findall(text))
+    lines = re.sub(r" \\\n[# ]*", " ", text).splitlines()
+    return [line.removeprefix("ExecStart=").lstrip("#$ ") for line in lines]
+
+
+def commands() -> list[tuple[str, str]]:
+    """File and command line of every command."""
+    found = []
+    for path in PLACES:
+        for line in lines_of(path):
+            if match := RUN.search(line):
+                found.append((path.name, re.split(r"\s+#|\s[|&]", match[1])[0]))
+    return found
+
+
+def parse(line: str) -> None:
+    """Parse a command line as the program would; raises TyperException."""
+    words = shlex.split(line)
+    command, context = typer.main.get_command(app), None
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    command.make_context(line, words, parent=context)
+
+
+@pytest.mark.parametrize(("place", "line"), commands())
+def test_a_documented_command_is_one_that_there_is(place, line):
+    parse(line)
+
+
+def test_commands_are_found_in_every_kind_of_place():
+    places = {name for name, _ in commands()}
+    expected = {"README.md", "live.md", "cpu.Dockerfile", "tensorrt.Dockerfile", "compose.yaml"}
+    assert expected | {"cluster.yaml", "kuberay.yaml", "streamkind.service"} <= places
+
+
+@pytest.mark.parametrize(
+    "line", ["enhance night.mp4", "enhance a b --nope 1", "serve", "engines build --size"]
+)
+def test_a_command_that_there_is_not_is_told(line):
+    with pytest.raises(Exception, match=r"[Mm]issing|No such option|requires an argument"):
+        parse(line)
+
+
+def test_the_workflow_passes_the_linter():
+    zizmor = Path(sys.executable).with_name("zizmor")
+    words = [zizmor, "--offline", "--no-progress", "--persona=pedantic", ROOT / ".github"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "docker").iterdir()), ids=lambda p: p.stem)
+def test_an_image_is_not_root_and_fetches_nothing_at_start(path):
+    steps = [line for line in path.read_text().splitlines() if re.match("[A-Z]+ ", line)]
+    assert [s for s in steps if s.startswith("USER")] == ["USER streamkind"]
+    assert 'ENTRYPOINT ["streamkind"]' in steps
+    assert any(step.startswith("HEALTHCHECK") for step in steps)
+    for step in steps:
+        if step.startswith("COPY"):
+            assert step.split()[1] == "." or list(ROOT.glob(step.split()[1])), step
