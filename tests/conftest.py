@@ -16,6 +16,7 @@ from support.media import make_clip
 
 from streamkind import cli
 
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 reads it once in a process; the command sets it
 DEBIAN = re.compile(
     r'"(ffmpeg|ffprobe|openssl|prometheus)"|\b(camera_server|record_server|chromium)\b'
 )
