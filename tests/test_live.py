@@ -40,7 +40,7 @@ import streamkind
 from streamkind.engine.engine import Engine
 from streamkind.engine.reduced import Reduced
 from streamkind.errors import EngineError, UsageError
-from streamkind.live import output
+from streamkind.live import output, shared
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import DARK
 from streamkind.live.fleet import LiveFleet
@@ -201,6 +201,39 @@ def test_an_engine_that_cannot_be_opened_is_told():
     with pytest.raises(EngineError, match="no such device"):
         LiveFleet(broken)
     assert open_things() == before
+
+
+class LostDevice(GainBackend):
+    """Takes no frame until it has been opened twice again; knows how many are open."""
+
+    open, most, refused = 0, 0, 0
+
+    def __init__(self):
+        super().__init__()
+        if LostDevice.most and LostDevice.refused < 1:
+            LostDevice.refused += 1
+            raise EngineError("the device is busy")
+        LostDevice.open += 1
+        LostDevice.most = max(LostDevice.most, LostDevice.open)
+        self.broken = LostDevice.refused == 0
+
+    def decompose(self, pixels):
+        if self.broken:
+            raise RuntimeError("lost the device")
+        return super().decompose(pixels)
+
+    def close(self):
+        LostDevice.open -= 1
+
+
+def test_a_lost_engine_is_closed_before_another_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared, "PAUSE_SECONDS", 0.01)
+    clip = make_clip(tmp_path / "clip.mp4", frames=40, size=(160, 128), rate=20)
+    with LiveFleet(lambda: Engine(LostDevice())) as fleet:
+        fleet.put(camera_of(clip, str(tmp_path / "rec")))
+        wait_for_state(fleet, "stopped", 30)
+        assert state(fleet).frames_out > 0
+    assert (LostDevice.most, LostDevice.open, LostDevice.refused) == (1, 0, 1)
 
 
 def test_frames_of_cameras_of_one_size_share_a_batch(camera):

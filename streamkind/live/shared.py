@@ -20,7 +20,7 @@ WINDOW_SECONDS = 0.01
 """How long a batch that has room waits for frames of other cameras."""
 WAIT_SECONDS = 0.05
 PAUSE_SECONDS = 2.0
-"""A camera whose frames the engine cannot take rests for so long."""
+"""Pause of a camera whose frames the engine cannot take, and before an engine is opened again."""
 MOST_FAILURES = 3
 """Failures in a row after which the engine is opened anew."""
 
@@ -105,6 +105,7 @@ class SharedEngine:
         self._thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
+        engine: Engine | None = None
         try:
             engine = self._open()
             self.description = engine.description
@@ -115,25 +116,29 @@ class SharedEngine:
         finally:
             self._opened.set()
         try:
-            while not self._stop.is_set():
+            while engine is not None and not self._stop.is_set():
                 turns = self._next_turns(engine.max_batch)
                 if turns and not self._serve(engine, turns):
-                    engine = self._reopen(engine, turns)
+                    engine.close()  # first, as a device may not hold two
+                    engine = self._reopen()
         finally:
-            engine.close()
+            if engine is not None:
+                engine.close()
 
-    def _reopen(self, engine: Engine, turns: list[Turn]) -> Engine:
-        """Try a fresh engine: a device may have been lost."""
+    def _reopen(self) -> Engine | None:
+        """Open an engine until that works, as a device may come back; None when asked to stop."""
         self._failures = 0
-        try:
-            fresh = self._open()
-        except Exception as exc:
-            for turn in turns:
-                turn.camera.fail(redact(f"engine: {exc}"))
-            return engine
-        engine.close()
         self._cost.clear()
-        return fresh
+        while not self._stop.is_set():
+            try:
+                return self._open()
+            except Exception as exc:
+                with self.ready:
+                    cameras = list(self._cameras)
+                for camera in cameras:
+                    camera.fail(redact(f"engine: {exc}"))
+            self._stop.wait(PAUSE_SECONDS)
+        return None
 
     def _serve(self, engine: Engine, turns: list[Turn]) -> bool:
         """Enhance a batch; return False when the engine has failed too often."""
