@@ -178,7 +178,7 @@ def open_stream(
 ) -> Stream:
     """Begin the frames of a source; stills have nothing to do with each other."""
     color, in_order = source.format.color, not source.still
-    return Stream(engine, choose, steady=steady, color=color, skip=in_order)
+    return Stream(engine, choose, steady=steady, color=color, skip=in_order, film=in_order)
 
 
 def find_track(

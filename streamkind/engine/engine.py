@@ -13,7 +13,7 @@ from streamkind.engine.reduced import Reduced, carried_pix_fmt, reduced_size
 from streamkind.engine.skipping import Skipping
 from streamkind.engine.steady import STEADY, SteadyName, check_steady
 from streamkind.engine.stream import Stream, choose_ratio, clear_frames
-from streamkind.engine.whole import View, Whole
+from streamkind.engine.whole import Filmed, View, Whole
 from streamkind.errors import UsageError
 from streamkind.light.exposure import (
     DEFAULT_TARGET,
@@ -52,7 +52,8 @@ class Engine:
         """
         self._whole = Whole(backend)
         self._area, self._most_whole, self._every = area, whole or area or 0, every
-        self._view = self.view()
+        self._filmed = Filmed(self._whole)
+        self._view = self.view(film=False)
         self._backend, self._profile = backend, profile
 
     @property
@@ -123,15 +124,19 @@ class Engine:
         """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep."""
         return self._view.recompose(layers, ratios)
 
-    def view(self, color: ColorTags | None = None, *, skip: bool = False) -> View:
+    def view(
+        self, color: ColorTags | None = None, *, skip: bool = False, film: bool = True
+    ) -> View:
         """Return what the network sees of one video.
 
         `color` says how pictures that are not RGB are coded. With `skip` the frames come in order,
-        so that the network need not see all of them, where the profile says so.
+        so that the network need not see all of them, where the profile says so. Without `film`
+        the pictures are stills, which are raised by one ratio all over.
         """
+        whole = self._filmed if film else self._whole
         if self._area is None:
-            return self._whole
-        reduced = Reduced(self._whole, self._area, color, most_whole=self._most_whole)
+            return whole
+        reduced = Reduced(whole, self._area, color, most_whole=self._most_whole)
         return Skipping(reduced, self._every) if skip and self._every > 1 else reduced
 
     def pix_fmt(self, width: int, height: int) -> PixFmt:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
-from streamkind.engine.whole import Whole, network_shares
+from streamkind.engine.local import keep_below_white, raise_yuv
+from streamkind.engine.whole import Filmed, Whole, network_shares
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
@@ -36,6 +37,7 @@ PALER = [
     for share in smooth_step(np.arange(*UNSURE, dtype=np.float32), *UNSURE)
 ]
 """What becomes of chroma, 0 to 255, at each level between the two, the first included."""
+FULL = ColorTags()
 Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
@@ -49,6 +51,15 @@ class ReducedLayers(Layers):
     """RGB, (N, h, w, 3)."""
     luma: Pixels
     """Luma of `small`, (N, h, w)."""
+
+
+class Relit(NamedTuple):
+    """A reduced picture, relit."""
+
+    picture: Pixels
+    """(h, w, 3) YUV."""
+    own: Floats | None = None
+    """How much of the frame's own detail is in it, (h, w); None: not told."""
 
 
 class Reduced:
@@ -105,22 +116,37 @@ class Reduced:
             return layers.pixels.copy()
         return self.enlarge(layers, self.relight(layers, ratios), shares)
 
-    def relight(self, layers: ReducedLayers, ratios: Floats) -> Pixels:
-        """Restore and relight the reduced pictures: (N, h, w, 3) YUV."""
+    def relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
+        """Restore and relight the reduced pictures."""
         clear = self._whole.relight(layers, ratios, size_of(layers.small))
-        matrix = yuv_of_rgb(self.color_of(layers.pixels))
-        return np.stack([transform(picture, matrix) for picture in clear])
+        tags = self.color_of(layers.pixels)
+        matrix, relit = yuv_of_rgb(tags), []
+        for small, made, pixels in zip(layers.small, clear, layers.pixels, strict=True):
+            picture = transform(made, matrix)
+            if isinstance(self._whole, Filmed):
+                relit.append(Relit(*raise_yuv(small, picture, points(pixels, small), tags)))
+            else:
+                relit.append(Relit(picture))
+        return relit
 
-    def enlarge(self, layers: ReducedLayers, relit: Pixels, shares: Floats) -> Pixels:
-        """Relight whole pictures as the reduced ones were: (N, h, w, 3) YUV -> as the input.
+    def enlarge(self, layers: ReducedLayers, relit: Sequence[Relit], shares: Floats) -> Pixels:
+        """Relight whole pictures as the N reduced ones were; returns pictures as the input.
 
         `shares` below 1, (N,), leave as much of a picture as it was.
         """
         carried = np.empty_like(layers.pixels)
-        for i, clear in enumerate(relit):
+        for i, (clear, own) in enumerate(relit):
             planes, share = planes_of(layers.pixels[i]), float(shares[i])
             into = planes_of(carried[i]) if carried.ndim == 3 else None
-            made = carry(planes, layers.luma[i], clear, share, into=into)
+            made = carry(
+                planes,
+                layers.luma[i],
+                clear,
+                share,
+                own=own,
+                tags=self.color_of(layers.pixels),
+                into=into,
+            )
             if into is None:
                 cv2.transform(cv2.merge(made), rgb_of_yuv(ColorTags()), dst=carried[i])
         return carried
@@ -162,6 +188,15 @@ def planes_of(picture: Pixels) -> Planes:
     height = rows * 2 // 3
     u, v = picture[height:].reshape(2, height // 2, width // 2)
     return picture[:height], u, v
+
+
+def points(picture: Pixels, small: Pixels) -> Plane:
+    """Luma of single pixels of a picture, as many as one reduced has, (h, w)."""
+    size = small.shape[1::-1]
+    rows = planes_of(picture)[0] if picture.ndim == 2 else picture
+    found = cv2.resize(rows, size, interpolation=cv2.INTER_NEAREST)
+    plane = np.asarray(found, np.uint8)
+    return planes_of(plane)[0] if picture.ndim == 3 else plane
 
 
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
@@ -217,18 +252,26 @@ def carry(
     clear: Pixels,
     share: float = 1.0,
     *,
+    own: Floats | None = None,
+    tags: ColorTags = FULL,
     into: Planes | None = None,
 ) -> Planes:
     """Relight a whole picture as its reduced one was: (h, w) luma -> (h, w, 3) YUV.
 
-    `share` below 1 leaves as much of the picture as it was. `into` takes the planes made.
+    `share` below 1 leaves as much of the picture as it was. `own`, (h, w), is how much of its own
+    detail is left at least: what is finer than a reduced pixel. `into` takes the planes made.
     """
     made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
     after, *colors = cv2.split(clear)
     slope, offset = coefficients(luma, after)
+    if own is not None:
+        slope = np.maximum(slope, own)
+        offset = after - slope * luma
     if share < 1:
         slope, offset = 1 + share * (slope - 1), share * offset
     along_lines(planes[0], slope, offset, made[0])
+    if own is not None:
+        keep_below_white(planes[0], made[0], tags)
     for before, plane, to in zip(planes[1:], colors, made[1:], strict=True):
         cv2.resize(plane, before.shape[::-1], dst=to)
         if share < 1:

@@ -24,6 +24,7 @@ from streamkind.engine.reduced import (
     Plane,
     Reduced,
     ReducedLayers,
+    Relit,
     line,
     mean,
     reduce,
@@ -75,6 +76,8 @@ class Made:
     """Luma made of each luma seen, anywhere."""
     tone_gain: Floats
     """Gain of chroma at each luma seen; both (256,)."""
+    own: Floats | None = None
+    """How much of the frame's own detail is in it, (h, w)."""
 
     def fits(self, ratio: float) -> bool:
         """Whether it may stand for what a ratio would give."""
@@ -144,15 +147,17 @@ class Skipping:
         """Copy layers of frames of one size into one batch."""
         return self._reduced.join(layers)
 
-    def _relight(self, layers: ReducedLayers, ratios: Floats) -> Pixels:
+    def _relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
         matrix, ratio = yuv_of_rgb(self._reduced.color_of(layers.pixels)), float(ratios[0])
         now = transform(layers.small[0], matrix)
         made = self.state.made if self.state else None
         if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
-            return carry_on(made, now, layers.moved)[None]
+            own = None if made.own is None else made.own * (1 - layers.moved)
+            return [Relit(carry_on(made, now, layers.moved), own)]
         relit = self._reduced.relight(layers, ratios)
         if self.state:
-            made = Made(ratio, relit[0], *lines(now, relit[0]), *tones(now, relit[0]))
+            clear, own = relit[0]
+            made = replace(Made(ratio, clear, *lines(now, clear), *tones(now, clear)), own=own)
             self.state = replace(self.state, made=made)
         return relit
 

@@ -62,20 +62,22 @@ class Stream:
         steady: Collection[SteadyName] = STEADY,
         color: ColorTags | None = None,
         skip: bool = True,
+        film: bool = True,
         state: StreamState | None = None,
     ) -> None:
         """Begin a video, or with `state` go on where another stream was.
 
         `choose` gives the ratio of each frame; without it the ratio is automatic and smoothed.
         `steady` names the layers to filter, "light" and "noise"; `color` is how frames that are
-        not RGB are coded. `skip` allows the network to skip frames where the profile does.
+        not RGB are coded. `skip` allows the network to skip frames where the profile does. Without
+        `film` the frames are stills: each is relit by one ratio all over.
         """
         state = state or StreamState()
         self.engine, self.color = engine, color
         self.choose: ChooseRatio = choose or RatioSmoother()
         if isinstance(self.choose, RatioSmoother):
             self.choose.state = state.ratio
-        self.view = engine.view(color, skip=skip)
+        self.view = engine.view(color, skip=skip, film=film)
         if state.seen is not None:
             self.view.state = state.seen
         self._hold = Steadier(self.view, steady, state=state.held)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import Backend, Layers
+from streamkind.engine.local import raise_rgb
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics, smooth_step
 from streamkind.model.released import pad
@@ -55,8 +56,10 @@ class View(Protocol):
 class HasViews(Protocol):
     """What streams are opened over: an `Engine`."""
 
-    def view(self, color: ColorTags | None = None, *, skip: bool = False) -> View:
-        """Return what the network sees of one video."""
+    def view(
+        self, color: ColorTags | None = None, *, skip: bool = False, film: bool = True
+    ) -> View:
+        """Return what the network sees of one video, or without `film` of stills."""
         ...
 
 
@@ -91,9 +94,13 @@ class Whole:
             return layers.pixels.copy()
         clear = self.relight(layers, ratios, size_of(layers.pixels))
         for before, after, share in zip(layers.pixels, clear, shares, strict=True):
+            self.finish(before, after)
             if share < 1:
                 after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
         return clear
+
+    def finish(self, before: Pixels, after: Pixels) -> None:
+        """Change what the network made of a frame, in place; of a still, nothing."""
 
     def relight(self, layers: Layers, ratios: Floats, size: tuple[int, int]) -> Pixels:
         """Run the network alone, and cut its padding off: width and height of `size` stay."""
@@ -121,6 +128,23 @@ class Whole:
         if self._backend is not None:
             self._backend.close()
         self._backend = None
+
+
+class Filmed(Whole):
+    """Whole frames of videos: each place is raised as far as it needs."""
+
+    def __init__(self, whole: Whole) -> None:
+        super().__init__(whole.backend)
+        self._whole = whole
+
+    def finish(self, before: Pixels, after: Pixels) -> None:
+        """Raise a frame towards what the network made of it, (H, W, 3) each, in place."""
+        raise_rgb(before, after)
+
+    @property
+    def backend(self) -> Backend:
+        """The device. Raises EngineError once it is closed."""
+        return self._whole.backend
 
 
 def network_shares(ratios: Floats) -> Floats:

@@ -22,11 +22,8 @@ DEFAULT_TARGET = 0.45
 STILL_TARGET = 0.47
 """The same for stills, which may be as bright as a photographer would have them: found best on all
 pairs of our485. In a video a higher ratio follows every lamp that passes."""
-NIGHT, DAY = 0.18, 0.32
+NIGHT, DAY = 0.3, 0.5
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
-STILL_NIGHT, STILL_DAY = 0.3, 0.5
-"""The same of a still. A video goes through dusk and dawn, where its exposure must not hop; a
-still is one picture, and may be taken for what its estimated exposure says it is."""
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
@@ -36,7 +33,7 @@ PATCHY, WHOLE = 0.5, 0.8
 """Share of a still that is to be seen up to which its black blocks are taken for black, and from
 which they are the shadows of a scene that is dark for want of exposure, and rise with it."""
 DIM, BRIGHT = 0.2, 0.4
-"""Luma of the brightest twentieth of a frame up to which all of it may be dark for want of
+"""Luma of the brightest twentieth of a still up to which all of it may be dark for want of
 exposure, and from which what is dark in it is dark by itself."""
 PARTLY = 0.38
 """Mean luma that such a frame gets at most: more would wash out what is lit."""
@@ -142,19 +139,20 @@ def wanted_luma(
 
     `target` scales that. Less for a frame that is partly black: a night sky or the bars of a
     screen are to stay dark. A few black blocks of a `still` without anything bright are shadows; in
-    a video, where lamps pass, that would come and go. Less, too, for a frame that is partly bright.
+    a video, where lamps pass, that would come and go. A still that is partly bright gets less, too;
+    a video does not, as its lit places keep their light (`local.py`).
     """
-    luma, thumbnail = statistics.luma, statistics.thumbnail
+    luma, thumbnail, exposure = statistics.luma, statistics.thumbnail, statistics.exposure
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
-    brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
-    bright, mean = smooth_step(brightest, DIM, BRIGHT), thumbnail.mean(axis=(1, 2))
-    night, day = (STILL_NIGHT, STILL_DAY) if still else (NIGHT, DAY)
+    mean = thumbnail.mean(axis=(1, 2))
     if still:
+        brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
+        bright = smooth_step(brightest, DIM, BRIGHT)
         lit = lit + (1 - lit) * smooth_step(lit, PATCHY, WHOLE) * (1 - bright)
         bright *= 1 - smooth_step(mean, LAMPS, SKY)
-    exposure = statistics.exposure - np.maximum(statistics.exposure - PARTLY, 0) * bright
+        exposure = exposure - np.maximum(exposure - PARTLY, 0) * bright
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
-    rise = 1 - smooth_step(mean, night, day)
+    rise = 1 - smooth_step(mean, NIGHT, DAY)
     return np.asarray(luma + np.maximum(aim - luma, 0.0) * rise, np.float32)
 
 

@@ -1,0 +1,107 @@
+"""Colour that was recorded: what the nets make of chroma is held to what they saw.
+
+A codec rounds chroma to whole code values, so near gray one value tells nothing; relit eightfold it
+would be purple or olive. Chroma that is no larger than this rounding is taken away, by the
+shrinkage of James and Stein (1961); more of it is left the larger it is, so that no edge is seen.
+KinD multiplies code values by light, and chroma with them: so the chroma that was recorded, times
+the gain of luma, is a second estimate beside that of the nets. The mean of both is taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.light.exposure import Floats
+from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Pixels
+
+ROUNDING = np.float32(2.0)
+"""Square of the chroma, in 8-bit code values, that rounding may make: one value in each plane."""
+SIGMA = 1.5
+"""Of the Gaussian within which chroma counts as one place's, in pixels of half the size."""
+DARKEST = np.float32(1.5)
+"""Luma in 8-bit levels that is added before gains are taken, which mean nothing at black."""
+MORE = np.float32(1.3)
+"""How much more colourful than what was recorded, times its gain, the nets may make a place."""
+FULL = ColorTags()
+
+
+def restrain(seen: Pixels, made: Pixels, black: float) -> Pixels:
+    """Hold the chroma of a relit picture to that of the picture: (h, w, 3) YUV each, in and out.
+
+    `black` is the code value of black luma.
+    """
+    (_, *recorded), (luma, *colors) = cv2.split(seen), cv2.split(made)
+    zero = np.array([black, 128, 128], np.float32)
+    shares = shares_of(halved(seen), halved(made), zero)
+    given, kept = (resized(share, luma.shape[1], luma.shape[0]) for share in shares)
+    gray = 128 * (1 - given - kept)
+    planes = [
+        cv2.add(mix(before, given, after, kept), gray, dtype=cv2.CV_8U)
+        for before, after in zip(recorded, colors, strict=True)
+    ]
+    return np.asarray(cv2.merge([luma, *planes]), np.uint8)
+
+
+def restrain_rgb(seen: Pixels, made: Pixels) -> None:
+    """Do the same to RGB, (H, W, 3) each, in place; chroma is changed at half of its size."""
+    forth, back = yuv_of_rgb(FULL)[:, :3], rgb_of_yuv(FULL)[:, 1:3]
+    before, after = (transformed(halved(p), forth) for p in (seen, made))
+    given, kept = shares_of(before, after, np.zeros(3, np.float32))
+    change = [mix(before[..., i], given, after[..., i], kept - 1) for i in (1, 2)]
+    whole = resized(transformed(np.dstack(change), back), *made.shape[1::-1])
+    cv2.add(made, whole, dst=made, dtype=cv2.CV_8U)
+
+
+def transformed(picture: Floats, matrix: NDArray[np.float64]) -> Floats:
+    """Take each pixel through a matrix."""
+    return np.asarray(cv2.transform(picture, np.ascontiguousarray(matrix)), np.float32)
+
+
+def resized(picture: Floats, width: int, height: int) -> Floats:
+    """Enlarge a picture or a plane."""
+    return np.asarray(cv2.resize(picture, (width, height)), np.float32)
+
+
+def halved(picture: Pixels) -> Floats:
+    """Means of 2x2 pixels."""
+    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def mix(before: NDArray[Any], given: Floats, after: NDArray[Any], kept: Floats) -> Floats:
+    """Add up what was recorded in a plane of chroma and what was made of it, each by its share."""
+    total = np.asarray(cv2.multiply(before, given, dtype=cv2.CV_32F), np.float32)
+    cv2.add(total, cv2.multiply(after, kept, dtype=cv2.CV_32F), dst=total)
+    return total
+
+
+def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]:
+    """What the chroma recorded and the chroma made are multiplied by: (h, w) each.
+
+    Takes YUV pictures, (h, w, 3), in which black is `zero`, (3,).
+    """
+    (y, u, v), (z, made_u, made_v) = (split(smooth(picture, zero)) for picture in (seen, made))
+    recorded, colored = u * u + v * v, made_u * made_u + made_v * made_v
+    sure = np.maximum(1 - ROUNDING / np.maximum(recorded, ROUNDING), 0)
+    gain = cv2.erode((z + DARKEST) / (y + DARKEST), np.ones((3, 3), np.uint8))
+    given = sure * gain
+    limit = MORE * given * np.sqrt(recorded)
+    kept = np.minimum(limit / np.maximum(np.sqrt(colored), np.float32(1e-3)), 1)
+    return np.asarray(given / 2, np.float32), np.asarray(kept / 2, np.float32)
+
+
+def smooth(picture: Floats, zero: Floats) -> Floats:
+    """Take each place's luma above black and chroma around gray from YUV, (h, w, 3)."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), SIGMA) - zero, np.float32)
+
+
+def split(picture: Floats) -> list[Floats]:
+    """Return the three planes of a picture."""
+    return [np.asarray(plane, np.float32) for plane in cv2.split(picture)]

@@ -1,0 +1,143 @@
+"""Raises each place of a video's frame as far as it needs: pictures in YUV and in RGB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.engine.chroma import restrain, restrain_rgb
+from streamkind.light.exposure import Floats
+from streamkind.light.local import LocalMaps, local_maps
+from streamkind.video.color import yuv_of_rgb
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Pixels
+
+MAP_SIDE = 320
+"""Longer side, in pixels, of the largest maps: a larger frame is divided by a whole number."""
+STRIP = 64
+"""Rows done at once: what lies between then stays in the processor's cache."""
+WHITE = 0.94
+"""Luma, and value of a channel of RGB, beyond which nothing is raised that was not beyond it."""
+FULL = ColorTags()
+Plane = NDArray[np.uint8]
+
+
+def raise_yuv(small: Pixels, made: Pixels, points: Plane, tags: ColorTags) -> tuple[Pixels, Floats]:
+    """Raise a reduced frame, RGB, towards what the network made of it, YUV, (h, w, 3) each.
+
+    `points` is luma of single pixels of the whole frame, (h, w). Returns YUV, and how much of the
+    frame's own detail is in it, (h, w).
+    """
+    height, width = small.shape[:2]
+    scale, black = luma_range(tags)
+    seen = np.asarray(cv2.transform(small, yuv_of_rgb(tags)), np.uint8)
+    size = map_size(width, height)
+    before, after, bright = (
+        unit(shrunk(plane, size), *of)
+        for plane, of in (
+            (seen[..., 0], (scale, black)),
+            (made[..., 0], (scale, black)),
+            (brightest_of(small), (255.0, 0.0)),
+        )
+    )
+    single = unit(cv2.resize(points, size, interpolation=cv2.INTER_NEAREST), scale, black)
+    maps = local_maps(before, after, single, bright)
+    shares, own = (enlarged(m, width, height) for m in (maps.relit, maps.own))
+    luma = enlarged(scaled(maps, scale, black), width, height)
+    chroma = enlarged(scaled(maps, 0.0, 128.0), width, height)
+    planes = [
+        blend(plane, clear, shares, own, offset)
+        for plane, clear, offset in zip(
+            split(seen), split(made), (luma, chroma, chroma), strict=True
+        )
+    ]
+    return restrain(seen, np.asarray(cv2.merge(planes), np.uint8), black), own
+
+
+def raise_rgb(seen: Pixels, made: Pixels) -> None:
+    """Do the same to RGB, (H, W, 3) each; `made` is changed in place."""
+    height, width = made.shape[:2]
+    size = map_size(width, height)
+    small, relit = (shrunk(picture, size) for picture in (seen, made))
+    points = cv2.resize(seen, size, interpolation=cv2.INTER_NEAREST)
+    before, after, single = (unit(luma_of(p), 255.0, 0.0) for p in (small, relit, points))
+    maps = local_maps(before, after, single, unit(brightest_of(small), 255.0, 0.0))
+    found = (maps.relit, maps.own, scaled(maps, 255.0, 0.0))
+    shares, own, offset = (enlarged(m, width, height) for m in found)
+    planes = []
+    for plane, clear in zip(split(seen), split(made), strict=True):
+        raised = blend(plane, clear, shares, own, offset)
+        keep_below_white(plane, raised, FULL)
+        planes.append(raised)
+    cv2.merge(planes, dst=made)
+    restrain_rgb(seen, made)
+
+
+def map_size(width: int, height: int) -> tuple[int, int]:
+    """Return width and height of the maps of a frame."""
+    factor = -(-max(height, width) // MAP_SIDE)
+    return max(1, width // factor), max(1, height // factor)
+
+
+def blend(before: Plane, after: Plane, relit: Floats, own: Floats, offset: Floats) -> Plane:
+    """Mix a plane of a frame and what was made of it, and add an offset in code values."""
+    mixed = cv2.multiply(after, relit, dtype=cv2.CV_32F)
+    cv2.add(mixed, cv2.multiply(before, own, dtype=cv2.CV_32F), dst=mixed)
+    return np.asarray(cv2.add(mixed, offset, dtype=cv2.CV_8U), np.uint8)
+
+
+def scaled(maps: LocalMaps, scale: float, zero: float) -> Floats:
+    """Offset in code values of a plane: what is mixed are distances from its `zero`."""
+    rest = 1 - maps.relit - maps.own
+    return np.asarray(np.float32(scale) * maps.offset + np.float32(zero) * rest, np.float32)
+
+
+def shrunk(picture: NDArray[Any], size: tuple[int, int]) -> Pixels:
+    """Means over a picture or a plane, scaled down to width and height."""
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def enlarged(plane: Floats, width: int, height: int) -> Floats:
+    """Enlarge a map."""
+    return np.asarray(cv2.resize(plane, (width, height)), np.float32)
+
+
+def split(picture: Pixels) -> list[Plane]:
+    """Return the three planes of a picture."""
+    return [np.asarray(plane, np.uint8) for plane in cv2.split(picture)]
+
+
+def luma_of(picture: NDArray[Any]) -> Plane:
+    """Luma of RGB, (h, w)."""
+    return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL)[:1]), np.uint8)
+
+
+def brightest_of(picture: Pixels) -> Plane:
+    """Return the brightest channel of RGB, (h, w)."""
+    red, green, blue = split(picture)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
+
+
+def keep_below_white(before: Plane, after: Plane, tags: ColorTags) -> None:
+    """Keep a plane of luma or of RGB, in place, below white where the frame's own is."""
+    scale, black = luma_range(tags)
+    white = np.full(before.shape[1], black + WHITE * scale).astype(np.uint8)
+    for row in range(0, len(before), STRIP):
+        rows = slice(row, row + STRIP)
+        most = cv2.max(before[rows], np.broadcast_to(white, before[rows].shape).copy())
+        cv2.min(after[rows], most, dst=after[rows])
+
+
+def luma_range(tags: ColorTags) -> tuple[float, float]:
+    """Return how many code values lie between black and white luma, and that of black."""
+    row = yuv_of_rgb(tags)[0]
+    return float(255 * row[:3].sum()), float(row[3])
+
+
+def unit(luma: NDArray[Any], scale: float, black: float) -> Floats:
+    """Code values of luma -> [0, 1]."""
+    light = (luma.astype(np.float32) - np.float32(black)) / np.float32(scale)
+    return np.asarray(np.clip(light, 0, 1), np.float32)

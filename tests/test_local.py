@@ -1,0 +1,219 @@
+"""Local ratio and recorded colour: what becomes of lit places, black ones, edges and gray."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from support.engines import Gain
+
+from streamkind.engine.chroma import restrain, restrain_rgb
+from streamkind.engine.engine import Engine
+from streamkind.engine.local import raise_rgb, raise_yuv
+from streamkind.engine.reduced import Reduced
+from streamkind.engine.stream import Stream
+from streamkind.engine.whole import Filmed, Whole
+from streamkind.light.exposure import FixedRatio
+from streamkind.light.local import MOST_GAIN, local_maps
+from streamkind.video.color import yuv_of_rgb
+from streamkind.video.format import LIMITED, ColorTags
+
+SIZE = 180, 320
+VIDEO = ColorTags(range=LIMITED, matrix=6)
+
+
+def relit(luma, ratio=4.0):
+    """A tone curve as the network's: `ratio` times in the dark, white at most."""
+    return (luma * ratio / (1 + (ratio - 1) * luma)).astype(np.float32)
+
+
+def raised(luma, ratio=4.0):
+    luma = np.asarray(luma, np.float32)
+    made = relit(luma, ratio)
+    maps = local_maps(luma, made, luma, luma)
+    return maps.relit * made + maps.own * luma + maps.offset
+
+
+def even(luma):
+    return np.full(SIZE, luma, np.float32)
+
+
+def halves(left, right):
+    picture = even(left)
+    picture[:, SIZE[1] // 2 :] = right
+    return picture
+
+
+@pytest.mark.parametrize("luma", [0.05, 0.2, 0.5, 0.9])
+def test_a_ratio_of_one_leaves_a_frame_as_it_is(luma):
+    noisy = even(luma) + np.random.default_rng(0).normal(0, 0.01, SIZE).astype(np.float32)
+    noisy = np.clip(noisy, 0, 1)
+    np.testing.assert_allclose(raised(noisy, 1.0), noisy, atol=0.012)
+    assert abs((raised(noisy, 1.0) - noisy).mean()) < 0.002
+
+
+def test_more_ratio_is_more_light_everywhere_and_never_more_than_seven_times():
+    luma = np.tile(np.linspace(0.004, 1, SIZE[1], dtype=np.float32) ** 2, (SIZE[0], 1))
+    before = luma
+    for ratio in (1.0, 1.5, 2.0, 3.0, 5.0, 10.0):
+        after = raised(luma, ratio)
+        assert (after - before).min() > -0.006
+        assert (after / np.maximum(luma, 0.004)).max() < MOST_GAIN * 1.05
+        before = after
+
+
+@pytest.mark.parametrize("ratio", [1.5, 3.0, 7.0, 10.0])
+def test_brighter_places_stay_brighter(ratio):
+    lumas = np.linspace(0.01, 0.95, 40)
+    means = [float(raised(even(luma), ratio).mean()) for luma in lumas]
+    assert (np.diff(means) > -1e-3).all()
+
+
+@pytest.mark.parametrize("ratio", [3.0, 10.0])
+@pytest.mark.parametrize("luma", [0.4, 0.6, 0.85])
+def test_a_lit_place_keeps_its_light_and_its_contrast(luma, ratio):
+    frame = even(0.03)
+    lit = np.s_[40:140, 100:220]
+    rng = np.random.default_rng(1)
+    frame[lit] = (
+        luma + cv2.GaussianBlur(rng.normal(0, 0.2, SIZE).astype(np.float32), (0, 0), 2)[lit]
+    )
+    frame = np.clip(frame, 0, 1)
+    after = raised(frame, ratio)
+    inner = np.s_[60:120, 120:200]
+    assert after[inner].mean() - frame[inner].mean() < 0.13
+    assert after[inner].std() / frame[inner].std() == pytest.approx(1, abs=0.1)
+    assert after[:, :40].mean() > 2.4 * frame[:, :40].mean()  # the dark around it is raised
+
+
+@pytest.mark.parametrize("luma", [0.0, 0.002, 0.004])
+def test_black_stays_black(luma):
+    frame = halves(luma, 0.5)
+    assert raised(frame, 8.0)[:, : SIZE[1] // 2 - 2].max() < 0.03
+
+
+@pytest.mark.parametrize("dark, light", [(0.03, 0.5), (0.08, 0.4), (0.02, 0.9)])
+def test_a_silhouette_before_lit_ground_stays_one_without_a_halo(dark, light):
+    after = raised(halves(dark, light), 6.0)
+    left, right = after[:, : SIZE[1] // 2 - 2], after[:, SIZE[1] // 2 + 2 :]
+    assert left.max() < right.min() - 0.02
+    assert np.ptp(right[0]) < 0.12 and np.diff(left[0]).min() > -0.02
+
+
+def test_noise_of_a_still_scene_does_not_move_the_light():
+    rng = np.random.default_rng(2)
+    means = []
+    for _ in range(8):
+        frame = halves(0.04, 0.45) + rng.normal(0, 2 / 255, SIZE).astype(np.float32)
+        means.append(raised(np.clip(frame, 0, 1), 5.0).reshape(18, 10, 32, 10).mean(axis=(1, 3)))
+    assert np.std(means, axis=0).max() < 0.004
+
+
+def yuv(luma, u, v, size=(120, 160)):
+    picture = np.empty((*size, 3), np.uint8)
+    picture[:] = luma, u, v
+    return picture
+
+
+ROUNDED = [(129, 128), (128, 127), (129, 129), (127, 129), (128, 128)]
+
+
+@pytest.mark.parametrize("u, v", ROUNDED)
+@pytest.mark.parametrize("luma", [18, 25, 40])
+@pytest.mark.parametrize("made", [(110, 150), (145, 149), (128, 128)])
+def test_gray_that_was_rounded_stays_gray(luma, u, v, made):
+    after = restrain(yuv(luma, u, v), yuv(min(16 + 7 * (luma - 16), 235), *made), 16.0)
+    assert np.abs(after[..., 1:].astype(int) - 128).max() <= 1
+
+
+def test_patterns_of_rounding_stay_gray():
+    seen = yuv(24, 128, 128)
+    seen[..., 1:] += (
+        np.random.default_rng(0)
+        .integers(0, 2, (15, 20, 2), np.uint8)
+        .repeat(8, axis=0)
+        .repeat(8, axis=1)
+    )
+    after = restrain(seen, yuv(80, 150, 110), 16.0)
+    assert np.abs(after[..., 1:].astype(int) - 128).max() <= 2
+
+
+@pytest.mark.parametrize("u, v", [(160, 110), (100, 180), (128, 90)])
+def test_strong_colour_is_the_networks_and_the_records_own(u, v):
+    gain = 3
+    made = yuv(16 + gain * 20, *(128 + np.clip(gain * (c - 128), -127, 127) for c in (u, v)))
+    after = restrain(yuv(36, u, v), made, 16.0)
+    apart = after[..., 1:].astype(int) - made[..., 1:]
+    assert np.abs(apart).max() <= 0.2 * np.abs(made[0, 0, 1:].astype(int) - 128).max()
+
+
+def test_faint_colour_of_a_large_place_is_kept_in_part_and_has_no_edge():
+    seen, made = yuv(30, 128, 128), yuv(72, 128, 128)
+    seen[:, 80:, 1], made[:, 80:, 1] = 132, 144
+    after = restrain(seen, made, 16.0)[60, :, 1].astype(int) - 128
+    assert after[-20:].min() > 10  # of 16
+    assert after[:60].max() == 0
+    steps = np.diff(after)
+    assert steps.min() >= -1 and after[-1] - after[76] > 0
+
+
+def test_all_gray_fails_where_colour_is():
+    seen, made = yuv(60, 150, 110), yuv(120, 180, 70)
+    after = restrain(seen, made, 16.0).astype(int) - 128
+    colored = np.hypot(after[..., 1], after[..., 2]).mean()
+    assert colored > 0.8 * np.hypot(52, 58)
+
+
+@pytest.mark.parametrize("color", [(20, 20, 20), (21, 20, 21), (60, 20, 20), (30, 60, 90)])
+def test_rgb_and_planes_come_out_alike(color):
+    rgb = np.full((*SIZE, 3), color, np.uint8)
+    made = np.clip(4 * rgb.astype(int) + (20, 0, 10), 0, 255).astype(np.uint8)
+    tags = ColorTags()
+    planes, own = raise_yuv(rgb, cv2.transform(made, yuv_of_rgb(tags)), rgb[..., 1].copy(), tags)
+    whole = made.copy()
+    raise_rgb(rgb, whole)
+    apart = cv2.transform(whole, yuv_of_rgb(tags)).astype(int) - planes
+    assert np.abs(apart[8:-8, 8:-8]).max() <= 4 and own.shape == SIZE
+
+
+def test_rgb_is_held_to_recorded_colour_as_planes_are():
+    gray = np.full((120, 160, 3), (21, 20, 21), np.uint8)
+    made = np.full((120, 160, 3), (120, 90, 130), np.uint8)
+    restrain_rgb(gray, made)
+    assert np.ptp(made.astype(int), axis=2).max() <= 3
+
+
+def test_a_lamp_is_not_clipped():
+    frame = np.full((*SIZE, 3), 12, np.uint8)
+    cv2.circle(frame, (160, 90), 9, (228, 214, 190), -1)
+    made = np.clip(frame.astype(int) * 4, 0, 255).astype(np.uint8)
+    raise_rgb(frame, made)
+    assert made.max() < 250 and made[90, 160].min() > 180
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_a_stream_raises_the_dark_and_keeps_the_lit(planes):
+    frame = np.full((240, 320, 3), 14, np.uint8)
+    frame[60:180, 160:300] = (150, 140, 130)
+    pixels = frame
+    if planes:
+        yuv420 = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
+        pixels = yuv420
+    reduced = Reduced(Filmed(Whole(Gain())), 160 * 120, VIDEO if planes else None)
+    layers = reduced.decompose(pixels[None])
+    after = reduced.recompose(layers, np.array([4.0], np.float32))[0]
+    luma = after[:240].astype(int) if planes else after[..., 1].astype(int)
+    before = pixels[:240].astype(int) if planes else frame[..., 1].astype(int)
+    black = 16 if planes else 0
+    assert luma[10, 10] - black > 2.2 * (before[10, 10] - black)
+    assert abs(luma[120, 230] - before[120, 230]) < 34
+
+
+def test_stills_are_raised_by_one_ratio():
+    engine = Engine(Gain())
+    frame = np.full((64, 96, 3), 20, np.uint8)
+    frame[:, 48:] = 120
+    still = Stream(engine, FixedRatio(2.0), film=False)(frame[None], [0.0])[0][0]
+    film = Stream(engine, FixedRatio(2.0))(frame[None], [0.0])[0][0]
+    assert still[32, 90, 0] > film[32, 90, 0] + 20
+    assert engine.enhance(frame, ratio=2.0)[32, 90, 0] == still[32, 90, 0]
