@@ -21,24 +21,9 @@ DEBIAN = re.compile(
     r'"(ffmpeg|ffprobe|openssl|prometheus)"|\b(camera_server|record_server|chromium)\b'
 )
 """Names, in a file of tests, of programs that Debian brings, or of what starts them."""
-LONG = frozenset(
-    [
-        "test_backends",
-        "test_bench",
-        "test_cache",
-        "test_carry",
-        "test_cluster",
-        "test_evaluate",
-        "test_export",
-        "test_gpu_check",
-        "test_half",
-        "test_plans",
-        "test_scenes",
-        "test_score",
-        "test_tensorrt",
-        "test_train",
-        "test_train_ddp",
-    ]
+LONG = re.compile(
+    "test_(backends|bench|cache|carry|cluster|data|evaluate|export|gpu_check|half|plans|platform|"
+    "scenes|score|student|tensorrt|train|train_ddp)"
 )
 """Files of tests that train, export, build plans or run all nets: half a minute each, and more."""
 
@@ -46,7 +31,7 @@ LONG = frozenset(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make quick` leaves out."""
     for path in {item.path for item in items}:
-        marks = [pytest.mark.long] * (path.stem in LONG)
+        marks = [pytest.mark.long] * bool(LONG.fullmatch(path.stem))
         marks += [pytest.mark.needs_debian] * bool(DEBIAN.search(path.read_text()))
         for item in items:
             if item.path == path:

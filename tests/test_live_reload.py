@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from loopback.still_fleet import StillFleet
 from support.console_at import TOKEN, console_at, two_cameras
-from support.tools import load_tool
 
 from streamkind.cli.live import merged, reload
 from streamkind.errors import UsageError
@@ -23,7 +23,7 @@ TWO = "[camera.two]\nurl = 'rtsp://h/2'\nto = 'rec/two'\n"
 def served(tmp_path):
     """A fleet that has read cameras.toml, and what writes that file and has it read again."""
     path = tmp_path / "cameras.toml"
-    fleet = load_tool("still_fleet").StillFleet()
+    fleet = StillFleet()
     console = ConsoleConfig()
     path.write_text(ONE + TWO)
     known, _ = read_config(path)
