@@ -22,6 +22,7 @@ from streamkind.video.source import open_source
 
 PAGE = Path(__file__).parents[1] / "docs" / "files.md"
 SECONDS = 1
+# fmt: off
 SOUNDS = {
     "aac": "aac", "mp3": "libmp3lame", "mp2": "mp2", "ac3": "ac3", "eac3": "eac3",
     "opus": "libopus", "vorbis": "libvorbis", "flac": "flac", "alac": "alac",
@@ -32,14 +33,17 @@ SOUNDS = {
     "pcm_mulaw": "pcm_mulaw -ar 8000 -ac 1", "adpcm_ms": "adpcm_ms",
     "adpcm_ima_wav": "adpcm_ima_wav", "g726": "g726 -ar 8000 -ac 1 -b:a 32k",
     "g722": "g722 -ar 16000 -ac 1", "wmav1": "wmav1 -b:a 64k", "wmav2": "wmav2 -b:a 64k",
-}  # fmt: skip
+}
+# fmt: on
 """How `ffmpeg` makes each kind."""
 TEXTS = ("subrip", "ass", "webvtt", "mov_text")
+# fmt: off
 KINDS = {
     "mp4": "h264", "mov": "h264", "m4v": "h264", "mkv": "h264", "webm": "vp9", "ts": "h264",
     "avi": "h264", "flv": "h264", "wmv": "h264", "mpg": "mpeg2video", "vob": "mpeg2video",
     "mxf": "mpeg2video", "3gp": "h264", "nut": "h264",
-}  # fmt: skip
+}
+# fmt: on
 """Endings of outputs, and a codec of the picture that each holds."""
 
 

@@ -97,7 +97,7 @@ def stream_command(
     move_secrets()
     config = CameraConfig(
         name="camera",
-        url=url if "://" in url or url.startswith(("v4l2:", "file:", "${")) else f"file:{url}",
+        url=as_url(url),
         to=tuple(to),
         max_delay=max_delay,
         timeout=timeout,
@@ -121,12 +121,22 @@ def stream_command(
         open_fleet(model, backend, profile, device) as fleet,
     ):
         fleet.put(config)
-        show = News()
-        with serve_console(fleet, ConsoleConfig() if with_console else None):
-            while not signals.stop.wait(LOOK_SECONDS):
-                if all(camera.state == "stopped" for camera in show(fleet.look())):
-                    break
-            fleet.stop()  # while the console ends
+        follow(fleet, ConsoleConfig() if with_console else None, signals)
+
+
+def as_url(text: str) -> str:
+    """Take what is no URL for a file."""
+    return text if "://" in text or text.startswith(("v4l2:", "file:", "${")) else f"file:{text}"
+
+
+def follow(fleet: LiveFleet, console_config: ConsoleConfig | None, signals: Signals) -> None:
+    """Tell what becomes of cameras until all have ended, or a signal comes."""
+    show = News()
+    with serve_console(fleet, console_config):
+        while not signals.stop.wait(LOOK_SECONDS):
+            if all(camera.state == "stopped" for camera in show(fleet.look())):
+                break
+        fleet.stop()  # while the console ends
 
 
 def serve_command(

@@ -137,7 +137,11 @@ class Parts(To):
         self._bytes += size
 
     def _names(self) -> list[str]:
-        lines = self._playlist.read_text().splitlines() if self._playlist.exists() else []
+        lines = (
+            self._playlist.read_text(encoding="utf-8").splitlines()
+            if self._playlist.exists()
+            else []
+        )
         return [line for line in lines if line and not line.startswith("#")]
 
     def _check(self, seconds: Fraction) -> None:
@@ -204,13 +208,8 @@ class Recordings(To):
     @staticmethod
     def _clean(order: dict[str, Any], path: Path | None) -> None:
         try:
-            clean(
-                Path(order["folder"]),
-                order["keep"],
-                days=order["keep_days"],
-                free=order["keep_free"],
-                writing=path,
-            )
+            folder, keep = Path(order["folder"]), order["keep"]
+            clean(folder, keep, days=order["keep_days"], free=order["keep_free"], writing=path)
         except OSError as exc:  # what cannot be deleted must not end what is recorded
             tell(f"error old recordings cannot be deleted: {exc.strerror or exc}")
 

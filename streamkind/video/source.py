@@ -13,7 +13,6 @@ from typing import Self
 import av
 from av.container import InputContainer
 
-from streamkind.errors import InputError
 from streamkind.video.bridge import may_step
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
 from streamkind.video.decode import Decoder
@@ -25,7 +24,7 @@ from streamkind.video.hardware import nvdec
 from streamkind.video.images import ImageSource, is_still
 from streamkind.video.sequence import SequenceSource, is_sequence
 from streamkind.video.storage import as_path
-from streamkind.video.timeline import Cut, FrameClock, check_times, seconds_left
+from streamkind.video.timeline import Cut, FrameClock, check_times, nothing_from, shortened
 from streamkind.video.tonemap import SDR, is_hdr, refuse_dolby, tone_note
 
 __all__ = ["ImageSource", "SequenceSource", "Source", "VideoFormat", "VideoSource", "open_source"]
@@ -261,13 +260,8 @@ class VideoSource:
             frames = self._deliver(raws, shift, end, shift)
             frame = next(frames, None)
         if frame is None:
-            lasts = "" if length is None else f"; it lasts {length:.1f} s"
-            raise InputError(
-                f"{self.path}: no frame from start={start:g} s on{lasts}; choose an earlier start"
-            )
-        seconds = seconds_left(length, start, duration)
-        count = max(1, round(seconds * self._rate)) if seconds and self._rate else None
-        self.format = replace(self.format, frames=count, duration=seconds)
+            raise nothing_from(self.path, start, length)
+        self.format = shortened(self.format, start, duration, self._rate)
         return chain([frame], frames)
 
     def _part(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from streamkind.errors import UsageError
+from streamkind.errors import InputError, UsageError
+from streamkind.video.format import VideoFormat
 
 _NO_CLOCK = 0x0080
 """AVFMT_NOTIMESTAMPS: raw H.264 and its like, whose frames have no time stamps."""
@@ -115,6 +116,21 @@ def check_times(start: float, duration: float | None) -> None:
         raise UsageError(f"start={start}: expected seconds from 0 up")
     if duration is not None and not (math.isfinite(duration) and duration > 0):
         raise UsageError(f"duration={duration}: expected seconds above 0, or none for all")
+
+
+def shortened(
+    form: VideoFormat, start: float, duration: float | None, rate: Fraction | None
+) -> VideoFormat:
+    """Return the format of a part of a video: its length and frames, as far as they are known."""
+    seconds = seconds_left(form.duration, start, duration)
+    count = max(1, round(seconds * rate)) if seconds and rate else None
+    return replace(form, frames=count, duration=seconds)
+
+
+def nothing_from(path: Path, start: float, length: float | None) -> InputError:
+    """Say that a video ends before `start`, in seconds."""
+    lasts = "" if length is None else f"; it lasts {length:.1f} s"
+    return InputError(f"{path}: no frame from start={start:g} s on{lasts}; choose an earlier start")
 
 
 def seconds_left(length: float | None, start: float, duration: float | None) -> float | None:
