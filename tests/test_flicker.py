@@ -46,6 +46,9 @@ def test_a_static_scene_is_still(scene, seed):
     held, luma = enhanced(folder)
     scores = score(folder / "dark.mkv", held, unsmoothed=plain)
     smooth, own = scores.figures(OUTPUT), scores.figures(UNSMOOTHED)
+    # Absolute flicker: encoded without loss it is the nets' own, 0.12 % of the brightness, of which
+    # holding leaves a quarter (seed 0, 2026-11-28). How much there is to hold depends on noise and
+    # weights. What steadiness promises is the line after it: a tenth of the excess.
     assert smooth["flicker"] < 0.8 * own["flicker"]
     assert smooth["excess_flicker"] <= 0.1 * abs(own["excess_flicker"])
     assert smooth["log_luma_deviation"] < 0.002

@@ -177,13 +177,13 @@ def test_settings_act_at_once_and_without_a_new_connection(camera):
         wait_for_state(fleet, "live", 15)
         wait_for(lambda: fleet.preview("yard"), 5, "no preview")
         fleet.set("yard", ratio=1.0)
-        wait_for(lambda: state(fleet).ratio == 1.0, 2, "the ratio did not act")
-        wait_for(lambda: is_unchanged(fleet.preview("yard")), 2, "the preview is not as it was")
+        wait_for(lambda: state(fleet).ratio == 1.0, 10, "the ratio did not act")
+        wait_for(lambda: is_unchanged(fleet.preview("yard")), 10, "the preview is not as it was")
         fleet.set("yard", ratio=4.0)
-        wait_for(lambda: state(fleet).ratio == 4.0, 2, "the ratio did not act")
-        wait_for(lambda: is_brighter(fleet.preview("yard")), 2, "the preview is not brighter")
+        wait_for(lambda: state(fleet).ratio == 4.0, 10, "the ratio did not act")
+        wait_for(lambda: is_brighter(fleet.preview("yard")), 10, "the preview is not brighter")
         fleet.put(config(camera, target=0.3))
-        wait_for(lambda: state(fleet).ratio not in (1.0, 4.0), 2, "the target did not act")
+        wait_for(lambda: state(fleet).ratio not in (1.0, 4.0), 10, "the target did not act")
         assert state(fleet).reconnects == 0 and state(fleet).state == "live"
         with pytest.raises(UsageError, match=r"0\.1 to 10"):
             fleet.set("yard", ratio=99.0)
