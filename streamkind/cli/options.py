@@ -63,7 +63,10 @@ Cluster = Annotated[
 Deinterlacing = Annotated[
     str, typer.Option(help="What interlaced video becomes: frame, field (of each one) or off.")
 ]
-Fps = Annotated[float | None, typer.Option(help="Make a folder of images a video of this rate.")]
+Fps = Annotated[
+    float | None,
+    typer.Option(help="Rate of a raw stream such as .h264, or of a folder of images made a video."),
+]
 AnyCodec = Annotated[
     str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder; auto by the output's name.")
 ]

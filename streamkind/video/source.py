@@ -43,9 +43,8 @@ def open_source(
     """Open a video, an image or a folder of images; the first frame has been decoded then.
 
     `start` and `duration`, seconds, are for videos; the timeline of a part begins at about 0.
-    `pix_fmt` chooses what upright frames are to be, `hardware` has an NVIDIA card decode, `fps`
-    is of a folder of images, and of raw .h264 and its like. Raises InputError, and UsageError for
-    impossible options.
+    `pix_fmt` chooses what upright frames are to be, `hardware` has an NVIDIA card decode, `fps` is
+    of a folder of images or a raw stream. Raises InputError, and UsageError for what cannot be.
     """
     check_times(start, duration)
     path = as_path(path)
@@ -226,17 +225,15 @@ class VideoSource:
             yield Frame(pixels, pts - shift, self._time_base, duration)
         self.warnings += self._deinterlacer.notes
         if begin is None and end is None:
-            rate = self._rate or Fraction(25)
-            self._lost = self._decoder.lost(last_end=last_end, rate=rate)
+            self._lost = self._decoder.lost(last_end=last_end, rate=self._rate or Fraction(25))
         if not self._is_part:  # it may have met damage that is before it or behind
             self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
 
     def _note_size(self, raw: av.VideoFrame) -> None:
-        if (raw.width, raw.height) == self._size:
-            return
         width, height = self._size
         note = f"the picture size changes on the way; all frames are scaled to {width}x{height}"
-        self.warnings += [note] if note not in self.warnings else []
+        if (raw.width, raw.height) != self._size and note not in self.warnings:
+            self.warnings.append(note)
 
     def _cut(
         self,
@@ -246,17 +243,15 @@ class VideoSource:
         duration: float | None,
     ) -> Iterator[Frame]:
         """Deliver from `start` seconds after the first frame."""
-        origin = self.start_pts
-        shift = origin + round(Fraction(start) / self._time_base)
+        shift = self.start_pts + round(Fraction(start) / self._time_base)
         begin = shift * self._time_base
-        end = None
-        if duration is not None:  # 0.4 means 2/5, not the float's 0.40000000000000002
-            end = begin + Fraction(duration).limit_denominator(1_000_000)
+        # 0.4 means 2/5, not the float's 0.40000000000000002.
+        end = None if duration is None else begin + Fraction(duration).limit_denominator(1_000_000)
         self.cut, self.origin = Cut(begin, end), begin
         length = self.format.duration
         frame = None
         if length is None or may_step(container) or start < length + 1:
-            raws = self._seek(container, raws, shift, origin)
+            raws = self._seek(container, raws, shift, self.start_pts)
             frames = self._deliver(raws, shift, end, shift)
             frame = next(frames, None)
         if frame is None:
