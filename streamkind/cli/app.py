@@ -22,6 +22,7 @@ from streamkind.batch.journal import Settings
 from streamkind.cli import bench, doctor, engines, live, options, track
 from streamkind.cli.ending import ENDING, INTERRUPTED
 from streamkind.cli.failures import fail, foreign
+from streamkind.cli.pipes import named
 from streamkind.cli.show import (
     batch_table,
     console,
@@ -73,9 +74,11 @@ def every_command(
 
 @app.command("enhance")
 def enhance_command(
-    input: Annotated[str, typer.Argument(help="A video, an image or a folder of images.")],
+    input: Annotated[
+        str, typer.Argument(help="A video, an image or a folder of images; - is standard input.")
+    ],
     output: Annotated[
-        Path, typer.Argument(help="Where the result goes; its ending is its format.")
+        Path, typer.Argument(help="Where the result goes, its ending being its format; - is NUT.")
     ],
     ratio: options.RatioText = "auto",
     target: options.AnyTarget = None,
@@ -96,10 +99,10 @@ def enhance_command(
     device: options.Device = "auto",
 ) -> None:
     """Make a dark video clear."""
-    with progress_bar() as bar:
+    with progress_bar() as bar, named(input, output) as (source, result):
         report = enhance(
-            input,
-            output,
+            source,
+            result,
             ratio=options.read_ratio(ratio),
             target=target,
             steady=options.read_steady(steady),

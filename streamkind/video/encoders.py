@@ -35,7 +35,13 @@ _CODECS_OF = {
     **dict.fromkeys((".png", ".apng"), "apng"),
     **dict.fromkeys((".mpg", ".mpeg", ".m2v", ".vob"), "mpeg2video"),
     **dict.fromkeys((".mjpeg", ".mjpg"), "mjpeg"),
-    **{".gif": "gif", ".webp": "webp", ".ogv": "libtheora", ".mxf": "mpeg2video"},
+    **{
+        ".y4m": "wrapped_avframe",
+        ".gif": "gif",
+        ".webp": "webp",
+        ".ogv": "libtheora",
+        ".mxf": "mpeg2video",
+    },
 }
 """Encoders for endings of files that hold no H.264."""
 _TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
