@@ -130,6 +130,7 @@ def enhance(
     side_by_side: bool = False,
     fps: float | None = None,
     deinterlace: Deinterlace = "frame",
+    video_stream: int | None = None,
     start: float = 0.0,
     duration: float | None = None,
     progress: Progress = lambda report: None,
@@ -138,9 +139,8 @@ def enhance(
 
     `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
     a mean luma of `target` in (0, 1], 0.45, a still 0.47. `steady` is what is held still in videos.
-    With `two_pass` ratios are found in a first pass and smoothed with look-ahead; `ratio_track`, a
-    CSV, gives them instead. `codec`, `crf` and `preset` are FFmpeg's, `start` and `duration`
-    seconds. Raises UsageError or Input-, Output- or EngineError; the output is whole or not there.
+    With `two_pass` ratios are smoothed with look-ahead; `ratio_track`, a CSV, gives them instead.
+    The output is whole or not there. Raises UsageError or Input-, Output- or EngineError.
     """
     fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps
     still, gpu = fps is None and is_still(input), on_gpu(backend, device)
@@ -151,7 +151,7 @@ def enhance(
     track = check_track(ratio_track, ratio)
     profile = choose_profile(profile, backend, device, still=still)
     part: Any = {"start": start, "duration": duration, "fps": fps, "deinterlace": deinterlace}
-    read = partial(open_source, input, hardware=gpu, **part)
+    read = partial(open_source, input, hardware=gpu, video_stream=video_stream, **part)
     fitting = partial(encoder_preset, PROFILES[profile], codec, preset)
     write = partial(open_sink, output, codec=codec, crf=crf, hardware=gpu)
     with (

@@ -90,6 +90,7 @@ def enhance_command(
     preset: options.Preset = None,
     fps: options.Fps = None,
     deinterlace: options.Deinterlacing = "frame",
+    video_stream: options.VideoStream = None,
     side_by_side: options.SideBySide = False,
     start: options.Start = 0.0,
     duration: options.Duration = None,
@@ -117,6 +118,7 @@ def enhance_command(
             preset=preset,
             fps=fps,
             deinterlace=deinterlace,  # type: ignore[arg-type]  # the source refuses unknown names
+            video_stream=video_stream,
             side_by_side=side_by_side,
             start=start,
             duration=duration,

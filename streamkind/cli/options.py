@@ -67,6 +67,9 @@ Fps = Annotated[
     float | None,
     typer.Option(help="Rate of a raw stream such as .h264, or of a folder of images made a video."),
 ]
+VideoStream = Annotated[
+    int | None, typer.Option(help="Enhance the stream of this number, as FFmpeg counts them.")
+]
 AnyCodec = Annotated[
     str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder; auto by the output's name.")
 ]

@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from streamkind.errors import InputError
+from streamkind.errors import InputError, UsageError
 from streamkind.video.bridge import Bridge, may_step
 from streamkind.video.storage import is_local, open_remote
 
@@ -122,13 +122,19 @@ def is_picture(stream: Any) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def main_video(container: InputContainer, path: Path) -> VideoStream:
-    """Choose the stream to enhance: the first default one that is not cover art."""
+def main_video(container: InputContainer, path: Path, wanted: int | None = None) -> VideoStream:
+    """Choose the stream to enhance: the one `wanted`, else the first default one, no cover art."""
     videos = [stream for stream in container.streams.video if not is_picture(stream)]
     if not videos:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise InputError(f"{path}: no video in it, only {kinds}; expected footage")
     stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
+    if wanted is not None:
+        known = {s.index: s for s in videos}
+        if wanted not in known:
+            told = ", ".join(map(str, known))
+            raise UsageError(f"video-stream={wanted}: {path} has video in {told}; choose one")
+        stream = known[wanted]
     # FFmpeg leaves the tag of an encrypted MP4 track in place.
     if stream.codec_context is not None and stream.codec_context.codec_tag in ("encv", "drmi"):
         raise InputError(encrypted(path))

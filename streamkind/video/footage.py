@@ -1,0 +1,261 @@
+"""The frames of a video file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.container import InputContainer
+
+from streamkind.video.bridge import may_step
+from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
+from streamkind.video.decode import Decoder
+from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
+from streamkind.video.demux import main_video, open_input, origin_of, read_only, seconds_of
+from streamkind.video.format import VideoFormat
+from streamkind.video.frames import ChoosePixFmt, Frame, rgb24
+from streamkind.video.hardware import nvdec
+from streamkind.video.remarks import remarks
+from streamkind.video.timeline import Cut, FrameClock, nothing_from, shortened
+from streamkind.video.tonemap import SDR, is_hdr
+
+
+class VideoSource:
+    """The frames of a container's main video stream, by FFmpeg."""
+
+    still = False
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start: float = 0.0,
+        duration: float | None = None,
+        part: tuple[int | None, int | None] | None = None,
+        pix_fmt: ChoosePixFmt = rgb24,
+        hardware: bool = False,
+        deinterlace: Deinterlace = "frame",
+        fps: float | None = None,
+        video_stream: int | None = None,
+    ) -> None:
+        """Open the file and decode its first frame.
+
+        `part` is a range of pts, its end not included, whose frames keep their time stamps; None
+        is the beginning or the end.
+        """
+        self.path = path
+        self._is_part = part is not None
+        self.warnings: list[str] = []
+        self.cut: Cut | None = None
+        """The part that is delivered, on the file's own clock; None is everything."""
+        self.start_pts = 0
+        """The first time stamp in the file."""
+        self.origin = Fraction(0)
+        """What is 0 in the output, seconds on the file's own clock."""
+        self._lost: int | None = None
+        self._taken, self._wanted = False, video_stream
+        self._pix_fmt, self._hardware, self._deinterlace = pix_fmt, hardware, deinterlace
+        hwaccel = nvdec() if hardware else None
+        self._container: InputContainer | None = open_input(path, hwaccel=hwaccel)
+        try:
+            self._open(self._container, start, duration, part, fps)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(
+        self,
+        container: InputContainer,
+        start: float,
+        duration: float | None,
+        part: tuple[int | None, int | None] | None,
+        fps: float | None,
+    ) -> None:
+        self._stream = main_video(container, self.path, self._wanted)
+        self.stream_index = self._stream.index
+        self._time_base = self._stream.time_base or Fraction(1, 90_000)
+        self.origin = origin_of(container)
+        self._clock = FrameClock(container, self._stream, self.path, fps)
+        read_only(container, [self._stream])
+        self._stream.thread_type = "AUTO"
+        decoded = self._start_decoding(container)
+        first = next(decoded, None)
+        if self._hardware and not self._stream.codec_context.is_hwaccel:
+            self.warnings.append("decoded in software: NVDEC cannot be used for this file here")
+        if first is None:
+            raise self._decoder.nothing()
+        self._rate = self._deinterlacer.rate(self._clock.rate)
+        self._size = first.width, first.height
+        self._orientation = read_orientation(first)
+        self.format = self._describe(first, container)
+        upright = self._orientation == Orientation()
+        pix_fmt = self._pix_fmt(self.format) if upright else "rgb24"
+        self._read = Reader(self._tags, *self._size, pix_fmt, made=self.format.color)
+        self.start_pts = first.pts or 0
+        if container.start_time is None:  # a few frames of Matroska
+            self.origin = max(Fraction(0), self.start_pts * self._time_base)
+        raws = chain([first], decoded)
+        if part is not None:
+            self._frames = self._part(container, raws, *part)
+        elif start or duration is not None:
+            self._frames = self._cut(container, raws, start, duration)
+        else:
+            self._frames = self._deliver(raws)
+
+    def __enter__(self) -> Self:
+        """Return the source, already open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; twice is fine."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order of time; can be done once."""
+        if self._taken:
+            raise RuntimeError(f"{self.path}: a source can be read once; open it again")
+        self._taken = True
+        return self._frames
+
+    @property
+    def lost(self) -> int:
+        """Frames that could not be decoded so far; at the end also those that never came."""
+        return self._decoder.failed if self._lost is None else self._lost
+
+    def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
+        self._tags = read_tags(first, self.warnings)
+        self.warnings += remarks(first, self._stream, container, self._tags, self.path)
+        (width, height), turned = self._size, self._orientation.transpose
+        aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        width, height, aspect = (height, width, 1 / aspect) if turned else (width, height, aspect)
+        seconds = seconds_of(self._stream, container)
+        guess = round(seconds * self._rate) if seconds and self._rate else None
+        return VideoFormat(
+            width=width,
+            height=height,
+            time_base=self._time_base,
+            frame_rate=self._rate,
+            sample_aspect_ratio=aspect,
+            color=SDR if is_hdr(self._tags) else self._tags,
+            pix_fmt=first.format.name,
+            frames=guess if self._deinterlace == "field" else self._stream.frames or guess,
+            duration=float(seconds) if seconds else None,
+        )
+
+    def _start_decoding(self, container: InputContainer) -> Iterator[av.VideoFrame]:
+        self._decoder = Decoder(container, self._stream, self.path)
+        self._clock.restart()
+        self._deinterlacer = Deinterlacer(self._deinterlace, self._time_base)
+        return progressive(self._clock.stamp(iter(self._decoder)), self._deinterlacer)
+
+    def _deliver(
+        self,
+        decoded: Iterator[av.VideoFrame],
+        begin: int | None = None,
+        end: Fraction | None = None,
+        shift: int = 0,
+    ) -> Iterator[Frame]:
+        """Read frames from `begin` (pts) to before `end` (seconds), moved back by `shift`."""
+        last_end = Fraction(0)
+        for raw in decoded:
+            pts, duration = self._clock(raw)
+            if begin is not None and pts < begin:
+                continue
+            if end is not None and pts * self._time_base >= end:
+                break
+            self._note_size(raw)
+            last_end = (pts + duration) * self._time_base
+            pixels = self._read(raw)
+            if pixels.ndim == 3:
+                pixels = self._orientation.apply(pixels)
+            yield Frame(pixels, pts - shift, self._time_base, duration)
+        self.warnings += self._deinterlacer.notes
+        if begin is None and end is None:
+            rate = self._rate or Fraction(25)
+            self._lost = self._decoder.lost(last_end=last_end, rate=rate)
+        if not self._is_part:  # it may have met damage that is before it or behind
+            self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
+
+    def _note_size(self, raw: av.VideoFrame) -> None:
+        if (raw.width, raw.height) == self._size:
+            return
+        width, height = self._size
+        note = f"the picture size changes on the way; all frames are scaled to {width}x{height}"
+        self.warnings += [note] if note not in self.warnings else []
+
+    def _cut(
+        self,
+        container: InputContainer,
+        raws: Iterator[av.VideoFrame],
+        start: float,
+        duration: float | None,
+    ) -> Iterator[Frame]:
+        """Deliver from `start` seconds after the first frame."""
+        origin = self.start_pts
+        shift = origin + round(Fraction(start) / self._time_base)
+        begin = shift * self._time_base
+        end = None
+        if duration is not None:  # 0.4 means 2/5, not the float's 0.40000000000000002
+            end = begin + Fraction(duration).limit_denominator(1_000_000)
+        self.cut, self.origin = Cut(begin, end), begin
+        length = self.format.duration
+        frame = None
+        if length is None or may_step(container) or start < length + 1:
+            raws = self._seek(container, raws, shift, origin)
+            frames = self._deliver(raws, shift, end, shift)
+            frame = next(frames, None)
+        if frame is None:
+            raise nothing_from(self.path, start, length)
+        self.format = shortened(self.format, start, duration, self._rate)
+        return chain([frame], frames)
+
+    def _part(
+        self,
+        container: InputContainer,
+        raws: Iterator[av.VideoFrame],
+        begin: int | None,
+        end: int | None,
+    ) -> Iterator[Frame]:
+        self.format = replace(self.format, frames=None)
+        if begin is not None:
+            raws = self._seek(container, raws, begin, self.start_pts)
+        return self._deliver(raws, begin, None if end is None else end * self._time_base)
+
+    def _seek(
+        self, container: InputContainer, raws: Iterator[av.VideoFrame], pts: int, origin: int
+    ) -> Iterator[av.VideoFrame]:
+        """Decode from the keyframe before `pts`; from the beginning if seeking goes astray."""
+        if pts == origin or self._clock.missing:
+            return raws
+        if may_step(container) and not self._is_part:
+            self._decoder.skip_to = pts  # where the clock steps, a place is found by reading only
+            return raws
+        for target in (pts, origin):
+            try:
+                container.seek(target, stream=self._stream)
+            except av.FFmpegError:
+                return raws  # no index, as in raw H.264: what is being decoded goes on
+            raws = self._start_decoding(container)
+            first = next(raws, None)
+            if first is not None:
+                raws = chain([first], raws)
+                if first.pts is not None and first.pts <= pts:
+                    break
+        return raws
