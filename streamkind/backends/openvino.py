@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
+from streamkind.backends.kept import Kept
 from streamkind.backends.ov import openvino as ov
 from streamkind.backends.processor import fastest_precision, flags, threads
 from streamkind.errors import EngineError, UsageError
@@ -34,7 +34,7 @@ LAYERS = 2
 """The first outputs of a decompose graph; what follows are statistics."""
 Array = NDArray[Any]
 SHAPES_KEPT = 2
-"""Compiled shapes held at once: a stream has one, and the last batch of a file may be shorter."""
+"""Compiled shapes held at first: a file has one, and its last batch may be shorter."""
 
 
 class OpenVINOEngine:
@@ -60,7 +60,7 @@ class OpenVINOEngine:
         models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
         models["decompose"], models["tell"] = _cut(models["decompose"])
         self._models = models
-        self._request = functools.lru_cache(maxsize=len(models) * SHAPES_KEPT)(self._compile)
+        self._request = Kept(self._compile, len(models) * SHAPES_KEPT)
         version = ov.__version__.split("-")[0]
         self.description = f"{release.name} on cpu, openvino {version}, {precision}"
 
@@ -93,7 +93,7 @@ class OpenVINOEngine:
 
     def close(self) -> None:
         """Free the compiled graphs. Twice is fine."""
-        self._request.cache_clear()
+        self._request.clear()
 
     def _run(self, part: str, inputs: list[Array]) -> list[Array]:
         """Run a graph that looks around only so far; a large picture strip by strip."""

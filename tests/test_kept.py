@@ -1,0 +1,73 @@
+"""Compiled graphs: kept where sizes come again, not where they come once, and never all memory."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from streamkind.backends import kept
+from streamkind.backends.kept import Kept, memory_left
+from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOEngine
+from streamkind.model.released import find_release
+
+PARTS = ("decompose", "tell", "steady", "recompose")
+
+
+MOST = len(PARTS) * SHAPES_KEPT
+
+
+def rounds(sizes, count):
+    """Ask for each size in turn; return how often was compiled in each round, and what holds it."""
+    compiled = []
+    cache = Kept(lambda part, shapes: compiled.append((part, shapes)), MOST)
+    each = []
+    for _ in range(count):
+        before = len(compiled)
+        for size in sizes:
+            for part in PARTS:
+                cache(part, ((1, *size, 3),))
+        each.append(len(compiled) - before)
+    return each, cache
+
+
+@pytest.mark.parametrize("sizes", [1, 2, 3, 6, 20])
+def test_sizes_that_come_again_stay_compiled(sizes):
+    each, cache = rounds([(16 * i, 16) for i in range(sizes)], 5)
+    assert each[0] == sizes * len(PARTS) and each[2:] == [0, 0, 0]
+    assert len(cache) == sizes * len(PARTS)
+
+
+def test_sizes_that_come_once_do_not_stay():
+    _, cache = rounds([(16 * i, 16) for i in range(500)], 1)
+    assert len(cache) == MOST
+
+
+def test_no_more_than_the_memory_allows_are_kept_and_that_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(kept, "memory_left", lambda: 0.1)
+    each, cache = rounds([(16 * i, 16) for i in range(6)], 4)
+    assert len(cache) == MOST and min(each) > 0
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert "8 shapes" in caplog.text and "fewer sizes" in caplog.text
+
+
+def test_the_memory_that_is_left_is_a_share():
+    assert 0 < memory_left() <= 1
+
+
+def test_six_sizes_through_the_released_student_are_compiled_once_for_good(monkeypatch):
+    compiled = []
+    compile = OpenVINOEngine._compile
+    monkeypatch.setattr(
+        OpenVINOEngine, "_compile", lambda self, *key: compiled.append(key) or compile(self, *key)
+    )
+    sizes = [(32, 32), (32, 48), (48, 32), (48, 48), (48, 64), (64, 48)]
+    with closing(OpenVINOEngine(find_release("student"))) as engine:
+        counts = []
+        for _ in range(4):
+            for height, width in sizes:
+                layers = engine.decompose(np.full((1, height, width, 3), 40, np.uint8))
+                assert engine.recompose(layers, np.ones(1)).shape == (1, height, width, 3)
+            counts.append(len(compiled))
+    assert counts[0] == 3 * len(sizes) and counts[1] == counts[2] == counts[3]
