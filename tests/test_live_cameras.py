@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from loopback.scripted import ScriptedCamera
 from support.live import GainEngine, read_pts, state, wait_for, wait_for_state
-from support.scripted import ScriptedCamera
 
 from streamkind.errors import InputError
 from streamkind.live.clock import JUMP_SECONDS, LiveClock

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loopback.scripted import ScriptedCamera
 from support.live import GainEngine, read_pts, state, wait_for
-from support.scripted import ScriptedCamera
 
 from streamkind.errors import OutputError
 from streamkind.live.config import CameraConfig

@@ -66,8 +66,8 @@ def publish(order: dict[str, Any]) -> None:
         forget_parts(Path(order["url"]))
     fast = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
     with av.open("pipe:0", "r", format="nut", container_options=fast) as source:
-        kind = Recordings if order["segment_seconds"] else Parts if order["format"] == "hls" else To
-        with kind(order, source) as output:
+        kind = Recordings if order["segment_seconds"] else To
+        with (Parts if order["format"] == "hls" else kind)(order, source) as output:
             tell("live")
             for packet in source.demux():
                 if packet.size and packet.stream_index in output.copies:
@@ -176,8 +176,9 @@ class Recordings(To):
             self._leave_no_empty_file()
 
     def _leave_no_empty_file(self) -> None:
-        if self._path.exists() and not self._path.stat().st_size:
-            self._path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            if not self._path.stat().st_size:
+                self._path.unlink()
 
     def open(self, url: str) -> None:
         """Begin another file in the folder `url`."""
@@ -269,12 +270,7 @@ def copies_of(source: Any, output: Any, holds: list[str] | None) -> dict[int, An
 
 
 def clean(
-    folder: Path,
-    keep: float,
-    *,
-    days: float = 0.0,
-    free: float = 0.0,
-    writing: Path | None = None,
+    folder: Path, keep: float, *, days: float = 0.0, free: float = 0.0, writing: Path | None = None
 ) -> None:
     """Delete the oldest recordings; the newest stays, and the one that is being written.
 

@@ -25,6 +25,10 @@ MOST_BYTES = 1200
 """Of an RTP packet."""
 
 
+Draw = Callable[[int, int, int], np.ndarray]
+"""(number, width, height) -> (H, W, 3) uint8 RGB."""
+
+
 def dark_ball(number: int, width: int, height: int) -> np.ndarray:
     """A dark picture in which something moves."""
     image = np.full((height, width, 3), 20, np.uint8)
@@ -34,7 +38,7 @@ def dark_ball(number: int, width: int, height: int) -> np.ndarray:
 
 
 def coded_pictures(
-    count: int, size: tuple[int, int], rate: int, gop: int, **options: str
+    count: int, size: tuple[int, int], rate: int, gop: int, draw: Draw = dark_ball
 ) -> list[list[bytes]]:
     """Encode `count` pictures as H.264; each is a list of its NAL units."""
     context: Any = av.CodecContext.create("libx264", "w")
@@ -42,11 +46,11 @@ def coded_pictures(
     context.pix_fmt, context.framerate, context.thread_count = "yuv420p", rate, 1
     context.options = {
         "preset": "ultrafast", "tune": "zerolatency", "g": str(gop), "sc_threshold": "0",
-        "keyint_min": str(gop), "x264-params": "force-cfr=1", **options,
+        "keyint_min": str(gop), "x264-params": "force-cfr=1",
     }  # fmt: skip
     units = []
     for number in range(count):
-        frame = av.VideoFrame.from_ndarray(dark_ball(number, *size))
+        frame = av.VideoFrame.from_ndarray(draw(number, *size))
         frame.pts = number
         units += [bytes(packet) for packet in context.encode(frame)]
     units += [bytes(packet) for packet in context.encode(None)]
@@ -71,6 +75,7 @@ class ScriptedCamera:
         code: int = 0,
         transports: tuple[str, ...] = ("tcp", "udp"),
         sound: str = "",
+        draw: Draw = dark_ball,
     ) -> None:
         """Play `count` pictures again and again, from `first` on, `burst` of them at once.
 
@@ -79,7 +84,7 @@ class ScriptedCamera:
         answers every DESCRIBE; the transport "silent tcp" is taken, and brings nothing.
         """
         self.size, self.rate = size, rate
-        self._pictures = coded_pictures(count, size, rate, gop)
+        self._pictures = coded_pictures(count, size, rate, gop, draw)
         self._first, self._burst = first, burst
         self.stamp = stamp or (lambda n: n / rate)
         self._login, self._code, self._transports = login, code, transports
@@ -88,6 +93,8 @@ class ScriptedCamera:
         """Set: connections stay, and nothing comes."""
         self.sent = 0
         """Pictures, to all."""
+        self.sent_at: dict[int, float] = {}
+        """When each of the `count` pictures was last sent whole, `time.monotonic`."""
         self.clients = 0
         """Connections so far."""
         self.asked: list[str] = []
@@ -103,9 +110,11 @@ class ScriptedCamera:
         self._threads[0].start()
 
     def __enter__(self) -> ScriptedCamera:
+        """Return it, already listening."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End all connections and threads."""
         self._stop.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -235,6 +244,7 @@ class ScriptedCamera:
                         client.sendall(b"$\0" + struct.pack(">H", len(whole)) + whole)
                     else:
                         udp.sendto(whole, peer)
+                self.sent_at[(self._first + number) % len(self._pictures)] = time.monotonic()
                 number += 1
                 self.sent += 1
 

@@ -1,0 +1,30 @@
+"""The tool that measures latency by a number in the picture; bounded, as this machine is shared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.live import GainEngine
+from support.tools import load_tool
+
+from streamkind.live.fleet import LiveFleet
+
+latency = load_tool("latency")
+
+
+@pytest.mark.parametrize("size", [(160, 128), (640, 480), (1280, 720)])
+def test_every_number_can_be_read(size):
+    for number in (0, 1, 85, 170, latency.COUNT - 1):
+        image = latency.numbered(number, *size)
+        assert latency.number_in(image) == number
+        assert latency.number_in(np.clip(image.astype(int) * 3, 0, 255)) == number
+
+
+@pytest.mark.parametrize("codec", ["h264", pytest.param("hevc", marks=pytest.mark.slow)])
+def test_pictures_come_out_with_their_numbers_and_not_late(monkeypatch, codec):
+    monkeypatch.setattr(latency, "WARM_SECONDS", 1.0)
+    with LiveFleet(GainEngine) as fleet:
+        late = latency.measure(fleet, (320, 240), 3.0, codec=codec)
+    assert len(late) > 50
+    assert 0 < np.median(late) < 5
+    assert latency.row((320, 240), codec, late).startswith(f"| 320x240 | {codec} | {len(late)} |")

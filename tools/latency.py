@@ -1,0 +1,166 @@
+"""How late pictures come out: python tools/latency.py [--seconds 20] [--size 1280x720 ...].
+
+A camera on loopback sends pictures with a number in them by RTSP; what `streamkind stream` makes of
+them is received as MPEG-TS over UDP. The latency of a picture is from its last byte at the camera's
+socket to its last byte at the output's. One row for each size and codec; a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import socket
+import threading
+import time
+
+import av
+import numpy as np
+from loopback.scripted import ScriptedCamera
+from loopback.servers import wait_for
+
+from streamkind.cli.live import open_fleet
+from streamkind.live.config import CameraConfig
+from streamkind.live.fleet import LiveFleet
+
+COUNT = 250
+"""Different numbers."""
+MOST_SECONDS = 8.0
+"""Later than that is a picture of the next round, and this one was dropped."""
+BITS = 8
+RATE = 25
+PACKET = 188
+"""Bytes of a packet of MPEG-TS."""
+WARM_SECONDS = 5.0
+DARK, BRIGHT = 16, 70
+
+
+def numbered(number: int, width: int, height: int) -> np.ndarray:
+    """Draw a dark picture that says its number: a dark block, a bright one, and one for each bit."""
+    image = np.full((height, width, 3), DARK, np.uint8)
+    block = width // (BITS + 2)
+    for place, bit in enumerate([0, 1, *(number >> i & 1 for i in range(BITS))]):
+        image[: height // 2, place * block : (place + 1) * block] = BRIGHT if bit else DARK
+    return image
+
+
+def number_in(image: np.ndarray) -> int:
+    """Read the number, however bright the picture was made."""
+    block = image.shape[1] // (BITS + 2)
+    rows = image[height_of(image) // 8 : height_of(image) * 3 // 8]
+    levels = [rows[:, int((i + 0.5) * block)].mean() for i in range(BITS + 2)]
+    middle = (levels[0] + levels[1]) / 2
+    return sum((level > middle) << i for i, level in enumerate(levels[2:]))
+
+
+def height_of(image: np.ndarray) -> int:
+    """Return a picture's height."""
+    return int(image.shape[0])
+
+
+class Receiver:
+    """Takes MPEG-TS over UDP, and when each datagram came. A context manager."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(0.2)
+        self.url = f"udp://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.came: list[tuple[float, bytes]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def __enter__(self) -> Receiver:
+        """Return it, already listening."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more."""
+        self._stop.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.came.append((time.monotonic(), self._socket.recv(65536)))
+            except TimeoutError:
+                continue
+
+    def pictures(self) -> list[tuple[int, float]]:
+        """Return the number in each whole picture, and when its last byte came."""
+        ends: list[float] = []
+        for when, datagram in self.came:
+            for start in range(0, len(datagram), PACKET):
+                flags, low = datagram[start + 1], datagram[start + 2]
+                if (flags & 31) << 8 | low != 0x100:  # FFmpeg's first stream
+                    continue
+                ends += [when] if flags & 0x40 else []
+                if ends:
+                    ends[-1] = when
+        stream = io.BytesIO(b"".join(data for _, data in self.came))
+        with av.open(stream, format="mpegts") as container:
+            frames = [f.to_ndarray(format="gray") for f in container.decode(video=0)]
+        return [(number_in(f), end) for f, end in zip(frames, ends, strict=False)]
+
+
+def measure(
+    fleet: LiveFleet, size: tuple[int, int], seconds: float, *, codec: str = "h264"
+) -> list[float]:
+    """Return the latencies of pictures of a size (width, height), in seconds."""
+    found: list[float] = []
+    with (
+        Receiver() as receiver,
+        ScriptedCamera(size=size, rate=RATE, gop=RATE, count=COUNT, draw=numbered) as camera,
+    ):
+        config = CameraConfig(
+            name="latency", url=camera.url, to=(receiver.url,), codec=codec, max_delay=5.0
+        )
+        fleet.put(config)
+        try:
+            wait_for(lambda: receiver.came, 60, "nothing comes out")
+            time.sleep(WARM_SECONDS)
+            sent: dict[tuple[int, float], None] = {}
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                sent |= dict.fromkeys(list(camera.sent_at.items()))
+                time.sleep(0.5)
+            time.sleep(1.0)
+        finally:
+            fleet.remove("latency")
+        shown = receiver.pictures()
+    for number, when in sent:
+        later = [end - when for n, end in shown if n == number and 0 <= end - when < MOST_SECONDS]
+        found += later[:1]
+    return found
+
+
+def row(size: tuple[int, int], codec: str, late: list[float]) -> str:
+    """Return a line of the table, in milliseconds."""
+    figures = [1000 * float(np.percentile(late, p)) for p in (50, 90, 99)]
+    told = " | ".join(f"{figure:.0f}" for figure in figures)
+    return f"| {size[0]}x{size[1]} | {codec} | {len(late)} | {told} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--size", action="append", default=[])
+    parser.add_argument("--codec", action="append", default=[])
+    parser.add_argument("--profile", default="auto")
+    words = parser.parse_args()
+    print(
+        "| size | codec | pictures | median ms | p90 | p99 |\n| --- | --- | --- | --- | --- | --- |"
+    )
+    with open_fleet("auto", "auto", words.profile, "auto") as fleet:
+        for text in words.size or ["320x240", "640x480", "1280x720"]:
+            width, height = map(int, text.split("x"))
+            for codec in words.codec or ["h264"]:
+                late = measure(fleet, (width, height), words.seconds, codec=codec)
+                print(row((width, height), codec, late), flush=True)
+
+
+if __name__ == "__main__":
+    main()
