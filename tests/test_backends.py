@@ -95,7 +95,7 @@ def test_the_table_and_the_folder_agree():
     folder = Path(streamkind.backends.__file__).parent
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
     shared = ("__init__", "base", "choose", "cache", "cards", "cuda", "lane", "parity", "process")
-    shared += ("plans", "precision", "watch", "inspector", "processor", "ov")
+    shared += ("plans", "precision", "watch", "inspector", "processor", "ov", "ov_devices")
     others = {f"streamkind.backends.{n}" for n in shared}
     assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others
     assert all(b.target.startswith(f"streamkind.backends.{n}:") for n, b in BACKENDS.items())
@@ -394,11 +394,17 @@ def test_an_engine_json_that_cannot_be_read(tmp_path, text):
     [
         ({"model": "kindest"}, rf"unknown model 'kindest'; released here: .*{MODEL}"),
         ({"backend": "tpu"}, r"unknown backend 'tpu'; choose auto, tensorrt, openvino, torch"),
-        ({"device": "tpu"}, r"unknown device 'tpu'; choose auto, cpu, cuda or cuda:1"),
+        ({"device": "tpu"}, r"unknown device 'tpu'; choose auto, cpu, cuda, cuda:1, gpu"),
         ({"profile": "fast"}, r"unknown profile 'fast'; choose auto, quality, balanced, realtime"),
-        ({"backend": "openvino", "device": "cuda"}, r"'openvino' runs on the cpu, got .*'cuda'"),
-        ({"backend": "torch", "device": "tpu"}, r"runs on cpu, cuda or cuda:N, got device 'tpu'"),
-        ({"backend": "torch", "device": "cuda:x"}, r"runs on cpu, cuda or cuda:N, got .*'cuda:x'"),
+        ({"backend": "openvino", "device": "cuda"}, r"'openvino' runs on auto, cpu, gpu.*'cuda'"),
+        (
+            {"backend": "torch", "device": "tpu"},
+            r"runs on cpu, cuda, cuda:N or mps.*'tpu'",
+        ),
+        (
+            {"backend": "torch", "device": "cuda:x"},
+            r"runs on cpu, cuda, cuda:N or mps.*'cuda:x'",
+        ),
     ],
 )
 def test_a_name_that_does_not_exist(options, message):

@@ -84,7 +84,7 @@ class BackendEntry:
     install: str
     """What to tell a user who lacks it."""
     devices: tuple[str, ...]
-    """Where it runs: `cpu`, and `cuda` for NVIDIA cards."""
+    """Where it runs: `cpu`, `cuda` for NVIDIA's, OpenVINO's `gpu` and `npu`, PyTorch's `mps`."""
 
 
 BACKENDS = {
@@ -98,13 +98,13 @@ BACKENDS = {
         "streamkind.backends.openvino:OpenVINOEngine",
         ("openvino",),
         "pip install openvino",
-        ("cpu",),
+        ("cpu", "gpu", "npu"),
     ),
     "torch": BackendEntry(
         "streamkind.backends.torch:TorchEngine",
         ("torch", "onnx"),
         "pip install 'streamkind[train]'",
-        ("cpu", "cuda"),
+        ("cpu", "cuda", "mps"),
     ),
 }
 """All there are; `choose.py` tells which `auto` prefers."""

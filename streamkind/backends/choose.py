@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ AUTO: tuple[Choice, ...] = (
     ("torch", "cpu"),
 )
 """What `auto` prefers, best first."""
+ASKED: tuple[Choice, ...] = (("openvino", "gpu"), ("openvino", "npu"), ("torch", "mps"))
+"""What is taken only when its device is named."""
 FAULTS = (StreamkindError, ImportError, OSError, RuntimeError)
 """What a backend raises that does not work here: its own errors, those of its libraries."""
 
@@ -53,7 +56,9 @@ def usable(device: str) -> list[Choice]:
     """Return what can be used here on a device of that name, best first, and at least one."""
     choices = _named("auto", device)
     if not choices:
-        raise UsageError(f"unknown device '{device}'; choose auto, cpu, cuda or cuda:1")
+        raise UsageError(
+            f"unknown device '{device}'; choose auto, cpu, cuda, cuda:1, gpu, gpu.1, npu or mps"
+        )
     reasons = {choice: why_not(*choice) for choice in choices}
     found = [choice for choice, reason in reasons.items() if reason is None]
     if not found:
@@ -65,13 +70,15 @@ def usable(device: str) -> list[Choice]:
 def open_first(release: Release, choices: Sequence[Choice], device: str) -> Backend:
     """Open the best choice. One on a card is tried with its first frame, one on the CPU is not."""
     if choices[0][1] == "cpu":
-        return _load(choices[0], release, device)
+        name = choices[0][0]  # OpenVINO's `auto` knows of Intel's graphics beside the CPU
+        return _load((name, "auto" if name == "openvino" else "cpu"), release, device)
     return FirstThatWorks(release, choices, device)
 
 
 def _named(backend: str, device: str) -> list[Choice]:
-    kind = device.partition(":")[0]
-    return [(n, d) for n, d in AUTO if backend in ("auto", n) and kind in ("auto", d)]
+    kind = re.split(r"[.:]", device.lower())[0]
+    choices = AUTO if kind == "auto" else (*AUTO, *ASKED)
+    return [(n, d) for n, d in choices if backend in ("auto", n) and kind in ("auto", d)]
 
 
 def _load(choice: Choice, release: Release, device: str) -> Backend:
@@ -79,7 +86,7 @@ def _load(choice: Choice, release: Release, device: str) -> Backend:
     name, kind = choice
     module, _, attribute = BACKENDS[name].target.partition(":")
     load = getattr(importlib.import_module(module), attribute)
-    backend: Backend = load(release, device=kind if device == "auto" else device)
+    backend: Backend = load(release, device=kind if device == "auto" else device.lower())
     return backend
 
 

@@ -1,9 +1,10 @@
-"""KinD on any CPU, through OpenVINO."""
+"""KinD through OpenVINO: on any CPU, on Intel's graphics and NPUs."""
 
 from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,16 @@ from numpy.typing import NDArray
 from streamkind.backends.base import Layers
 from streamkind.backends.kept import Kept
 from streamkind.backends.ov import openvino as ov
+from streamkind.backends.ov_devices import (
+    CPU,
+    choose_device,
+    find_device,
+    full_name,
+    options_of,
+    speeds_file,
+)
 from streamkind.backends.processor import fastest_precision, flags, threads
-from streamkind.errors import EngineError, UsageError
+from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.released import PARTS, Graph, Release, padded
 from streamkind.video.frames import Pixels
@@ -32,13 +41,21 @@ They have most of the work then; on more pixels it is the net.
 """
 LAYERS = 2
 """The first outputs of a decompose graph; what follows are statistics."""
+MEASURED = 272, 480
+"""Height and width of the frames that tell which device is fastest: as `realtime` sees them."""
+MEASURED_FRAMES = 5
+"""Frames measured on each device, after the one for which it compiles."""
 Array = NDArray[Any]
 SHAPES_KEPT = 2
 """Compiled shapes held at first: a file has one, and its last batch may be shorter."""
 
 
 class OpenVINOEngine:
-    """KinD on the CPU, in bf16 where the processor computes in it, else in float32."""
+    """KinD on the CPU, in bf16 where the processor computes in it, else in float32.
+
+    On another device the pictures are computed in float16, statistics and what is held for seconds
+    on the CPU.
+    """
 
     # A frame of video fills both the cores and the caches: more at once only costs memory.
     max_batch = 1
@@ -46,13 +63,14 @@ class OpenVINOEngine:
     def __init__(
         self, release: Release, *, device: str = "auto", precision: str | None = None
     ) -> None:
-        """`precision`, "bf16" or "f32", is the fastest that is no loss when not given."""
-        if device not in ("auto", "cpu"):
-            raise UsageError(f"backend 'openvino' runs on the cpu, got device '{device}'")
+        """`device` is auto, cpu, gpu, gpu.N or npu.
+
+        `precision`, "bf16", "f16" or "f32", is the fastest that is no loss when not given.
+        """
         self._core = ov.Core()
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = precision or fastest_precision(abilities, flags())
-        self._options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        fast = fastest_precision(abilities, flags())
+        self._options = {"INFERENCE_PRECISION_HINT": fast, "PERFORMANCE_HINT": "LATENCY"}
         told = bool(os.environ.get("OMP_NUM_THREADS"))
         if told:
             self._options |= at_most(threads())
@@ -62,7 +80,9 @@ class OpenVINOEngine:
         self._models = models
         self._request = Kept(self._compile, len(models) * SHAPES_KEPT)
         version = ov.__version__.split("-")[0]
-        self.description = f"{release.name} on cpu, openvino {version}, {precision}"
+        self._use(self._choose(device, f"{release.decompose.sha256[:12]} {version}"), precision)
+        where, how = self._device.lower(), self._device_options["INFERENCE_PRECISION_HINT"]
+        self.description = f"{release.name} on {where}, openvino {version}, {how}"
 
     def decompose(self, pixels: Pixels) -> Layers:
         """(N, H, W, 3) uint8 RGB -> layers and per-frame statistics."""
@@ -94,6 +114,34 @@ class OpenVINOEngine:
     def close(self) -> None:
         """Free the compiled graphs. Twice is fine."""
         self._request.clear()
+
+    def _choose(self, asked: str, model: str) -> str:
+        """Return OpenVINO's name of the device; `model` tells what a speed belongs to."""
+        available = list(self._core.available_devices)
+        if asked != "auto":
+            return find_device(asked, available)
+        names = ", ".join(full_name(self._core, name) for name in available)
+        return choose_device(available, self._measure, f"{model} {names}", speeds_file())
+
+    def _measure(self, device: str) -> float:
+        """Return the frames a second that a device makes, the first left out: it is compiled."""
+        self._use(device, None)
+        frame = np.full((1, *MEASURED, 3), 16, np.uint8)
+        ratios = np.full(1, 4.0, np.float32)
+        self.recompose(self.decompose(frame), ratios)
+        began = time.perf_counter()
+        for _ in range(MEASURED_FRAMES):
+            self.recompose(self.decompose(frame), ratios)
+        return MEASURED_FRAMES / (time.perf_counter() - began)
+
+    def _use(self, device: str, precision: str | None) -> None:
+        """Compute on a device from now on."""
+        self._device, self._device_options = device, dict(self._options)
+        if device != CPU:
+            self._device_options = options_of(self._core, device, precision)
+        elif precision:
+            self._device_options["INFERENCE_PRECISION_HINT"] = precision
+        self._request.cache_clear()
 
     def _run(self, part: str, inputs: list[Array]) -> list[Array]:
         """Run a graph that looks around only so far; a large picture strip by strip."""
@@ -133,18 +181,20 @@ class OpenVINOEngine:
 
     def _compile(self, part: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
         model = self._models[part].clone()
-        options = self._options
-        if self._small and math.prod(shapes[0]) <= 3 * SMALL:
+        # Statistics and what is held for seconds must not be rounded to float16.
+        device = CPU if part in ("tell", "steady") else self._device
+        options = self._device_options if device == self._device else self._options
+        if device == CPU and self._small and math.prod(shapes[0]) <= 3 * SMALL:
             options = options | at_most(max(1, threads() // 2))
         model.reshape({port: list(s) for port, s in zip(model.inputs, shapes, strict=True)})
         # What is held for seconds must not be rounded each frame.
         options = options | ({"INFERENCE_PRECISION_HINT": "f32"} if part == "steady" else {})
         try:
-            compiled = self._core.compile_model(model, "CPU", options)
+            compiled = self._core.compile_model(model, device, options)
         except RuntimeError as exc:
             raise EngineError(
-                f"OpenVINO cannot compile {part} for {shapes[0]}: {exc}; "
-                "try a smaller picture or --backend torch"
+                f"OpenVINO cannot compile {part} for {shapes[0]} on {device}: {exc}; "
+                "try a smaller picture, --device cpu or --backend torch"
             ) from exc
         return compiled.create_infer_request()
 

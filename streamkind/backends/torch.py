@@ -169,9 +169,11 @@ def finds_a_card() -> bool:
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if finds_a_card() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UsageError(f"backend 'torch' runs on cpu, cuda or cuda:N, got device '{name}'")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
+        raise UsageError(f"backend 'torch' runs on cpu, cuda, cuda:N or mps, got device '{name}'")
     device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise EngineError("device 'mps' is not there: it needs macOS on Apple's chips; use cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EngineError(
             f"device '{name}' is not there: torch sees {torch.cuda.device_count()} NVIDIA cards; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streamkind import __version__
-from streamkind.backends import processor
+from streamkind.backends import ov_devices, processor
 from streamkind.backends.base import BACKENDS, why_not
 from streamkind.backends.cache import Cache, default_folder
 from streamkind.backends.cards import find_cards
@@ -33,7 +34,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at versions, processor, cards, backends and models."""
-    return [*versions(), cpu(), gpus(), *backends(), plans(), *models()]
+    return [*versions(), cpu(), gpus(), *backends(), *openvino(), plans(), *models()]
 
 
 def versions() -> Iterator[Finding]:
@@ -61,6 +62,17 @@ def gpus() -> Finding:
         return Finding("gpus", "none (nvidia-smi is not installed)")
     told = [f"{card.name}, {card.sm}, driver {card.driver}" for card in find_cards()]
     return Finding("gpus", "; ".join(told) or "none (nvidia-smi shows none)")
+
+
+def openvino() -> Iterator[Finding]:
+    """OpenVINO's devices, and how fast `auto` has found them."""
+    if why_not("openvino"):
+        return
+    core = importlib.import_module("streamkind.backends.ov").openvino.Core()
+    names = [f"{name} ({ov_devices.full_name(core, name)})" for name in core.available_devices]
+    yield Finding("openvino devices", ", ".join(names))
+    for key, speeds in ov_devices.read_speeds(ov_devices.speeds_file()).items():
+        yield Finding(f"speeds {key[:12]}", ov_devices.tell(speeds))
 
 
 def backends() -> Iterator[Finding]:

@@ -80,7 +80,7 @@ Profile = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="kind, kindpp or student; auto by the profile.")]
 Backend = Annotated[str, typer.Option(help="auto, tensorrt, openvino or torch.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, gpu, gpu.1, npu or mps.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")]
 
 

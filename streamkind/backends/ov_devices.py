@@ -1,0 +1,132 @@
+"""OpenVINO's devices: which one a user means, how fast each is, and what it is called."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from streamkind.errors import EngineError, UsageError
+from streamkind.platform import cache_folder, replace, writable_by_others
+
+log = logging.getLogger("streamkind.engines")
+
+CPU = "CPU"
+NAMES = re.compile(r"cpu|gpu(\.\d+)?|npu", re.IGNORECASE)
+"""What a device may be called: OpenVINO's own names, in any case."""
+BETTER = 1.1
+"""How many times as fast as the CPU another device must be for `auto` to take it.
+
+Less is within what two measurements differ by, and the CPU gives the result that was released.
+"""
+
+
+def find_device(asked: str, available: Sequence[str]) -> str:
+    """Return OpenVINO's name of a device. Raises UsageError and EngineError."""
+    if not NAMES.fullmatch(asked):
+        raise UsageError(
+            f"backend 'openvino' runs on auto, cpu, gpu, gpu.N and npu, got device '{asked}'"
+        )
+    name = asked.upper()
+    # The only GPU is called GPU, the first of several GPU.0.
+    other = name.removesuffix(".0") if name.endswith(".0") else f"{name}.0"
+    for known in (name, other):
+        if known in available:
+            return known
+    raise EngineError(
+        f"device '{asked}' is not there: OpenVINO finds {', '.join(available)}; "
+        "install its driver, or use --device cpu"
+    )
+
+
+def fastest(speeds: Mapping[str, float]) -> str:
+    """Return the CPU, or the device that is clearly faster; `speeds` is in frames a second."""
+    best = max(speeds, key=lambda name: speeds[name])
+    return best if speeds[best] > BETTER * speeds[CPU] else CPU
+
+
+def choose_device(
+    available: Sequence[str], measure: Callable[[str], float], key: str, keep: Path
+) -> str:
+    """Return the device that `auto` means: the fastest, measured once and kept under `key`.
+
+    `measure` returns frames a second, or raises RuntimeError or EngineError.
+    """
+    if set(available) <= {CPU}:
+        return CPU
+    kept = read_speeds(keep)
+    speeds = kept.get(key, {})
+    if set(speeds) != set(available):
+        speeds = {}
+        for name in available:
+            try:
+                speeds[name] = round(measure(name), 2)
+            except (RuntimeError, EngineError) as exc:
+                if name == CPU:
+                    raise
+                speeds[name] = 0.0
+                log.warning("OpenVINO's device %s fails and is not used: %s", name, exc)
+        log.warning("%s", tell(speeds))
+        write_speeds(keep, {**kept, key: speeds})
+    return fastest(speeds)
+
+
+def tell(speeds: Mapping[str, float]) -> str:
+    """Say in a line what was measured and what is taken."""
+    told = ", ".join(f"{name} {speed:.3g}" for name, speed in speeds.items())
+    return f"OpenVINO's devices make {told} frames a second; auto takes {fastest(speeds)}"
+
+
+def speeds_file() -> Path:
+    """Return where speeds are kept."""
+    return cache_folder("openvino") / "speeds.json"
+
+
+def read_speeds(path: Path) -> dict[str, dict[str, float]]:
+    """Return what is kept: frames a second by device, by what was measured."""
+    try:
+        told = json.loads(path.read_bytes())
+        return {str(k): {str(d): float(s) for d, s in v.items()} for k, v in told.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def write_speeds(path: Path, speeds: Mapping[str, Mapping[str, float]]) -> None:
+    """Keep speeds; a folder that cannot be written to only costs measuring again."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        staged = path.with_suffix(".new")
+        staged.write_text(json.dumps(speeds, indent=1), encoding="utf-8")
+        replace(staged, path)
+    except OSError as exc:
+        log.warning("speeds of devices are not kept in %s: %s", path.parent, exc.strerror)
+
+
+def options_of(core: Any, device: str, precision: str | None) -> dict[str, str]:
+    """Return options for a device that is not the CPU: precision, and a cache of what it compiles.
+
+    `precision` None is float16 where the device has it.
+    """
+    abilities = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    precision = precision or ("f16" if "FP16" in abilities else "f32")
+    options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    folder = cache_folder("openvino") / "compiled"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not writable_by_others(folder):  # what is compiled is code
+            return options | {"CACHE_DIR": str(folder)}
+    except OSError:
+        pass
+    log.warning("OpenVINO compiles for %s at every start: %s is not this user's", device, folder)
+    return options
+
+
+def full_name(core: Any, device: str) -> str:
+    """Return the name that the maker gave a device."""
+    try:
+        return str(core.get_property(device, "FULL_DEVICE_NAME"))
+    except RuntimeError:
+        return "unknown"
