@@ -1,11 +1,15 @@
 """Decoding and encoding on a card: here, where there is none, what is said and done instead."""
 
+import logging
+
+import av
 import numpy as np
 import pytest
 from support.media import make_clip, read_video
 
 from streamkind.backends.cards import card_here
-from streamkind.errors import InputError
+from streamkind.errors import InputError, UsageError
+from streamkind.video import encoders, hardware
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import open_source
 
@@ -58,3 +62,68 @@ def test_an_encoder_that_was_named_is_the_one_that_is_taken(tmp_path):
         for frame in source:
             sink.write(frame)
     assert sink.warnings == []
+
+
+NVIDIA, INTEL, AMD = "h264_nvenc", "h264_qsv", "h264_amf"
+LINUX = [NVIDIA, INTEL, AMD, "h264_vaapi", "hevc_nvenc", "hevc_qsv", "libx264", "h264_v4l2m2m"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "there", "found", "failed"),
+    [
+        ("h264", LINUX, {NVIDIA, INTEL}, NVIDIA, []),
+        ("h264", LINUX, {INTEL}, INTEL, [NVIDIA]),
+        ("h264", LINUX, {"h264_vaapi"}, "h264_vaapi", [NVIDIA, INTEL, AMD]),
+        ("hevc", LINUX, {"hevc_qsv", INTEL}, "hevc_qsv", ["hevc_nvenc"]),
+        ("h264", ["h264_videotoolbox", "libx264"], {"h264_videotoolbox"}, "h264_videotoolbox", []),
+        ("h264", [AMD, "h264_mf"], {"h264_mf"}, "h264_mf", [AMD]),
+        ("av1", LINUX, {NVIDIA}, None, []),
+        ("h264", LINUX, set(), None, [NVIDIA, INTEL, AMD, "h264_vaapi"]),
+    ],
+)
+def test_auto_hw_takes_the_first_encoder_that_opens(kind, known, there, found, failed):
+    told = hardware.find_hardware_encoder(kind, known, there.__contains__)
+    assert told == (found, failed)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "software"),
+    [
+        ("auto-hw", "h264", "libx264"),
+        ("auto-hw:hevc", "hevc", "libx265"),
+        ("AUTO-HW", "h264", "libx264"),
+    ],
+)
+@pytest.mark.parametrize("there", [True, False], ids=["hardware", "software"])
+def test_auto_hw_says_once_what_encodes(monkeypatch, caplog, asked, kind, software, there):
+    encoders._on_hardware.cache_clear()
+    caplog.set_level(logging.WARNING)
+    known = f"{kind}_nvenc"
+    monkeypatch.setattr(av, "codecs_available", {known})
+    monkeypatch.setattr(encoders, "_opens", lambda name: there)
+    found = {encoders.find_encoder(asked).name for _ in range(3)}
+    assert found == {known if there else software}
+    expected = (
+        f"encoded on hardware: {known}"
+        if there
+        else (f"encoded in software: no hardware encoder can be used here ({known})")
+    )
+    assert [record.getMessage() for record in caplog.records] == [expected]
+    encoders._on_hardware.cache_clear()
+
+
+@no_card
+def test_auto_hw_without_hardware_is_software_for_real(tmp_path, call):
+    encoders._on_hardware.cache_clear()
+    clip = make_clip(tmp_path / "a.mp4", frames=3)
+    words = ("--codec", "auto-hw", "--profile", "realtime", "--one-pass")
+    code, _, told = call("enhance", clip, tmp_path / "b.mp4", *words)
+    assert code == 0, told
+    assert len(read_video(tmp_path / "b.mp4").images) == 3
+    encoders._on_hardware.cache_clear()
+
+
+@pytest.mark.parametrize("codec", ["auto-hw:", "auto-hw:vp9", "autohw"])
+def test_a_codec_that_is_no_auto_hw_is_refused(codec):
+    with pytest.raises(UsageError, match="no such video encoder"):
+        encoders.find_encoder(codec)

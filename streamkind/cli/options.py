@@ -29,7 +29,7 @@ SteadyText = Annotated[
 ]
 ALL_STEADY = ",".join(STEADY)
 Codec = Annotated[
-    str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder such as h264_nvenc.")
+    str, typer.Option(help="h264, hevc, av1, auto-hw, or any FFmpeg encoder such as h264_nvenc.")
 ]
 Crf = Annotated[int | None, typer.Option(help="Quality of the encoder; lower is better.")]
 Preset = Annotated[str | None, typer.Option(help="Speed of the encoder, as FFmpeg's.")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +17,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
-from streamkind.video.format import BT601, FULL, ColorTags
+from streamkind.video.format import BT601, FULL, HD, ColorTags
+from streamkind.video.hardware import AUTO_HW, find_hardware_encoder
 from streamkind.video.rgb_writer import RGB_FORMATS
+
+log = logging.getLogger("streamkind.video")
 
 _ENCODERS = {
     "h264": "libx264",
@@ -107,6 +112,8 @@ def usual_codec(output: str | Path, told: str) -> str:
 
 def find_encoder(name: str) -> Codec:
     """Look up an encoder by its short or FFmpeg name; raises UsageError."""
+    if asked := AUTO_HW.fullmatch(name):
+        name = _on_hardware((asked[1] or "h264").lower())
     try:
         codec = Codec(_ENCODERS.get(name.lower(), name), "w")
     except UnknownCodecError as exc:
@@ -114,6 +121,36 @@ def find_encoder(name: str) -> Codec:
     if codec.type != "video":
         raise UsageError(f"codec {name!r}: encodes {codec.type}, not video; try {_TRY_THESE}")
     return codec
+
+
+@functools.cache
+def _on_hardware(kind: str) -> str:
+    """Return the hardware encoder of this machine, or else the codec itself; say which, once."""
+    found, failed = find_hardware_encoder(kind, av.codecs_available, _opens)
+    if found:
+        log.warning("encoded on hardware: %s", found)
+        return found
+    tried = ", ".join(failed) or f"FFmpeg has none for {kind}"
+    log.warning("encoded in software: no hardware encoder can be used here (%s)", tried)
+    return kind
+
+
+def _opens(name: str) -> bool:
+    """Try an encoder on a size that all of them take."""
+    settings = EncoderSettings(
+        codec=Codec(name, "w"),
+        width=256,
+        height=256,
+        time_base=Fraction(1, 25),
+        rate=Fraction(25),
+        sample_aspect_ratio=Fraction(1),
+        color=HD,
+    )
+    try:
+        choose_pix_fmt(settings)
+    except OutputError:
+        return False
+    return True
 
 
 def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[str, str]:
