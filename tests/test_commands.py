@@ -12,7 +12,9 @@ import pytest
 import typer
 import yaml
 
+from streamkind import __version__
 from streamkind.cli.app import app
+from streamkind.live.config import read_config
 
 ROOT = Path(__file__).parents[1]
 PLACES = [
@@ -97,3 +99,28 @@ def test_an_image_is_not_root_and_fetches_nothing_at_start(path):
     for step in steps:
         if step.startswith("COPY"):
             assert step.split()[1] == "." or list(ROOT.glob(step.split()[1])), step
+
+
+def blocks_of(name: str, language: str) -> list[str]:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("place", ["recipes.md", "live.md"])
+def test_documented_cameras_are_such_as_serve_takes(tmp_path, place):
+    for text in blocks_of(place, "toml"):
+        (tmp_path / "cameras.toml").write_text(text)
+        cameras, _ = read_config(tmp_path / "cameras.toml")
+        assert cameras
+
+
+def test_recipes_name_the_streams_that_they_define(tmp_path):
+    go2rtc, frigate, addon = map(yaml.safe_load, blocks_of("recipes.md", "yaml"))
+    (tmp_path / "cameras.toml").write_text(blocks_of("recipes.md", "toml")[0])
+    (camera,) = read_config(tmp_path / "cameras.toml")[0].values()
+    assert {url.rpartition("/")[2] for url in (camera.url, *camera.to)} == set(go2rtc["streams"])
+    assert frigate["go2rtc"] == go2rtc
+    inputs = [i for c in frigate["cameras"].values() for i in c["ffmpeg"]["inputs"]]
+    assert [i["path"] for i in inputs] == list(camera.to)
+    assert {"name", "version", "slug", "description", "arch"} <= addon.keys()  # those required
+    assert addon["version"] == __version__
