@@ -89,9 +89,9 @@ def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path
     )
     serve = [binaries / "streamkind", "serve", "cameras.toml"]
     with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
-        until = next((line for line in server.stderr if " live " in line), "")
+        told = next((line for line in server.stderr if "a: " in line), "")
         server.terminate()
-        assert until
+        assert told
         assert server.wait(30) == 0
 
 
