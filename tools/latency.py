@@ -35,7 +35,7 @@ DARK, BRIGHT = 16, 70
 
 
 def numbered(number: int, width: int, height: int) -> np.ndarray:
-    """Draw a dark picture that says its number: a dark block, a bright one, and one for each bit."""
+    """Draw a dark picture that says its number: a dark block, a bright one, one for each bit."""
     image = np.full((height, width, 3), DARK, np.uint8)
     block = width // (BITS + 2)
     for place, bit in enumerate([0, 1, *(number >> i & 1 for i in range(BITS))]):

@@ -141,7 +141,7 @@ class OpenVINOEngine:
             self._device_options = options_of(self._core, device, precision)
         elif precision:
             self._device_options["INFERENCE_PRECISION_HINT"] = precision
-        self._request.cache_clear()
+        self._request.clear()
 
     def _run(self, part: str, inputs: list[Array]) -> list[Array]:
         """Run a graph that looks around only so far; a large picture strip by strip."""
