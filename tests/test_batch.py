@@ -26,8 +26,9 @@ from streamkind.batch import work
 from streamkind.batch.divide import divide
 from streamkind.batch.executors import Processes
 from streamkind.batch.files import find_jobs, read_list
-from streamkind.batch.journal import Job, Settings
+from streamkind.batch.journal import Job
 from streamkind.batch.lock import Lock
+from streamkind.engine.options import Options
 from streamkind.errors import InputError, UsageError
 from streamkind.light.track import Track
 
@@ -62,7 +63,7 @@ def test_what_is_done_is_skipped_and_what_was_made_otherwise_is_made_again(tmp_p
     first = job.output.stat().st_mtime_ns
     assert [r.status for r in run([job])[0]] == ["skipped"]
     assert job.output.stat().st_mtime_ns == first
-    (other,) = find_jobs([clip], out, Settings(preset="ultrafast", ratio=2.0))
+    (other,) = find_jobs([clip], out, Options(preset="ultrafast", ratio=2.0))
     (result,), told = run([other])
     assert result.status == "done" and "was made otherwise; it is made again" in told
     with other.output.open("r+b") as file:
@@ -147,7 +148,7 @@ def change_version(job):
     [
         (change_version, QUICK, "journal is of another version"),
         (lambda job: night(job.input, 30), QUICK, "the input has changed"),
-        (lambda job: None, Settings(preset="ultrafast", crf=30), "settings, the model or"),
+        (lambda job: None, Options(preset="ultrafast", crf=30), "settings, the model or"),
     ],
 )
 def test_a_journal_of_other_work_is_begun_anew(tmp_path, short_parts, change, settings, said):

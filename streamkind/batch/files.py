@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from streamkind.batch.journal import Job, Settings
+from streamkind.batch.journal import Job
+from streamkind.engine.options import Options
 from streamkind.errors import InputError, UsageError
 from streamkind.video.format import VIDEO_SUFFIXES
 from streamkind.video.storage import as_path, is_local
@@ -21,7 +22,7 @@ NAME = "{folder}/{stem}{suffix}"
 def find_jobs(
     inputs: Iterable[str | Path],
     out: str | Path,
-    settings: Settings,
+    options: Options,
     *,
     patterns: Sequence[str] = (),
     name: str = NAME,
@@ -43,7 +44,7 @@ def find_jobs(
                 f"{other.input} and {path} would both become {output}; "
                 "tell them apart by --name, such as '{folder}/{stem}-{kind}{suffix}'"
             )
-        jobs[str(output)] = Job(path, output, settings)
+        jobs[str(output)] = Job(path, output, options)
     if not jobs:
         told = f" ({tell_left_out(left_out)})" if left_out else ""
         raise InputError(

@@ -12,15 +12,10 @@ from typing import Any, Self
 import numpy as np
 
 from streamkind import __version__
-from streamkind.backends.base import BackendName
-from streamkind.engine.engine import check_ratio, check_target
-from streamkind.engine.profiles import PROFILES, Profile, ProfileName, choose_profile
-from streamkind.engine.steady import STEADY, SteadyName, check_steady
+from streamkind.engine.options import Options
 from streamkind.errors import OutputError
-from streamkind.light.exposure import DEFAULT_TARGET, Ratio
 from streamkind.light.track import Track
 from streamkind.model.released import PARTS, find_release
-from streamkind.video.deinterlace import Deinterlace, check_deinterlace
 from streamkind.video.images import IMAGE_SUFFIXES
 from streamkind.video.join import PART_SUFFIX
 from streamkind.video.storage import (
@@ -36,52 +31,13 @@ VERSION = 1
 """Of the journal; another one is not read."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How every video of a batch is enhanced, as `streamkind.enhance` takes it."""
-
-    ratio: Ratio = "auto"
-    target: float | None = None
-    steady: tuple[SteadyName, ...] = STEADY
-    profile: ProfileName = "auto"
-    model: str = "auto"
-    backend: BackendName = "auto"
-    device: str = "auto"
-    codec: str = "h264"
-    crf: int | None = None
-    preset: str | None = None
-    deinterlace: Deinterlace = "frame"
-
-    def __post_init__(self) -> None:
-        """Refuse what no video could be enhanced with."""
-        check_ratio(self.ratio)
-        check_target(self.video_target)
-        check_steady(self.steady)
-        check_deinterlace(self.deinterlace)
-        find_release(self.chosen_model)
-
-    @property
-    def video_target(self) -> float:
-        """The target of videos."""
-        return DEFAULT_TARGET if self.target is None else self.target
-
-    @property
-    def chosen(self) -> Profile:
-        """The profile of videos."""
-        return PROFILES[choose_profile(self.profile, self.backend, self.device)]
-
-    @property
-    def chosen_model(self) -> str:
-        """The released model of videos."""
-        return self.chosen.model if self.model == "auto" else self.model
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all that the result depends on, this version and the model's digest too."""
-        release = find_release(self.chosen_model)
-        graphs = "".join(getattr(release, part).sha256 for part in PARTS)
-        engine = hashlib.sha256(graphs.encode()).hexdigest()
-        told: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return told | {"engine": engine, "streamkind": __version__}
+def recorded(options: Options) -> dict[str, Any]:
+    """Return all that the result depends on, this version and the model's digest too."""
+    release = find_release(options.chosen_model)
+    graphs = "".join(getattr(release, part).sha256 for part in PARTS)
+    engine = hashlib.sha256(graphs.encode()).hexdigest()
+    told: dict[str, Any] = json.loads(json.dumps(asdict(options)))
+    return told | {"engine": engine, "streamkind": __version__}
 
 
 @dataclass(frozen=True)
@@ -90,7 +46,7 @@ class Job:
 
     input: Path
     output: Path
-    settings: Settings
+    options: Options
 
     @property
     def folder(self) -> Path:
@@ -134,7 +90,7 @@ class Job:
     def make_receipt(self, output: Path) -> dict[str, Any]:
         """Tell how an output was made, and what it is."""
         return {
-            "settings": self.settings.as_json(),
+            "settings": recorded(self.options),
             "input": fingerprint(self.input),
             "output": fingerprint(output),
         }
@@ -206,7 +162,7 @@ class Journal:
             return "its journal is of another version"
         if journal.input != fingerprint(job.input):
             return "the input has changed"
-        if journal.settings != job.settings.as_json():
+        if journal.settings != recorded(job.options):
             return "the settings, the model or the version have changed"
         if journal.track and (not job.track.exists() or sha256(job.track) != journal.track):
             return "its ratio track is damaged or was edited"

@@ -13,7 +13,7 @@ from typing import Any
 
 from streamkind.backends.base import BackendName
 from streamkind.batch.divide import Division, divide
-from streamkind.batch.journal import JOURNAL, Job, Journal, read, write
+from streamkind.batch.journal import JOURNAL, Job, Journal, read, recorded, write
 from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import ProfileName, encoder_preset, open_engine
 from streamkind.engine.stream import Stream, choose_ratio
@@ -65,7 +65,7 @@ def engine_for(model: str, backend: BackendName, profile: ProfileName, device: s
 
 def engine_of(job: Job) -> Engine:
     """Return the engine that a job asks for."""
-    told = job.settings
+    told = job.options
     return engine_for(told.model, told.backend, told.profile, told.device)
 
 
@@ -74,7 +74,7 @@ def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
 
     The network sees all its frames: which of them it skips would depend on the frames before.
     """
-    told = job.settings
+    told = job.options
     choose = choose_ratio(told.ratio, target=told.video_target, track=track, steady=told.steady)
     color = source.format.color
     return Stream(engine_of(job), choose, steady=told.steady, color=color, skip=False)
@@ -82,7 +82,7 @@ def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
 
 def source_of(job: Job, part: tuple[int | None, int | None] | None = None) -> VideoSource:
     """Open the video of a job, or a part of it."""
-    told = job.settings
+    told = job.options
     return VideoSource(
         job.input, part=part, pix_fmt=told.chosen.pix_fmt, deinterlace=told.deinterlace
     )
@@ -90,7 +90,7 @@ def source_of(job: Job, part: tuple[int | None, int | None] | None = None) -> Vi
 
 def input_of(job: Job) -> Source:
     """Open the input of a job, video or still."""
-    return open_source(job.input, deinterlace=job.settings.deinterlace)
+    return open_source(job.input, deinterlace=job.options.deinterlace)
 
 
 def engine_told(job: Job) -> str:
@@ -112,19 +112,19 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
             check_joinable(job.output.name, source, **encoding(job, source.format))
     check_space(job.output, job.input.stat().st_size)
     track = None
-    if not still and job.settings.ratio == "auto" and "ratio" in job.settings.steady:
+    if not still and job.options.ratio == "auto" and "ratio" in job.options.steady:
         track = find_ratios(job)
     division = Division([0], [0], [], 1.0) if still else divide(job.input, track)
     frames = None if track is None else len(track.time)
-    settings = job.settings.as_json()
+    settings = recorded(job.options)
     return Journal(fingerprint(job.input), settings, still, *division, frames), track
 
 
 def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
     """Return the encoder's options for a video."""
-    settings = job.settings
-    preset = encoder_preset(settings.chosen, settings.codec, settings.preset, form)
-    return {"codec": settings.codec, "crf": settings.crf, "preset": preset}
+    options = job.options
+    preset = encoder_preset(options.chosen, options.codec, options.preset, form)
+    return {"codec": options.codec, "crf": options.crf, "preset": preset}
 
 
 def find_ratios(job: Job) -> Track:
@@ -132,7 +132,7 @@ def find_ratios(job: Job) -> Track:
     report = Report(None, "")
     with input_of(job) as source:
         return first_pass(
-            source, engine_of(job), job.settings.video_target, report, lambda report: None
+            source, engine_of(job), job.options.video_target, report, lambda report: None
         )
 
 
@@ -221,7 +221,7 @@ def encode_part(
 
 def encode_still(job: Job, path: Path) -> Outcome:
     """Enhance an image into a file."""
-    told = job.settings
+    told = job.options
     report = enhance(
         job.input,
         path,

@@ -18,7 +18,6 @@ from streamkind.backends.process import settle
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import Batch, Result
-from streamkind.batch.journal import Settings
 from streamkind.cli import bench, doctor, engines, live, options, track
 from streamkind.cli.ending import ENDING, INTERRUPTED
 from streamkind.cli.failures import fail, foreign
@@ -32,6 +31,7 @@ from streamkind.cli.show import (
     show_progress,
     show_report,
 )
+from streamkind.engine.options import Options
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.measure import plots
 from streamkind.measure.score import score
@@ -109,15 +109,15 @@ def enhance_command(
             steady=options.read_steady(steady),
             two_pass=two_pass,
             ratio_track=ratio_track,
-            profile=profile,  # type: ignore[arg-type]
+            profile=profile,
             model=model,
-            backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+            backend=backend,
             device=device,
             codec=codec,
             crf=crf,
             preset=preset,
             fps=fps,
-            deinterlace=deinterlace,  # type: ignore[arg-type]  # the source refuses unknown names
+            deinterlace=deinterlace,
             video_stream=video_stream,
             side_by_side=side_by_side,
             start=start,
@@ -164,22 +164,22 @@ def batch_command(
 
     Ends with 0 when all is done, 3 when some files failed, 1 when all did.
     """
-    settings = Settings(
+    asked = Options(
         ratio=options.read_ratio(ratio),
         target=target,
         steady=options.read_steady(steady),
-        profile=profile,  # type: ignore[arg-type]
+        profile=profile,
         model=model,
-        backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+        backend=backend,
         device=device,
         codec=codec,
         crf=crf,
         preset=preset,
-        deinterlace=deinterlace,  # type: ignore[arg-type]
+        deinterlace=deinterlace,
     )
     files = [*(inputs or []), *(read_list(list_file) if list_file else [])]
     left_out: list[Path] = []
-    jobs = find_jobs(files, out, settings, patterns=pattern or [], name=name, left_out=left_out)
+    jobs = find_jobs(files, out, asked, patterns=pattern or [], name=name, left_out=left_out)
     if left_out:
         console.print(tell_left_out(left_out), markup=False)
     give_way(nice)

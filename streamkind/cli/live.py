@@ -16,18 +16,21 @@ from typing import Annotated
 import cv2
 import typer
 
+from streamkind.backends.base import BackendName
 from streamkind.backends.choose import on_gpu
 from streamkind.backends.processor import threads
 from streamkind.cli import options
 from streamkind.cli.log import FORMATS, LEVELS, logging_to_stderr
 from streamkind.cli.news import News
 from streamkind.engine.engine import Engine
-from streamkind.engine.profiles import open_engine
+from streamkind.engine.profiles import ProfileName, open_engine
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import (
     CameraConfig,
     ConsoleConfig,
+    Recording,
+    Transport,
     check_camera,
     check_outputs,
     read_config,
@@ -47,8 +50,8 @@ MaxDelay = Annotated[
 Timeout = Annotated[
     float, typer.Option(help="Seconds without a picture after which the camera is lost.")
 ]
-Transport = Annotated[str, typer.Option(help="Of RTSP: auto, tcp, udp, udp_multicast, http.")]
-Recording = Annotated[str, typer.Option(help="What folders are filled with: mkv, mp4.")]
+TransportOption = Annotated[Transport, typer.Option(help="Of RTSP.")]
+RecordingOption = Annotated[Recording, typer.Option(help="What folders are filled with.")]
 SegmentSeconds = Annotated[float, typer.Option(help="Length of one recording.")]
 KeepGb = Annotated[
     float, typer.Option(help="Most that recordings may take, in 10^9 bytes; 0: all.")
@@ -72,12 +75,12 @@ def stream_command(
     to: To,
     max_delay: MaxDelay = 0.5,
     timeout: Timeout = 5.0,
-    transport: Transport = "auto",
+    transport: TransportOption = "auto",
     deinterlace: options.Deinterlacing = "frame",
     ratio: options.RatioText = "auto",
     target: options.Target = DEFAULT_TARGET,
     codec: options.Codec = "h264",
-    recording: Recording = "mkv",
+    recording: RecordingOption = "mkv",
     segment_seconds: SegmentSeconds = 600.0,
     keep_gb: KeepGb = 0.0,
     keep_days: KeepDays = 0.0,
@@ -101,12 +104,12 @@ def stream_command(
         to=tuple(to),
         max_delay=max_delay,
         timeout=timeout,
-        transport=transport,  # type: ignore[arg-type]  # check_camera refuses others
-        deinterlace=deinterlace,  # type: ignore[arg-type]
+        transport=transport,
+        deinterlace=deinterlace,
         ratio=options.read_ratio(ratio),
         target=target,
         codec=codec,
-        recording=recording,  # type: ignore[arg-type]  # check_camera refuses others
+        recording=recording,
         segment_seconds=segment_seconds,
         keep_gb=keep_gb,
         keep_days=keep_days,
@@ -181,7 +184,7 @@ def log_as(level: str, form: str) -> contextlib.AbstractContextManager[None]:
     return logging_to_stderr(level, form)
 
 
-def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet:
+def open_fleet(model: str, backend: BackendName, profile: ProfileName, device: str) -> LiveFleet:
     """Return a fleet without cameras."""
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
@@ -190,8 +193,8 @@ def open_fleet(model: str, backend: str, profile: str, device: str) -> LiveFleet
     def opened() -> Engine:
         return open_engine(
             model,
-            backend=backend,  # type: ignore[arg-type]
-            profile=profile,  # type: ignore[arg-type]
+            backend=backend,
+            profile=profile,
             device=device,
         )
 

@@ -8,31 +8,24 @@ from typing import Annotated
 
 import typer
 
+from streamkind.backends.base import BackendName
+from streamkind.engine.options import HELP
+from streamkind.engine.profiles import ProfileName
 from streamkind.engine.steady import STEADY, SteadyName
 from streamkind.errors import UsageError
 from streamkind.light.exposure import Ratio
+from streamkind.video.deinterlace import Deinterlace
 
-RatioText = Annotated[
-    str, typer.Option(help="How far light is raised: auto, or a number from 0.1 to 10.")
-]
+RatioText = Annotated[str, typer.Option(help=HELP["ratio"])]
 Target = Annotated[
     float, typer.Option(help="Mean luma that --ratio auto gives dark scenes on average, 0 to 1.")
 ]
-AnyTarget = Annotated[
-    float | None,
-    typer.Option(
-        help="Mean luma that --ratio auto gives dark scenes on average; 0.45, stills 0.47."
-    ),
-]
-SteadyText = Annotated[
-    str, typer.Option(help="What is held still over time: ratio,light,noise, or none.")
-]
+AnyTarget = Annotated[float | None, typer.Option(help=HELP["target"])]
+SteadyText = Annotated[str, typer.Option(help=HELP["steady"])]
 ALL_STEADY = ",".join(STEADY)
-Codec = Annotated[
-    str, typer.Option(help="h264, hevc, av1, auto-hw, or any FFmpeg encoder such as h264_nvenc.")
-]
-Crf = Annotated[int | None, typer.Option(help="Quality of the encoder; lower is better.")]
-Preset = Annotated[str | None, typer.Option(help="Speed of the encoder, as FFmpeg's.")]
+Codec = Annotated[str, typer.Option(help=HELP["codec"])]
+Crf = Annotated[int | None, typer.Option(help=HELP["crf"])]
+Preset = Annotated[str | None, typer.Option(help=HELP["preset"])]
 
 
 def read_time(text: str | float) -> float:
@@ -60,9 +53,7 @@ SideBySide = Annotated[
 Cluster = Annotated[
     str | None, typer.Option(help="Have a Ray cluster do the work: auto or ray://HOST:10001.")
 ]
-Deinterlacing = Annotated[
-    str, typer.Option(help="What interlaced video becomes: frame, field (of each one) or off.")
-]
+Deinterlacing = Annotated[Deinterlace, typer.Option(help=HELP["deinterlace"])]
 Fps = Annotated[
     float | None,
     typer.Option(help="Rate of a raw stream such as .h264, or of a folder of images made a video."),
@@ -75,12 +66,10 @@ AnyCodec = Annotated[
 ]
 Start = Annotated[float, Time(help="Begin here: seconds, or HH:MM:SS.")]
 Duration = Annotated[float | None, Time(help="Stop after so long: seconds, or HH:MM:SS.")]
-Profile = Annotated[
-    str, typer.Option(help="What it may cost: quality, balanced or realtime; auto by the machine.")
-]
-Model = Annotated[str, typer.Option(help="kind, kindpp or student; auto by the profile.")]
-Backend = Annotated[str, typer.Option(help="auto, tensorrt, openvino or torch.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, gpu, gpu.1, npu or mps.")]
+Profile = Annotated[ProfileName, typer.Option(help=HELP["profile"])]
+Model = Annotated[str, typer.Option(help=HELP["model"])]
+Backend = Annotated[BackendName, typer.Option(help=HELP["backend"])]
+Device = Annotated[str, typer.Option(help=HELP["device"])]
 Plot = Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")]
 
 

@@ -37,9 +37,9 @@ def track_command(
             target=target,
             start=start,
             duration=duration,
-            profile=profile,  # type: ignore[arg-type]
+            profile=profile,
             model=model,
-            backend=backend,  # type: ignore[arg-type]  # open_backend refuses unknown names
+            backend=backend,
             device=device,
             progress=show_progress(bar, as_path(input).name),
         )

@@ -20,6 +20,7 @@ from streamkind.video.encoders import find_encoder
 
 __all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "redact", "resolve"]
 
+Recording = Literal["mkv", "mp4"]
 Transport = Literal["auto", "tcp", "udp", "udp_multicast", "http"]
 """How RTSP brings its packets; auto: TCP, and UDP where TCP is refused or nothing comes by it."""
 SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
@@ -55,7 +56,7 @@ class CameraConfig:
     deinterlace: Deinterlace = "frame"
     codec: str = "h264"
     """A short name or FFmpeg's of an encoder."""
-    recording: Literal["mkv", "mp4"] = "mkv"
+    recording: Recording = "mkv"
     """What recordings are: Matroska, or fragmented MP4."""
     segment_seconds: float = 600.0
     """Length of one recording."""

@@ -10,10 +10,10 @@ import av
 import numpy as np
 
 from streamkind.batch.jobs import Batch
-from streamkind.batch.journal import Settings
+from streamkind.engine.options import Options
 from support.media import make_clip
 
-QUICK = Settings(preset="ultrafast")
+QUICK = Options(preset="ultrafast")
 ARGUMENTS = ["--preset", "ultrafast"]
 
 
