@@ -70,6 +70,32 @@ def test_converted_sound_stays_in_step(tmp_path: Path) -> None:
         assert start + place - begin == pytest.approx(1, abs=0.015)
 
 
+@pytest.mark.parametrize(
+    "words, suffix, channels",
+    [
+        ("pcm_s16be -ac 2 -ar 32000", "mkv", 2),
+        ("pcm_s24le -ac 6 -ar 96000", "mp4", 6),
+        ("pcm_s16le -ac 3", "mp4", 3),
+        ("pcm_u8 -ac 1 -ar 11025", "ts", 1),
+        ("pcm_s16le -ac 1 -ar 4000", "mp4", 1),
+    ],
+)
+def test_sound_of_any_rate_and_channels(
+    words: str, suffix: str, channels: int, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "a.mov", tmp_path / f"out.{suffix}"
+    make_base(path, seconds=1, words=f"-c:a {words}")
+    _, warnings = pass_through(
+        path, output, codec="vp9" if suffix == "webm" else "h264", preset=None
+    )
+    with av.open(str(output)) as container:
+        sound = container.streams.audio[0]
+        length = sum(frame.samples for frame in container.decode(sound)) / sound.sample_rate
+        assert (sound.channels, length) == (channels, pytest.approx(1, abs=0.15))
+    assert len(warnings) == (suffix != "mkv")
+    assert all("in stereo" not in warning for warning in warnings)
+
+
 def test_amr_of_a_phone_becomes_aac_in_mp4(tmp_path: Path) -> None:
     path = tmp_path / "a.3gp"
     with av.open(str(path), "w") as output:

@@ -50,6 +50,10 @@ _OWN_SOUND = {
 }
 """The encoder of sound that a container does not hold, where that is not AAC."""
 _ONE_SOUND = frozenset({"flv"})
+MOST_CHANNELS = 8
+"""Of sound that is converted."""
+MANY_CHANNELS = ("aac", "pcm_s16le")
+"""Encoders that take more than stereo."""
 SUBTITLES: dict[str, frozenset[str]] = {
     "3g2": frozenset({"mov_text"}),
     "3gp": frozenset({"mov_text"}),
@@ -126,8 +130,12 @@ def _convert_sound(stream: Any, kind: str) -> Decision:
     encoder = "pcm_s16le" if kind == "matroska" else _OWN_SOUND.get(kind, "aac")
     if not stream.codec_context.sample_rate:
         return Decision("left out", why="no sample rate is known; keep the input for it")
+    if stream.codec_context.channels > MOST_CHANNELS:
+        return Decision("left out", why="it has too many channels; .mkv keeps most kinds of it")
     hint = "; .mkv keeps it as it is" if kind != "matroska" else ""
     name = encoder.removeprefix("lib").removesuffix("lame").upper().replace("_S16LE", "")
+    if stream.codec_context.channels > 2 and encoder not in MANY_CHANNELS:
+        name += " in stereo"
     return Decision("converted", encoder, f"to {name}: a {kind} file cannot hold it{hint}")
 
 
@@ -170,8 +178,10 @@ def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
             output.start_encoding()
             if not packets:  # none comes soon; a trailer would say that there are none
                 return True
+            longest = max(packet.duration or 0 for packet in packets)
             for number, packet in enumerate(packets[:_TRIAL_PACKETS]):
-                output.mux_one(_again(packet, copy, number))
+                step = max(longest, round(_TRIAL_STEP / packet.time_base))
+                output.mux_one(_again(packet, copy, number * step))
             output.close()
             return _reads(path, stream, kind)
         except (av.FFmpegError, ValueError, NotImplementedError):
@@ -181,13 +191,12 @@ def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
                 output.close()
 
 
-def _again(packet: av.Packet[Any], copy: Any, number: int) -> av.Packet[Any]:
+def _again(packet: av.Packet[Any], copy: Any, stamp: int) -> av.Packet[Any]:
     """Return a copy of a packet for a stream, which keeps the packet itself as it is."""
     again = av.Packet(bytes(packet))
     again.stream, again.time_base = copy, packet.time_base
+    again.pts = again.dts = stamp
     again.duration = packet.duration
-    step = max(packet.duration or 0, round(_TRIAL_STEP / packet.time_base))
-    again.pts = again.dts = number * step
     again.is_keyframe = True
     return again
 

@@ -123,9 +123,9 @@ class Decoder:
                 " or cut off; all others are there"
             )
         if self._reader.bridge is not None and (steps := self._reader.bridge.steps):
-            told = ", ".join(f"{step:+.1f} s" for step in steps[:3])
+            told = ", ".join(f"{step:+.1f} s" for step in steps[:3]) + ", ..." * (len(steps) > 3)
             notes.append(
-                f"the time stamps jump {len(steps)} times ({told}{', ...' * (len(steps) > 3)}):"
+                f"the time stamps jump {len(steps)} time{'s' * (len(steps) > 1)} ({told}):"
                 " recordings were joined, or there are gaps; picture and sound go on without"
             )
         if self._patched:
