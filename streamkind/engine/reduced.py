@@ -9,7 +9,7 @@ Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
+from streamkind.engine.lines import Plane, along_lines, coefficients
 from streamkind.engine.local import keep_below_white, raise_yuv
 from streamkind.engine.whole import Filmed, Whole, network_shares
 from streamkind.light.exposure import Floats, smooth_step
@@ -25,20 +26,12 @@ from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels, PixFmt, size_of
 
-RADIUS = 2
-"""Of the guided filter's window, in pixels of the reduced picture."""
-NOISE = 1.5
-"""Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
-NOISE_POWER = np.float32(NOISE**2)
-STRIP = 128
-"""Rows relit at once: what lies between, in float, then stays in the processor's cache."""
 PALER = [
     (128 + share * (np.arange(256) - 128.0)).round().astype(np.uint8)
     for share in smooth_step(np.arange(*UNSURE, dtype=np.float32), *UNSURE)
 ]
 """What becomes of chroma, 0 to 255, at each level between the two, the first included."""
 FULL = ColorTags()
-Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
 
@@ -279,54 +272,6 @@ def carry(
     return made
 
 
-def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None:
-    """Write slope * luma + offset, (H, W), the two enlarged from (h, w)."""
-    for rows, lines, inner in strips(len(luma), len(slope)):
-        size = luma.shape[1], (lines.stop - lines.start) * len(luma) // len(slope)
-        lit, raised = (cv2.resize(plane[lines], size)[inner] for plane in (slope, offset))
-        cv2.multiply(luma[rows], lit, dst=lit, dtype=cv2.CV_32F)
-        cv2.add(lit, raised, dst=made[rows], dtype=cv2.CV_8U)
-
-
-def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield rows of a picture, the reduced rows to enlarge for them, and their place in these.
-
-    One strip if a reduced row does not stand for a whole number of rows.
-    """
-    times, rest = divmod(height, small)
-    if rest:
-        yield slice(0, height), slice(0, small), slice(0, height)
-        return
-    step = max(1, STRIP // times - 2)
-    for begin in range(0, small, step):
-        end = min(begin + step, small)
-        first, last = max(begin - 1, 0), min(end + 1, small)
-        inner = slice((begin - first) * times, (end - first) * times)
-        yield slice(begin * times, end * times), slice(first, last), inner
-
-
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:
     """Take each pixel, (H, W, 3), through a (3, 4) matrix."""
     return np.asarray(cv2.transform(picture, matrix), np.uint8)
-
-
-def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Slope and offset, (h, w) each, of what was made of 8-bit luma: slope * seen + offset."""
-    window = 2 * RADIUS + 1, 2 * RADIUS + 1
-    slope = cv2.blur(line(seen, made, window)[0], window)
-    return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
-
-
-def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Slope and offset, (h, w) each, of the line through what is in a window around each pixel."""
-    mean_seen, mean_made = mean(seen, window), mean(made, window)
-    covariance = mean(np.multiply(seen, made, dtype=np.uint16), window) - mean_seen * mean_made
-    variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
-    variance -= mean_seen * mean_seen
-    slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE_POWER)
-    return np.asarray(slope, np.float32), np.asarray(mean_made - slope * mean_seen, np.float32)
-
-
-def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
-    """Means of windows around each pixel."""
-    return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, window), np.float32)

@@ -18,15 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
+from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean
 from streamkind.engine.reduced import (
-    NOISE,
-    NOISE_POWER,
-    Plane,
     Reduced,
     ReducedLayers,
     Relit,
-    line,
-    mean,
     reduce,
     transform,
 )

@@ -45,9 +45,13 @@ def coded_pictures(
     context.width, context.height = size
     context.pix_fmt, context.framerate, context.thread_count = "yuv420p", rate, 1
     context.options = {
-        "preset": "ultrafast", "tune": "zerolatency", "g": str(gop), "sc_threshold": "0",
-        "keyint_min": str(gop), "x264-params": "force-cfr=1",
-    }  # fmt: skip
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "g": str(gop),
+        "sc_threshold": "0",
+        "keyint_min": str(gop),
+        "x264-params": "force-cfr=1",
+    }
     units = []
     for number in range(count):
         frame = av.VideoFrame.from_ndarray(draw(number, *size))
@@ -215,10 +219,16 @@ class ScriptedCamera:
         sets = [n for n in self._pictures[0] if n[0] & 31 in (7, 8)]
         sprop = ",".join(base64.b64encode(n).decode() for n in sets)
         lines = [
-            "v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=camera", "c=IN IP4 0.0.0.0", "t=0 0",
-            "m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000",
-            f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}", "a=control:video",
-        ]  # fmt: skip
+            "v=0",
+            "o=- 0 0 IN IP4 127.0.0.1",
+            "s=camera",
+            "c=IN IP4 0.0.0.0",
+            "t=0 0",
+            "m=video 0 RTP/AVP 96",
+            "a=rtpmap:96 H264/90000",
+            f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sprop}",
+            "a=control:video",
+        ]
         if self._sound:
             lines += ["m=audio 0 RTP/AVP 97", f"a=rtpmap:97 {self._sound}", "a=control:audio"]
         return "\r\n".join([*lines, ""])

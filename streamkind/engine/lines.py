@@ -1,0 +1,72 @@
+"""Straight lines between two pictures: near each place, how one is made of the other.
+
+The coefficients of the guided filter of He, Sun and Tang (TPAMI 2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.light.exposure import Floats
+
+Plane = NDArray[np.uint8]
+RADIUS = 2
+"""Of the guided filter's window, in pixels of the reduced picture."""
+NOISE = 1.5
+"""Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
+NOISE_POWER = np.float32(NOISE**2)
+STRIP = 128
+"""Rows relit at once: what lies between, in float, then stays in the processor's cache."""
+
+
+def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None:
+    """Write slope * luma + offset, (H, W), the two enlarged from (h, w)."""
+    for rows, lines, inner in strips(len(luma), len(slope)):
+        size = luma.shape[1], (lines.stop - lines.start) * len(luma) // len(slope)
+        lit, raised = (cv2.resize(plane[lines], size)[inner] for plane in (slope, offset))
+        cv2.multiply(luma[rows], lit, dst=lit, dtype=cv2.CV_32F)
+        cv2.add(lit, raised, dst=made[rows], dtype=cv2.CV_8U)
+
+
+def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Slope and offset, (h, w) each, of what was made of 8-bit luma: slope * seen + offset."""
+    window = 2 * RADIUS + 1, 2 * RADIUS + 1
+    slope = cv2.blur(line(seen, made, window)[0], window)
+    return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
+
+
+def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Slope and offset, (h, w) each, of the line through what is in a window around each pixel."""
+    mean_seen, mean_made = mean(seen, window), mean(made, window)
+    covariance = mean(np.multiply(seen, made, dtype=np.uint16), window) - mean_seen * mean_made
+    variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
+    variance -= mean_seen * mean_seen
+    slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE_POWER)
+    return np.asarray(slope, np.float32), np.asarray(mean_made - slope * mean_seen, np.float32)
+
+
+def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
+    """Means of windows around each pixel."""
+    return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, window), np.float32)
+
+
+def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield rows of a picture, the reduced rows to enlarge for them, and their place in these.
+
+    One strip if a reduced row does not stand for a whole number of rows.
+    """
+    times, rest = divmod(height, small)
+    if rest:
+        yield slice(0, height), slice(0, small), slice(0, height)
+        return
+    step = max(1, STRIP // times - 2)
+    for begin in range(0, small, step):
+        end = min(begin + step, small)
+        first, last = max(begin - 1, 0), min(end + 1, small)
+        inner = slice((begin - first) * times, (end - first) * times)
+        yield slice(begin * times, end * times), slice(first, last), inner
