@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,8 +51,10 @@ _OWN_SOUND = {
 }
 """The encoder of sound that a container does not hold, where that is not AAC."""
 _ONE_SOUND = frozenset({"flv"})
-MOST_CHANNELS = 8
-"""Of sound that is converted."""
+LAYOUTS = {
+    1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
+}
+"""Of sound that is converted, by the number of channels."""
 MANY_CHANNELS = ("aac", "pcm_s16le")
 """Encoders that take more than stereo."""
 SUBTITLES: dict[str, frozenset[str]] = {
@@ -130,13 +133,29 @@ def _convert_sound(stream: Any, kind: str) -> Decision:
     encoder = "pcm_s16le" if kind == "matroska" else _OWN_SOUND.get(kind, "aac")
     if not stream.codec_context.sample_rate:
         return Decision("left out", why="no sample rate is known; keep the input for it")
-    if stream.codec_context.channels > MOST_CHANNELS:
+    channels = settle_channels(stream)
+    if channels not in LAYOUTS:
         return Decision("left out", why="it has too many channels; .mkv keeps most kinds of it")
     hint = "; .mkv keeps it as it is" if kind != "matroska" else ""
     name = encoder.removeprefix("lib").removesuffix("lame").upper().replace("_S16LE", "")
-    if stream.codec_context.channels > 2 and encoder not in MANY_CHANNELS:
+    if channels > 2 and encoder not in MANY_CHANNELS:
         name += " in stereo"
     return Decision("converted", encoder, f"to {name}: a {kind} file cannot hold it{hint}")
+
+
+def settle_channels(stream: Any) -> int:
+    """Return how many channels sound has, and let those of PCM lie as usual for their number.
+
+    QuickTime makes layouts up, and PyAV ends the process when one that was made up is let go of.
+    """
+    context = stream.codec_context
+    bits = re.fullmatch(r"pcm_(?:[suf](\d+)[lb]?e?|[am]u?law)", context.codec.canonical_name)
+    if bits is None or not context.bit_rate:
+        return int(context.channels)
+    channels: int = round(context.bit_rate / (context.sample_rate * int(bits.group(1) or 8)))
+    if channels in LAYOUTS:
+        context.layout = LAYOUTS[channels]
+    return channels
 
 
 def _convert_text(codec: str, kind: str) -> Decision:

@@ -8,12 +8,10 @@ from typing import Any, Protocol, cast
 import av
 from av.container import OutputContainer
 
-from streamkind.video.containers import MANY_CHANNELS, MXF_RATE
+from streamkind.video.containers import LAYOUTS, MANY_CHANNELS, MXF_RATE
 
 _BITS_PER_CHANNEL = 96_000
 """Of sound, a second; more than enough for AAC."""
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-"""By the number of channels."""
 
 
 class Converter(Protocol):
@@ -40,9 +38,9 @@ class SoundConverter:
         rate = _nearest(self._source.sample_rate, rates)
         self.stream = cast(Any, output.add_stream(encoder, rate=rate))
         self._context = self.stream.codec_context
-        most = max(_LAYOUTS) if encoder in MANY_CHANNELS else 2
         channels = self._source.channels
-        self._context.layout = _LAYOUTS.get(channels if channels <= most else 2, "stereo")
+        several = encoder in MANY_CHANNELS and channels in LAYOUTS
+        self._context.layout = LAYOUTS[channels if several else min(channels, 2)]
         if codec.audio_formats:
             self._context.format = codec.audio_formats[0]
         if not encoder.startswith("pcm"):
@@ -57,7 +55,7 @@ class SoundConverter:
             self.failed += 1
             return
         for frame in frames:
-            yield from self._encode(self._resample(_with_usual_layout(frame)))
+            yield from self._encode(self._resample(frame))
         if packet is None:
             if self._resampler is not None:
                 yield from self._encode(self._resampler.resample(None))
@@ -114,20 +112,6 @@ def converter(stream: Any, encoder: str, output: OutputContainer) -> Converter:
     if stream.type == "audio":
         return SoundConverter(stream, encoder, output)
     return TextConverter(stream, encoder, output)
-
-
-def _with_usual_layout(frame: av.AudioFrame) -> av.AudioFrame:
-    """Return a frame whose channels lie as usual for their number.
-
-    PyAV reads the name of a layout that a file has made up from memory that is free by then.
-    """
-    channels = frame.layout.nb_channels
-    if channels <= 2:
-        return frame
-    kind = frame.format.name
-    usual = av.AudioFrame.from_ndarray(frame.to_ndarray(), kind, _LAYOUTS[channels])
-    usual.sample_rate, usual.pts, usual.time_base = frame.sample_rate, frame.pts, frame.time_base
-    return usual
 
 
 def _nearest(rate: int, rates: list[int] | None) -> int:
