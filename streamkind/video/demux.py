@@ -217,7 +217,7 @@ class PacketReader:
                     if packet.size:  # PyAV ends with an empty packet per stream
                         yield packet
                 return
-            except av.FFmpegError:
+            except (av.FFmpegError, IndexError):  # PyAV meets a stream that was not announced
                 self.errors += 1
                 in_a_row += 1
 

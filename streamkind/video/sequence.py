@@ -96,7 +96,7 @@ class SequenceSource:
                         image.seek(number)
                         image.load()
                         yield _Picture(self._flat(image), seconds or self._seconds(image))
-                except (OSError, ValueError, EOFError, SyntaxError) as exc:
+                except Exception as exc:  # a decoder may raise anything at what is damaged
                     self.lost += 1
                     self._note(f"picture {number} of {self.path.name} is damaged ({exc})")
 

@@ -19,7 +19,7 @@ from streamkind.video.frames import Pixels
 from streamkind.video.still import Samples, Still
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
-Image.MAX_IMAGE_PIXELS = None  # its owner wants it enhanced, however large it is
+Image.MAX_IMAGE_PIXELS = 1 << 27  # Pillow refuses twice as many: a damaged file may claim any
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -73,6 +73,7 @@ def _read(path: Path, data: bytes) -> Still:
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"{path.name}: the first of {image.n_frames} pictures in it is taken")
+    sixteen = path.suffix.lower() in _DEEP and _has_16_bits(data, image)
     image.load()
     dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
     upright = ImageOps.exif_transpose(image)
@@ -85,7 +86,7 @@ def _read(path: Path, data: bytes) -> Still:
         alpha = np.asarray(image.getchannel("A"))
         alpha = None if alpha.min() == 255 else alpha
     gray = image.mode in ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-    deep = _deep(data) if path.suffix.lower() in _DEEP else None
+    deep = _deep(data) if sixteen else None
     if deep is not None and deep.ndim == 3 and deep.shape[2] == 4:
         alpha, deep = (None if alpha is None else deep[..., 3]), deep[..., :3]
     if deep is not None:
@@ -103,6 +104,13 @@ def _exif_of(image: Any) -> bytes:
                 exif.pop(tag, None)
         return exif.tobytes() if len(exif) else b""
     return b""
+
+
+def _has_16_bits(data: bytes, image: Any) -> bool:
+    if image.format == "PNG":
+        return data[24] == 16  # IHDR
+    bits = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample
+    return bool(bits) and max(bits) == 16
 
 
 def _deep(data: bytes) -> NDArray[np.uint16] | None:
