@@ -12,6 +12,7 @@ from support.console_at import TOKEN, console_at, two_cameras
 from streamkind.cli.live import merged, reload
 from streamkind.errors import UsageError
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_outputs, read_config
+from streamkind.live.fleet import in_order
 from streamkind.live.status import SinkStatus
 from streamkind.live.web import guard
 
@@ -111,6 +112,11 @@ def test_the_api_refuses_an_output_of_another_camera(one, other, same):
         answer = console.ask("PUT", "/api/cameras/b", json={**body, "to": [other]})
         assert answer.status_code == (422 if same else 201)
         assert console.ask("PUT", "/api/cameras/a", json=body).status_code == 200  # its own
+
+
+def test_names_are_in_natural_order():
+    names = ["c10", "c2", "c1b", "c1", "a", "c-3", "10", "9", "c02"]
+    assert sorted(names, key=in_order) == ["9", "10", "a", "c1", "c1b", "c02", "c2", "c10", "c-3"]
 
 
 @pytest.mark.parametrize(

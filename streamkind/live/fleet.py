@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -89,7 +90,7 @@ class LiveFleet:
 
     def _status(self, *, take_ages: bool) -> list[CameraStatus]:
         with self._lock:
-            cameras = sorted(self._cameras.items())
+            cameras = sorted(self._cameras.items(), key=lambda item: in_order(item[0]))
         return [camera.status(take_ages=take_ages) for _, camera in cameras]
 
     def preview(self, name: str) -> Preview | None:
@@ -162,6 +163,12 @@ class LiveFleet:
                 end([old], time.monotonic() + STOP_SECONDS)
             if new is not None and not self._stop.is_set():
                 new.start()
+
+
+def in_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Return what names are sorted by: c2 before c10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts], name
 
 
 def end(cameras: list[Camera], until: float) -> None:

@@ -106,7 +106,7 @@ class Fleet(Protocol):
     """What runs: model, device, library, effective precision."""
 
     def status(self) -> list[CameraStatus]:
-        """Return the state of every camera, in order of name."""
+        """Return the state of every camera, in order of name: c2 before c10."""
 
     def preview(self, name: str) -> Preview | None:
         """Return the last frame of a camera, None before the first. Raises KeyError."""
