@@ -61,9 +61,9 @@ def mkv_and_mp4(test):
 
 @mkv_and_mp4
 def test_recordings_are_cut_at_keyframes_and_each_begins_at_0(recording, tmp_path):
-    with Written(tmp_path / "rec", recording=recording, segment_seconds=4.0) as written:
+    with Written(tmp_path / "100%d rec", recording=recording, segment_seconds=4.0) as written:
         written.write(11).publisher.finish()
-    files = sorted((tmp_path / "rec").iterdir(), key=lambda f: f.stat().st_mtime_ns)
+    files = sorted((tmp_path / "100%d rec").iterdir(), key=lambda f: f.stat().st_mtime_ns)
     assert [len(read_pts(file)) for file in files] == [40, 40, 30]
     for file in files:
         times = read_pts(file)

@@ -44,15 +44,21 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         options |= HLS
     else:
         kind, folder, recorded = {"mkv": "matroska", "mp4": "mp4"}[config.recording], url, True
-        if config.recording == "mp4":
-            # Whole up to its last fragment, whatever happens.
-            options["movflags"] = "+frag_keyframe+empty_moov"
     # RTMP takes G.711 too, at the rates that FFmpeg itself checks.
     holds = None if kind == "flv" else SOUND.get("mpegts" if kind == "hls" else kind)
+    container = kind
+    if recorded:
+        # For one file each: PyAV lets Matroska of itself hold less than FFmpeg does.
+        options |= {"segment_time": "31536000", "segment_format": kind, "strftime": "1"}
+        # Whole up to its last fragment or cluster, whatever happens.
+        whole = ":movflags=+frag_keyframe+empty_moov" if kind == "mp4" else ""
+        options["segment_format_options"] = f"flush_packets=1{whole}"
+        kind = "segment"
     return {
         "holds": None if holds is None else sorted(holds),
         "url": url,
         "format": kind,
+        "container": container,
         "options": options,
         "folder": folder,
         "suffix": config.recording,

@@ -97,7 +97,7 @@ class To:
         """Begin, with the streams that can be held."""
         kind, options = self.order["format"], self.order["options"]
         self.output = av.open(url, "w", format=kind, container_options=options)
-        self.copies = copies_of(self.source, self.output, self.order["holds"])
+        self.copies = copies_of(self.source, self.output, self.order)
         self.output.start_encoding()
 
     def write(self, packet: Any) -> None:
@@ -185,7 +185,7 @@ class Recordings(To):
         self._path = new_file(Path(url), self.order["suffix"])
         self.first = None
         try:
-            super().open(str(self._path))
+            super().open(str(self._path).replace("%", "%%"))  # its name, not a pattern of times
         except BaseException:
             self._leave_no_empty_file()
             raise
@@ -250,17 +250,18 @@ def codec_of(stream: Any) -> str:
     return context.codec.canonical_name if context else "unknown"
 
 
-def copies_of(source: Any, output: Any, holds: list[str] | None) -> dict[int, Any]:
+def copies_of(source: Any, output: Any, order: dict[str, Any]) -> dict[int, Any]:
     """Add to the output what it can hold; return its streams by their number in the source.
 
-    `holds` names sound that comes out again. FFmpeg's MP4 would not begin with other sound, and
-    MPEG-TS hide it as data.
+    `holds` of the order names sound that comes out again: FFmpeg's MP4 would not begin with other
+    sound, and MPEG-TS hide it as data.
     """
     copies = {}
+    holds, container = order["holds"], order["container"]
     for stream in source.streams:
         try:
             if stream.type == "audio" and (name := codec_of(stream)) not in (holds or {name}):
-                raise ValueError(f"it cannot hold {name}; have the camera send AAC")
+                raise ValueError(f"{container} cannot hold {name}; have the camera send AAC")
             copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
         except ValueError as exc:
             if stream.type == "video":
