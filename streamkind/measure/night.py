@@ -1,0 +1,241 @@
+"""What a viewer sees in a relit night video or still, measured beside its input without a truth.
+
+- `cast`: blocks, 8x8 of the chroma planes, that were recorded as gray (chroma within 1.5 code
+  values of neutral, luma below .25): distance from gray of their median colour, CIELAB a, b.
+- `patch`: the same blocks: 95th percentile of the distance from that median. Purple, olive and
+  green patches in the dark are this.
+- `lit_contrast`: places (means of 9x9) of input luma .35 or more and a standard deviation of .02
+  or more: median of exp(-|log(deviation after / before)|). Below 1, lit roads and signs are washed
+  out or overdone.
+- `lit_lift`: mean luma of lit places, output less input.
+- `new_clip`: per cent of pixels whose brightest channel is 250 or more and was below 235.
+- `dark_lift`: places of input luma .02 to .12: geometric mean of output over input.
+- `dark_detail`: places of luma .015 to .12 with some contrast: median deviation after over before,
+  times the slope of the tone curve there. Below 1 the dark is blurred.
+- `black_lift`: mean output luma of places below .006.
+- `blocks`: flat dark places: mean step across the lines of grids of 8, 16 and 32 pixels less that
+  elsewhere, in 8-bit levels, the worst of grids and directions.
+- `noise`: the same places: deviation about the mean of 9x9, after over before, times the slope.
+- `edge_strip`: colour of the outermost 4 lines of a side against the next, beyond what the input
+  explains, in code values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.measure.flow import Floats
+from streamkind.video.frames import Pixels
+
+Mask = NDArray[np.bool_]
+Figures = dict[str, float]
+NAMES = (
+    "cast", "patch", "lit_contrast", "lit_lift", "new_clip", "dark_lift", "dark_detail",
+    "black_lift", "blocks", "noise", "edge_strip",
+)  # fmt: skip
+ALWAYS = ("dark_lift", "new_clip", "edge_strip")
+"""What counts in frames that were hardly changed too."""
+CHANGED = 1.5
+"""`dark_lift` from which on a frame counts as changed."""
+
+
+class Picture(NamedTuple):
+    """A frame as stored: RGB, and planes as floats in code values of limited range."""
+
+    rgb: Pixels
+    luma: Floats
+    u: Floats
+    """Less 128, as `v`."""
+    v: Floats
+
+
+def picture_of_rgb(rgb: Pixels) -> Picture:
+    """BT.601 planes of a still, (H, W, 3)."""
+    x = rgb.astype(np.float32)
+    y = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    size = y.shape[1] // 2, y.shape[0] // 2
+    chroma = ((x[..., 2] - y) * 0.564, (x[..., 0] - y) * 0.713)
+    u, v = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) * (224 / 255) for p in chroma)
+    return Picture(rgb, 16 + y * np.float32(219 / 255), _floats(u), _floats(v))
+
+
+def picture_of_frame(frame: av.VideoFrame) -> Picture:
+    """Planes as they were stored, undisturbed by any conversion."""
+    name = frame.format.name
+    full = name.startswith("yuvj") or frame.color_range == 2
+    plain = name in ("yuv420p", "yuvj420p")
+    planes = []
+    for plane in (frame if plain else frame.reformat(format="yuv420p")).planes:
+        rows = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)
+        planes.append(rows[: plane.height, : plane.width].astype(np.float32))
+    y, u, v = planes[0], planes[1] - 128, planes[2] - 128
+    if full:
+        y, u, v = (
+            16 + y * np.float32(219 / 255),
+            u * np.float32(224 / 255),
+            v * np.float32(224 / 255),
+        )
+    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    return Picture(rgb, _floats(y), _floats(u), _floats(v))
+
+
+def figures(before: Picture, after: Picture) -> Figures:
+    """Figures of a frame; absent where nothing in it shows them. Raises ValueError for sizes."""
+    if before.luma.shape != after.luma.shape:
+        raise ValueError(f"sizes differ: {before.rgb.shape[:2]} and {after.rgb.shape[:2]}")
+    a, b = (_floats(np.clip((p.luma - 16) / 219, 0, 1)) for p in (before, after))
+    ma, mb, sa, sb = mean9(a), mean9(b), deviation9(a), deviation9(b)
+    found = colours(before, after.rgb) | lit(ma, mb, sa, sb) | dark(a, b, ma, mb, sa, sb)
+    clipped = (after.rgb.max(axis=2) >= 250) & (before.rgb.max(axis=2) < 235)
+    found["new_clip"] = float(100 * clipped.mean())
+    return found | {"edge_strip": strip(before.rgb, after.rgb)}
+
+
+def summary(rows: Sequence[Figures]) -> Figures:
+    """Means over frames or clips; frames that are hardly changed count for few figures."""
+    changed = [row for row in rows if row.get("dark_lift", 2.0) >= CHANGED]
+    means = {}
+    for name in NAMES:
+        values = [row[name] for row in (rows if name in ALWAYS else changed) if name in row]
+        if values:
+            means[name] = round(float(np.mean(values)), 4)
+    return means | {"frames": len(rows), "unchanged": len(rows) - len(changed)}
+
+
+def blocks_of(plane: Floats, size: int) -> Floats:
+    """Means of size x size pixels."""
+    h, w = plane.shape[0] // size * size, plane.shape[1] // size * size
+    return _floats(plane[:h, :w].reshape(h // size, size, w // size, size).mean(axis=(1, 3)))
+
+
+def mean9(p: Floats) -> Floats:
+    """Means of 9x9."""
+    return _floats(cv2.blur(p, (9, 9)))
+
+
+def deviation9(p: Floats) -> Floats:
+    """Standard deviations of 9x9."""
+    return _floats(np.sqrt(np.maximum(mean9(p * p) - mean9(p) ** 2, 0)))
+
+
+def colours(before: Picture, after: Pixels) -> Figures:
+    """What became of the colour of blocks that were recorded as gray."""
+    chroma = np.hypot(blocks_of(before.u, 8), blocks_of(before.v, 8))
+    luma = blocks_of(before.luma, 16)
+    h, w = (min(p, q) for p, q in zip(chroma.shape, luma.shape, strict=True))
+    gray = (chroma[:h, :w] <= 1.5) & ((luma[:h, :w] - 16) / 219 < 0.25)
+    if gray.sum() < 20:
+        return {}
+    small = cv2.resize(after[: h * 16, : w * 16], (w, h), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[gray]
+    middle = np.median(lab[:, 1:], axis=0)
+    apart = np.hypot(*(lab[:, 1:] - middle).T)
+    return {"cast": float(np.hypot(*middle)), "patch": float(np.percentile(apart, 95))}
+
+
+def lit(ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
+    """What became of places that had light."""
+    where, found = ma >= 0.35, {}
+    if where.sum() >= 500:
+        found["lit_lift"] = float((mb - ma)[where].mean())
+        busy = where & (sa >= 0.02)
+        if busy.sum() >= 200:
+            ratio = np.maximum(sb[busy], 1e-3) / sa[busy]
+            found["lit_contrast"] = float(np.median(np.exp(-np.abs(np.log(ratio)))))
+    return found
+
+
+def dark(a: Floats, b: Floats, ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
+    """What became of places that had little light or none."""
+    found, low = {}, (ma >= 0.02) & (ma <= 0.12)
+    if low.sum() >= 500:
+        ratio = (mb[low] + 1e-3) / (ma[low] + 1e-3)
+        found["dark_lift"] = float(np.exp(np.log(ratio).mean()))
+    black = ma < 0.006
+    if black.sum() >= 500:
+        found["black_lift"] = float(mb[black].mean())
+    slope = slope_of(ma, mb)
+    flat = (ma < 0.12) & (ma > 0.008) & (sa < 0.01)
+    if flat.sum() >= 2000:
+        found["blocks"] = grid(b, flat)
+        rest = (a - ma)[flat].std()
+        if slope is not None and rest > 1e-4:
+            found["noise"] = float(((b - mb) / slope)[flat].std() / rest)
+    busy = (ma > 0.015) & (ma < 0.12) & (sa >= 0.02)
+    if slope is not None and busy.sum() >= 500:
+        found["dark_detail"] = float(np.median(sb[busy] / (slope * sa)[busy]))
+    return found
+
+
+def slope_of(ma: Floats, mb: Floats) -> Floats | None:
+    """Slope of the tone curve of dark places (median output by input), at each pixel."""
+    x, y = ma[ma < 0.16][::3], mb[ma < 0.16][::3]
+    if len(x) < 1000:
+        return None
+    bins = np.minimum((x / 0.004).astype(int), 39)
+    full = [k for k in range(40) if (bins == k).sum() >= 60]
+    if len(full) < 4:
+        return None
+    cx = np.array([x[bins == k].mean() for k in full], np.float32)
+    cy = np.array([np.median(y[bins == k]) for k in full], np.float32)
+    cy = np.maximum.accumulate(cv2.GaussianBlur(cy.reshape(-1, 1), (1, 5), 1)[:, 0])
+    return _floats(np.interp(ma, cx, np.maximum(np.gradient(cy, cx), 0.3)))
+
+
+def grid(b: Floats, flat: Mask) -> float:
+    """Excess of steps on the lines of a codec's grids, in levels, the worst of them."""
+    worst = 0.0
+    for plane, where in ((b, flat), (b.T, flat.T)):
+        step, both = np.abs(np.diff(plane, axis=1)), where[:, 1:] & where[:, :-1]
+        off = both.copy()
+        off[:, 7::8] = False
+        for size in (8, 16, 32):
+            on = np.zeros_like(both)
+            on[:, size - 1 :: size] = both[:, size - 1 :: size]
+            if on.sum() >= 200 and off.sum() >= 200:
+                worst = max(worst, float(255 * (step[on].mean() - step[off].mean())))
+    return worst
+
+
+def strip(before: Pixels, after: Pixels) -> float:
+    """The worst side's outermost 4 lines against the next, by two ways, the lesser of them."""
+    worst = 0.0
+    x, z = before.astype(np.float32), after.astype(np.float32)
+    scale = (z.mean() + 1) / (x.mean() + 1)
+    for turn in range(4):
+        p, q = np.rot90(x, turn), np.rot90(z, turn)
+        width = p.shape[1] // 32 * 32
+        if width == 0 or len(p) < 80:
+            continue
+        explained = np.stack([by_code(p[..., c], q[..., c]) for c in range(3)], axis=2)
+        plain, fitted = (hue(error, width) for error in (q - scale * p, q - explained))
+        worst = max(worst, min(plain, fitted))
+    return worst
+
+
+def by_code(x: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
+    """What a side's next 64 lines say a value of the input becomes, for each pixel."""
+    seen, made = x[10:74].ravel().astype(int), z[10:74].ravel()
+    count, total = np.bincount(seen, minlength=256), np.bincount(seen, made, 256)
+    known = np.flatnonzero(count >= 20)
+    return _floats(np.interp(x, known, total[known] / count[known])) if len(known) else z
+
+
+def hue(error: NDArray[Any], width: int) -> float:
+    """Median over pieces of 32 of the colour of the outermost 4 lines against lines 10 to 18."""
+    near, far = (
+        error[rows, :width].mean(axis=0).reshape(-1, 32, 3).mean(axis=1)
+        for rows in (slice(0, 4), slice(10, 18))
+    )
+    apart = near - far
+    return float(np.median(np.abs(apart - apart.mean(axis=1, keepdims=True)).max(axis=1)))
+
+
+def _floats(values: Any) -> Floats:
+    return np.asarray(values, np.float32)

@@ -1,0 +1,140 @@
+"""Make short night clips of known truth: python tools/make_film.py FOLDER PAIRS... [--every N].
+
+PAIRS is a folder with low/ and high/, or a recipe, whose held-out pairs are taken. Of each pair a
+folder is written: dark.mp4, what a camera stores of the dark picture; reference.png, how its frames
+should look; and truth.json. A lamp stands in each, with a pool of light in which the scene is lit
+already, and signs of known colour shine by themselves: all of that is the same in both. The
+sensor's noise is another in each frame; H.264 is 4:2:0 in 8 bits. Sizes and quantisers go around
+with the pairs; every fifth film is of an infrared camera: gray, coded in colour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.model.data import Pair, load_pairs, load_split
+from streamkind.model.degrade import Image, sensor_noise
+from streamkind.model.recipe import read_recipe
+
+FRAMES, RATE = 12, 15
+SIZES = (608, 400), (960, 640), (1280, 720)
+QUANTISERS = 23, 28, 33
+"""Crf of x264: a good camera's, a usual one's and a poor one's."""
+SIGNS = (200, 40, 40), (40, 170, 60), (50, 90, 210), (220, 190, 60), (225, 225, 225)
+"""RGB of signs: red, green, blue, yellow and white."""
+LAMP = 250, 244, 225
+INFRARED = 5
+"""Of so many films the last is gray."""
+
+
+def pool(size: tuple[int, int], place: tuple[float, float]) -> NDArray[np.float32]:
+    """Share of full light that a lamp gives each pixel, (H, W, 1)."""
+    width, height = size
+    x, y = np.meshgrid(np.arange(width) / width, np.arange(height) / height)
+    distance = np.hypot((x - place[0]) / 0.28, (y - place[1]) / 0.22)
+    return np.exp(-np.maximum(distance - 0.6, 0) * 4).astype(np.float32)[..., None]
+
+
+def shining(
+    size: tuple[int, int], place: tuple[float, float], rng: np.random.Generator
+) -> tuple[Image, NDArray[np.float32]]:
+    """Signs, and a lamp above a place, (H, W, 3), and where they are, (H, W, 1)."""
+    width, height = size
+    picture, mask = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
+    side = height // 9
+    for color in SIGNS:
+        x, y = int(rng.integers(width - 2 * side)), int(rng.integers(height - side))
+        for plane, value in ((picture, color), (mask, 1.0)):
+            cv2.rectangle(plane, (x, y), (x + 2 * side, y + side), value, -1)
+        text = (x + side // 4, y + 3 * side // 4)
+        dark = tuple(c // 4 for c in color)
+        cv2.putText(picture, "A7", text, cv2.FONT_HERSHEY_DUPLEX, side / 36, dark, side // 18 + 1)
+    lamp = int(place[0] * width), int((place[1] - 0.25) * height)
+    for plane, value in ((picture, LAMP), (mask, 1.0)):
+        cv2.circle(plane, lamp, height // 40, value, -1)
+    return picture, mask[..., None]
+
+
+def night(pair: Pair, size: tuple[int, int], seed: int) -> tuple[Image, Image]:
+    """Draw the dark picture and the truth of a pair at a size."""
+    rng = np.random.default_rng(seed)
+    larger = pair.low.shape[1] > size[0]
+    kind = cv2.INTER_AREA if larger else cv2.INTER_CUBIC
+    low, high = (
+        cv2.resize(p, size, interpolation=kind).astype(np.float32) for p in (pair.low, pair.high)
+    )
+    place = float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.3, 0.8))
+    low += pool(size, place) * (high - low)
+    picture, mask = shining(size, place, rng)
+    dark, truth = (p + mask * (picture - p) for p in (low, high))
+    return coded(dark), coded(truth)
+
+
+def coded(light: NDArray[np.float32]) -> Image:
+    """Round to 8 bits."""
+    return np.clip(light + 0.5, 0, 255).astype(np.uint8)
+
+
+def gray(image: Image) -> Image:
+    """Take the colour away, as an infrared camera does."""
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+
+
+def film(dark: Image, path: Path, crf: int, *, infrared: bool, seed: int) -> None:
+    """Write a film of a dark picture."""
+    rng = np.random.default_rng(seed)
+    height, width = dark.shape[:2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", RATE, width=width, height=height)
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast"}
+        for i in range(FRAMES):
+            seen = sensor_noise(dark, rng)
+            frame = av.VideoFrame.from_ndarray(gray(seen) if infrared else seen, "rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write(pair: Pair, folder: Path, i: int) -> None:
+    """Write the i-th film into its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size, crf = SIZES[i % len(SIZES)], QUANTISERS[(i + i // 3) % len(QUANTISERS)]
+    infrared = i % INFRARED == INFRARED - 1
+    dark, truth = night(pair, size, i)
+    film(dark, folder / "dark.mp4", crf, infrared=infrared, seed=i)
+    cv2.imwrite(str(folder / "reference.png"), (gray(truth) if infrared else truth)[..., ::-1])
+    told = {"crf": crf, "infrared": infrared, "size": size}
+    (folder / "truth.json").write_text(json.dumps(told) + "\n")
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Read a folder of pairs, or those that a recipe holds out."""
+    if path.suffix != ".toml":
+        return load_pairs(path)
+    recipe = read_recipe(path)
+    return load_split(Path(recipe.data), recipe.saturation, recipe.held_out, recipe.seed)[1]
+
+
+def main() -> None:
+    """Read the command line and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("pairs", type=Path, nargs="+")
+    parser.add_argument("--every", type=int, default=1, help="take one pair of so many")
+    args = parser.parse_args()
+    pairs = [pair for path in args.pairs for pair in read_pairs(path)[:: args.every]]
+    for i, pair in enumerate(pairs):
+        write(pair, args.folder / pair.stem, i)
+        print(args.folder / pair.stem, flush=True)
+
+
+if __name__ == "__main__":
+    main()
