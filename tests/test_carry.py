@@ -17,21 +17,11 @@ import streamkind
 from streamkind.backends.base import Layers
 from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import PROFILES, choose_profile, open_engine
-from streamkind.engine.reduced import (
-    UNSURE,
-    Reduced,
-    ReducedLayers,
-    along_lines,
-    carry,
-    planes_of,
-    reduce,
-    reduced_size,
-    shrunk,
-    without_cast,
-)
+from streamkind.engine.reduced import Reduced, ReducedLayers, along_lines, carry, reduced_size
+from streamkind.engine.shrink import planes_of, reduce, shrunk, without_cast
 from streamkind.engine.whole import Whole
 from streamkind.errors import UsageError
-from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
+from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import FULL, LIMITED, ColorTags, VideoFormat
 
 GRAY = ColorTags(range=LIMITED, matrix=1)

@@ -19,13 +19,8 @@ from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
 from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean
-from streamkind.engine.reduced import (
-    Reduced,
-    ReducedLayers,
-    Relit,
-    reduce,
-    transform,
-)
+from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
+from streamkind.engine.shrink import transform
 from streamkind.engine.whole import network_shares
 from streamkind.light.exposure import Floats
 from streamkind.light.smoother import is_cut
@@ -112,7 +107,7 @@ class Skipping:
         size = self._reduced.small_size(pixels)
         if size is None:
             return self._reduced.decompose(pixels)
-        small, luma = reduce(pixels[0], size, self._reduced.color_of(pixels))
+        small, luma = self._reduced.reduced(pixels[0], size, self._reduced.color_of(pixels))
         seen = self.state
         moved = self._moved(seen, luma) if seen and seen.made else None
         if seen is not None and moved is not None:

@@ -28,7 +28,7 @@ ROOM, FALL = 1.0, 5.0
 ends at .5 at most, and a lit place (.35) rises by .12 at most."""
 UNLIT, LIT = 0.05, 0.25
 """Luma up to which detail is what the network restored, and from which it is the frame's own."""
-SMOOTH, CRISP = 0.8, 1.2
+SMOOTH, CRISP = 0.7, 1.2
 """Contrast of what the network restored and of texture, by that which the curve gives them."""
 TONE = 0.6
 """Exponent of gain that is the slope of the network's tone curve in the dark."""

@@ -15,7 +15,7 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 
-from streamkind.engine.reduced import rgb_at
+from streamkind.engine.shrink import rgb_at
 from streamkind.video.color import YuvWriter
 from streamkind.video.encoders import EncoderSettings, add_encoder, choose_pix_fmt, find_encoder
 from streamkind.video.format import BT601, HD, HD_ROWS

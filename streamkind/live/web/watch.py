@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from streamkind.engine.reduced import rgb_at
+from streamkind.engine.shrink import rgb_at
 from streamkind.live.config import redact
 from streamkind.live.status import CameraStatus, Fleet, Preview, SinkStatus
 from streamkind.video.format import HD
