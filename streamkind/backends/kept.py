@@ -68,13 +68,13 @@ def memory_left() -> float:
     """Return the share of this machine's memory, or of this container's, that is free."""
     shares = [1.0]
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         told = {line.split(":")[0]: float(line.split()[1]) for line in lines}
         shares.append(told["MemAvailable"] / told["MemTotal"])
         group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
+        limit = (group / "memory.max").read_text(encoding="utf-8").strip()
         if limit.isdecimal():
-            used = float((group / "memory.current").read_text())
+            used = float((group / "memory.current").read_text(encoding="utf-8"))
             shares.append(1 - used / float(limit))
     except (OSError, ValueError, KeyError, IndexError):
         pass  # another system, or no limit of a container
