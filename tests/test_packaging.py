@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -83,7 +84,9 @@ def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path
     )
     assert failed.returncode == 1
     assert "name its folder in STREAMKIND_ENGINES" in " ".join(failed.stderr.split())
-    run("env", f"STREAMKIND_ENGINES={clone / 'engines'}", *enhance, "--model", "kindpp")
+    named = ("env", f"STREAMKIND_ENGINES={clone / 'engines'}")
+    told = run(*named, binaries / "streamkind", "doctor", cwd=tmp_path)
+    assert len(re.findall(r"^kindpp .* verified", told, re.MULTILINE)) == len(PARTS)
     (tmp_path / "cameras.toml").write_text(
         f'[console]\nport = 0\n[camera.a]\nurl = "file:{sample}"\n'
     )
