@@ -122,6 +122,21 @@ def test_decompose_gives_layers_and_statistics(engine, count):
     np.testing.assert_allclose(told.luma, without_lamps(told.thumbnail, told.thumbnail))
 
 
+def test_frames_may_know_more_than_8_bits(engine):
+    """Light that rises by a level over 16 pixels comes out without the steps of 8 bits."""
+    light = np.broadcast_to(10 + np.arange(SIZE[1]) / 16, SIZE)[None, ..., None].repeat(3, axis=3)
+    fine, rounded = light.astype(np.float32), light.astype(np.uint8)
+    clear = [
+        engine.recompose(engine.decompose(pixels), ratios(6)).astype(float)
+        for pixels in (fine, rounded, rounded.astype(np.float32))
+    ]
+    assert mean_distance(clear[1], clear[2]) < 0.1  # in the same levels it is the same
+    rows = [c[0].mean(axis=(0, 2))[16:-16] for c in clear[:2]]
+    x = np.arange(len(rows[0]))
+    steps = [np.std(row - np.polyval(np.polyfit(x, row, 3), x)) for row in rows]
+    assert steps[0] < 0.5 * steps[1]
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_recompose_gives_frames_that_are_the_callers_to_keep(engine, count):
     layers = engine.decompose(batch(*range(count)))

@@ -21,7 +21,7 @@ from streamkind.engine.reduced import Reduced, ReducedLayers, along_lines, carry
 from streamkind.engine.shrink import planes_of, reduce, shrunk, without_cast
 from streamkind.engine.whole import Whole
 from streamkind.errors import UsageError
-from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
+from streamkind.video.color import UNSURE, Reader, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import FULL, LIMITED, ColorTags, VideoFormat
 
 GRAY = ColorTags(range=LIMITED, matrix=1)
@@ -32,7 +32,7 @@ def test_a_plane_is_scaled_down_by_its_means(width, height):
     plane = np.random.default_rng(0).integers(0, 256, (height, width), np.uint8)
     plane = cv2.GaussianBlur(plane, (0, 0), 2)
     means = cv2.resize(plane, (427, 240), interpolation=cv2.INTER_AREA)
-    apart = shrunk(plane, (427, 240)).astype(int) - means
+    apart = shrunk(plane, (427, 240)) - means
     assert abs(apart.mean()) < 0.2 and np.abs(apart).max() <= 3
 
 
@@ -278,15 +278,54 @@ def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, limit):
     assert int(done.stdout) < limit
 
 
+@pytest.mark.parametrize("form", ["planes", "rgb"])
+@pytest.mark.parametrize("size", [(1280, 720), (960, 540)])
+def test_dark_light_that_rises_slowly_has_no_steps(size, form):
+    """Four levels over the picture, with a sensor's noise: means know what 8 bits do not tell."""
+    width, height = size
+    light = np.linspace(28, 32, width) + np.random.default_rng(0).normal(0, 1, (height, width))
+    y = np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    gray = np.full((height // 2, width), 128, np.uint8)
+    picture = np.vstack([y, gray]) if form == "planes" else np.dstack([y, y, y])
+    view = Reduced(Whole(Gain()), 480 * 270)
+    made = view.recompose(view.decompose(picture[None]), np.array([6], np.float32))[0]
+    row = (made[:height] if form == "planes" else made[..., 1]).mean(axis=0)[8:-8]
+    x = np.arange(len(row))
+    assert np.abs(row - np.polyval(np.polyfit(x, row, 1), x)).max() < 1
+
+
+@pytest.mark.parametrize("profile", ["balanced", "realtime"])
+def test_ten_bits_come_out_smoother_than_their_eight_bit_copy(tmp_path, profile):
+    """Light without any noise that rises by 6 levels of 8 bits: steps of the relit picture."""
+    width, height = 960, 540
+    light = np.broadcast_to(np.linspace(24, 30, width), (height, width))
+    steps = {}
+    for bits, pix_fmt in ((8, "yuv420p"), (10, "yuv420p10le")):
+        scale, kind = 2 ** (bits - 8), np.uint8 if bits == 8 else np.uint16
+        gray = np.full((height // 2, width), 128 * scale)
+        planes = np.vstack([np.rint(light * scale), gray]).astype(kind)
+        frame = av.VideoFrame.from_ndarray(planes, pix_fmt)
+        pixels = Reader(GRAY, width, height, "yuv420p")(frame)
+        with open_engine(backend="openvino", profile=profile) as engine:
+            view = engine.view(GRAY)
+            made = view.recompose(view.decompose(pixels[None]), np.array([6], np.float32))[0]
+        row = made[:height].mean(axis=0)[24:-24]
+        x = np.arange(len(row))
+        steps[bits] = np.std(row - np.polyval(np.polyfit(x, row, 3), x))
+    assert steps[10] < 0.5 * steps[8]
+
+
 @pytest.mark.parametrize("tags", [ColorTags(), ColorTags(range=FULL)])
 def test_what_is_near_black_has_no_colour_and_the_rest_keeps_it(tags):
     black = yuv_of_rgb(tags)[0, 3]
     yuv = np.random.default_rng(0).integers(0, 40, (60, 80, 3), np.uint8) + np.uint8([0, 108, 108])
-    found, before = without_cast(yuv, tags).astype(int), yuv.astype(int)
+    before = yuv.astype(np.float32)
+    found = np.dstack(without_cast([*np.moveaxis(before, 2, 0)], tags))
     level = yuv[..., 0] - black
     np.testing.assert_array_equal(found[..., 0], yuv[..., 0])
     assert (found[level <= UNSURE[0], 1:] == 128).all()
-    np.testing.assert_array_equal(found[level >= UNSURE[1]], before[level >= UNSURE[1]])
+    lit = level >= UNSURE[1]
+    np.testing.assert_allclose(found[lit], before[lit], atol=1e-4)
     between = (level > UNSURE[0]) & (level < UNSURE[1])
     assert 0 < np.abs(found - 128)[between, 1:].mean() < np.abs(before - 128)[between, 1:].mean()
 
@@ -296,7 +335,7 @@ def test_so_it_is_in_a_still_whose_other_pixels_are_untouched():
     still = cv2.resize(rng.integers(0, 30, (40, 60, 3), np.uint8), (120, 80))
     still[:40] //= 8
     small, _ = reduce(still, (60, 40), ColorTags())
-    means = cv2.resize(still, (60, 40), interpolation=cv2.INTER_AREA)
+    means = cv2.resize(still.astype(np.float32), (60, 40), interpolation=cv2.INTER_AREA)
     level = means @ [0.2126, 0.7152, 0.0722] * 219 / 255
     dark, lit = level < UNSURE[0] - 0.5, level > UNSURE[1] + 0.5
     assert np.ptp(means[dark], axis=1).max() >= 2 and np.ptp(small[dark], axis=1).max() <= 1

@@ -56,7 +56,7 @@ def test_strips_make_the_picture_that_the_whole_makes(monkeypatch, model):
     )
     for found, expected in zip(every_output(release), whole, strict=True):
         assert np.abs(found - expected).max() <= (1 if expected.max() > 1 else 1e-5)
-    rows = {part: shapes[0][1 if part == "decompose" else 2] for part, shapes in compiled}
+    rows = {part: shapes[0][1 if part == "decompose" else 2] for part, shapes, _ in compiled}
     assert rows["decompose"] < 200 and rows["steady"] < 200 and rows["recompose"] < 400
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, Self
 
 from streamkind.backends.cards import card_here
 from streamkind.light.exposure import Floats, Statistics
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
 BackendName = Literal["auto", "tensorrt", "openvino", "torch"]
 
@@ -48,8 +48,8 @@ class Backend(Protocol):
     max_batch: int
     """Most frames worth giving at once."""
 
-    def decompose(self, pixels: Pixels) -> Layers:
-        """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
+    def decompose(self, pixels: Levels) -> Layers:
+        """(N, H, W, 3) RGB -> layers on the device and per-frame statistics on the host."""
         ...
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:

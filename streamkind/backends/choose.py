@@ -14,7 +14,7 @@ from streamkind.backends.base import BACKENDS, Backend, Layers, why_not
 from streamkind.errors import EngineError, StreamkindError, UsageError
 from streamkind.light.exposure import Floats
 from streamkind.model.released import Release
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
 log = logging.getLogger("streamkind.engines")
 
@@ -107,7 +107,7 @@ class FirstThatWorks:
         self._proven = False
         self._open_next()
 
-    def decompose(self, pixels: Pixels) -> Layers:
+    def decompose(self, pixels: Levels) -> Layers:
         """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
         while not self._proven:
             try:

@@ -22,16 +22,16 @@ class Kept:
     One more is kept for each that comes again after it had to go: cameras of many sizes take turns.
     """
 
-    def __init__(self, compile: Callable[[str, Shapes], Any], most: int) -> None:
+    def __init__(self, compile: Callable[..., Any], most: int) -> None:
         self._compile = compile
         self._most = most
-        self._kept: OrderedDict[tuple[str, Shapes], Any] = OrderedDict()
-        self._gone: set[tuple[str, Shapes]] = set()
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._gone: set[tuple[Any, ...]] = set()
         self._told = False
 
-    def __call__(self, part: str, shapes: Shapes) -> Any:
-        """Return what was compiled of a part for shapes, or compile it."""
-        key = part, shapes
+    def __call__(self, part: str, shapes: Shapes, *kind: Any) -> Any:
+        """Return what was compiled of a part for shapes and a type, or compile it."""
+        key = part, shapes, *kind
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -40,7 +40,7 @@ class Kept:
             self._keep_more()
         while len(self._kept) >= self._most:
             self._gone.add(self._kept.popitem(last=False)[0])
-        self._kept[key] = self._compile(part, shapes)
+        self._kept[key] = self._compile(*key)
         return self._kept[key]
 
     def __len__(self) -> int:

@@ -97,7 +97,7 @@ class Lane:
         self._gpu = gpu
         self._stream = gpu.cuda.Stream()
         self._done = gpu.cuda.Event()
-        self._buffers: dict[str, Buffer] = {}
+        self._buffers: dict[tuple[str, Any], Buffer] = {}
         self._contexts: dict[tuple[Program, int], Any] = {}
         self._scratch: Memory | None = None
         self._graphs: OrderedDict[Any, CallGraph] = OrderedDict()
@@ -216,13 +216,14 @@ class Lane:
 
     def _buffer(self, name: str, like: Array) -> Buffer:
         """Return memory for an array, at the same address while it is as large."""
-        found = self._buffers.get(name)
+        key = name, like.dtype  # frames go up as one of two types
+        found = self._buffers.get(key)
         if found is None or found.host.shape[1:] != like.shape[1:] or len(found.host) < len(like):
             self._stream.synchronize()
-            self._buffers.pop(name, None)
+            self._buffers.pop(key, None)
             host = self._gpu.cuda.pagelocked_empty(like.shape, like.dtype)
             found = Buffer(host, self._gpu.memory(like.shape, like.dtype))
-            self._buffers[name] = found
+            self._buffers[key] = found
         if len(found.host) == len(like):
             return found
         return Buffer(found.host[: len(like)], found.device[: len(like)])

@@ -27,7 +27,7 @@ from streamkind.backends.processor import fastest_precision, flags, threads
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.released import PARTS, Graph, Release, padded
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
 STRIPS = {"decompose": (256, 32), "steady": (160, 32), "recompose": (464, 96)}
 """Rows of a picture of 1920 pixels that a graph sees at once, lest memory grow with the picture.
@@ -84,8 +84,8 @@ class OpenVINOEngine:
         where, how = self._device.lower(), self._device_options["INFERENCE_PRECISION_HINT"]
         self.description = f"{release.name} on {where}, openvino {version}, {how}"
 
-    def decompose(self, pixels: Pixels) -> Layers:
-        """(N, H, W, 3) uint8 RGB -> layers and per-frame statistics."""
+    def decompose(self, pixels: Levels) -> Layers:
+        """(N, H, W, 3) RGB, uint8 or float32 levels -> layers and per-frame statistics."""
         reflectance, illumination, *blocks = self._run("decompose", [pixels])
         told = self._infer("tell", [pixels, *blocks])
         return Layers(reflectance, illumination, Statistics.of(*told), pixels)
@@ -168,7 +168,8 @@ class OpenVINOEngine:
     def _infer(self, part: str, inputs: list[Array]) -> list[Array]:
         """Run into fresh memory: the caller keeps the result while the next batch is computed."""
         whole = [np.ascontiguousarray(array) for array in inputs]  # a tensor only borrows them
-        request = self._request(part, tuple(array.shape for array in whole))
+        shapes = tuple(array.shape for array in whole)
+        request = self._request(part, shapes, whole[0].dtype)
         for i, array in enumerate(whole):
             request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
         outputs = [
@@ -179,8 +180,12 @@ class OpenVINOEngine:
         request.infer()
         return [output.data for output in outputs]
 
-    def _compile(self, part: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
+    def _compile(
+        self, part: str, shapes: tuple[tuple[int, ...], ...], kind: Any = np.float32
+    ) -> Any:
+        """Compile for inputs of these shapes; the first, which may be frames, is of that type."""
         model = self._models[part].clone()
+        model.inputs[0].get_node().set_element_type(ov.Type(kind))  # a cast comes behind frames
         # Statistics and what is held for seconds must not be rounded to float16.
         device = CPU if part in ("tell", "steady") else self._device
         options = self._device_options if device == self._device else self._options
@@ -252,8 +257,8 @@ def strips(height: int, most: int, halo: int) -> list[tuple[slice, slice]]:
 
 
 def _rows(array: Array) -> int:
-    """The axis of rows: frames are (N, H, W, 3) uint8, layers (N, C, H, W)."""
-    return 1 if array.dtype == np.uint8 else 2
+    """The axis of rows: layers are (N, C, H, W) with 1 or 3 channels, frames (N, H, W, 3)."""
+    return 2 if array.shape[1] in (1, 3) else 1
 
 
 def _at(array: Array, rows: slice) -> tuple[slice, ...]:

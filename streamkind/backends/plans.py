@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from streamkind.backends.cards import Card
 from streamkind.backends.inspector import Report, examine
-from streamkind.backends.precision import Precision, graph_in, read_precision
+from streamkind.backends.precision import FrameType, Precision, graph_in, read_precision
 from streamkind.backends.watch import run_watched
 from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import Graph, Release, padded
@@ -35,6 +35,10 @@ LEVEL = 3
 """TensorRT's own default of how long to look for faster kernels, 0 to 5."""
 WORKSPACE_MIB = 0
 """Scratch memory that a plan may use; 0: what the library grants, on a card all there is."""
+PIECE_PIXELS = 2 * 1920 * 1088
+"""At once on a card: four frames at 1280x720, two at 1080p, one at 4K; more only cost memory."""
+MOST = 8
+"""Frames of a piece, however small they are."""
 
 Tell = Callable[[float], None]
 
@@ -62,6 +66,8 @@ class Recipe:
     """Width and height, multiples of 16."""
     batch: tuple[int, int, int]
     """Fewest frames at once, the usual number, most."""
+    frames: FrameType = "uint8"
+    """What decompose takes."""
     level: int = LEVEL
     workspace_mib: int = WORKSPACE_MIB
     schema: int = SCHEMA
@@ -76,9 +82,8 @@ class Recipe:
         """Say it in few words."""
         width, height = self.size
         frames = ":".join(str(n) for n in self.batch)
-        return (
-            f"{self.model} {self.part} {width}x{height} {self.precision} batch {frames} {self.sm}"
-        )
+        part = self.part if self.frames == "uint8" else f"{self.part} of {self.frames}"
+        return f"{self.model} {part} {width}x{height} {self.precision} batch {frames} {self.sm}"
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,12 @@ def write_recipe(
     size: tuple[int, int],
     batch: tuple[int, int, int] = (1, 1, 1),
     precision: Precision = "fp16",
+    frames: FrameType = "uint8",
 ) -> Recipe:
     """Say what to build of one graph; sides are rounded up to multiples of 16.
 
-    `steady` goes from frame to frame, so its batch is 1. Raises UsageError and EngineError.
+    `frames` is for decompose, the only part that takes any. `steady` goes from frame to frame, so
+    its batch is 1. Raises UsageError and EngineError.
     """
     _check(size, batch, precision)
     trt = load(library)
@@ -125,7 +132,14 @@ def write_recipe(
         precision=precision,
         size=(padded(size[0]), padded(size[1])),
         batch=(1, 1, 1) if part == "steady" else batch,
+        frames=frames if part == "decompose" else "uint8",
     )
+
+
+def usual_batch(width: int, height: int) -> tuple[int, int, int]:
+    """Frames at once that plans of a size are built for: fewest, usual, most."""
+    most = min(max(PIECE_PIXELS // (width * height), 1), MOST)
+    return 1, min(4, most), most
 
 
 def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -> None:
@@ -193,7 +207,7 @@ def build(
     builder = trt.Builder(logger)
     network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(graph_in(graph.read(), recipe.precision)):
+    if not parser.parse(graph_in(graph.read(), recipe.precision, recipe.frames)):
         errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
         raise EngineError(f"TensorRT {trt.__version__} refuses {graph.path.name}: {errors}")
     config = builder.create_builder_config()

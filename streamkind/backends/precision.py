@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp16", "fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FrameType = Literal["uint8", "float32"]
+"""What decompose takes frames as: levels of 8 bits, or finer ones."""
+FRAME_TYPES: tuple[FrameType, ...] = get_args(FrameType)
 PICTURES = ("reflectance", "illumination", "frames")
 """What is as large as the picture; the nodes that lead to it are the ones worth halving.
 
@@ -38,15 +41,18 @@ def read_precision(text: str) -> Precision:
     raise UsageError(f"unknown precision '{text}'; choose {', '.join(PRECISIONS)}")
 
 
-def graph_in(data: bytes, precision: Precision) -> bytes:
-    """Return an ONNX graph in a precision. Inputs and outputs keep their types.
+def graph_in(data: bytes, precision: Precision, frames: FrameType = "uint8") -> bytes:
+    """Return an ONNX graph in a precision, which takes `frames` as one of two types.
 
-    Graph inputs and outputs are uint8 frames and float32 layers and statistics in both. A graph
-    that gives frames gets an output more, `guard`, (N,): not finite where a frame is not.
+    Layers and statistics are float32 at both ends, and frames that it gives uint8. Such a graph
+    gets an output more, `guard`, (N,): not finite where a frame is not.
     """
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(data))
+    model = onnx.load_from_string(data)
+    if model.graph.input[0].name == "frames" and frames == "float32":  # a cast comes behind
+        model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    model = onnx.shape_inference.infer_shapes(model)
     short = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
     if precision != "fp32":
         _shorten(model, short[precision])

@@ -6,6 +6,7 @@ cut into pieces that are in flight together, each in a lane of its own.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,28 +21,18 @@ from streamkind.backends.base import Layers
 from streamkind.backends.cache import Cache
 from streamkind.backends.cuda import Gpu, Memory
 from streamkind.backends.lane import Array, Lane, PlanRefusedError, Program
-from streamkind.backends.plans import Plan, Recipe
-from streamkind.backends.precision import Precision
+from streamkind.backends.plans import MOST, Plan, Recipe, usual_batch
+from streamkind.backends.precision import FRAME_TYPES, FrameType, Precision
 from streamkind.backends.watch import Told
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.released import PARTS, Release
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
 LANES = 3
 """Pieces in flight: one goes up, one is computed, one comes down."""
-PIECE_PIXELS = 2 * 1920 * 1088
-"""Of a piece: four frames at 1280x720, two at 1080p, one at 4K; more only cost memory."""
-MOST = 8
-"""Frames of a piece, however small they are."""
 T = TypeVar("T")
 log = logging.getLogger("streamkind.engines")
-
-
-def usual_batch(width: int, height: int) -> tuple[int, int, int]:
-    """Frames at once that plans of a size are built for: fewest, usual, most."""
-    most = min(max(PIECE_PIXELS // (width * height), 1), MOST)
-    return 1, min(4, most), most
 
 
 class TensorRTEngine:
@@ -65,7 +56,7 @@ class TensorRTEngine:
         for part in PARTS:
             getattr(release, part).read()  # a plan is of a whole graph, or of none
         self._cache = Cache()
-        self._programs: dict[tuple[str, tuple[int, int], Precision], Program] = {}
+        self._programs: dict[Recipe, Program] = {}
         self._most = batch[2] if batch else MOST
         self._gpu = Gpu(device)
         with ExitStack() as on_error:
@@ -80,8 +71,8 @@ class TensorRTEngine:
             f"{self._library} {self._trt.__version__}, {precision}"
         )
 
-    def decompose(self, pixels: Pixels) -> Layers:
-        """(N, H, W, 3) uint8 RGB -> layers on the card and per-frame statistics on the host."""
+    def decompose(self, pixels: Levels) -> Layers:
+        """(N, H, W, 3) RGB, uint8 or float32 levels -> layers on the card and statistics."""
         layers, fine = self._guarded(lambda precision: self._decompose(pixels, precision))
         if not fine:
             raise _nan(self._release.name, "decompose")
@@ -133,12 +124,15 @@ class TensorRTEngine:
     def prepare(self, width: int, height: int) -> None:
         """Build what is missing for frames of a size, multiples of 16, and check it."""
         size = width, height
-        self._within_memory(lambda: self._program("decompose", size, self._precision))
+        for frames in FRAME_TYPES:
+            take = functools.partial(self._program, "decompose", size, self._precision, frames)
+            self._within_memory(take)
         self._within_memory(lambda: self._program("steady", size, self._precision))
 
-    def _decompose(self, pixels: Pixels, precision: Precision) -> tuple[Layers, bool]:
+    def _decompose(self, pixels: Levels, precision: Precision) -> tuple[Layers, bool]:
         count, height, width, _ = pixels.shape
-        program = self._program("decompose", (width, height), precision)
+        frames: FrameType = "float32" if pixels.dtype == np.float32 else "uint8"
+        program = self._program("decompose", (width, height), precision, frames)
         layers = {
             name: self._gpu.memory((count, channels, height, width), np.float32)
             for name, channels in (("reflectance", 3), ("illumination", 1))
@@ -216,7 +210,9 @@ class TensorRTEngine:
             lane.collect()
         return down
 
-    def _recipe(self, part: str, size: tuple[int, int], precision: Precision) -> Recipe:
+    def _recipe(
+        self, part: str, size: tuple[int, int], precision: Precision, frames: FrameType
+    ) -> Recipe:
         return plans.write_recipe(
             self._release,
             part,
@@ -225,18 +221,22 @@ class TensorRTEngine:
             size=size,
             batch=self._batch or usual_batch(*size),
             precision=precision,
+            frames=frames,
         )
 
-    def _program(self, part: str, size: tuple[int, int], precision: Precision) -> Program:
+    def _program(
+        self, part: str, size: tuple[int, int], precision: Precision, frames: FrameType = "uint8"
+    ) -> Program:
         """Return a plan on the card; those of a size are taken, built and checked together."""
-        if (part, size, precision) not in self._programs:
+        recipe = self._recipe(part, size, precision, frames)
+        if recipe not in self._programs:
             pair = ("steady",) if part == "steady" else ("decompose", "recompose")
-            taken = [self._take(self._recipe(name, size, precision)) for name in pair]
-            for name, (program, _) in zip(pair, taken, strict=True):
-                self._programs[name, size, precision] = program
-            if part != "steady":
-                self._check(size, precision, [plan for _, plan in taken])
-        return self._programs[part, size, precision]
+            recipes = [self._recipe(name, size, precision, frames) for name in pair]
+            new = {r: self._take(r) for r in recipes if r not in self._programs}
+            self._programs |= {r: program for r, (program, _) in new.items()}
+            if part != "steady" and any("parity" not in plan.report for _, plan in new.values()):
+                self._check(recipes)
+        return self._programs[recipe]
 
     def _take(self, recipe: Recipe) -> tuple[Program, Plan]:
         """Take a plan from the cache; what TensorRT refuses is built once more."""
@@ -260,24 +260,22 @@ class TensorRTEngine:
             self._cache.note(recipe.key, {"inspected": program.inspect()})
         return program, plan
 
-    def _check(self, size: tuple[int, int], precision: Precision, taken: list[Plan]) -> None:
+    def _check(self, recipes: list[Recipe]) -> None:
         """Compare new plans with the released graphs; what differs too much is not kept."""
-        if all("parity" in plan.report for plan in taken):
-            return
+        first = recipes[0]
 
         def relight(frame: Pixels, ratio: float) -> Pixels:
-            layers, _ = self._decompose(frame[None], precision)
-            frames, _ = self._recompose(layers, np.array([ratio], np.float32), precision)
+            layers, _ = self._decompose(frame[None].astype(first.frames), first.precision)
+            frames, _ = self._recompose(layers, np.array([ratio], np.float32), first.precision)
             one: Pixels = frames[0]
             return one
 
-        recipes = [self._recipe(part, size, precision) for part in ("decompose", "recompose")]
-        log.warning("%s and recompose: comparing with the released graphs", recipes[0])
+        log.warning("%s and recompose: comparing with the released graphs", first)
         try:
-            found = parity.check(self._release, size, relight)
+            found = parity.check(self._release, first.size, relight)
         except BaseException as error:  # what was not compared is not used, whatever the reason
             for recipe in recipes:
-                self._programs.pop((recipe.part, size, precision))
+                self._programs.pop(recipe)
                 if isinstance(error, parity.ParityError):
                     self._cache.forget(recipe.key)
             raise

@@ -21,7 +21,7 @@ from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.checkpoint import load_released
 from streamkind.model.graphs import Decompose, Recompose, Steady
 from streamkind.model.released import Release
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
 
 class TorchEngine:
@@ -48,8 +48,8 @@ class TorchEngine:
         )
 
     @torch.inference_mode()
-    def decompose(self, pixels: Pixels) -> Layers:
-        """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
+    def decompose(self, pixels: Levels) -> Layers:
+        """(N, H, W, 3) RGB, uint8 or float32 levels -> layers on the device and statistics."""
         with _memory_for(*pixels.shape[:3]):
             frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
             reflectance, illumination, *told = self._decompose(frames)
@@ -94,7 +94,7 @@ class Recorded:
 
     def __init__(self, net: torch.nn.Module, *, half: bool = True) -> None:
         self._net, self._half = net, half
-        self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self._recordings: dict[tuple[Any, ...], _Recording] = {}
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         """Return what the net does, in memory of the caller's own."""
@@ -102,7 +102,7 @@ class Recorded:
             return self._launch(inputs)
 
     def _launch(self, inputs: tuple[torch.Tensor, ...]) -> Any:
-        key = tuple(tensor.shape for tensor in inputs)
+        key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if key not in self._recordings:
             if len(self._recordings) == SHAPES_KEPT:
                 self._recordings.pop(next(iter(self._recordings)))

@@ -25,8 +25,8 @@ from streamkind.backends.cuda import Gpu
 from streamkind.backends.inspector import Report
 from streamkind.backends.parity import Parity
 from streamkind.backends.plans import Plan, Recipe
-from streamkind.backends.precision import Precision, read_precision
-from streamkind.backends.tensorrt import TensorRTEngine, usual_batch
+from streamkind.backends.precision import FRAME_TYPES, Precision, read_precision
+from streamkind.backends.tensorrt import TensorRTEngine
 from streamkind.backends.watch import Told
 from streamkind.cli.show import console, progress_bar
 from streamkind.errors import EngineError, UsageError
@@ -98,11 +98,13 @@ class Work:
                 card=card,
                 library=plans.choose_library(card),
                 size=size,
-                batch=self.batch or usual_batch(*map(padded, size)),
+                batch=self.batch or plans.usual_batch(*map(padded, size)),
                 precision=self.precision,
+                frames=frames,
             )
             for size in self.sizes
             for part in PARTS
+            for frames in (FRAME_TYPES if part == "decompose" else FRAME_TYPES[:1])
         ]
 
 

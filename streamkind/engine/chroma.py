@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from streamkind.light.exposure import Floats
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
 ROUNDING = np.float32(2.0)
 """Square of the chroma, in 8-bit code values, that rounding may make: one value in each plane."""
@@ -31,7 +31,7 @@ MORE = np.float32(1.3)
 FULL = ColorTags()
 
 
-def restrain(seen: Pixels, made: Pixels, black: float) -> Pixels:
+def restrain(seen: Levels, made: Pixels, black: float) -> Pixels:
     """Hold the chroma of a relit picture to that of the picture: (h, w, 3) YUV each, in and out.
 
     `black` is the code value of black luma.
@@ -68,7 +68,7 @@ def resized(picture: Floats, width: int, height: int) -> Floats:
     return np.asarray(cv2.resize(picture, (width, height)), np.float32)
 
 
-def halved(picture: Pixels) -> Floats:
+def halved(picture: Levels) -> Floats:
     """Means of 2x2 pixels."""
     size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

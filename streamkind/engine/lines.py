@@ -43,7 +43,7 @@ def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats
 def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
     """Slope and offset, (h, w) each, of the line through what is in a window around each pixel."""
     mean_seen, mean_made = mean(seen, window), mean(made, window)
-    covariance = mean(np.multiply(seen, made, dtype=np.uint16), window) - mean_seen * mean_made
+    covariance = mean(np.multiply(seen, made, dtype=np.float32), window) - mean_seen * mean_made
     variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
     variance -= mean_seen * mean_seen
     slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE_POWER)

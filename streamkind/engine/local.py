@@ -13,7 +13,7 @@ from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
 from streamkind.video.color import yuv_of_rgb
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
 MAP_SIDE = 320
 """Longer side, in pixels, of the largest maps: a larger frame is divided by a whole number."""
@@ -25,7 +25,7 @@ FULL = ColorTags()
 Plane = NDArray[np.uint8]
 
 
-def raise_yuv(small: Pixels, made: Pixels, points: Plane, tags: ColorTags) -> tuple[Pixels, Floats]:
+def raise_yuv(small: Levels, made: Pixels, points: Plane, tags: ColorTags) -> tuple[Pixels, Floats]:
     """Raise a reduced frame, RGB, towards what the network made of it, YUV, (h, w, 3) each.
 
     `points` is luma of single pixels of the whole frame, (h, w). Returns YUV, and how much of the
@@ -33,7 +33,7 @@ def raise_yuv(small: Pixels, made: Pixels, points: Plane, tags: ColorTags) -> tu
     """
     height, width = small.shape[:2]
     scale, black = luma_range(tags)
-    seen = np.asarray(cv2.transform(small, yuv_of_rgb(tags)), np.uint8)
+    seen = np.asarray(cv2.transform(small, yuv_of_rgb(tags)))
     size = map_size(width, height)
     before, after, bright = (
         unit(shrunk(plane, size), *of)
@@ -82,7 +82,7 @@ def map_size(width: int, height: int) -> tuple[int, int]:
     return max(1, width // factor), max(1, height // factor)
 
 
-def blend(before: Plane, after: Plane, relit: Floats, own: Floats, offset: Floats) -> Plane:
+def blend(before: Levels, after: Plane, relit: Floats, own: Floats, offset: Floats) -> Plane:
     """Mix a plane of a frame and what was made of it, and add an offset in code values."""
     mixed = cv2.multiply(after, relit, dtype=cv2.CV_32F)
     cv2.add(mixed, cv2.multiply(before, own, dtype=cv2.CV_32F), dst=mixed)
@@ -95,9 +95,9 @@ def scaled(maps: LocalMaps, scale: float, zero: float) -> Floats:
     return np.asarray(np.float32(scale) * maps.offset + np.float32(zero) * rest, np.float32)
 
 
-def shrunk(picture: NDArray[Any], size: tuple[int, int]) -> Pixels:
+def shrunk(picture: Levels, size: tuple[int, int]) -> Levels:
     """Means over a picture or a plane, scaled down to width and height."""
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def enlarged(plane: Floats, width: int, height: int) -> Floats:
@@ -105,9 +105,9 @@ def enlarged(plane: Floats, width: int, height: int) -> Floats:
     return np.asarray(cv2.resize(plane, (width, height)), np.float32)
 
 
-def split(picture: Pixels) -> list[Plane]:
+def split(picture: Levels) -> list[Levels]:
     """Return the three planes of a picture."""
-    return [np.asarray(plane, np.uint8) for plane in cv2.split(picture)]
+    return [np.asarray(plane) for plane in cv2.split(picture)]
 
 
 def luma_of(picture: NDArray[Any]) -> Plane:
@@ -115,10 +115,10 @@ def luma_of(picture: NDArray[Any]) -> Plane:
     return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL)[:1]), np.uint8)
 
 
-def brightest_of(picture: Pixels) -> Plane:
+def brightest_of(picture: Levels) -> Levels:
     """Return the brightest channel of RGB, (h, w)."""
     red, green, blue = split(picture)
-    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
+    return np.asarray(cv2.max(cv2.max(red, green), blue))
 
 
 def keep_below_white(before: Plane, after: Plane, tags: ColorTags) -> None:

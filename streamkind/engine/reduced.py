@@ -17,16 +17,15 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import Layers
-from streamkind.engine.lines import Plane, along_lines, coefficients
+from streamkind.engine.lines import along_lines, coefficients
 from streamkind.engine.local import keep_below_white, raise_yuv
 from streamkind.engine.shrink import (
     Planes,
+    means_of,
     planes_of,
     points,
     reduce,
-    rgb_at,
     transform,
-    yuv_at,
 )
 from streamkind.engine.whole import Filmed, Whole, network_shares
 from streamkind.light.exposure import Floats
@@ -41,9 +40,9 @@ FULL = ColorTags()
 class ReducedLayers(Layers):
     """Layers of reduced pictures; `pixels` are the whole ones."""
 
-    small: Pixels
-    """RGB, (N, h, w, 3)."""
-    luma: Pixels
+    small: Floats
+    """RGB, (N, h, w, 3), in levels of 8 bits: means that are not rounded."""
+    luma: Floats
     """Luma of `small`, (N, h, w)."""
 
 
@@ -93,20 +92,16 @@ class Reduced:
 
     def reduced(
         self, picture: Pixels, size: tuple[int, int], tags: ColorTags
-    ) -> tuple[Pixels, Plane]:
+    ) -> tuple[Floats, Floats]:
         """Means over a picture: RGB, (h, w, 3), and luma, (h, w).
 
         Of a video all colour is seen: `restrain` keeps from the output what was only rounding.
         """
         if not isinstance(self._whole, Filmed):
             return reduce(picture, size, tags)
-        if picture.ndim == 3:
-            rgb = rgb_at(size, picture, tags)
-            return rgb, transform(rgb, yuv_of_rgb(tags))[..., 0]
-        yuv = yuv_at(size, picture)
-        return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
+        return means_of(picture, size, tags)
 
-    def split(self, pixels: Pixels, small: Pixels, luma: Pixels) -> ReducedLayers:
+    def split(self, pixels: Pixels, small: Floats, luma: Floats) -> ReducedLayers:
         """Whole and reduced pictures -> layers of the reduced ones."""
         layers = self._whole.decompose(small)
         parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
@@ -190,7 +185,7 @@ def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
 
 def carry(
     planes: Planes,
-    luma: Plane,
+    luma: Floats,
     clear: Pixels,
     share: float = 1.0,
     *,

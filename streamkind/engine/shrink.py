@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.lines import Plane
-from streamkind.light.exposure import smooth_step
+from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels, Pixels
 
-PALER = [
-    (128 + share * (np.arange(256) - 128.0)).round().astype(np.uint8)
-    for share in smooth_step(np.arange(*UNSURE, dtype=np.float32), *UNSURE)
-]
-"""What becomes of chroma, 0 to 255, at each level between the two, the first included."""
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
 
@@ -32,7 +29,7 @@ def planes_of(picture: Pixels) -> Planes:
     return picture[:height], u, v
 
 
-def points(picture: Pixels, small: Pixels) -> Plane:
+def points(picture: Pixels, small: Levels) -> Plane:
     """Luma of single pixels of a picture, as many as one reduced has, (h, w)."""
     size = small.shape[1::-1]
     rows = planes_of(picture)[0] if picture.ndim == 2 else picture
@@ -41,51 +38,68 @@ def points(picture: Pixels, small: Pixels) -> Plane:
     return planes_of(plane)[0] if picture.ndim == 3 else plane
 
 
-def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Pixels, Plane]:
-    """Means over a picture: RGB, (h, w, 3), and luma, (h, w)."""
+def means_of(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Floats, Floats]:
+    """Means over a picture, which know more than 8 bits: RGB, (h, w, 3), and luma, (h, w)."""
+    if picture.ndim == 3:
+        rgb = shrunk(picture, size)
+        return rgb, np.asarray(cv2.transform(rgb, yuv_of_rgb(tags)[:1]), np.float32)
+    yuv = [shrunk(plane, size) for plane in planes_of(picture)]
+    return clipped(cv2.transform(cv2.merge(yuv), rgb_of_yuv(tags))), yuv[0]
+
+
+def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Floats, Floats]:
+    """Means over a picture, near black without colour: RGB, (h, w, 3), and luma, (h, w)."""
     if picture.ndim == 2:
-        yuv = without_cast(yuv_at(size, picture), tags)
-        return transform(yuv, rgb_of_yuv(tags)), yuv[..., 0]
-    rgb = rgb_at(size, picture, tags)
-    yuv = without_cast(transform(rgb, yuv_of_rgb(tags)), tags)
-    paler = cv2.compare(yuv[..., 0], yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
-    cv2.copyTo(transform(yuv, rgb_of_yuv(tags)), paler, rgb)  # the rest without a trip to YUV
-    return rgb, yuv[..., 0]
+        yuv = without_cast([shrunk(plane, size) for plane in planes_of(picture)], tags)
+        return clipped(cv2.transform(cv2.merge(yuv), rgb_of_yuv(tags))), yuv[0]
+    rgb = shrunk(picture, size)
+    planes = cv2.split(cv2.transform(rgb, yuv_of_rgb(tags)))
+    yuv = without_cast([np.asarray(plane, np.float32) for plane in planes], tags)
+    paler = cv2.compare(yuv[0], yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
+    # The rest without a trip to YUV.
+    cv2.copyTo(clipped(cv2.transform(cv2.merge(yuv), rgb_of_yuv(tags))), paler, rgb)
+    return rgb, yuv[0]
 
 
-def without_cast(yuv: Pixels, tags: ColorTags) -> Pixels:
-    """Take the colour from what is near black in reduced planes, (h, w, 3).
+def without_cast(yuv: list[Floats], tags: ColorTags) -> list[Floats]:
+    """Take the colour from what is near black in reduced planes, (h, w) each.
 
     There one level of chroma that was rounded is a third of the light; relit, it would be purple.
     """
-    luma, *colors = cv2.split(yuv)
-    black = yuv_of_rgb(tags)[0, 3]
-    for level, paler in enumerate(PALER, UNSURE[0]):
-        at = cv2.compare(luma, black + level, cv2.CMP_LE if level == UNSURE[0] else cv2.CMP_EQ)
-        colors = [cv2.copyTo(cv2.LUT(plane, paler), at, plane) for plane in colors]
-    return np.asarray(cv2.merge([luma, *colors]), np.uint8)
+    luma, *colors = yuv
+    black = np.float32(yuv_of_rgb(tags)[0, 3])
+    share = smooth_step(luma - black, *UNSURE)
+    return [luma, *(np.float32(128) + share * (plane - np.float32(128)) for plane in colors)]
+
+
+def clipped(picture: NDArray[Any]) -> Floats:
+    """Keep levels within 0 to 255."""
+    return np.asarray(np.clip(picture, 0, 255, out=picture), np.float32)
+
+
+def rounded(picture: Floats) -> Pixels:
+    """Levels, none negative -> uint8."""
+    flat = cv2.convertScaleAbs(picture.reshape(len(picture), -1))
+    return np.asarray(flat, np.uint8).reshape(picture.shape)
 
 
 def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
     """Scale a picture, RGB or yuv420p of `tags`, to width and height: RGB, (h, w, 3)."""
     if picture.ndim == 3:
         return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return transform(yuv_at(size, picture), rgb_of_yuv(tags))
+    yuv = cv2.merge([shrunk(plane, size) for plane in planes_of(picture)])
+    return rounded(clipped(cv2.transform(yuv, rgb_of_yuv(tags))))
 
 
-def yuv_at(size: tuple[int, int], picture: Pixels) -> Pixels:
-    """Scale yuv420p to width and height: YUV, (h, w, 3)."""
-    return np.asarray(cv2.merge([shrunk(p, size) for p in planes_of(picture)]), np.uint8)
-
-
-def shrunk(plane: Plane, size: tuple[int, int]) -> Plane:
-    """Means over a plane, scaled down to width and height."""
+def shrunk(plane: Pixels, size: tuple[int, int]) -> Floats:
+    """Means over a plane or RGB, scaled down to width and height."""
     factor = round(plane.shape[1] / size[0])
-    if factor % 2 == 0 or plane.shape[1] == factor * size[0]:
-        return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
-    # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
-    means = plane if factor == 1 else cv2.blur(plane, (factor, factor))
-    return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    if factor % 2 == 0 or plane.shape[1] == factor * size[0] or plane.ndim == 3:
+        small = cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    else:  # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
+        means = cv2.boxFilter(plane, cv2.CV_32F, (factor, factor))
+        small = cv2.resize(means, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(small, np.float32)
 
 
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamkind.backends.base import Layers
 from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
-from streamkind.engine.shrink import transform
+from streamkind.engine.shrink import rounded, transform
 from streamkind.engine.whole import network_shares
 from streamkind.light.exposure import Floats
 from streamkind.light.smoother import is_cut
@@ -140,7 +140,7 @@ class Skipping:
 
     def _relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
         matrix, ratio = yuv_of_rgb(self._reduced.color_of(layers.pixels)), float(ratios[0])
-        now = transform(layers.small[0], matrix)
+        now = transform(rounded(layers.small[0]), matrix)
         made = self.state.made if self.state else None
         if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
             own = None if made.own is None else made.own * (1 - layers.moved)
@@ -152,7 +152,7 @@ class Skipping:
             self.state = replace(self.state, made=made)
         return relit
 
-    def _moved(self, seen: Seen, luma: Plane) -> Floats | None:
+    def _moved(self, seen: Seen, luma: Floats) -> Floats | None:
         """Where a frame differs from the last that the network saw; None if it must be seen."""
         if seen.skipped + 1 >= self._every:
             return None
@@ -165,17 +165,17 @@ class Skipping:
         return moved if seen.skipped == 0 or moved.mean() < MOST_MOVED else None
 
 
-def thumbnail(luma: Plane) -> Floats:
+def thumbnail(luma: Floats) -> Floats:
     """Means of 16x16 pixels, in [0, 1]."""
     size = max(1, luma.shape[1] // 16), max(1, luma.shape[0] // 16)
     small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32) / np.float32(255)
 
 
-def motion(before: Plane, now: Plane) -> Floats:
+def motion(before: Floats, now: Floats) -> Floats:
     """Where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
     apart = cv2.absdiff(cv2.blur(before, (3, 3)), cv2.blur(now, (3, 3)))
-    moved = cv2.dilate(apart, np.ones((5, 5), np.uint8)).astype(np.float32)
+    moved = np.asarray(cv2.dilate(apart, np.ones((5, 5), np.uint8)), np.float32)
     moved /= NOISE + np.float32(0.04) * cv2.max(before, now)
     moved -= 1
     return np.asarray(cv2.blur(np.clip(moved, 0, 1, out=moved), (5, 5)), np.float32)

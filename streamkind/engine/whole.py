@@ -15,7 +15,7 @@ from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics, smooth_step
 from streamkind.model.released import pad
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Pixels, size_of
+from streamkind.video.frames import Levels, Pixels, size_of
 
 FADE_STOPS = 0.5
 """Distance from ratio 1, in stops, from which on the output is the network's alone."""
@@ -76,8 +76,8 @@ class Whole:
         """Most frames worth giving at once. It may change with the first frame."""
         return self.backend.max_batch
 
-    def decompose(self, pixels: Pixels) -> Layers:
-        """(N, H, W, 3) uint8 RGB -> layers, padded to multiples of 16, and statistics."""
+    def decompose(self, pixels: Levels) -> Layers:
+        """(N, H, W, 3) RGB -> layers, padded to multiples of 16, and statistics."""
         return replace(self.backend.decompose(pad(pixels)), pixels=pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:

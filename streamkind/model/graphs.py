@@ -34,7 +34,11 @@ class Decompose(nn.Module):
         self.register_buffer("ratios", torch.from_numpy(RATIOS.copy()), persistent=False)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(N, H, W, 3) uint8 -> (N, 3, H, W), (N, 1, H, W), (N, 17), (N, H/16, W/16), (N,)."""
+        """(N, H, W, 3) -> (N, 3, H, W), (N, 1, H, W), (N, 17), (N, H/16, W/16), (N,).
+
+        Frames are levels of 8 bits, 0 to 255. A graph is released for uint8; as its cast comes
+        first, a backend may declare the input float32 instead, for frames that know more.
+        """
         image = frames.float().permute(0, 3, 1, 2) / 255
         reflectance, illumination = self.decomposition(image)
         small = F.avg_pool2d(image, 4)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamkind.errors import EngineError, UsageError
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Levels
 
 PARTS = ("decompose", "steady", "recompose")
 """The graphs of a model, in the order in which a frame goes through them."""
@@ -112,10 +112,10 @@ def padded(side: int) -> int:
     return side + -side % MULTIPLE
 
 
-def pad(pixels: Pixels) -> Pixels:
+def pad(pixels: Levels) -> Levels:
     """Repeat the last row and column of (N, H, W, 3) until the graphs take both sides."""
     bottom, right = (padded(side) - side for side in pixels.shape[1:3])
     if not bottom and not right:
         return pixels
-    whole: Pixels = np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+    whole: Levels = np.pad(pixels, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
     return whole

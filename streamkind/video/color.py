@@ -122,16 +122,19 @@ class Reader:
         tags = self._tags
         if is_hdr(tags):
             frame, tags = self._tone_map(frame), ColorTags(FULL, BT709)
+        deep = not rgb and frame.format.components[0].bits > 8
         read = self._sws.reformat(
             frame,
             *self._size,
-            format=self._pix_fmt,
+            format="yuv420p10le" if deep else self._pix_fmt,
             src_colorspace=_SWS_MATRIX[tags.matrix],
             dst_colorspace=_SWS_MATRIX[(tags if rgb else self._made).matrix],
             src_color_range=tags.range,
             dst_color_range=FULL if rgb else self._made.range,
             interpolation=_EXACT,
         )
+        if deep:
+            return dithered(np.asarray(read.to_ndarray(), np.uint16))
         # A view of the frame's own buffer when its rows have no padding.
         return np.ascontiguousarray(read.to_ndarray())
 
@@ -149,6 +152,18 @@ class Reader:
             interpolation=_EXACT,
         )
         return self._mapper(rgb)
+
+
+def dithered(planes: NDArray[np.uint16]) -> Pixels:
+    """10 bits -> 8, (H, W), so that means over 2x2 of them are those of all 10 bits.
+
+    By Bayer's pattern: swscale's own carries one bit of the two.
+    """
+    raised = planes.copy()
+    for row, thresholds in enumerate(((0, 2), (3, 1))):
+        for column, threshold in enumerate(thresholds):
+            raised[row::2, column::2] += threshold
+    return np.asarray(np.minimum(raised >> 2, 255), np.uint8)
 
 
 class YuvWriter:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,14 @@ Pixels = NDArray[np.uint8]
 
 From source to sink it may be yuv420p instead, its planes below each other: (3 H / 2, W).
 """
+Levels = NDArray[Any]
+"""RGB for the nets, (N, H, W, 3), in levels of 8 bits, 0 to 255: float32 where more is known."""
 PixFmt = Literal["rgb24", "yuv420p"]
 ChoosePixFmt = Callable[[VideoFormat], PixFmt]
 """From what a source has to what it is to deliver."""
 
 
-def size_of(pixels: Pixels) -> tuple[int, int]:
+def size_of(pixels: Levels) -> tuple[int, int]:
     """Width and height of a picture or a batch, RGB or yuv420p."""
     if pixels.ndim >= 3 and pixels.shape[-1] == 3:
         return pixels.shape[-2], pixels.shape[-3]

@@ -177,8 +177,11 @@ class Engine:
         first = name in [end.name for end in self.session.get_inputs()]
         return self._trt.TensorIOMode.INPUT if first else self._trt.TensorIOMode.OUTPUT
 
+    def _kind_of(self, name):
+        return self._ends[name].type
+
     def get_tensor_dtype(self, name):
-        uint8 = "uint8" in self._ends[name].type
+        uint8 = "uint8" in self._kind_of(name)
         return self._trt.DataType.UINT8 if uint8 else self._trt.DataType.FLOAT
 
     def get_tensor_shape(self, name):
@@ -247,7 +250,7 @@ class Context:
             self._view(name, addresses, frames)[...] = self._machine.falsify(name, array)
 
     def _view(self, name, addresses, frames):
-        kind = np.uint8 if name == "frames" else np.float32
+        kind = np.uint8 if "uint8" in self._engine._kind_of(name) else np.float32
         shape = (frames, *self._engine.get_tensor_shape(name)[1:])
         nbytes = int(np.prod(shape)) * np.dtype(kind).itemsize
         return self._machine.array(addresses[name], nbytes).view(kind).reshape(shape)
@@ -400,7 +403,7 @@ def install(monkeypatch, machine, *, records_itself=False):
         with where():
             machine.tell("build on", machine.stack[-1])
         machine.told.append(("build", recipe.part, recipe.precision))
-        onnx = graph_in(graph.read(), recipe.precision)
+        onnx = graph_in(graph.read(), recipe.precision, recipe.frames)
         machine.onnx[hashlib.sha256(plan.data).hexdigest()] = SimpleNamespace(
             onnx=onnx, size=recipe.size
         )
