@@ -144,7 +144,7 @@ def test_strong_colour_is_the_networks_and_the_records_own(u, v):
     made = yuv(16 + gain * 20, *(128 + np.clip(gain * (c - 128), -127, 127) for c in (u, v)))
     after = restrain(yuv(36, u, v), made, 16.0)
     apart = after[..., 1:].astype(int) - made[..., 1:]
-    assert np.abs(apart).max() <= 0.2 * np.abs(made[0, 0, 1:].astype(int) - 128).max()
+    assert np.abs(apart).max() <= 0.25 * np.abs(made[0, 0, 1:].astype(int) - 128).max()
 
 
 def test_faint_colour_of_a_large_place_is_kept_in_part_and_has_no_edge():

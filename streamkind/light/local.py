@@ -69,7 +69,8 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
     texture = (1 - lit) * share
     steep = (high / low) ** np.float32(TONE)
     slope = slope_of(low, high, light, steep)
-    relit = np.float32(SMOOTH) * (1 - lit - texture) * slope / np.maximum(steep, slope)
+    calm = np.float32(SMOOTH) ** np.clip(steep - 1, 0, 1)
+    relit = calm * (1 - lit - texture) * slope / np.maximum(steep, slope)
     own = lit + texture * np.minimum(np.float32(CRISP) * slope, np.maximum(STRONG / spread, 1))
     rest = relit * (made - high) + own * (seen - low)
     most = most_of(np.maximum(guided(seen, FINE_REACH, FINE_EDGE), 0))

@@ -36,9 +36,18 @@ from streamkind.video.frames import Pixels
 Mask = NDArray[np.bool_]
 Figures = dict[str, float]
 NAMES = (
-    "cast", "patch", "lit_contrast", "lit_lift", "new_clip", "dark_lift", "dark_detail",
-    "black_lift", "blocks", "noise", "edge_strip",
-)  # fmt: skip
+    "cast",
+    "patch",
+    "lit_contrast",
+    "lit_lift",
+    "new_clip",
+    "dark_lift",
+    "dark_detail",
+    "black_lift",
+    "blocks",
+    "noise",
+    "edge_strip",
+)
 ALWAYS = ("dark_lift", "new_clip", "edge_strip")
 """What counts in frames that were hardly changed too."""
 CHANGED = 1.5
