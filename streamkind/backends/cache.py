@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from streamkind.backends.inspector import Report
+from streamkind.backends.inspector import Inspection
 from streamkind.backends.plans import Plan, Recipe
 from streamkind.errors import EngineError
 from streamkind.platform import CACHE, cache_folder, locked, replace, writable_by_others
@@ -38,7 +38,7 @@ class Entry:
     size_bytes: int
     seconds: float
     """How long it took to build."""
-    report: Report
+    report: Inspection
     used: float
     """When it was last taken, in seconds since 1970."""
 
@@ -84,7 +84,7 @@ class Cache:
         with self._locked(key):
             self._remove(key)
 
-    def note(self, key: str, found: Report) -> None:
+    def note(self, key: str, found: Inspection) -> None:
         """Add to what was found about a plan that is kept. Raises EngineError."""
         with self._locked(key):
             sidecar = self._path(key, "json")

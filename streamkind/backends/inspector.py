@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
-Report = dict[str, Any]
+Inspection = dict[str, Any]
 TYPES = {
     "bf16": "bf16|bfloat16",
     "half": "fp16|half",
@@ -21,7 +21,7 @@ TYPES = {
 """What `examine` calls a type: what the inspector calls it in a sentence on format and type."""
 
 
-def examine(network: Any) -> Report:
+def examine(network: Any) -> Inspection:
     """Tell names, types and shapes at both ends, and the layers in each type of number."""
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     typed = [(layer, layer.get_output(0).dtype.name.lower()) for layer in layers]
@@ -35,12 +35,12 @@ def examine(network: Any) -> Report:
     }
 
 
-def _tensor(tensor: Any) -> Report:
+def _tensor(tensor: Any) -> Inspection:
     kind = tensor.dtype.name.lower()
     return {"name": tensor.name, "type": kind, "shape": list(tensor.shape)}
 
 
-def read_inspector(text: str) -> Report:
+def read_inspector(text: str) -> Inspection:
     """Count the layers of an engine by the type that they give, from the inspector's JSON.
 
     Layers are those that the card runs, after fusion. Of plans built with less detail only the

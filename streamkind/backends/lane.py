@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.cuda import CallGraph, Gpu, Memory
-from streamkind.backends.inspector import Report, read_inspector
+from streamkind.backends.inspector import Inspection, read_inspector
 from streamkind.errors import EngineError
 
 GRAPHS_KEPT = 32
@@ -47,7 +47,7 @@ class Program:
         self.inputs = ends[trt.TensorIOMode.INPUT]
         self.outputs = ends[trt.TensorIOMode.OUTPUT]
 
-    def inspect(self) -> Report:
+    def inspect(self) -> Inspection:
         """Tell in which types the layers compute, as TensorRT's engine inspector reports them."""
         inspector = self._engine.create_engine_inspector()
         told = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from streamkind.backends.cards import Card
-from streamkind.backends.inspector import Report, examine
+from streamkind.backends.inspector import Inspection, examine
 from streamkind.backends.precision import FrameType, Precision, graph_in, read_precision
 from streamkind.backends.watch import run_watched
 from streamkind.errors import EngineError, UsageError
@@ -91,7 +91,7 @@ class Plan:
     """A plan and what was found about it when it was built."""
 
     data: bytes
-    report: Report
+    report: Inspection
 
 
 def write_recipe(

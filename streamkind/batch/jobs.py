@@ -48,7 +48,7 @@ class Result:
 
 
 @dataclass
-class Progress:
+class BatchProgress:
     """How far a batch is."""
 
     results: list[Result]
@@ -86,14 +86,14 @@ class Batch:
         *,
         executor: Executor | None = None,
         slots: Callable[[], int] = lambda: 1,
-        progress: Callable[[Progress], None] = lambda progress: None,
+        progress: Callable[[BatchProgress], None] = lambda progress: None,
     ) -> None:
         """`slots` says how many pieces of work to hand out at once; a cluster may grow."""
         self.results = [Result(job, expected=expected_frames(job.input)) for job in jobs]
         self._executor = executor or Here()
         self._slots = slots
         self._tell = progress
-        self._progress = Progress(self.results)
+        self._progress = BatchProgress(self.results)
         self._waiting: deque[_Task] = deque()
         self._futures: dict[Future[Any], _Task] = {}
         self._locks: set[Lock] = set()

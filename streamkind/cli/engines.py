@@ -22,7 +22,7 @@ from streamkind.backends.base import why_not
 from streamkind.backends.cache import LIMIT_BYTES, Cache, Entry
 from streamkind.backends.cards import Card, first_card, named_card
 from streamkind.backends.cuda import Gpu
-from streamkind.backends.inspector import Report
+from streamkind.backends.inspector import Inspection
 from streamkind.backends.parity import Parity
 from streamkind.backends.plans import Plan, Recipe
 from streamkind.backends.precision import FRAME_TYPES, Precision, read_precision
@@ -154,7 +154,7 @@ def take_visibly(
     return plan
 
 
-def ends(report: Report) -> str:
+def ends(report: Inspection) -> str:
     """Say the types at both ends and of the layers."""
     sides = (
         ", ".join(f"{tensor['name']} {tensor['type']}" for tensor in report[side])
@@ -163,7 +163,7 @@ def ends(report: Report) -> str:
     return f"{' -> '.join(sides)}; layers: {counted(report)}"
 
 
-def on_card(report: Report) -> str:
+def on_card(report: Inspection) -> str:
     """Say what TensorRT's inspector tells of a plan, and how far it is from the released graphs."""
     told = f"layers on the card, by TensorRT's inspector: {counted(report['inspected'])}"
     if found := report.get("parity"):
@@ -171,7 +171,7 @@ def on_card(report: Report) -> str:
     return told
 
 
-def counted(report: Report) -> str:
+def counted(report: Inspection) -> str:
     """Say how many layers are of which type."""
     return ", ".join(f"{count} {kind}" for kind, count in report["layers"].items())
 

@@ -76,11 +76,11 @@ def score_table(scores: Scores) -> Table:
     return table
 
 
-def show_batch(bar: Bar) -> Callable[[jobs.Progress], None]:
+def show_batch(bar: Bar) -> Callable[[jobs.BatchProgress], None]:
     """Print what begins and ends, and keep the bar of the whole batch up to date."""
     task = bar.add_task("batch", total=None, told="")
 
-    def show(progress: jobs.Progress) -> None:
+    def show(progress: jobs.BatchProgress) -> None:
         if progress.told:
             bar.console.print(progress.told, markup=False)
         ended = sum(result.status != "waiting" for result in progress.results)

@@ -1,9 +1,9 @@
-"""Nets that rest: between two frames that they see, what they made is carried on in time.
+"""Runs the network on some frames, and extrapolates its result to the frames between.
 
-Where nothing has moved since, the reduced result stays. Where something has, the line that took
-luma to relit luma around there goes on, and so does the gain of the chroma. Where what has come is
-of another luma than anything around there was, as a lamp on dark ground or the ground behind it,
-what the nets made of that luma elsewhere in the frame stands for it.
+Where nothing has moved, the reduced result is used again. Where something has moved, the local line
+from luma to relit luma is applied to the new luma, and the local gain to the chroma. Where the new
+luma was not present nearby, as with a lamp on dark ground, the mean result of that luma in the
+whole frame is used.
 """
 
 from __future__ import annotations

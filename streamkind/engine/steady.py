@@ -1,4 +1,4 @@
-"""What is held still over time besides the ratio: the layers themselves."""
+"""Filters reflectance and illumination over time where nothing moves."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from streamkind.light.exposure import Floats
 
 SteadyName = Literal["ratio", "light", "noise"]
 STEADY: tuple[SteadyName, ...] = ("ratio", "light", "noise")
-"""The ratio of the frame, its illumination, and the noise of its reflectance."""
+"""What can be filtered over time: ratio, illumination, and reflectance, for its noise."""
 KEPT = 0.6
-"""Share of the past kept where nothing moves: it takes three quarters of the noise's power away."""
+"""Weight of the previous frame where nothing moves: removes three quarters of noise power."""
 
 
 class FiltersLayers(Protocol):
@@ -53,7 +53,7 @@ class Steadier:
         self._gap_seconds = gap_seconds
 
     def __call__(self, layers: Layers, times: Sequence[float]) -> Layers:
-        """Return layers of consecutive frames shown at `times`, held against those before."""
+        """Filter the layers of consecutive frames, shown at `times`, with those before."""
         if not self._strength.any():
             return layers
         before = self.state
@@ -68,7 +68,7 @@ class Steadier:
 
 
 def check_steady(what: Collection[str]) -> None:
-    """Refuse what cannot be held still."""
+    """Refuse names of what cannot be filtered."""
     if isinstance(what, str):
         raise UsageError(f"steady takes a collection of names, got {what!r}; expected [{what!r}]")
     if unknown := {str(name) for name in set(what) - set(STEADY)}:

@@ -29,7 +29,7 @@ class RatioState:
 
 
 class RatioSmoother:
-    """Automatic ratio, steady over time: real change is followed fast, noise not at all.
+    """The automatic ratio, smoothed over time. It follows real changes fast and noise not at all.
 
     In the log domain the ratio rests while the automatic one stays within a band of three standard
     deviations of its own noise; beyond, it follows the edge of the band without overshoot: a change

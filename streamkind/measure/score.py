@@ -28,7 +28,7 @@ from streamkind.video.source import open_source
 from streamkind.video.threads import ReadAhead
 
 Series = NDArray[np.float64]
-Progress = Callable[[str, int], None]
+ScoreProgress = Callable[[str, int], None]
 
 AVERAGE_FRAMES = 15
 """Length of the centred moving average that flicker is measured against."""
@@ -121,7 +121,7 @@ def score(
     *,
     reference: str | Path | None = None,
     unsmoothed: str | Path | None = None,
-    progress: Progress = lambda task, frames: None,
+    progress: ScoreProgress = lambda task, frames: None,
 ) -> Scores:
     """Measure a result, the input times one gain, and the model without smoothing.
 
@@ -151,7 +151,7 @@ def score(
         return measure(videos, gain, progress)
 
 
-def constant_gain(input: Path, output: Path, progress: Progress) -> float:
+def constant_gain(input: Path, output: Path, progress: ScoreProgress) -> float:
     """Return the gain that brings the mean luma of the input, clipped at 1, to the output's."""
     levels, wanted, count = np.zeros(1024), 0.0, 0
     for frames in together({INPUT: input, OUTPUT: output}):
@@ -203,7 +203,7 @@ def check_alike(videos: dict[str, Path], frames: dict[str, Pixels], count: int) 
             )
 
 
-def measure(videos: dict[str, Path], gain: float, progress: Progress) -> Scores:
+def measure(videos: dict[str, Path], gain: float, progress: ScoreProgress) -> Scores:
     """Go through all videos once and measure every row."""
     scores = Scores({name: Row() for name in dict.fromkeys((*ROWS, *videos))}, [])
     before: dict[str, Still] = {}
