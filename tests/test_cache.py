@@ -81,6 +81,7 @@ OTHER = {
     "precision": "fp32",
     "size": (64, 64),
     "batch": (1, 1, 2),
+    "frames": "float32",
     "level": 5,
     "workspace_mib": 1024,
     "schema": 3,

@@ -107,9 +107,12 @@ def test_every_frame_arrives_once_in_order(count, max_batch):
     sink, report = ListSink(), Report(count, "test")
     run(ListSource(count), stream(Brighten(max_batch), 2.0), sink, report)
     assert [f.pts for f in sink.frames] == list(range(count))
-    assert [int(f.data[0, 0, 0]) for f in sink.frames] == [
-        min(2 * (i % 256), 255) for i in range(count)
-    ]
+    alone = stream(Brighten(), 2.0)
+    made = [alone(frame.data[None], [frame.time])[0] for frame in ListSource(count)]
+    assert [f.data.tobytes() for f in sink.frames] == [pixels.tobytes() for pixels in made]
+    assert len({pixels.tobytes() for pixels in made[:100]}) >= 0.8 * min(
+        count, 100
+    )  # hardly any alike
     assert report.frames == count
 
 
@@ -273,7 +276,7 @@ def test_a_dark_clip_becomes_clear_and_keeps_its_times(tmp_path, daylight):
     )
     before, after = read_video(tmp_path / "in.mp4"), read_video(tmp_path / "out.mp4")
     assert (after.pts, after.time_base) == (before.pts, before.time_base)
-    assert mean_luma(tmp_path / "out.mp4") > 0.3
+    assert mean_luma(tmp_path / "out.mp4") > 4 * mean_luma(tmp_path / "in.mp4")
     assert seen == [(i, 0) for i in range(5)] + [(4, i) for i in range(1, 5)]
     assert (report.frames, report.total, report.lost) == (4, 4, 0)
     assert set(report.stages) == {
