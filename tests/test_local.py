@@ -100,6 +100,21 @@ def test_a_silhouette_before_lit_ground_stays_one_without_a_halo(dark, light):
     assert np.ptp(right[0]) < 0.12 and np.diff(left[0]).min() > -0.02
 
 
+@pytest.mark.parametrize("level", [1, 2, 4, 8])
+@pytest.mark.parametrize("block", [8, 16, 32])
+def test_a_codecs_blocks_of_one_code_value_are_not_made_steps(level, block):
+    """8x8 pixels of a map are 32x32 of a 1080p frame, 16x16 of one of 640x360."""
+    rng = np.random.default_rng(block)
+    side = max(1, block // 4)
+    one = rng.integers(0, 2, (SIZE[0] // side + 1, SIZE[1] // side + 1))
+    blocks = np.kron(one, np.ones((side, side)))[: SIZE[0], : SIZE[1]]
+    luma = ((level + blocks) / 219).astype(np.float32)
+    steps = np.abs(np.diff(raised(luma), axis=1))[:, side - 1 :: side]
+    recorded = np.abs(np.diff(luma, axis=1))[:, side - 1 :: side]
+    assert steps.mean() < 1.5 * recorded.mean()  # of four times as much light
+    assert raised(luma).mean() > 2 * luma.mean() or level == 1
+
+
 def test_noise_of_a_still_scene_does_not_move_the_light():
     rng = np.random.default_rng(2)
     means = []

@@ -40,6 +40,9 @@ FINE_REACH, FINE_EDGE = 4, 0.02
 """The same, in pixels and luma, where `MOST_GAIN` is held to: within a codec's block near black."""
 LAMP = 0.35
 """Luma above its surroundings from which on a spot is a place of its own."""
+CODE_VALUE = np.float32((1 / 219) ** 2)
+"""Square of one code value of 8-bit video, in luma. Detail of this variance is halved: a codec's
+blocks differ by one value in the dark, and a gain of seven makes that a step to be seen."""
 TEXTURE = np.float32((5 / 255) ** 2)
 """Variance of luma from which on detail is texture, not noise: five 8-bit levels."""
 STRONG = np.float32(0.15)
@@ -69,7 +72,7 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
     texture = (1 - lit) * share
     steep = (high / low) ** np.float32(TONE)
     slope = slope_of(low, high, light, steep)
-    calm = np.float32(SMOOTH) ** np.clip(steep - 1, 0, 1)
+    calm = (np.float32(SMOOTH) * recorded(seen)) ** np.clip(steep - 1, 0, 1)
     relit = calm * (1 - lit - texture) * slope / np.maximum(steep, slope)
     own = lit + texture * np.minimum(np.float32(CRISP) * slope, np.maximum(STRONG / spread, 1))
     rest = relit * (made - high) + own * (seen - low)
@@ -115,6 +118,15 @@ def slope_of(low: Floats, high: Floats, light: Floats, steep: Floats) -> Floats:
     falling = np.float32(FALL) * room / (1 - light + np.float32(1e-3))
     slope = 1 + by_rise * (steep - 1) - by_room * falling
     return np.asarray(np.maximum(slope, np.minimum(steep, 1)), np.float32)
+
+
+def recorded(luma: Floats) -> Floats:
+    """Share of detail that is more than the rounding to one code value, (h, w)."""
+    window = 2 * FINE_REACH + 1, 2 * FINE_REACH + 1
+    mean = cv2.blur(luma, window)
+    variance = np.maximum(cv2.sqrBoxFilter(luma, cv2.CV_32F, window) - mean * mean, 0)
+    share = variance / (variance + CODE_VALUE)
+    return np.asarray(cv2.blur(share, window), np.float32)
 
 
 def most_of(luma: Floats) -> Floats:
