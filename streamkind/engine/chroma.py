@@ -74,8 +74,7 @@ def resized(picture: Floats, width: int, height: int) -> Floats:
 def halved(picture: Levels) -> Floats:
     """Means of 2x2 pixels."""
     size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32)
+    return np.asarray(cv2.resize(picture, size), np.float32)
 
 
 def mix(before: NDArray[Any], given: Floats, after: NDArray[Any], kept: Floats) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.chroma import restrain, restrain_rgb
+from streamkind.engine.shrink import shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
 from streamkind.video.color import yuv_of_rgb
@@ -95,11 +96,6 @@ def scaled(maps: LocalMaps, scale: float, zero: float) -> Floats:
     return np.asarray(np.float32(scale) * maps.offset + np.float32(zero) * rest, np.float32)
 
 
-def shrunk(picture: Levels, size: tuple[int, int]) -> Levels:
-    """Means over a picture or a plane, scaled down to width and height."""
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-
-
 def enlarged(plane: Floats, width: int, height: int) -> Floats:
     """Enlarge a map."""
     return np.asarray(cv2.resize(plane, (width, height)), np.float32)
@@ -110,9 +106,9 @@ def split(picture: Levels) -> list[Levels]:
     return [np.asarray(plane) for plane in cv2.split(picture)]
 
 
-def luma_of(picture: NDArray[Any]) -> Plane:
+def luma_of(picture: Levels) -> Levels:
     """Luma of RGB, (h, w)."""
-    return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL)[:1]), np.uint8)
+    return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL)[:1]))
 
 
 def brightest_of(picture: Levels) -> Levels:
@@ -124,11 +120,10 @@ def brightest_of(picture: Levels) -> Levels:
 def keep_below_white(before: Plane, after: Plane, tags: ColorTags) -> None:
     """Keep a plane of luma or of RGB, in place, below white where the frame's own is."""
     scale, black = luma_range(tags)
-    white = np.full(before.shape[1], black + WHITE * scale).astype(np.uint8)
+    white = np.full((STRIP, before.shape[1]), int(black + WHITE * scale), np.uint8)
     for row in range(0, len(before), STRIP):
-        rows = slice(row, row + STRIP)
-        most = cv2.max(before[rows], np.broadcast_to(white, before[rows].shape).copy())
-        cv2.min(after[rows], most, dst=after[rows])
+        seen, made = before[row : row + STRIP], after[row : row + STRIP]
+        cv2.min(made, cv2.max(seen, white[: len(seen)]), dst=made)
 
 
 def luma_range(tags: ColorTags) -> tuple[float, float]:

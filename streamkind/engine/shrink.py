@@ -91,15 +91,20 @@ def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
     return rounded(clipped(cv2.transform(yuv, rgb_of_yuv(tags))))
 
 
-def shrunk(plane: Pixels, size: tuple[int, int]) -> Floats:
+def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
     """Means over a plane or RGB, scaled down to width and height."""
     factor = round(plane.shape[1] / size[0])
-    if factor % 2 == 0 or plane.shape[1] == factor * size[0] or plane.ndim == 3:
-        small = cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    else:  # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
+    exact = plane.shape[:2] == (factor * size[1], factor * size[0])
+    if factor % 2 and not exact and plane.ndim == 2:
+        # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
         means = cv2.boxFilter(plane, cv2.CV_32F, (factor, factor))
-        small = cv2.resize(means, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(small, np.float32)
+        return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    small = plane.astype(np.float32)
+    if exact and factor % 4 == 0:  # OpenCV is fast at means of 2x2
+        half = plane.shape[1] // 2, plane.shape[0] // 2
+        small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.float32)
+    kind = cv2.INTER_LINEAR if factor == 2 else cv2.INTER_AREA  # of 2x2 both are means
+    return np.asarray(cv2.resize(small, size, interpolation=kind), np.float32)
 
 
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:

@@ -66,12 +66,13 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
     """
     low, high = base_of(seen), base_of(made)
     light = np.maximum(base_of(brightest), low)
-    raised = raised_base(low, high, light)
+    rise, room = room_of(low, high, light)
+    raised = low + np.minimum(high - low, rise * room / (room + rise))
     lit = smooth_step(light, UNLIT, LIT)
     share, spread = texture_of(points)
     texture = (1 - lit) * share
     steep = (high / low) ** np.float32(TONE)
-    slope = slope_of(low, high, light, steep)
+    slope = slope_of(rise, room, light, steep)
     calm = (np.float32(SMOOTH) * recorded(seen)) ** np.clip(steep - 1, 0, 1)
     relit = calm * (1 - lit - texture) * slope / np.maximum(steep, slope)
     own = lit + texture * np.minimum(np.float32(CRISP) * slope, np.maximum(STRONG / spread, 1))
@@ -98,22 +99,18 @@ def guided(luma: Floats, radius: int, edge: float) -> Floats:
     return np.asarray(smooth, np.float32)
 
 
-def raised_base(low: Floats, high: Floats, light: Floats) -> Floats:
-    """Raise bases, in [0, 1], towards those that the network made. Where it darkens, it may."""
-    rise, room = room_of(low, high, light)
-    raised = low + np.minimum(high - low, rise * room / (room + rise))
-    return np.asarray(raised, np.float32)
-
-
 def room_of(low: Floats, high: Floats, light: Floats) -> tuple[Floats, Floats]:
-    """How far the network raises bases, within `MOST_GAIN`, and how far they may be at most."""
+    """How far the network raises bases, within `MOST_GAIN`, and how far they may be at most.
+
+    Bases are raised by rise * room / (rise + room). Where the network darkens, it may.
+    """
     rise = np.maximum(np.minimum(high, most_of(low)) - low, 0)
-    return rise, np.float32(ROOM) * (1 - light) ** np.float32(FALL) + np.float32(1e-6)
+    room = np.asarray(cv2.pow(1 - light, FALL), np.float32) * np.float32(ROOM)
+    return rise, room + np.float32(1e-6)
 
 
-def slope_of(low: Floats, high: Floats, light: Floats, steep: Floats) -> Floats:
+def slope_of(rise: Floats, room: Floats, light: Floats, steep: Floats) -> Floats:
     """Slope of the curve that raises bases, given that of the network's: contrast of detail."""
-    rise, room = room_of(low, high, light)
     by_rise, by_room = (room / (room + rise)) ** 2, (rise / (room + rise)) ** 2
     falling = np.float32(FALL) * room / (1 - light + np.float32(1e-3))
     slope = 1 + by_rise * (steep - 1) - by_room * falling
