@@ -1,4 +1,8 @@
-"""READ THIS FIRST: source -> batches -> stream -> sink. The steps of a stream are its own."""
+"""Read this module first: it is the flow of a file, source -> batches -> stream -> sink.
+
+`run` has the flow. The steps of one batch are those of a `Stream` (`engine/stream.py`). The other
+functions open what `run` needs, from the options that a user gives.
+"""
 
 from __future__ import annotations
 
@@ -45,34 +49,37 @@ from streamkind.video.threads import ReadAhead, WriteBehind
 
 @dataclass
 class Report:
-    """How far a run is, and at its end what it did."""
+    """The progress of a run while it works, and its result at the end."""
 
     total: int | None
-    """Frames expected; None when the container does not say."""
+    """Number of frames expected. None if the container does not say."""
     engine: str
+    """Description of the engine: profile, model, device and precision."""
     surveyed: int = 0
-    """Frames that the first of two passes has seen so far."""
+    """Frames seen by the first of two passes so far."""
     frames: int = 0
     """Frames enhanced so far."""
     ratio: float = 1.0
-    """Of the last frame."""
+    """Ratio of the last frame."""
     lost: int = 0
     """Frames that could not be decoded."""
     began: float = field(default_factory=time.perf_counter)
+    """Start of the run, in seconds of `time.perf_counter`."""
     seconds: float = 0.0
-    """Since the first frame was asked for."""
+    """Seconds from the start of the run to the last finished batch."""
     stages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Busy seconds of each stage; they overlap, so their sum may exceed `seconds`."""
+    """Seconds that each stage worked. Stages overlap, so the sum may exceed `seconds`."""
     warnings: list[str] = field(default_factory=list)
+    """What was changed, guessed or left out: one line each."""
 
     @property
     def fps(self) -> float:
-        """Frames per second so far."""
+        """Enhanced frames per second so far; 0 before the first batch is finished."""
         return self.frames / self.seconds if self.seconds else 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of a block to a stage."""
+        """Add the time of a `with` block to the stage `name`."""
         began = time.perf_counter()
         yield
         self.stages[name] += time.perf_counter() - began
@@ -84,7 +91,7 @@ class Report:
         self.seconds = time.perf_counter() - self.began
 
     def check(self, input: object) -> None:
-        """Raise InputError when there was nothing to enhance."""
+        """Raise InputError if no frame was enhanced."""
         if not self.frames:
             raise InputError(f"{input} has no frame that can be decoded; nothing was written")
 
@@ -101,7 +108,12 @@ def run(
     show: Callable[[Pixels, Pixels], Pixels] | None = None,
     progress: Progress = lambda report: None,
 ) -> None:
-    """Enhance every frame of the source into the sink. Decode and encode run in threads beside."""
+    """Enhance every frame of `source` and write it to `sink`.
+
+    Decoding and encoding run in threads of their own. `show` combines the batch before and after,
+    (N, H, W, 3) each, into what is written; without it the enhanced batch is written. `progress`
+    is called after each batch.
+    """
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, stream.max_batch):
             pixels, ratios = stream(batch.pixels, batch.times)
@@ -135,12 +147,15 @@ def enhance(
     duration: float | None = None,
     progress: Progress = lambda report: None,
 ) -> Report:
-    """Make a video, an image or a folder of images clear, and tell how it went.
+    """Enhance a video, an image or a folder of images, and return a report.
 
-    `ratio` is how far the illumination is raised, 0.1 to 10, or "auto": a dark frame is brought to
-    a mean luma of `target` in (0, 1], 0.45, a still 0.47. `steady` is what is held still in videos.
-    With `two_pass` ratios are smoothed with look-ahead; `ratio_track`, a CSV, gives them instead.
-    The output is whole or not there. Raises UsageError or Input-, Output- or EngineError.
+    `ratio` is how far the illumination is raised, 0.1 to 10. "auto" brings dark frames to a mean
+    luma of `target` on average, in (0, 1]; its default is 0.45, and 0.47 for stills. `steady` names
+    what is smoothed over time in videos. `two_pass` smooths the ratios with look-ahead, in a first
+    pass over the input; `ratio_track` is a CSV that gives the ratios instead. The output is written
+    completely or not at all. `progress` may raise an exception to cancel.
+
+    Raises UsageError, InputError, OutputError or EngineError.
     """
     fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps
     still, gpu = fps is None and is_still(input), on_gpu(backend, device)
@@ -176,7 +191,7 @@ def enhance(
 def open_stream(
     source: Source, engine: Engine, choose: ChooseRatio, steady: Collection[SteadyName]
 ) -> Stream:
-    """Begin the frames of a source; stills have nothing to do with each other."""
+    """Open a stream for the frames of a source. Stills of a folder do not affect each other."""
     color, in_order = source.format.color, not source.still
     return Stream(engine, choose, steady=steady, color=color, skip=in_order, film=in_order)
 
@@ -193,9 +208,9 @@ def find_track(
     duration: float | None = None,
     progress: Progress = lambda report: None,
 ) -> Track:
-    """Do the first of two passes alone: the ratio of every frame of a video, smoothed.
+    """Run the first of two passes alone: return the smoothed ratio of every frame of a video.
 
-    Takes what `enhance` takes. Raises UsageError, InputError or EngineError.
+    The options are those of `enhance`. Raises UsageError, InputError or EngineError.
     """
     check_target(target)
     with open_source(input, start=start, duration=duration) as source:
@@ -212,14 +227,14 @@ def find_track(
 
 
 def check(ratio: Ratio, target: float, steady: Collection[str]) -> None:
-    """Refuse what no frame could be enhanced with."""
+    """Raise UsageError for a ratio, target or `steady` that is not valid."""
     check_ratio(ratio)
     check_target(target)
     check_steady(steady)
 
 
 def is_smoothed(input: str | Path, ratio: Ratio, steady: Collection[SteadyName]) -> bool:
-    """Whether the ratios of an input are to be smoothed: automatic ones, of one file."""
+    """Return whether ratios are smoothed over time: automatic ones of one file only."""
     return ratio == "auto" and "ratio" in steady and as_path(input).is_file()
 
 
@@ -230,7 +245,10 @@ def passes_twice(
     start: float = 0.0,
     duration: float | None = None,
 ) -> bool:
-    """Decide on two passes where the user has not: a quick look may find that one will do."""
+    """Return whether to run two passes: as `told`, or else as the profile and the light need.
+
+    A fast profile runs two only if the light of the key frames changes.
+    """
     if told is not None:
         return told
     keys = key_frames(as_path(input), start=start, duration=duration)
@@ -240,7 +258,7 @@ def passes_twice(
 def first_pass(
     source: Source, engine: Engine, target: float, report: Report, progress: Progress
 ) -> Track:
-    """Find the ratios of a whole video, and tell how far it is."""
+    """Find the ratios of a whole video, and report the progress of that."""
 
     def seen(frames: int) -> None:
         report.surveyed, report.seconds = frames, time.perf_counter() - report.began
@@ -251,12 +269,12 @@ def first_pass(
 
 
 def check_track(path: str | Path | None, ratio: Ratio) -> Track | None:
-    """Read a ratio track, which leaves nothing for a ratio to say."""
+    """Read a ratio track, if a path is given. Raises UsageError if a fixed ratio is given too."""
     if path is not None and ratio != "auto":
         raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
     return None if path is None else Track.read(path)
 
 
 def beside(before: Pixels, after: Pixels) -> Pixels:
-    """Put the original left of the result, (N, H, 2 W, 3)."""
+    """Put the original to the left of the result: (N, H, W, 3) each -> (N, H, 2 W, 3)."""
     return np.concatenate([before, after], axis=2)

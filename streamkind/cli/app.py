@@ -40,10 +40,10 @@ from streamkind.platform import give_way
 from streamkind.video.storage import as_path, write_whole
 
 PARTIAL = 3
-"""Exit code of a batch of which some files failed, and some did not."""
+"""Exit code of a batch in which some files failed and some did not."""
 
 app = typer.Typer(
-    help="Make night video clear.",
+    help="Makes night video clear.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
@@ -54,7 +54,7 @@ app.add_typer(engines.app, name="engines")
 
 
 def show_version(wanted: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and end the program."""
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
@@ -67,7 +67,7 @@ def every_command(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print version.")
     ] = False,
 ) -> None:
-    """Make night video clear."""
+    """Makes night video clear."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -78,7 +78,7 @@ def enhance_command(
         str, typer.Argument(help="A video, an image or a folder of images; - is standard input.")
     ],
     output: Annotated[
-        Path, typer.Argument(help="Where the result goes, its ending being its format; - is NUT.")
+        Path, typer.Argument(help="The result; its ending selects the format; - is NUT to stdout.")
     ],
     ratio: options.RatioText = "auto",
     target: options.AnyTarget = None,
@@ -99,7 +99,7 @@ def enhance_command(
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
-    """Make a dark video clear."""
+    """Make a dark video, an image or a folder of images clear."""
     with progress_bar() as bar, named(input, output) as (source, result):
         report = enhance(
             source,
@@ -130,24 +130,29 @@ def enhance_command(
 @app.command("batch")
 def batch_command(
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Videos, and folders to search for videos.")
+        list[str] | None, typer.Argument(help="Videos, and folders that are searched for videos.")
     ] = None,
     out: Annotated[
-        str, typer.Option(help="The folder for the results, also s3://... or gs://...")
+        str, typer.Option(help="Folder for the results; s3://... or gs://... too.")
     ] = "clear",
     list_file: Annotated[
-        Path | None, typer.Option("--list", help="A file that names inputs, one a line.")
+        Path | None, typer.Option("--list", help="File that names inputs, one per line.")
     ] = None,
     pattern: Annotated[
-        list[str] | None, typer.Option(help="Take such files of folders, as '*.mp4'; repeatable.")
+        list[str] | None,
+        typer.Option(help="Pattern of the files to take from folders, as '*.mp4'; repeatable."),
     ] = None,
     name: Annotated[
-        str, typer.Option(help="Names of results, of {folder}, {stem}, {kind} and {suffix}.")
+        str, typer.Option(help="Names of results, made of {folder}, {stem}, {kind}, {suffix}.")
     ] = NAME,
-    workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
-    nice: Annotated[int, typer.Option(help="Give way to others, 0 to 19.")] = 0,
+    workers: Annotated[
+        int, typer.Option("--jobs", help="Number of processes that share the work.")
+    ] = 1,
+    nice: Annotated[int, typer.Option(help="Niceness of the processes, 0 to 19.")] = 0,
     cluster: options.Cluster = None,
-    report: Annotated[Path | None, typer.Option(help="Write what came of each file, JSON.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="JSON file for the result of each input.")
+    ] = None,
     ratio: options.RatioText = "auto",
     target: options.AnyTarget = None,
     steady: options.SteadyText = options.ALL_STEADY,
@@ -160,9 +165,9 @@ def batch_command(
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
-    """Make many dark videos clear. After any interruption, the same command goes on.
+    """Make many dark videos clear. After an interruption, run the same command again.
 
-    Ends with 0 when all is done, 3 when some files failed, 1 when all did.
+    Exit code: 0 if all files are done, 3 if some failed, 1 if all failed.
     """
     asked = Options(
         ratio=options.read_ratio(ratio),
@@ -190,7 +195,7 @@ def batch_command(
 
 
 def end_batch(results: list[Result], report: Path | None) -> None:
-    """Tell what came of a batch, and leave with what that means."""
+    """Print the result of a batch, write its report, and set the exit code."""
     if report:
         told = {"files": [result.as_json() for result in results]}
         write_whole(report, (json.dumps(told, indent=1) + "\n").encode())
@@ -202,17 +207,18 @@ def end_batch(results: list[Result], report: Path | None) -> None:
 @app.command("score")
 def score_command(
     input: Annotated[Path, typer.Argument(help="The dark video.")],
-    output: Annotated[Path, typer.Argument(help="What was made of it.")],
-    reference: Annotated[Path | None, typer.Option(help="The scene as it should look.")] = None,
+    output: Annotated[Path, typer.Argument(help="The enhanced video.")],
+    reference: Annotated[Path | None, typer.Option(help="The same scene, well lit.")] = None,
     unsmoothed: Annotated[
-        Path | None, typer.Option(help="The model without smoothing; else it is run here.")
+        Path | None,
+        typer.Option(help="Result of the model without smoothing; made here if missing."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures here.")
+        Path | None, typer.Option("--json", help="JSON file for all figures.")
     ] = None,
     plot: options.Plot = None,
 ) -> None:
-    """Measure flicker and steadiness of a result, beside two baselines."""
+    """Measure flicker and sharpness of a result, beside two baselines."""
     with progress_bar() as bar:
         task = bar.add_task(output.name, total=None, told="")
 
@@ -229,7 +235,7 @@ def score_command(
 
 @app.command("doctor")
 def doctor_command() -> None:
-    """Tell what streamkind finds on this machine, and whether its models are whole."""
+    """Show what streamkind finds on this machine, and check the released models."""
     findings = doctor.examine()
     for finding in findings:
         typer.echo(f"{finding.name:<24}{finding.value}{'' if finding.good else '   <- problem'}")
@@ -245,7 +251,7 @@ app.command("serve")(live.serve_command)
 
 
 def main() -> NoReturn:
-    """Run the command line; every failure is one line on stderr and an exit code."""
+    """Run the command line. Every failure is one line on stderr and an exit code."""
     settle()
     try:
         for number in ENDING:
@@ -268,5 +274,5 @@ def main() -> NoReturn:
 
 
 def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """End by SIGTERM and SIGHUP as by Ctrl-C: what is half done is removed."""
+    """Handle SIGTERM and SIGHUP as Ctrl-C: partial results are removed."""
     raise KeyboardInterrupt

@@ -30,10 +30,10 @@ from streamkind.video.storage import as_path, write_whole
 STAGES = ("decode", "decompose", "steady", "ratio", "recompose", "encode")
 
 Backends = Annotated[
-    list[str] | None, typer.Option(help="auto, tensorrt, openvino or torch; repeatable.")
+    list[str] | None, typer.Option(help="Backend: auto, tensorrt, openvino or torch; repeatable.")
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="Of x264, for all profiles; that of realtime by default.")
+    str | None, typer.Option(help="Preset of x264 for all profiles. Default: that of realtime.")
 ]
 Plot = Annotated[
     Path | None, typer.Option(help="Draw quality against cost, given --pairs: .png, .svg.")
@@ -42,34 +42,36 @@ Plot = Annotated[
 
 def bench_command(
     clip: Annotated[
-        Path | None, typer.Argument(help="A dark video; else a texture is made.")
+        Path | None, typer.Argument(help="A dark video. Without it, a texture is made.")
     ] = None,
     size: Annotated[
-        list[str] | None, typer.Option(help="As 1920x1080; repeatable. 720p and 1080p.")
+        list[str] | None,
+        typer.Option(help="Size, as 1920x1080; repeatable. Default: 720p and 1080p."),
     ] = None,
     profile: Annotated[
-        list[str] | None, typer.Option(help="A profile; repeatable. All by default.")
+        list[str] | None, typer.Option(help="Profile; repeatable. Default: all.")
     ] = None,
     onnx: Annotated[
-        list[Path] | None, typer.Option(help="Another net from picture to picture; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Another network, from picture to picture; repeatable."),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option(help="KinD by ONNX Runtime and PyTorch too, where installed.")
+        bool, typer.Option(help="Measure KinD by ONNX Runtime and PyTorch too, if installed.")
     ] = True,
     pairs: Annotated[
-        Path | None, typer.Option(help="A folder with low/ and high/: score all nets on it.")
+        Path | None, typer.Option(help="Folder with low/ and high/: score all networks on it.")
     ] = None,
     frames: Annotated[int, typer.Option(help="Frames per round.", min=2)] = 24,
-    rounds: Annotated[int, typer.Option(help="Rounds; all is measured once in each.", min=1)] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds; each measures everything once.", min=1)] = 3,
     preset: Preset = None,
     backend: Backends = None,
     device: options.Device = "auto",
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures here.")
+        Path | None, typer.Option("--json", help="JSON file for all figures.")
     ] = None,
     plot: Plot = None,
 ) -> None:
-    """Measure how fast this machine is, stage by stage and from file to file."""
+    """Measure the speed of this machine, stage by stage and from file to file."""
     clip = None if clip is None else as_path(clip)
     if plot and not pairs:
         raise UsageError("--plot draws quality against cost; give --pairs to measure quality")

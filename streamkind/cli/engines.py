@@ -33,7 +33,7 @@ from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import PARTS, Release, find_release, padded
 
 app = typer.Typer(
-    help="TensorRT plans: what NVIDIA cards run.",
+    help="Manage TensorRT plans, which NVIDIA cards run.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -41,27 +41,27 @@ app = typer.Typer(
 
 @app.callback()
 def show_help(context: typer.Context) -> None:
-    """TensorRT plans: what NVIDIA cards run."""
+    """Manage TensorRT plans, which NVIDIA cards run."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 @app.command("build")
 def build_command(
-    model: Annotated[str, typer.Option(help="A released model.")] = "kind",
+    model: Annotated[str, typer.Option(help="Released model.")] = "kind",
     size: Annotated[
-        list[str] | None, typer.Option(help="Picture size, repeatable; else 1920x1080.")
+        list[str] | None, typer.Option(help="Picture size; repeatable. Default: 1920x1080.")
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option(help="Frames at once, fewest:usual:most, as 1:4:8; else as enhance takes."),
+        typer.Option(help="Batch size, fewest:usual:most, as 1:4:8. Default: as enhance takes."),
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp16, bf16 or fp32.")] = "fp16",
+    precision: Annotated[str, typer.Option(help="Precision: fp16, bf16 or fp32.")] = "fp16",
     gpu: Annotated[
-        str | None, typer.Option(help="Build for such cards: sm_89,sm_120; none needs to be here.")
+        str | None, typer.Option(help="Cards to build for: sm_89,sm_120; they need not be here.")
     ] = None,
 ) -> None:
-    """Build plans ahead of their first use, and keep them."""
+    """Build plans before their first use, and store them."""
     work = Work(
         find_release(model),
         [read_size(text) for text in size or ["1920x1080"]],
@@ -178,7 +178,7 @@ def counted(report: Inspection) -> str:
 
 @app.command("list")
 def list_command() -> None:
-    """List the plans that are kept, the last used first."""
+    """List the stored plans, the last used first."""
     entries = Cache().entries()
     table = Table(title=f"{len(entries)} plans, {sum(e.size_bytes for e in entries) / 1e6:.0f} MB")
     for name in ("key", "plan", "library", "MB", "last used"):
@@ -200,9 +200,9 @@ def name_of(entry: Entry) -> str:
 
 @app.command("info")
 def info_command(
-    key: Annotated[str, typer.Argument(help="The key, or how it begins.")],
+    key: Annotated[str, typer.Argument(help="Key of the plan, or its beginning.")],
 ) -> None:
-    """Tell all that is known of a plan, as JSON."""
+    """Print all that is known of a plan, as JSON."""
     entry = Cache().find(key)
     typer.echo(json.dumps(asdict(entry), indent=1))
 
@@ -210,17 +210,17 @@ def info_command(
 @app.command("prune")
 def prune_command(
     keep_gb: Annotated[
-        float, typer.Option(min=0, help="Keep the last used plans, up to so many GB.")
+        float, typer.Option(min=0, help="Size, in GB, that the last used plans may have.")
     ] = LIMIT_BYTES / 1e9,
 ) -> None:
-    """Remove plans that are not whole, then the longest unused until the rest fits."""
+    """Remove damaged plans, then the longest unused ones until the rest fits."""
     gone = Cache().prune(int(keep_gb * 1e9))
     console.print(f"{len(gone)} plans removed", markup=False)
 
 
 @app.command("verify")
 def verify_command() -> None:
-    """Compare every plan with the digest noted when it was built; ends with 1 if one differs."""
+    """Compare every plan with the digest from its build; exit code 1 if one differs."""
     cache = Cache()
     faults = [(key, cache.fault(key)) for key in cache.kept()]
     for key, fault in faults:

@@ -45,25 +45,26 @@ To = Annotated[
     list[str], typer.Option(help="rtsp://, rtmp://, udp://, x.m3u8, or a folder; repeatable.")
 ]
 MaxDelay = Annotated[
-    float, typer.Option(help="Most seconds from decoded to handed on; older frames go.")
+    float, typer.Option(help="Seconds from decoder to encoder at most; older frames are dropped.")
 ]
 Timeout = Annotated[
-    float, typer.Option(help="Seconds without a picture after which the camera is lost.")
+    float, typer.Option(help="Seconds without a picture after which the camera counts as lost.")
 ]
-TransportOption = Annotated[Transport, typer.Option(help="Of RTSP.")]
-RecordingOption = Annotated[Recording, typer.Option(help="What folders are filled with.")]
-SegmentSeconds = Annotated[float, typer.Option(help="Length of one recording.")]
+TransportOption = Annotated[Transport, typer.Option(help="Transport of RTSP.")]
+RecordingOption = Annotated[Recording, typer.Option(help="Container of recordings.")]
+SegmentSeconds = Annotated[float, typer.Option(help="Length of one recording in seconds.")]
 KeepGb = Annotated[
-    float, typer.Option(help="Most that recordings may take, in 10^9 bytes; 0: all.")
+    float, typer.Option(help="Space for recordings, in 10^9 bytes; the oldest go; 0: no limit.")
 ]
-KeepDays = Annotated[float, typer.Option(help="Days after which a recording goes; 0: never.")]
-KeepFreeGb = Annotated[float, typer.Option(help="What they leave free of their disk, 10^9 bytes.")]
-LogLevel = Annotated[str, typer.Option(help=f"What is logged at least: {', '.join(LEVELS)}.")]
-LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, an object a line.")]
+KeepDays = Annotated[float, typer.Option(help="Days after which recordings go; 0: never.")]
+KeepFreeGb = Annotated[float, typer.Option(help="Space to leave free on the disk, in 10^9 bytes.")]
+LogLevel = Annotated[str, typer.Option(help=f"Least level that is logged: {', '.join(LEVELS)}.")]
+LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, one object a line.")]
 LOOK_SECONDS = 0.5
+"""Interval, in seconds, at which cameras and the settings file are looked at."""
 
 WithConsole = Annotated[
-    bool, typer.Option("--console", help="Show the camera on http://127.0.0.1:8780.")
+    bool, typer.Option("--console", help="Serve a page at http://127.0.0.1:8780.")
 ]
 
 
@@ -93,9 +94,9 @@ def stream_command(
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
-    """Make one camera clear and publish it, until it is stopped.
+    """Enhance one live camera and publish the result, until the command is stopped.
 
-    Passwords: 'rtsp://user:${VARIABLE}@camera/1' takes one from the environment.
+    'rtsp://user:${VARIABLE}@camera/1' takes the password from the environment.
     """
     move_secrets()
     config = CameraConfig(
@@ -128,12 +129,12 @@ def stream_command(
 
 
 def as_url(text: str) -> str:
-    """Take what is no URL for a file."""
+    """Return a URL: `text` itself, or `file:` and `text` if it is no URL."""
     return text if "://" in text or text.startswith(("v4l2:", "file:", "${")) else f"file:{text}"
 
 
 def follow(fleet: LiveFleet, console_config: ConsoleConfig | None, signals: Signals) -> None:
-    """Tell what becomes of cameras until all have ended, or a signal comes."""
+    """Log the changes of cameras until all have ended, or until a signal comes."""
     show = News()
     with serve_console(fleet, console_config):
         while not signals.stop.wait(LOOK_SECONDS):
@@ -143,9 +144,9 @@ def follow(fleet: LiveFleet, console_config: ConsoleConfig | None, signals: Sign
 
 
 def serve_command(
-    config: Annotated[Path, typer.Argument(help="cameras.toml, see docs/live.md.")],
+    config: Annotated[Path, typer.Argument(help="Settings: cameras.toml, see docs/live.md.")],
     with_console: Annotated[
-        bool, typer.Option("--console/--no-console", help="Serve page, API and metrics.")
+        bool, typer.Option("--console/--no-console", help="Serve the web page, API and metrics.")
     ] = True,
     profile: options.Profile = "auto",
     model: options.Model = "auto",
@@ -154,7 +155,7 @@ def serve_command(
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
-    """Make many cameras clear, as a file says; it is read again when it changes, and on SIGHUP."""
+    """Enhance many live cameras. The file is read again when it changes, and on SIGHUP."""
     cameras, console_config = read_config(config)
     with (
         log_as(log_level, log_format),
@@ -177,7 +178,7 @@ def serve_command(
 
 
 def log_as(level: str, form: str) -> contextlib.AbstractContextManager[None]:
-    """Log for the length of a `with`; raises UsageError for an unknown level or format."""
+    """Log to stderr within a `with` block. Raises UsageError for an unknown level or format."""
     for option, value, known in (("level", level, LEVELS), ("format", form, FORMATS)):
         if value not in known:
             raise UsageError(f"--log-{option} is {', '.join(known)}, got {value!r}")
@@ -185,7 +186,7 @@ def log_as(level: str, form: str) -> contextlib.AbstractContextManager[None]:
 
 
 def open_fleet(model: str, backend: BackendName, profile: ProfileName, device: str) -> LiveFleet:
-    """Return a fleet without cameras."""
+    """Open the engine and return a fleet without cameras."""
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
     cv2.setNumThreads(max(1, threads() // 2))  # cameras and stages run beside each other already
@@ -206,7 +207,7 @@ def open_fleet(model: str, backend: BackendName, profile: ProfileName, device: s
 def serve_console(
     fleet: LiveFleet, config: ConsoleConfig | None
 ) -> contextlib.AbstractContextManager[object]:
-    """Serve the page for the length of a `with`, unless there is to be none."""
+    """Serve the console within a `with` block; without `config`, serve nothing."""
     if config is None:
         return contextlib.nullcontext()
     try:
@@ -221,9 +222,9 @@ def serve_console(
 def reload(
     fleet: LiveFleet, path: Path, before: dict[str, CameraConfig], listening: ConsoleConfig
 ) -> dict[str, CameraConfig]:
-    """Bring the fleet to what the file says now; what the API has added or changed stays.
+    """Apply the settings file to the fleet. What the API has added or changed stays.
 
-    A file that cannot be read, or has no camera and does not say so, changes nothing.
+    A file that cannot be read, or that has neither cameras nor an empty table, changes nothing.
     """
     try:
         cameras, console_config = read_config(path, may_be_empty=not before)
@@ -250,7 +251,7 @@ def reload(
 def merged(
     now: CameraConfig, before: CameraConfig | None, running: CameraConfig | None
 ) -> CameraConfig:
-    """Return a file's settings, and where it has not changed them those that run."""
+    """Return the settings that changed in the file, and the running ones for all others."""
     if before is None or running is None:
         return now
     names = [f.name for f in fields(now) if getattr(now, f.name) == getattr(before, f.name)]
@@ -258,7 +259,7 @@ def merged(
 
 
 def changed(path: Path) -> tuple[int, int, int]:
-    """Return what differs when a file was written; editors may replace it for a moment."""
+    """Return values that differ after a file was written; zeros while it does not exist."""
     try:
         told = path.stat()
     except OSError:
@@ -267,27 +268,27 @@ def changed(path: Path) -> tuple[int, int, int]:
 
 
 def move_secrets() -> None:
-    """Start again with the passwords of the arguments in the environment, if there are any."""
+    """If arguments contain passwords, start again with these in the environment."""
     words, variables = out_of_sight(sys.orig_argv)
     if variables:
         restart(words, os.environ | variables)
 
 
 class Signals:
-    """SIGTERM and Ctrl-C end in order, SIGHUP reads the settings again."""
+    """Events for signals: SIGTERM and Ctrl-C stop, SIGHUP reads the settings again."""
 
     def __init__(self) -> None:
         self.stop, self.reload = threading.Event(), threading.Event()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
-        """Listen."""
+        """Install the handlers."""
         for number in (*STOP, *RELOAD):
             self._before[number] = signal.signal(number, self._heard)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Install the former handlers again."""
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Options that several commands take, in the words of their help."""
+"""Options that several commands take, with their help texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streamkind.video.deinterlace import Deinterlace
 
 RatioText = Annotated[str, typer.Option(help=HELP["ratio"])]
 Target = Annotated[
-    float, typer.Option(help="Mean luma that --ratio auto gives dark scenes on average, 0 to 1.")
+    float, typer.Option(help="Mean luma, 0 to 1, that --ratio auto gives dark scenes on average.")
 ]
 AnyTarget = Annotated[float | None, typer.Option(help=HELP["target"])]
 SteadyText = Annotated[str, typer.Option(help=HELP["steady"])]
@@ -29,7 +29,10 @@ Preset = Annotated[str | None, typer.Option(help=HELP["preset"])]
 
 
 def read_time(text: str | float) -> float:
-    """Read seconds, or [HH:]MM:SS[.m] as FFmpeg writes it; a default comes as a number."""
+    """Convert seconds, or [HH:]MM:SS[.m] as FFmpeg writes it, to seconds.
+
+    typer passes a default as a number. Raises BadParameter for any other text.
+    """
     try:
         parts = [float(part) for part in str(text).split(":")]
     except ValueError:
@@ -42,39 +45,41 @@ def read_time(text: str | float) -> float:
 Time = partial(typer.Option, parser=read_time, metavar="<time>")
 TwoPass = Annotated[
     bool | None,
-    typer.Option("--two-pass/--one-pass", help="Find ratios in a quick first pass."),
+    typer.Option("--two-pass/--one-pass", help="Find the ratios in a first pass, with look-ahead."),
 ]
 RatioTrack = Annotated[
-    Path | None, typer.Option(help="Ratios over time, a CSV as `streamkind track` writes.")
+    Path | None, typer.Option(help="CSV with ratios over time, as `streamkind track` writes it.")
 ]
 SideBySide = Annotated[
-    bool, typer.Option("--side-by-side", help="Put the original left of the result.")
+    bool, typer.Option("--side-by-side", help="Put the original to the left of the result.")
 ]
 Cluster = Annotated[
-    str | None, typer.Option(help="Have a Ray cluster do the work: auto or ray://HOST:10001.")
+    str | None, typer.Option(help="Run the work on a Ray cluster: auto or ray://HOST:10001.")
 ]
 Deinterlacing = Annotated[Deinterlace, typer.Option(help=HELP["deinterlace"])]
 Fps = Annotated[
     float | None,
-    typer.Option(help="Rate of a raw stream such as .h264, or of a folder of images made a video."),
+    typer.Option(help="Frames per second of a raw stream (.h264) or of a folder of images."),
 ]
 VideoStream = Annotated[
-    int | None, typer.Option(help="Enhance the stream of this number, as FFmpeg counts them.")
+    int | None,
+    typer.Option(help="Number of the video stream to enhance, as FFmpeg counts streams."),
 ]
 AnyCodec = Annotated[
-    str, typer.Option(help="h264, hevc, av1, or any FFmpeg encoder; auto by the output's name.")
+    str,
+    typer.Option(help="Encoder: h264, hevc, av1, or an FFmpeg name. auto: by the output's name."),
 ]
-Start = Annotated[float, Time(help="Begin here: seconds, or HH:MM:SS.")]
-Duration = Annotated[float | None, Time(help="Stop after so long: seconds, or HH:MM:SS.")]
+Start = Annotated[float, Time(help="Start at this time of the input: seconds, or HH:MM:SS.")]
+Duration = Annotated[float | None, Time(help="Length to enhance: seconds, or HH:MM:SS.")]
 Profile = Annotated[ProfileName, typer.Option(help=HELP["profile"])]
 Model = Annotated[str, typer.Option(help=HELP["model"])]
 Backend = Annotated[BackendName, typer.Option(help=HELP["backend"])]
 Device = Annotated[str, typer.Option(help=HELP["device"])]
-Plot = Annotated[Path | None, typer.Option(help="Draw them over time: .png, .svg.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw the figures over time: .png, .svg.")]
 
 
 def read_ratio(text: str) -> Ratio:
-    """Read `auto` or a number."""
+    """Convert `auto` or a number. Raises UsageError for any other text."""
     if text == "auto":
         return "auto"
     try:
@@ -84,5 +89,5 @@ def read_ratio(text: str) -> Ratio:
 
 
 def read_steady(text: str) -> tuple[SteadyName, ...]:
-    """Read a list with commas, or `none`."""
+    """Convert a list with commas, or `none`, to names."""
     return () if text == "none" else tuple(text.split(","))  # type: ignore[arg-type]

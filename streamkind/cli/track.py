@@ -28,7 +28,7 @@ def track_command(
     backend: options.Backend = "auto",
     device: options.Device = "auto",
 ) -> None:
-    """Write the ratios of a video to a CSV, to be edited and given to enhance --ratio-track."""
+    """Write the ratios of a video to a CSV. Edit it and give it to `enhance --ratio-track`."""
     check_not_input(output, as_path(input))
     Staging(output)  # refuses a folder that is not there before the work, not after
     with progress_bar() as bar:
@@ -51,5 +51,5 @@ def plot_command(
     track: Annotated[Path, typer.Argument(help="A CSV that `streamkind track` wrote.")],
     output: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
 ) -> None:
-    """Draw a ratio track: the ratio, what it was smoothed from, brightness and scene cuts."""
+    """Draw a track of ratios: before and after smoothing, brightness, scene cuts."""
     plots.draw_track(Track.read(track), output)
