@@ -31,9 +31,9 @@ from streamkind.video.frames import ClearFrame, Frame, Pixels, PixFmt
 
 
 class Engine:
-    """A released model on a device. It holds nothing of any video; a `Stream` does that.
+    """A released model on a device. It remembers nothing of any video; a `Stream` does.
 
-    A context manager. Use it, and the streams over it, from one thread only.
+    A context manager. Use an engine and the streams over it from one thread only.
     """
 
     def __init__(
@@ -45,10 +45,11 @@ class Engine:
         every: int = 1,
         profile: str = "",
     ) -> None:
-        """Take a backend, which `close` closes, and the name of a profile for the log.
+        """Take over a backend, which `close` closes.
 
-        Pictures of more than `whole` pixels are reduced to at most `area` for the network; with
-        no `area` none are. Of a video the network sees at least one of `every` frames.
+        Pictures of more than `whole` pixels are reduced to at most `area` pixels for the network;
+        without `area`, none are. The network sees at least one of `every` frames of a video.
+        `profile` is the name of the profile, for the log.
         """
         self._whole = Whole(backend)
         self._area, self._most_whole, self._every = area, whole or area or 0, every
@@ -58,7 +59,7 @@ class Engine:
 
     @property
     def max_batch(self) -> int:
-        """Most frames worth giving at once."""
+        """Largest useful batch, in frames."""
         return self._whole.max_batch
 
     @property
@@ -70,11 +71,11 @@ class Engine:
     def enhance(
         self, image: Pixels, *, ratio: Ratio = "auto", target: float = STILL_TARGET
     ) -> Pixels:
-        """Make one picture clear: (H, W, 3) uint8 RGB in and out, in memory of its own.
+        """Enhance one still: (H, W, 3) uint8 RGB in and out. The result has memory of its own.
 
-        `ratio` is how far the illumination is raised, 0.1 to 10, 1 leaving it as it is; "auto"
-        raises a dark picture to a mean luma of `target` in (0, 1]. Raises UsageError, EngineError
-        and, for an image of another shape or type, ValueError.
+        `ratio` is how far the illumination is raised, 0.1 to 10; 1 changes nothing. "auto" brings
+        dark pictures to a mean luma of `target` on average, in (0, 1]. Raises UsageError,
+        EngineError, and ValueError for an image of another shape or type.
         """
         check_pixels(image)
         check_ratio(ratio)
@@ -94,15 +95,16 @@ class Engine:
         ratio_track: Track | None = None,
         color: ColorTags | None = None,
     ) -> Iterator[ClearFrame]:
-        """Make the frames of one video clear, steady over time, one by one as they come.
+        """Enhance the frames of one video one by one, with a ratio that is steady over time.
 
         `frames` are `Frame` objects, or pairs of a time in seconds and a picture, (H, W, 3) uint8
-        RGB, in order of time. Each gives one frame with `pixels`, `ratio` and the time of the
-        input. Memory does not grow with the length. Several streams may take turns on one engine.
+        RGB, in order of time. Each one yields one frame with `pixels`, `ratio` and the time of the
+        input. Memory does not grow with the number of frames. Several streams may take turns on one
+        engine.
 
-        `ratio`, `target` and `steady` are those of `enhance`; `ratio_track` comes from
-        `find_track`. `color` says how frames that are yuv420p are coded. Raises UsageError here,
-        EngineError and ValueError from the frames on.
+        `ratio`, `target` and `steady` are those of `streamkind.enhance`; `ratio_track` comes from
+        `find_track`. `color` says how yuv420p frames are coded. The call raises UsageError, the
+        iteration EngineError and ValueError.
         """
         check_ratio(ratio)
         check_target(target)
@@ -113,7 +115,7 @@ class Engine:
         return clear_frames(Stream(self, choose, steady=steady, color=color), frames)
 
     def decompose(self, pixels: Pixels) -> Layers:
-        """(N, H, W, 3) uint8 RGB of any size -> layers and per-frame statistics."""
+        """Split frames, (N, H, W, 3) uint8 RGB of any size, into layers, with statistics."""
         return self._view.decompose(pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
@@ -121,17 +123,20 @@ class Engine:
         return self._view.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB at the size of the input. The result is the caller's to keep."""
+        """Relight N layers by N ratios: (N, H, W, 3) uint8 RGB, of the size of the input.
+
+        The caller may keep the result.
+        """
         return self._view.recompose(layers, ratios)
 
     def view(
         self, color: ColorTags | None = None, *, skip: bool = False, film: bool = True
     ) -> View:
-        """Return what the network sees of one video.
+        """Return the view of one video: what the network sees of its frames.
 
-        `color` says how pictures that are not RGB are coded. With `skip` the frames come in order,
-        so that the network need not see all of them, where the profile says so. Without `film`
-        the pictures are stills, which are raised by one ratio all over.
+        `color` says how pictures that are not RGB are coded. `skip` allows the network to skip
+        frames if the profile does; the frames must then come in order. Without `film` the pictures
+        are stills: each is relit by one ratio all over.
         """
         whole = self._filmed if film else self._whole
         if self._area is None:
@@ -140,22 +145,22 @@ class Engine:
         return Skipping(reduced, self._every) if skip and self._every > 1 else reduced
 
     def pix_fmt(self, width: int, height: int) -> PixFmt:
-        """Return the format in which frames of this size are best given to a stream."""
+        """Return the best pixel format for frames of this size that are given to a stream."""
         reduced = self._area is not None
         return carried_pix_fmt(width, height, self._most_whole) if reduced else "rgb24"
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height of what the network sees of a picture, padding included."""
+        """Return the width and height that the network sees of a picture, with padding."""
         if self._area is not None and width * height > self._most_whole:
             width, height = reduced_size(width, height, self._area) or (width, height)
         return padded(width), padded(height)
 
     def close(self) -> None:
-        """Free the device. Twice is fine; any other use after it raises EngineError."""
+        """Free the device. It may be called twice; any other use after it raises EngineError."""
         self._whole.close()
 
     def __enter__(self) -> Self:
-        """Hold the device for the length of the block."""
+        """Return the engine, which is open already."""
         return self
 
     def __exit__(
@@ -169,7 +174,7 @@ class Engine:
 
 
 def check_ratio(ratio: Ratio) -> None:
-    """Refuse a ratio that the network was not trained for."""
+    """Raise UsageError unless `ratio` is "auto" or a number that the network was trained for."""
     low, high = MANUAL_RANGE
     number = isinstance(ratio, float | int | np.floating | np.integer)
     if ratio != "auto" and not (
@@ -179,13 +184,13 @@ def check_ratio(ratio: Ratio) -> None:
 
 
 def check_target(target: float) -> None:
-    """Refuse a target that no picture has."""
+    """Raise UsageError unless `target` is a mean luma in (0, 1]."""
     if isinstance(target, bool) or not 0 < target <= 1:
         raise UsageError(f"target is a mean luma above 0 and up to 1, got {target:g}")
 
 
 def check_pixels(image: Pixels) -> None:
-    """Refuse anything but (H, W, 3) uint8."""
+    """Raise ValueError unless `image` is uint8 of shape (H, W, 3)."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(
             f"image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"

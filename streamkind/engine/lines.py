@@ -1,6 +1,6 @@
-"""Straight lines between two pictures: near each place, how one is made of the other.
+"""Fits straight lines from one picture to another, in a window around each pixel.
 
-The coefficients of the guided filter of He, Sun and Tang (TPAMI 2013).
+These are the coefficients of the guided filter of He, Sun and Tang (TPAMI 2013).
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from streamkind.light.exposure import Floats
 
 Plane = NDArray[np.uint8]
 RADIUS = 2
-"""Of the guided filter's window, in pixels of the reduced picture."""
+"""Radius of the guided filter's window, in pixels of the reduced picture."""
 NOISE = 1.5
-"""Contrast, in 8-bit levels of the reduced picture's luma, half of which is taken for noise."""
+"""Standard deviation of luma, in 8-bit levels of the reduced picture, at which the slope is
+halved: half of such contrast counts as noise."""
 NOISE_POWER = np.float32(NOISE**2)
 STRIP = 128
-"""Rows relit at once: what lies between, in float, then stays in the processor's cache."""
+"""Rows that are relit at once, so that intermediate float planes stay in the processor's cache."""
 
 
 def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None:
-    """Write slope * luma + offset, (H, W), the two enlarged from (h, w)."""
+    """Write slope * luma + offset to `made`, (H, W); `slope` and `offset` are (h, w), enlarged."""
     for rows, lines, inner in strips(len(luma), len(slope)):
         size = luma.shape[1], (lines.stop - lines.start) * len(luma) // len(slope)
         lit, raised = (cv2.resize(plane[lines], size)[inner] for plane in (slope, offset))
@@ -34,14 +35,14 @@ def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None
 
 
 def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Slope and offset, (h, w) each, of what was made of 8-bit luma: slope * seen + offset."""
+    """Return slope and offset, (h, w) each: `made` is slope * `seen` + offset, in 8-bit levels."""
     window = 2 * RADIUS + 1, 2 * RADIUS + 1
     slope = cv2.blur(line(seen, made, window)[0], window)
     return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
 
 
 def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Slope and offset, (h, w) each, of the line through what is in a window around each pixel."""
+    """Return slope and offset, (h, w) each, of the line fitted in a window around each pixel."""
     mean_seen, mean_made = mean(seen, window), mean(made, window)
     covariance = mean(np.multiply(seen, made, dtype=np.float32), window) - mean_seen * mean_made
     variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
@@ -51,14 +52,14 @@ def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tup
 
 
 def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
-    """Means of windows around each pixel."""
+    """Return the mean of the window around each pixel."""
     return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, window), np.float32)
 
 
 def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield rows of a picture, the reduced rows to enlarge for them, and their place in these.
+    """Yield the rows of each strip, the reduced rows to enlarge for it, and its rows in these.
 
-    One strip if a reduced row does not stand for a whole number of rows.
+    There is one strip only if a reduced row does not stand for a whole number of rows.
     """
     times, rest = divmod(height, small)
     if rest:

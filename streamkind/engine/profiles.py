@@ -1,4 +1,4 @@
-"""Profiles: what KinD may cost. And how a released model is opened with one."""
+"""Profiles, which trade cost for quality; and how to open a released model with one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamkind.video.format import VideoFormat
 from streamkind.video.frames import PixFmt
 
 SEEN_WHOLE = 640 * 400
-"""Pixels up to which every picture goes through the nets whole."""
+"""Number of pixels up to which the network sees every picture whole, in all profiles."""
 ProfileName = Literal["auto", "quality", "balanced", "realtime"]
 
 
@@ -26,17 +26,17 @@ class Profile:
     """A trade of cost for quality."""
 
     model: str
-    """Where the user names none."""
+    """Released model, unless the user names one."""
     area: int | None
-    """Most pixels that the nets see of a larger picture. None: all."""
+    """Largest number of pixels that the network sees of a larger picture. None: no limit."""
     fast: bool = False
-    """Whether what surrounds the nets is to be as fast, where the user says nothing: the preset of
-    x264 and x265, and a first pass over a file only if its light changes."""
+    """Whether the rest is fast too, unless the user says otherwise: a fast preset of x264 and x265,
+    and a first pass over a file only if its light changes."""
     every: int = 1
-    """In a video the nets see at least one of so many frames, and more where much moves."""
+    """The network sees at least one of so many frames of a video."""
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
-        """Return the format to ask a source for."""
+        """Return the pixel format to ask a source for."""
         return carried_pix_fmt(form.width, form.height, SEEN_WHOLE) if self.area else "rgb24"
 
 
@@ -50,7 +50,7 @@ PROFILES = {
 def choose_profile(
     profile: ProfileName, backend: str, device: str, *, still: bool = False
 ) -> ProfileName:
-    """Return the profile meant by `auto`: on a GPU, and for stills, nothing needs to be spared."""
+    """Return the profile; `auto` is `quality` on a GPU and for stills, else `balanced`."""
     if profile != "auto":
         check_profile(profile)
         return profile
@@ -58,7 +58,7 @@ def choose_profile(
 
 
 def check_profile(profile: str) -> None:
-    """Refuse a name that is none."""
+    """Raise UsageError for an unknown name."""
     if profile not in PROFILES:
         raise UsageError(f"unknown profile '{profile}'; choose auto, {', '.join(PROFILES)}")
 
@@ -66,13 +66,13 @@ def check_profile(profile: str) -> None:
 def encoder_preset(
     profile: Profile, codec: str, preset: str | None, form: VideoFormat
 ) -> str | None:
-    """Return the preset that the user names, or else that of the profile, for x264 and x265."""
+    """Return the preset that the user names; else, for x264 and x265, that of a fast profile."""
     fits = preset is None and find_encoder(codec).name in ("libx264", "libx265")
     return fast_preset(form.width, form.height) if fits and profile.fast else preset
 
 
 def fast_preset(width: int, height: int) -> str:
-    """Return the preset at which encoding keeps up with `realtime`; files grow by it, not loss."""
+    """Return the preset of x264 and x265 that keeps up with `realtime`. Files are larger by it."""
     return "veryfast" if width * height <= 1280 * 720 else "superfast"
 
 

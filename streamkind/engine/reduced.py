@@ -1,10 +1,10 @@
-"""KinD at a fraction of its cost: the nets see a reduced picture, and their light is carried up.
+"""Runs the network on a reduced picture, and transfers its result to the full size.
 
-What the nets make of the reduced picture is, near each place, a straight line of the luma they saw:
-out = a in + b, as in the guided filter of He, Sun and Tang (TPAMI 2013; at a reduced size: *Fast
-Guided Filter*, 2015). Both coefficients are enlarged and applied to the whole picture's luma, so
-that its detail stays; where there is only noise `a` is 0, and what the nets restored is left.
-Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
+Around each reduced pixel, a straight line is fitted from the luma that the network saw to the luma
+that it made: out = a in + b, as in the guided filter of He, Sun and Tang (TPAMI 2013; at a reduced
+size: *Fast Guided Filter*, 2015). Both coefficients are enlarged and applied to the luma of the
+full picture, so its detail stays. Where there is only noise, `a` is near 0 and the restored luma
+`b` is left. Chroma is the restored one. Planes stay YUV 4:2:0 from decoder to encoder.
 """
 
 from __future__ import annotations
@@ -34,32 +34,33 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels, PixFmt, size_of
 
 FULL = ColorTags()
+"""The default tags: those of YUV that is made of RGB here."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReducedLayers(Layers):
-    """Layers of reduced pictures; `pixels` are the whole ones."""
+    """Layers of reduced pictures. `pixels` are the full pictures."""
 
     small: Floats
-    """RGB, (N, h, w, 3), in levels of 8 bits: means that are not rounded."""
+    """Reduced RGB, (N, h, w, 3), 0 to 255: means that are not rounded."""
     luma: Floats
-    """Luma of `small`, (N, h, w)."""
+    """Luma of `small`, (N, h, w), in code values of the pictures."""
 
 
 class Relit(NamedTuple):
-    """A reduced picture, relit."""
+    """One reduced picture after relighting."""
 
     picture: Pixels
     """(h, w, 3) YUV."""
     own: Floats | None = None
-    """How much of the frame's own detail is in it, (h, w); None: not told."""
+    """Share of the frame's own detail in it, (h, w); None for stills."""
 
 
 class Reduced:
     """A view in which the network sees frames of at most `area` pixels.
 
-    Frames of at most `most_whole` pixels are not reduced. Takes RGB, or planes of `color`: yuv420p
-    as FFmpeg lays it out, (N, 3 H / 2, W).
+    Frames of at most `most_whole` pixels are not reduced. Frames are RGB, (N, H, W, 3), or yuv420p
+    of the tags `color`, (N, 3 H / 2, W), as FFmpeg lays it out.
     """
 
     state: Any = None
@@ -78,11 +79,11 @@ class Reduced:
 
     @property
     def max_batch(self) -> int:
-        """Most frames worth giving at once."""
+        """Largest useful batch, in frames."""
         return self._whole.max_batch
 
     def decompose(self, pixels: Pixels) -> Layers:
-        """(N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p -> layers of the reduced pictures."""
+        """Reduce (N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p, and split it into layers."""
         size = self.small_size(pixels)
         if size is None:
             return self._whole.decompose(pixels)
@@ -93,16 +94,17 @@ class Reduced:
     def reduced(
         self, picture: Pixels, size: tuple[int, int], tags: ColorTags
     ) -> tuple[Floats, Floats]:
-        """Means over a picture: RGB, (h, w, 3), and luma, (h, w).
+        """Return the means over a picture: RGB, (h, w, 3), and luma, (h, w).
 
-        Of a video all colour is seen: `restrain` keeps from the output what was only rounding.
+        For videos the network sees all colour, because `restrain` removes from the output what was
+        only rounding. For stills, colour near black is removed here.
         """
         if not isinstance(self._whole, Filmed):
             return reduce(picture, size, tags)
         return means_of(picture, size, tags)
 
     def split(self, pixels: Pixels, small: Floats, luma: Floats) -> ReducedLayers:
-        """Whole and reduced pictures -> layers of the reduced ones."""
+        """Split reduced pictures into layers, which keep the full pictures too."""
         layers = self._whole.decompose(small)
         parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
         return ReducedLayers(*parts, small=small, luma=luma)
@@ -112,7 +114,7 @@ class Reduced:
         return self._whole.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Pixels as `decompose` had them, at the size of the input."""
+        """Return enhanced frames of the shape that `decompose` received."""
         if not isinstance(layers, ReducedLayers):
             return self._whole.recompose(layers, ratios)
         shares = network_shares(ratios)
@@ -121,7 +123,7 @@ class Reduced:
         return self.enlarge(layers, self.relight(layers, ratios), shares)
 
     def relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
-        """Restore and relight the reduced pictures."""
+        """Restore and relight the reduced pictures; for videos, apply the local ratio too."""
         clear = self._whole.relight(layers, ratios, size_of(layers.small))
         tags = self.color_of(layers.pixels)
         matrix, relit = yuv_of_rgb(tags), []
@@ -134,9 +136,9 @@ class Reduced:
         return relit
 
     def enlarge(self, layers: ReducedLayers, relit: Sequence[Relit], shares: Floats) -> Pixels:
-        """Relight whole pictures as the N reduced ones were; returns pictures as the input.
+        """Transfer the N relit reduced pictures to the full ones; return pictures as the input.
 
-        `shares` below 1, (N,), leave as much of a picture as it was.
+        `shares`, (N,), is the share of the result in the output; the rest is the input.
         """
         carried = np.empty_like(layers.pixels)
         for i, (clear, own) in enumerate(relit):
@@ -166,19 +168,19 @@ class Reduced:
         return None if whole else reduced_size(width, height, self._area)
 
     def color_of(self, pixels: Pixels) -> ColorTags:
-        """Return how the YUV of pictures is meant."""
+        """Return the tags by which the YUV of pictures is converted."""
         return self._color if pixels.ndim == 3 else ColorTags()
 
 
 def carried_pix_fmt(width: int, height: int, whole: int) -> PixFmt:
-    """Planes for pictures of more than `whole` pixels, which need not become RGB at all."""
+    """Return yuv420p for pictures of more than `whole` pixels with even sides, else rgb24."""
     even = width % 2 == height % 2 == 0
     return "yuv420p" if even and width * height > whole else "rgb24"
 
 
 def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
-    """Width and height divided by the least integer that leaves at most `area`; None for 1."""
-    # By an integer: means of whole pixels, which is also several times as fast.
+    """Return width and height over the least integer that leaves at most `area`; None for 1."""
+    # With an integer, means are over whole pixels, which is also several times as fast.
     factor = next(k for k in range(1, max(width, height) + 1) if width * height <= area * k * k)
     return None if factor == 1 else (max(1, round(width / factor)), max(1, round(height / factor)))
 
@@ -193,10 +195,11 @@ def carry(
     tags: ColorTags = FULL,
     into: Planes | None = None,
 ) -> Planes:
-    """Relight a whole picture as its reduced one was: (h, w) luma -> (h, w, 3) YUV.
+    """Transfer the result for a reduced picture to the planes of the full one.
 
-    `share` below 1 leaves as much of the picture as it was. `own`, (h, w), is how much of its own
-    detail is left at least: what is finer than a reduced pixel. `into` takes the planes made.
+    `luma`, (h, w), is what the network saw, and `clear`, (h, w, 3) YUV, what it made. `share` is
+    the share of the result in the output. `own`, (h, w), is the least share of the picture's own
+    detail, which is finer than a reduced pixel. `into` is where to write the planes.
     """
     made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
     after, *colors = cv2.split(clear)

@@ -14,13 +14,14 @@ from streamkind.light.exposure import Floats
 
 SteadyName = Literal["ratio", "light", "noise"]
 STEADY: tuple[SteadyName, ...] = ("ratio", "light", "noise")
-"""What can be filtered over time: ratio, illumination, and reflectance, for its noise."""
+"""What can be filtered over time: ratio, illumination ("light") and reflectance ("noise")."""
 KEPT = 0.6
-"""Weight of the previous frame where nothing moves: removes three quarters of noise power."""
+"""Weight of the previous frame where nothing moves. A recursive filter of weight k leaves
+(1 - k) / (1 + k) of the noise power: a quarter."""
 
 
 class FiltersLayers(Protocol):
-    """What can filter layers over time: a backend, an engine, a view."""
+    """An object that can filter layers over time: a backend, an engine or a view."""
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """See `Backend.steady`."""
@@ -29,15 +30,18 @@ class FiltersLayers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeldLayers:
-    """The last layers of a stream, after filtering."""
+    """The last filtered layers of a stream."""
 
     layers: Layers
     time: float
-    """Of the last of their frames, in seconds."""
+    """Time of the last of their frames, in seconds."""
 
 
 class Steadier:
-    """Filters reflectance and illumination over time where nothing moves. One object per stream."""
+    """Filters reflectance and illumination over time where nothing moves. One object per stream.
+
+    It starts anew after a gap of more than `gap_seconds`, and when the frame size changes.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class Steadier:
         self._gap_seconds = gap_seconds
 
     def __call__(self, layers: Layers, times: Sequence[float]) -> Layers:
-        """Filter the layers of consecutive frames, shown at `times`, with those before."""
+        """Filter the layers of consecutive frames, shown at `times` in seconds."""
         if not self._strength.any():
             return layers
         before = self.state
@@ -68,7 +72,7 @@ class Steadier:
 
 
 def check_steady(what: Collection[str]) -> None:
-    """Refuse names of what cannot be filtered."""
+    """Raise UsageError unless `what` is a collection of names of `STEADY`."""
     if isinstance(what, str):
         raise UsageError(f"steady takes a collection of names, got {what!r}; expected [{what!r}]")
     if unknown := {str(name) for name in set(what) - set(STEADY)}:

@@ -1,4 +1,7 @@
-"""One video: everything that is remembered from frame to frame, over an engine that is shared."""
+"""The state of one video: everything that is remembered from frame to frame.
+
+The engine below a stream is shared and remembers nothing of any video.
+"""
 
 from __future__ import annotations
 
@@ -29,29 +32,29 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import ClearFrame, Frame, Pixels
 
 MICROSECONDS = 1_000_000
-"""In a second: the time base of frames whose time is a float."""
+"""Units per second of the time base that is used for times given as float seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """What a stream remembers. It never changes, so it may be kept while the stream goes on."""
+    """The memory of a stream at one moment. It never changes, also as the stream goes on."""
 
     ratio: RatioState | None = None
-    """Of the smoothed ratio: numbers on the host, which can be pickled."""
+    """State of the smoothed ratio: numbers on the host, which can be pickled."""
     held: HeldLayers | None = None
-    """The last layers, in the memory of the engine that made them."""
+    """The last filtered layers, in the memory of the engine that made them."""
     seen: Any = None
-    """What the view of the stream remembers, in the memory of the engine."""
+    """State of the view, in the memory of the engine."""
 
     def elsewhere(self) -> StreamState:
-        """Return what another engine can go on with: all but what is in this one's memory."""
+        """Return the part that another engine can use: all that is not in this one's memory."""
         return StreamState(self.ratio)
 
 
 class Stream:
     """Enhances the frames of one video in order. Several streams may take turns on one engine.
 
-    decompose -> filter the layers over time -> choose the ratio -> recompose
+    The steps: decompose -> filter the layers over time -> choose the ratio -> recompose.
     """
 
     def __init__(
@@ -65,11 +68,11 @@ class Stream:
         film: bool = True,
         state: StreamState | None = None,
     ) -> None:
-        """Begin a video, or with `state` go on where another stream was.
+        """Begin a video, or with `state` continue where another stream was.
 
         `choose` gives the ratio of each frame; without it the ratio is automatic and smoothed.
-        `steady` names the layers to filter, "light" and "noise"; `color` is how frames that are
-        not RGB are coded. `skip` allows the network to skip frames where the profile does. Without
+        `steady` names the layers to filter, "light" and "noise". `color` says how frames that are
+        not RGB are coded. `skip` allows the network to skip frames if the profile does. Without
         `film` the frames are stills: each is relit by one ratio all over.
         """
         state = state or StreamState()
@@ -82,16 +85,16 @@ class Stream:
             self.view.state = state.seen
         self._hold = Steadier(self.view, steady, state=state.held)
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        """Busy seconds of each step so far."""
+        """Seconds that each step has worked so far."""
 
     @property
     def max_batch(self) -> int:
-        """Most frames worth giving at once."""
+        """Largest useful batch, in frames."""
         return self.view.max_batch
 
     @property
     def state(self) -> StreamState:
-        """What is remembered now; another stream of the same engine and options takes it."""
+        """The present state, for another stream of the same engine and options."""
         smooth = self.choose
         ratio = smooth.state if isinstance(smooth, RatioSmoother) else None
         return StreamState(ratio, self._hold.state, self.view.state)
@@ -99,8 +102,8 @@ class Stream:
     def __call__(self, pixels: Pixels, times: Sequence[float]) -> tuple[Pixels, Floats]:
         """Enhance N consecutive frames of one size, shown at `times` in seconds.
 
-        Takes (N, H, W, 3) uint8 RGB or (N, 3 H / 2, W) yuv420p. Returns as much in memory of its
-        own, and the N ratios.
+        `pixels` are (N, H, W, 3) uint8 RGB or (N, 3 H / 2, W) yuv420p. Returns frames of the same
+        shape, in memory of their own, and the N ratios.
         """
         if len(pixels) > self.max_batch:
             return self._in_turn(pixels, times)
@@ -108,29 +111,29 @@ class Stream:
         return self.recompose(layers, ratios), ratios
 
     def decompose(self, pixels: Pixels) -> Layers:
-        """N frames -> layers; nothing of the frames before enters."""
+        """Split N frames into layers. The result does not depend on earlier frames."""
         with self.timed("decompose"):
             return self.view.decompose(pixels)
 
     def prepare(self, layers: Layers, times: Sequence[float]) -> tuple[Layers, Floats]:
-        """Filter the layers of the next frames over time, and choose their ratios."""
+        """Filter the layers of the next frames over time, and choose the ratio of each, (N,)."""
         with self.timed("steady"):
             layers = self._hold(layers, times)
         with self.timed("ratio"):
             return layers, self.choose(layers.statistics, times)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Layers and their ratios -> enhanced frames."""
+        """Relight layers by their ratios; return the enhanced frames."""
         with self.timed("recompose"):
             return self.view.recompose(layers, ratios)
 
     def look_at(self, pixels: Pixels, times: Sequence[float]) -> None:
-        """Remember frames without enhancing them: the layers of later ones are filtered alike."""
+        """Take frames into the memory without enhancing them, as a batch does before its part."""
         self._hold(self.view.decompose(pixels), times)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Add the time of a block to a step."""
+        """Add the time of a `with` block to a step."""
         began = time.perf_counter()
         yield
         self.seconds[step] += time.perf_counter() - began
@@ -145,10 +148,10 @@ class Stream:
 def enhance_together(
     streams: Sequence[Stream], pixels: Pixels, times: Sequence[float]
 ) -> tuple[Pixels, Floats]:
-    """Enhance one frame of each of N videos in one batch.
+    """Enhance one frame of each of N videos in one batch; return the frames and the ratios.
 
-    The frames are of one size, (N, H, W, 3) or (N, 3 H / 2, W), the streams of one engine and
-    color, and none skips frames. Each stream filters and chooses by itself.
+    The frames have one size, (N, H, W, 3) or (N, 3 H / 2, W). The streams have one engine and one
+    color, and none skips frames. Each stream filters its layers and chooses its ratio by itself.
     """
     if len(streams) == 1:
         return streams[0](pixels, times)
@@ -167,7 +170,7 @@ def enhance_together(
 def clear_frames(
     stream: Stream, frames: Iterable[Frame | tuple[float, Pixels]]
 ) -> Iterator[ClearFrame]:
-    """Enhance frames one by one as they come; nothing is read ahead."""
+    """Yield enhanced frames one by one. No frame is read ahead."""
     for one in frames:
         frame = one if isinstance(one, Frame) else timed_frame(*one)
         pixels, ratios = stream(frame.data[None], [float(frame.time)])
@@ -182,13 +185,13 @@ def clear_frames(
 
 
 def timed_frame(seconds: float, picture: Pixels) -> Frame:
-    """Make a frame of a picture shown at a time in seconds, exact to a microsecond."""
+    """Return a frame for a picture shown at `seconds`, rounded to a microsecond."""
     return Frame(picture, round(seconds * MICROSECONDS), Fraction(1, MICROSECONDS))
 
 
 @contextmanager
 def _shared(streams: Sequence[Stream], step: str) -> Iterator[None]:
-    """Add an equal share of the time of a block to a step of each stream."""
+    """Divide the time of a `with` block equally among the streams, as time of a step."""
     began = time.perf_counter()
     yield
     share = (time.perf_counter() - began) / len(streams)
@@ -204,9 +207,10 @@ def choose_ratio(
     steady: Collection[SteadyName] = STEADY,
     still: bool = False,
 ) -> ChooseRatio:
-    """Return what chooses the ratio of each frame: a number, a track, or the frame itself.
+    """Return the object that chooses the ratio of each frame.
 
-    The automatic ratio is smoothed if "ratio" is in `steady`.
+    A number gives the same ratio for all frames; a track gives that of each time. Otherwise the
+    ratio is automatic, and smoothed if "ratio" is in `steady`.
     """
     if ratio != "auto":
         return FixedRatio(float(ratio))

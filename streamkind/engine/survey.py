@@ -1,4 +1,4 @@
-"""The first of two passes: the ratios of a whole video, from small frames."""
+"""The first of two passes: finds the ratios of a whole video, from small frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamkind.video.source import Source
 from streamkind.video.threads import ReadAhead
 
 SURVEY_SIDE = 192
-"""Longer side, in pixels, of the frames of the first pass."""
+"""Longer side, in pixels, to which the frames of the first pass are reduced."""
 
 
 def survey(
@@ -28,12 +28,12 @@ def survey(
     target: float = DEFAULT_TARGET,
     seen: Callable[[int], None] = lambda frames: None,
 ) -> Track:
-    """Go through a video once, look at small frames, and choose its ratios.
+    """Read a video once, and return its ratios, smoothed with look-ahead.
 
-    Less noise is left in a small frame, so its ratio is a few per cent off, the same all through a
-    scene; the whole first frame of each scene corrects it.
+    The network sees small frames. These have less noise, so their ratio is off by a few per cent,
+    which is the same throughout a scene. The whole first frame of each scene gives the correction.
 
-    `seen` is called with the number of frames so far. Raises InputError when there are none.
+    `seen` is called with the number of frames so far. Raises InputError if there are no frames.
     """
     times, wanted, luma, cut = [], [], [], []
     before: Floats | None = None
@@ -62,9 +62,9 @@ def survey(
 
 
 def correction(small: float, whole: float) -> float:
-    """Return the power that takes the ratio of a small frame to that of the whole one.
+    """Return the exponent that turns the ratio of a small frame into that of the whole frame.
 
-    Within an eighth: a fade from black says nothing of the scene.
+    It is between 7/8 and 8/7, because a fade from black says nothing of the scene.
     """
     if abs(math.log2(small)) < 0.1:
         return 1.0
@@ -72,7 +72,7 @@ def correction(small: float, whole: float) -> float:
 
 
 def reduced(pixels: Pixels) -> Pixels:
-    """Make the longer side of a picture `SURVEY_SIDE` at most: (H, W, 3) -> (h, w, 3)."""
+    """Reduce the longer side of a picture to `SURVEY_SIDE` at most: (H, W, 3) -> (h, w, 3)."""
     height, width = pixels.shape[:2]
     scale = SURVEY_SIDE / max(height, width)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""What the network sees of the frames of a video, and the simplest case: whole frames."""
+"""Views: what the network sees of the frames of a video. The simplest one is whole frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels, size_of
 
 FADE_STOPS = 0.5
-"""Distance from ratio 1, in stops, from which on the output is the network's alone."""
+"""Distance from ratio 1, in stops, from which on the output is the network's result alone. Nearer
+to 1 the result is mixed with the input."""
 
 
 class View(Protocol):
@@ -64,7 +65,7 @@ class HasViews(Protocol):
 
 
 class Whole:
-    """Whole RGB frames of any size: (N, H, W, 3) uint8."""
+    """A view in which the network sees whole RGB frames of any size, (N, H, W, 3)."""
 
     state: Any = None
 
@@ -77,7 +78,7 @@ class Whole:
         return self.backend.max_batch
 
     def decompose(self, pixels: Levels) -> Layers:
-        """(N, H, W, 3) RGB -> layers, padded to multiples of 16, and statistics."""
+        """Split (N, H, W, 3) RGB into layers, padded to multiples of 16, with statistics."""
         return replace(self.backend.decompose(pad(pixels)), pixels=pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
@@ -85,9 +86,10 @@ class Whole:
         return self.backend.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB. Near a ratio of 1 the output fades into the input.
+        """Return the enhanced frames, (N, H, W, 3) uint8 RGB, in memory of their own.
 
-        At a ratio of 1 the network would change nothing but sharpness, so it is not run.
+        Near a ratio of 1 the result is mixed with the input. If all ratios are 1, the network would
+        change nothing but sharpness, so it is not run.
         """
         shares = network_shares(ratios)
         if not shares.any():
@@ -100,10 +102,10 @@ class Whole:
         return clear
 
     def finish(self, before: Pixels, after: Pixels) -> None:
-        """Change what the network made of a frame, in place; of a still, nothing."""
+        """Change the network's result `after` in place. For stills nothing is changed."""
 
     def relight(self, layers: Layers, ratios: Floats, size: tuple[int, int]) -> Pixels:
-        """Run the network alone, and cut its padding off: width and height of `size` stay."""
+        """Run the network alone, and cut its result to `size`, width and height."""
         width, height = size
         return self.backend.recompose(layers, ratios)[:, :height, :width]
 
@@ -124,21 +126,21 @@ class Whole:
         return self._backend
 
     def close(self) -> None:
-        """Free the device. Twice is fine."""
+        """Free the device. It may be called twice."""
         if self._backend is not None:
             self._backend.close()
         self._backend = None
 
 
 class Filmed(Whole):
-    """Whole frames of videos: each place is raised as far as it needs."""
+    """A view of whole frames of videos, in which the ratio is local (`light/local.py`)."""
 
     def __init__(self, whole: Whole) -> None:
         super().__init__(whole.backend)
         self._whole = whole
 
     def finish(self, before: Pixels, after: Pixels) -> None:
-        """Raise a frame towards what the network made of it, (H, W, 3) each, in place."""
+        """Apply the local ratio and the colour rule to `after` in place, (H, W, 3) each."""
         raise_rgb(before, after)
 
     @property
@@ -148,5 +150,8 @@ class Filmed(Whole):
 
 
 def network_shares(ratios: Floats) -> Floats:
-    """Share of the network's result in the output, (N,): 0 at ratio 1, 1 from `FADE_STOPS` on."""
+    """Return the share of the network's result in the output, (N,).
+
+    It is 0 at a ratio of 1, and 1 from `FADE_STOPS` away on.
+    """
     return smooth_step(np.abs(np.log2(ratios)), 0.0, FADE_STOPS)

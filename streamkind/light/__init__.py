@@ -1,1 +1,1 @@
-"""From the statistics of frames to the ratios that they are relit by."""
+"""Chooses the ratios of frames from their statistics, and smooths them over time."""

@@ -1,4 +1,7 @@
-"""From the statistics of a frame to the ratio it is relit by."""
+"""Chooses the ratio of a frame from its statistics.
+
+Lumas are BT.601, in [0, 1]. Blocks are 16x16 pixels of what the network sees.
+"""
 
 from __future__ import annotations
 
@@ -11,59 +14,59 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ratio = float | Literal["auto"]
-"""How far the illumination is raised, 0.1 to 10; "auto": as far as the frame needs it."""
+"""How far the illumination is raised, 0.1 to 10; "auto": as far as the frame needs."""
 
 MANUAL_RANGE = (0.1, 10.0)
-"""Ratios that a user may ask for."""
+"""Least and largest ratio that a user may set."""
 RATIOS: Floats = np.geomspace(0.1, 32.0, 17).astype(np.float32)
-"""Ratios at which the decompose graph tells how bright the frame would become."""
+"""Ratios for which the decompose graph predicts the mean luma of the output."""
 DEFAULT_TARGET = 0.45
-"""Mean luma that `auto` gives dark frames on the average: that of the bright pictures of LOL."""
+"""Mean luma that `auto` gives dark frames on average: the mean of the bright pictures of LOL."""
 STILL_TARGET = 0.47
-"""The same for stills, which may be as bright as a photographer would have them: found best on all
-pairs of our485. In a video a higher ratio follows every lamp that passes."""
+"""The same for stills; it scored best on all pairs of LOL's our485. In a video a higher ratio would
+follow every lamp that passes."""
 NIGHT, DAY = 0.3, 0.5
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
 
 BLACK, LIT = 2 / 255, 4 / 255
-"""Mean luma up to which a 16x16 block is taken for black, and from which it is to be seen."""
+"""Mean luma up to which a block counts as black, and from which it counts as visible."""
 SHADOW = 0.25
-"""What black blocks are brought to, as a share of the target: brighter is haze and coding noise."""
+"""Luma that black blocks get, as a share of the target. More would show haze and coding noise."""
 PATCHY, WHOLE = 0.5, 0.8
-"""Share of a still that is to be seen up to which its black blocks are taken for black, and from
-which they are the shadows of a scene that is dark for want of exposure, and rise with it."""
+"""Visible share of a still up to which its black blocks stay black, and from which they count as
+shadows of an underexposed scene and are raised with it."""
 DIM, BRIGHT = 0.2, 0.4
-"""Luma of the brightest twentieth of a still up to which all of it may be dark for want of
-exposure, and from which what is dark in it is dark by itself."""
+"""Luma of the brightest twentieth of a still up to which the whole picture may be underexposed, and
+from which its dark parts count as dark by themselves."""
 PARTLY = 0.38
-"""Mean luma that such a frame gets at most: more would wash out what is lit."""
+"""Largest mean luma for a still with bright and dark parts. More would wash out the bright ones."""
 LAMPS, SKY = 0.12, 0.24
-"""Mean luma of a still up to which its bright parts are lamps, and from which they may be the sky
-above a scene that is too dark: then it gets its whole exposure."""
+"""Mean luma of a still up to which its bright parts count as lamps, and from which they may be sky
+above a scene that is too dark. Then `PARTLY` does not limit it."""
 LAMP, GLARE = 0.3, 0.6
-"""Mean luma from which a block is the less counted, and from which it is a lamp and not counted."""
+"""Mean luma from which a block counts less, and from which it counts as a lamp."""
 LAMP_SHARE = 0.02
-"""What a lamp still counts, so that a wholly white frame has an exposure too."""
+"""Weight of a lamp beside other blocks. Above 0, so that a white frame has an exposure too."""
 FAINTEST = 0.001
-"""Mean luma, a quarter of an 8-bit level, that allows one more unit of ratio: black stays black."""
+"""Mean luma, a quarter of an 8-bit level, for which the ratio may rise by 1: black stays black."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the decompose graph tells about each of N frames."""
+    """Statistics of N frames, from the decompose graph."""
 
     luma: Floats
-    """Mean luma (BT.601) of the input without its lamps, in [0, 1], shape (N,)."""
+    """Mean luma of the input without its lamps, in [0, 1], shape (N,)."""
     curve: Floats
-    """The same of the output at each of `RATIOS`, shape (N, 17)."""
+    """Predicted mean luma of the output at each of `RATIOS`, in [0, 1], shape (N, 17)."""
     thumbnail: Floats
-    """Luma of each 16x16 block of the input in [0, 1], shape (N, H/16, W/16)."""
+    """Mean luma of each block of the input, in [0, 1], shape (N, H/16, W/16)."""
     exposure: Floats
-    """Mean luma that a photographer would give the scene, in [0, 1], shape (N,)."""
+    """Estimated mean luma of a well exposed picture of the scene, in [0, 1], shape (N,)."""
 
     @classmethod
     def of(cls, curve: NDArray[Any], thumbnail: NDArray[Any], exposure: NDArray[Any]) -> Statistics:
-        """Take the last three outputs of the decompose graph."""
+        """Return the statistics of the last three outputs of the decompose graph."""
         curve, thumbnail, exposure = (
             np.asarray(told, np.float32) for told in (curve, thumbnail, exposure)
         )
@@ -71,12 +74,12 @@ class Statistics:
 
     @classmethod
     def join(cls, parts: Sequence[Statistics]) -> Statistics:
-        """Put those of several batches behind each other."""
+        """Concatenate the statistics of several batches."""
         columns = ([getattr(p, field.name) for p in parts] for field in fields(cls))
         return cls(*map(np.concatenate, columns))
 
     def frame(self, i: int) -> Statistics:
-        """Return those of one frame."""
+        """Return the statistics of frame `i`, with N = 1."""
         return Statistics(*(getattr(self, field.name)[i : i + 1] for field in fields(self)))
 
 
@@ -90,7 +93,7 @@ class ChooseRatio(Protocol):
 
 @dataclass(frozen=True)
 class FixedRatio:
-    """The same ratio for every frame."""
+    """Chooses the same ratio for every frame."""
 
     value: float
 
@@ -101,11 +104,12 @@ class FixedRatio:
 
 @dataclass(frozen=True)
 class OwnRatio:
-    """Each frame its own automatic ratio: for stills, which share no exposure."""
+    """Chooses the automatic ratio of each frame alone, without smoothing. For stills."""
 
     target: float
+    """Mean luma to aim at on average, in (0, 1]."""
     still: bool = True
-    """A picture by itself, not a frame of a video."""
+    """Whether frames are stills, not frames of a video."""
 
     def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
         """Return the automatic ratio of each frame."""
@@ -115,9 +119,10 @@ class OwnRatio:
 def auto_ratio(
     statistics: Statistics, target: float = DEFAULT_TARGET, *, still: bool = False
 ) -> Floats:
-    """Return the ratio that brings each frame to the target luma, (N,), 1 for a bright frame.
+    """Return the ratio that brings each frame to its wanted luma, (N,); 1 for a bright frame.
 
-    The adjustment net is no gain: at 5 it may brighten threefold. So its own curve is inverted.
+    The adjustment network is not a gain: a ratio of 5 may brighten threefold. Therefore the
+    predicted curve of the output is inverted.
     """
     log_ratios = np.log2(RATIOS)
     wanted = wanted_luma(statistics, target, still=still)
@@ -135,12 +140,12 @@ def auto_ratio(
 def wanted_luma(
     statistics: Statistics, target: float = DEFAULT_TARGET, *, still: bool = False
 ) -> Floats:
-    """Return the luma to aim at, (N,): a day frame's own, and for a night frame its exposure.
+    """Return the luma to aim at, (N,): that of a day frame itself, for a night frame its exposure.
 
-    `target` scales that. Less for a frame that is partly black: a night sky or the bars of a
-    screen are to stay dark. A few black blocks of a `still` without anything bright are shadows; in
-    a video, where lamps pass, that would come and go. A still that is partly bright gets less, too;
-    a video does not, as its lit places keep their light (`local.py`).
+    `target` scales the exposure. A frame that is partly black gets less: a night sky and the bars
+    of a screen stay dark. In a still without bright parts, a few black blocks count as shadows;
+    in a video, where lamps pass, that would come and go. A still that is partly bright gets less
+    too. A video does not: its lit places keep their light by the local ratio (`light/local.py`).
     """
     luma, thumbnail, exposure = statistics.luma, statistics.thumbnail, statistics.exposure
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
@@ -157,9 +162,10 @@ def wanted_luma(
 
 
 def without_lamps(values: Floats, thumbnail: Floats) -> Floats:
-    """Mean over the blocks of each frame, (N, h, w) -> (N,), lamps hardly counted.
+    """Return the weighted mean over the blocks of each frame, (N, h, w) -> (N,).
 
-    Headlights that pass must not darken the street. The decompose graph weighs its curve alike.
+    Lamps have almost no weight, so that passing headlights do not darken the street. The decompose
+    graph uses the same weights for its curve.
     """
     weight = lamp_weight(thumbnail)
     mean = (values * weight).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
@@ -167,9 +173,10 @@ def without_lamps(values: Floats, thumbnail: Floats) -> Floats:
 
 
 def brightest_of(thumbnail: Floats) -> float:
-    """Luma that a twentieth of a frame's blocks exceed, (h, w), lamps hardly counted.
+    """Return the luma that a twentieth of a frame's blocks, (h, w), exceed.
 
-    Between blocks, or it would hop from one to the next when a lamp counts a little less.
+    Lamps have almost no weight. The value is interpolated between blocks, so that it does not jump
+    from one block to the next when the weight of a lamp changes a little.
     """
     luma = np.sort(thumbnail, axis=None)
     weight = lamp_weight(luma)
@@ -178,7 +185,7 @@ def brightest_of(thumbnail: Floats) -> float:
 
 
 def lamp_weight(thumbnail: Floats) -> Floats:
-    """How much blocks count: lamps hardly."""
+    """Return the weight of blocks by their luma: 1, and `LAMP_SHARE` for lamps."""
     return np.asarray(1 - (1 - LAMP_SHARE) * smooth_step(thumbnail, LAMP, GLARE), np.float32)
 
 
@@ -189,6 +196,6 @@ def smooth_step(x: Floats, low: float, high: float) -> Floats:
 
 
 def _inverse(value: float, rising: Floats, log_ratios: Floats) -> float:
-    # A flat stretch has no inverse: a slope far below one grey level per stop makes it unique.
+    # A flat part has no inverse. A slope far below one gray level per stop makes it unique.
     sloped = rising + 1e-6 * np.arange(len(rising), dtype=np.float32)
     return float(np.interp(value, sloped, log_ratios))

@@ -1,4 +1,4 @@
-"""The ratio of a stream, smoothed over time as its frames come."""
+"""Smooths the automatic ratio of a stream over time, as its frames come. Ratios are in stops."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from streamkind.light.exposure import DEFAULT_TARGET, Floats, Statistics, auto_r
 
 @dataclass(frozen=True, slots=True)
 class RatioState:
-    """All that a smoother remembers of its stream."""
+    """The memory of a smoother at one moment."""
 
     time: float
-    """Of the last frame, in seconds."""
+    """Time of the last frame, in seconds."""
     log_ratio: float
-    """Its smoothed ratio, in stops."""
+    """Smoothed ratio of the last frame, in stops."""
     recent: tuple[tuple[float, float], ...]
-    """Time and automatic ratio, in stops, of each frame of the last `pass_seconds` or so."""
+    """Time in seconds and automatic ratio in stops of the frames of about `pass_seconds`."""
     noise: float
     """Standard deviation of the automatic ratio from frame to frame, in stops."""
     moving: bool
-    """A change is under way that is too large for a passing lamp."""
+    """Whether a change is in progress that is too large for a passing lamp."""
     thumbnail: Floats
+    """Luma of the blocks of the last frame, (h, w), by which scene cuts are found."""
 
 
 class RatioSmoother:
-    """The automatic ratio, smoothed over time. It follows real changes fast and noise not at all.
+    """Smooths the automatic ratio over time: it follows real changes fast, and noise not at all.
 
-    In the log domain the ratio rests while the automatic one stays within a band of three standard
-    deviations of its own noise; beyond, it follows the edge of the band without overshoot: a change
-    of `event_stops` fast and to its end; a lesser one slowly, and while the median of the last
-    `pass_seconds` asks for it too, as it may be a lamp that passes. A cut or a gap starts anew. One
-    object per stream; `state` may be saved and given to another.
+    The ratio does not change while the automatic ratio stays within a band around it, of three
+    standard deviations of the noise. Outside the band it follows the edge of the band, without
+    overshoot. A change of at least `event_stops` is followed fast, and to its end. A smaller change
+    may be a lamp that passes: it is followed slowly, and only while the median of the last
+    `pass_seconds` asks for it too. A scene cut or a gap in time starts anew. Use one object per
+    stream. `state` may be saved and given to another object.
     """
 
     def __init__(
@@ -53,16 +55,19 @@ class RatioSmoother:
     ) -> None:
         self.target = target
         self.attack_seconds = attack_seconds
-        """Time constant towards a lower ratio: glare is worse than a dark moment."""
+        """Time constant of large changes to a lower ratio. Short: glare is worse than darkness."""
         self.release_seconds = release_seconds
-        """Time constant towards a higher ratio."""
+        """Time constant of large changes to a higher ratio."""
         self.calm_seconds = calm_seconds
-        """Time constant of changes that are no event."""
+        """Time constant of small changes."""
         self.pass_seconds = pass_seconds
-        """What lasts less than half of this, and is no event, changes nothing."""
+        """A small change that lasts less than half of this time has no effect."""
         self.event_stops = event_stops
+        """Change, in stops, from which on it counts as large."""
         self.max_stops_per_second = max_stops_per_second
+        """Fastest change of the ratio."""
         self.gap_seconds = gap_seconds
+        """Gap between frames after which the smoother starts anew."""
         self.state = state
 
     def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
@@ -92,7 +97,7 @@ class RatioSmoother:
             recent = recent[1:]
         if not moving:
             usual = beyond(band, median(recent, self.pass_seconds) - last.log_ratio)
-            change = max(min(change, usual), 0) + min(max(change, usual), 0)  # what both ask for
+            change = max(min(change, usual), 0) + min(max(change, usual), 0)  # the common part
         seconds = self.attack_seconds if change < 0 else self.release_seconds
         seconds = seconds if moving else self.calm_seconds
         limit = self.max_stops_per_second * elapsed
@@ -101,16 +106,20 @@ class RatioSmoother:
 
 
 LEAST_NOISE, MOST_NOISE = 0.003, 0.02
-"""Bounds of the noise that is believed, in stops; the band must not hide a real change."""
+"""Bounds of the estimated noise, in stops. The upper one keeps real changes outside the band."""
 
 
 def beyond(band: float, change: float) -> float:
-    """What of a change lies beyond a band around none."""
+    """Return the part of a change that lies outside a band of -`band` to `band`."""
     return change - min(max(change, -band), band)
 
 
 def median(values: Sequence[tuple[float, float]], seconds: float) -> float:
-    """Median over the last `seconds` of what was so from one time to the next, before the first."""
+    """Return the median over the last `seconds`, weighted by time, without the newest value.
+
+    `values` are pairs of time and value. Each value lasts until the next time; the first one counts
+    for all the time before it.
+    """
     time, value = np.array(values).T
     time[0] = min(time[0], time[-1] - seconds)
     order = np.argsort(value[:-1])
@@ -119,28 +128,30 @@ def median(values: Sequence[tuple[float, float]], seconds: float) -> float:
 
 
 def next_noise(last: RatioState, wanted: float, elapsed: float) -> float:
-    """Update the running noise, in stops, over a second or so.
+    """Return the updated estimate of the noise, in stops, with a time constant of one second.
 
-    Second differences tell noise from a slow change: of white noise their mean size is 1.95 sigma.
+    Second differences separate noise from slow changes. For white noise their mean absolute value
+    is 1.95 standard deviations.
     """
     if len(last.recent) < 2:
         return last.noise
     (_, first), (_, second) = last.recent[-2:]
     bend = abs(first - 2 * second + wanted) / 1.95
-    if bend > 5 * MOST_NOISE:  # no noise, an event
+    if bend > 5 * MOST_NOISE:  # a change of light, not noise
         return last.noise
     return last.noise + (bend - last.noise) * -math.expm1(-elapsed)
 
 
 def is_cut(before: Floats, after: Floats, least_correlation: float = 0.5) -> bool:
-    """Tell whether two thumbnails, (h, w) each, show different scenes.
+    """Return whether two thumbnails, (h, w) each, show different scenes.
 
-    Their shapes are compared, not their brightness: a lamp switched on is no cut.
+    Their log luma is correlated after its mean is removed, so that a lamp that is switched on is
+    not a cut. A correlation below `least_correlation` is one.
     """
     if before.shape != after.shape:
         return True
     a, b = (np.log(t.ravel() + 0.02) for t in (before, after))
     a, b = a - a.mean(), b - b.mean()
     energy = math.sqrt(float(a @ a) * float(b @ b))
-    flat = 0.1**2 * a.size  # spread of 10 % over the picture: nothing to compare
+    flat = 0.1**2 * a.size  # a contrast of 10 % over the picture: too little to compare
     return energy > flat and float(a @ b) < least_correlation * energy

@@ -1,4 +1,4 @@
-"""The ratio of a whole video, row by row, and the CSV it is kept in."""
+"""Tracks: the ratio of a whole video over time, and the CSV format for it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from streamkind.video.storage import as_path, write_whole
 Series = NDArray[np.float64]
 
 TRACK_RANGE = (0.1, 32.0)
-"""Ratios that the nets know."""
+"""Least and largest ratio in a track: the range that the network was trained for."""
 COLUMNS = ("time", "ratio", "wanted", "luma", "cut")
+"""Columns of the CSV, in the order of the fields of `Track`."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """The ratio over the length of a video; arrays of one length, a row per frame or per key."""
+    """The ratio of a video over time: arrays of one length, one row per frame or per key."""
 
     time: Series
-    """Seconds, strictly rising."""
+    """Time in seconds, strictly rising."""
     ratio: Series
-    """The ratio to relight by."""
+    """Ratio to relight by."""
     wanted: Series
-    """The automatic ratio before smoothing; for information."""
+    """Automatic ratio before smoothing, for information. NaN if unknown."""
     luma: Series
-    """Mean luma of the input without its lamps, 0 to 1; for information."""
+    """Mean luma of the input without its lamps, 0 to 1, for information. NaN if unknown."""
     cut: NDArray[np.bool_]
     """True where a scene begins."""
 
@@ -68,18 +69,18 @@ class Track:
         return cls(time, ratio, wanted, luma, cut.astype(bool))
 
     def write(self, path: str | Path) -> None:
-        """Write all columns as CSV, whole or not at all. Raises OutputError."""
+        """Write all columns as CSV, completely or not at all. Raises OutputError."""
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(COLUMNS)
         for t, r, w, y, c in zip(*vars(self).values(), strict=True):
-            # Time and ratio as they are, so that a track given back is the same track.
+            # Time and ratio in full precision, so that reading gives the same track.
             rows.writerow([repr(float(t)), repr(float(r)), f"{w:.5g}", f"{y:.5g}", int(c)])
         write_whole(as_path(path), text.getvalue().encode())
 
 
 def _parse(path: Path, line: int, row: dict[Any, Any]) -> tuple[float, float, float, float, bool]:
-    if None in row:  # as 0,5 for 0.5 would make
+    if None in row:  # for example "0,5" instead of "0.5"
         raise UsageError(
             f"{path}, line {line}: more values than columns; numbers take a point, not a comma"
         )
@@ -110,10 +111,10 @@ def _parse(path: Path, line: int, row: dict[Any, Any]) -> tuple[float, float, fl
 
 @dataclass(frozen=True)
 class TrackRatio:
-    """The ratio of each frame as a track has it.
+    """Chooses the ratio of each frame from a track.
 
-    Between two rows the ratio goes evenly in stops, up to a row where a scene begins; before the
-    first and after the last it stays.
+    Between two rows the ratio changes evenly in stops; if a scene begins at the second row, it
+    stays until there. Before the first row and after the last it stays.
     """
 
     track: Track
