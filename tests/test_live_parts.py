@@ -23,6 +23,7 @@ from streamkind.live.publish import clean, forget_parts
 from streamkind.live.secrets import out_of_sight
 from streamkind.live.sink import Publisher
 from streamkind.live.source import Pace
+from streamkind.live.state import CameraState
 
 
 @pytest.mark.parametrize(
@@ -91,23 +92,26 @@ def test_the_oldest_give_way_and_the_newest_only_if_it_may():
 def test_a_late_frame_gives_way_unless_nothing_else_comes(monkeypatch):
     monkeypatch.setattr("streamkind.live.output.LATE_SECONDS", 60.0)
     config = CameraConfig(name="yard", url="rtsp://host/1", max_delay=50.0)
-    output = Output(config, LiveClock(0.0), print)
+    state = CameraState(config)
+    output = Output(state, LiveClock(0.0))
 
     def shown(age: float) -> bool:
-        before = output.frames, output.inbox.dropped
+        before = state.frames_out, output.inbox.dropped
         now = time.monotonic()
         output.inbox.put(Waiting(np.zeros((2, 2, 3), np.uint8), 0.0, now - age))
-        wait_for(lambda: (output.frames, output.inbox.dropped) != before, 10, "it is still there")
-        return output.frames > before[0]
+        wait_for(
+            lambda: (state.frames_out, output.inbox.dropped) != before, 10, "it is still there"
+        )
+        return state.frames_out > before[0]
 
     output.start()
     try:
         assert shown(1.0)
         assert not shown(60.0)
         assert shown(40.0)
-        output.all_late = True
+        state.engine_took(51.0)  # longer than any may wait
         assert shown(60.0)
-        output.all_late = False
+        state.engine_took(49.0)
         assert not shown(60.0)
         monkeypatch.setattr("streamkind.live.output.LATE_SECONDS", 0.0)
         assert shown(60.0)
@@ -199,12 +203,14 @@ def test_the_age_is_that_of_the_packet_which_leaves(monkeypatch):
     monkeypatch.setattr(output, "LiveEncoder", Holds)
     monkeypatch.setattr(output, "Sink", lambda url, config: MagicSink())
     config = CameraConfig(name="yard", url="rtsp://host/1", to=("x",))
-    out = Output(config, LiveClock(0.0), print)
+    state = CameraState(config)
+    out = Output(state, LiveClock(0.0))
     for i in range(8):
         decoded = time.monotonic() - 10 * (8 - i)
         out._encode(Waiting(np.zeros((2, 2, 3), np.uint8), float(i), decoded))
-    assert (out.frames, out.aged) == (8, 5)
-    assert list(out.delays) == pytest.approx([80, 70, 60, 50, 40], abs=5)
+    told = state.snapshot(dropped=0, queue=0, sinks=(), take_ages=True)
+    assert (told.frames_out, told.age_count) == (8, 5)
+    assert list(told.ages) == pytest.approx([80, 70, 60, 50, 40], abs=5)
 
 
 class MagicSink:

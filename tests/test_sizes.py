@@ -19,7 +19,7 @@ from streamkind.engine.profiles import PROFILES, SEEN_WHOLE, open_engine
 from streamkind.engine.stream import Stream
 from streamkind.light.exposure import FixedRatio
 from streamkind.live.encoder import LiveEncoder, fit
-from streamkind.live.source import Connection, Tally
+from streamkind.live.source import Connection
 from streamkind.pipeline import enhance
 from streamkind.video.color import Reader, YuvWriter, read_tags
 from streamkind.video.format import HD, LIMITED, ColorTags
@@ -186,7 +186,7 @@ def test_a_camera(tmp_path, size):
     clip = clip_of(tmp_path / "in.mkv", size)
     engine = Engine(Gain(), area=SEEN_WHOLE)
     view = engine.view(HD)
-    with Connection(f"file:{clip}", 5, Event(), Tally(), engine.pix_fmt) as camera:
+    with Connection(f"file:{clip}", 5, Event(), lambda *told: None, engine.pix_fmt) as camera:
         (pixels,) = [picture.pixels for picture in camera]
     assert size_of(pixels) == size and pixels.ndim == (3 if size[0] % 2 or size[1] % 2 else 2)
     lit = view.recompose(view.decompose(pixels[None]), np.array([RATIO], np.float32))[0]

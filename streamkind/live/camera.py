@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 
 import numpy as np
 
@@ -18,8 +17,9 @@ from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.output import Output
 from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
-from streamkind.live.source import Connection, Picture, Tally
-from streamkind.live.status import CameraStatus, Preview, State
+from streamkind.live.source import Connection, Picture
+from streamkind.live.state import CameraState
+from streamkind.live.status import CameraStatus, Preview
 from streamkind.video.format import HD
 from streamkind.video.frames import Pixels, size_of
 
@@ -27,7 +27,6 @@ REFUSED_SECONDS = 60.0
 """Pause after a wrong password: cameras lock out who tries often."""
 DEPTH = 32
 """Most decoded frames that wait for the engine, whatever their age."""
-FPS_SECONDS = 5.0
 FINISH_SECONDS = 60.0
 """Most time that the last frames of a file may take."""
 
@@ -36,28 +35,31 @@ class Camera:
     """Everything that belongs to one camera; the engine's thread calls it as `Served`."""
 
     def __init__(self, config: CameraConfig, engine: SharedEngine) -> None:
-        self.config = config
+        self.state = CameraState(config)
         self.clock = LiveClock(time.monotonic())
-        self.output = Output(config, self.clock, self.fail)
+        self.output = Output(self.state, self.clock)
         self.inbox = Inbox(DEPTH, engine.ready)
-        self.preview: Preview | None = None
         self._engine = engine
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"streamkind-read-{config.name}", daemon=True
         )
-        self._state: State = "connecting"
-        self._since = time.time()
-        self._error, self._error_time = "", 0.0
-        self._size = (0, 0)
-        self._tally = Tally()
-        self._frames_in = self._reconnects = 0
-        self._done: deque[float] = deque(maxlen=1000)
-        self._ratio = 1.0
+        # Of the camera's thread.
         self._clock_told = False
         self._transport = config.transport
+        # Of the engine's thread.
         self._stream: Stream | None = None
         self._relit = config.ratio, config.target
+
+    @property
+    def config(self) -> CameraConfig:
+        """The present settings."""
+        return self.state.config
+
+    @property
+    def preview(self) -> Preview | None:
+        """The last enhanced frame."""
+        return self.state.preview
 
     def start(self) -> None:
         """Begin."""
@@ -79,81 +81,41 @@ class Camera:
         self.output.join(until)
         if self._thread.ident is not None:
             self._thread.join(max(0.0, until - time.monotonic()))
-        self._change("stopped")
+        self.state.stopped()
 
     def change(self, config: CameraConfig) -> None:
         """Take settings that need no new connection, from the next frame on."""
-        self.config = config
-        self.output.max_delay = config.max_delay
+        self.state.configure(config)
 
     def status(self, *, take_ages: bool) -> CameraStatus:
         """Tell how it goes; `take_ages` begins a new list of them."""
-        output, config, now = self.output, self.config, time.monotonic()
-        state, since = self._told()
-        recent = [t for t in list(self._done) if now - t <= FPS_SECONDS]
-        ages = tuple(output.delays)
-        if take_ages:
-            output.delays.clear()
-        return CameraStatus(
-            name=config.name,
-            state=state,
-            required=config.required,
-            required_outputs=config.required_outputs,
-            url=redact(config.url),
-            width=self._size[0],
-            height=self._size[1],
-            fps=len(recent) / FPS_SECONDS,
-            frames_in=self._frames_in,
-            frames_out=output.frames,
+        return self.state.snapshot(
             dropped=self._dropped(),
-            damaged=self._tally.damaged,
-            queue=len(self.inbox) + len(output.inbox),
-            delay_seconds=output.delay,
-            ages=ages,
-            age_count=output.aged,
-            age_sum=output.delay_sum,
-            stages={
-                "decode": self._tally.seconds,
-                "decompose": self._busy("decompose"),
-                "recompose": self._busy("steady", "ratio", "recompose"),
-                "encode": output.encode_seconds,
-            },
-            reconnects=self._reconnects,
-            ratio=self._ratio,
-            wanted_ratio=config.ratio,
-            target=config.target,
-            since=since,
-            error=self._error,
-            error_time=self._error_time,
-            sinks=tuple(sink.status() for sink in output.sinks),
+            queue=len(self.inbox) + len(self.output.inbox),
+            sinks=tuple(sink.status() for sink in self.output.sinks),
+            take_ages=take_ages,
         )
-
-    def _told(self) -> tuple[State, float]:
-        """Return state and its begin: where no picture comes out, what comes in does not count."""
-        silent = self.output.silent_since() if self._state == "live" else 0.0
-        if not silent:
-            return self._state, self._since
-        return ("lost", silent) if self.output.frames else ("connecting", self._since)
 
     def has_room(self) -> bool:
         """Return whether an enhanced frame can wait for the encoder without loss of another."""
         return not self.output.inbox.is_full
 
     def oldest(self, seconds: float) -> float:
-        """Return the time before which a decoded frame is too old to be begun.
-
-        If the engine takes too long for any frame, the output lets late ones pass.
-        """
-        self.output.all_late = seconds > self.config.max_delay
+        """Return the time before which a decoded frame is too old to be begun."""
         # Twice: the next frames may take longer than the last ones.
         return time.monotonic() - max(0.0, self.config.max_delay - 2 * seconds)
+
+    def took(self, seconds: float) -> None:
+        """Learn how long the engine takes; if too long for any frame, late ones go out."""
+        self.state.engine_took(seconds)
 
     def stream(self, engine: Engine) -> Stream:
         """Return what remembers the video; it stays over reconnects, and goes to a new engine.
 
         Other settings of the ratio act on the next frame. Called from the engine's thread.
         """
-        wanted = self.config.ratio, self.config.target
+        config = self.config
+        wanted = config.ratio, config.target
         if self._stream is None or self._stream.engine is not engine:
             self._stream = self._open_stream(engine, self._stream)
         if wanted != self._relit:
@@ -176,66 +138,64 @@ class Camera:
 
     def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
         """Hand an enhanced frame to the outputs."""
-        self._ratio = ratio
-        self._done.append(time.monotonic())
-        self.preview = Preview(frame.pixels, pixels, time.time())
+        preview = Preview(frame.pixels, pixels, time.time())
+        steps = self._stream.seconds if self._stream else {}
+        self.state.enhanced(preview, ratio, steps, time.monotonic())
         self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded))
 
     def fail(self, error: str) -> None:
         """Note what went wrong."""
-        self._error, self._error_time = error, time.time()
+        self.state.failed(error)
 
     def _run(self) -> None:
         backoff = Backoff()
         while not self._stop.is_set():
             pause = None
-            frames = self._frames_in
+            frames = self.state.frames_in
             try:
                 if self._read():
                     break
             except RefusedError as exc:
-                self.fail(str(exc))
-                self._lose("refused")
+                self.state.lost(str(exc), refused=True)
                 pause = REFUSED_SECONDS * float(np.random.uniform(0.8, 1.2))
             except SilentError as exc:
-                self.fail(str(exc))
-                self._lose("lost")
-                if self._frames_in == frames and self.config.transport == "auto":
+                self.state.lost(str(exc))
+                if self.state.frames_in == frames and self.config.transport == "auto":
                     # Some take a connection by TCP, and send nothing.
                     self._transport = "udp" if self._transport == "auto" else "auto"
             except Exception as exc:  # one camera's failure may not touch another camera
-                self.fail(redact(str(exc) or type(exc).__name__))
-                self._lose("lost")
-            if self._frames_in > frames:
+                self.state.lost(redact(str(exc) or type(exc).__name__))
+            if self.state.frames_in > frames:
                 backoff.reset()
             self._stop.wait(pause or backoff.next_seconds())
         self._finish()
 
     def _read(self) -> bool:
         """Read one connection to its end; return whether nothing more will come."""
+        config = self.config
         with Connection(
-            self.config.url,
-            self.config.timeout,
+            config.url,
+            config.timeout,
             self._stop,
-            self._tally,
+            self.state.packet_decoded,
             self._engine.pix_fmt,
             transport=self._transport,
-            deinterlace=self.config.deinterlace,
+            deinterlace=config.deinterlace,
         ) as connection:
             self.clock.restart()
             self.output.connected(connection.rate, connection.aspect, connection.sound)
-            began = self._frames_in
             for item in connection:
                 now = time.monotonic()
                 if isinstance(item, Picture):
                     seconds = self.clock(item.seconds, now)
                     self._tell_of_clock()
-                    self._take(item.pixels, seconds, now, first=self._frames_in == began)
+                    self.state.picture_came(size_of(item.pixels))
+                    self.inbox.put(Waiting(item.pixels, seconds, now))
                 else:
                     self.output.hear(item.data, self.clock.sound(item.seconds, now), item.duration)
             if connection.is_file or self._stop.is_set():
                 return True
-        raise InputError(f"{redact(self.config.url)}: the camera ended the stream")
+        raise InputError(f"{redact(config.url)}: the camera ended the stream")
 
     def _tell_of_clock(self) -> None:
         speed = self.clock.wrong_speed
@@ -246,24 +206,8 @@ class Camera:
                 " pictures get the time at which they come"
             )
 
-    def _take(self, pixels: Pixels, seconds: float, now: float, *, first: bool) -> None:
-        if first:
-            self._reconnects += self._frames_in > 0
-            self._change("live")
-        self._frames_in += 1
-        self._size = size_of(pixels)
-        self.inbox.put(Waiting(pixels, seconds, now))
-
-    def _lose(self, state: State) -> None:
-        # Before its first picture a camera is not lost, it has never been there.
-        self._change("connecting" if state == "lost" and not self._frames_in else state)
-
-    def _busy(self, *steps: str) -> float:
-        seconds = self._stream.seconds if self._stream else {}
-        return sum(seconds.get(step, 0.0) for step in steps)
-
     def _under_way(self) -> bool:
-        return self._frames_in > self.output.frames + self._dropped()
+        return self.state.frames_in > self.state.frames_out + self._dropped()
 
     def _dropped(self) -> int:
         return self.inbox.dropped + self.output.inbox.dropped
@@ -274,9 +218,4 @@ class Camera:
         while self._under_way() and not self._stop.is_set() and time.monotonic() < until:
             self._stop.wait(0.05)
         self.output.stop()
-        self._change("stopped")
-
-    def _change(self, state: State) -> None:
-        if state != self._state:
-            self._state, self._since = state, time.time()
-        self.output.lost_since = self._since if state in ("lost", "refused") else 0.0
+        self.state.stopped()

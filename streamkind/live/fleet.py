@@ -40,7 +40,6 @@ class LiveFleet:
         """Open the engine in a thread of its own; raises what that raises."""
         letters()  # drawn here once, and not by the thread of every camera
         self._engine = SharedEngine(open_engine)
-        self.engine = self._engine.description
         self._lock = threading.Lock()
         self._cameras: dict[str, Camera] = {}
         self._changes: queue.Queue[tuple[Camera | None, Camera | None]] = queue.Queue(MOST_CHANGES)
@@ -48,6 +47,11 @@ class LiveFleet:
         self._until = 0.0
         self._thread = threading.Thread(target=self._run, name="streamkind-changes", daemon=True)
         self._thread.start()
+
+    @property
+    def engine(self) -> str:
+        """What runs now: model, device, library, effective precision."""
+        return self._engine.description
 
     def __enter__(self) -> Self:
         """Return the fleet, already running."""
@@ -104,18 +108,20 @@ class LiveFleet:
 
     def set(self, name: str, *, ratio: Ratio | None = None, target: float | None = None) -> None:
         """Change how a camera is relit, from the next frame on. Raises KeyError, UsageError."""
-        camera = self._camera(name)
         if ratio is not None:
             check_ratio(ratio)
         if target is not None:
             check_target(target)
-        camera.change(
-            replace(
-                camera.config,
-                ratio=camera.config.ratio if ratio is None else ratio,
-                target=camera.config.target if target is None else target,
+        with self._lock:  # of two calls at once both count
+            camera = self._cameras[name]
+            old = camera.config
+            camera.change(
+                replace(
+                    old,
+                    ratio=old.ratio if ratio is None else ratio,
+                    target=old.target if target is None else target,
+                )
             )
-        )
 
     def put(self, config: CameraConfig) -> None:
         """Add a camera, or change the one of that name; others go on. Raises UsageError."""

@@ -26,27 +26,33 @@ class Inbox:
 
     def __init__(self, depth: int, ready: threading.Condition | None = None) -> None:
         """Notify `ready` of each frame."""
-        self.dropped = 0
-        """Frames that gave way, were too old, or came to nothing."""
         self.ready = ready or threading.Condition()
         self._frames: deque[Waiting] = deque()
         self._depth = depth
+        self._dropped = 0
 
     def __len__(self) -> int:
         """Return how many wait."""
-        return len(self._frames)
+        with self.ready:
+            return len(self._frames)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that gave way, were too old, or came to nothing."""
+        with self.ready:
+            return self._dropped
 
     @property
     def is_full(self) -> bool:
         """Whether one more would make the oldest give way."""
-        return len(self._frames) >= self._depth
+        return len(self) >= self._depth
 
     def put(self, frame: Waiting) -> None:
         """Add a frame; never waits."""
         with self.ready:
             if self.is_full:
                 self._frames.popleft()
-                self.dropped += 1
+                self._dropped += 1
             self._frames.append(frame)
             self.ready.notify_all()
 
@@ -63,16 +69,16 @@ class Inbox:
         with self.ready:
             while len(self._frames) > last and self._frames[0].decoded < oldest:
                 self._frames.popleft()
-                self.dropped += 1
+                self._dropped += 1
             return self._frames.popleft() if self._frames else None
 
     def lose(self) -> None:
         """Count a frame that was taken, and came to nothing."""
         with self.ready:
-            self.dropped += 1
+            self._dropped += 1
 
     def clear(self) -> None:
         """Drop all."""
         with self.ready:
-            self.dropped += len(self._frames)
+            self._dropped += len(self._frames)
             self._frames.clear()

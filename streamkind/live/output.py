@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
 import av
 
 from streamkind.live.clock import LiveClock
-from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import (
     HLS_KEY_SECONDS,
     KEY_SECONDS,
@@ -26,14 +25,13 @@ from streamkind.live.encoder import (
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.live.sink import Sink
+from streamkind.live.state import CameraState
 from streamkind.video.frames import size_of
 
 SLATE_SECONDS = 0.2
 """Time from one slate to the next."""
 QUIET_SECONDS = 0.5
 """Time from the last frame of a lost camera to the first slate."""
-SILENT_SECONDS = 5.0
-"""Least time without a picture after which a camera that is read does not count as live."""
 LATE_SECONDS = 1.0
 """Time without a picture after which one that is late is better than none."""
 DEPTH = 8
@@ -43,35 +41,58 @@ RETRY_SECONDS = 5.0
 FALLBACK_RATE = Fraction(25)
 
 
+class Promise:
+    """What the outputs are told of the streams, once: a camera may change it while they open.
+
+    The camera's thread says what a connection delivers, the encoder's makes a promise of it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rate, self._aspect = FALLBACK_RATE, Fraction(1)
+        self._sound: Template | None = None
+        self._given = self._fits = False
+
+    def connected(self, rate: Fraction | None, aspect: Fraction, sound: Template | None) -> None:
+        """Learn what a new connection delivers."""
+        with self._lock:
+            self._rate, self._aspect = rate or self._rate, aspect
+            if not self._given:
+                self._sound = sound
+            # The outputs were promised one kind of sound; a camera that changes it goes on silent.
+            self._fits = bool(sound and self._sound and sound.key == self._sound.key)
+
+    def give(self) -> tuple[Fraction, Fraction, Template | None]:
+        """Return rate, aspect and sound of the streams. The sound changes no more."""
+        with self._lock:
+            self._given = True
+            return self._rate, self._aspect, self._sound
+
+    @property
+    def carries_sound(self) -> bool:
+        """Whether the outputs expect the sound that comes now."""
+        with self._lock:
+            return self._given and self._fits
+
+
 class Output:
     """Encodes once, for all sinks of a camera."""
 
-    def __init__(self, config: CameraConfig, clock: LiveClock, tell: Callable[[str], None]) -> None:
-        """Call `tell` with what goes wrong."""
+    def __init__(self, state: CameraState, clock: LiveClock) -> None:
+        """Tell `state` what goes out, and what goes wrong."""
+        config = state.config
         self.inbox = Inbox(DEPTH)
-        self.max_delay = config.max_delay
-        self.all_late = False
-        """Whether the engine alone takes longer than `max_delay`."""
-        self.frames = 0
-        self.encode_seconds = 0.0
-        self.delay = 0.0
-        self.delays: deque[float] = deque(maxlen=500)
-        self.delay_sum, self.aged = 0.0, 0
-        """Sum of the ages of all pictures that have left the encoder, and their number."""
+        self.sinks = [Sink(url, config) for url in config.to]
+        self._state = state
+        self._clock = clock
+        self._promise = Promise()
+        self._sound_next = 0
+        """Of the camera's thread: the least `pts` of the next packet of sound."""
+        # Of the encoder's thread.
+        self._encoder: LiveEncoder | None = None
         self._encoding: deque[tuple[int, float]] = deque()
         """Of pictures in the encoder: their `pts`, and when they were decoded."""
-        self.lost_since = 0.0
-        """Unix time since when the camera is lost; 0 when it is not."""
-        self.handed_on = 0.0
-        """When the last picture of the camera was, `time.monotonic`."""
-        self.rate, self.aspect = FALLBACK_RATE, Fraction(1)
-        self.sinks = [Sink(url, config) for url in config.to]
-        self._config = config
-        self._clock = clock
-        self._tell = tell
-        self._sound: Template | None = None
-        self._sound_next = 0
-        self._encoder: LiveEncoder | None = None
+        self._slated = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"streamkind-encode-{config.name}", daemon=True
@@ -99,24 +120,17 @@ class Output:
 
     def connected(self, rate: Fraction | None, aspect: Fraction, sound: Any) -> None:
         """Learn what a new connection delivers; called before its first picture."""
-        if rate and rate <= 240:
-            self.rate = rate
-        self.aspect = aspect
         template = None
         if sound is not None:
             try:
                 template = Template(sound)
             except (ValueError, av.FFmpegError) as exc:
-                self._tell(f"the sound is left out: {redact(str(exc))}")
-        if self._encoder is None:
-            self._sound = template
-        # The outputs were promised one kind of sound; a camera that changes it goes on silent.
-        same = template and self._sound and template.key == self._sound.key
-        self.sound_fits = bool(same)
+                self._state.failed(f"the sound is left out: {redact(str(exc))}")
+        self._promise.connected(rate if rate and rate <= 240 else None, aspect, template)
 
     def hear(self, data: bytes, seconds: float, duration: float) -> None:
         """Pass a packet of sound on; called by the camera's thread."""
-        if self._encoder is None or not self.sound_fits:
+        if not self._promise.carries_sound:
             return
         pts = max(round(seconds / TIME_BASE), self._sound_next)
         self._sound_next = pts + LEAST_STEP
@@ -128,7 +142,7 @@ class Output:
                 if not self._step():
                     break
             except Exception as exc:  # one camera's encoder may not touch another camera
-                self._tell(redact(f"encoder: {exc}"))
+                self._state.failed(redact(f"encoder: {exc}"))
                 self.inbox.clear()
                 self._stop.wait(RETRY_SECONDS)
         if self._encoder is not None:
@@ -143,8 +157,8 @@ class Output:
             if not len(self.inbox) and not self._stop.is_set():
                 ready.wait(WAIT_SECONDS)
         now = time.monotonic()
-        due = self.all_late or now - self.handed_on > LATE_SECONDS
-        frame = self.inbox.take(now - self.max_delay, last=due)
+        due = self._state.all_late or now - self._state.last_handed_on > LATE_SECONDS
+        frame = self.inbox.take(now - self._state.config.max_delay, last=due)
         if frame is not None:
             try:
                 self._encode(frame)
@@ -152,7 +166,7 @@ class Output:
                 self.inbox.lose()
                 raise
             return True
-        since = self.lost_since or self.silent_since()
+        since = self._state.no_signal_since(now)
         if since and self._encoder is not None and not self._stop.is_set():
             self._show_slate(self._encoder, since)
         return not self._stop.is_set()
@@ -165,41 +179,33 @@ class Output:
             self._write(self._encoder, frame, aged=True)
         else:
             self._age(frame.decoded)
-        self.frames += 1
-        self.handed_on = time.monotonic()
+        self._state.handed_on(time.monotonic())
 
     def _age(self, decoded: float) -> None:
-        self.delay = time.monotonic() - decoded
-        self.delays.append(self.delay)
-        self.delay_sum += self.delay
-        self.aged += 1
+        self._state.left(time.monotonic() - decoded)
 
     def _open(self, frame: Waiting) -> None:
         size = size_of(frame.pixels)
-        hls = any(url.endswith(".m3u8") for url in self._config.to)
+        config = self._state.config
+        hls = any(url.endswith(".m3u8") for url in config.to)
         key_seconds = HLS_KEY_SECONDS if hls else KEY_SECONDS
-        self._encoder = LiveEncoder(self._config.codec, size, self.rate, self.aspect, key_seconds)
-        streams = [self._encoder.stream] + ([self._sound.stream] if self._sound else [])
+        rate, aspect, sound = self._promise.give()
+        self._encoder = LiveEncoder(config.codec, size, rate, aspect, key_seconds)
+        streams = [self._encoder.stream] + ([sound.stream] if sound else [])
         for sink in self.sinks:
             sink.start(streams)
-
-    def silent_since(self) -> float:
-        """Return the Unix time since when no picture comes out, 0 while they do."""
-        silent = time.monotonic() - self.handed_on
-        return time.time() - silent if silent > max(self._config.timeout, SILENT_SECONDS) else 0.0
 
     def _show_slate(self, encoder: LiveEncoder, lost_since: float) -> None:
         now = time.monotonic()
         # At first frames may still come out of the engine, and they are older than a slate.
-        if now - self._slated < SLATE_SECONDS or now - self.handed_on < QUIET_SECONDS:
+        if now - self._slated < SLATE_SECONDS:
+            return
+        if now - self._state.last_handed_on < QUIET_SECONDS:
             return
         self._slated = now
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(lost_since))
-        picture = slate(encoder.size, [self._config.name, f"no signal since {since}"])
+        picture = slate(encoder.size, [self._state.config.name, f"no signal since {since}"])
         self._write(encoder, Waiting(picture, self._clock.at(now), now))
-
-    _slated = 0.0
-    sound_fits = False
 
     def _write(self, encoder: LiveEncoder, frame: Waiting, *, aged: bool = False) -> None:
         wanted = [sink.wants_key for sink in self.sinks if sink.wants_key.is_set()]
@@ -207,7 +213,7 @@ class Output:
             event.clear()
         began = time.perf_counter()
         packets = list(encoder(frame.pixels, frame.seconds, key=bool(wanted)))
-        self.encode_seconds += time.perf_counter() - began
+        self._state.encoded(time.perf_counter() - began)
         self._hand_out(packets)
         if aged:
             self._encoding.append((encoder.last_pts, frame.decoded))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -34,7 +35,13 @@ class Served(Protocol):
         """Return whether it can take an enhanced frame; its frames wait meanwhile."""
 
     def oldest(self, seconds: float) -> float:
-        """Return the time before which a decoded frame is too old if it takes `seconds` more."""
+        """Return the time before which a decoded frame is too old if it takes `seconds` more.
+
+        A query: it changes nothing.
+        """
+
+    def took(self, seconds: float) -> None:
+        """Learn how long the engine takes for its frames."""
 
     def stream(self, engine: Engine) -> Stream:
         """Return what remembers its video, over this engine."""
@@ -60,13 +67,15 @@ class SharedEngine:
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine in its thread; raises what opening it raises."""
-        self.description = ""
         self.ready = threading.Condition()
         """Told of each frame that waits."""
         self._open = open_engine
+        # With `ready` held, which is the lock of these.
+        self._description = ""
         self._wanted: Callable[[int, int], PixFmt] | None = None
         self._cameras: list[Served] = []
         self._resting: dict[int, float] = {}
+        # Of the engine's thread.
         self._cost: dict[tuple[int, ...], float] = {}
         self._failures = 0
         self._stop = threading.Event()
@@ -80,9 +89,17 @@ class SharedEngine:
             self._thread.join()
             raise self._error
 
+    @property
+    def description(self) -> str:
+        """Return what runs, for the log."""
+        with self.ready:
+            return self._description
+
     def pix_fmt(self, width: int, height: int) -> PixFmt:
         """Return the format that the engine wants frames of a size in. Any thread may ask."""
-        return self._wanted(width, height) if self._wanted else "rgb24"
+        with self.ready:
+            wanted = self._wanted
+        return wanted(width, height) if wanted else "rgb24"
 
     def add(self, camera: Served) -> None:
         """Serve a camera from now on."""
@@ -107,9 +124,7 @@ class SharedEngine:
     def _run(self) -> None:
         engine: Engine | None = None
         try:
-            engine = self._open()
-            self.description = engine.description
-            self._wanted = engine.pix_fmt
+            engine = self._begin()
         except BaseException as exc:
             self._error = exc
             return
@@ -119,11 +134,20 @@ class SharedEngine:
             while engine is not None and not self._stop.is_set():
                 turns = self._next_turns(engine.max_batch)
                 if turns and not self._serve(engine, turns):
-                    engine.close()  # first, as a device may not hold two
+                    lost, engine = engine, None
+                    with contextlib.suppress(Exception):  # a device that is lost may refuse it
+                        lost.close()  # first, as a device may not hold two
                     engine = self._reopen()
         finally:
             if engine is not None:
                 engine.close()
+
+    def _begin(self) -> Engine:
+        """Open an engine; what it wants and is called may be other than of the one before."""
+        engine = self._open()
+        with self.ready:
+            self._description, self._wanted = engine.description, engine.pix_fmt
+        return engine
 
     def _reopen(self) -> Engine | None:
         """Open an engine until that works, as a device may come back; None when asked to stop."""
@@ -131,7 +155,7 @@ class SharedEngine:
         self._cost.clear()
         while not self._stop.is_set():
             try:
-                return self._open()
+                return self._begin()
             except Exception as exc:
                 with self.ready:
                     cameras = list(self._cameras)
@@ -148,7 +172,7 @@ class SharedEngine:
         except Exception as exc:  # the frames of others must go on
             for turn in turns:
                 turn.camera.fail(redact(f"engine: {exc}"))
-                self._resting[id(turn.camera)] = time.monotonic() + PAUSE_SECONDS
+                self._rest(turn.camera)
                 if not turn.done:
                     turn.camera.inbox.lose()
             self._failures += 1
@@ -159,7 +183,14 @@ class SharedEngine:
         # The first batch of a size is compiled for: that will not come again.
         before = self._cost.get(shape)
         self._cost[shape] = 0.0 if before is None else max(took, 0.8 * before + 0.2 * took)
+        for turn in turns:
+            turn.camera.took(self._cost[shape])
         return True
+
+    def _rest(self, camera: Served) -> None:
+        with self.ready:
+            if camera in self._cameras:
+                self._resting[id(camera)] = time.monotonic() + PAUSE_SECONDS
 
     def _next_turns(self, most: int) -> list[Turn]:
         """Take a frame each of up to `most` cameras, of one size; who was served goes last."""

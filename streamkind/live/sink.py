@@ -22,6 +22,7 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import TIME_BASE, Coded
 from streamkind.live.order import INTERLEAVE, order
 from streamkind.live.secrets import redact
+from streamkind.live.state import OutputState
 from streamkind.live.status import SinkStatus
 
 PUBLISHER = Path(__file__).with_name("publish.py")
@@ -51,14 +52,9 @@ class Sink:
         self._thread = threading.Thread(
             target=self._run, name=f"streamkind-sink-{config.name}", daemon=True
         )
-        self._state: Any = "connecting"
-        self._frames = self._dropped = self._reconnects = 0
-        self._error = ""
+        self._state = OutputState(url)
         self._last_words = ""
         """Of the publisher that has failed."""
-        self._ever = False
-        self._handed = 0
-        """Frames given to a publisher that has no connection yet."""
 
     def start(self, templates: list[Any]) -> None:
         """Begin, with streams that describe what will come: the picture, and perhaps sound."""
@@ -91,14 +87,7 @@ class Sink:
 
     def status(self) -> SinkStatus:
         """Tell how it goes."""
-        return SinkStatus(
-            url=redact(self._url),
-            state=self._state,
-            frames=self._frames,
-            dropped=self._dropped,
-            reconnects=self._reconnects,
-            error=self._error,
-        )
+        return self._state.snapshot()
 
     def _run(self) -> None:
         backoff = Backoff()
@@ -107,13 +96,13 @@ class Sink:
             try:
                 self._publish()
             except Exception as exc:  # whatever it is, it may touch this output only
-                self._error = redact(str(exc) or type(exc).__name__)
-            if self._state == "live" and time.monotonic() - began > CONNECT_SECONDS:
+                self._state.failed(redact(str(exc) or type(exc).__name__))
+            if self._state.is_live and time.monotonic() - began > CONNECT_SECONDS:
                 backoff.reset()
             if not self._stop.is_set():
-                self._state = "lost"
+                self._state.ended(for_good=False)
                 self._rest(backoff.next_seconds())
-        self._state = "stopped"
+        self._state.ended(for_good=True)
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next attempt; what comes meanwhile is lost."""
@@ -142,10 +131,7 @@ class Sink:
                     self._drop(packet)
                     continue
                 publisher.write(packet)
-                if self._state == "live":
-                    self._frames += packet.video
-                else:
-                    self._handed += packet.video
+                self._state.handed_over(int(packet.video))
             publisher.finish()
             self._hear(publisher)
         except OutputError as exc:
@@ -154,28 +140,26 @@ class Sink:
             raise OutputError(self._last_words or str(exc)) from exc
         finally:
             publisher.close()
-            self._dropped, self._handed = self._dropped + self._handed, 0
+            self._state.publisher_ended()
 
     def _hear(self, publisher: Publisher) -> None:
         for line in publisher.heard():
             if line == "live":
-                self._state, self._reconnects = "live", self._reconnects + self._ever
-                self._ever = True
-                self._frames, self._handed = self._frames + self._handed, 0
+                self._state.connected()
             elif line.startswith("failed "):
                 self._last_words = redact(line.removeprefix("failed "))
             else:
-                self._error = redact(line.removeprefix("error "))
+                self._state.failed(redact(line.removeprefix("error ")))
 
     def _listen(self, publisher: Publisher) -> None:
         self._hear(publisher)
         if publisher.failed:
             raise OutputError(publisher.end)
-        if self._state != "live" and publisher.seconds > CONNECT_SECONDS:
+        if not self._state.is_live and publisher.seconds > CONNECT_SECONDS:
             raise OutputError(f"no connection within {CONNECT_SECONDS:g} s")
 
     def _drop(self, packet: Coded) -> None:
-        self._dropped += packet.video
+        self._state.dropped(int(packet.video))
 
 
 class Publisher:

@@ -55,16 +55,6 @@ class Sound:
     """Seconds."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What decoding has come to, over all connections of a camera."""
-
-    damaged: int = 0
-    """Packets and frames that could not be decoded."""
-    seconds: float = 0.0
-    """Busy."""
-
-
 class Pace:
     """Says how long to wait with each picture, for them to come no faster than recorded."""
 
@@ -83,14 +73,14 @@ class Pace:
 
 
 class Connection:
-    """A camera, connected. Reading blocks for at most `timeout` seconds. One thread only."""
+    """A camera, connected. Reading blocks for at most `timeout_seconds`. One thread only."""
 
     def __init__(
         self,
         url: str,
-        timeout: float,
+        timeout_seconds: float,
         stop: threading.Event,
-        tally: Tally,
+        count: Callable[[int, float], None],
         pix_fmt: Callable[[int, int], PixFmt],
         *,
         transport: Transport = "auto",
@@ -98,16 +88,18 @@ class Connection:
     ) -> None:
         """Connect; raises RefusedError for a wrong password, SilentError, InputError for all else.
 
-        `pix_fmt` tells what upright pictures of a width and height are wanted as.
+        `count` is called for each packet of the picture, with the number of packets and frames
+        that could not be decoded, and with busy seconds. `pix_fmt` tells what upright pictures of
+        a width and height are wanted as.
         """
         self._pix_fmt = pix_fmt
-        self._tally = tally
+        self._count = count
         self._url = url
-        self._timeout = timeout
+        self._timeout_seconds = timeout_seconds
         self._stop = stop
         self.is_file = url.startswith("file:")
         try:
-            self._container = _open(resolve(url), timeout, transport)
+            self._container = _open(resolve(url), timeout_seconds, transport)
         except (av.FFmpegError, ValueError) as exc:
             raise self._explain(exc) from exc
         try:
@@ -171,13 +163,13 @@ class Connection:
         asked = time.monotonic()
         packet = next(packets, None)
         # FFmpeg gives out what it still held when it has waited in vain: that is not new.
-        if not self.is_file and time.monotonic() - asked >= self._timeout:
-            raise nothing_came(redact(self._url), self._timeout)
+        if not self.is_file and time.monotonic() - asked >= self._timeout_seconds:
+            raise nothing_came(redact(self._url), self._timeout_seconds)
         return packet
 
     def _check_progress(self, seconds: float) -> None:
         """Raise InputError where data comes, but no picture: sound may go on without it."""
-        most = self._timeout if self._keyed else KEY_TIMEOUTS * self._timeout
+        most = self._timeout_seconds if self._keyed else KEY_TIMEOUTS * self._timeout_seconds
         if seconds > most:
             lacking = "picture" if self._keyed else "keyframe"
             raise InputError(
@@ -195,11 +187,12 @@ class Connection:
             frames, damaged = [], 1
         whole = [frame for frame in frames if not frame.is_corrupt]
         self._keyed = self._keyed or bool(whole)
+        lost = 0
         if self._keyed:  # what refers to pictures from before the connection is not damaged
-            self._tally.damaged += damaged + len(frames) - len(whole)
+            lost = damaged + len(frames) - len(whole)
         shown = [made for frame in whole for made in self._deinterlacer(frame)]
         pictures = [self._picture(frame) for frame in shown]
-        self._tally.seconds += time.perf_counter() - began
+        self._count(lost, time.perf_counter() - began)
         return pictures
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
@@ -222,16 +215,16 @@ class Connection:
             self._stop.wait(self._pace(picture.seconds, time.monotonic()))
 
     def _explain(self, exc: Exception) -> InputError:
-        return explain(exc, resolve(self._url), self._timeout)
+        return explain(exc, resolve(self._url), self._timeout_seconds)
 
 
-def _open(url: str, timeout: float, transport: Transport) -> Any:
+def _open(url: str, timeout_seconds: float, transport: Transport) -> Any:
     scheme, _, rest = url.partition(":")
     options, kind = dict(_LOW_DELAY), None
     if scheme == "file":
         return av.open(file_url(Path(rest.removeprefix("//"))))
     if scheme == "v4l2":
-        return av.open(rest.removeprefix("//"), format="v4l2", timeout=timeout)
+        return av.open(rest.removeprefix("//"), format="v4l2", timeout=timeout_seconds)
     if scheme in ("rtsp", "rtsps"):
         # By FFmpeg's own order UDP would come before TCP.
         words = {"auto": "tcp+udp"}.get(transport, transport)
@@ -241,7 +234,7 @@ def _open(url: str, timeout: float, transport: Transport) -> Any:
         kind = "mpegts"
     # A playlist from elsewhere must not make us read files of this machine.
     options["protocol_whitelist"] = _NETWORK
-    return av.open(url, format=kind, container_options=options, timeout=timeout)
+    return av.open(url, format=kind, container_options=options, timeout=timeout_seconds)
 
 
 def _sound(packet: av.Packet[Any]) -> Sound:

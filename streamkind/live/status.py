@@ -18,6 +18,8 @@ State = Literal["connecting", "live", "lost", "refused", "stopped"]
 """connecting: never had a picture yet; live: pictures come in, and out; lost: none now; refused:
 wrong password."""
 
+SinkState = Literal["connecting", "live", "lost", "stopped"]
+
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
@@ -25,7 +27,7 @@ class SinkStatus:
 
     url: str
     """Redacted: no password in it."""
-    state: Literal["connecting", "live", "lost", "stopped"]
+    state: SinkState
     frames: int = 0
     """Written since the start."""
     dropped: int = 0
@@ -102,8 +104,9 @@ class Preview:
 class Fleet(Protocol):
     """All cameras of a process. Every method may be called from any thread and returns at once."""
 
-    engine: str
-    """What runs: model, device, library, effective precision."""
+    @property
+    def engine(self) -> str:
+        """What runs: model, device, library, effective precision."""
 
     def status(self) -> list[CameraStatus]:
         """Return the state of every camera, in order of name: c2 before c10."""
