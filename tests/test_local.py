@@ -115,6 +115,16 @@ def test_a_codecs_blocks_of_one_code_value_are_not_made_steps(level, block):
     assert raised(luma).mean() > 2 * luma.mean() or level == 1
 
 
+@pytest.mark.parametrize("level", [0.0, 0.02, 0.5])
+@pytest.mark.parametrize("end", [3, 40, 177])
+def test_light_is_a_number_beside_detail_where_there_is_none(level, end):
+    luma = even(level)
+    rng = np.random.default_rng(3)
+    luma[:end, : 2 * end] = rng.integers(0, 66, luma[:end, : 2 * end].shape) / np.float32(255)
+    found = raised(luma)
+    assert np.isfinite(found).all() and found.min() > -0.02
+
+
 def test_noise_of_a_still_scene_does_not_move_the_light():
     rng = np.random.default_rng(2)
     means = []

@@ -123,7 +123,8 @@ def recorded(luma: Floats) -> Floats:
     mean = cv2.blur(luma, window)
     variance = np.maximum(cv2.sqrBoxFilter(luma, cv2.CV_32F, window) - mean * mean, 0)
     share = variance / (variance + CODE_VALUE)
-    return np.asarray(cv2.blur(share, window), np.float32)
+    # Sums that run along a row leave a little below zero behind detail, where there is none.
+    return np.asarray(np.maximum(cv2.blur(share, window), 0), np.float32)
 
 
 def most_of(luma: Floats) -> Floats:
