@@ -189,4 +189,5 @@ def test_the_dashboard_names_only_metrics_that_exist():
 def test_compose_and_prometheus_examples_are_yaml():
     services = yaml.safe_load((DOCS / "compose.yaml").read_text())["services"]
     assert services["mediamtx"]["image"].startswith("bluenviron/mediamtx:")
-    assert "streamkind serve" in " ".join(services["streamkind"]["command"])
+    assert services["streamkind"]["command"][0] == "serve"  # the image begins with `streamkind`
+    assert 'ENTRYPOINT ["streamkind"]' in (DOCS / "docker" / "cpu.Dockerfile").read_text()
