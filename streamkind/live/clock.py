@@ -1,34 +1,39 @@
-"""Time for months: one rising timeline through reconnects, and pauses between attempts."""
+"""Times of live cameras: one rising timeline through reconnects, and pauses between attempts.
+
+The tests put clocks that jump, stand still or run wrong through it (`tests/test_live_parts.py`).
+"""
 
 from __future__ import annotations
 
 import random
 
 JUMP_SECONDS = 3.0
-"""A clock that is ahead of ours by more, from one packet to the next, was set."""
+"""Step ahead of our clock, from one picture to the next, from which on the camera's clock was
+set."""
 BACK_SECONDS = 0.25
-"""A picture that is earlier than the one before by more is of a clock that was set back."""
+"""Step back, from one picture to the next, from which on the camera's clock was set."""
 WINDOW_SECONDS, WINDOW_PICTURES = 1.0, 4
-"""Least length of what the speed of a clock is measured over, once."""
+"""Least duration and least number of pictures of one measurement of a clock's speed."""
 WRONG_SPEED = 0.25
-"""A clock that runs faster or slower than ours by more, twice in succession, is none."""
+"""Relative difference of speed from our clock, in two measurements in a row, from which on the
+camera's clock is not followed."""
 RIGHT_WINDOWS = 10
-"""Measurements in a row by which a clock is followed again: it was the network that was slow."""
+"""Correct measurements in a row after which a clock is followed again."""
 SOUND_SECONDS = 1.0
-"""Sound that is further from the picture is of another timeline than it."""
+"""Distance from the picture from which on sound belongs to another timeline."""
 
 
 class Speed:
-    """Measures how fast a camera's clock runs, from the least delay of its pictures.
+    """Measures the speed of a camera's clock, from the smallest delay of its pictures.
 
-    Stalls and bursts of the network only add to the delay of some pictures.
+    Stalls and bursts of the network only increase the delay of some pictures.
     """
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all: another timeline."""
+        """Forget all measurements, as another timeline begins."""
         self._began: float | None = None
         self._count = 0
         self._least = (0.0, 0.0)
@@ -38,7 +43,7 @@ class Speed:
         """Measurements in a row that were not wrong."""
 
     def __call__(self, seconds: float, now: float) -> float:
-        """Take a picture's time stamp; return the clock's speed where it is wrong, else 0."""
+        """Take the time stamp of a picture. Return the speed of a wrong clock, else 0."""
         late = now - seconds
         if self._began is None:
             self._began, self._count, self._least = now, 0, (late, now)
@@ -58,40 +63,40 @@ class Speed:
 
 
 class LiveClock:
-    """Follows a camera's own clock, which starts anew at each connection; the result goes on.
+    """Maps a camera's clock, which starts anew at each connection, to one rising timeline.
 
-    Written by the thread that reads the camera; `at` may be asked from any thread.
+    The thread that reads the camera changes it; any thread may call `at`.
     """
 
     def __init__(self, now: float) -> None:
-        """Begin at 0, which is `now`, in seconds of a clock that never jumps."""
-        self._last = (0.0, 0.0, now)  # ours, the camera's, and when; one object, so never half new
+        """Begin the timeline at 0 at the time `now`, in seconds of `time.monotonic`."""
+        self._last = (0.0, 0.0, now)  # ours, the camera's, and when; one tuple, changed at once
         self._offset: float | None = None
         self._sound_offset: float | None = None
         self._speed = Speed()
         self._begun = (0.0, now)
-        """Ours and when of the first picture of this timeline."""
+        """Our time and `now` of the first picture of this timeline."""
         self.wrong_speed = 0.0
-        """How many seconds the camera's clock counted in one; 0 while it is followed."""
+        """Seconds that a wrong camera clock counts per second; 0 while the clock is followed."""
 
     def restart(self) -> None:
-        """Expect other time stamps: a new connection."""
+        """Expect other time stamps, because of a new connection."""
         self._offset = self._sound_offset = None
         self.wrong_speed = 0.0
         self._speed.restart()
 
     def at(self, now: float) -> float:
-        """Return the place on the timeline, in seconds, of a moment after the last picture."""
+        """Return the time on the timeline, in seconds, of a moment after the last picture."""
         ours, _, when = self._last
         return ours + max(0.0, now - when)
 
     def __call__(self, seconds: float | None, now: float) -> float:
-        """Return the place on the timeline of a picture with the camera's time `seconds`."""
+        """Return the time on the timeline of a picture with the camera's time `seconds`."""
         if seconds is None:
             return self.at(now)
         _, before, when = self._last
         step = seconds - before
-        # After a stall of the network all comes late, and that is no jump.
+        # After a stall of the network everything comes late. That is not a jump.
         jumped = not -BACK_SECONDS <= step <= now - when + JUMP_SECONDS
         if self._offset is None or jumped:
             self._offset = self.at(now) - seconds
@@ -104,14 +109,14 @@ class LiveClock:
             self.wrong_speed = 0.0
         if speed and not self.wrong_speed:
             self.wrong_speed = speed
-            # A slow clock has squeezed what came until now: go on where it should be.
+            # A slow clock has compressed the pictures so far: continue at the correct time.
             ours, began = self._begun
             self._offset = max(self.at(now), ours + now - began) - seconds
         self._last = (seconds + self._offset, seconds, now)
         return seconds + self._offset
 
     def sound(self, seconds: float | None, now: float) -> float:
-        """Return the place of a packet of sound, which is in time with the pictures."""
+        """Return the time on the timeline of a packet of sound."""
         if seconds is None:
             return self.at(now)
         if self._offset is not None and not self.wrong_speed:
@@ -124,7 +129,7 @@ class LiveClock:
 
 
 class Backoff:
-    """Pauses that double, each shortened at random so that many cameras do not come at once."""
+    """Pauses that double, each shortened at random so that cameras do not reconnect together."""
 
     def __init__(self, first_seconds: float = 1.0, most_seconds: float = 30.0) -> None:
         self._first = first_seconds
@@ -132,11 +137,11 @@ class Backoff:
         self._count = 0
 
     def reset(self) -> None:
-        """Begin with the shortest pause again."""
+        """Start with the shortest pause again."""
         self._count = 0
 
     def next_seconds(self) -> float:
-        """Return the next pause."""
+        """Return the next pause, in seconds."""
         pause = min(self._first * 2.0**self._count, self._most)
         self._count = min(self._count + 1, 16)
         return pause * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""What cameras.toml says: cameras, where each goes, and how the console listens."""
+"""Settings of live cameras and of the console, and how they are read from cameras.toml."""
 
 from __future__ import annotations
 
@@ -22,69 +22,71 @@ __all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "reda
 
 Recording = Literal["mkv", "mp4"]
 Transport = Literal["auto", "tcp", "udp", "udp_multicast", "http"]
-"""How RTSP brings its packets; auto: TCP, and UDP where TCP is refused or nothing comes by it."""
+"""Transport of RTSP. auto: TCP, then UDP if TCP is refused or delivers nothing."""
 SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
-"""Schemes of cameras; `file` is not taken from the API."""
+"""Schemes of cameras. The API does not accept `file`, which must be the last one."""
 KEEP = ("keep_gb", "keep_days", "keep_free_gb")
+"""Settings of retention: numbers of 0 or more, of which 0 is no limit."""
 PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 SINKS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp")
-"""Schemes of outputs; what has none is a folder, or a path that ends in .m3u8."""
+"""Schemes of outputs. Without a scheme, an output is a folder, or a path that ends in .m3u8."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraConfig:
-    """One camera, as a table `[camera.NAME]` of the TOML or a body of the API says it."""
+    """Settings of one camera: a table `[camera.NAME]` of the TOML, or a body of the API."""
 
     name: str
-    """Letters, digits, - and _; at most 64."""
+    """1 to 64 letters, digits, - and _."""
     url: str
-    """With a scheme of a camera; `${VARIABLE}` in it is taken from the environment, `${file:PATH}`
-    from a file."""
+    """URL with a scheme of `SOURCES`. `${VARIABLE}` in it is replaced from the environment, and
+    `${file:PATH}` from a file."""
     to: tuple[str, ...] = ()
-    """Where the picture goes: URLs, or folders for recordings."""
+    """Outputs: URLs, playlists, or folders for recordings."""
     required: bool = True
-    """`/readyz` waits for it."""
+    """Whether `/readyz` waits for the camera."""
     required_outputs: bool = True
-    """`/readyz` waits for its outputs too, if it is required."""
+    """Whether `/readyz` waits for the outputs of a required camera too."""
     ratio: Ratio = "auto"
     target: float = DEFAULT_TARGET
     max_delay: float = 0.5
-    """Seconds from decoded to handed on; older frames are dropped."""
+    """Largest age of a frame, in seconds from the decoder on; older ones are dropped."""
     timeout: float = 5.0
-    """Seconds without a frame after which a camera is lost."""
+    """Seconds without a picture after which the camera counts as lost."""
     transport: Transport = "auto"
     deinterlace: Deinterlace = "frame"
     codec: str = "h264"
-    """A short name or FFmpeg's of an encoder."""
+    """Encoder: h264, hevc, av1, or FFmpeg's name of one."""
     recording: Recording = "mkv"
-    """What recordings are: Matroska, or fragmented MP4."""
+    """Container of recordings: Matroska, or fragmented MP4."""
     segment_seconds: float = 600.0
-    """Length of one recording."""
+    """Length of one recording, in seconds."""
     keep_gb: float = 0.0
-    """Most that the recordings in a folder may take, in 10^9 bytes; 0 keeps all."""
+    """Largest size of all recordings in a folder, in 10^9 bytes; 0 is no limit."""
     keep_days: float = 0.0
-    """Days after which a recording is deleted; 0 keeps all."""
+    """Age in days after which a recording is deleted; 0 is no limit."""
     keep_free_gb: float = 0.0
-    """What recordings must leave free of their disk, in 10^9 bytes."""
+    """Space that recordings leave free on their disk, in 10^9 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleConfig:
-    """How the console listens: the table `[console]`."""
+    """Settings of the console: the table `[console]`."""
 
     host: str = "127.0.0.1"
     port: int = 8780
     token: str = ""
-    """`${VARIABLE}` and `${file:PATH}` as in a camera's URL; needed for any other host."""
+    """Token for access; `${VARIABLE}` and `${file:PATH}` as in a camera's URL. A host other than
+    this machine needs one."""
 
 
 def read_config(
     path: Path, *, may_be_empty: bool = True
 ) -> tuple[dict[str, CameraConfig], ConsoleConfig]:
-    """Read cameras.toml: the cameras by name, and the console. Secrets stay unresolved.
+    """Read cameras.toml; return the cameras by name, and the console. Secrets stay unresolved.
 
-    Raises InputError when it cannot be read, UsageError for what it may not say; without
-    `may_be_empty` also where there is no camera, unless an empty table [camera] says so.
+    Raises InputError if it cannot be read, and UsageError for settings that are not valid. Without
+    `may_be_empty`, a file without cameras is not valid, unless it has an empty table [camera].
     """
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -97,7 +99,7 @@ def read_config(
         raise UsageError(f"{path}: no camera in it; to stop all, write an empty table [camera]")
     try:
         return _read_cameras(tables), _from(ConsoleConfig, _table(tables, "console"))
-    except UsageError as exc:  # a URL may stand anywhere by mistake
+    except UsageError as exc:  # a URL with a password may be anywhere by mistake
         raise UsageError(redact(str(exc))) from None
 
 
@@ -112,7 +114,7 @@ def _read_cameras(tables: Mapping[str, Any]) -> dict[str, CameraConfig]:
 
 
 def check_outputs(cameras: Mapping[str, CameraConfig]) -> None:
-    """Refuse two cameras with one output: they would write over each other's recordings."""
+    """Raise UsageError if two cameras have one output, as they would overwrite recordings."""
     owners: dict[str, str] = {}
     for name, config in cameras.items():
         for url in config.to:
@@ -125,7 +127,7 @@ def check_outputs(cameras: Mapping[str, CameraConfig]) -> None:
 
 
 def _place(url: str) -> str:
-    """Return what is equal for two ways to write one output."""
+    """Return a text that is equal for all spellings of one output."""
     if "://" not in url:
         return os.path.realpath(url)
     scheme, _, rest = url.partition("://")
@@ -135,13 +137,13 @@ def _place(url: str) -> str:
 
 
 def check_camera(config: CameraConfig, *, from_api: bool) -> None:
-    """Raise UsageError for settings that cannot work, or that the API may not ask for."""
+    """Raise UsageError for settings that cannot work, or that the API does not accept."""
     where = f"camera {config.name!r}"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.name):
         raise UsageError(f"{where}: a name has 1 to 64 letters, digits, - and _")
     _check_types(config, where)
     if from_api and has_secret(" ".join((config.url, *config.to))):
-        # Else whoever may add a camera could have any file sent to a host of theirs.
+        # Otherwise a user of the API could have any file sent to a host of theirs.
         raise UsageError(f"{where}: ${{...}} is read from cameras.toml only, not from the API")
     _check_scheme(config.url, where, SOURCES[:-1] if from_api else SOURCES)
     for url in config.to:
@@ -161,7 +163,7 @@ def check_camera(config: CameraConfig, *, from_api: bool) -> None:
 
 
 def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
-    if url.startswith("${"):  # all of it is a secret; it is looked at when it is opened
+    if url.startswith("${"):  # the whole URL is a secret; it is checked when it is opened
         return
     check_login(url)
     scheme, found, rest = url.partition(":")
@@ -174,7 +176,7 @@ def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
 
 
 def _check_types(config: CameraConfig, where: str) -> None:
-    """Refuse values of other types: TOML and JSON hold whatever was written."""
+    """Raise UsageError for values of other types, which TOML and JSON can hold."""
     for key in ("url", "codec"):
         if not isinstance(getattr(config, key), str):
             raise UsageError(f"{where}: {key} must be text")

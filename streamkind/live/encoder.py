@@ -1,4 +1,4 @@
-"""Encoding without delay: every frame out at once, keyframes at regular times and on demand."""
+"""Encodes live pictures without delay, with keyframes at regular times and on demand."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from streamkind.video.format import BT601, HD, HD_ROWS
 from streamkind.video.frames import Pixels, size_of
 
 TIME_BASE = Fraction(1, 90_000)
+"""Time base of all packets, in seconds: that of MPEG-TS and RTP."""
 DARK = 32
-"""Of the slate."""
+"""Background of the slate, an 8-bit level."""
 LEAST_STEP = 90
-"""From one time stamp to the next: a millisecond, as Matroska and RTMP know nothing finer."""
+"""Least distance of time stamps, in `TIME_BASE`: one millisecond, the unit of Matroska and RTMP."""
 KEY_SECONDS, HLS_KEY_SECONDS = 2.0, 1.0
-"""A viewer who comes waits for a keyframe; where HLS is an output, every part begins with one."""
+"""Longest time between keyframes. New viewers wait for one, and each HLS part begins with one."""
 _LOW_DELAY = {
     "libx264": {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "forced-idr": "1"},
     "libx265": {
@@ -43,33 +44,34 @@ _LOW_DELAY = {
     "qsv": {"async_depth": "1", "forced_idr": "1"},
     "vaapi": {"async_depth": "1"},
 }
-"""By name of an encoder, or by the family that it ends with."""
+"""Options for encoding without delay, by the name of an encoder or by the family at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A packet for the outputs."""
+    """An encoded packet for the outputs."""
 
     data: bytes
     pts: int
-    """In `TIME_BASE`."""
+    """Presentation time, in `TIME_BASE`."""
     duration: int
-    """In `TIME_BASE`; 0 when unknown."""
+    """Duration in `TIME_BASE`; 0 if unknown."""
     key: bool
-    """A picture from which decoding can begin."""
+    """Whether decoding can begin here."""
     video: bool
+    """Whether it is a picture; else it is sound."""
 
 
 class Template:
-    """A stream as muxers want it described; it outlives the camera that it came from."""
+    """The description of a stream, as muxers need it. It outlives the camera's connection."""
 
     def __init__(self, stream: Any) -> None:
-        """Copy the description of a stream that is open."""
+        """Copy the description of an open stream."""
         self._container = av.open(io.BytesIO(), "w", format="nut")
         self.stream = self._container.add_stream_from_template(stream, opaque=True)
         context = stream.codec_context
         self.key = (context.name, context.sample_rate, context.layout.name, context.extradata)
-        """What must be the same for packets to go on in one stream."""
+        """Properties that must stay the same for packets of one stream."""
 
 
 class LiveEncoder:
@@ -83,7 +85,10 @@ class LiveEncoder:
         aspect: Fraction,
         key_seconds: float = KEY_SECONDS,
     ) -> None:
-        """Open an encoder for `size` (width, height); raises UsageError, OutputError."""
+        """Open an encoder for pictures of `size`, (width, height), at `rate` frames per second.
+
+        Raises UsageError for an unknown codec, OutputError if the encoder does not open.
+        """
         width, height = self.size = size
         found = find_encoder(codec)
         family = found.name.rpartition("_")[2]
@@ -107,16 +112,16 @@ class LiveEncoder:
         self.stream: Any = add_encoder(self._container, settings, pix_fmt)
         self._context = self.stream.codec_context
         self._container.start_encoding()  # fills in the stream's description
-        # Who joins a transport stream later finds the parameter sets at each keyframe.
+        # Viewers who join a transport stream later find the parameter sets at each keyframe.
         self._repeat = BitStreamFilterContext("dump_extra=freq=keyframe", in_stream=self.stream)
         self._yuv = YuvWriter(settings.color, pix_fmt)
         self.last_pts = -LEAST_STEP
-        """Of the last picture that was taken, in `TIME_BASE`."""
+        """Presentation time of the last picture given to the encoder, in `TIME_BASE`."""
         self._last_key = -key_seconds
         self._key_seconds = key_seconds
 
     def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
-        """Encode a picture shown at `seconds`; `key` makes it a keyframe."""
+        """Encode a picture shown at `seconds`; with `key`, as a keyframe."""
         frame = self._yuv(fit(pixels, self.size))
         self.last_pts = frame.pts = max(round(seconds / TIME_BASE), self.last_pts + LEAST_STEP)
         frame.time_base = TIME_BASE
@@ -126,7 +131,7 @@ class LiveEncoder:
         return self._packets(frame)
 
     def finish(self) -> Iterator[Coded]:
-        """Return what the encoder still holds."""
+        """Return the packets that the encoder still holds."""
         return self._packets(None)
 
     def _packets(self, frame: av.VideoFrame | None) -> Iterator[Coded]:
@@ -137,7 +142,7 @@ class LiveEncoder:
 
 
 def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Scale a picture into `size` (width, height), black bars where its shape differs."""
+    """Scale a picture to `size`, (width, height), with black bars if its shape differs."""
     if (own := size_of(pixels)) == size:
         return pixels
     width, height = size
@@ -150,7 +155,7 @@ def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def slate(size: tuple[int, int], lines: list[str]) -> Pixels:
-    """Draw a dark picture with lines of text, ASCII, each as wide as it fits."""
+    """Draw a dark picture of `size`, (width, height), with lines of ASCII text that fit into it."""
     width, height = size
     picture = np.full((height, width, 3), DARK, np.uint8)
     high = max(8, width // 20)
@@ -167,9 +172,9 @@ def slate(size: tuple[int, int], lines: list[str]) -> Pixels:
 
 @functools.cache
 def letters() -> dict[str, Pixels]:
-    """Return all letters of ASCII, (48, W) each.
+    """Return pictures of all ASCII letters, (48, W) each.
 
-    OpenCV loads megabytes of font for each thread that draws, and keeps them: so it draws once.
+    They are drawn once: OpenCV loads and keeps megabytes of font for each thread that draws.
     """
     font, drawn = cv2.FONT_HERSHEY_SIMPLEX, {}
     for letter in map(chr, range(32, 127)):

@@ -1,4 +1,4 @@
-"""Why a camera could not be opened or read: one clear line each."""
+"""Explains in one line why a camera could not be opened or read."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from streamkind.live.config import PORTS
 from streamkind.live.secrets import ENCODE, is_unclear, redact
 
 PROBE_SECONDS = 3.0
+"""Longest wait for the answer of a camera that is asked for its kind of login."""
 UNABLE = re.compile(r"digest\b.*algorithm\s*=\s*\"?(sha-\d+(?:-\d+)?)", re.IGNORECASE)
+"""A kind of login that FFmpeg does not have."""
 
 
 class RefusedError(InputError):
-    """The camera wants another user or password."""
+    """The camera asks for another user or password, or forbids the stream."""
 
 
 class SilentError(InputError):
-    """Nothing came within the camera's timeout."""
+    """No data came within the camera's timeout."""
 
 
 def explain(exc: Exception, url: str, timeout_seconds: float) -> InputError:
-    """Return what to tell of a failure with a resolved URL; it may ask the camera once more."""
+    """Return an error that explains a failure. `url` is resolved. It may contact the camera."""
     where = redact(url)
     if isinstance(exc, HTTPForbiddenError):
         return RefusedError(
@@ -52,7 +54,7 @@ def explain(exc: Exception, url: str, timeout_seconds: float) -> InputError:
 
 
 def nothing_came(where: str, timeout_seconds: float) -> SilentError:
-    """Return the error of a camera from which nothing comes; `where` is redacted."""
+    """Return the error for a camera that sends nothing. `where` is its URL without password."""
     return SilentError(f"{where}: nothing came for {timeout_seconds:g} s; is it frozen?")
 
 
@@ -66,7 +68,7 @@ def _why_unauthorized(url: str) -> str:
 
 
 def _digest_of(url: str) -> str:
-    """Ask a camera how it wants to be logged in to; "" where FFmpeg can do so, or none is told."""
+    """Ask a camera for its kind of login; return the algorithm if FFmpeg does not have it."""
     parts = urlsplit(url)
     path = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     with contextlib.suppress(OSError, ValueError):
@@ -82,7 +84,7 @@ def _digest_of(url: str) -> str:
 
 
 def _unknown_host(url: str) -> str:
-    """Return the host of a URL if no name server knows it."""
+    """Return the host of a URL if its name cannot be resolved, else ""."""
     host = ""
     try:
         host = urlsplit(url).hostname or ""

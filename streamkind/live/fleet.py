@@ -22,23 +22,28 @@ from streamkind.live.status import CameraStatus, Preview
 from streamkind.platform import give_memory_back
 
 STOP_SECONDS = 3.5
-"""All is finished by then, or given up."""
+"""Time for cameras to finish. With `HALT_SECONDS` it is below the five seconds that the docs
+promise for SIGTERM."""
 HALT_SECONDS = 1.0
-"""What it takes at most to give up."""
+"""Time to end what has not finished by then."""
 MOST_CAMERAS = 256
+"""Largest number of cameras of a process."""
 MOST_CHANGES = 1024
+"""Largest number of changes that may wait."""
 WAIT_SECONDS = 0.1
+"""Longest wait before the stop flag is looked at."""
 TRIM_SECONDS = 30.0
+"""Interval at which freed memory is given back to the system."""
 AT_ONCE = ("ratio", "target", "required", "required_outputs", "max_delay")
-"""Settings that need no new connection."""
+"""Settings that act without a new connection."""
 
 
 class LiveFleet:
     """A `Fleet` of real cameras. A context manager; leaving it finishes all outputs."""
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
-        """Open the engine in a thread of its own; raises what that raises."""
-        letters()  # drawn here once, and not by the thread of every camera
+        """Open the engine in a thread of its own. Raises what `open_engine` raises."""
+        letters()  # drawn here once, not by the thread of every camera
         self._engine = SharedEngine(open_engine)
         self._lock = threading.Lock()
         self._cameras: dict[str, Camera] = {}
@@ -54,7 +59,7 @@ class LiveFleet:
         return self._engine.description
 
     def __enter__(self) -> Self:
-        """Return the fleet, already running."""
+        """Return the fleet, which is running already."""
         return self
 
     def __exit__(
@@ -63,11 +68,11 @@ class LiveFleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop all cameras, finish recordings."""
+        """Stop all cameras and finish all recordings."""
         self.close()
 
     def stop(self) -> list[Camera]:
-        """Ask all for an end, which `close` waits for; return whom. Twice is fine."""
+        """Ask all cameras to end; return them. `close` waits for that. It may be called twice."""
         self._until = self._until or time.monotonic() + STOP_SECONDS
         self._stop.set()
         with self._lock:
@@ -78,7 +83,7 @@ class LiveFleet:
         return cameras
 
     def close(self) -> None:
-        """Stop all within `STOP_SECONDS`; twice is fine."""
+        """Stop all cameras within `STOP_SECONDS`. It may be called twice."""
         self.stop()
         self._thread.join(STOP_SECONDS)
         end(self.stop(), self._until)
@@ -89,7 +94,7 @@ class LiveFleet:
         return self._status(take_ages=True)
 
     def look(self) -> list[CameraStatus]:
-        """Do the same, and leave `ages` to others."""
+        """Return the same, but do not take `ages` out of the cameras."""
         return self._status(take_ages=False)
 
     def _status(self, *, take_ages: bool) -> list[CameraStatus]:
@@ -107,7 +112,7 @@ class LiveFleet:
             return {name: camera.config for name, camera in self._cameras.items()}
 
     def set(self, name: str, *, ratio: Ratio | None = None, target: float | None = None) -> None:
-        """Change how a camera is relit, from the next frame on. Raises KeyError, UsageError."""
+        """Change ratio or target from the next frame on. Raises KeyError, UsageError."""
         if ratio is not None:
             check_ratio(ratio)
         if target is not None:
@@ -154,7 +159,7 @@ class LiveFleet:
             raise UsageError("too many changes at once; try again later") from None
 
     def _run(self) -> None:
-        """Make changes one after the other: an output is free before it is taken again."""
+        """Apply changes one by one, so that an output is free before another camera takes it."""
         trimmed = time.monotonic()
         while not self._stop.is_set() or not self._changes.empty():
             if time.monotonic() - trimmed > TRIM_SECONDS:
@@ -172,13 +177,13 @@ class LiveFleet:
 
 
 def in_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Return what names are sorted by: c2 before c10."""
+    """Return the sort key of a name, in natural order: c2 before c10."""
     parts = re.findall(r"\d+|\D+", name)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts], name
 
 
 def end(cameras: list[Camera], until: float) -> None:
-    """Wait for cameras that were stopped; what is not done in time is given up, all at once."""
+    """Wait until `until` for stopped cameras, then end all that have not finished."""
     for camera in cameras:
         camera.join(until)
     for camera in cameras:
@@ -189,5 +194,5 @@ def end(cameras: list[Camera], until: float) -> None:
 
 
 def _with(config: CameraConfig, other: CameraConfig) -> CameraConfig:
-    """Return `other` with those settings of `config` that need no new connection."""
+    """Return `other` with those settings of `config` that act without a new connection."""
     return replace(other, **{key: getattr(config, key) for key in AT_ONCE})

@@ -1,4 +1,4 @@
-"""A short queue of frames that never makes anybody wait: the oldest give way."""
+"""A short queue of frames. Adding never waits: the oldest frame is dropped instead."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from streamkind.video.frames import Pixels
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A frame on its way."""
+    """A frame that waits for the engine or for the encoder."""
 
     pixels: Pixels
-    """RGB, uint8, (H, W, 3), or planes in the colours of `HD`, (3 H / 2, W)."""
+    """RGB, uint8, (H, W, 3), or yuv420p with the tags `HD`, (3 H / 2, W)."""
     seconds: float
-    """On the output's timeline."""
+    """Time on the output's timeline."""
     decoded: float
-    """When it was decoded, `time.monotonic`."""
+    """Time at which it was decoded, by `time.monotonic`."""
 
 
 class Inbox:
-    """Frames that wait, at most `depth`. Any thread may put and take."""
+    """A queue of at most `depth` frames. Any thread may add and take frames."""
 
     def __init__(self, depth: int, ready: threading.Condition | None = None) -> None:
-        """Notify `ready` of each frame."""
+        """Create an empty queue that notifies `ready` of each frame."""
         self.ready = ready or threading.Condition()
         self._frames: deque[Waiting] = deque()
         self._depth = depth
         self._dropped = 0
 
     def __len__(self) -> int:
-        """Return how many wait."""
+        """Return the number of waiting frames."""
         with self.ready:
             return len(self._frames)
 
     @property
     def dropped(self) -> int:
-        """Frames that gave way, were too old, or came to nothing."""
+        """Frames that were pushed out, were too old, or could not be enhanced."""
         with self.ready:
             return self._dropped
 
     @property
     def is_full(self) -> bool:
-        """Whether one more would make the oldest give way."""
+        """Whether one more frame would push out the oldest."""
         return len(self) >= self._depth
 
     def put(self, frame: Waiting) -> None:
-        """Add a frame; never waits."""
+        """Add a frame without waiting. If the queue is full, the oldest frame is dropped."""
         with self.ready:
             if self.is_full:
                 self._frames.popleft()
@@ -57,14 +57,14 @@ class Inbox:
             self.ready.notify_all()
 
     def peek(self) -> Waiting | None:
-        """Return the oldest frame, which stays."""
+        """Return the oldest frame and leave it in the queue; None if there is none."""
         with self.ready:
             return self._frames[0] if self._frames else None
 
     def take(self, oldest: float, *, last: bool = True) -> Waiting | None:
-        """Return the oldest frame decoded since `oldest`; all before are dropped.
+        """Take the oldest frame decoded since `oldest`; drop those before. None if there is none.
 
-        But the newest is not, with `last`: where all is late, something must still come.
+        With `last`, the newest frame is taken even if it is too old, so that something comes.
         """
         with self.ready:
             while len(self._frames) > last and self._frames[0].decoded < oldest:
@@ -73,12 +73,12 @@ class Inbox:
             return self._frames.popleft() if self._frames else None
 
     def lose(self) -> None:
-        """Count a frame that was taken, and came to nothing."""
+        """Count a frame as dropped that was taken and could not be enhanced."""
         with self.ready:
             self._dropped += 1
 
     def clear(self) -> None:
-        """Drop all."""
+        """Drop all frames."""
         with self.ready:
             self._dropped += len(self._frames)
             self._frames.clear()

@@ -1,4 +1,4 @@
-"""What the process behind an output is told to do."""
+"""Writes the order for the process behind an output: where to, in which format and options."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.secrets import resolve
 from streamkind.video.containers import SOUND
 
-# Sound may end while the picture goes on: wait no longer for it than this, in microseconds.
+# Sound may end while the picture goes on: the muxer waits for it so many microseconds at most.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
 HLS = {
     "hls_time": "1",
     "hls_list_size": "10",
-    # Who reads slowly still finds what has just left the list.
+    # Slow readers still find parts that have just left the list.
     "hls_delete_threshold": "10",
-    # Viewers stop for good at an end, and this one goes on after each restart.
+    # Viewers stop at an end mark, but this playlist continues after each restart.
     "hls_flags": "delete_segments+append_list+omit_endlist+discont_start",
     "hls_start_number_source": "epoch",  # never the name of an older part
 }
 MOST_SECONDS = 20 * 86400.0
-"""RTMP counts 31 bits of milliseconds, 24 days: a connection begins anew before."""
+"""Longest connection by RTMP: its time stamps have 31 bits of milliseconds, 24 days."""
 
 
 def order(url: str, config: CameraConfig) -> dict[str, Any]:
-    """Say what a publisher is to do."""
+    """Return the order for the publisher (`publish.py`) of an output, which is sent as JSON.
+
+    Raises UsageError for a secret in `url` that does not exist.
+    """
     url = resolve(url)
     scheme = url.partition(":")[0] if "://" in url else ""
     options = dict(INTERLEAVE)
@@ -44,13 +47,13 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         options |= HLS
     else:
         kind, folder, recorded = {"mkv": "matroska", "mp4": "mp4"}[config.recording], url, True
-    # RTMP takes G.711 too, at the rates that FFmpeg itself checks.
+    # RTMP takes G.711 too, at rates that FFmpeg itself checks.
     holds = None if kind == "flv" else SOUND.get("mpegts" if kind == "hls" else kind)
     container = kind
     if recorded:
-        # For one file each: PyAV lets Matroska of itself hold less than FFmpeg does.
+        # One file each. The segment muxer allows sound that PyAV refuses for Matroska itself.
         options |= {"segment_time": "31536000", "segment_format": kind, "strftime": "1"}
-        # Whole up to its last fragment or cluster, whatever happens.
+        # The file is complete up to its last fragment or cluster, whatever happens.
         whole = ":movflags=+frag_keyframe+empty_moov" if kind == "mp4" else ""
         options["segment_format_options"] = f"flush_packets=1{whole}"
         kind = "segment"

@@ -1,4 +1,4 @@
-"""From enhanced pictures to all outputs of a camera, alive while the camera is not."""
+"""Encodes the enhanced pictures of a camera for all its outputs, also while the camera is lost."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ from streamkind.live.state import CameraState
 from streamkind.video.frames import size_of
 
 SLATE_SECONDS = 0.2
-"""Time from one slate to the next."""
+"""Time from one "no signal" picture (slate) to the next."""
 QUIET_SECONDS = 0.5
 """Time from the last frame of a lost camera to the first slate."""
 LATE_SECONDS = 1.0
-"""Time without a picture after which one that is late is better than none."""
+"""Time without a picture after which a late one is better than none."""
 DEPTH = 8
-"""Enhanced pictures that wait for the encoder."""
+"""Enhanced pictures that may wait for the encoder."""
 WAIT_SECONDS = 0.05
 RETRY_SECONDS = 5.0
+"""Pause after an error of the encoder."""
 FALLBACK_RATE = Fraction(25)
+"""Frames per second for the encoder if the camera names no plausible rate."""
 
 
 class Promise:
-    """What the outputs are told of the streams, once: a camera may change it while they open.
+    """The description of the streams that outputs get once; a camera may change while they open.
 
-    The camera's thread says what a connection delivers, the encoder's makes a promise of it.
+    The camera's thread sets what a connection delivers; the encoder's thread takes it.
     """
 
     def __init__(self) -> None:
@@ -54,32 +56,32 @@ class Promise:
         self._given = self._fits = False
 
     def connected(self, rate: Fraction | None, aspect: Fraction, sound: Template | None) -> None:
-        """Learn what a new connection delivers."""
+        """Set what a new connection delivers."""
         with self._lock:
             self._rate, self._aspect = rate or self._rate, aspect
             if not self._given:
                 self._sound = sound
-            # The outputs were promised one kind of sound; a camera that changes it goes on silent.
+            # Outputs have one kind of sound. A camera that changes it continues without sound.
             self._fits = bool(sound and self._sound and sound.key == self._sound.key)
 
     def give(self) -> tuple[Fraction, Fraction, Template | None]:
-        """Return rate, aspect and sound of the streams. The sound changes no more."""
+        """Return rate, aspect and sound of the streams. After that, the sound stays the same."""
         with self._lock:
             self._given = True
             return self._rate, self._aspect, self._sound
 
     @property
     def carries_sound(self) -> bool:
-        """Whether the outputs expect the sound that comes now."""
+        """Whether the outputs expect the sound that the camera sends now."""
         with self._lock:
             return self._given and self._fits
 
 
 class Output:
-    """Encodes once, for all sinks of a camera."""
+    """Encodes the pictures of a camera once, for all its sinks, in a thread of its own."""
 
     def __init__(self, state: CameraState, clock: LiveClock) -> None:
-        """Tell `state` what goes out, and what goes wrong."""
+        """Create the sinks. `state` is told of pictures that leave, and of errors."""
         config = state.config
         self.inbox = Inbox(DEPTH)
         self.sinks = [Sink(url, config) for url in config.to]
@@ -87,11 +89,11 @@ class Output:
         self._clock = clock
         self._promise = Promise()
         self._sound_next = 0
-        """Of the camera's thread: the least `pts` of the next packet of sound."""
+        """Least `pts` of the next packet of sound, for the camera's thread only."""
         # Of the encoder's thread.
         self._encoder: LiveEncoder | None = None
         self._encoding: deque[tuple[int, float]] = deque()
-        """Of pictures in the encoder: their `pts`, and when they were decoded."""
+        """`pts` and time of decoding of the pictures in the encoder."""
         self._slated = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(
@@ -99,27 +101,30 @@ class Output:
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask for an end after all that waits; `join` waits for it."""
+        """Ask the thread to end after the waiting pictures; `join` waits for that."""
         self._stop.set()
 
     def join(self, until: float) -> None:
-        """Wait for the end until a time of `time.monotonic`."""
+        """Wait for the end, at most until the time `until` of `time.monotonic`."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, until - time.monotonic()))
         for sink in self.sinks:
             sink.join(until)
 
     def halt(self) -> None:
-        """Give up what is not written yet."""
+        """Give up what is not written yet, and end the sinks."""
         for sink in self.sinks:
             sink.halt()
 
     def connected(self, rate: Fraction | None, aspect: Fraction, sound: Any) -> None:
-        """Learn what a new connection delivers; called before its first picture."""
+        """Take over the frame rate, pixel aspect and sound of a new connection.
+
+        It must be called before the first picture of the connection.
+        """
         template = None
         if sound is not None:
             try:
@@ -129,7 +134,7 @@ class Output:
         self._promise.connected(rate if rate and rate <= 240 else None, aspect, template)
 
     def hear(self, data: bytes, seconds: float, duration: float) -> None:
-        """Pass a packet of sound on; called by the camera's thread."""
+        """Hand a packet of sound to the sinks. The camera's thread calls this."""
         if not self._promise.carries_sound:
             return
         pts = max(round(seconds / TIME_BASE), self._sound_next)
@@ -141,7 +146,7 @@ class Output:
             try:
                 if not self._step():
                     break
-            except Exception as exc:  # one camera's encoder may not touch another camera
+            except Exception as exc:  # an error of one encoder must not affect other cameras
                 self._state.failed(redact(f"encoder: {exc}"))
                 self.inbox.clear()
                 self._stop.wait(RETRY_SECONDS)
@@ -151,7 +156,7 @@ class Output:
             sink.stop()
 
     def _step(self) -> bool:
-        """Encode what waits, or a slate; return whether to go on."""
+        """Encode a waiting picture, or a slate; return whether to continue."""
         ready = self.inbox.ready
         with ready:
             if not len(self.inbox) and not self._stop.is_set():
@@ -197,7 +202,7 @@ class Output:
 
     def _show_slate(self, encoder: LiveEncoder, lost_since: float) -> None:
         now = time.monotonic()
-        # At first frames may still come out of the engine, and they are older than a slate.
+        # At first, frames may still come from the engine, and they are older than a slate.
         if now - self._slated < SLATE_SECONDS:
             return
         if now - self._state.last_handed_on < QUIET_SECONDS:
@@ -217,7 +222,7 @@ class Output:
         self._hand_out(packets)
         if aged:
             self._encoding.append((encoder.last_pts, frame.decoded))
-        for packet in packets:  # an encoder may give out a picture later than it takes it
+        for packet in packets:  # an encoder may return a picture after later calls only
             while self._encoding and self._encoding[0][0] <= packet.pts:
                 self._age(self._encoding.popleft()[1])
 

@@ -1,9 +1,9 @@
-"""A process of its own for each output: takes NUT from stdin, hands it on packet for packet.
+"""The process behind one output: reads NUT from stdin and copies each packet to the output.
 
-FFmpeg connects, and ends, without letting Python run meanwhile, and has no time limit for it: in
-the process of the cameras one server that hangs would stop them all. This one can be killed. The
-first line of stdin says where to, as JSON, so that no password is in the arguments. It is run as
-a file, and imports nothing but PyAV, to be small.
+FFmpeg blocks Python while it connects and ends, and has no time limit for that. In the process of
+the cameras, one server that hangs would stop all cameras; this process can be killed. The first
+line of stdin is the order, as JSON, so that no password is in the arguments. This file is run as a
+script, and imports PyAV only, to be small.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ import av
 
 RECORDING = re.compile(r"\d{8}-\d{6}Z?(-\d+)?\.(mkv|mp4)")
 MODE = 0o640
-"""Of recordings: who may see them is the group's matter."""
+"""Mode of recordings: the group may read them, others may not."""
 LATE_SECONDS = 10.0
-"""Length of a stream without a new part after which its playlist is not written any more."""
-LOOK_SECONDS = 5.0
+"""Length of a stream without a new HLS part after which writing counts as failed."""
+LOOK_SECONDS = 5.0  # interval of looking for recordings to delete
 
 
 def main() -> None:
-    """Publish until stdin ends; on failure say why on stdout and leave with 1."""
-    # Ctrl-C and systemd reach this process too, but it is to end after what is under way.
+    """Publish until stdin ends. On failure write the reason to stdout and exit with code 1."""
+    # Ctrl-C and systemd signal this process too, but it must first write what it has received.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     av.logging.set_level(None)
     order = json.loads(read_line(0))
     try:
         publish(order)
-    except Exception as exc:  # whatever it is, these are the last words
+    except Exception as exc:  # the parent reports the reason
         tell("failed " + (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__))
         sys.exit(1)
 
 
 def read_line(file: int) -> bytes:
-    """Read up to a line's end and not one byte more: the rest is FFmpeg's."""
+    """Read up to the end of a line and not one byte more: FFmpeg reads the rest."""
     line = b""
     while (byte := os.read(file, 1)) not in (b"", b"\n"):
         line += byte
@@ -54,12 +54,12 @@ def read_line(file: int) -> bytes:
 
 
 def tell(text: str) -> None:
-    """Say something to the parent."""
+    """Write one line to the parent."""
     os.write(1, " ".join(text.split()).encode() + b"\n")
 
 
 def publish(order: dict[str, Any]) -> None:
-    """Copy all packets to where the order says."""
+    """Copy all packets to the output of the order."""
     if order["folder"]:
         Path(order["folder"]).mkdir(parents=True, exist_ok=True)
     if order["format"] == "hls":
@@ -75,7 +75,7 @@ def publish(order: dict[str, Any]) -> None:
 
 
 class To:
-    """A server, or whatever takes all packets in one. A context manager."""
+    """An output that takes all packets in one stream, such as a server. A context manager."""
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:
         self.order, self.source = order, source
@@ -85,23 +85,23 @@ class To:
         self.open(order["url"])
 
     def __enter__(self) -> To:
-        """Return it, already open."""
+        """Return the output, which is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Finish what is written."""
+        """Finish the output."""
         if self.output is not None:
             self.output.close()
 
     def open(self, url: str) -> None:
-        """Begin, with the streams that can be held."""
+        """Open `url` with the streams that its format can hold."""
         kind, options = self.order["format"], self.order["options"]
         self.output = av.open(url, "w", format=kind, container_options=options)
         self.copies = copies_of(self.source, self.output, self.order)
         self.output.start_encoding()
 
     def write(self, packet: Any) -> None:
-        """Hand a packet on."""
+        """Write a packet; raises ValueError shortly before the time stamps of RTMP end."""
         if most := self.order["most_seconds"]:
             self.first = packet.pts * packet.time_base if self.first is None else self.first
             begin_at(packet, self.first)
@@ -110,25 +110,25 @@ class To:
         self.mux(packet)
 
     def mux(self, packet: Any) -> None:
-        """Write a packet."""
+        """Write a packet to its stream."""
         packet.stream = self.copies[packet.stream_index]
         self.output.mux_one(packet)
 
 
 class Parts(To):
-    """HLS. FFmpeg writes on when a part cannot be written, so each is looked at."""
+    """HLS. FFmpeg does not report a part that it cannot write, so each part is checked."""
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:
         self._playlist = Path(order["url"])
         self._known = set(self._names())
         self._bytes = 0
-        """Handed on since the last part was complete."""
+        """Bytes written since the last part was complete."""
         self._grown: Fraction | None = None
         """Time of the first packet after the last part."""
         super().__init__(order, source)
 
     def write(self, packet: Any) -> None:
-        """Hand a packet on; raises OSError when the part before it is not there as it should be."""
+        """Write a packet; raises OSError if the part before it was not written completely."""
         begins, size = packet.stream.type == "video" and packet.is_keyframe, packet.size
         seconds = packet.pts * packet.time_base
         self.mux(packet)
@@ -148,7 +148,7 @@ class Parts(To):
         fresh = [name for name in self._names() if name not in self._known]
         if fresh:
             written = sum((self._playlist.parent / name).stat().st_size for name in fresh)
-            if written < self._bytes / 2:  # sound may still be on its way
+            if written < self._bytes / 2:  # sound may be written later
                 raise OSError(
                     f"{fresh[-1]}: only {written} of {self._bytes} bytes were written; is the"
                     " disk full?"
@@ -161,7 +161,7 @@ class Parts(To):
 
 
 class Recordings(To):
-    """Files in a folder, each begun at a keyframe with time 0. None is ever written over."""
+    """Recordings in a folder. Each begins at a keyframe with time 0; none is ever overwritten."""
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:
         self._looked = time.monotonic()
@@ -169,7 +169,7 @@ class Recordings(To):
         super().__init__(order, source)
 
     def __exit__(self, *_: object) -> None:
-        """Finish the last file; an empty one, of a full disk, does not stay."""
+        """Finish the last file. An empty one, of a full disk, is removed."""
         try:
             super().__exit__()
         finally:
@@ -181,7 +181,7 @@ class Recordings(To):
                 self._path.unlink()
 
     def open(self, url: str) -> None:
-        """Begin another file in the folder `url`."""
+        """Begin a new file in the folder `url`."""
         self._path = new_file(Path(url), self.order["suffix"])
         self.first = None
         try:
@@ -191,7 +191,7 @@ class Recordings(To):
             raise
 
     def write(self, packet: Any) -> None:
-        """Write a packet; a keyframe that comes late enough goes to the next file."""
+        """Write a packet. A keyframe after `segment_seconds` begins the next file."""
         seconds = packet.pts * packet.time_base
         key = packet.stream.type == "video" and packet.is_keyframe
         if self.first is not None and key and seconds - self.first >= self.order["segment_seconds"]:
@@ -211,12 +211,12 @@ class Recordings(To):
         try:
             folder, keep = Path(order["folder"]), order["keep"]
             clean(folder, keep, days=order["keep_days"], free=order["keep_free"], writing=path)
-        except OSError as exc:  # what cannot be deleted must not end what is recorded
+        except OSError as exc:  # recording continues even if old files cannot be deleted
             tell(f"error old recordings cannot be deleted: {exc.strerror or exc}")
 
 
 def new_file(folder: Path, suffix: str) -> Path:
-    """Make an empty file, named by the present second; one of the same second gets a number."""
+    """Create an empty file named by the present second, with a number if the name is taken."""
     name = time.strftime("%Y%m%d-%H%M%SZ", time.gmtime())
     for number in itertools.count(1):
         path = folder / f"{name}{f'-{number}' if number > 1 else ''}.{suffix}"
@@ -227,15 +227,15 @@ def new_file(folder: Path, suffix: str) -> Path:
 
 
 def begin_at(packet: Any, seconds: Fraction) -> None:
-    """Count a packet's time from `seconds`."""
+    """Change the time stamps of a packet so that `seconds` is 0."""
     packet.pts -= round(seconds / packet.time_base)
     packet.dts = packet.pts  # there are no B-frames
 
 
 def forget_parts(playlist: Path) -> None:
-    """Delete what an earlier process has left: FFmpeg deletes only the parts that it wrote itself.
+    """Delete parts of an earlier process, because FFmpeg deletes only those that it wrote itself.
 
-    Those that the playlist names stay for who reads them now, until the next start.
+    Parts that the playlist names stay until the next start, for those who read them now.
     """
     named = playlist.read_text(encoding="utf-8") if playlist.exists() else ""
     for part in playlist.parent.glob("*.ts"):
@@ -251,10 +251,10 @@ def codec_of(stream: Any) -> str:
 
 
 def copies_of(source: Any, output: Any, order: dict[str, Any]) -> dict[int, Any]:
-    """Add to the output what it can hold; return its streams by their number in the source.
+    """Add the streams that the output can hold; return them by their number in the source.
 
-    `holds` of the order names sound that comes out again: FFmpeg's MP4 would not begin with other
-    sound, and MPEG-TS hide it as data.
+    `holds` of the order names the sound that players can read again. With other sound, FFmpeg's
+    MP4 would not start, and MPEG-TS would store it as data.
     """
     copies = {}
     holds, container = order["holds"], order["container"]
@@ -273,11 +273,11 @@ def copies_of(source: Any, output: Any, order: dict[str, Any]) -> dict[int, Any]
 def clean(
     folder: Path, keep: float, *, days: float = 0.0, free: float = 0.0, writing: Path | None = None
 ) -> None:
-    """Delete the oldest recordings; the newest stays, and the one that is being written.
+    """Delete the oldest recordings, but never the newest one nor the one that is being written.
 
-    They may take `keep` bytes, be `days` old and leave `free` bytes of the disk; 0 is no limit. The
-    time of the last writing counts, not the name. One in the future was written by a clock that was
-    wrong, before all others.
+    `keep` is their largest size in bytes, `days` their largest age, `free` the bytes that they
+    leave free on the disk; 0 is no limit. Their age is that of the last writing, not of the name. A
+    time in the future comes from a wrong clock, and counts as the oldest.
     """
     now = time.time()
     found = [(f, f.stat()) for f in folder.iterdir() if RECORDING.fullmatch(f.name)]

@@ -1,4 +1,4 @@
-"""Secrets: put into URLs at the last moment, and kept out of all that is told."""
+"""Secrets: they are put into URLs at the last moment, and hidden in all messages."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from streamkind.errors import UsageError
 HIDDEN = "***"
 _PLACE = re.compile(r"\$\{(file:)?([^}]*)\}")
 _SHORTEST = 4
-"""Shorter values are not searched for in texts: they would hide half of every message."""
+"""Least length of a value that is searched for in messages. Shorter ones would hide too much."""
 _known: set[str] = set()
-"""All that `resolve` has given out; FFmpeg may repeat any of it in a message."""
+"""All values that `resolve` has returned; a message of FFmpeg may repeat any of them."""
 
 
 def has_secret(text: str) -> bool:
-    """Tell whether `resolve` would change a text."""
+    """Return whether `resolve` would change a text."""
     return _PLACE.search(text) is not None
 
 
 def resolve(text: str) -> str:
-    """Replace each `${VARIABLE}` by the environment's and each `${file:PATH}` by a file's content.
+    """Replace `${VARIABLE}` from the environment, and `${file:PATH}` by the content of a file.
 
-    Between the scheme and the @ of a URL the values are percent-encoded, as URLs want it. Raises
-    UsageError for a variable or file that is not there.
+    Between the scheme and the @ of a URL, values are percent-encoded, as URLs require. Raises
+    UsageError for a variable or file that does not exist.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -54,7 +54,7 @@ def _read(from_file: bool, name: str) -> str:
 
 _URL = r"(?<![\w:/@.+-])(\w[\w+.-]*://)"
 _LOGIN = re.compile(rf"{_URL}((?:(?![\s'\"(<\[,;=]\w[\w+.-]*://)[^\n])*)@")
-"""A scheme, and all up to the last @ before the next URL: a password may hold any character."""
+"""A scheme, and all up to the last @ before the next URL: a password may have any character."""
 _NAMED = re.compile(
     r"(?<![^\W_])((?:[a-z0-9.-]*(?:pas|pwd|psw|token|key|secret|auth|sig|cred)[a-z0-9.\[\]-]*|pw?)=)"
     r"(?:(?!;\w[\w.-]*=|_(?:channel|stream|subtype|onvif|user)\w*=)[^&\s'\"])+",
@@ -62,13 +62,13 @@ _NAMED = re.compile(
 )
 """A value whose name looks secret: in a query, or in a path as `user=a_password=b_channel=1`."""
 _SAFE = re.compile(r"[^/?#@\s]*")
-"""What a user and a password hold where URLs are read right."""
+"""A user or password without characters that end this part of a URL."""
 
 
 def redact(text: str) -> str:
-    """Return a text without the passwords of the URLs in it, nor any secret that was resolved.
+    """Hide the passwords of URLs in a text, and all secrets that were resolved.
 
-    Nothing is parsed before: a password may break its URL.
+    URLs are not parsed for this, because a password may make its URL invalid.
     """
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
@@ -90,7 +90,7 @@ ENCODE = (
 
 
 def check_login(url: str) -> None:
-    """Raise UsageError for a URL that its password breaks, and that means nothing as it stands."""
+    """Raise UsageError for a URL that is invalid because of characters in its password."""
     match = _LOGIN.match(_PLACE.sub("x", url))
     if match is None:
         return
@@ -101,7 +101,7 @@ def check_login(url: str) -> None:
 
 
 def is_unclear(url: str) -> bool:
-    """Tell whether a URL may be another than was meant: `user:1234/5@host` is a host `user`."""
+    """Return whether a URL may be read wrongly: in `user:1234/5@host` the host is `user`."""
     match = _LOGIN.match(url)
     return match is not None and not (
         _SAFE.fullmatch(match[2]) and "%3a" not in match[2].partition(":")[0].lower()
@@ -109,10 +109,10 @@ def is_unclear(url: str) -> bool:
 
 
 def out_of_sight(words: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Replace the passwords in command-line words by `${VARIABLE}`; return both.
+    """Replace passwords in command-line words by `${VARIABLE}`; return the words and variables.
 
-    Every user of a machine sees the arguments of a process, but only its owner the environment.
-    A URL that its password may have broken goes there as a whole.
+    All users of a machine can see the arguments of a process, but only its owner its environment. A
+    URL that its password may have made invalid is replaced as a whole.
     """
     variables: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""One output of a camera, kept up: a process that publishes, started again when it dies."""
+"""One output of a camera: feeds a publishing process, and starts it again when it ends."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from streamkind.live.status import SinkStatus
 
 PUBLISHER = Path(__file__).with_name("publish.py")
 STUCK_SECONDS = 5.0
-"""An output that takes nothing for so long is started again."""
-CONNECT_SECONDS = 10.0
-LAST_WORDS_SECONDS = 0.5
+"""Time without accepted data after which an output is started again."""
+CONNECT_SECONDS = 10.0  # time to connect
+LAST_WORDS_SECONDS = 0.5  # wait for the reason of a failure
 END_SECONDS = 3.0
-"""Time to finish a recording, or to take leave of a server."""
-WAIT_SECONDS = 0.1
+"""Time to finish a recording, or to close the connection to a server."""
+WAIT_SECONDS = 0.1  # longest wait before flags are looked at
 DEPTH = 256
-"""Packets that wait for an output, some seconds of picture and sound."""
+"""Packets that may wait for an output: some seconds of picture and sound."""
 
 
 class Sink:
-    """Hands packets to one place, and never lets anyone wait."""
+    """Hands packets to one output. No caller ever waits for the output."""
 
     def __init__(self, url: str, config: CameraConfig) -> None:
         self.wants_key = threading.Event()
-        """A publisher has started, and needs a keyframe to begin with."""
+        """Set when a publisher has started and needs a keyframe to begin."""
         self._url = url
         self._config = config
         self._queue: queue.Queue[Coded] = queue.Queue(DEPTH)
@@ -54,15 +54,15 @@ class Sink:
         )
         self._state = OutputState(url)
         self._last_words = ""
-        """Of the publisher that has failed."""
+        """Reason that a failed publisher gave."""
 
     def start(self, templates: list[Any]) -> None:
-        """Begin, with streams that describe what will come: the picture, and perhaps sound."""
+        """Start the thread. `templates` describe the streams: the picture, and perhaps sound."""
         self._templates = templates
         self._thread.start()
 
     def offer(self, packet: Coded) -> None:
-        """Take a packet, or drop all that wait when there is no room."""
+        """Add a packet to the queue. If the queue is full, drop all packets in it."""
         try:
             self._queue.put_nowait(packet)
         except queue.Full:
@@ -73,11 +73,11 @@ class Sink:
             self.wants_key.set()
 
     def stop(self) -> None:
-        """Ask for an end after all that waits; `join` waits for it."""
+        """Ask the thread to end after the waiting packets; `join` waits for that."""
         self._stop.set()
 
     def join(self, until: float) -> None:
-        """Wait for the end until a time of `time.monotonic`."""
+        """Wait for the end, at most until the time `until` of `time.monotonic`."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, until - time.monotonic()))
 
@@ -86,7 +86,7 @@ class Sink:
         self._halt.set()
 
     def status(self) -> SinkStatus:
-        """Tell how it goes."""
+        """Return the present state of the output."""
         return self._state.snapshot()
 
     def _run(self) -> None:
@@ -95,7 +95,7 @@ class Sink:
             began = time.monotonic()
             try:
                 self._publish()
-            except Exception as exc:  # whatever it is, it may touch this output only
+            except Exception as exc:  # an error must not affect other outputs
                 self._state.failed(redact(str(exc) or type(exc).__name__))
             if self._state.is_live and time.monotonic() - began > CONNECT_SECONDS:
                 backoff.reset()
@@ -105,14 +105,14 @@ class Sink:
         self._state.ended(for_good=True)
 
     def _rest(self, seconds: float) -> None:
-        """Wait before the next attempt; what comes meanwhile is lost."""
+        """Wait before the next attempt, and drop what comes meanwhile."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._stop.is_set():
             with contextlib.suppress(queue.Empty):
                 self._drop(self._queue.get(timeout=WAIT_SECONDS))
 
     def _publish(self) -> None:
-        """Start a publisher and feed it until it dies or the end is asked for."""
+        """Start a publisher and feed it until it ends or `stop` is called."""
         self._last_words = ""
         publisher = Publisher(order(self._url, self._config), self._templates, self._halt)
         try:
@@ -166,16 +166,16 @@ class Publisher:
     """The process behind an output. Used from one thread only."""
 
     def __init__(self, order: dict[str, Any], templates: list[Any], halt: threading.Event) -> None:
-        """Start it; `halt` ends every wait."""
+        """Start the process. Setting `halt` ends every wait."""
         self._halt = halt
         self._began = time.monotonic()
         self._heard = b""
-        # -P: its folder holds modules named like those of the standard library.
+        # -P: the folder of the script has modules named like those of the standard library.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(PUBLISHER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a stuck reader of ours would hold it up
+            stderr=subprocess.DEVNULL,  # a blocked reader of our stderr would block it
             start_new_session=True,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -198,28 +198,28 @@ class Publisher:
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the process has ended by itself."""
         return self._process.poll() is not None
 
     @property
     def end(self) -> str:
-        """How it has ended, where it has said nothing."""
+        """How the process has ended, in words, if it gave no reason."""
         code = self._process.poll()
         return f"the output ended, by signal {-code}" if code and code < 0 else "the output ended"
 
     def await_end(self) -> None:
-        """Wait a little for the end of one that has closed its pipe: it may say why."""
+        """Wait shortly for the end after the pipe was closed, as a reason may come."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if not self._halt.is_set():
                 self._process.wait(LAST_WORDS_SECONDS)
 
     @property
     def seconds(self) -> float:
-        """Since its start."""
+        """Seconds since the start."""
         return time.monotonic() - self._began
 
     def heard(self) -> list[str]:
-        """Return the lines that it has said since."""
+        """Return the lines that the process has written since the last call."""
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self._out, 4096):
                 self._heard += part
@@ -227,7 +227,7 @@ class Publisher:
         return [line.decode(errors="replace") for line in lines]
 
     def write(self, packet: Coded) -> None:
-        """Hand over a packet; raises OutputError when it is not taken."""
+        """Hand over a packet; raises OutputError if the process does not take it."""
         copy = av.Packet(packet.data)
         copy.stream = self._streams[0 if packet.video else 1]
         copy.time_base = TIME_BASE
@@ -237,7 +237,7 @@ class Publisher:
         self._muxer.mux_one(copy)
 
     def finish(self) -> None:
-        """Let it write what is left and end; raises OutputError when it cannot."""
+        """Let the process write the rest and end; raises OutputError if it does not in time."""
         self._muxer.close()
         self._process.stdin.close()  # type: ignore[union-attr]
         until = time.monotonic() + END_SECONDS
@@ -247,7 +247,7 @@ class Publisher:
             time.sleep(0.02)
 
     def close(self) -> None:
-        """Kill it if it still runs; twice is fine."""
+        """Kill the process if it still runs. It may be called twice."""
         self._process.kill()
         self._process.wait()
         with contextlib.suppress(OSError, OutputError, av.FFmpegError):
@@ -277,7 +277,7 @@ class Publisher:
 
 
 class _Pipe:
-    """What PyAV writes to."""
+    """The file object that PyAV writes to."""
 
     def __init__(self, send: Any) -> None:
         self.write = send

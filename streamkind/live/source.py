@@ -1,4 +1,4 @@
-"""One connection to a camera: opened, read and decoded until it ends or fails."""
+"""One connection to a camera: opens, reads and decodes it until it ends or fails."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from streamkind.video.frames import Pixels, PixFmt
 from streamkind.video.tonemap import refuse_dolby
 
 KEY_TIMEOUTS = 4
-"""Times the camera's timeout that its first keyframe may take: it sends one at every so many."""
+"""Time for the first keyframe, as a multiple of the camera's timeout. Cameras send keyframes
+seldom."""
 _NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
+"""FFmpeg's protocols that a camera's URL, or a playlist from it, may use: none that reads files."""
 _NO_CLOCK = ("mjpeg", "mpjpeg")
-"""Formats without time stamps: FFmpeg counts frames as if 25 came in a second."""
+"""Formats without time stamps: FFmpeg assumes 25 frames per second."""
 JUMP_SECONDS = 3.0
-"""A time stamp so far from the one before is the beginning of another timeline."""
+"""Distance to the time stamp before from which on another timeline begins."""
 _LOW_DELAY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
+"""FFmpeg's options for a fast start: a second, in microseconds, to find the streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ class Picture:
     """A decoded frame."""
 
     pixels: Pixels
-    """Upright; RGB, uint8, (H, W, 3), or planes in the colours of `HD`, (3 H / 2, W)."""
+    """Upright RGB, uint8, (H, W, 3), or yuv420p with the tags `HD`, (3 H / 2, W)."""
     seconds: float | None
-    """On the camera's clock; None where it sends none."""
+    """Time on the camera's clock; None if the camera sends none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,13 @@ class Sound:
 
     data: bytes
     seconds: float | None
-    """On the camera's clock."""
+    """Time on the camera's clock."""
     duration: float
-    """Seconds."""
+    """Duration in seconds."""
 
 
 class Pace:
-    """Says how long to wait with each picture, for them to come no faster than recorded."""
+    """Finds how long to wait with each picture, so that pictures come no faster than recorded."""
 
     def __init__(self, *, forgets_jumps: bool) -> None:
         self._forgets_jumps = forgets_jumps
@@ -86,7 +89,7 @@ class Connection:
         transport: Transport = "auto",
         deinterlace: Deinterlace = "frame",
     ) -> None:
-        """Connect; raises RefusedError for a wrong password, SilentError, InputError for all else.
+        """Connect. Raises RefusedError for a wrong password, SilentError, or InputError.
 
         `count` is called for each packet of the picture, with the number of packets and frames
         that could not be decoded, and with busy seconds. `pix_fmt` tells what upright pictures of
@@ -106,8 +109,8 @@ class Connection:
             self._video = main_video(self._container, redact(url))  # type: ignore[arg-type]
             context = self._video.codec_context
             if not self.is_file:
-                # Else what is broken would be painted over, and come out as if it were whole.
-                # Heeded by one thread only, and threads with a frame each would hold as many back.
+                # By default the decoder conceals damage, and damaged frames look whole. It obeys
+                # this with one thread only; frame threads would also delay as many frames.
                 context.thread_count, context.options = 1, {"err_detect": "explode"}
             sounds = self._container.streams.audio
             self.sound: Any = sounds[0] if sounds and sounds[0].codec_context else None
@@ -119,11 +122,11 @@ class Connection:
         self._read: tuple[object, Reader] | None = None
         self._deinterlacer = Deinterlacer(deinterlace, self._video.time_base or Fraction(1, 90_000))
         self._keyed = False
-        """Whether a keyframe has come, from which decoding begins."""
+        """Whether the first keyframe has come, from which decoding can begin."""
         self._pace = Pace(forgets_jumps=not self.is_file)
 
     def __enter__(self) -> Self:
-        """Return the connection, already open."""
+        """Return the connection, which is open already."""
         return self
 
     def __exit__(
@@ -132,15 +135,15 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
+        """Close the connection."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the camera; twice is fine."""
+        """Close the connection. It may be called twice."""
         self._container.close()
 
     def __iter__(self) -> Iterator[Picture | Sound]:
-        """Yield what comes, until the stream ends; raises InputError when it fails."""
+        """Yield pictures and sound until the stream ends. Raises InputError if it fails."""
         streams = [self._video] + ([self.sound] if self.sound else [])
         packets = self._container.demux(*streams)
         seen = time.monotonic()
@@ -159,16 +162,16 @@ class Connection:
             raise self._explain(exc) from exc
 
     def _next(self, packets: Iterator[av.Packet[Any]]) -> av.Packet[Any] | None:
-        """Return the next packet, None at the end; raises InputError where nothing came."""
+        """Return the next packet, None at the end. Raises SilentError if nothing comes in time."""
         asked = time.monotonic()
         packet = next(packets, None)
-        # FFmpeg gives out what it still held when it has waited in vain: that is not new.
+        # After a timeout FFmpeg returns packets that it still held. They are not new.
         if not self.is_file and time.monotonic() - asked >= self._timeout_seconds:
             raise nothing_came(redact(self._url), self._timeout_seconds)
         return packet
 
     def _check_progress(self, seconds: float) -> None:
-        """Raise InputError where data comes, but no picture: sound may go on without it."""
+        """Raise InputError if data comes, but no picture for too long, as with sound alone."""
         most = self._timeout_seconds if self._keyed else KEY_TIMEOUTS * self._timeout_seconds
         if seconds > most:
             lacking = "picture" if self._keyed else "keyframe"
@@ -188,7 +191,7 @@ class Connection:
         whole = [frame for frame in frames if not frame.is_corrupt]
         self._keyed = self._keyed or bool(whole)
         lost = 0
-        if self._keyed:  # what refers to pictures from before the connection is not damaged
+        if self._keyed:  # pictures that refer to others before the connection do not count
             lost = damaged + len(frames) - len(whole)
         shown = [made for frame in whole for made in self._deinterlacer(frame)]
         pictures = [self._picture(frame) for frame in shown]
@@ -210,7 +213,7 @@ class Connection:
         return Picture(pixels if pixels.ndim == 2 else turn.apply(pixels), seconds)
 
     def _keep_pace(self, picture: Picture) -> None:
-        # HLS comes in parts of many seconds, each at once.
+        # The parts of HLS have many seconds, and come at once.
         if picture.seconds is not None and (self.is_file or self._container.format.name == "hls"):
             self._stop.wait(self._pace(picture.seconds, time.monotonic()))
 
@@ -226,7 +229,7 @@ def _open(url: str, timeout_seconds: float, transport: Transport) -> Any:
     if scheme == "v4l2":
         return av.open(rest.removeprefix("//"), format="v4l2", timeout=timeout_seconds)
     if scheme in ("rtsp", "rtsps"):
-        # By FFmpeg's own order UDP would come before TCP.
+        # By default FFmpeg tries UDP before TCP.
         words = {"auto": "tcp+udp"}.get(transport, transport)
         options |= {"rtsp_transport": words, "allowed_media_types": "video+audio"}
         options |= {"rtsp_flags": "prefer_tcp"} if transport == "auto" else {}
