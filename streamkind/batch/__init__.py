@@ -1,1 +1,1 @@
-"""Offline jobs: many files, resumed after any kill, on one machine or many."""
+"""Enhances many files, on one machine or many. An interrupted batch can be resumed."""

@@ -1,4 +1,4 @@
-"""Ray does the work of a batch on many machines; it schedules, and repeats what a node loses."""
+"""Runs the work of a batch on many machines by Ray, which repeats what a lost node had."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from streamkind.backends.process import settle
 from streamkind.errors import EngineError, UsageError
 
 FOREVER = -1
-"""Ray's word for as often as nodes are lost; an error of the work itself is not repeated."""
+"""Ray's value for retries without limit after lost nodes. Errors of the work are not retried."""
 
 
 class Cluster(Executor):
-    """Tasks on a Ray cluster. Each takes one core, or one card where the device is one.
+    """An executor on a Ray cluster. Each task takes one core, or one card if `device` is CUDA.
 
     `address` is "auto" (the cluster that this machine is part of) or ray://HOST:10001. Raises
-    UsageError when Ray is not installed and EngineError when there is no such cluster.
+    UsageError if Ray is not installed, and EngineError if there is no such cluster.
     """
 
     def __init__(self, address: str, *, device: str = "auto") -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else it would report to its makers
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # otherwise Ray sends usage statistics
         try:
             import ray
         except ImportError as exc:
@@ -45,21 +45,21 @@ class Cluster(Executor):
 
     @property
     def slots(self) -> int:
-        """Tasks that the cluster can do at once, as it is now."""
+        """Number of tasks that the cluster can run at once now."""
         return max(1, int(self._ray.cluster_resources().get(self._unit, 1)))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Send a function to the cluster."""
+        """Run a function on the cluster."""
         future: Future[Any] = self._call.remote(fn, args, kwargs).future()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave the cluster, which drops what it has not begun."""
+        """Disconnect from the cluster, which drops tasks that it has not begun."""
         self._ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
-    """Raise EngineError when nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    """Raise EngineError if nothing listens at HOST:PORT. Ray itself would try for minutes."""
     host, _, port = address.rpartition("/")[2].rpartition(":")
     if not port.isdecimal():
         return  # a name that Ray looks up

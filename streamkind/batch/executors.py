@@ -1,4 +1,4 @@
-"""Where the work of a batch is done: here, in several processes, or on a cluster."""
+"""Executors for the work of a batch: this process, several processes, or a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from streamkind.platform import cores
 def open_executor(
     jobs: int, cluster: str | None, device: str
 ) -> tuple[Executor, Callable[[], int]]:
-    """Return who does the work, and what says how much to hand out at once. Raises UsageError."""
+    """Return an executor, and a function for how many tasks to submit at once.
+
+    Raises UsageError.
+    """
     if jobs < 1:
         raise UsageError(f"jobs is a number of processes from 1 up, got {jobs}")
     if cluster is None:
@@ -25,14 +28,14 @@ def open_executor(
     from streamkind.batch.cluster import Cluster
 
     ray = Cluster(cluster, device=device)
-    return ray, lambda: 2 * ray.slots  # so that no node waits for this process
+    return ray, lambda: 2 * ray.slots  # twice as many, so that no node waits for this process
 
 
 class Here(Executor):
-    """Does what it is given at once, in this thread."""
+    """An executor that runs each task at once, in the calling thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call a function; its result or error is there when this returns."""
+        """Call a function and return a future that has its result or error already."""
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -42,7 +45,7 @@ class Here(Executor):
 
 
 class Processes(ProcessPoolExecutor):
-    """Processes that share the cores of this machine; an error here ends them at once."""
+    """Processes that share the cores of this machine. An error in the caller ends them at once."""
 
     def __init__(self, count: int) -> None:
         threads = max(1, cores() // count)
@@ -56,7 +59,7 @@ class Processes(ProcessPoolExecutor):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for the processes; on an exception, as Ctrl-C is one, end them."""
+        """Wait for the processes. On an exception, such as Ctrl-C, end them."""
         if error is not None:
             self.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():

@@ -1,4 +1,4 @@
-"""Which files a batch is about, and what their results are called."""
+"""Finds the files of a batch, and names their results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from streamkind.video.format import VIDEO_SUFFIXES
 from streamkind.video.storage import as_path, is_local
 
 KEPT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
-"""Containers that results are written in; others become .mkv, which takes nearly everything."""
+"""Containers that results keep. Others become .mkv, which holds nearly everything."""
 MOST_NAMED = 5
-"""Files of which a message gives the names."""
+"""Largest number of files that a message names."""
 NAME = "{folder}/{stem}{suffix}"
+"""Default template for the names of results."""
 
 
 def find_jobs(
@@ -28,12 +29,12 @@ def find_jobs(
     name: str = NAME,
     left_out: list[Path] | None = None,
 ) -> list[Job]:
-    """Return a job for every input: a file, or those in a folder and below that fit a pattern.
+    """Return a job for every input file, and for the matching files of every input folder.
 
-    In `name`, {folder} is where a file lies below the folder given, {stem} and {suffix} are of its
-    name. The files of folders that are not taken come to `left_out`, but for hidden ones. Raises
-    InputError when there is nothing to do and UsageError when two results would have
-    one name.
+    In `name`, {folder} is the folder of a file below the input folder, and {stem} and {suffix} are
+    parts of its name. `left_out` receives the files of folders that are not taken, except hidden
+    ones. Raises InputError if there is nothing to do, and UsageError if two results would have the
+    same name.
     """
     base, jobs = as_path(out), dict[str, Job]()
     left_out = [] if left_out is None else left_out
@@ -56,7 +57,7 @@ def find_jobs(
 def find_files(
     inputs: Iterable[str | Path], patterns: Sequence[str], out: Path, left_out: list[Path]
 ) -> Iterable[tuple[Path, Path]]:
-    """Yield the folder that was given and the file, each file for itself where it was named."""
+    """Yield pairs of the input folder and a file in it; for a named file, its own folder."""
     for item in inputs:
         path = as_path(item)
         if not path.is_dir():
@@ -72,14 +73,14 @@ def find_files(
 
 
 def tell_left_out(files: Sequence[Path]) -> str:
-    """Say which files of folders are not taken, the first few by name."""
+    """Return a message on the files of folders that are not taken. The first few are named."""
     names = ", ".join(str(file) for file in files[:MOST_NAMED])
     rest = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
     return f"left out, as they are not named as videos are or as --pattern says: {names}{rest}"
 
 
 def is_wanted(path: Path, patterns: Sequence[str]) -> bool:
-    """Whether a file of a folder is to be taken."""
+    """Return whether to take a file of a folder."""
     if patterns:
         return any(fnmatch(path.name, pattern) for pattern in patterns)
     return path.suffix.lower() in VIDEO_SUFFIXES
@@ -109,7 +110,7 @@ def _below(top: Path, path: Path) -> str:
 
 
 def read_list(path: Path) -> list[str]:
-    """Read inputs from a file, one a line; empty lines and those that begin with # are none.
+    """Read inputs from a file, one per line. Empty lines and lines that begin with # are ignored.
 
     Raises InputError.
     """

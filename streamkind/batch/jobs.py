@@ -1,6 +1,6 @@
-"""READ THIS FIRST: each job is prepared, its parts are enhanced, and they are joined.
+"""Read this module of `batch` first: jobs are prepared, their parts enhanced, and then joined.
 
-Any `concurrent.futures.Executor` does the work: this process, several, or a cluster.
+Any `concurrent.futures.Executor` runs the work: this process, several processes, or a cluster.
 """
 
 from __future__ import annotations
@@ -28,43 +28,43 @@ Status = Literal["waiting", "done", "skipped", "failed"]
 
 @dataclass
 class Result:
-    """What came of a job so far."""
+    """The present result of a job."""
 
     job: Job
     status: Status = "waiting"
     expected: int = 0
-    """Frames, as the input's header has it; 0 when it does not say."""
+    """Number of frames by the input's header; 0 if it does not say."""
     frames: int = 0
     lost: int = 0
     seconds: float = 0.0
-    """From when it was begun."""
+    """Seconds from begin to end of the job."""
     warnings: list[str] = field(default_factory=list)
     error: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for a report."""
+        """Return the result as a dictionary, for a report."""
         told = {key: value for key, value in vars(self).items() if key != "job"}
         return {"input": str(self.job.input), "output": str(self.job.output), **told}
 
 
 @dataclass
 class BatchProgress:
-    """How far a batch is."""
+    """The progress of a batch."""
 
     results: list[Result]
     frames: int = 0
-    """Enhanced so far, in whole parts."""
+    """Frames in finished parts."""
     under_way: int = 0
-    """Enhanced so far of the part that this process works on."""
+    """Frames enhanced so far in the part that this process works on."""
     total: int = 0
-    """Expected of all jobs that are not skipped and have not failed."""
+    """Expected frames of all jobs that are not skipped and have not failed."""
     told: str = ""
-    """What was just begun or ended."""
+    """Message on what has just begun or ended; "" if there is none."""
 
 
 @dataclass
 class _Running:
-    """A job that has been begun."""
+    """A job that has begun."""
 
     result: Result
     lock: Lock
@@ -74,11 +74,11 @@ class _Running:
 
 
 _Task = tuple[Callable[..., Any], Callable[[_Running, Any], None], _Running]
-"""What is to be called where the work is done, what with its result here, and for which job."""
+"""The function for the executor, the function here that receives its result, and the job."""
 
 
 class Batch:
-    """Works on jobs until each is done, skipped or failed."""
+    """Runs jobs until each is done, skipped or failed."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Batch:
         slots: Callable[[], int] = lambda: 1,
         progress: Callable[[BatchProgress], None] = lambda progress: None,
     ) -> None:
-        """`slots` says how many pieces of work to hand out at once; a cluster may grow."""
+        """`slots` returns how many tasks to submit at once, which changes as a cluster grows."""
         self.results = [Result(job, expected=expected_frames(job.input)) for job in jobs]
         self._executor = executor or Here()
         self._slots = slots
@@ -100,7 +100,7 @@ class Batch:
         self._engine_told = False
 
     def run(self) -> list[Result]:
-        """Do all the work; a job that fails leaves the others alone."""
+        """Run all jobs and return their results. A job that fails does not affect the others."""
         ahead = deque(self.results)
         try:
             while ahead or self._waiting or self._futures:
@@ -118,7 +118,7 @@ class Batch:
         return self.results
 
     def _begin(self, result: Result) -> None:
-        """Skip a job that is done; lock the others and have them prepared."""
+        """Skip a job that is done; otherwise lock it, and submit its preparation."""
         job = result.job
         try:
             if job.is_done():
@@ -167,7 +167,7 @@ class Batch:
         self._try(running, lambda: then(running, future.result()))
 
     def _try(self, running: _Running, step: Callable[[], None]) -> None:
-        """Do a step of a job; its failure is the job's, not the batch's."""
+        """Run a step of a job. If it fails, the job fails, not the batch."""
         try:
             step()
         except BrokenProcessPool as error:
@@ -184,7 +184,7 @@ class Batch:
         self._go_on(running, journal.keep(running.result.job, track))
 
     def _go_on(self, running: _Running, journal: Journal) -> None:
-        """Have all parts enhanced that are not whole."""
+        """Submit all parts that are not finished."""
         job, running.journal = running.result.job, journal
         track = Track.read(job.track) if journal.track else None
         seen = self._seen if isinstance(self._executor, Here) else None
@@ -232,7 +232,7 @@ class Batch:
         self._say("")
 
     def _join(self, running: _Running) -> None:
-        """Join the parts if all are there."""
+        """Join the parts if all are finished."""
         result, journal = running.result, running.journal
         if journal is None or len(running.outcomes) < len(journal.starts):
             return

@@ -1,4 +1,4 @@
-"""What a job on one video is to do, written down once, and what of it is done."""
+"""The plan of a job, which is written once, and the records of what is done."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from streamkind.video.storage import (
 
 JOURNAL = "journal.json"
 VERSION = 1
-"""Of the journal; another one is not read."""
+"""Version of the journal's format. A journal of another version is not used."""
 
 
 def recorded(options: Options) -> dict[str, Any]:
-    """Return all that the result depends on, this version and the model's digest too."""
+    """Return everything that the result depends on, with this version and the model's digest."""
     release = find_release(options.chosen_model)
     graphs = "".join(getattr(release, part).sha256 for part in PARTS)
     engine = hashlib.sha256(graphs.encode()).hexdigest()
@@ -42,7 +42,7 @@ def recorded(options: Options) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to make of another."""
+    """One input file, its output file, and the options."""
 
     input: Path
     output: Path
@@ -50,32 +50,32 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where what is done so far is kept: hidden, beside the output."""
+        """The hidden folder beside the output for what is done so far."""
         return self.output.parent / f".{self.output.name}.job"
 
     @property
     def receipt(self) -> Path:
-        """What says, beside the output, how it was made."""
+        """The hidden file beside the output that says how the output was made."""
         return self.output.parent / f".{self.output.name}.streamkind"
 
     @property
     def track(self) -> Path:
-        """The ratios that the first pass has found."""
+        """The file for the ratios that the first pass has found."""
         return self.folder / "track.csv"
 
     def part(self, index: int) -> Path:
-        """Part `index` of the video, enhanced; of an image, the image."""
+        """The file for part `index`, enhanced; for an image, the whole image."""
         still = self.output.suffix.lower() in IMAGE_SUFFIXES
         return self.folder / f"{index:05}{self.output.suffix if still else PART_SUFFIX}"
 
     def record(self, index: int) -> Path:
-        """What says that part `index` is whole."""
+        """The file that says that part `index` is complete."""
         return self.folder / f"{index:05}.json"
 
     def is_done(self) -> bool:
-        """Whether the output is there, whole, and made with these settings from this input.
+        """Return whether the output exists, is complete, and has this input and these settings.
 
-        Raises OutputError when there is a file that no receipt is for.
+        Raises OutputError if there is a file without a receipt.
         """
         if not self.output.exists():
             return False
@@ -88,7 +88,7 @@ class Job:
         return receipt == self.make_receipt(self.output)
 
     def make_receipt(self, output: Path) -> dict[str, Any]:
-        """Tell how an output was made, and what it is."""
+        """Return settings and fingerprints, by which an output is recognised."""
         return {
             "settings": recorded(self.options),
             "input": fingerprint(self.input),
@@ -98,15 +98,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Journal:
-    """The plan of a job: the same however often it is resumed, and wherever."""
+    """The plan of a job. It stays the same when the job is resumed, on any machine."""
 
     input: str
     """Fingerprint of the input."""
     settings: dict[str, Any]
     still: bool
-    """Whether it is an image: one part."""
+    """Whether the input is an image, which is one part."""
     starts: list[int]
-    """Where each part begins, as pts of the input."""
+    """The pts of the input at which each part begins."""
     warm: list[int]
     """Where the frames begin that each part is to look at first."""
     packets: list[int]
@@ -136,7 +136,7 @@ class Journal:
         return Track(*(column[rows] for column in vars(track).values()))
 
     def keep(self, job: Job, track: Track | None) -> Self:
-        """Write it, and the track, into the job's folder, from which all else goes."""
+        """Empty the job's folder, and write the journal and the track into it."""
         empty(job.folder)
         journal = self
         if track is not None:
@@ -147,7 +147,7 @@ class Journal:
 
     @classmethod
     def read(cls, job: Job) -> Self | str:
-        """Return the journal of a job, or why it is of no use: "" when there is none."""
+        """Return the journal of a job, or why it cannot be used; "" if there is none."""
         path = job.folder / JOURNAL
         if not path.exists():
             return ""
@@ -170,7 +170,7 @@ class Journal:
 
 
 def empty(folder: Path) -> None:
-    """Make a folder, or remove what is in it."""
+    """Create a folder, or remove all files in it."""
     if not is_local(folder):
         remove_folder(folder)
         return
@@ -180,14 +180,14 @@ def empty(folder: Path) -> None:
 
 
 def write(path: Path, told: dict[str, Any]) -> None:
-    """Write JSON with a digest of itself, whole or not at all. Raises OutputError."""
+    """Write JSON with its own digest, completely or not at all. Raises OutputError."""
     text = json.dumps(told, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     write_whole(path, json.dumps({"check": digest, **told}, indent=1).encode())
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Read what `write` wrote; None when it is not there, cut off or edited."""
+    """Read what `write` wrote; None if it does not exist, or was cut off or edited."""
     try:
         told = json.loads(path.read_bytes())
         digest = told.pop("check")

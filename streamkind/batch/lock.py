@@ -1,4 +1,4 @@
-"""One process at a time on a job."""
+"""A lock by which one process at a time works on a job."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from streamkind.video.storage import is_local
 
 
 class Lock:
-    """Held on a file beside a job's folder until released; the system lets go when a process dies.
+    """A lock on a file beside a job's folder. The system releases it when the process ends.
 
-    Storage other than disks has no locks: there, whoever starts a job twice does it twice.
+    Storage other than disks has no locks: a job that is started twice there is done twice.
     """
 
     def __init__(self, job: Job) -> None:
-        """Make the job's folder and lock it. Raises OutputError."""
+        """Create the job's folder and lock it. Raises OutputError."""
         self._held: contextlib.ExitStack | None = None
         self._folder = job.folder
         self._file = job.folder.with_name(f"{job.folder.name}.lock")
@@ -37,13 +37,13 @@ class Lock:
             ) from exc
 
     def release(self) -> None:
-        """Let go, and leave neither the file nor an empty folder behind. Twice is fine."""
+        """Release the lock, and remove its file and an empty folder. It may be called twice."""
         if self._held is None:
             return
         self._clear()
         self._held.close()
         self._held = None
-        if WINDOWS:  # which removes no file that is open
+        if WINDOWS:  # it cannot remove an open file
             self._clear()
 
     def _clear(self) -> None:

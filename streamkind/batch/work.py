@@ -1,4 +1,4 @@
-"""The three kinds of work in a job: prepare, enhance a part, join. Each may run anywhere."""
+"""The tasks of a job: prepare it, enhance a part, join the parts. Each may run on any machine."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from streamkind.video.source import Source, VideoSource, open_source
 from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder, sha256
 
 SPARE_BYTES = 16 << 20
-"""What is to be left on the disk."""
+"""Space to leave free on the disk."""
 
 Seen = Callable[[int], None]
-"""Told how many frames of a piece of work are done."""
+"""Called with the number of frames done in a task."""
 
 
 class NothingDecodedError(Exception):
@@ -41,38 +41,38 @@ class NothingDecodedError(Exception):
 
 @dataclass
 class Outcome:
-    """What came of a piece of work."""
+    """The result of enhancing a part."""
 
     frames: int = 0
     lost: int = 0
     end_pts: int = 0
-    """Where the last frame ends, in the time base of the input."""
+    """End of the last frame, in the time base of the input."""
     warnings: list[str] = field(default_factory=list)
     sha256: str = ""
     data: bytes | None = None
-    """A part that could not be kept where it was made."""
+    """The encoded part itself, if the job's folder is not visible on that machine."""
 
     def record(self) -> dict[str, Any]:
-        """Return what is kept of a part beside it."""
+        """Return the record that is stored beside the part."""
         return {key: value for key, value in vars(self).items() if key != "data"}
 
 
 @functools.lru_cache(maxsize=1)
 def engine_for(model: str, backend: BackendName, profile: ProfileName, device: str) -> Engine:
-    """Open an engine once in a process."""
+    """Open an engine, once per process."""
     return open_engine(model, backend=backend, profile=profile, device=device)
 
 
 def engine_of(job: Job) -> Engine:
-    """Return the engine that a job asks for."""
+    """Return the engine for the options of a job."""
     told = job.options
     return engine_for(told.model, told.backend, told.profile, told.device)
 
 
 def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
-    """Begin a part of a video.
+    """Open a stream for a part of a video.
 
-    The network sees all its frames: which of them it skips would depend on the frames before.
+    The network sees all its frames, because the choice of skipped ones depends on earlier frames.
     """
     told = job.options
     choose = choose_ratio(told.ratio, target=told.video_target, track=track, steady=told.steady)
@@ -94,7 +94,7 @@ def input_of(job: Job) -> Source:
 
 
 def engine_told(job: Job) -> str:
-    """Say what runs; "" for stills, and where `prepare` will say what is wrong."""
+    """Return the description of the engine; "" for stills, and for inputs that cannot be read."""
     with contextlib.suppress(StreamkindError), input_of(job) as source:
         if not source.still:
             return engine_of(job).description
@@ -102,7 +102,7 @@ def engine_told(job: Job) -> str:
 
 
 def prepare(job: Job) -> tuple[Journal, Track | None]:
-    """Look at the input, and return the plan and the ratios; nothing is written.
+    """Read the input, and return the plan and the ratios. Nothing is written.
 
     Raises InputError, OutputError or UsageError.
     """
@@ -121,14 +121,14 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
 
 
 def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
-    """Return the encoder's options for a video."""
+    """Return the options of the encoder for a video."""
     options = job.options
     preset = encoder_preset(options.chosen, options.codec, options.preset, form)
     return {"codec": options.codec, "crf": options.crf, "preset": preset}
 
 
 def find_ratios(job: Job) -> Track:
-    """Do the first pass."""
+    """Run the first pass."""
     report = Report(None, "")
     with input_of(job) as source:
         return first_pass(
@@ -137,7 +137,7 @@ def find_ratios(job: Job) -> Track:
 
 
 def check_space(path: Path, needed: int) -> None:
-    """Raise OutputError when a disk has less than `needed` bytes left, and something to spare."""
+    """Raise OutputError if a disk has less than `needed` and `SPARE_BYTES` bytes free."""
     if not is_local(path):
         return
     free = shutil.disk_usage(path.parent).free
@@ -149,7 +149,7 @@ def check_space(path: Path, needed: int) -> None:
 
 
 def whole_part(job: Job, index: int) -> Outcome | str:
-    """Return what is known of a part that is done, or why it is not: "" when it was not begun."""
+    """Return the result of a finished part, or why it cannot be used; "" if there is none."""
     if not job.record(index).exists():
         return ""
     told = read(job.record(index))
@@ -164,9 +164,9 @@ def whole_part(job: Job, index: int) -> Outcome | str:
 def enhance_part(
     job: Job, journal: Journal, index: int, track: Track | None, seen: Seen | None = None
 ) -> Outcome:
-    """Enhance a part and keep it in the job's folder, or where that is not seen, return it.
+    """Enhance a part and store it in the job's folder; if that is not visible here, return it.
 
-    `track` has the ratios of the part at least.
+    `track` has at least the ratios of the part.
     """
     if not (job.folder / JOURNAL).exists():
         with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
@@ -190,7 +190,7 @@ def encode_part(
     path: Path,
     seen: Seen | None = None,
 ) -> Outcome:
-    """Enhance a part into a file. What it gives depends on journal and track alone."""
+    """Enhance a part into a file. The result depends on the journal and the track only."""
     if journal.still:
         return encode_still(job, path)
     report = Report(None, "")
@@ -210,11 +210,11 @@ def encode_part(
         run(source, stream, sink, report, progress=told)
         if not report.frames:
             raise NothingDecodedError
-    if not report.frames:  # the input is damaged there
+    if not report.frames:  # the input is damaged in this part
         path.write_bytes(b"")
     warnings = [*source.warnings, *sink.warnings]
     lost = source.lost
-    if len(journal.starts) > 1:  # what has failed around the part is others' loss
+    if len(journal.starts) > 1:  # failures around the part are counted by its neighbours
         lost = min(lost, max(0, journal.packets[index] - report.frames))
     return Outcome(report.frames, lost, sink.end_pts, warnings, sha256(path))
 
@@ -236,7 +236,7 @@ def encode_still(job: Job, path: Path) -> Outcome:
 
 
 def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
-    """Make the output of its parts, under its name when it is whole; remove the job's folder."""
+    """Join the parts, give the complete output its name, and remove the job's folder."""
     parts = [Part(job.part(i), o.frames, o.end_pts) for i, o in enumerate(outcomes) if o.frames]
     if not parts:
         raise InputError(f"{job.input} has no frame that can be decoded; nothing was written")
@@ -246,7 +246,7 @@ def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
         warnings = make(job, journal, parts, whole)
         write(job.receipt, job.make_receipt(whole))
         replace(whole, job.output)
-        sync(job.output.parent)  # before the parts go
+        sync(job.output.parent)  # before the parts are removed
     else:
         with local_file(job.output) as whole:
             warnings = make(job, journal, parts, whole)
@@ -256,7 +256,7 @@ def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
 
 
 def make(job: Job, journal: Journal, parts: list[Part], path: Path) -> list[str]:
-    """Write the output to a file."""
+    """Write the output to the file `path`; return warnings."""
     if journal.still:
         path.write_bytes(parts[0].path.read_bytes())
         return []
