@@ -504,7 +504,7 @@ def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, froz
     [
         (["stream", "rtsp://u:${NOT_THERE}@h/1", "--to", "rec"], 2, "'NOT_THERE' is not set"),
         (["stream", "gopher://h/1", "--to", "rec"], 2, "expected rtsp"),
-        (["stream", "rtsp://h/1", "--to", "rec", "--recording", "avi"], 2, "'avi' is not one of 'mkv', 'mp4'"),
+        (["stream", "rtsp://h/1", "--to", "rec", "--recording", "avi"], 2, "'avi' is not one of"),
         (["serve", "none.toml"], 1, "none.toml: No such file"),
     ],
 )
