@@ -1,10 +1,10 @@
 """Colour that was recorded: what the nets make of chroma is held to what they saw.
 
 A codec rounds chroma to whole code values, so near gray one value tells nothing; relit eightfold it
-would be purple or olive. Chroma that is no larger than this rounding is taken away, by the
-shrinkage of James and Stein (1961); more of it is left the larger it is, so that no edge is seen.
-KinD multiplies code values by light, and chroma with them: so the chroma that was recorded, times
-the gain of luma, is a second estimate beside that of the nets. The mean of both is taken.
+would be purple or olive. Chroma that is no larger than this rounding is taken away, and what is
+clearly larger is kept; between them the share rises smoothly, so that no edge is seen. KinD
+multiplies code values by light, and chroma with them: so the chroma that was recorded, times the
+gain of luma, is a second estimate beside that of the nets. The mean of both is taken.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind.light.exposure import Floats
+from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels
 
-ROUNDING = np.float32(2.0)
-"""Square of the chroma, in 8-bit code values, that rounding may make: one value in each plane."""
+ROUNDING = 1.5, 2.5
+"""Chroma, in 8-bit code values, that rounding may make (1.41 is one value in each plane), and from
+which on all of it counts as recorded."""
 SIGMA = 1.5
 """Of the Gaussian within which chroma counts as one place's, in pixels of half the size."""
 DARKEST = np.float32(1.5)
 """Luma in 8-bit levels that is added before gains are taken, which mean nothing at black."""
 MORE = np.float32(1.3)
 """How much more colourful than what was recorded, times its gain, the nets may make a place."""
-VIVID = np.float32(0.15)
+VIVID = 0.7
 """Exponent of the gain by which chroma is raised beyond it: codecs take more of it than of luma.
-Found on films of known truth (`tools/make_film.py`), whose strongest colours came out too pale."""
+Found on films of known truth (`tools/make_film.py`), which came out too pale."""
+FAINT = np.float32(50.0**2)
+"""Square of the relit chroma, in code values, at which half of that is left: codecs take faint
+colours, not strong ones."""
 FULL = ColorTags()
 
 
@@ -89,22 +93,22 @@ def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]
 
     Takes YUV pictures, (h, w, 3), in which black is `zero`, (3,).
     """
-    (y, u, v), (z, made_u, made_v) = (split(smooth(picture, zero)) for picture in (seen, made))
-    recorded, colored = u * u + v * v, made_u * made_u + made_v * made_v
-    sure = np.maximum(1 - ROUNDING / np.maximum(recorded, ROUNDING), 0)
+    (y, u, v), (z, made_u, made_v) = (smooth(picture, zero) for picture in (seen, made))
+    recorded, colored = length(u, v), length(made_u, made_v)
     gain = cv2.erode((z + DARKEST) / (y + DARKEST), np.ones((3, 3), np.uint8))
-    given = sure * gain
-    limit = MORE * given * np.sqrt(recorded)
-    kept = np.minimum(limit / np.maximum(np.sqrt(colored), np.float32(1e-3)), 1)
-    half = np.maximum(gain, 1) ** VIVID / 2
+    given = smooth_step(recorded, *ROUNDING) * gain
+    kept = np.minimum(MORE * given * recorded / np.maximum(colored, np.float32(1e-3)), 1)
+    more = np.asarray(cv2.pow(np.maximum(gain, 1), VIVID), np.float32) - 1
+    half = (1 + more * FAINT / (FAINT + (gain * recorded) ** 2)) / 2
     return np.asarray(given * half, np.float32), np.asarray(kept * half, np.float32)
 
 
-def smooth(picture: Floats, zero: Floats) -> Floats:
-    """Take each place's luma above black and chroma around gray from YUV, (h, w, 3)."""
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), SIGMA) - zero, np.float32)
+def length(u: Floats, v: Floats) -> Floats:
+    """How far chroma around 0 is from gray."""
+    return np.asarray(cv2.magnitude(u, v), np.float32)
 
 
-def split(picture: Floats) -> list[Floats]:
-    """Return the three planes of a picture."""
-    return [np.asarray(plane, np.float32) for plane in cv2.split(picture)]
+def smooth(picture: Floats, zero: Floats) -> list[Floats]:
+    """Take each place's luma above black and chroma around gray from YUV: (h, w) each."""
+    planes = cv2.split(cv2.GaussianBlur(picture, (0, 0), SIGMA))
+    return [np.asarray(p - value, np.float32) for p, value in zip(planes, zero, strict=True)]
