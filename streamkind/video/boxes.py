@@ -1,4 +1,4 @@
-"""What cameras keep in an MP4 beside its streams, where FFmpeg does not look."""
+"""Finds records of cameras in an MP4 outside of its streams, which FFmpeg does not read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _KNOWN = frozenset({
     "meta", "udta", "PICT", "pdin", "prft", "emsg", "mvhd", "trak", "mvex", "iods", "drm", "pssh",
 })
 # fmt: on
-"""Boxes that every file may have."""
+"""Boxes of the MP4 standard, which any file may have."""
 _LEAST_BYTES = 32
-"""A box with less says nothing of a journey."""
+"""Least size of a box that counts as a record."""
 _MOST_BOXES = 10_000
+"""Boxes that are read at most, as a damaged file may have any number."""
 
 
 def private_boxes(path: Path) -> list[str]:
-    """Return the names of boxes with records of the camera's own, such as `gps `."""
+    """Return the names of boxes with private records of the camera, such as `gps `."""
     found: list[str] = []
     if not is_local(path):
         return found
@@ -43,7 +44,7 @@ def _is_private(name: str, start: int, stop: int) -> bool:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Yield name, begin and end of the content of each box; stop at what is none."""
+    """Yield name, begin and end of the content of each box; stop at data that is not a box."""
     for _ in range(_MOST_BOXES):
         file.seek(start)
         head = file.read(16)

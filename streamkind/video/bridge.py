@@ -1,4 +1,4 @@
-"""One clock that goes on, where the time stamps of a file step: recordings joined, gaps, wraps."""
+"""Makes one continuous clock of time stamps that step: joined recordings, gaps, wraps."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ import av
 from av.container import InputContainer
 
 TS_DISCONT = 0x0200
-"""AVFMT_TS_DISCONT: a format whose clock may step, such as MPEG-TS and MPEG-PS."""
+"""AVFMT_TS_DISCONT: the flag of a format whose clock may step, such as MPEG-TS and MPEG-PS."""
 BACK_SECONDS = 1
-"""A step back by more than this, which is no damaged stamp; dts never fall within a recording."""
+"""Least step back that counts as another clock, as dts never fall within a recording. A smaller
+one is a damaged stamp."""
 FORWARD_SECONDS = 10
-"""A step forward by more than this is no pause but another clock; FFmpeg has the same limit."""
+"""Least step forward that counts as another clock, not as a pause: FFmpeg's own limit."""
 WRAP_SECONDS = Fraction(2**33, 90_000)
-"""MPEG counts time in 33 bits, and begins anew after 26.5 hours."""
+"""Period of MPEG's clock, 26.5 hours: it has 33 bits, in units of 1/90,000 s."""
 MOST_HELD = 256
-"""Packets that wait for all streams to come to a step."""
+"""Packets that may wait until all streams have come to a step."""
 
 
 @dataclass(slots=True)
 class _Clock:
-    """How far a stream is."""
+    """The clock of one stream."""
 
     offset: Fraction
-    """From the stamps of the file to those that go on, seconds."""
+    """Seconds to add to the stamps of the file."""
     end: Fraction
-    """Where its last packet ends, seconds on the clock that goes on."""
+    """End of the last packet, in seconds on the continuous clock."""
 
 
 @dataclass(slots=True)
 class Bridge:
-    """Moves packets after a step so that picture and sound go on, both by the same time.
+    """Moves the packets after a step so that picture and sound continue, both by the same time.
 
-    All packets of pictures and sound go in, in the order of the file, so that two readers of one
-    file come to the same times.
+    Feed all packets of pictures and sound in the order of the file, so that two readers of one file
+    find the same times.
     """
 
     steps: list[float] = field(default_factory=list)
-    """How far each step went, seconds."""
+    """Size of each step, in seconds."""
     _clocks: dict[int, _Clock] = field(default_factory=dict)
     _held: list[av.Packet[Any]] = field(default_factory=list)
     _offset: Fraction = Fraction(0)
 
     @property
     def moved(self) -> bool:
-        """Whether any times differ from those in the file."""
+        """Whether any time differs from that in the file."""
         return bool(self.steps or self._offset)
 
     def feed(self, packet: av.Packet[Any]) -> list[av.Packet[Any]]:
-        """Take a packet, and return those whose times are known; most often itself."""
+        """Take a packet, and return those whose times are known now: usually the packet itself."""
         index, time = packet.stream_index, seconds_of(packet)
         clock = self._clocks.get(index)
         if time is None or packet.stream.type not in ("video", "audio"):
@@ -72,7 +73,7 @@ class Bridge:
         return self._release() if self._held else []
 
     def _fits(self, clock: _Clock, time: Fraction) -> bool:
-        """Whether a time goes on from what was before it; a wrap of the counter is no step."""
+        """Return whether a time continues the clock. A wrap of the counter is not a step."""
         for offset in (clock.offset, self._offset):
             for wrap in (0, WRAP_SECONDS, -WRAP_SECONDS):
                 ahead = time + offset + wrap - clock.end
@@ -84,12 +85,12 @@ class Bridge:
         return False
 
     def _nearest(self, time: Fraction) -> Fraction:
-        """Return the offset of subtitles and data, which may be far apart."""
+        """Return the offset for subtitles and data, whose packets may be far apart."""
         front = max((clock.end for clock in self._clocks.values()), default=time + self._offset)
         return self._offset + WRAP_SECONDS * round((front - time - self._offset) / WRAP_SECONDS)
 
     def _without_stray(self, index: int) -> list[av.Packet[Any]]:
-        """Return what waits of a stream whose clock goes on: its stamps were damaged."""
+        """Return the waiting packets of a stream whose clock continues: they have wrong stamps."""
         stray = [packet for packet in self._held if packet.stream_index == index]
         self._held = [packet for packet in self._held if packet.stream_index != index]
         for packet in stray:
@@ -103,7 +104,7 @@ class Bridge:
         return running <= held
 
     def _release(self) -> list[av.Packet[Any]]:
-        """Let what waits go on where what was before has ended, no stream earlier than that."""
+        """Release the waiting packets. Each stream continues at its former end or later."""
         held, self._held = self._held, []
         first = _first_times(held)
         gaps = [clock.end - first[i] for i, clock in self._clocks.items() if i in first]
@@ -128,7 +129,7 @@ def _first_times(packets: list[av.Packet[Any]]) -> dict[int, Fraction]:
 
 
 def seconds_of(packet: av.Packet[Any]) -> Fraction | None:
-    """Return when a packet is to be decoded, on the clock of the file."""
+    """Return the decoding time of a packet, in seconds on the clock of the file."""
     stamp = packet.dts if packet.dts is not None else packet.pts
     return None if stamp is None else stamp * packet.time_base
 
@@ -147,5 +148,5 @@ def _move(packet: av.Packet[Any], offset: Fraction) -> av.Packet[Any]:
 
 
 def may_step(container: InputContainer) -> bool:
-    """Whether the clock of a container's format may step."""
+    """Return whether the clock of a container's format may step."""
     return bool(container.format.flags & TS_DISCONT)

@@ -1,4 +1,4 @@
-"""Reads the colour tags of a video, and converts between YUV and RGB with exactly those tags."""
+"""Reads the colour tags of a video, and converts between YUV and RGB by exactly these tags."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from streamkind.video.side_data import display_matrix
 from streamkind.video.tonemap import ToneMapper, is_hdr
 
 UNSURE = 2, 5
-"""8-bit levels above black: up to the first chroma is rounding, from the second the scene's."""
+"""Luma above black, in 8-bit levels: up to the first value chroma counts as rounding, and from the
+second on as the scene's."""
 
 # AVCOL_SPC_* -> SWS_CS_*: what swscale can convert. BT.2020 constant luminance (10) is close
 # enough to non-constant for pictures that are not HDR.
 _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
-# Without FULL_CHR_H_INT swscale takes table-driven paths that are off by up to 3 levels.
+# Without FULL_CHR_H_INT, swscale uses tables whose results are wrong by up to 3 levels.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -35,11 +36,11 @@ _LUMA = {
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),
 }
-"""Shares of red and blue in luma, by matrix (ITU-T H.273, table 4)."""
+"""Weights of red and blue in luma, by matrix (ITU-T H.273, table 4)."""
 
 
 def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
-    """Return the matrix from 8-bit RGB to 8-bit YUV, (3, 4), its last column what is added."""
+    """Return the matrix from 8-bit RGB to 8-bit YUV, (3, 4). Its last column is added."""
     red, blue = _LUMA[tags.matrix]
     luma = np.array([red, 1 - red - blue, blue])
     chroma = [(np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)]
@@ -50,7 +51,7 @@ def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
 
 
 def rgb_of_yuv(tags: ColorTags) -> NDArray[np.float64]:
-    """Return the matrix from 8-bit YUV to 8-bit RGB, (3, 4)."""
+    """Return the matrix from 8-bit YUV to 8-bit RGB, (3, 4). Its last column is added."""
     forth = yuv_of_rgb(tags)
     back = np.linalg.inv(forth[:, :3])
     return np.column_stack([back, -back @ forth[:, 3]])
@@ -64,7 +65,7 @@ class _Tagged(Protocol):
 
 
 def read_tags(frame: av.VideoFrame, warnings: list[str]) -> ColorTags:
-    """Read the tags of a decoded frame; guess what is missing, and say so in `warnings`."""
+    """Read the tags of a decoded frame. A guess for a missing tag is added to `warnings`."""
     tagged: _Tagged = frame
     name = frame.format.name
     colored = frame.format.is_rgb, name.startswith(("gray", "mono", "pal8"))
@@ -79,7 +80,7 @@ def read_tags(frame: av.VideoFrame, warnings: list[str]) -> ColorTags:
 def _range_of(tag: int, pix_fmt: str) -> int:
     if tag in (LIMITED, FULL):
         return tag
-    # swscale writes gray in full range whatever it is told, so untagged gray is full.
+    # swscale always writes gray in full range, so untagged gray is full.
     return FULL if pix_fmt.startswith(("yuvj", "gray")) else LIMITED
 
 
@@ -95,7 +96,7 @@ def _matrix_of(tag: int, height: int, no_matrix: bool, warnings: list[str]) -> i
 
 
 class Reader:
-    """Turns decoded frames of any pixel format into RGB or planes. Used from one thread only."""
+    """Converts decoded frames of any pixel format to RGB or planes. Use it from one thread only."""
 
     def __init__(
         self,
@@ -106,9 +107,9 @@ class Reader:
         *,
         made: ColorTags | None = None,
     ) -> None:
-        """Read frames with `tags`; scale those of another size to `width` x `height`.
+        """Read frames of `tags`, and scale those of another size to `width` x `height`.
 
-        Planes keep their tags, unless they are to be `made` otherwise. HDR is tone-mapped.
+        Planes are converted to the tags `made`, if given. HDR is tone-mapped.
         """
         self._tags, self._made = tags, made or tags
         self._size = width, height
@@ -117,7 +118,7 @@ class Reader:
         self._sws = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
-        """Return the pixels as stored (not yet upright); the array is the caller's to keep."""
+        """Return the pixels as stored (not turned upright). The caller may keep the array."""
         rgb = self._pix_fmt == "rgb24"
         tags = self._tags
         if is_hdr(tags):
@@ -155,9 +156,9 @@ class Reader:
 
 
 def dithered(planes: NDArray[np.uint16]) -> Pixels:
-    """10 bits -> 8, (H, W), so that means over 2x2 of them are those of all 10 bits.
+    """Convert planes of 10 bits to 8 bits, (H, W), with a dither by Bayer's 2x2 pattern.
 
-    By Bayer's pattern: swscale's own carries one bit of the two.
+    Means over 2x2 pixels keep all 10 bits. The dither of swscale keeps one of the two bits only.
     """
     raised = planes.copy()
     for row, thresholds in enumerate(((0, 2), (3, 1))):
@@ -167,12 +168,12 @@ def dithered(planes: NDArray[np.uint16]) -> Pixels:
 
 
 class YuvWriter:
-    """Turns RGB or yuv420p into frames for an encoder. Used from one thread only."""
+    """Converts RGB or yuv420p to frames for an encoder. Use it from one thread only."""
 
     def __init__(self, tags: ColorTags, pix_fmt: str, *, planes: ColorTags | None = None) -> None:
-        """Write frames of `pix_fmt` that carry `tags`, from RGB or planes.
+        """Write frames of `pix_fmt` and `tags`, from RGB or planes.
 
-        The planes have the same tags, unless `planes` says others.
+        The planes have the tags `planes`, if given, else the same.
         """
         self._tags, self._planes = tags, planes or tags
         self._pix_fmt = pix_fmt
@@ -199,25 +200,25 @@ class YuvWriter:
 
 
 def frame_of(pixels: Pixels) -> av.VideoFrame:
-    """Return a frame of pixels, RGB or yuv420p; it shares the memory of planes."""
-    if pixels.ndim == 3:  # copied, as swscale reads some bytes beyond the last row of RGB
+    """Return a frame of pixels, RGB or yuv420p. It shares the memory of planes."""
+    if pixels.ndim == 3:  # copied, because swscale reads some bytes beyond the last row of RGB
         return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-    # from_numpy_buffer takes the height of yuv420p for a multiple of 4. DLPack lends no memory that
-    # is read-only.
+    # from_numpy_buffer assumes a height of yuv420p that is a multiple of 4. DLPack does not accept
+    # read-only memory.
     planes = yuv420p_planes(np.require(pixels, requirements=["C", "W"]))
     return av.VideoFrame.from_dlpack(planes, format="yuv420p")
 
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How stored pixels must be turned to stand upright; all eight cases of a display matrix."""
+    """How to turn stored pixels upright: all eight cases of a display matrix."""
 
     transpose: bool = False
     flip_x: bool = False
     flip_y: bool = False
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """Return upright pixels, contiguous."""
+        """Return upright pixels, in contiguous memory."""
         if self.transpose:
             pixels = pixels.transpose(1, 0, 2)
         pixels = pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
@@ -225,7 +226,7 @@ class Orientation:
 
 
 def read_orientation(frame: av.VideoFrame) -> Orientation:
-    """Read a frame's display matrix (x' = a x + c y, y' = b x + d y)."""
+    """Read the display matrix of a frame: x' = a x + c y, y' = b x + d y."""
     data = display_matrix(frame)
     if data is None:
         return Orientation()

@@ -1,4 +1,4 @@
-"""What each container holds, and what becomes of a stream that it does not hold."""
+"""Decides for each stream whether a container can hold it, or what becomes of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import av
 from av.container import OutputContainer
 
 MP4_LIKE = ("mp4", "mov", "3gp", "3g2")
-"""FFmpeg's names of the formats that are built as MP4 is."""
+"""FFmpeg's names of the formats with the structure of MP4."""
 
 # fmt: off
 _RIFF = frozenset({
@@ -42,21 +42,22 @@ SOUND: dict[str, frozenset[str] | None] = {
     "svcd": _MPEG,
     "webm": frozenset({"opus", "vorbis"}),
 }
-"""Sound by FFmpeg's name of the format; None: all that can be written is read again.
+"""Sound that each format holds, by FFmpeg's name of the format. None: all that can be written can
+be read again.
 
-PCM in MP4 is not here: FFmpeg writes it since version 6, and few players read it.
+PCM in MP4 is left out: FFmpeg writes it since version 6, but few players read it.
 """
 _OWN_SOUND = {
     "avi": "libmp3lame", "mpeg": "mp2", "mxf": "pcm_s16le", "svcd": "mp2", "webm": "libopus",
 }
-"""The encoder of sound that a container does not hold, where that is not AAC."""
+"""Encoder for sound that a container does not hold, unless it is AAC."""
 _ONE_SOUND = frozenset({"flv"})
 LAYOUTS = {
     1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
 }
-"""Of sound that is converted, by the number of channels."""
+"""Layout of converted sound, by its number of channels."""
 MANY_CHANNELS = ("aac", "pcm_s16le")
-"""Encoders that take more than stereo."""
+"""Encoders that take more than two channels."""
 SUBTITLES: dict[str, frozenset[str]] = {
     "3g2": frozenset({"mov_text"}),
     "3gp": frozenset({"mov_text"}),
@@ -69,7 +70,7 @@ SUBTITLES: dict[str, frozenset[str]] = {
     "mpegts": frozenset({"dvb_subtitle", "dvb_teletext"}),
     "webm": frozenset({"webvtt"}),
 }
-"""Subtitles by FFmpeg's name of the format."""
+"""Subtitles that each format holds, by FFmpeg's name of the format."""
 _OWN_SUBTITLES = {
     "3g2": "mov_text", "3gp": "mov_text", "matroska": "subrip", "mov": "mov_text",
     "mp4": "mov_text", "webm": "webvtt",
@@ -78,12 +79,13 @@ _TEXTS = frozenset({
     "ass", "microdvd", "mov_text", "mpl2", "sami", "subrip", "subviewer", "text", "webvtt",
 })
 # fmt: on
-"""Subtitles that are text, which FFmpeg turns into one another."""
+"""Subtitles that are text. FFmpeg converts each of them into the others."""
 _TRIAL_PACKETS = 8
+"""Packets that are written to find out whether a container holds a stream."""
 _TRIAL_STEP = Fraction(1, 50)
-"""Seconds from one packet to the next, where they do not say how long they are."""
+"""Seconds between them if they have no duration."""
 MXF_RATE = 48_000
-"""Samples a second of all sound in MXF."""
+"""Samples per second of all sound in MXF."""
 
 Fate = Literal["copied", "converted", "left out"]
 
@@ -94,17 +96,17 @@ class Decision:
 
     fate: Fate
     encoder: str = ""
-    """By which it is converted, FFmpeg's name."""
+    """FFmpeg's name of the encoder by which it is converted."""
     why: str = ""
-    """For the user."""
+    """Reason, for the user."""
 
 
 def decide(
     stream: Any, kind: str, packets: Sequence[av.Packet[Any]], *, whole: bool = True
 ) -> Decision:
-    """Decide on a stream for a container of FFmpeg's format `kind`, given its first packets.
+    """Decide on a stream for a container of FFmpeg's format `kind`, by its first packets.
 
-    Without `whole` only what PyAV admits is copied into Matroska.
+    Without `whole`, only streams that PyAV admits are copied into Matroska.
     """
     codec = codec_of(stream)
     if not codec and stream.type in ("audio", "subtitle"):
@@ -144,9 +146,9 @@ def _convert_sound(stream: Any, kind: str) -> Decision:
 
 
 def settle_channels(stream: Any) -> int:
-    """Return how many channels sound has, and let those of PCM lie as usual for their number.
+    """Return the number of channels of sound. For PCM, set the usual layout for that number.
 
-    QuickTime makes layouts up, and PyAV ends the process when one that was made up is let go of.
+    QuickTime invents layouts, and PyAV ends the process when it frees an invented layout.
     """
     context = stream.codec_context
     bits = re.fullmatch(r"pcm_(?:[suf](\d+)[lb]?e?|[am]u?law)", context.codec.canonical_name)
@@ -169,13 +171,13 @@ def _convert_text(codec: str, kind: str) -> Decision:
 
 
 def codec_of(stream: Any) -> str:
-    """Return FFmpeg's name of a stream's codec; "" when it has none."""
+    """Return FFmpeg's name of a stream's codec; "" if it has none."""
     context = stream.codec_context
     return "" if context is None else str(context.codec.canonical_name)
 
 
 def admits(stream: Any, kind: str) -> bool:
-    """Whether PyAV itself lets a stream into a container; for Matroska it knows too few."""
+    """Return whether PyAV admits a stream to a container. For Matroska it admits too few."""
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
         output = av.open(str(Path(folder, "a")), "w", format=kind)
         try:
@@ -186,8 +188,8 @@ def admits(stream: Any, kind: str) -> bool:
 
 
 def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
-    """Write packets into a file of their own, header, trailer and all, and read them again."""
-    if kind == "mxf":  # it is never without a picture
+    """Return whether packets can be written into a complete file, and read from it again."""
+    if kind == "mxf":  # it cannot be without a picture
         return stream.type != "audio" or bool(stream.codec_context.sample_rate == MXF_RATE)
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
         path = Path(folder, "a")
@@ -195,7 +197,7 @@ def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
         try:
             copy = output.add_stream_from_template(stream, opaque=True)
             output.start_encoding()
-            if not packets:  # none comes soon; a trailer would say that there are none
+            if not packets:  # none comes soon: a file that is read back would be empty
                 return True
             longest = max(packet.duration or 0 for packet in packets)
             for number, packet in enumerate(packets[:_TRIAL_PACKETS]):
@@ -211,7 +213,7 @@ def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
 
 
 def _again(packet: av.Packet[Any], copy: Any, stamp: int) -> av.Packet[Any]:
-    """Return a copy of a packet for a stream, which keeps the packet itself as it is."""
+    """Return a copy of a packet for another stream. The packet itself is not changed."""
     again = av.Packet(bytes(packet))
     again.stream, again.time_base = copy, packet.time_base
     again.pts = again.dts = stamp
@@ -223,22 +225,22 @@ def _again(packet: av.Packet[Any], copy: Any, stamp: int) -> av.Packet[Any]:
 def _reads(path: Path, stream: Any, kind: str) -> bool:
     with av.open(str(path)) as back:
         found = [other for other in back.streams if other.type == stream.type]
-        if stream.type == "data":  # MPEG-TS takes all, and forgets what it was
+        if stream.type == "data":  # MPEG-TS takes all data, but loses its type
             named = [other.name for other in found if other.name is not None]
             return stream.name in named and (stream.name != "bin_data" or kind in MP4_LIKE)
         return any(_like(codec_of(other), codec_of(stream)) for other in found)
 
 
 def _like(found: str, codec: str) -> bool:
-    # MP4 has one mark for all layers of MPEG audio, whose packets say which it is.
+    # MP4 has one code for all layers of MPEG audio. The packets say which it is.
     return found == codec or {found, codec} == {"mp2", "mp3"}
 
 
 def open_output(name: str, kind: str, *, wide: bool = False, **options: Any) -> OutputContainer:
-    """Open a container for writing. With `wide` Matroska takes all that FFmpeg writes into it.
+    """Open a container for writing. With `wide`, Matroska takes all that FFmpeg writes into it.
 
-    PyAV asks a format whether it holds a codec in the strictest way, and Matroska has an answer
-    for its own codecs only. The segment muxer has none, and hands all on; there is one segment.
+    PyAV checks strictly whether a format holds a codec, and refuses some that FFmpeg writes into
+    Matroska. It does not check the segment muxer, so that is used, with one segment.
     """
     output: OutputContainer
     if not (wide and kind == "matroska"):

@@ -1,4 +1,4 @@
-"""Sound and subtitles that a container does not hold, converted to what it holds."""
+"""Converts sound and subtitles to codecs that a container holds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from av.container import OutputContainer
 from streamkind.video.containers import LAYOUTS, MANY_CHANNELS, MXF_RATE
 
 _BITS_PER_CHANNEL = 96_000
-"""Of sound, a second; more than enough for AAC."""
+"""Bit rate of converted sound, per second and channel. Ample for AAC."""
 
 
 class Converter(Protocol):
-    """Takes packets of the input's stream, and gives those of the output's."""
+    """Takes packets of a stream of the input, and yields packets of a stream of the output."""
 
     stream: Any
-    """Of the output."""
+    """The stream of the output."""
     failed: int
     """Packets that could not be decoded."""
 
@@ -27,7 +27,7 @@ class Converter(Protocol):
 
 
 class SoundConverter:
-    """Decodes sound and encodes it anew, with the same times."""
+    """Decodes sound and encodes it again, with the same times."""
 
     def __init__(self, stream: Any, encoder: str, output: OutputContainer) -> None:
         """Add a stream to the output, which has no header yet."""
@@ -78,7 +78,7 @@ class SoundConverter:
 
 
 class TextConverter:
-    """Decodes subtitles that are text and encodes them as other text."""
+    """Decodes text subtitles and encodes them in another text format."""
 
     def __init__(self, stream: Any, encoder: str, output: OutputContainer) -> None:
         """Add a stream to the output, which has no header yet."""
@@ -108,14 +108,14 @@ class TextConverter:
 
 
 def converter(stream: Any, encoder: str, output: OutputContainer) -> Converter:
-    """Open what converts a stream."""
+    """Open the converter for a stream of sound or subtitles."""
     if stream.type == "audio":
         return SoundConverter(stream, encoder, output)
     return TextConverter(stream, encoder, output)
 
 
 def _nearest(rate: int, rates: list[int] | None) -> int:
-    """Return the lowest rate of an encoder that loses nothing, or its highest."""
+    """Return the lowest rate of an encoder that is at least `rate`, or its highest."""
     if not rates:
         return rate
     return min((r for r in rates if r >= rate), default=max(rates))

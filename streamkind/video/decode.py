@@ -1,4 +1,4 @@
-"""From packets to decoded pictures, with an account of what a damaged file has lost."""
+"""Decodes packets into pictures, and counts what a damaged file has lost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from streamkind.errors import InputError
 from streamkind.video.demux import PacketReader, encrypted, tagged_seconds
 
 _MOST_WAITING = 1000
-"""Packets from a keyframe on that are kept while a place is looked for; more are decoded."""
+"""Packets that are kept from a keyframe on while a position is searched. More are decoded."""
 
 
 class Decoder:
-    """Decodes one stream as far as possible and counts what failed."""
+    """Decodes one stream as far as possible, and counts failures."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, path: Path) -> None:
         """Decode `stream` from where the container stands."""
@@ -27,7 +27,7 @@ class Decoder:
         self.failed = 0
         """Packets that the decoder refused."""
         self.skip_to: int | None = None
-        """Packets that no frame from this pts on needs are passed over."""
+        """Position (pts) to skip to: packets that no frame from there on needs are not decoded."""
         self._container = container
         self._reader = PacketReader(container, [stream])
         self._stream = stream
@@ -36,7 +36,7 @@ class Decoder:
         self._hidden = self._decoded = self._patched = 0
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
-        """Yield pictures in order of presentation, as stored (not upright)."""
+        """Yield pictures in order of presentation, as stored (not turned upright)."""
         for packet in self._packets():
             if not self.sent and packet.has_sidedata("encryption_info"):
                 raise InputError(encrypted(self._path))
@@ -48,7 +48,7 @@ class Decoder:
         yield from self._decode(None)
 
     def nothing(self) -> InputError:
-        """Say that no frame came."""
+        """Return the error for a file without any decoded frame."""
         return InputError(
             f"{self._path}: none of its {self.sent} video packets could be decoded; expected"
             " footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
@@ -59,7 +59,7 @@ class Decoder:
         for packet in self._reader:
             stamp = packet.dts if packet.dts is not None else packet.pts
             if self.skip_to is not None and stamp is not None and stamp < self.skip_to:
-                # One that is shown before `skip_to`, and from which decoding can begin.
+                # A keyframe that is shown before `skip_to`: decoding can begin there.
                 if packet.is_keyframe and (packet.pts or stamp) <= self.skip_to:
                     waiting.clear()
                 waiting.append(packet)
@@ -83,13 +83,13 @@ class Decoder:
         return frames
 
     def _count_empty(self, packet: av.Packet[VideoStream]) -> None:
-        """AVI counts frames, and writes an empty chunk for one that was dropped."""
+        """Count dropped frames of AVI, which has an empty chunk for each of them."""
         if packet.dts is not None:
             self._empty += max(0, packet.dts - self._next)
             self._next = packet.dts + 1
 
     def lost(self, *, last_end: Fraction, rate: Fraction) -> int:
-        """How many frames never came, when all that came have ended at `last_end` seconds."""
+        """Return the number of missing frames. The last decoded frame ended at `last_end` s."""
         announced = self._stream.frames
         if announced and self._container.format.name == "avi":
             announced -= self._empty
@@ -103,18 +103,18 @@ class Decoder:
         return max(self.failed, missing)
 
     def _announced_end(self, fallback: Fraction) -> Fraction:
-        """Where the video should end; only Matroska says so without an index."""
+        """Return the end of the video by the header. Without an index, only Matroska has it."""
         if "matroska" not in self._container.format.name:
             return fallback
         tagged = tagged_seconds(self._stream)
         if tagged is not None:
             return tagged
         end = Fraction(self._container.duration or 0, 1_000_000)
-        # It is the end of the longest stream: sound may well go on a little longer.
+        # This is the end of the longest stream. Sound may continue a little longer.
         return end if end - fallback > 1 else fallback
 
     def notes(self, lost: int, repaired: int) -> list[str]:
-        """Put into words what went wrong."""
+        """Return messages on what went wrong."""
         notes = []
         if lost:
             total = lost + self._decoded

@@ -1,4 +1,4 @@
-"""Interlaced video made progressive, by FFmpeg's bwdif."""
+"""Converts interlaced video to progressive video, by FFmpeg's filter bwdif."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from av.filter import Graph
 from streamkind.errors import UsageError
 
 Deinterlace = Literal["frame", "field", "off"]
-"""What becomes of an interlaced frame: one frame, one for each of its two fields, or it is left."""
+"""What becomes of an interlaced frame: one frame, one for each of its two fields, or no change."""
 _MODES = {"frame": "send_frame", "field": "send_field"}
 
 
 def check_deinterlace(mode: str) -> None:
-    """Refuse an unknown mode."""
+    """Raise UsageError for an unknown mode."""
     if mode not in get_args(Deinterlace):
         known = ", ".join(get_args(Deinterlace))
         raise UsageError(f"deinterlace must be one of {known}, got '{mode}'")
 
 
 class Deinterlacer:
-    """Takes decoded frames and returns progressive ones, one frame later. One thread only.
+    """Converts decoded frames to progressive ones. Use it from one thread only.
 
-    Until the first interlaced frame comes all are handed through at once; later those that are not
-    interlaced go through untouched, but late as well.
+    Until the first interlaced frame comes, frames are returned at once. After it, all frames are
+    returned one frame late; those that are not interlaced are not changed.
     """
 
     def __init__(self, mode: Deinterlace, time_base: Fraction) -> None:
@@ -42,7 +42,7 @@ class Deinterlacer:
 
     @property
     def notes(self) -> list[str]:
-        """Say what was done."""
+        """Messages on what was done."""
         if not self.found or self._mode == "off":
             return []
         each = "frame" if self._mode == "frame" else "field"
@@ -52,9 +52,9 @@ class Deinterlacer:
         ]
 
     def rate(self, rate: Fraction | None) -> Fraction | None:
-        """Return how many frames come out in a second of so many.
+        """Return the frame rate of the output for that of the input.
 
-        Raises UsageError for a clock that cannot tell the fields of a frame apart.
+        Raises UsageError for a clock that is too coarse to separate the fields of a frame.
         """
         if not self.found or self._mode != "field" or rate is None:
             return rate
@@ -66,7 +66,7 @@ class Deinterlacer:
         return 2 * rate
 
     def __call__(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """Return what is ready; None ends the video, and what was late comes."""
+        """Take a frame and return those that are ready. None ends the video."""
         if frame is None:
             return self._flush()
         self.found = self.found or frame.interlaced_frame
@@ -118,7 +118,7 @@ class Deinterlacer:
 def progressive(
     frames: Iterable[av.VideoFrame], deinterlacer: Deinterlacer
 ) -> Iterator[av.VideoFrame]:
-    """Yield what becomes of frames."""
+    """Yield the progressive frames of a video."""
     for frame in frames:
         yield from deinterlacer(frame)
     yield from deinterlacer(None)

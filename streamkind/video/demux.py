@@ -1,4 +1,4 @@
-"""Opening containers and reading their packets, with every FFmpeg error put in plain words."""
+"""Opens containers and reads their packets. FFmpeg's errors are explained in plain words."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from streamkind.video.bridge import Bridge, may_step
 from streamkind.video.storage import is_local, open_remote
 
 _GIVE_UP_AFTER = 32
-"""Read errors in a row; a single one may be a bad spot with good packets after it."""
+"""Read errors in a row after which reading ends. Good packets may follow a single error."""
 
 _LARGEST_INDEX = 1 << 26
-"""Bytes of an MP4's index that are looked at to tell why it cannot be opened."""
+"""Bytes of an MP4's index that are read to find out why it cannot be opened."""
 _PRIMING_SECONDS = Fraction(1, 10)
-"""Sound may begin so early: what its encoder put before the first sample, and players skip."""
+"""Longest time by which sound may begin before 0: samples of its encoder, which players skip."""
 _OPTIONS = {"correct_ts_overflow": "0"}
-"""FFmpeg takes every step back for a wrap after 26.5 hours; `Bridge` tells them apart."""
+"""FFmpeg takes every step back for a wrap after 26.5 hours. `Bridge` distinguishes them instead."""
 
 _THOROUGH = {"probesize": "1000000000", "analyzeduration": "3600000000"}
-"""Bytes and microseconds: sound may begin long after the picture."""
+"""Bytes and microseconds that FFmpeg may read to find a stream: sound may begin late."""
 
 _LOOKED_AT = 1000
-"""Packets at the beginning of a file among which those are that decide on a stream."""
+"""Packets at the beginning of a file that are read to decide on its streams."""
 _KEPT = 8
-"""Packets by which a stream is tried."""
+"""Packets of each stream that are kept to decide on it."""
 
 
 def file_url(path: Path) -> str:
-    """Name a local file so that FFmpeg never takes a colon in it for a protocol."""
+    """Return a URL for a local file, so that FFmpeg takes no colon in it for a protocol."""
     return f"file:{path}"
 
 
 def open_input(
     path: Path, *, hwaccel: HWAccel | None = None, thorough: bool = False
 ) -> InputContainer:
-    """Open a container for reading, or raise InputError saying why not.
+    """Open a container for reading. Raises InputError with the reason if that fails.
 
-    Without a card that `hwaccel` can use, it is opened for decoding in software. With `thorough`
-    as much is read as it takes to know of every stream what it is.
+    Without a card that `hwaccel` can use, it is opened for decoding in software. With `thorough`,
+    FFmpeg reads as much as it needs to identify every stream.
     """
     options = _OPTIONS | _THOROUGH if thorough else _OPTIONS
     check_readable(path)
     try:
-        # surrogateescape: metadata in an unknown encoding goes through unchanged.
+        # surrogateescape: metadata in an unknown encoding stays unchanged.
         name = file_url(path) if is_local(path) else open_remote(path)
         if hwaccel is not None:
             with contextlib.suppress(av.FFmpegError):
@@ -118,12 +118,12 @@ def _mp4_index(path: Path) -> bytes | None:
 
 
 def is_picture(stream: Any) -> bool:
-    """Whether a video stream is cover art, or thumbnails of chapters, and not footage."""
+    """Return whether a video stream is cover art or thumbnails of chapters, not footage."""
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
 def main_video(container: InputContainer, path: Path, wanted: int | None = None) -> VideoStream:
-    """Choose the stream to enhance: the one `wanted`, else the first default one, no cover art."""
+    """Return the stream to enhance: number `wanted`, else the default one, but no cover art."""
     videos = [stream for stream in container.streams.video if not is_picture(stream)]
     if not videos:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
@@ -146,7 +146,7 @@ def main_video(container: InputContainer, path: Path, wanted: int | None = None)
 
 
 def tagged_seconds(stream: VideoStream) -> Fraction | None:
-    """Where a Matroska stream ends, as its own tag says."""
+    """Return the end of a Matroska stream by its own tag, in seconds; None if it has none."""
     tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
     if tag is None:
         return None
@@ -155,19 +155,19 @@ def tagged_seconds(stream: VideoStream) -> Fraction | None:
 
 
 def seconds_of(stream: VideoStream, container: InputContainer) -> Fraction:
-    """Return how long a video says it is; 0 when it does not."""
+    """Return the length of a video by its header, in seconds; 0 if it has none."""
     if stream.duration:
         return stream.duration * (stream.time_base or Fraction(1, 90_000))
     return tagged_seconds(stream) or Fraction(container.duration or 0, 1_000_000)
 
 
 def encrypted(path: Path) -> str:
-    """Say that a file is encrypted."""
+    """Return the message for an encrypted file."""
     return f"{path}: the video is encrypted (DRM); expected a file in the clear, decrypt it first"
 
 
 def origin_of(container: InputContainer) -> Fraction:
-    """Return where picture and sound begin, seconds; what FFmpeg takes for 0 when it copies."""
+    """Return the time that becomes 0 in the output, in seconds, as `ffmpeg -c copy` has it."""
     told = Fraction(container.start_time or 0, 1_000_000)
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time and s.time_base]
     start = min([told, *starts], key=lambda t: (abs(t - told) > Fraction(2, 10**6), t == told))
@@ -175,7 +175,7 @@ def origin_of(container: InputContainer) -> Fraction:
 
 
 def read_only(container: InputContainer, wanted: Sequence[Any]) -> None:
-    """Tell the demuxer to skip all other streams, except those that show where a clock steps."""
+    """Let the demuxer skip all other streams, except those that show steps of the clock."""
     indices = {stream.index for stream in wanted}
     stepping = may_step(container)
     for stream in container.streams:
@@ -197,7 +197,7 @@ class PacketReader:
         self._wanted = {stream.index for stream in streams}
 
     def __iter__(self) -> Iterator[av.Packet[Any]]:
-        """Yield packets; after errors that do not end, just stop."""
+        """Yield packets. After `_GIVE_UP_AFTER` errors in a row, reading ends."""
         if self.bridge is None:
             yield from self._read(self._streams)
             return
@@ -214,16 +214,16 @@ class PacketReader:
             try:
                 for packet in self._container.demux(*streams):
                     in_a_row = 0
-                    if packet.size:  # PyAV ends with an empty packet per stream
+                    if packet.size:  # at the end, PyAV returns an empty packet for each stream
                         yield packet
                 return
-            except (av.FFmpegError, IndexError):  # PyAV meets a stream that was not announced
+            except (av.FFmpegError, IndexError):  # IndexError: a stream that was not announced
                 self.errors += 1
                 in_a_row += 1
 
 
 def first_packets(path: Path) -> dict[int, list[av.Packet[Any]]]:
-    """Return some packets of each stream of a file, from its beginning."""
+    """Return the first packets of each stream of a file, by the number of the stream."""
     found: dict[int, list[av.Packet[Any]]] = {}
     with open_input(path) as container:
         for packet in islice(PacketReader(container, list(container.streams)), _LOOKED_AT):

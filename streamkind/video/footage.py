@@ -46,18 +46,18 @@ class VideoSource:
     ) -> None:
         """Open the file and decode its first frame.
 
-        `part` is a range of pts, its end not included, whose frames keep their time stamps; None
-        is the beginning or the end.
+        `part` is a range of pts without its end, whose frames keep their time stamps. None in it
+        means the beginning or the end of the file.
         """
         self.path = path
         self._is_part = part is not None
         self.warnings: list[str] = []
         self.cut: Cut | None = None
-        """The part that is delivered, on the file's own clock; None is everything."""
+        """The part that is delivered, on the file's own clock. None: the whole file."""
         self.start_pts = 0
         """The first time stamp in the file."""
         self.origin = Fraction(0)
-        """What is 0 in the output, seconds on the file's own clock."""
+        """The time that becomes 0 in the output, in seconds on the file's own clock."""
         self._lost: int | None = None
         self._taken, self._wanted = False, video_stream
         self._pix_fmt, self._hardware, self._deinterlace = pix_fmt, hardware, deinterlace
@@ -118,17 +118,17 @@ class VideoSource:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
+        """Close the file."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; twice is fine."""
+        """Close the file. It may be called twice."""
         if self._container is not None:
             self._container.close()
             self._container = None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames in order of time; can be done once."""
+        """Yield the frames in order of time. This can be done once."""
         if self._taken:
             raise RuntimeError(f"{self.path}: a source can be read once; open it again")
         self._taken = True
@@ -136,7 +136,7 @@ class VideoSource:
 
     @property
     def lost(self) -> int:
-        """Frames that could not be decoded so far; at the end also those that never came."""
+        """Frames that could not be decoded so far; at the end, with those that are missing."""
         return self._decoder.failed if self._lost is None else self._lost
 
     def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
@@ -172,7 +172,7 @@ class VideoSource:
         end: Fraction | None = None,
         shift: int = 0,
     ) -> Iterator[Frame]:
-        """Read frames from `begin` (pts) to before `end` (seconds), moved back by `shift`."""
+        """Yield frames from `begin` (pts) to before `end` (seconds), moved back by `shift`."""
         last_end = Fraction(0)
         for raw in decoded:
             pts, duration = self._clock(raw)
@@ -190,7 +190,7 @@ class VideoSource:
         if begin is None and end is None:
             rate = self._rate or Fraction(25)
             self._lost = self._decoder.lost(last_end=last_end, rate=rate)
-        if not self._is_part:  # it may have met damage that is before it or behind
+        if not self._is_part:  # a part may have met damage that is outside of it
             self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
 
     def _note_size(self, raw: av.VideoFrame) -> None:
@@ -207,7 +207,7 @@ class VideoSource:
         start: float,
         duration: float | None,
     ) -> Iterator[Frame]:
-        """Deliver from `start` seconds after the first frame."""
+        """Return the frames from `start` seconds after the first frame on."""
         origin = self.start_pts
         shift = origin + round(Fraction(start) / self._time_base)
         begin = shift * self._time_base
@@ -241,17 +241,17 @@ class VideoSource:
     def _seek(
         self, container: InputContainer, raws: Iterator[av.VideoFrame], pts: int, origin: int
     ) -> Iterator[av.VideoFrame]:
-        """Decode from the keyframe before `pts`; from the beginning if seeking goes astray."""
+        """Decode from the keyframe before `pts`, or from the beginning if seeking fails."""
         if pts == origin or self._clock.missing:
             return raws
         if may_step(container) and not self._is_part:
-            self._decoder.skip_to = pts  # where the clock steps, a place is found by reading only
+            self._decoder.skip_to = pts  # with steps of the clock, a place is found by reading
             return raws
         for target in (pts, origin):
             try:
                 container.seek(target, stream=self._stream)
             except av.FFmpegError:
-                return raws  # no index, as in raw H.264: what is being decoded goes on
+                return raws  # without an index, as in raw H.264, decoding continues
             raws = self._start_decoding(container)
             first = next(raws, None)
             if first is not None:

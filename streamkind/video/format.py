@@ -1,4 +1,4 @@
-"""What a source delivers: size, clock and colour, as FFmpeg names them."""
+"""The format of frames: size, clock and colour, by FFmpeg's names and numbers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 UNSPECIFIED = 2
-"""FFmpeg's "not said" for matrix, primaries and transfer; for range it is 0."""
+"""FFmpeg's value for an unknown matrix, primaries or transfer; for the range it is 0."""
 LIMITED, FULL = 1, 2
+"""Ranges: FFmpeg's AVCOL_RANGE_MPEG and AVCOL_RANGE_JPEG."""
 BT709, BT601 = 1, 6
+"""Matrices: FFmpeg's AVCOL_SPC_BT709 and AVCOL_SPC_SMPTE170M."""
 
 
 VIDEO_SUFFIXES = frozenset(
@@ -18,44 +20,48 @@ VIDEO_SUFFIXES = frozenset(
     | {".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm"}
     | {".rmvb", ".tod", ".trp", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
-"""Endings of videos: what a batch takes from a folder when no pattern says otherwise."""
+"""Endings of video files. A batch takes them from a folder if no pattern is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColorTags:
-    """How RGB was turned into YUV; FFmpeg's AVCOL_* numbers, as PyAV has them."""
+    """How YUV is converted to RGB: FFmpeg's AVCOL_* numbers, as in PyAV."""
 
     range: int = FULL
-    """1: limited (16-235), 2: full (0-255). Never unspecified: a guess has been made by then."""
+    """1: limited (16-235), 2: full (0-255). Never unknown: a missing value has been guessed."""
     matrix: int = BT709
-    """AVCOL_SPC_*: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020. Never unspecified."""
+    """AVCOL_SPC_*: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020. Never unknown."""
     primaries: int = UNSPECIFIED
-    """AVCOL_PRI_*, as the input had it."""
+    """AVCOL_PRI_*, as in the input."""
     transfer: int = UNSPECIFIED
-    """AVCOL_TRC_*, as the input had it."""
+    """AVCOL_TRC_*, as in the input."""
 
 
 HD = ColorTags(range=LIMITED, matrix=BT709)
-"""As high-definition video mostly is; the planes of live cameras are made so."""
+"""The usual tags of high-definition video. The planes of live cameras are converted to them."""
 HD_ROWS = 720
-"""Height from which on a picture is taken for high definition."""
+"""Height from which on a picture counts as high definition, and BT.709 is assumed for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
-    """What a source delivers."""
+    """The format of the frames that a source delivers."""
 
     width: int
-    """Of the delivered (upright) frames."""
+    """Width of the delivered (upright) frames."""
     height: int
+    """Height of the delivered (upright) frames."""
     time_base: Fraction
+    """Seconds per unit of `pts`."""
     frame_rate: Fraction | None
-    """Average; None when unknown."""
+    """Average frames per second; None if unknown."""
     sample_aspect_ratio: Fraction
-    """Of the delivered (upright) frames; 1 when the file does not say."""
+    """Shape of a pixel in the delivered (upright) frames; 1 if the file does not say."""
     color: ColorTags
+    """Tags of the delivered frames, where they are YUV, and of the output."""
     pix_fmt: str
+    """FFmpeg's pixel format of the input."""
     frames: int | None
-    """Estimate of how many frames will be delivered."""
+    """Estimated number of frames; None if unknown."""
     duration: float | None
-    """Seconds."""
+    """Length in seconds; None if unknown."""

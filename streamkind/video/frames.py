@@ -1,4 +1,4 @@
-"""Frames and batches of frames, pixels with their time; and what delivers them."""
+"""Frames and batches of frames: pixels with their time. And the protocol of their sources."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from streamkind.video.still import Still
 Pixels = NDArray[np.uint8]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.
 
-From source to sink it may be yuv420p instead, its planes below each other: (3 H / 2, W).
+From source to sink it may be yuv420p instead, with its planes below each other: (3 H / 2, W).
 """
 Levels = NDArray[Any]
-"""RGB for the nets, (N, H, W, 3), in levels of 8 bits, 0 to 255: float32 where more is known."""
+"""RGB for the network, (N, H, W, 3), 0 to 255: uint8, or float32 with more than 8 bits."""
 PixFmt = Literal["rgb24", "yuv420p"]
+"""Pixel formats in which sources deliver frames, by FFmpeg's names."""
 ChoosePixFmt = Callable[[VideoFormat], PixFmt]
-"""From what a source has to what it is to deliver."""
+"""Chooses the pixel format that a source delivers, by the format of the source."""
 
 
 def size_of(pixels: Levels) -> tuple[int, int]:
-    """Width and height of a picture or a batch, RGB or yuv420p."""
+    """Return width and height of a picture or a batch, RGB or yuv420p."""
     if pixels.ndim >= 3 and pixels.shape[-1] == 3:
         return pixels.shape[-2], pixels.shape[-3]
     return pixels.shape[-1], pixels.shape[-2] * 2 // 3
 
 
 def yuv420p_planes(picture: Pixels) -> tuple[Pixels, Pixels, Pixels]:
-    """Y, U and V of one yuv420p picture, views of (3 H / 2, W): (H, W) and twice (H / 2, W / 2)."""
+    """Return Y, (H, W), U and V, (H/2, W/2), of a yuv420p picture, (3 H / 2, W), as views."""
     height = picture.shape[0] * 2 // 3
     u, v = picture[height:].reshape(2, height // 2, -1)
     return picture[:height], u, v
 
 
 def rgb24(form: VideoFormat) -> PixFmt:
-    """Ask for RGB, whatever the format."""
+    """Choose RGB for every format."""
     return "rgb24"
 
 
@@ -59,10 +60,10 @@ class Frame:
     duration: int = 0
     """How long the frame is shown, in units of `time_base`; 0 when the container does not say."""
     still: Still | None = None
-    """The picture that it was read from, where it is one: what is to be kept beside the pixels."""
+    """What a still has besides its pixels, to be written with the result; None for videos."""
 
     def __post_init__(self) -> None:
-        """Refuse pixels of another shape or type, and a time that is not exact."""
+        """Raise ValueError for pixels of another shape or type, and for an inexact time base."""
         if not isinstance(self.time_base, Fraction) or self.time_base <= 0:
             raise ValueError(
                 f"time_base must be a Fraction of a second above 0, got {self.time_base!r}; "
@@ -88,7 +89,7 @@ class Frame:
         return self.data
 
     def with_pixels(self, pixels: Pixels) -> Self:
-        """Return the same moment with another picture of the same form."""
+        """Return a frame of the same time with other pixels of the same shape."""
         return replace(self, data=pixels)
 
 
@@ -115,7 +116,7 @@ class Batch:
         return [float(frame.time) for frame in self.frames]
 
     def replace(self, pixels: Pixels) -> Batch:
-        """Return the same moments with other pixels, (N, H, W, 3) uint8."""
+        """Return a batch of the same times with other pixels, (N, H, W, 3) uint8."""
         frames = (replace(f, data=p) for f, p in zip(self.frames, pixels, strict=True))
         return Batch(pixels, tuple(frames))
 
@@ -129,11 +130,11 @@ class Source(Protocol):
 
     @property
     def format(self) -> VideoFormat:
-        """What is delivered."""
+        """The format of the delivered frames."""
 
     @property
     def still(self) -> bool:
-        """True for images: frames that share no exposure."""
+        """True for images, whose exposures are independent."""
 
     @property
     def lost(self) -> int:
@@ -141,10 +142,10 @@ class Source(Protocol):
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know; it grows while frames are read."""
+        """Messages for the user. The list grows while frames are read."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames in order of time; can be done once."""
+        """Yield the frames in order of time. This can be done once."""
 
     def __enter__(self) -> Self:
         """Return the source, already open."""
@@ -155,14 +156,14 @@ class Source(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
+        """Close the source."""
 
     def close(self) -> None:
-        """Let go of the file; twice is fine."""
+        """Close the source. It may be called twice."""
 
 
 def batched(frames: Iterable[Frame], size: int) -> Iterator[Batch]:
-    """Group frames into batches of at most `size`, in order; a change of picture size ends one."""
+    """Group frames into batches of at most `size`, in order. A change of picture size ends one."""
     waiting: list[Frame] = []
     for frame in frames:
         if waiting and waiting[0].data.shape != frame.data.shape:
@@ -177,6 +178,6 @@ def batched(frames: Iterable[Frame], size: int) -> Iterator[Batch]:
 
 
 def _stack(frames: list[Frame]) -> Batch:
-    # One frame needs no copy: a view with a batch axis will do.
+    # A single frame needs no copy: a view with a batch axis is enough.
     pixels = frames[0].data[None] if len(frames) == 1 else np.stack([f.data for f in frames])
     return Batch(pixels, tuple(frames))

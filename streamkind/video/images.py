@@ -1,4 +1,4 @@
-"""Images in, images out: one file, or a folder of them."""
+"""Reads and writes images: one file, or a folder of them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["IMAGE_SUFFIXES", "ImageSink", "ImageSource", "check_still", "is_stil
 
 
 def is_still(path: str | Path) -> bool:
-    """Tell images and folders of them from videos and animations."""
+    """Return whether a path is an image or a folder of images, not a video or an animation."""
     path = as_path(path)
     named = path.suffix.lower() in IMAGE_SUFFIXES
     return path.is_dir() or (named and not is_animated(path))
 
 
 class ImageSource:
-    """One image, or the images of a folder in order of name; `pts` is the number of the file."""
+    """One image, or the images of a folder in order of name. `pts` is the number of the file."""
 
     still = True
 
     def __init__(self, path: Path, *, start: float = 0.0, duration: float | None = None) -> None:
-        """List the files and read the first good one."""
+        """List the files and read the first one that can be read."""
         if start or duration is not None:
             raise UsageError(
                 f"{path}: start and duration are for videos, and this is not one; leave them out"
@@ -75,10 +75,10 @@ class ImageSource:
         """Close."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, as no file is open."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the images; those that cannot be read are skipped and counted."""
+        """Yield the images. Those that cannot be read are skipped and counted."""
         if self._taken:
             raise RuntimeError(f"{self.path}: a source can be read once; open it again")
         self._taken = True
@@ -110,7 +110,7 @@ def list_images(path: Path) -> list[Path]:
         check_readable(path)
         return [path]
     try:
-        # A leading dot: macOS leaves ._IMG.jpg files that are no images.
+        # macOS writes files such as ._IMG.jpg that are not images.
         present = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     except OSError as exc:
         raise InputError(f"{path}: cannot be listed ({exc.strerror}); check permissions") from exc
@@ -127,10 +127,10 @@ def list_images(path: Path) -> list[Path]:
 
 
 class ImageSink:
-    """Writes one image, or a folder of images with the names that they had."""
+    """Writes one image, or a folder of images with the names of their inputs."""
 
     def __init__(self, path: Path, source: ImageSource) -> None:
-        """Check that the result can be written, and stage it beside its final place."""
+        """Check that the result can be written, and prepare a temporary beside it."""
         self.path = path
         self.warnings: list[str] = []
         self._folder = source.path.is_dir()
@@ -150,14 +150,14 @@ class ImageSink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish the result; on an exception remove it."""
+        """Publish the result. On an exception, remove it."""
         if kind is not None:
             self._staging.discard()
         else:
             self._staging.publish()
 
     def write(self, frame: Frame) -> None:
-        """Write one image under the name of the file that it came from."""
+        """Write one image, named as its input."""
         name = self._files[frame.pts].name
         target = self._staging.path / name if self._folder else self._staging.path
         named = Path(name) if self._folder else self.path
@@ -192,7 +192,7 @@ def check_still(
     two_pass: bool | None,
     ratio_track: str | Path | None,
 ) -> None:
-    """Refuse for a still what means something for videos only."""
+    """Raise UsageError if an option for videos is given for a still."""
     asked = {
         "codec": None if codec == "auto" else codec,
         "crf": crf,

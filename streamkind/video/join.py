@@ -1,4 +1,4 @@
-"""Parts of a video, encoded each for itself, made into one file without encoding again."""
+"""Joins independently encoded parts of a video into one file, without encoding them again."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from streamkind.video.sink import encoder_settings
 from streamkind.video.source import VideoSource
 
 PART_SUFFIX = ".nut"
-"""The container of a part: its time base fits every clock, and it takes what encoders make."""
+"""Container of a part: NUT takes every time base, and the output of every encoder."""
 
 _JOINABLE = ("matroska", "webm", "mp4", "mov")
-"""Formats that keep time stamps, and what a decoder must know in one place."""
+"""Formats that keep time stamps, and store the parameters for the decoder in one place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the video, as VideoSink has written it."""
+    """A part of the video, as VideoSink has written it."""
 
     path: Path
     frames: int
     end_pts: int
-    """Where its last frame ends, in the time base of the source."""
+    """End of its last frame, in the time base of the source."""
 
 
 def join(
@@ -45,9 +45,9 @@ def join(
     crf: int | None,
     preset: str | None,
 ) -> list[str]:
-    """Write the parts one after the other, and beside them what the input has; return warnings.
+    """Write the parts one after the other, with the other streams of the input; return warnings.
 
-    Raises OutputError, also when a part does not hold what it should.
+    Raises OutputError, also if a part does not contain what it should.
     """
     with OutputFile(path, source) as file:
         video, time_base = _start(file, source, codec, crf, preset)
@@ -70,7 +70,7 @@ def join(
 def check_joinable(
     name: str, source: VideoSource, *, codec: str, crf: int | None, preset: str | None
 ) -> None:
-    """Raise UsageError or OutputError if parts could not be joined to a file of that name."""
+    """Raise UsageError or OutputError if parts cannot be joined into a file of that name."""
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
         file = OutputFile(Path(folder, name), source)
         try:
@@ -88,7 +88,7 @@ def _start(
         source.format, codec=codec, crf=crf, preset=preset, threads=PART_THREADS
     )
     pix_fmt = choose_pix_fmt(settings)
-    # It never sees a frame: it says of the stream what the encoders of the parts said.
+    # This encoder receives no frame. It gives the description of the stream.
     stream = file.start(lambda c: add_encoder(c, settings, pix_fmt), settings.time_base)
     return stream, settings.time_base
 
@@ -109,9 +109,9 @@ def _packets(part: Part, extradata: bytes | None) -> Iterator[av.Packet[Any]]:
 
 
 def _move(packet: av.Packet[Any], time_base: Fraction, origin: int) -> None:
-    """Put a packet on the clock of the output."""
+    """Convert the times of a packet to the clock of the output."""
     scale = packet.time_base / time_base
     packet.pts = origin + round((packet.pts or 0) * scale)
     packet.dts = None if packet.dts is None else origin + round(packet.dts * scale)
-    packet.duration = 0  # NUT has none, and what FFmpeg guesses is no better than the muxer's guess
+    packet.duration = 0  # NUT has none, and the guess of the muxer is as good as that of FFmpeg
     packet.time_base = time_base

@@ -16,18 +16,18 @@ from streamkind.video.frames import Pixels
 from streamkind.video.sequence import is_sequence
 
 MOST = 256
-"""Key frames that are looked at, however long a video is."""
+"""Largest number of key frames that are decoded, however long a video is."""
 
 
 def key_frames(
     path: Path, *, start: float = 0.0, duration: float | None = None
 ) -> Iterator[Pixels]:
-    """Yield the luma of key frames a second or more apart, and the last: means of 16x16, (h, w).
+    """Yield the luma of key frames at least a second apart, and of the last: (h, w), 16x16 means.
 
-    What cannot be decoded is passed over. Raises InputError when the file cannot be opened.
+    Frames that cannot be decoded are skipped. Raises InputError if the file cannot be opened.
     """
     if is_sequence(path):
-        return  # whoever asks takes no key frames for no change of light
+        return  # callers take no key frames as no change of light
     with open_input(path) as container:
         stream = main_video(container, path)
         read_only(container, [stream])

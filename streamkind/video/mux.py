@@ -1,4 +1,4 @@
-"""What muxers need to know so that no time stamp is rounded, moved or refused."""
+"""Options and times for muxers, so that no time stamp is rounded, moved or refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from streamkind.video.passthrough import Passthrough
 from streamkind.video.source import Source, VideoSource
 
 _MAX_DELAY = "700000"
-"""Microseconds that MPEG's multiplex may be ahead, as `ffmpeg` has it."""
+"""Longest lead of MPEG's multiplex, in microseconds: the default of the program `ffmpeg`."""
 _MAX_TIMESCALE = 100_000_000
+"""Largest time scale of an MP4, in units per second. MP4 stores it in 32 bits."""
 _FOREVER = {"apng": {"plays": "0"}, "webp": {"loop": "0"}, "avif": {"loop": "0"}}
-"""Animations that go on until nobody looks any more, as GIFs do."""
+"""Options by which animations repeat without end, as GIFs do."""
 _REORDER_TICKS = 16
+"""Distance of the first decoding time before the first presentation time, if it is unknown."""
 _LONGEST_REORDER_SECONDS = 3600
+"""Distance from which on a decoding time counts as uninitialised."""
 
 
 def container_options(kind: str, source: Source, passthrough: Passthrough | None) -> dict[str, str]:
@@ -27,8 +30,8 @@ def container_options(kind: str, source: Source, passthrough: Passthrough | None
     options = {}
     early = isinstance(source, VideoSource) and source.cut is None and _first(source) < 0
     if kind in (*MP4_LIKE, "matroska", "webm") or (kind == "nut" and passthrough is None):
-        # They can store the priming of sound before 0; by default all streams would be moved.
-        # Pictures before 0 would not be shown, so for them all streams are moved.
+        # These formats can store sound before 0. By default all streams would be moved. Pictures
+        # before 0 would not be shown, so with them all streams are moved.
         options["avoid_negative_ts"] = "make_non_negative" if early else "disabled"
     if kind in ("mpegts", "mpeg", "svcd"):
         options["max_delay"] = _MAX_DELAY
@@ -42,7 +45,7 @@ def _first(source: VideoSource) -> Fraction:
 
 
 def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, str]:
-    """Time scales in which every time stamp, and where each stream starts, is a whole number."""
+    """Return time scales in which all time stamps, and the starts of streams, are whole numbers."""
     streams = passthrough.streams if passthrough is not None else []
     origin = source.origin if isinstance(source, VideoSource) else 0
     scale = movie = source.format.time_base.denominator
@@ -52,8 +55,8 @@ def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, s
         exact = math.lcm(movie, Fraction(start).denominator)
         if exact <= _MAX_TIMESCALE:
             movie = exact
-    # The keys of phones (com.apple.quicktime.location...) fit only into QuickTime's own list,
-    # and cover art only into the other one.
+    # The keys of phones (com.apple.quicktime.location...) fit only into QuickTime's own list of
+    # tags, and cover art only into the other list.
     keys = passthrough.tags if passthrough is not None else {}
     listed = any(key.startswith("com.") for key in keys)
     if any(is_picture(stream) for stream in streams):
@@ -66,10 +69,10 @@ def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, s
 
 
 class PacketTimes:
-    """Completes the times of packets as they leave the encoder."""
+    """Completes the times of packets that come from the encoder."""
 
     def __init__(self, time_base: Fraction) -> None:
-        """Expect packets in `time_base`."""
+        """Take packets in `time_base`."""
         self._durations: dict[int, int] = {}
         self._first_pts = 0
         self._first_dts: int | None = None
@@ -78,7 +81,7 @@ class PacketTimes:
         self._longest = int(_LONGEST_REORDER_SECONDS / time_base)
 
     def expect(self, pts: int, duration: int) -> None:
-        """Note the duration of a frame that goes into the encoder."""
+        """Note the duration of a frame that is given to the encoder."""
         if self._end is None:
             self._first_pts = pts
         self._end = pts + duration
@@ -86,8 +89,8 @@ class PacketTimes:
             self._durations[pts] = duration
 
     def complete(self, packet: av.Packet[Any]) -> None:
-        """Give a packet its frame's duration, and a decoding time that muxers accept."""
-        # Not all encoders hand durations through.
+        """Give a packet the duration of its frame, and a decoding time that muxers accept."""
+        # Some encoders do not pass durations on.
         duration = self._durations.pop(packet.pts or 0, None)
         if duration is not None:
             packet.duration = duration
@@ -102,10 +105,10 @@ class PacketTimes:
         packet.dts = self._last_dts = dts
 
     def stretch(self, packet: av.Packet[Any]) -> None:
-        """Let the last packet of an MP4 last until the end of the last frame.
+        """Extend the last packet of an MP4 to the end of the last frame.
 
-        An MP4 track is as long as its decoding times, and with B-frames the last packet is not
-        the last frame.
+        The length of an MP4 track is that of its decoding times. With B-frames, the last packet is
+        not the last frame.
         """
         if self._end is not None and self._first_dts is not None:
             rest = self._end - self._first_pts - (self._last_dts - self._first_dts)

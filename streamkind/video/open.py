@@ -1,4 +1,4 @@
-"""A reader and a writer of videos for programs that do work of their own between them."""
+"""The public reader and writer of videos, for programs that process frames between them."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def create_video(
     crf: int | None = None,
     preset: str | None = None,
 ) -> VideoWriter:
-    """Create a video for frames made of those of `like`: a context manager with `write(frame)`.
+    """Create a video for processed frames of `like`: a context manager with `write(frame)`.
 
-    Size, frame rate and colour are those of `like`, which stays open meanwhile; its sound,
-    subtitles, chapters and tags are copied. Frames may be left out. `codec`, `crf` and `preset` are
-    FFmpeg's, as for `enhance`. The file appears under its name when the block is left without an
-    exception; otherwise nothing is left. Raises UsageError and OutputError.
+    Size, frame rate and colour are those of `like`, which must stay open. Its sound, subtitles,
+    chapters and tags are copied. Frames may be left out. `codec`, `crf` and `preset` are those of
+    `enhance`. The file appears under its name when the block ends without an exception; otherwise
+    nothing is left. Raises UsageError and OutputError.
     """
     codec = usual_codec(path, codec)
     sink = VideoSink(Path(path), like, codec=codec, crf=crf, preset=preset)
@@ -49,12 +49,12 @@ def create_video(
 
 
 class VideoWriter:
-    """Takes the frames of a video; `create_video` makes one."""
+    """Writes the frames of a video. `create_video` returns one."""
 
     def __init__(self, sink: VideoSink, size: tuple[int, int]) -> None:
         self._sink, self._size = sink, size
         self.frames = 0
-        """Written so far."""
+        """Number of frames written so far."""
 
     @property
     def warnings(self) -> list[str]:
@@ -82,7 +82,7 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish the file; on an exception, and if no frame was written, remove it."""
+        """Publish the file. On an exception, or if no frame was written, remove it."""
         if kind is None and not self.frames:
             empty = OutputError(f"{self._sink.path}: no frame was written, so no file is made")
             self._sink.__exit__(OutputError, empty, None)

@@ -1,4 +1,4 @@
-"""A container that is written: one video, and beside it all else that the input has."""
+"""Writes a container: the enhanced video, and the other streams of the input beside it."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 _NO_FILE = 0x1  # AVFMT_NOFILE: playlists with their segments
 
 _FORMATS = {".m4v": "mp4", ".png": "apng"}
-"""FFmpeg's formats of endings that it takes for something else, as .m4v for the iPod's."""
+"""FFmpeg's formats for endings that it would take for another format."""
 _NO_VIDEO = ("none", "png")
-"""What FFmpeg's formats for sound have for video: nothing, or the picture of a cover."""
+"""Default video codecs of FFmpeg's formats for sound: none, or the picture of a cover."""
 
 Write = av.FFmpegError, ValueError
-"""What PyAV raises when a packet, a header or a trailer cannot be written."""
+"""The exceptions of PyAV if a packet, a header or a trailer cannot be written."""
 
 
 class OutputFile:
-    """A file that appears complete or not at all. Packets of its video come in; the rest follows.
+    """A file that appears complete or not at all.
 
-    With `alone` nothing of the input is copied beside the video.
+    The caller gives the packets of the video; the other streams of the input are copied beside
+    them, except with `alone`.
     """
 
     def __init__(self, path: Path, source: Source, *, alone: bool = False) -> None:
-        """Open the container under a temporary name; `start` goes on."""
+        """Open the container under a temporary name. `start` is the next step."""
         self.path = path
         self.warnings: list[str] = []
         _check_path(path, source)
@@ -58,7 +59,7 @@ class OutputFile:
             self.abort()
             raise
         self.fixed_rate = not ContainerFormat(self.name, "w").flags & _VARIABLE_FPS
-        """Whether it counts frames: AVI and its like."""
+        """Whether the format counts frames and has no time stamps, as AVI does."""
 
     def _open(self) -> OutputContainer:
         name = file_url(self._staging.path)
@@ -94,7 +95,7 @@ class OutputFile:
     def start(
         self, add_video: Callable[[OutputContainer], VideoStream], time_base: Fraction
     ) -> VideoStream:
-        """Add the video, whose packets come in `time_base`, and its company; write the header."""
+        """Add the video, with packets in `time_base`, and the other streams; write the header."""
         assert self._container is not None
         self._time_base = time_base
         self._times = PacketTimes(time_base)
@@ -134,11 +135,11 @@ class OutputFile:
             raise self.failure(exc) from exc
 
     def expect(self, pts: int, duration: int) -> None:
-        """Note the duration of a frame whose packet will come."""
+        """Note the duration of a frame whose packet will follow."""
         self._times.expect(pts, duration)
 
     def mux(self, packets: Sequence[av.Packet[Any]], *, last: bool = False) -> None:
-        """Write packets of the video, and what of the company is due; raises OutputError."""
+        """Write packets of the video, and those of other streams up to them. Raises OutputError."""
         assert self._container is not None
         try:
             for packet in packets:
@@ -155,7 +156,7 @@ class OutputFile:
             self._passthrough.copy_until(seconds)
 
     def finish(self) -> None:
-        """Write the rest and the trailer, and give the file its name; raises OutputError."""
+        """Write the rest and the trailer, and give the file its name. Raises OutputError."""
         assert self._container is not None
         try:
             self._copy_until(None)
@@ -169,8 +170,8 @@ class OutputFile:
         self._staging.publish()
 
     def abort(self) -> None:
-        """Leave nothing behind. Twice is fine."""
-        # Unlinked first: closing writes a trailer, and may move gigabytes to put it in front.
+        """Close and remove the file. It may be called twice."""
+        # It is removed first, because closing writes a trailer, and may move gigabytes for it.
         self._staging.discard()
         if self._container is not None:
             with contextlib.suppress(*Write):
@@ -180,7 +181,7 @@ class OutputFile:
         self._staging.discard()
 
     def failure(self, exc: Exception) -> OutputError:
-        """Put into words why something could not be written."""
+        """Return an error that explains why something could not be written."""
         reason = getattr(exc, "strerror", None) or str(exc)
         full = getattr(exc, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
         advice = "free some space" if full else "check the disk, or choose another codec or .mkv"
@@ -196,7 +197,7 @@ class OutputFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish; on an exception leave nothing behind."""
+        """Finish the file. On an exception, remove it."""
         if kind is None:
             self.finish()
         else:

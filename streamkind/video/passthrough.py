@@ -1,6 +1,6 @@
-"""Everything that is not enhanced, copied as it is: sound, subtitles, data, chapters, tags.
+"""Copies everything that is not enhanced: sound, subtitles, data, chapters, tags.
 
-The input is demuxed a second time, in step with the video, so memory stays bounded.
+The input is read a second time, in step with the video, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 
 class Passthrough:
-    """Copies all streams but the enhanced one, packet for packet."""
+    """Copies all streams except the enhanced one, packet for packet."""
 
     def __init__(self, source: VideoSource) -> None:
         """Open the input of `source` a second time."""
@@ -43,7 +43,7 @@ class Passthrough:
         self._rate = source.format.frame_rate
         self._input: InputContainer = open_input(source.path)
         if any(s.type == "audio" and not _described(s) for s in self._input.streams):
-            self._input.close()  # sound that begins late
+            self._input.close()  # sound begins late
             self._input = open_input(source.path, thorough=True)
         self._main = source.stream_index
         self._decisions: dict[int, Decision] = {}
@@ -60,12 +60,12 @@ class Passthrough:
 
     @property
     def streams(self) -> list[Any]:
-        """All streams of the input, in its order, the enhanced one too."""
+        """All streams of the input in its order, including the enhanced one."""
         return list(self._input.streams)
 
     @property
     def tags(self) -> dict[str, str]:
-        """The metadata of the file, without what is no longer true."""
+        """The metadata of the file, without what is not true of the output."""
         return self.fresh(self._input.metadata)
 
     def fresh(self, metadata: dict[str, str]) -> dict[str, str]:
@@ -80,7 +80,7 @@ class Passthrough:
     def decide(self, kind: str) -> bool:
         """Decide what becomes of each stream in a container of FFmpeg's format `kind`.
 
-        Return whether it must be opened `wide`, as `open_output` calls it.
+        Return whether the container must be opened with `wide` (see `open_output`).
         """
         self._kind = kind
         packets = first_packets(self._path)
@@ -88,7 +88,7 @@ class Passthrough:
         for stream in self._input.streams:
             if stream.index == self._main or self._is_rewritten(stream, kind):
                 continue
-            # The way round PyAV loses chapters.
+            # Opening with `wide` loses chapters.
             decision = decide(stream, kind, packets.get(stream.index, []), whole=not chapters)
             self._decisions[stream.index] = decision
             if decision.fate != "copied":
@@ -104,7 +104,7 @@ class Passthrough:
 
     def _is_rewritten(self, stream: Any, kind: str) -> bool:
         if stream.discard == Discard.all:
-            return True  # the track of an MP4's chapters; they are written anew
+            return True  # the track of an MP4's chapters, which are written again
         if stream.type == "data" and "timecode" in stream.metadata:
             return True  # FFmpeg writes a new one from the video's own tag
         return is_picture(stream) and kind == "matroska"
@@ -114,7 +114,7 @@ class Passthrough:
         return "" if decision is None else decision.fate
 
     def add(self, stream: Any, output: OutputContainer) -> None:
-        """Give `output` what has been decided on for `stream`."""
+        """Add `stream` to `output`, as decided."""
         if is_picture(stream) and self._kind == "matroska":
             self._attach_picture(stream, output)
             return
@@ -131,9 +131,9 @@ class Passthrough:
         self._copies[stream.index] = copy
 
     def _attach_picture(self, stream: Any, output: OutputContainer) -> None:
-        """Matroska keeps cover art as an attachment."""
+        """Add cover art as an attachment, as Matroska has it."""
         ending, mime = _PICTURE_TYPES.get(stream.codec_context.name, ("", ""))
-        # Pictures are queued before all other packets.
+        # Cover art comes before all other packets.
         packet = next(iter(PacketReader(self._input, [stream])), None)
         if not mime or packet is None:
             self.warnings.append(f"stream #{stream.index} (cover art) is left out: unknown type")
@@ -205,7 +205,7 @@ class Passthrough:
         return None
 
     def _keep(self, packet: av.Packet[Any]) -> bool:
-        """Whether a packet belongs to the part that is delivered; moves it to its timeline."""
+        """Return whether a packet belongs to the delivered part, and move it to its timeline."""
         base, index = packet.time_base, packet.stream_index
         begin = round(self._origin / base)
         if self._cut is None:
@@ -217,7 +217,7 @@ class Passthrough:
         if self._cut.end is not None and stamp * base >= self._cut.end:
             return False
         if stamp < begin:
-            # A subtitle on screen at the cut stays on screen.
+            # A subtitle that is shown at the cut is still shown.
             if packet.stream.type != "subtitle" or stamp + (packet.duration or 0) <= begin:
                 return False
             packet.duration = stamp + (packet.duration or 0) - begin
@@ -230,7 +230,7 @@ class Passthrough:
         return True
 
     def _retime(self, packet: av.Packet[Any]) -> None:
-        """Make time stamps rise, as muxers insist; good ones stay exactly as they are."""
+        """Make time stamps rise, as muxers require. Good ones are not changed."""
         index = packet.stream_index
         if index not in self._clocks:
             self._clocks[index] = RisingClock(packet.time_base, packet.duration or 1)
@@ -245,7 +245,7 @@ class Passthrough:
         packet.dts = stamp
 
     def _guess_dts(self, packet: av.Packet[Any]) -> int | None:
-        """Matroska has no dts, and FFmpeg's guess begins only after the first B-frames."""
+        """Guess a dts for Matroska, which has none. FFmpeg guesses only after some B-frames."""
         delay = getattr(packet.stream, "has_b_frames", 0)
         if not delay or packet.pts is None:
             return packet.pts
@@ -273,10 +273,10 @@ class Passthrough:
         try:
             self._output.mux_one(packet)
         except (av.error.InvalidDataError, av.error.ArgumentError):
-            self._refused[index] += 1  # of no use to the output; a full disk is another error
+            self._refused[index] += 1  # the muxer refused the packet
 
     def close(self) -> None:
-        """Let go of the input; twice is fine."""
+        """Close the input. It may be called twice."""
         self._packets = iter(())
         self._input.close()
         for index, count in (+self._refused).items():

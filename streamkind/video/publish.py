@@ -1,4 +1,4 @@
-"""A result appears under its name complete, or not at all."""
+"""Publishes results: they appear under their name complete, or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamkind.platform import replace, sync
 
 
 def check_not_input(output: Path, source: Path) -> None:
-    """Raise UsageError if both are the same file, through links too."""
+    """Raise UsageError if both are the same file, also by links."""
     try:
         same = os.path.samefile(output, source)
     except OSError:
@@ -25,29 +25,29 @@ def check_not_input(output: Path, source: Path) -> None:
 
 
 class Staging:
-    """A hidden temporary beside the final path, on the same disk, so that a rename publishes it."""
+    """A hidden temporary beside the final path, on the same disk. A rename publishes it."""
 
     def __init__(self, final: Path) -> None:
-        """Choose a name; raise OutputError if the folder is not there or not writable."""
+        """Choose a name. Raises OutputError if the folder does not exist or is not writable."""
         self.final = final
         folder = final.parent
         if not folder.is_dir():
             raise OutputError(f"{final}: no folder {folder}; create it first")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(f"{final}: the folder {folder} is not writable; choose another")
-        # Cut: most file systems allow 255 bytes, and UTF-8 takes up to 4 per character.
+        # Shortened: most file systems allow 255 bytes, and UTF-8 has up to 4 per character.
         stem = final.name.encode(errors="ignore")[:180].decode(errors="ignore")
         self.path = folder / f".{stem}.{secrets.token_hex(4)}.partial{final.suffix}"
 
     def make_folder(self) -> None:
-        """Make the temporary a folder."""
+        """Create the temporary as a folder."""
         try:
             self.path.mkdir()
         except OSError as exc:
             raise OutputError(f"{self.final}: cannot be created ({exc.strerror})") from exc
 
     def publish(self) -> None:
-        """Bring the temporary to the disk, then give it its name."""
+        """Write the temporary to the disk, then give it its final name. Raises OutputError."""
         try:
             sync(self.path)
             replace(self.path, self.final)
@@ -59,7 +59,7 @@ class Staging:
             ) from exc
 
     def discard(self) -> None:
-        """Remove the temporary; fine if there is none."""
+        """Remove the temporary, if it exists."""
         if self.path.is_dir():
             shutil.rmtree(self.path, ignore_errors=True)
         else:

@@ -1,4 +1,4 @@
-"""What a user should know of a video before it is enhanced, from its first picture."""
+"""Messages on what is changed or left out of a video, from its header and first picture."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def remarks(
     tags: ColorTags,
     path: Path,
 ) -> list[str]:
-    """Say what of a video is changed, left out or left as it is.
+    """Return messages on what of a video is changed, left out or not enhanced.
 
-    Raises InputError for what cannot be enhanced at all.
+    Raises InputError for a video that cannot be enhanced at all.
     """
     refuse_dolby(first, stream.codec_context.codec_tag, tags, path)
     notes = tone_note(tags)
@@ -40,11 +40,11 @@ def remarks(
 
 
 def has_alpha(first: av.VideoFrame, stream: VideoStream) -> bool:
-    """Whether pictures have transparency; VP8 and VP9 keep it where FFmpeg's decoder is blind."""
+    """Return whether pictures have transparency. In VP8 and VP9, FFmpeg's decoder ignores it."""
     known = first.format.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8"))
     return known or stream.metadata.get("alpha_mode") == "1"
 
 
 def real(stream: Any) -> bool:
-    """Whether a video stream is footage, and not a picture of a cover."""
+    """Return whether a video stream is footage, not cover art."""
     return not is_picture(stream) and stream.codec_context is not None

@@ -1,4 +1,4 @@
-"""Frames for encoders that take RGB or colours of a palette: those of animations."""
+"""Makes frames for the encoders of animations, which take RGB or a palette."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from streamkind.video.format import FULL, ColorTags
 from streamkind.video.frames import Pixels
 
 RGB_FORMATS = {"gif": "pal8", "apng": "rgb24", "libwebp": "bgra", "libwebp_anim": "bgra"}
-"""Encoders, and what they are given."""
+"""Encoders of animations, and the pixel format that each is given."""
 _COLORS = 256
+"""Colours of a palette: the limit of GIF."""
 
 
 class RgbWriter:
-    """Turns RGB or yuv420p into RGB frames, or into pictures with a palette each."""
+    """Converts RGB or yuv420p to RGB frames, or to pictures with a palette each."""
 
     def __init__(self, tags: ColorTags, pix_fmt: str, *, planes: ColorTags | None = None) -> None:
-        """Write frames of `pix_fmt`; planes have the colours of `planes`, else of `tags`."""
+        """Write frames of `pix_fmt`. Planes have the tags `planes`, if given, else `tags`."""
         self._planes = YuvWriter(planes or tags, "yuv420p")
         self._pix_fmt = pix_fmt
         self._sws = VideoReformatter()

@@ -1,4 +1,4 @@
-"""Pictures as a video: animations, pages of a TIFF, and folders of images given a rate."""
+"""Reads pictures as a video: animations, pages of a TIFF, and folders of images with a rate."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from streamkind.video.stills import IMAGE_SUFFIXES, read_still
 from streamkind.video.storage import as_path
 
 USUAL_FPS = 25.0
-"""Of a folder of images that is made a video."""
+"""Default rate of a folder of images that becomes a video, in frames per second."""
 PAGE_SECONDS = 1.0
-"""How long a page of a TIFF is shown, which does not say."""
+"""Duration of a page of a TIFF, which has none of its own."""
 _UNTOLD_SECONDS = 0.1
-"""How long browsers show a picture of an animation that does not say."""
+"""Duration of a picture of an animation without durations, as browsers have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Picture:
 
 
 class SequenceSource:
-    """The pictures of one file, or of a folder with `fps` of them a second, one after the other."""
+    """The pictures of one file, or of a folder with `fps` pictures per second, as a video."""
 
     still = False
 
@@ -84,7 +84,7 @@ class SequenceSource:
         try:
             with Image.open(self.path) as image:
                 return int(getattr(image, "n_frames", 1))
-        except Exception as exc:  # a decoder may raise anything at what is damaged
+        except Exception as exc:  # for damaged files, decoders raise any exception
             raise InputError(f"{self.path}: an animation that cannot be read ({exc})") from exc
 
     def _of_file(self, seconds: Fraction | None) -> Iterator[_Picture]:
@@ -151,7 +151,7 @@ class SequenceSource:
             yield Frame(pixels, pts, base, int((at - origin) / base) - pts)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames in order of time; can be done once."""
+        """Yield the frames in order of time. This can be done once."""
         if self._taken:
             raise RuntimeError(f"{self.path}: a source can be read once; open it again")
         self._taken = True
@@ -170,11 +170,11 @@ class SequenceSource:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
+        """Close the source."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; twice is fine."""
+        """Close the source. It may be called twice."""
         self._frames = iter(())
 
 
@@ -183,12 +183,12 @@ def _rate(fps: float) -> Fraction:
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether a path that is no still is to be read here, and not by FFmpeg."""
+    """Return whether a path that is not a still is read by this module, not by FFmpeg."""
     return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES | {".gif", ".apng"}
 
 
 def becomes_video(input: str | Path, output: str | Path) -> bool:
-    """Whether a folder of images is to become one file, by the name of the output."""
+    """Return whether a folder of images becomes one video, by the name of the output."""
     return Path(output).suffix.lower() in VIDEO_SUFFIXES | {".gif", ".apng"} and (
         as_path(input).is_dir()
     )

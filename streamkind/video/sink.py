@@ -1,4 +1,4 @@
-"""Where frames go: a video file with all that its input had, an image, or a folder of images."""
+"""Outputs of frames: a video with the other streams of its input, an image, or a folder of them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = ["ImageSink", "Sink", "VideoSink", "open_sink"]
 
 
 class Sink(Protocol):
-    """A context manager that takes frames; the result appears when it is left cleanly."""
+    """A context manager that takes frames. The result appears when it ends without an exception."""
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know, such as streams that the output cannot hold."""
 
     def write(self, frame: Frame) -> None:
-        """Take one frame; raises OutputError."""
+        """Write one frame. Raises OutputError."""
 
     def __enter__(self) -> Self:
         """Return the sink, already open."""
@@ -51,7 +51,7 @@ class Sink(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish the result under its name; on an exception leave nothing behind."""
+        """Publish the result under its name. On an exception, remove it."""
 
 
 def open_sink(
@@ -64,11 +64,11 @@ def open_sink(
     side_by_side: bool = False,
     hardware: bool = False,
 ) -> Sink:
-    """Open the output for the frames of `source`; everything is checked before this returns.
+    """Open the output for the frames of `source`. All options are checked before it returns.
 
-    With `side_by_side` the frames written are twice as wide as those of the source. With `hardware`
-    an NVIDIA card encodes where it can. Raises UsageError for what cannot work, and OutputError for
-    what cannot work here.
+    With `side_by_side`, the frames to write are twice as wide as those of the source. With
+    `hardware`, an NVIDIA card encodes if it can. Raises UsageError for options that cannot work,
+    and OutputError for what cannot work on this machine.
     """
     path = Path(path)
     if isinstance(source, ImageSource):
@@ -85,7 +85,7 @@ def open_sink(
 
 
 class VideoSink:
-    """Encodes frames into a container, and copies beside them what the input has."""
+    """Encodes frames into a container, and copies the other streams of the input."""
 
     def __init__(
         self,
@@ -99,15 +99,15 @@ class VideoSink:
         part: bool = False,
         hardware: bool = False,
     ) -> None:
-        """Open encoder and container, write the header.
+        """Open encoder and container, and write the header.
 
-        With `part` the file is the video alone, to be joined with others. Its times count from the
-        first frame of the whole source, and its encoder takes a number of threads that does not
-        depend on the machine, as its choices depend on it.
+        With `part`, the file has the video alone, to be joined with other parts. Its times begin at
+        the first frame of the whole source. Its encoder has a fixed number of threads, because the
+        result of x264 depends on that number.
         """
         self.path = path
         self.end_pts = 0
-        """Where the last frame so far ends, in its own time base."""
+        """End of the last frame so far, in its own time base."""
         self._file = OutputFile(path, source, alone=part)
         names = [name for name in (nvenc(codec) if hardware else None, codec) if name]
         try:
@@ -150,7 +150,7 @@ class VideoSink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish the file; on an exception remove it."""
+        """Publish the file. On an exception, remove it."""
         try:
             if kind is None:
                 self._encode(None)
@@ -160,7 +160,7 @@ class VideoSink:
         self._file.__exit__(kind, error, trace)
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame; raises OutputError."""
+        """Encode one frame. Raises OutputError."""
         yuv = self._to_yuv(frame.data)
         yuv.pts = self._clock(self._rescale(frame.pts - self._origin, frame.time_base))
         yuv.time_base = self._time_base
@@ -171,7 +171,7 @@ class VideoSink:
     def _choose(
         self, names: list[str], settings_of: Callable[[str], EncoderSettings]
     ) -> tuple[EncoderSettings, str]:
-        """Take the first encoder that opens, and say what could not."""
+        """Return the settings of the first encoder that opens, and warn of those that do not."""
         for name in names[:-1]:
             try:
                 settings = settings_of(name)
@@ -193,12 +193,12 @@ class VideoSink:
 
 
 def _origin(source: Source, part: bool) -> int:
-    """Return the pts of a frame that becomes 0."""
+    """Return the pts that becomes 0 in the output."""
     if not isinstance(source, VideoSource):
         return 0
     if part:
         return source.start_pts
-    # What a cut delivers has been moved.
+    # The frames of a cut have been moved already.
     return 0 if source.cut is not None else round(source.origin / source.format.time_base)
 
 
@@ -212,7 +212,7 @@ def encoder_settings(
     fixed_rate: bool = False,
     threads: int = 0,
 ) -> EncoderSettings:
-    """Set up the encoder for pictures of a format; raises UsageError."""
+    """Return the settings of the encoder for pictures of a format. Raises UsageError."""
     encoder = find_encoder(codec)
     rate = form.frame_rate or Fraction(25)
     return EncoderSettings(

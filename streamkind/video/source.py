@@ -1,4 +1,4 @@
-"""Where frames come from: a video file, an animation, an image, or a folder of images."""
+"""Sources of frames: a video file, an animation, an image, or a folder of images."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def open_source(
     deinterlace: Deinterlace = "frame",
     video_stream: int | None = None,
 ) -> Source:
-    """Open a video, an image or a folder of images; the first frame has been decoded then.
+    """Open a video, an image or a folder of images, and decode the first frame.
 
-    `start` and `duration`, seconds, are for videos; the timeline of a part begins at about 0.
-    `pix_fmt` chooses what upright frames are to be, `hardware` has an NVIDIA card decode, `fps`
-    is of a folder of images, and of raw .h264 and its like; `video_stream` is the number of the
-    stream to read, by default the first. Raises InputError, and UsageError for
-    impossible options.
+    `start` and `duration`, in seconds, are for videos; the timeline of a part begins at about 0.
+    `pix_fmt` chooses the pixel format of upright frames. `hardware` lets an NVIDIA card decode.
+    `fps` is the rate of a folder of images, or of a raw stream such as .h264. `video_stream` is the
+    number of the stream to read, by default the default stream. Raises InputError, and UsageError
+    for options that are not valid.
     """
     check_times(start, duration)
     path = as_path(path)

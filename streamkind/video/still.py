@@ -1,4 +1,4 @@
-"""What a picture in a file has besides its 8-bit pixels."""
+"""The data of a still image besides its 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
+"""A channel of 8 or 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """What a picture has besides the 8-bit RGB that the engine sees."""
+    """A still image: the 8-bit RGB for the engine, and what else is to be kept."""
 
     rgb: NDArray[np.uint8]
-    """Upright, (H, W, 3) uint8."""
+    """Upright pixels, (H, W, 3) uint8."""
     deep: NDArray[np.uint16] | None = None
-    """The same in 16 bits, where the file has them."""
+    """The same pixels in 16 bits, if the file has them."""
     alpha: Samples | None = None
-    """(H, W), uint8, or uint16 beside `deep`."""
+    """Transparency, (H, W), uint8, or uint16 beside `deep`."""
     gray: bool = False
+    """Whether the file has gray values only."""
     exif: bytes = b""
-    """Without the orientation, which has been applied."""
+    """EXIF without the orientation, which has been applied."""
     icc: bytes = b""
-    """The profile that says what the values mean."""
+    """Colour profile (ICC), which says what the values mean."""
     dpi: tuple[float, float] | None = None
+    """Dots per inch, horizontal and vertical."""
     notes: tuple[str, ...] = ()
-    """What was in the file and is not here."""
+    """Messages on what was in the file and is not here."""

@@ -1,4 +1,4 @@
-"""One picture in a file, read and written with all that comes with it, by Pillow and OpenCV."""
+"""Reads and writes still images with their metadata, by Pillow and OpenCV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamkind.video.frames import Pixels
 from streamkind.video.still import Samples, Still
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
-Image.MAX_IMAGE_PIXELS = 1 << 27  # Pillow refuses twice as many: a damaged file may claim any
+Image.MAX_IMAGE_PIXELS = 1 << 27  # Pillow refuses twice as many; a damaged file may claim any size
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -28,21 +28,21 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 ANIMATED_SUFFIXES = frozenset({".apng", ".avif", ".gif", ".png", ".tif", ".tiff", ".webp"})
-"""Endings of pictures of which several in one file are shown one after the other."""
+"""Endings of files that may have several pictures, which are shown one after the other."""
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"WEBP": "WEBP", b"ftyp": "HEIF"}
-"""How files begin."""
+"""Bytes near the beginning of a file by which its format is recognised."""
 _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
 _QUALITY = 95
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
 _DEEP = frozenset({".png", ".tif", ".tiff"})
-"""Endings of files that can have 16 bits."""
+"""Endings of formats that can have 16 bits."""
 _ALPHA = frozenset({".avif", ".heic", ".heif", ".hif", ".png", ".tga", ".tif", ".tiff", ".webp"})
 _GRAY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".pgm", ".tif", ".tiff"})
 _NO_TAGS = frozenset({".bmp", ".pgm", ".pnm", ".ppm", ".tga"})
 
 
 def read_still(path: Path) -> Still:
-    """Read a picture upright; raises InputError."""
+    """Read a picture, and turn it upright. Raises InputError."""
     try:
         data = path.read_bytes()
     except OSError as exc:
@@ -51,9 +51,9 @@ def read_still(path: Path) -> Still:
         raise InputError(f"{path}: the file is empty; copy it again from its source")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged tags: the picture counts
+            warnings.simplefilter("ignore")  # damaged tags do not matter for the picture
             return _read(path, data)
-    except Exception as exc:  # a decoder may raise anything at what is damaged
+    except Exception as exc:  # for damaged files, decoders raise any exception
         raise InputError(_why(path, data, exc)) from exc
 
 
@@ -96,10 +96,10 @@ def _read(path: Path, data: bytes) -> Still:
 
 
 def _exif_of(image: Any) -> bytes:
-    with contextlib.suppress(Exception):  # damaged tags are no reason to lose the picture
+    with contextlib.suppress(Exception):  # a picture with damaged tags is still read
         exif = image.getexif()
         exif.pop(0x0112, None)
-        if image.format == "TIFF":  # how the old file was laid out
+        if image.format == "TIFF":  # the layout of the old file
             for tag in (254, 256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 338, 339):
                 exif.pop(tag, None)
         return exif.tobytes() if len(exif) else b""
@@ -114,7 +114,7 @@ def _has_16_bits(data: bytes, image: Any) -> bool:
 
 
 def _deep(data: bytes) -> NDArray[np.uint16] | None:
-    """Read what has 16 bits; Pillow would make 8 of them where there is colour."""
+    """Read 16 bits by OpenCV, because Pillow reads colour in 8 bits only."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -129,7 +129,7 @@ def _deep(data: bytes) -> NDArray[np.uint16] | None:
 
 
 def _turn(data: bytes) -> Any:
-    """What makes an array upright as EXIF wants it; None where it is."""
+    """Return a function that turns an array upright by EXIF; None if it is upright."""
     flips = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 1), 6: (3, 0), 7: (3, 1), 8: (1, 0)}
     orientation = Image.open(io.BytesIO(data)).getexif().get(0x0112, 1)
     if orientation not in flips:
@@ -162,9 +162,9 @@ def _rgb(image: Any) -> Pixels:
 
 
 def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[str]]:
-    """Return a picture as a file of the kind that `path` names, and what it cannot keep.
+    """Return a picture in the format that `path` names, and messages on what it cannot keep.
 
-    `pixels` is what became of `still.rgb`: (H, W, 3) uint8, or twice as wide with the original at
+    `pixels` is the result for `still.rgb`: (H, W, 3) uint8, or twice as wide with the original on
     the left. Raises OutputError.
     """
     suffix, notes = path.suffix.lower(), []
@@ -193,7 +193,7 @@ def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[s
 
 
 def _deepened(pixels: Pixels, still: Still) -> NDArray[np.uint16]:
-    """Give the result back what 8 bits have cut off, lifted as the picture is at that place."""
+    """Return the result in 16 bits: add what 8 bits have cut off, times the local gain."""
     assert still.deep is not None
     across = pixels.shape[1] // still.rgb.shape[1]
     before = np.tile(still.rgb, (1, across, 1)).astype(np.float32)
@@ -244,7 +244,7 @@ def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> 
 
 
 def is_animated(path: Path) -> bool:
-    """Whether a file holds pictures that are shown one after the other."""
+    """Return whether a file has pictures that are shown one after the other."""
     if path.suffix.lower() not in ANIMATED_SUFFIXES:
         return False
     try:
@@ -252,5 +252,5 @@ def is_animated(path: Path) -> bool:
             warnings.simplefilter("ignore")
             image: ImageFile.ImageFile = Image.open(file)
             return path.suffix.lower() == ".gif" or getattr(image, "n_frames", 1) > 1
-    except Exception:  # whoever is to read it will tell
+    except Exception:  # the error is reported when the file is read
         return path.suffix.lower() in (".gif", ".apng")

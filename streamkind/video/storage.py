@@ -1,4 +1,4 @@
-"""Files where they are: local paths as they are, s3:// and its like through fsspec."""
+"""Access to files by their location: local paths, and s3:// and others through fsspec."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from streamkind.errors import OutputError, UsageError
 from streamkind.video.publish import Staging
 
 _LIVE = frozenset({"rtp", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "tcp", "udp", "mms", "ws"})
-"""Schemes of what has no end, and of which nothing but a part can be read."""
+"""Schemes of live streams, which have no end."""
 _BLOCK, _BLOCKS = 1 << 18, 16
+"""Size in bytes and number of the samples of a fingerprint."""
 
 
 def as_path(name: str | Path) -> Path:
-    """Return a local path, or for s3://bucket/key and the like an object that acts as one.
+    """Return a local path, or for s3://bucket/key and others an object with the same methods.
 
-    Raises UsageError when what reads it is not installed.
+    Raises UsageError if the library that reads it is not installed.
     """
     if not isinstance(name, str):
         return name
@@ -46,17 +47,17 @@ def as_path(name: str | Path) -> Path:
 
 
 def is_local(path: Path) -> bool:
-    """Whether a path is on a disk of this machine."""
+    """Return whether a path is on a disk of this machine."""
     return isinstance(path, Path)
 
 
 def open_remote(path: Path) -> BinaryIO:
-    """Open an object for reading at any place; what is needed is fetched, nothing is kept."""
+    """Open an object for reading at any position. Only the parts that are read are fetched."""
     return cast(BinaryIO, path.open("rb"))
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file, whole or not at all. Raises OutputError."""
+    """Write a small file, completely or not at all. Raises OutputError."""
     if not is_local(path):
         path.write_bytes(data)  # object stores show an object when it is complete
         return
@@ -71,7 +72,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def local_file(path: Path) -> Iterator[Path]:
-    """Give a local name to write to; afterwards the file is at `path`, on an exception nothing."""
+    """Yield a local path to write to. Afterwards the file is at `path`, except on an exception."""
     if is_local(path):
         yield path
         return
@@ -86,7 +87,7 @@ def local_file(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all in it; fine if there is none."""
+    """Remove a folder with its content, if it exists."""
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists():
@@ -94,7 +95,7 @@ def remove_folder(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the digest of a whole file."""
+    """Return the SHA-256 digest of a whole file, in hexadecimal."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -103,7 +104,7 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """Tell a file from others by its size and samples of 16 places; quick however large it is."""
+    """Return a digest of a file's size and of samples at 16 places: fast for any size."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What files and streams are called, and what is said of them."""
+"""Tags of files and streams, and short descriptions of streams."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from streamkind.video.demux import is_picture
 
-# They describe the container that was, and the new one writes its own.
+# Tags that describe the old container. The new one writes its own.
 _STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
 _STALE_PREFIXES = ("DURATION", "NUMBER_OF_", "BPS", "_STATISTICS_")
 
@@ -18,14 +18,14 @@ def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
         for key, value in metadata.items()
         if key.lower() not in _STALE_TAGS and not key.upper().startswith(_STALE_PREFIXES)
     }
-    # What FFmpeg reads from an MP4 track as "name" it writes there from "title".
+    # In MP4 tracks, FFmpeg reads the tag as "name", and writes it from "title".
     if "name" in tags:
         tags.setdefault("title", tags["name"])
     return tags
 
 
 def describe(stream: Any) -> str:
-    """Name a stream for the user."""
+    """Return a short description of a stream for the user: type, codec and language."""
     if is_picture(stream):
         return "cover art"
     context = stream.codec_context

@@ -1,15 +1,15 @@
-"""Decode and encode in threads beside the caller's own work.
+"""Reads and writes frames in threads beside the caller's own work.
 
-The rule of both classes: no thread outlives its `with`, every wait is short and looks at a stop
-flag, and a thread's error is raised in the caller.
+Rules of both classes: a thread ends before its `with` block ends. Every wait is short, and looks at
+a stop flag. The error of a thread is raised in the caller.
 
-Nest them so that the writer ends before the sink decides:
+Nest them so that the writer ends before the sink:
 
     with open_sink(path, source) as sink, WriteBehind(sink) as output:
         ...
 
-Leaving cleanly drains the queue and only then lets the sink publish its file; an error of the
-writer is raised by `WriteBehind.__exit__`, so the sink sees an exception and publishes nothing.
+At the end of the block, `WriteBehind` first writes the rest of the queue; then the sink publishes
+its file. `WriteBehind.__exit__` raises an error of the writer, so that the sink publishes nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from typing import Protocol, Self
 from streamkind.video.frames import Batch, Frame
 
 _WAIT_SECONDS = 0.05
+"""Longest wait before the stop flag is looked at."""
 
 
 class FrameSink(Protocol):
-    """Where a WriteBehind puts its frames."""
+    """An object that `WriteBehind` writes frames to."""
 
     def write(self, frame: Frame) -> None:
-        """Take one frame."""
+        """Write one frame."""
 
 
 class _Worker:
@@ -42,7 +43,7 @@ class _Worker:
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self.seconds = 0.0
-        """Time spent working so far, waiting not included."""
+        """Seconds that the thread has worked so far, without waits."""
         self._queue: queue.Queue[Frame | Batch | None] = queue.Queue(depth)
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -107,14 +108,14 @@ class ReadAhead(_Worker):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop reading and wait for the thread; frames not yet asked for are dropped."""
+        """Stop reading and wait for the thread. Frames that were not taken are dropped."""
         self._stop.set()
         self._join()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames in order; raises what the source raised."""
+        """Yield the frames in order. Raises what the source raised."""
         while True:
-            # Looked at before the queue: what a finished thread has put is all there.
+            # Looked at before the queue, so that all frames of a finished thread are seen.
             alive = self._alive()
             try:
                 item = self._queue.get(timeout=_WAIT_SECONDS if alive else 0)
@@ -152,7 +153,7 @@ class WriteBehind(_Worker):
     _name = "streamkind-write"
 
     def __init__(self, sink: FrameSink, *, depth: int = 4) -> None:
-        """Write to `sink`, which only the thread touches until the `with` is left."""
+        """Write to `sink`, which only the thread may use until the `with` block ends."""
         super().__init__(depth)
         self._sink = sink
 
@@ -167,7 +168,7 @@ class WriteBehind(_Worker):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Drain the queue and raise the writer's error; on an exception stop without draining."""
+        """Write the rest, and raise the writer's error. On an exception, stop without the rest."""
         if error is not None:
             self._stop.set()
             self._join()
@@ -181,9 +182,9 @@ class WriteBehind(_Worker):
             raise self._error
 
     def put(self, batch: Batch) -> None:
-        """Hand over a batch, waiting for room; raises the writer's error if it has died."""
+        """Add a batch to the queue, and wait for room in it. Raises the writer's error."""
         while True:
-            alive = self._alive()  # before the error: a thread sets its error, then dies
+            alive = self._alive()  # before the error: a thread sets its error, then ends
             if self._error is not None:
                 raise self._error
             if not alive:

@@ -1,4 +1,4 @@
-"""Time stamps that only rise: what encoders and containers insist on, and broken files lack."""
+"""Repairs time stamps so that they rise, as encoders and containers require."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from streamkind.errors import InputError, UsageError
 from streamkind.video.format import VideoFormat
 
 _NO_CLOCK = 0x0080
-"""AVFMT_NOTIMESTAMPS: raw H.264 and its like, whose frames have no time stamps."""
+"""AVFMT_NOTIMESTAMPS: the flag of formats without time stamps, such as raw H.264."""
 _JUMP_SECONDS = 1
+"""Step back from which on the clock was set back. A smaller one is a single wrong stamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A part of a file; its timeline is moved so that `start` becomes 0."""
+    """A part of a file. In the output, its `start` becomes 0."""
 
     start: Fraction
-    """Seconds, on the file's own clock."""
+    """Begin, in seconds on the file's own clock."""
     end: Fraction | None
-    """Seconds, on the file's own clock; None is the end of the file."""
+    """End, in seconds on the file's own clock; None is the end of the file."""
 
 
 class RisingClock:
-    """Repairs time stamps that are missing or do not rise; leaves all others exactly alone."""
+    """Repairs time stamps that are missing or do not rise. It does not change others."""
 
     def __init__(self, time_base: Fraction, step: int) -> None:
-        """Bridge gaps with `step`, the usual distance between stamps, in `time_base`."""
+        """Use `step`, in `time_base`, as the distance to a missing time stamp."""
         self.repaired = 0
         self.last: int | None = None
         self._step = max(1, step)
@@ -42,7 +43,7 @@ class RisingClock:
         self._offset = 0
 
     def __call__(self, stamp: int | None, *, least: int = 1) -> int:
-        """Return `stamp`, or its repair, at least `least` above the one before."""
+        """Return `stamp`, repaired if it is not at least `least` above the one before."""
         if stamp is None:
             self.repaired += 1
             self.last = 0 if self.last is None else self.last + self._step
@@ -50,7 +51,7 @@ class RisingClock:
         result = stamp + self._offset
         if self.last is not None and result < self.last + least:
             self.repaired += 1
-            # A clock that was set back (a camera restarted) stays moved; a stray stamp does not.
+            # If the clock was set back (a camera restarted), later stamps are moved too.
             if self.last - result > self._jump:
                 self._offset += self.last + self._step - result
                 result = self.last + self._step
@@ -61,16 +62,16 @@ class RisingClock:
 
 
 class FrameClock:
-    """When frames are shown, also those of streams without a clock, such as raw .h264."""
+    """Gives frames their times, also in streams without time stamps, such as raw .h264."""
 
     def __init__(
         self, container: InputContainer, stream: VideoStream, path: Path, fps: float | None
     ) -> None:
-        """Take the rate of a stream without a clock from `fps`; raises UsageError for others."""
+        """Use `fps` for a stream without time stamps. Raises UsageError for other streams."""
         self.missing = bool(container.format.flags & _NO_CLOCK)
-        """Whether frames have no time stamps; they come at an even rate then."""
+        """Whether frames have no time stamps. They get an even rate then."""
         self.time_base = stream.time_base or Fraction(1, 90_000)
-        # What FFmpeg calls the average of a stream without a clock is 25, whatever it is.
+        # For a stream without time stamps, FFmpeg gives an average rate of 25 in any case.
         average = None if self.missing else stream.average_rate
         self.rate: Fraction | None = average or stream.guessed_rate or None
         self._told = fps is not None
@@ -83,12 +84,12 @@ class FrameClock:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was before."""
+        """Start again, as after seeking."""
         self.step = round(1 / ((self.rate or 25) * self.time_base))
         self._rising = RisingClock(self.time_base, self.step)
 
     def stamp(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-        """Give frames without time stamps theirs; the first frame says how long each lasts."""
+        """Give frames without time stamps an even rate: that of the first frame's duration."""
         if not self.missing:
             yield from frames
             return
@@ -102,7 +103,7 @@ class FrameClock:
 
     @property
     def repaired(self) -> int:
-        """Time stamps that were missing or did not rise."""
+        """Number of time stamps that were missing or did not rise."""
         return self._rising.repaired
 
     def __call__(self, raw: av.VideoFrame) -> tuple[int, int]:
@@ -111,7 +112,7 @@ class FrameClock:
 
 
 def check_times(start: float, duration: float | None) -> None:
-    """Refuse times that no part of a video has; raises UsageError."""
+    """Raise UsageError for a start or duration that is not valid."""
     if not (math.isfinite(start) and start >= 0):
         raise UsageError(f"start={start}: expected seconds from 0 up")
     if duration is not None and not (math.isfinite(duration) and duration > 0):
@@ -121,19 +122,19 @@ def check_times(start: float, duration: float | None) -> None:
 def shortened(
     form: VideoFormat, start: float, duration: float | None, rate: Fraction | None
 ) -> VideoFormat:
-    """Return the format of a part of a video: its length and frames, as far as they are known."""
+    """Return the format of a part of a video, with its length and number of frames if known."""
     seconds = seconds_left(form.duration, start, duration)
     count = max(1, round(seconds * rate)) if seconds and rate else None
     return replace(form, frames=count, duration=seconds)
 
 
 def nothing_from(path: Path, start: float, length: float | None) -> InputError:
-    """Say that a video ends before `start`, in seconds."""
+    """Return the error for a video that ends before `start`, in seconds."""
     lasts = "" if length is None else f"; it lasts {length:.1f} s"
     return InputError(f"{path}: no frame from start={start:g} s on{lasts}; choose an earlier start")
 
 
 def seconds_left(length: float | None, start: float, duration: float | None) -> float | None:
-    """Return how long a part of a video is, as far as is known."""
+    """Return the length of a part of a video, in seconds; None if it is unknown."""
     rest = None if length is None else max(0.0, length - start)
     return min((known for known in (duration, rest) if known is not None), default=None)

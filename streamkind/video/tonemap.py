@@ -1,7 +1,7 @@
-"""HDR video (HLG, PQ) made SDR: Hable's curve in linear light, gamut to BT.709.
+"""Tone-maps HDR video (HLG, PQ) to SDR: Hable's curve in linear light, and BT.709 primaries.
 
-What FFmpeg's `zscale=t=linear:npl=100,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709` does, in
-a table of colours that FFmpeg's lut3d interpolates.
+The result is that of FFmpeg's filters `zscale=t=linear:npl=100,zscale=p=bt709,
+tonemap=hable:desat=0,zscale=t=bt709`. It is stored in a table that FFmpeg's lut3d interpolates.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ from streamkind.errors import InputError
 from streamkind.video.format import BT709, LIMITED, UNSPECIFIED, ColorTags
 
 PQ, HLG = 16, 18
+"""FFmpeg's AVCOL_TRC_SMPTE2084 and AVCOL_TRC_ARIB_STD_B67."""
 HDR_TRANSFERS = {PQ: "PQ", HLG: "HLG"}
 SDR = ColorTags(range=LIMITED, matrix=BT709, primaries=BT709, transfer=BT709)
-"""What tone-mapped video is."""
+"""Tags of tone-mapped video."""
 _DOLBY_TAGS = ("dvh1", "dvhe", "dva1", "dvav")
+"""Codec tags of Dolby Vision in MP4."""
 _WHITE_NITS = 100.0
 """Luminance of SDR white (ITU-R BT.2408 has 203 for graphics; FFmpeg's recipe 100)."""
 _HLG_NITS, _HLG_GAMMA = 1000.0, 1.2
-"""Of the display that HLG is graded for (ITU-R BT.2100, table 5)."""
+"""Peak luminance and gamma of the display that HLG is graded for (ITU-R BT.2100, table 5)."""
 _USUAL_PEAK = 10.0
-"""Of a scene whose brightest light is not said, in units of white: 1000 nits."""
+"""Brightest light of a scene without metadata, in units of SDR white: 1000 nits."""
 _TICK = Fraction(1, 1000)
-"""Of the time stamps within a graph, which nobody reads."""
+"""Time base within a filter graph. Its time stamps are not used."""
 _GRID = 65
-"""Colours a side of the table."""
+"""Colours along each side of the table."""
 _BT709_OF_BT2020 = np.array(
     [
         [1.660491, -0.587641, -0.072850],
@@ -41,19 +43,19 @@ _BT709_OF_BT2020 = np.array(
         [-0.018151, -0.100579, 1.118730],
     ]
 )
-"""In linear light (ITU-R BT.2087)."""
+"""Matrix of linear light from BT.2020 to BT.709 primaries (ITU-R BT.2087)."""
 Floats = NDArray[np.float64]
 
 
 def is_hdr(tags: ColorTags) -> bool:
-    """Whether a video is to be tone-mapped."""
+    """Return whether a video of these tags is tone-mapped."""
     return tags.transfer in HDR_TRANSFERS
 
 
 def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: object) -> None:
-    """Raise InputError for Dolby Vision without a picture of its own in HLG, PQ or SDR (profile 5).
+    """Raise InputError for Dolby Vision without a base picture in HLG, PQ or SDR (profile 5).
 
-    Its colours are of a kind (IPT) that only its metadata explain.
+    Its colours (IPT) cannot be converted without its metadata.
     """
     side_data: Any = frame.side_data
     dolby = codec_tag in _DOLBY_TAGS or "DOVI_METADATA" in {d.type.name for d in side_data}
@@ -65,21 +67,21 @@ def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: ob
 
 
 def tone_note(tags: ColorTags) -> list[str]:
-    """Say what becomes of a video in one line; none of an SDR video."""
+    """Return one message on the tone mapping of a video; none for SDR."""
     if not is_hdr(tags):
         return []
     return [f"HDR video ({HDR_TRANSFERS[tags.transfer]}): tone-mapped, the result is SDR (BT.709)"]
 
 
 def linear(signal: Floats, transfer: int) -> Floats:
-    """(..., 3) BT.2020 signal, 0 to 1 -> light of the display, 1 being SDR white."""
+    """Convert a BT.2020 signal, (..., 3), 0 to 1, to light of the display; 1 is SDR white."""
     if transfer == PQ:  # SMPTE ST 2084
         root = np.clip(signal, 0, 1) ** (1 / 78.84375)
         light = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
         return np.asarray(10_000 / _WHITE_NITS * light ** (1 / 0.1593017578125))
     a, b, c = 0.17883277, 0.28466892, 0.55991073  # BT.2100, HLG's inverse OETF
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
-    # Each channel for itself, as FFmpeg's zscale; by luma, as BT.2100 has it, colours are paler.
+    # Per channel, as FFmpeg's zscale does. By luma, as in BT.2100, colours would be paler.
     return np.asarray(_HLG_NITS / _WHITE_NITS * scene**_HLG_GAMMA)
 
 
@@ -90,7 +92,7 @@ def _hable(light: Floats | float) -> Floats:
 
 
 def tone_mapped(signal: Floats, transfer: int, peak: float) -> Floats:
-    """(..., 3) HDR signal in BT.2020 -> SDR signal in BT.709, both 0 to 1.
+    """Convert an HDR signal in BT.2020 to an SDR signal in BT.709: (..., 3) each, 0 to 1.
 
     `peak` is the brightest light of the scene, in units of SDR white.
     """
@@ -101,7 +103,7 @@ def tone_mapped(signal: Floats, transfer: int, peak: float) -> Floats:
 
 
 def peak_of(frame: av.VideoFrame) -> float:
-    """Return the brightest light of a scene, in units of SDR white, as its metadata say."""
+    """Return the brightest light of a scene by its metadata, in units of SDR white."""
     side_data: Any = frame.side_data
     level, display = (
         side_data.get("CONTENT_LIGHT_LEVEL"),
@@ -118,13 +120,13 @@ def peak_of(frame: av.VideoFrame) -> float:
 
 
 class ToneMapper:
-    """Turns RGB frames of 16 bits, HDR, into SDR. Used from one thread only."""
+    """Converts HDR RGB frames of 16 bits to SDR. Use it from one thread only."""
 
     pix_fmt = "gbrp16le"
-    """What it takes and returns."""
+    """Pixel format of its input and output."""
 
     def __init__(self, transfer: int, frame: av.VideoFrame) -> None:
-        """Make the table for video of a transfer, whose metadata a frame carries."""
+        """Make the table for a transfer, with the metadata of a frame."""
         self._table = _table(transfer, peak_of(frame))
         self._graph: Graph | None = None
         self._size = 0, 0
@@ -155,7 +157,7 @@ class ToneMapper:
 
 
 def _table(transfer: int, peak: float) -> bytes:
-    """Return the table as a .cube file, red varying fastest."""
+    """Return the table as a .cube file. Red varies fastest."""
     steps = np.linspace(0, 1, _GRID)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     mapped = tone_mapped(np.stack([red, green, blue], -1), transfer, peak).reshape(-1, 3)
