@@ -149,12 +149,9 @@ def enhance(
 ) -> Report:
     """Enhance a video, an image or a folder of images, and return a report.
 
-    `ratio` is how far the illumination is raised, 0.1 to 10. "auto" brings dark frames to a mean
-    luma of `target` on average, in (0, 1]; its default is 0.45, and 0.47 for stills. `steady` names
-    what is smoothed over time in videos. `two_pass` smooths the ratios with look-ahead, in a first
-    pass over the input; `ratio_track` is a CSV that gives the ratios instead. The output is written
-    completely or not at all. `progress` may raise an exception to cancel.
-
+    `ratio` is how far the illumination is raised, 0.1 to 10; "auto" brings dark frames to a mean
+    luma of `target` on average, in (0, 1]: by default 0.45, stills 0.47. `two_pass` finds ratios
+    with look-ahead; `ratio_track` is a CSV of ratios. The output is complete or not there.
     Raises UsageError, InputError, OutputError or EngineError.
     """
     fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps

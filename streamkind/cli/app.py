@@ -139,20 +139,15 @@ def batch_command(
         Path | None, typer.Option("--list", help="File that names inputs, one per line.")
     ] = None,
     pattern: Annotated[
-        list[str] | None,
-        typer.Option(help="Pattern of the files to take from folders, as '*.mp4'; repeatable."),
+        list[str] | None, typer.Option(help="Files to take from folders, as '*.mp4'; repeatable.")
     ] = None,
     name: Annotated[
         str, typer.Option(help="Names of results, made of {folder}, {stem}, {kind}, {suffix}.")
     ] = NAME,
-    workers: Annotated[
-        int, typer.Option("--jobs", help="Number of processes that share the work.")
-    ] = 1,
+    workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
     nice: Annotated[int, typer.Option(help="Niceness of the processes, 0 to 19.")] = 0,
     cluster: options.Cluster = None,
-    report: Annotated[
-        Path | None, typer.Option(help="JSON file for the result of each input.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option(help="JSON file for the results.")] = None,
     ratio: options.RatioText = "auto",
     target: options.AnyTarget = None,
     steady: options.SteadyText = options.ALL_STEADY,
