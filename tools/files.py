@@ -122,30 +122,33 @@ def table(names: tuple[str, ...], inputs: dict[str, Path], kinds: list[str], fol
 
 HEAD = """# Files
 
-What goes in: all that FFmpeg reads. What becomes of each stream is decided before the work starts,
-and told in one line a stream unless it is copied. `python tools/files.py` made the tables below: it
-muxes each kind, decodes the result and compares. "yes" is copied packet for packet, a name is the
-codec that it is converted to, "-" is left out; each of these but "yes" is told.
+Inputs are all files that FFmpeg reads. What becomes of each stream is decided before the work
+starts. A line says so for each stream that is not copied.
+
+`python tools/files.py` made the tables below: it writes each kind, decodes the result and compares.
+"yes" means copied packet for packet. A name is the codec to which a stream is converted. "-" means
+left out.
 """
 TAIL = """
-The picture is always encoded anew. In all of these:
+The picture is always encoded again. In all containers:
 
 | | |
 | --- | --- |
-| the clock | begins at 0, picture and sound moved by the same time |
-| steps of the clock (joined recordings, gaps) | in MPEG-TS and MPEG-PS bridged and told |
-| raw .h264, .h265 and their like | run at the rate that they tell, or at `--fps` |
+| the clock | begins at 0; picture and sound are moved by the same time |
+| steps of the clock (joined recordings, gaps) | bridged in MPEG-TS and MPEG-PS; a line says so |
+| raw .h264, .h265 and the like | run at the rate that they tell, or at `--fps` |
 | chapters | copied |
-| tags | copied, without what is true of the old file only |
-| attachments | copied into Matroska, else left out and told |
+| tags | copied, without those that are true of the old file only |
+| attachments | copied into Matroska, else left out; a line says so |
 | cover art | copied |
-| time codes | copied into MP4 and QuickTime, into others the tag alone |
-| GoPro's `gpmd` | copied into MP4 and QuickTime, else left out and told |
-| KLV | copied into MPEG-TS, else left out and told |
-| other records of cameras (`camm`, `mett`, boxes such as `gps `) | left out and told |
+| time codes | copied into MP4 and QuickTime; into others the tag alone |
+| GoPro's `gpmd` | copied into MP4 and QuickTime, else left out; a line says so |
+| KLV | copied into MPEG-TS, else left out; a line says so |
+| other records of cameras (`camm`, `mett`, boxes such as `gps `) | left out; a line says so |
 | playlists (.m3u8, .mpd) as outputs | refused |
 
-Beside chapters, sound that PyAV does not admit into Matroska (G.711, ADPCM, WMA) becomes PCM there.
+If a file has chapters, sound that PyAV does not admit into Matroska (G.711, ADPCM, WMA) becomes PCM
+there.
 """
 
 

@@ -1,4 +1,4 @@
-"""What holding things still gains: python tools/flicker.py CLIP... [--out docs/flicker].
+"""What smoothing over time gains: python tools/flicker.py CLIP... [--out docs/flicker].
 
 Takes the first seconds of each clip, runs the model without smoothing, with the ratio alone, and
 with all, and scores each, encoded without loss. Writes a table, README.md, with all figures, JSON,
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/flicker"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    title, settings = "What holding things still gains", steadiness(args.profile)
+    title, settings = "What smoothing over time gains", steadiness(args.profile)
     if args.profiles is not None:
         title, settings = "How steady the profiles are", profiles(args.profiles)
     found: dict[str, dict[str, Scores]] = {}
