@@ -57,11 +57,11 @@ _HOMES = {
     "open_video": "streamkind.video.open",
     "score": "streamkind.measure.score",
 }
-"""Where names are defined; errors are in a module of their own."""
+"""Module of each name. All other names are errors."""
 
 
 def __getattr__(name: str) -> object:
-    """Import a name when it is first asked for: the command line answers Ctrl-C before that."""
+    """Import a name when it is first used, so that the command line obeys Ctrl-C before."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES.get(name, "streamkind.errors")), name)

@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree.
+"""The exceptions of streamkind, as a tree.
 
 StreamkindError
 ├── UsageError    an option or a combination of options that cannot work
@@ -11,7 +11,7 @@ Every message says what was wrong, what was expected and what to do next.
 
 
 class StreamkindError(Exception):
-    """Base of everything that streamkind raises on purpose."""
+    """Base of all exceptions that streamkind raises on purpose."""
 
 
 class UsageError(StreamkindError):
@@ -19,11 +19,11 @@ class UsageError(StreamkindError):
 
 
 class InputError(StreamkindError):
-    """The source cannot be read as footage."""
+    """The input cannot be read."""
 
 
 class OutputError(StreamkindError):
-    """The result cannot be written where it was asked for."""
+    """The output cannot be written."""
 
 
 class EngineError(StreamkindError):

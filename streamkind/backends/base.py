@@ -1,8 +1,8 @@
-"""The one plug point: what a backend is, and the table of those there are.
+"""The protocol of backends, which run the network on a device, and the table of all backends.
 
-To add one: write `streamkind/backends/NAME.py` with a class of five methods, add a line to
-`BACKENDS` here and to `AUTO` in `choose.py`, and run `pytest
-tests/test_backends.py`, which puts every line through one suite.
+To add one: write `streamkind/backends/NAME.py` with a class of the methods of `Backend`, add a line
+to `BACKENDS` here and to `AUTO` in `choose.py`, and run `pytest tests/test_backends.py`, which
+tests every line of the table.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ BackendName = Literal["auto", "tensorrt", "openvino", "torch"]
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """A batch split in two: what the device holds, and what the host needs to know."""
+    """A batch after decomposition: layers on the device, and statistics on the host."""
 
     reflectance: Any
     """(N, 3, H, W) float in [0, 1], in the backend's own type."""
     illumination: Any
     """(N, 1, H, W) float in [0, 1], in the backend's own type."""
     statistics: Statistics
-    """Per frame, on the host."""
+    """Statistics of each frame, on the host."""
     pixels: Pixels
-    """The frames themselves, (N, H, W, 3)."""
+    """The frames, (N, H, W, 3)."""
 
     def frame(self, i: int) -> Self:
-        """Return those of one frame; backends that take batches have layers that can be sliced."""
+        """Return the layers of frame `i`. Backends that take batches have layers with slices."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         one = {n: v.frame(i) if n == "statistics" else v[i : i + 1] for n, v in values.items()}
         return replace(self, **one)
 
 
 class Backend(Protocol):
-    """KinD on one device. Used from one thread only. H and W are multiples of 16."""
+    """KinD on one device. Use it from one thread only. H and W are multiples of 16."""
 
     description: str
-    """Backend, device and the precision it really runs in, for the log."""
+    """Backend, device and effective precision, for the log."""
     max_batch: int
-    """Most frames worth giving at once."""
+    """Largest useful batch, in frames."""
 
     def decompose(self, pixels: Levels) -> Layers:
-        """(N, H, W, 3) RGB -> layers on the device and per-frame statistics on the host."""
+        """Split (N, H, W, 3) RGB into layers on the device, with statistics on the host."""
         ...
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Hold layers of N consecutive frames where nothing moves since the frame before.
+        """Filter the layers of N consecutive frames over time, where nothing moves.
 
-        `before` is what this returned for the frames just before, `strength` (2,) the share of the
-        past kept in reflectance and in illumination.
+        `before` is the result for the frames just before. `strength`, (2,), is the weight of the
+        frame before in reflectance and in illumination.
         """
         ...
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB. The result is the caller's to keep."""
+        """Relight layers by N ratios: (N, H, W, 3) uint8 RGB. The caller may keep the result."""
         ...
 
     def join(self, parts: Sequence[Any]) -> Any:
@@ -69,22 +69,22 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the device. Twice is fine."""
+        """Free the device. It may be called twice."""
         ...
 
 
 @dataclass(frozen=True)
 class BackendEntry:
-    """One line of the table."""
+    """One line of the table of backends."""
 
     target: str
     """module:class"""
     needs: tuple[str, ...]
-    """The modules that must be importable; `a|b`: either."""
+    """Modules that must be installed; `a|b` means one of them."""
     install: str
-    """What to tell a user who lacks it."""
+    """How to install what is missing."""
     devices: tuple[str, ...]
-    """Where it runs: `cpu`, `cuda` for NVIDIA's, OpenVINO's `gpu` and `npu`, PyTorch's `mps`."""
+    """Devices: `cpu`, `cuda` for NVIDIA, OpenVINO's `gpu` and `npu`, PyTorch's `mps`."""
 
 
 BACKENDS = {
@@ -107,13 +107,13 @@ BACKENDS = {
         ("cpu", "cuda", "mps"),
     ),
 }
-"""All there are; `choose.py` tells which `auto` prefers."""
+"""All backends. `choose.py` has the order in which `auto` prefers them."""
 
 
 def why_not(name: str, device: str = "auto") -> str | None:
-    """Say what keeps a backend from being used here, or None when nothing does.
+    """Return why a backend cannot be used here, or None if it can.
 
-    `device` is a kind, "cpu" or "cuda", or "auto": any that the backend runs on.
+    `device` is "cpu", "cuda" or another kind; "auto" means any kind that the backend runs on.
     """
     backend = BACKENDS[name]
     card = device == "cuda" or "cpu" not in backend.devices
@@ -134,7 +134,7 @@ def _any_installed(names: str) -> bool:
 
 
 def _torch_finds_a_card() -> bool:
-    """Ask PyTorch, which takes seconds to import, and only where a card is."""
+    """Ask PyTorch for a card. Importing it takes seconds, so this is done with a card only."""
     try:
         return bool(importlib.import_module("streamkind.backends.torch").finds_a_card())
     except (ImportError, OSError):

@@ -1,4 +1,4 @@
-"""Chooses the backend that a user means by `auto`, and opens it."""
+"""Chooses the backend for `auto`, and opens it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from streamkind.video.frames import Levels, Pixels
 log = logging.getLogger("streamkind.engines")
 
 Choice = tuple[str, str]
-"""A backend, and the device that it is to run on."""
+"""A backend, and the device for it."""
 AUTO: tuple[Choice, ...] = (
     ("tensorrt", "cuda"),
     ("torch", "cuda"),
     ("openvino", "cpu"),
     ("torch", "cpu"),
 )
-"""What `auto` prefers, best first."""
+"""Choices of `auto`, best first."""
 ASKED: tuple[Choice, ...] = (("openvino", "gpu"), ("openvino", "npu"), ("torch", "mps"))
-"""What is taken only when its device is named."""
+"""Choices that are taken only if their device is named."""
 FAULTS = (StreamkindError, ImportError, OSError, RuntimeError)
-"""What a backend raises that does not work here: its own errors, those of its libraries."""
+"""Exceptions of a backend that does not work here: its own errors, and those of its libraries."""
 
 
 def on_gpu(backend: str, device: str) -> bool:
-    """Tell whether a backend and a device, either of them `auto`, mean a GPU here."""
+    """Return whether a backend and a device, each of which may be `auto`, mean a GPU here."""
     if device != "auto":
         return device.startswith("cuda")
     first = next(((n, d) for n, d in _named(backend, device) if why_not(n, d) is None), None)
@@ -42,7 +42,7 @@ def on_gpu(backend: str, device: str) -> bool:
 
 
 def open_backend(name: str, release: Release, device: str) -> Backend:
-    """Load a released model on a backend; `auto` takes the first that works here."""
+    """Load a released model on a backend. `auto` takes the first that works here."""
     if name == "auto":
         return open_first(release, usable(device), device)
     if name not in BACKENDS:
@@ -53,7 +53,7 @@ def open_backend(name: str, release: Release, device: str) -> Backend:
 
 
 def usable(device: str) -> list[Choice]:
-    """Return what can be used here on a device of that name, best first, and at least one."""
+    """Return the choices that can be used with a device, best first. Raises if there are none."""
     choices = _named("auto", device)
     if not choices:
         raise UsageError(
@@ -68,9 +68,9 @@ def usable(device: str) -> list[Choice]:
 
 
 def open_first(release: Release, choices: Sequence[Choice], device: str) -> Backend:
-    """Open the best choice. One on a card is tried with its first frame, one on the CPU is not."""
+    """Open the best choice. On a card it is tried with the first frame, on the CPU it is not."""
     if choices[0][1] == "cpu":
-        name = choices[0][0]  # OpenVINO's `auto` knows of Intel's graphics beside the CPU
+        name = choices[0][0]  # OpenVINO's `auto` also tries Intel's graphics
         return _load((name, "auto" if name == "openvino" else "cpu"), release, device)
     return FirstThatWorks(release, choices, device)
 

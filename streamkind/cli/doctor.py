@@ -1,4 +1,4 @@
-"""What streamkind finds on this machine."""
+"""Examines this machine: versions, processor, cards, backends, models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "ne
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report."""
+    """One line of the report."""
 
     name: str
     value: str
@@ -33,12 +33,12 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at versions, processor, cards, backends and models."""
+    """Return findings on versions, processor, cards, backends and models."""
     return [*versions(), cpu(), gpus(), *backends(), *openvino(), plans(), *models()]
 
 
 def versions() -> Iterator[Finding]:
-    """Versions of Python and of the packages that matter."""
+    """Return the versions of Python and of important packages."""
     yield Finding("streamkind", __version__)
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
     for name in PACKAGES + OPTIONAL:
@@ -49,7 +49,7 @@ def versions() -> Iterator[Finding]:
 
 
 def cpu() -> Finding:
-    """The processor: name, cores, and the instructions that make it fast."""
+    """Return name, cores and fast instructions of the processor."""
     flags = processor.flags()
     fast = [f for f in CPU_FEATURES if f in flags]
     units = " ".join(fast) or "no vector units"
@@ -57,7 +57,7 @@ def cpu() -> Finding:
 
 
 def gpus() -> Finding:
-    """NVIDIA cards, as nvidia-smi tells."""
+    """Return the NVIDIA cards that nvidia-smi shows."""
     if shutil.which("nvidia-smi") is None:
         return Finding("gpus", "none (nvidia-smi is not installed)")
     told = [f"{card.name}, {card.sm}, driver {card.driver}" for card in find_cards()]
@@ -65,7 +65,7 @@ def gpus() -> Finding:
 
 
 def openvino() -> Iterator[Finding]:
-    """OpenVINO's devices, and how fast `auto` has found them."""
+    """Return OpenVINO's devices, with the speeds that `auto` has measured."""
     if why_not("openvino"):
         return
     core = importlib.import_module("streamkind.backends.ov").openvino.Core()
@@ -76,14 +76,14 @@ def openvino() -> Iterator[Finding]:
 
 
 def backends() -> Iterator[Finding]:
-    """Which backends can be used, and why the others cannot."""
+    """Return the backends that can be used, and why the others cannot."""
     for name in BACKENDS:
         reason = why_not(name)
         yield Finding(f"backend {name}", reason or "usable", good=name != "openvino" or not reason)
 
 
 def plans() -> Finding:
-    """TensorRT plans that are kept."""
+    """Return the stored TensorRT plans."""
     folder = default_folder()
     try:
         kept = Cache(folder).entries() if folder.is_dir() else []
@@ -94,7 +94,7 @@ def plans() -> Finding:
 
 
 def models() -> Iterator[Finding]:
-    """The released models; each graph is read and its digest compared."""
+    """Return the released models. Each graph is read, and its digest compared."""
     try:
         found = releases()
     except EngineError as error:

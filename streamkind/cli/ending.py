@@ -1,10 +1,10 @@
-"""How the command is ended from outside: signals and the exit code. Quick to import."""
+"""Signals that end the command, and its exit code then. Quick to import."""
 
 from __future__ import annotations
 
 from streamkind.platform import RELOAD, STOP
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as shells use it: 128 and the number of SIGINT."""
 ENDING = (*STOP, *RELOAD)
 """Ctrl-C, a service manager's stop, and the end of a terminal."""

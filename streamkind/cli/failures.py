@@ -1,4 +1,4 @@
-"""Tells a failure in one line."""
+"""Reports a failure in one line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from streamkind.cli.show import console
 from streamkind.live.secrets import redact
 
 DEBUG = "STREAMKIND_DEBUG"
-"""The environment variable that, set to 1, shows where a failure comes from."""
+"""Environment variable that shows the traceback of a failure if it is 1."""
 
 
 def foreign(error: Exception) -> str:
-    """Tell in one line of an exception that nothing in streamkind foresaw."""
+    """Return one line for an exception that streamkind did not expect."""
     if isinstance(error, MemoryError):
         return "the memory of this machine does not suffice; free some, or choose profile realtime"
     if isinstance(error, OSError) and error.strerror:
@@ -28,11 +28,11 @@ def foreign(error: Exception) -> str:
 
 
 def fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
-    """Print one line and leave; before it the traceback, if it is asked for."""
+    """Print one line, with the traceback before it if that is asked for, and exit with `code`."""
     try:
         if error is not None and os.environ.get(DEBUG) == "1":
             traceback.print_exception(error)
         console.print("streamkind: " + " ".join(message.split()), markup=False)
-    except OSError:  # a closed pipe or a full disk; at the end it would be tried again
+    except OSError:  # a closed pipe or a full disk; Python would try to write again at exit
         sys.stderr = None
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The log of live cameras: lines on stderr, written by a thread so that nobody waits for them."""
+"""The log of live cameras: lines on stderr, written by a thread, so that no caller waits."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from streamkind.live.secrets import redact
 
 DEPTH = 1000
-"""Lines that wait for a slow reader; further ones are dropped and counted."""
+"""Lines that may wait for a slow reader. Further ones are dropped and counted."""
 END_SECONDS = 1.0
-"""Most time that the last lines may take at the end."""
+"""Longest time for the last lines at the end."""
 WAIT_SECONDS = 0.1
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
 
 class TextLine(logging.Formatter):
-    """A message in one line without secrets; what follows of a traceback stays in it."""
+    """Formats a message as one line without secrets, with its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -32,7 +32,7 @@ class TextLine(logging.Formatter):
 
 
 class JsonLine(logging.Formatter):
-    """One JSON object a line: time (UTC, ISO 8601), level, logger, message, perhaps camera."""
+    """Formats a message as a JSON object: time (UTC, ISO 8601), level, logger, message, camera."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -60,14 +60,14 @@ class DroppingHandler(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line, or drop it where there is no room."""
+        """Queue a line, or drop it if the queue is full."""
         try:
             self._lines.put_nowait(self.format(record).encode(errors="replace") + b"\n")
         except Exception:  # whatever it is, the log may touch nothing else
             self._lost += 1
 
     def close(self) -> None:
-        """Write what waits, for at most `END_SECONDS`."""
+        """Write the waiting lines, for at most `END_SECONDS`."""
         self._closing.set()
         self._thread.join(END_SECONDS)
         super().close()
@@ -101,7 +101,7 @@ class DroppingHandler(logging.Handler):
 
 @contextlib.contextmanager
 def logging_to_stderr(level: str, form: str) -> Iterator[None]:
-    """Log to stderr for the length of a `with`, whatever becomes of who reads it."""
+    """Log to stderr within a `with` block. A blocked or closed reader has no effect."""
     handler = DroppingHandler(2)
     handler.setFormatter(JsonLine() if form == "json" else TextLine())
     root, ours = logging.getLogger(), logging.getLogger("streamkind")

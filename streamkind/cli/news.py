@@ -1,4 +1,4 @@
-"""What is logged of cameras: what changes, and what stays wrong once a minute."""
+"""Logs the changes of cameras, and once a minute what stays wrong."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from streamkind.live.status import CameraStatus
 log = logging.getLogger("streamkind.live")
 
 QUIET_SECONDS = 60.0
-"""Least time between two lines about the errors of a camera that stays dead, or of an output."""
+"""Least time between two lines about errors of a camera or of an output."""
 
 
 class News:
-    """Logs what is new in each look at the fleet. Used from one thread only."""
+    """Logs what is new each time it is called. Use it from one thread only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[str, CameraStatus] = {}
         self._told: dict[tuple[str, str], float] = {}
-        """When an error was logged last, by camera and output."""
+        """Time of the last logged error, by camera and output."""
 
     def __call__(self, cameras: list[CameraStatus]) -> list[CameraStatus]:
-        """Log what is new, and return the same."""
+        """Log what is new, and return the status that was given."""
         for camera in cameras:
             before = self._known.get(camera.name)
             if before is None:

@@ -1,4 +1,4 @@
-"""`-` as a name: footage that comes by standard input, and goes by standard output."""
+"""Handles `-` as a name: footage from standard input, and to standard output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamkind.errors import InputError, OutputError
 PIPE = "-"
 _BLOCK = 1 << 20
 _Y4M = b"YUV4MPEG2 "
-"""How such a stream begins, which FFmpeg does not find out by itself where it has no name."""
+"""First bytes by which such a stream is recognised. FFmpeg needs a name to recognise it."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the command line shows: bars, lines and tables."""
+"""Prints progress bars, reports and tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress_bar() -> Bar:
-    """Return a bar that is drawn on terminals only."""
+    """Return a progress bar that is drawn on terminals only."""
     return Bar(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -34,7 +34,7 @@ def progress_bar() -> Bar:
 
 
 def show_progress(bar: Bar, name: str) -> Progress:
-    """Print the engine once, then keep the bar up to date."""
+    """Return a callback that prints the engine once, and updates the bar."""
     task = bar.add_task(name, total=None, told="")
 
     def show(report: Report) -> None:
@@ -50,7 +50,7 @@ def show_progress(bar: Bar, name: str) -> Progress:
 
 
 def show_report(report: Report, output: Path) -> None:
-    """Print what was done, how long each stage took, and what went wrong."""
+    """Print the result of a run: frames, time of each stage, and warnings."""
     for warning in report.warnings:
         console.print(f"warning: {warning}", markup=False)
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.stages.items())
@@ -62,7 +62,7 @@ def show_report(report: Report, output: Path) -> None:
 
 
 def score_table(scores: Scores) -> Table:
-    """One column per row of the score, one line per figure."""
+    """Return a table of scores: one column per video, one line per figure."""
     cuts = f"{len(scores.cuts)} scene cuts left out"
     table = Table(
         title=f"{len(scores.rows[INPUT].luma)} frames, {cuts}; flow: DIS FAST of the input"
@@ -77,7 +77,7 @@ def score_table(scores: Scores) -> Table:
 
 
 def show_batch(bar: Bar) -> Callable[[jobs.BatchProgress], None]:
-    """Print what begins and ends, and keep the bar of the whole batch up to date."""
+    """Return a callback that prints what begins and ends, and updates the bar of the batch."""
     task = bar.add_task("batch", total=None, told="")
 
     def show(progress: jobs.BatchProgress) -> None:
@@ -92,7 +92,7 @@ def show_batch(bar: Bar) -> Callable[[jobs.BatchProgress], None]:
 
 
 def batch_table(results: list[Result]) -> Table:
-    """One line per file of a batch, and what came of them together."""
+    """Return a table with one line per file of a batch, and a sum."""
     count = Counter(result.status for result in results)
     table = Table(
         title=f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed"
