@@ -43,12 +43,14 @@ VP8 = "vp8enc deadline=1 keyframe-max-dist=10 ! rtpvp8pay name=pay0 pt=96"
 @contextmanager
 def running(tmp_path, camera, **more):
     """A fleet that takes a camera to a server, live, and what is open then."""
-    with record_server(tmp_path) as server, LiveFleet(GainEngine) as fleet:
-        fleet.put(config(camera, published(server), **more))
-        wait_for_state(fleet, "live", 15)
-        wait_for(lambda: state(fleet).sinks[0].state == "live", 15, "the sink is not live")
-        yield fleet, server, open_things()
-        comes_on(fleet)
+    with record_server(tmp_path) as server:
+        with LiveFleet(GainEngine) as fleet:
+            fleet.put(config(camera, published(server), **more))
+            wait_for_state(fleet, "live", 15)
+            wait_for(lambda: state(fleet).sinks[0].state == "live", 15, "the sink is not live")
+            yield fleet, server, open_things()
+            comes_on(fleet)
+        wait_for(lambda: server.told("closed"), 10, "it is still published")
 
 
 def comes_on(fleet, name="yard"):

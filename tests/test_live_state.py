@@ -254,7 +254,7 @@ class Numbered(GainBackend):
 
 
 @pytest.mark.parametrize("last", [1, 3])
-def test_a_lost_engine_is_closed_before_another_is_opened(tmp_path, monkeypatch, last):
+def test_a_lost_engine_that_cannot_be_closed_gives_way_to_another(tmp_path, monkeypatch, last):
     monkeypatch.setattr(shared, "PAUSE_SECONDS", 0.0)
     log: list[str] = []
     clip = make_clip(tmp_path / "clip.mp4", frames=60, size=(160, 128), rate=10)
