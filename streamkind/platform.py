@@ -1,4 +1,4 @@
-"""What Linux, macOS and Windows do differently, each behind one function."""
+"""Functions that differ between Linux, macOS and Windows."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from pathlib import Path
 
 WINDOWS = sys.platform == "win32"
 RELOAD = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
-"""The signals that ask for the settings to be read again; Windows has none."""
+"""Signals that ask to read the settings again. Windows has none."""
 STOP = [
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
 ]
-"""The signals that ask for an orderly end; SIGBREAK is Ctrl-Break on Windows."""
+"""Signals that ask for an orderly end. SIGBREAK is Ctrl-Break on Windows."""
 BELOW_NORMAL_PRIORITY_CLASS = 0x4000
-"""Of SetPriorityClass, from Windows' processthreadsapi.h."""
+"""Value for SetPriorityClass, from processthreadsapi.h of Windows."""
 CACHE = "STREAMKIND_CACHE"
-"""Environment variable: the folder of all caches, when that is not the user's usual one."""
+"""Environment variable with the folder of all caches, if it is not the user's usual one."""
 REPLACE_SECONDS = 2.0
-"""How long a file is tried to be replaced on Windows, where a virus scanner may hold it."""
+"""Time for which replacing a file is tried on Windows, as a virus scanner may have it open."""
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def give_way(nice: int) -> None:
-    """Lower the priority of this process by `nice`, 0 to 19; on Windows 1 or more is one step."""
+    """Lower the priority of this process by `nice`, 0 to 19. Windows has one level, for 1 to 19."""
     if hasattr(os, "nice"):
         os.nice(nice)
     elif nice > 0 and hasattr(ctypes, "windll"):
@@ -47,7 +47,7 @@ def give_way(nice: int) -> None:
 
 
 def give_memory_back() -> None:
-    """Return free memory to the system. Only glibc keeps a heap for each thread that has ended."""
+    """Give freed memory back to the system. Only glibc keeps a heap for each ended thread."""
     if not WINDOWS:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -74,7 +74,7 @@ def replace(source: Path, target: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk. Windows cannot sync a folder."""
+    """Write a file, or the names in a folder, to the disk. Windows cannot do this for a folder."""
     if WINDOWS and path.is_dir():
         return
     # Windows syncs only what is open for writing.
@@ -108,7 +108,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def cache_folder(name: str) -> Path:
-    """Return this user's folder for what streamkind can make again: $STREAMKIND_CACHE/`name`."""
+    """Return this user's cache folder `name`: below $STREAMKIND_CACHE, if that is set."""
     if chosen := os.environ.get(CACHE):
         return Path(chosen) / name
     local = os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME")
@@ -116,7 +116,7 @@ def cache_folder(name: str) -> Path:
 
 
 def writable_by_others(folder: Path) -> bool:
-    """Tell whether other users may write to a folder; on Windows a user's folders are private."""
+    """Return whether other users may write to a folder. On Windows, user folders are private."""
     if not hasattr(os, "getuid"):
         return False
     found = folder.stat()
@@ -134,7 +134,7 @@ def restart(words: list[str], environment: Mapping[str, str]) -> None:
 
 
 def print_anything() -> None:
-    """Print `?` for characters that the console lacks, as many in cp1252, instead of failing."""
+    """Print `?` for characters that the console cannot show, as in cp1252, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # not a console
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

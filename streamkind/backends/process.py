@@ -1,4 +1,4 @@
-"""What can be set for a whole process only: by processes of our own, never by a user's program."""
+"""Settings of a whole process. Only streamkind's own processes make them, not user programs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ VARIABLES = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cards count in nvidia-smi's order, not the fastest first
     "SVT_LOG": "1",  # SVT-AV1 prints to stderr by itself: errors only
 }
-"""Environment variables that libraries read in this process; what the user has set stays."""
+"""Environment variables for libraries in this process. Values that the user has set stay."""
 M_MMAP_THRESHOLD = -3
-"""The parameter's number in glibc's malloc.h."""
+"""Number of the parameter in malloc.h of glibc."""
 LARGE_BYTES = 8 << 20
 """Arrays from this size on go back to the system when they are freed, so layers of a 720p frame do.
 
@@ -21,7 +21,7 @@ Else glibc comes to keep them, and the holes between: 200 MB at 1080p.
 
 
 def settle() -> None:
-    """Set it all for this process."""
+    """Make all settings for this process."""
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     with contextlib.suppress(OSError, AttributeError):  # another system's library
