@@ -65,6 +65,12 @@ def restrain_rgb(seen: Pixels, made: Pixels) -> None:
     cv2.add(made, whole, dst=made, dtype=cv2.CV_8U)
 
 
+def recorded_share(seen: Levels) -> Floats:
+    """How sure it is that the chroma of a picture, YUV (h, w, 3), is more than rounding: (h, w)."""
+    _, u, v = smooth(halved(seen), np.array([0, 128, 128], np.float32))
+    return resized(smooth_step(length(u, v), *ROUNDING), *seen.shape[1::-1])
+
+
 def transformed(picture: Floats, matrix: NDArray[np.float64]) -> Floats:
     """Take each pixel through a matrix."""
     return np.asarray(cv2.transform(picture, np.ascontiguousarray(matrix)), np.float32)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
+from streamkind.engine.chroma import recorded_share
 from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
 from streamkind.engine.shrink import rounded, transform
@@ -231,7 +232,7 @@ def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
         )
     )
     lit = tone + near * (made.slope * luma + made.offset - tone)
-    gain += near * (made.gain - gain)
+    gain = (gain + near * (made.gain - gain)) * recorded_share(now)
     predicted = [lit, *(gain * (c.astype(np.float32) - 128) + 128 for c in chroma)]
     mixed = [  # plane by plane: several times as fast as by pixels
         cv2.add(before, moved * (after - before), dtype=cv2.CV_8U)

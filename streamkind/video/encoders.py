@@ -59,6 +59,9 @@ _X26X_PRESETS = (
 _SVT_PRESETS = tuple(str(number) for number in range(-2, 14))
 _PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SVT_PRESETS}
 """What these encoders know; asked for others, they print to stderr by themselves."""
+_DEBLOCK = "2:2"
+"""Offsets of H.264's deblocking filter: relit walls have more blocks than usual videos. With
+these `tools/night.py` finds a quarter less of them, as much detail, and files as small."""
 _MAX_CRF = 63
 _WEBP_QUALITY = 90
 """Of 100."""
@@ -180,6 +183,8 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
             known = ", ".join(_PRESETS[codec.name])
             raise UsageError(f"preset={preset!r}: {codec.name} knows {known}; choose one of them")
         options["preset"] = preset
+    if codec.name == "libx264":
+        options["deblock"] = _DEBLOCK
     if codec.name == "libx265":
         options["x265-params"] = "log-level=none"  # it prints to stderr by itself
     return options
