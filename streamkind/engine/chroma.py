@@ -29,7 +29,7 @@ DARKEST = np.float32(1.5)
 """Luma in 8-bit levels that is added before gains are taken, which mean nothing at black."""
 MORE = np.float32(1.3)
 """How much more colourful than what was recorded, times its gain, the nets may make a place."""
-VIVID = 0.5
+VIVID = 0.6
 """Exponent of the gain by which chroma is raised beyond it: codecs take more of it than of luma.
 Found on films of known truth (`tools/make_film.py`), which came out too pale."""
 FAINT = np.float32(30.0**2)
