@@ -234,6 +234,21 @@ def test_a_stream_raises_the_dark_and_keeps_the_lit(planes):
     assert abs(luma[120, 230] - before[120, 230]) < 34
 
 
+@pytest.mark.parametrize("reduces", [False, True])
+def test_places_near_black_do_not_flicker_with_their_noise(reduces):
+    """The network's part is not filtered by this backend, so places of 8x8 pixels are looked at."""
+    rng = np.random.default_rng(0)
+    frames = rng.normal(4, 2, (24, 240, 320, 1)).clip(0, 255).astype(np.uint8).repeat(3, axis=3)
+    engine = Engine(Gain(), area=160 * 120 if reduces else None, whole=1)
+    moved = {}
+    for steady in ((), ("light",)):
+        stream = Stream(engine, FixedRatio(6.0), steady=steady)
+        made = [stream(frame[None], [i / 25])[0][0, ..., 1] for i, frame in enumerate(frames)]
+        places = np.stack(made).reshape(24, 30, 8, 40, 8).mean(axis=(2, 4))
+        moved[steady] = places[6:].std(axis=0).mean()
+    assert moved[("light",)] < 0.75 * moved[()]
+
+
 def test_stills_are_raised_by_one_ratio():
     engine = Engine(Gain())
     frame = np.full((64, 96, 3), 20, np.uint8)

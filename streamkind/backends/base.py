@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, Self
 
 from streamkind.backends.cards import card_here
@@ -32,12 +32,15 @@ class Layers:
     """Statistics of each frame, on the host."""
     pixels: Pixels
     """The frames, (N, H, W, 3)."""
+    ground: Floats | None = field(default=None, kw_only=True)
+    """For videos: the frames at the size of their local maps, filtered over time, (N, h, w, 3)."""
 
     def frame(self, i: int) -> Self:
         """Return the layers of frame `i`. Backends that take batches have layers with slices."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        one = {n: v.frame(i) if n == "statistics" else v[i : i + 1] for n, v in values.items()}
-        return replace(self, **one)
+        told = values.pop("statistics").frame(i)
+        own: dict[str, Any] = {name: v if v is None else v[i : i + 1] for name, v in values.items()}
+        return replace(self, statistics=told, **own)
 
 
 class Backend(Protocol):

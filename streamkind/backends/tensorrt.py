@@ -140,7 +140,8 @@ class TensorRTEngine:
         told = self._run(program, count, {"frames": pixels}, layers)
         numbers = [told[name] for name in ("curve", "thumbnail", "exposure")]
         fine = all(bool(np.isfinite(array).all()) for array in numbers)
-        return Layers(**layers, statistics=Statistics.of(*numbers), pixels=pixels), fine
+        split = layers["reflectance"], layers["illumination"]
+        return Layers(*split, Statistics.of(*numbers), pixels), fine
 
     def _recompose(
         self, layers: Layers, ratios: Floats, precision: Precision

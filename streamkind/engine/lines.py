@@ -71,3 +71,12 @@ def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
         first, last = max(begin - 1, 0), min(end + 1, small)
         inner = slice((begin - first) * times, (end - first) * times)
         yield slice(begin * times, end * times), slice(first, last), inner
+
+
+def motion(before: Floats, now: Floats) -> Floats:
+    """Where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
+    apart = cv2.absdiff(cv2.blur(before, (3, 3)), cv2.blur(now, (3, 3)))
+    moved = np.asarray(cv2.dilate(apart, np.ones((5, 5), np.uint8)), np.float32)
+    moved /= NOISE + np.float32(0.04) * cv2.max(before, now)
+    moved -= 1
+    return np.asarray(cv2.blur(np.clip(moved, 0, 1, out=moved), (5, 5)), np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.chroma import restrain, restrain_rgb
+from streamkind.engine.lines import motion
 from streamkind.engine.shrink import shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
@@ -26,24 +27,40 @@ FULL = ColorTags()
 Plane = NDArray[np.uint8]
 
 
-def raise_yuv(small: Levels, made: Pixels, points: Plane, tags: ColorTags) -> tuple[Pixels, Floats]:
+def ground_of(picture: Levels) -> Floats:
+    """Return RGB at the size of its local maps, (h, w, 3): what they are found from."""
+    size = map_size(picture.shape[1], picture.shape[0])
+    return np.asarray(shrunk(picture, size), np.float32)
+
+
+def steady_ground(now: Floats, before: Floats, kept: float) -> Floats:
+    """Filter the ground of a frame over time where nothing moves, (h, w, 3).
+
+    `kept` is the weight of `before`, the filtered ground of the frame before. Without this filter,
+    noise near black, raised sevenfold, would move the light of whole places.
+    """
+    row = yuv_of_rgb(FULL)[:1]
+    was, luma = (np.asarray(cv2.transform(ground, row), np.float32) for ground in (before, now))
+    weight = kept * (1 - motion(was, luma))[..., None]
+    return np.asarray(now + weight * (before - now), np.float32)
+
+
+def raise_yuv(
+    small: Levels, made: Pixels, points: Plane, tags: ColorTags, ground: Floats | None = None
+) -> tuple[Pixels, Floats]:
     """Raise a reduced frame, RGB, towards what the network made of it, YUV, (h, w, 3) each.
 
-    `points` is luma of single pixels of the whole frame, (h, w). Returns YUV, and how much of the
-    frame's own detail is in it, (h, w).
+    `points` is luma of single pixels of the whole frame, (h, w); `ground` is the filtered one, or
+    else the frame's own. Returns YUV, and how much of the frame's own detail is in it, (h, w).
     """
     height, width = small.shape[:2]
     scale, black = luma_range(tags)
     seen = np.asarray(cv2.transform(small, yuv_of_rgb(tags)))
     size = map_size(width, height)
-    before, after, bright = (
-        unit(shrunk(plane, size), *of)
-        for plane, of in (
-            (seen[..., 0], (scale, black)),
-            (made[..., 0], (scale, black)),
-            (brightest_of(small), (255.0, 0.0)),
-        )
-    )
+    ground = ground_of(small) if ground is None else ground
+    before = unit(cv2.transform(ground, yuv_of_rgb(tags)[:1]), scale, black)
+    after = unit(shrunk(made[..., 0], size), scale, black)
+    bright = unit(brightest_of(ground), 255.0, 0.0)
     single = unit(cv2.resize(points, size, interpolation=cv2.INTER_NEAREST), scale, black)
     maps = local_maps(before, after, single, bright)
     shares, own = (enlarged(m, width, height) for m in (maps.relit, maps.own))
@@ -58,14 +75,15 @@ def raise_yuv(small: Levels, made: Pixels, points: Plane, tags: ColorTags) -> tu
     return restrain(seen, np.asarray(cv2.merge(planes), np.uint8), black), own
 
 
-def raise_rgb(seen: Pixels, made: Pixels) -> None:
+def raise_rgb(seen: Pixels, made: Pixels, ground: Floats | None = None) -> None:
     """Do the same to RGB, (H, W, 3) each; `made` is changed in place."""
     height, width = made.shape[:2]
     size = map_size(width, height)
-    small, relit = (shrunk(picture, size) for picture in (seen, made))
+    ground = ground_of(seen) if ground is None else ground
     points = cv2.resize(seen, size, interpolation=cv2.INTER_NEAREST)
-    before, after, single = (unit(luma_of(p), 255.0, 0.0) for p in (small, relit, points))
-    maps = local_maps(before, after, single, unit(brightest_of(small), 255.0, 0.0))
+    pictures: list[Levels] = [ground, shrunk(made, size), points]
+    before, after, single = (unit(luma_of(picture), 255.0, 0.0) for picture in pictures)
+    maps = local_maps(before, after, single, unit(brightest_of(ground), 255.0, 0.0))
     found = (maps.relit, maps.own, scaled(maps, 255.0, 0.0))
     shares, own, offset = (enlarged(m, width, height) for m in found)
     planes = []

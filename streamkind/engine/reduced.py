@@ -107,7 +107,7 @@ class Reduced:
         """Split reduced pictures into layers, which keep the full pictures too."""
         layers = self._whole.decompose(small)
         parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
-        return ReducedLayers(*parts, small=small, luma=luma)
+        return ReducedLayers(*parts, small=small, luma=luma, ground=layers.ground)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Filter the layers of N consecutive frames over time."""
@@ -127,10 +127,12 @@ class Reduced:
         clear = self._whole.relight(layers, ratios, size_of(layers.small))
         tags = self.color_of(layers.pixels)
         matrix, relit = yuv_of_rgb(tags), []
-        for small, made, pixels in zip(layers.small, clear, layers.pixels, strict=True):
+        for i, (small, made) in enumerate(zip(layers.small, clear, strict=True)):
             picture = transform(made, matrix)
             if isinstance(self._whole, Filmed):
-                relit.append(Relit(*raise_yuv(small, picture, points(pixels, small), tags)))
+                single = points(layers.pixels[i], small)
+                ground = None if layers.ground is None else layers.ground[i]
+                relit.append(Relit(*raise_yuv(small, picture, single, tags, ground)))
             else:
                 relit.append(Relit(picture))
         return relit

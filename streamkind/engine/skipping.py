@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
 from streamkind.engine.chroma import recorded_share
-from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean
+from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean, motion
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
 from streamkind.engine.shrink import rounded, transform
 from streamkind.engine.whole import network_shares
@@ -124,7 +124,8 @@ class Skipping:
         """Filter layers that are new; those of an earlier frame are filtered already."""
         if not isinstance(layers, SkippedLayers):
             return self._reduced.steady(layers, before, strength)
-        return replace(layers, reflectance=before.reflectance, illumination=before.illumination)
+        held = {n: getattr(before, n) for n in ("reflectance", "illumination", "ground")}
+        return replace(layers, **held)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """The frame as `decompose` had it, relit by the network or from an earlier frame."""
@@ -171,15 +172,6 @@ def thumbnail(luma: Floats) -> Floats:
     size = max(1, luma.shape[1] // 16), max(1, luma.shape[0] // 16)
     small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32) / np.float32(255)
-
-
-def motion(before: Floats, now: Floats) -> Floats:
-    """Where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
-    apart = cv2.absdiff(cv2.blur(before, (3, 3)), cv2.blur(now, (3, 3)))
-    moved = np.asarray(cv2.dilate(apart, np.ones((5, 5), np.uint8)), np.float32)
-    moved /= NOISE + np.float32(0.04) * cv2.max(before, now)
-    moved -= 1
-    return np.asarray(cv2.blur(np.clip(moved, 0, 1, out=moved), (5, 5)), np.float32)
 
 
 def lines(seen: Pixels, made: Pixels) -> tuple[Floats, Floats, Floats, Plane, Plane]:

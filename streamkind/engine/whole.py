@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import Backend, Layers
-from streamkind.engine.local import raise_rgb
+from streamkind.engine.local import ground_of, raise_rgb, steady_ground
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics, smooth_step
 from streamkind.model.released import pad
@@ -95,14 +95,14 @@ class Whole:
         if not shares.any():
             return layers.pixels.copy()
         clear = self.relight(layers, ratios, size_of(layers.pixels))
+        self.finish(layers, clear)
         for before, after, share in zip(layers.pixels, clear, shares, strict=True):
-            self.finish(before, after)
             if share < 1:
                 after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
         return clear
 
-    def finish(self, before: Pixels, after: Pixels) -> None:
-        """Change the network's result `after` in place. For stills nothing is changed."""
+    def finish(self, layers: Layers, clear: Pixels) -> None:
+        """Change the network's results `clear` in place. For stills nothing is changed."""
 
     def relight(self, layers: Layers, ratios: Floats, size: tuple[int, int]) -> Pixels:
         """Run the network alone, and cut its result to `size`, width and height."""
@@ -115,7 +115,8 @@ class Whole:
         join["statistics"] = Statistics.join
         names = [field.name for field in fields(layers[0])]
         parts = {name: [getattr(one, name) for one in layers] for name in names}
-        whole = {name: join.get(name, np.concatenate)(part) for name, part in parts.items()}
+        told = {name: part for name, part in parts.items() if part[0] is not None}
+        whole = {name: join.get(name, np.concatenate)(part) for name, part in told.items()}
         return replace(layers[0], **whole)
 
     @property
@@ -139,9 +140,26 @@ class Filmed(Whole):
         super().__init__(whole.backend)
         self._whole = whole
 
-    def finish(self, before: Pixels, after: Pixels) -> None:
-        """Apply the local ratio and the colour rule to `after` in place, (H, W, 3) each."""
-        raise_rgb(before, after)
+    def decompose(self, pixels: Levels) -> Layers:
+        """(N, H, W, 3) RGB -> layers, statistics, and the ground of the local ratio."""
+        ground = np.stack([ground_of(picture) for picture in pixels])
+        return replace(super().decompose(pixels), ground=ground)
+
+    def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
+        """Filter layers and ground of N consecutive frames over time."""
+        held = super().steady(layers, before, strength)
+        if layers.ground is None or before.ground is None:
+            return held
+        ground, last = np.empty_like(layers.ground), before.ground[-1]
+        for i, now in enumerate(layers.ground):
+            ground[i] = last = steady_ground(now, last, float(strength[1]))
+        return replace(held, ground=ground)
+
+    def finish(self, layers: Layers, clear: Pixels) -> None:
+        """Apply the local ratio and the colour rule to `clear` in place, (N, H, W, 3)."""
+        for i, (before, after) in enumerate(zip(layers.pixels, clear, strict=True)):
+            ground = ground_of(before) if layers.ground is None else layers.ground[i]
+            raise_rgb(before, after, ground)
 
     @property
     def backend(self) -> Backend:
