@@ -23,13 +23,17 @@ from streamkind.video.frames import Levels, Pixels
 ROUNDING = 1.5, 2.5
 """Chroma, in 8-bit code values, that rounding may make (1.41 is one value in each plane), and from
 which on all of it counts as recorded."""
+STRONG = 3.0, 6.0
+"""The same where it is not judged over an area: small things, such as lamps."""
+AREA = 5.0
+"""Of the Gaussian over which faint chroma is judged, in pixels of half the size."""
 SIGMA = 1.5
 """Of the Gaussian within which chroma counts as one place's, in pixels of half the size."""
 DARKEST = np.float32(1.5)
 """Luma in 8-bit levels that is added before gains are taken, which mean nothing at black."""
 MORE = np.float32(1.3)
 """How much more colourful than what was recorded, times its gain, the nets may make a place."""
-VIVID = 0.6
+VIVID = 0.5
 """Exponent of the gain by which chroma is raised beyond it: codecs take more of it than of luma.
 Found on films of known truth (`tools/make_film.py`), which came out too pale."""
 FAINT = np.float32(30.0**2)
@@ -68,7 +72,7 @@ def restrain_rgb(seen: Pixels, made: Pixels) -> None:
 def recorded_share(seen: Levels) -> Floats:
     """How sure it is that the chroma of a picture, YUV (h, w, 3), is more than rounding: (h, w)."""
     _, u, v = smooth(halved(seen), np.array([0, 128, 128], np.float32))
-    return resized(smooth_step(length(u, v), *ROUNDING), *seen.shape[1::-1])
+    return resized(sure_of(u, v), *seen.shape[1::-1])
 
 
 def transformed(picture: Floats, matrix: NDArray[np.float64]) -> Floats:
@@ -102,11 +106,20 @@ def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]
     (y, u, v), (z, made_u, made_v) = (smooth(picture, zero) for picture in (seen, made))
     recorded, colored = length(u, v), length(made_u, made_v)
     gain = cv2.erode((z + DARKEST) / (y + DARKEST), np.ones((3, 3), np.uint8))
-    given = smooth_step(recorded, *ROUNDING) * gain
+    given = sure_of(u, v) * gain
     kept = np.minimum(MORE * given * recorded / np.maximum(colored, np.float32(1e-3)), 1)
     more = np.asarray(cv2.pow(np.maximum(gain, 1), VIVID), np.float32) - 1
     half = (1 + more * FAINT / (FAINT + (gain * recorded) ** 2)) / 2
     return np.asarray(given * half, np.float32), np.asarray(kept * half, np.float32)
+
+
+def sure_of(u: Floats, v: Floats) -> Floats:
+    """How sure it is that chroma around 0 is more than rounding, (h, w) each.
+
+    Faint chroma is judged over an area, so that it has no edges; strong chroma by itself.
+    """
+    area = length(*(np.asarray(cv2.GaussianBlur(p, (0, 0), AREA), np.float32) for p in (u, v)))
+    return np.maximum(smooth_step(area, *ROUNDING), smooth_step(length(u, v), *STRONG))
 
 
 def length(u: Floats, v: Floats) -> Floats:
