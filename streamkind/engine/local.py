@@ -39,8 +39,7 @@ def steady_ground(now: Floats, before: Floats, kept: float) -> Floats:
     `kept` is the weight of `before`, the filtered ground of the frame before. Without this filter,
     noise near black, raised sevenfold, would move the light of whole places.
     """
-    row = yuv_of_rgb(FULL)[:1]
-    was, luma = (np.asarray(cv2.transform(ground, row), np.float32) for ground in (before, now))
+    was, luma = (np.asarray(luma_of(ground), np.float32) for ground in (before, now))
     weight = kept * (1 - motion(was, luma))[..., None]
     return np.asarray(now + weight * (before - now), np.float32)
 
