@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ from torch.utils.tensorboard import SummaryWriter
 from streamkind.model import checkpoint
 from streamkind.model.data import Pair, TrainingBatch, ahead, load_pairs, load_split, make_batch
 from streamkind.model.kind import KinD
+from streamkind.model.lessons import lessons, make_pool
 from streamkind.model.losses import PRESETS
 from streamkind.model.processes import (
     ALONE,
@@ -87,6 +89,7 @@ class Run:
             "whole": [self.kind.decomposition, self.kind.restoration],
             "exposure": [self.kind.exposure],
             "distil": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
+            "taught": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
         }[stage.name]
         if stage.name == "exposure":
             self.kind.exposure.look.begin_as(self.kind.decomposition)
@@ -143,19 +146,18 @@ def learning_rate(stage: Stage, step: int) -> float:
 
 def batches(run: Run, pairs: list[Pair]) -> Iterator[TrainingBatch]:
     """Return what is left of the stage's batches; a GPU would wait for one process making them."""
-    stage = run.recipe.stage[run.stage]
-    of_stage = functools.partial(
-        make_batch,
-        pairs,
-        batch=stage.batch,
-        patch=stage.patch,
-        seed=run.seed,
-        augment=run.recipe.augment * stage.augment,
-        share=run.share,
-    )
+    stage, steps = run.recipe.stage[run.stage], range(run.step, run.recipe.stage[run.stage].steps)
     cores = len(os.sched_getaffinity(0)) // run.share.count
     workers = max(1, cores - 1) if run.device.type == "cuda" else 0
-    return ahead(of_stage, range(run.step, stage.steps), workers)
+    size: dict[str, Any] = {"batch": stage.batch, "patch": stage.patch}
+    both: dict[str, Any] = {"seed": run.seed, "share": run.share}
+    augment = run.recipe.augment * stage.augment
+    if stage.name == "taught":
+        pool = functools.partial(make_pool, pairs, augment=augment, **both)
+        pools = functools.partial(ahead, pool, workers=workers)
+        return lessons(pools, steps, device=run.device, **size, **both)
+    of_stage = functools.partial(make_batch, pairs, augment=augment, **size, **both)
+    return ahead(of_stage, steps, workers)
 
 
 def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:

@@ -13,11 +13,17 @@ from onnx import numpy_helper
 
 from streamkind.model.kind import KinD
 from streamkind.model.kindpp import KinDpp
+from streamkind.model.lite import Lite
 from streamkind.model.released import Release
 from streamkind.model.student import Student
 
 State = dict[str, Any]
-ARCHITECTURES: dict[str, type[KinD]] = {"kind": KinD, "kindpp": KinDpp, "student": Student}
+ARCHITECTURES: dict[str, type[KinD]] = {
+    "kind": KinD,
+    "kindpp": KinDpp,
+    "lite": Lite,
+    "student": Student,
+}
 
 
 def save(path: Path, state: State) -> None:

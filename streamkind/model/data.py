@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -142,13 +143,13 @@ class TrainingBatch:
     """(N, 3, 80, 120): the ratio is the whole picture's, in training as in use."""
     high_small: Tensor
 
-    def pin_memory(self) -> TrainingBatch:
+    def pin_memory(self) -> Self:
         """Lay it where a GPU fetches it by itself."""
-        return TrainingBatch(*(t.pin_memory() for t in vars(self).values()))
+        return type(self)(*(t.pin_memory() for t in vars(self).values()))
 
-    def to(self, device: torch.device) -> TrainingBatch:
+    def to(self, device: torch.device) -> Self:
         """Return it on a device."""
-        return TrainingBatch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+        return type(self)(*(t.to(device, non_blocking=True) for t in vars(self).values()))
 
 
 def make_batch(

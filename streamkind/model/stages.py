@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamkind.light.exposure import RATIOS
-from streamkind.model.checkpoint import load_released
 from streamkind.model.data import TrainingBatch
 from streamkind.model.graphs import Decompose
 from streamkind.model.kind import KinD, illumination_ratio
+from streamkind.model.lessons import Lesson, teacher_of
 from streamkind.model.losses import (
     Weights,
     adjustment_loss,
@@ -26,7 +25,6 @@ from streamkind.model.losses import (
     ssim,
 )
 from streamkind.model.processes import Share, SharedRandom
-from streamkind.model.released import find_release
 
 Terms = dict[str, Tensor]
 Layer = tuple[Tensor, Tensor, Tensor]
@@ -155,10 +153,52 @@ def distil_stage(
     return terms
 
 
-@functools.cache
-def teacher_of(device: torch.device) -> KinD:
-    """Return the released KinD, to learn from."""
-    return load_released(find_release("kind")).requires_grad_(False).to(device)
+def taught_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
+    """The one stage of `lite`: layers as its teacher's, and the picture as the truth."""
+    assert isinstance(batch, Lesson)
+    count, device = len(batch.low), batch.low.device
+    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(device)
+    anywhere = torch.cat([2.0**stops] * 2)
+    with torch.no_grad():
+        # The curve is learnt on the teacher's light: it must not make up for errors of this one's.
+        light_to = F.avg_pool2d(torch.cat([batch.light, batch.light_high]), 4)
+        bright_to = teacher_of(device).adjustment(light_to, anywhere).float()
+        ratio = batch.ratio if step % 2 else matching_ratio(kind, batch)
+    reflectance, light = kind.decomposition(torch.cat([batch.low, batch.high]))
+    restored = kind.restoration(reflectance[:count], light[:count]).float()
+    picture = restored * kind.adjustment(light[:count], ratio).float()
+    light_low, light_high = light.float().chunk(2)
+    bright = kind.adjustment(light_to, anywhere).float()
+    terms = restoration_loss(restored, batch.restored, w) | {
+        "light": w.low_gain * F.l1_loss(light_low, batch.light)
+        + F.l1_loss(light_high, batch.light_high),
+        "adjustment": 2 * F.l1_loss(bright, bright_to),
+    }
+    level = picture * mean_gain(picture, batch.high)
+    return terms | {
+        "picture": unlikeness(level, batch.high, scales=3),
+        "picture_chroma": w.chroma * chroma_distance(level, batch.high),
+        "saturation": w.saturation * saturation_distance(level, batch.high),
+    }
+
+
+@torch.no_grad()
+def mean_gain(picture: Tensor, wanted: Tensor) -> Tensor:
+    """What brings the mean of each picture to that of the truth, if it is near: (N, 1, 1, 1).
+
+    After Liao et al., GT-mean loss (ICCV 2025): the Bhattacharyya distance of two normal
+    distributions, each with a tenth of its picture's mean as standard deviation, says how much the
+    picture counts as it is. Where both terms are near each other, the loss is of one picture between
+    the two and costs half.
+    """
+    means = [x.mean(dim=(1, 2, 3), keepdim=True) + 1e-3 for x in (picture, wanted)]
+    stops = torch.log(means[1] / means[0])
+    spread = (2 * stops).exp() + (-2 * stops).exp()
+    apart = (means[0] - means[1]).square() / (0.01 * (means[0].square() + means[1].square()))
+    weight = (0.25 * torch.log(0.25 * (spread + 2)) + 0.25 * apart).clamp(0, 1)
+    return torch.exp((1 - weight) * stops)
 
 
 STAGES = {
@@ -169,6 +209,7 @@ STAGES = {
     "whole": whole_stage,
     "exposure": exposure_stage,
     "distil": distil_stage,
+    "taught": taught_stage,
 }
 
 
@@ -193,11 +234,13 @@ class StageLoss(nn.Module):
         return {n: t * self.picture if n in OF_PICTURE else t for n, t in terms.items()}
 
 
-def unlikeness(picture: Tensor, wanted: Tensor) -> Tensor:
-    """How far a final picture is from the one it should be."""
+def unlikeness(picture: Tensor, wanted: Tensor, scales: int = 1) -> Tensor:
+    """How far a final picture is from the one it should be; SSIM at so many sizes, each half."""
     # The root of each picture's squared error, which PSNR is made of, and not of all together.
     error = (picture - wanted).square().mean(dim=(1, 2, 3)) + 1e-6
-    return 2 * error.sqrt().mean() + (1 - ssim(picture, wanted))
+    sizes = [[F.avg_pool2d(x, 2**i) for x in (picture, wanted)] for i in range(scales)]
+    alike = torch.stack([ssim(*size) for size in sizes]).mean()
+    return 2 * error.sqrt().mean() + (1 - alike)
 
 
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
