@@ -224,11 +224,12 @@ def test_a_recipe_with_a_mistake_is_refused(recipe, runs, monkeypatch, change, e
 @pytest.mark.parametrize(
     "name, stages",
     [
-        ("kind", STAGES.keys() - {"distil"}),
+        ("kind", STAGES.keys() - {"distil", "taught"}),
         ("kindpp", {"layers", "whole", "picture"}),
+        ("lite", {"taught"}),
         ("student", {"distil"}),
     ],
-    ids=["kind", "kindpp", "student"],
+    ids=["kind", "kindpp", "lite", "student"],
 )
 def test_the_recipe_of_a_released_model_is_read(name, stages):
     recipe = train.read_recipe(ROOT / "tools" / f"{name}.toml")

@@ -55,6 +55,7 @@ class LiteRestoration(nn.Module):
         self.up2, self.merge2 = Up(w4, w2), nn.Sequential(Conv(w2, w2), Conv(w2, w2))
         self.out = last_up(w2, 3)
         self.apply(initialise)
+        nn.init.zeros_(self.out[0].weight)  # it begins by changing nothing
 
     def forward(self, reflectance: Tensor, illumination: Tensor) -> Tensor:
         """(N, 3, H, W) and (N, 1, H, W) -> (N, 3, H, W)."""
@@ -64,7 +65,12 @@ class LiteRestoration(nn.Module):
         x = self.merge8(self.up8(self.sixteenth(eighth)) + eighth)
         x = self.merge4(self.up4(x) + quarter)
         x = self.merge2(self.up2(x) + half)
-        return (reflectance + self.out(x)).clamp(0, 1)
+        restored: Tensor = reflectance + self.out(x)
+        limited = restored.clamp(0, 1)
+        if not self.training:
+            return limited
+        # The gradient goes through the limits: a picture that is all white could not come back.
+        return restored + (limited - restored).detach()
 
 
 class Lite(KinD):

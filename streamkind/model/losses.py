@@ -255,3 +255,29 @@ def restoration_loss(restored: Tensor, reflectance_high: Tensor, w: Weights) -> 
 def adjustment_loss(adjusted: Tensor, target: Tensor) -> Tensor:
     """Squared distance of the illumination and of its gradient's magnitude."""
     return F.mse_loss(adjusted, target) + gradient_distance(adjusted, target)
+
+
+def unlikeness(picture: Tensor, wanted: Tensor, scales: int = 1) -> Tensor:
+    """How far a final picture is from the one it should be; SSIM at so many sizes, each half."""
+    # The root of each picture's squared error, which PSNR is made of, and not of all together.
+    error = (picture - wanted).square().mean(dim=(1, 2, 3)) + 1e-6
+    sizes = [[F.avg_pool2d(x, 2**i) for x in (picture, wanted)] for i in range(scales)]
+    alike = torch.stack([ssim(*size) for size in sizes]).mean()
+    return 2 * error.sqrt().mean() + (1 - alike)
+
+
+@torch.no_grad()
+def mean_gain(picture: Tensor, wanted: Tensor) -> Tensor:
+    """What brings the mean of each picture to that of the truth, if it is near: (N, 1, 1, 1).
+
+    After Liao et al., GT-mean loss (ICCV 2025): the Bhattacharyya distance of two normal
+    distributions, each with a tenth of its picture's mean as standard deviation, says how much the
+    picture counts as it is. The paper adds the losses of the picture as it is and of the scaled
+    one; here one loss of a picture between the two is taken, at half the cost.
+    """
+    means = [x.mean(dim=(1, 2, 3), keepdim=True) + 1e-3 for x in (picture, wanted)]
+    stops = torch.log(means[1] / means[0])
+    spread = (2 * stops).exp() + (-2 * stops).exp()
+    apart = (means[0] - means[1]).square() / (0.01 * (means[0].square() + means[1].square()))
+    weight = (0.25 * torch.log(0.25 * (spread + 2)) + 0.25 * apart).clamp(0, 1)
+    return torch.exp((1 - weight) * stops)

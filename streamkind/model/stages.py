@@ -9,11 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamkind.light.exposure import RATIOS
 from streamkind.model.data import TrainingBatch
-from streamkind.model.graphs import Decompose
 from streamkind.model.kind import KinD, illumination_ratio
-from streamkind.model.lessons import Lesson, teacher_of
 from streamkind.model.losses import (
     Weights,
     adjustment_loss,
@@ -22,9 +19,11 @@ from streamkind.model.losses import (
     gray,
     restoration_loss,
     saturation_distance,
-    ssim,
+    unlikeness,
 )
+from streamkind.model.pair_ratio import matching_ratio, small_light
 from streamkind.model.processes import Share, SharedRandom
+from streamkind.model.taught import distil_stage, taught_stage
 
 Terms = dict[str, Tensor]
 Layer = tuple[Tensor, Tensor, Tensor]
@@ -120,87 +119,6 @@ def exposure_stage(
     return {"exposure": F.smooth_l1_loss(apart, torch.zeros_like(apart), beta=0.1)}
 
 
-def distil_stage(
-    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
-) -> Terms:
-    """The one stage of a student: layers and pictures as its teacher's, and pictures as the truth.
-
-    In use a picture is mostly reduced before; so it is in every second step.
-    """
-    low, high = (F.avg_pool2d(i, 2) if step % 2 else i for i in (batch.low, batch.high))
-    teacher, images, count = teacher_of(low.device), torch.cat([low, high]), len(low)
-    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(low.device)
-    with torch.no_grad():
-        ratio = illumination_ratio(*small_light(teacher, batch))
-        reflectance_to, light_to = (x.float() for x in teacher.decomposition(images))
-        restored_to = teacher.restoration(reflectance_to[:count], light_to[:count]).float()
-        bright_to = teacher.adjustment(light_to[:count], ratio).float()
-        other_to = teacher.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
-    reflectance, light = kind.decomposition(images)
-    restored = kind.restoration(reflectance[:count], light[:count]).float()
-    picture = restored * kind.adjustment(light[:count], ratio).float()
-    # The curve is learnt on the teacher's light: it must not make up for errors of the student's.
-    other = kind.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
-    apart = (light.float() - light_to).abs()
-    terms = restoration_loss(restored, restored_to, w) | {
-        "light": w.low_gain * apart[:count].mean() + apart[count:].mean(),
-        "reflectance": 0.3 * F.l1_loss(reflectance.float(), reflectance_to),
-        "adjustment": 2 * F.l1_loss(other, other_to),
-    }
-    for name, wanted in (("teacher_picture", restored_to * bright_to), ("picture", high)):
-        terms[name] = unlikeness(picture, wanted)
-    terms["picture_chroma"] = w.chroma * chroma_distance(picture, high)
-    return terms
-
-
-def taught_stage(
-    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
-) -> Terms:
-    """The one stage of `lite`: layers as its teacher's, and the picture as the truth."""
-    assert isinstance(batch, Lesson)
-    count, device = len(batch.low), batch.low.device
-    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(device)
-    anywhere = torch.cat([2.0**stops] * 2)
-    with torch.no_grad():
-        # The curve is learnt on the teacher's light: it must not make up for errors of this one's.
-        light_to = F.avg_pool2d(torch.cat([batch.light, batch.light_high]), 4)
-        bright_to = teacher_of(device).adjustment(light_to, anywhere).float()
-        ratio = batch.ratio if step % 2 else matching_ratio(kind, batch)
-    reflectance, light = kind.decomposition(torch.cat([batch.low, batch.high]))
-    restored = kind.restoration(reflectance[:count], light[:count]).float()
-    picture = restored * kind.adjustment(light[:count], ratio).float()
-    light_low, light_high = light.float().chunk(2)
-    bright = kind.adjustment(light_to, anywhere).float()
-    terms = restoration_loss(restored, batch.restored, w) | {
-        "light": w.low_gain * F.l1_loss(light_low, batch.light)
-        + F.l1_loss(light_high, batch.light_high),
-        "adjustment": 2 * F.l1_loss(bright, bright_to),
-    }
-    level = picture * mean_gain(picture, batch.high)
-    return terms | {
-        "picture": unlikeness(level, batch.high, scales=3),
-        "picture_chroma": w.chroma * chroma_distance(level, batch.high),
-        "saturation": w.saturation * saturation_distance(level, batch.high),
-    }
-
-
-@torch.no_grad()
-def mean_gain(picture: Tensor, wanted: Tensor) -> Tensor:
-    """What brings the mean of each picture to that of the truth, if it is near: (N, 1, 1, 1).
-
-    After Liao et al., GT-mean loss (ICCV 2025): the Bhattacharyya distance of two normal
-    distributions, each with a tenth of its picture's mean as standard deviation, says how much the
-    picture counts as it is. Where both terms are near each other, the loss is of one picture between
-    the two and costs half.
-    """
-    means = [x.mean(dim=(1, 2, 3), keepdim=True) + 1e-3 for x in (picture, wanted)]
-    stops = torch.log(means[1] / means[0])
-    spread = (2 * stops).exp() + (-2 * stops).exp()
-    apart = (means[0] - means[1]).square() / (0.01 * (means[0].square() + means[1].square()))
-    weight = (0.25 * torch.log(0.25 * (spread + 2)) + 0.25 * apart).clamp(0, 1)
-    return torch.exp((1 - weight) * stops)
-
-
 STAGES = {
     "decomposition": decomposition_stage,
     "layers": layers_stage,
@@ -234,42 +152,12 @@ class StageLoss(nn.Module):
         return {n: t * self.picture if n in OF_PICTURE else t for n, t in terms.items()}
 
 
-def unlikeness(picture: Tensor, wanted: Tensor, scales: int = 1) -> Tensor:
-    """How far a final picture is from the one it should be; SSIM at so many sizes, each half."""
-    # The root of each picture's squared error, which PSNR is made of, and not of all together.
-    error = (picture - wanted).square().mean(dim=(1, 2, 3)) + 1e-6
-    sizes = [[F.avg_pool2d(x, 2**i) for x in (picture, wanted)] for i in range(scales)]
-    alike = torch.stack([ssim(*size) for size in sizes]).mean()
-    return 2 * error.sqrt().mean() + (1 - alike)
-
-
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
     """Image, reflectance and illumination of the dark and of the bright patches."""
     reflectance, illumination = kind.decomposition(torch.cat([batch.low, batch.high]))
     r_low, r_high = reflectance.float().chunk(2)
     l_low, l_high = illumination.float().chunk(2)
     return (batch.low, r_low, l_low), (batch.high, r_high, l_high)
-
-
-def small_light(kind: KinD, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-    """Illumination of the whole pictures, (N, 1, 80, 120) each."""
-    light = kind.decomposition(torch.cat([batch.low_small, batch.high_small]))[1].float()
-    low, high = light.chunk(2)
-    return low, high
-
-
-def matching_ratio(kind: KinD, batch: TrainingBatch) -> Tensor:
-    """The ratio at which a dark picture gets the bright one's mean luma, by its curve: (N,)."""
-    reflectance, light = (F.avg_pool2d(x, 4) for x in kind.decomposition(batch.low_small))
-    even = torch.ones_like(light)
-    decompose = Decompose(kind).to(light.device)
-    rising = decompose.curve(gray(reflectance), light, even).float().cummax(dim=1).values
-    wanted = gray(batch.high_small).mean(dim=(1, 2, 3))[:, None]
-    above = torch.searchsorted(rising, wanted).clamp(1, len(RATIOS) - 1)
-    low, high = rising.gather(1, above - 1), rising.gather(1, above)
-    share = ((wanted - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
-    stops = decompose.ratios.log2()
-    return torch.exp2(torch.lerp(stops[above - 1], stops[above], share)).flatten()
 
 
 def layer_terms(

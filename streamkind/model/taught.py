@@ -1,0 +1,88 @@
+"""Stages of the small nets, which learn from the released KinD as well as from the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streamkind.model.data import TrainingBatch
+from streamkind.model.kind import KinD, illumination_ratio
+from streamkind.model.lessons import Lesson, teacher_of
+from streamkind.model.losses import (
+    Weights,
+    chroma_distance,
+    mean_gain,
+    restoration_loss,
+    saturation_distance,
+    unlikeness,
+)
+from streamkind.model.pair_ratio import matching_ratio, small_light
+from streamkind.model.processes import SharedRandom
+
+Terms = dict[str, Tensor]
+
+
+def distil_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
+    """The one stage of a student: layers and pictures as its teacher's, and pictures as the truth.
+
+    In use a picture is mostly reduced before; so it is in every second step.
+    """
+    low, high = (F.avg_pool2d(i, 2) if step % 2 else i for i in (batch.low, batch.high))
+    teacher, images, count = teacher_of(low.device), torch.cat([low, high]), len(low)
+    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(low.device)
+    with torch.no_grad():
+        ratio = illumination_ratio(*small_light(teacher, batch))
+        reflectance_to, light_to = (x.float() for x in teacher.decomposition(images))
+        restored_to = teacher.restoration(reflectance_to[:count], light_to[:count]).float()
+        bright_to = teacher.adjustment(light_to[:count], ratio).float()
+        other_to = teacher.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
+    reflectance, light = kind.decomposition(images)
+    restored = kind.restoration(reflectance[:count], light[:count]).float()
+    picture = restored * kind.adjustment(light[:count], ratio).float()
+    # The curve is learnt on the teacher's light: it must not make up for errors of the student's.
+    other = kind.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
+    apart = (light.float() - light_to).abs()
+    terms = restoration_loss(restored, restored_to, w) | {
+        "light": w.low_gain * apart[:count].mean() + apart[count:].mean(),
+        "reflectance": 0.3 * F.l1_loss(reflectance.float(), reflectance_to),
+        "adjustment": 2 * F.l1_loss(other, other_to),
+    }
+    for name, wanted in (("teacher_picture", restored_to * bright_to), ("picture", high)):
+        terms[name] = unlikeness(picture, wanted)
+    terms["picture_chroma"] = w.chroma * chroma_distance(picture, high)
+    return terms
+
+
+def taught_stage(
+    kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
+) -> Terms:
+    """The one stage of `lite`: layers as its teacher's, and the picture as the truth."""
+    assert isinstance(batch, Lesson)
+    count, device = len(batch.low), batch.low.device
+    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(device)
+    anywhere = torch.cat([2.0**stops] * 2)
+    with torch.no_grad():
+        # The curve is learnt on the teacher's light: it must not make up for errors of this one's.
+        light_to = F.avg_pool2d(torch.cat([batch.light, batch.light_high]), 4)
+        bright_to = teacher_of(device).adjustment(light_to, anywhere).float()
+        ratio = batch.ratio if step % 2 else matching_ratio(kind, batch)
+    reflectance, light = kind.decomposition(torch.cat([batch.low, batch.high]))
+    restored = kind.restoration(reflectance[:count], light[:count]).float()
+    picture = restored * kind.adjustment(light[:count], ratio).float()
+    light_low, light_high = light.float().chunk(2)
+    bright = kind.adjustment(light_to, anywhere).float()
+    terms = restoration_loss(restored, batch.restored, w) | {
+        "light": w.low_gain * F.l1_loss(light_low, batch.light)
+        + F.l1_loss(light_high, batch.light_high),
+        "adjustment": 2 * F.l1_loss(bright, bright_to),
+    }
+    level = picture * mean_gain(picture, batch.high)
+    return terms | {
+        "picture": unlikeness(level, batch.high, scales=3),
+        "picture_chroma": w.chroma * chroma_distance(level, batch.high),
+        "saturation": w.saturation * saturation_distance(level, batch.high),
+    }

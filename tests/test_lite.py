@@ -1,0 +1,209 @@
+"""The net `lite`: its cost and parts; and the lessons that it learns from."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from streamkind.model import lessons
+from streamkind.model.augment import Augmentation
+from streamkind.model.data import Pair, TrainingBatch, ahead
+from streamkind.model.kind import KinD, parameter_count
+from streamkind.model.lessons import Lesson, cut, explain, make_pool, teacher_of
+from streamkind.model.lite import Lite
+from streamkind.model.losses import PRESETS, mean_gain, unlikeness
+from streamkind.model.processes import ALONE
+from streamkind.model.stages import StageLoss
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pools():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lessons, "POOL", 4)
+        patch.setattr(lessons, "SIDE", 48)
+        patch.setattr(lessons, "REUSE", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    rng = np.random.default_rng(3)
+    blocks = rng.integers(20, 255, (6, 13, 13, 3), np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    return [Pair(str(i), high // 8, high) for i, high in enumerate(blocks)]
+
+
+def work(kind):
+    """Multiply-adds per pixel."""
+    with FlopCounterMode(display=False) as count, torch.no_grad():
+        kind(torch.rand(1, 3, 64, 64), torch.ones(1))
+    return count.get_total_flops() / 2 / 64**2
+
+
+def test_it_does_an_eighth_of_the_work():
+    assert 25_000 < work(Lite()) < 40_000
+    assert work(KinD()) > 7.5 * work(Lite())
+    sizes = {n: parameter_count(net) for n, net in Lite().named_children()}
+    assert sizes["adjustment"] == 337 and sizes["exposure"] == 113_282
+
+
+@torch.no_grad()
+def test_the_layers_make_the_picture():
+    image = torch.rand(2, 3, 48, 32) * 0.3
+    lite = Lite()
+    torch.nn.init.normal_(lite.restoration.out[0].weight)
+    lite.eval()
+    reflectance, illumination = lite.decomposition(image)
+    assert reflectance.shape == image.shape and illumination.shape == (2, 1, 48, 32)
+    below = reflectance < 1  # what is brighter than its light is cut off
+    assert (reflectance * illumination - image).abs()[below].max() < 2e-3
+    restored = lite.restoration(reflectance, illumination)
+    assert restored.shape == image.shape and restored.min() >= 0 and restored.max() <= 1
+
+
+@torch.no_grad()
+def test_it_begins_by_changing_nothing():
+    reflectance, illumination = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    for lite in (Lite().train(), Lite().eval()):
+        assert torch.equal(lite.restoration(reflectance, illumination), reflectance)
+
+
+def test_a_picture_that_is_all_white_can_learn():
+    lite = Lite()
+    torch.nn.init.constant_(lite.restoration.out[0].bias, 2.0)
+    restored = lite.restoration(torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32))
+    assert (restored == 1).all()
+    restored.mean().backward()
+    assert (lite.restoration.out[0].bias.grad > 0).all()
+
+
+def some_lessons(pairs, steps, seed=5, augment=None):
+    augment = augment or Augmentation(noise=0.5, flat=0.2)
+    pool = partial(make_pool, pairs, seed=seed, augment=augment)
+    pools = partial(ahead, pool, workers=0)
+    return [*lessons.lessons(pools, steps, batch=2, patch=32, seed=seed, device=CPU)]
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+
+
+def test_a_lesson_is_a_function_of_its_step(pairs):
+    whole = some_lessons(pairs, range(14))
+    assert len(whole) == 14
+    for start in (3, 6, 7):  # in a pool, at the begin of one, behind it
+        assert same(some_lessons(pairs, range(start, start + 2))[1], whole[start + 1])
+    assert not same(some_lessons(pairs, range(2), seed=6)[1], whole[1])
+
+
+def test_each_pair_of_a_pool_is_seen_as_often_as_the_others(pairs):
+    plain = Augmentation()
+    seen = [
+        lesson.low_small.flatten(1).sum(1)
+        for lesson in some_lessons(pairs, range(6), augment=plain)
+    ]
+    _, counts = torch.cat(seen).unique(return_counts=True)
+    assert counts.tolist() == [3] * 4
+
+
+def test_what_is_cut_belongs_together():
+    side, patch = 48, 32
+    ramp = torch.arange(4 * side * side, dtype=torch.float32).reshape(4, 1, side, side)
+    color, small, ratio = ramp.expand(4, 3, side, side), torch.rand(4, 3, 80, 120), torch.rand(4)
+    pool = Lesson(color, color, small, small, ramp, ramp, color, ratio)
+    chosen = torch.tensor([2, 0])
+    for seed in range(12):
+        part = cut(pool, chosen, patch, np.random.default_rng(seed))
+        layers = (part.high, part.restored, part.light.expand_as(part.low), part.light_high)
+        assert part.low.shape == (2, 3, patch, patch)
+        assert all(torch.equal(part.low, layer.expand_as(part.low)) for layer in layers)
+        assert torch.equal(part.ratio, ratio[chosen])
+        assert torch.equal(part.low_small, small[chosen])
+        assert (part.low[0] >= 2 * side * side).all() and (part.low[1] < side * side).all()
+
+
+def test_a_teacher_says_what_it_makes_of_each_pair():
+    low, small = torch.rand(3, 3, 32, 32) * 0.1, torch.rand(3, 3, 80, 120) * 0.1
+    teacher = teacher_of(CPU)
+    found = explain(teacher, TrainingBatch(low, 8 * low, small, 8 * small))
+    with torch.no_grad():
+        reflectance, light = teacher.decomposition(low)
+        restored = teacher.restoration(reflectance, light)
+    torch.testing.assert_close(found.light, light)
+    torch.testing.assert_close(found.restored, restored)
+    assert (found.light_high > found.light).float().mean() > 0.9
+    assert (found.ratio > 1.5).all()
+
+
+def lesson():
+    rng = torch.Generator().manual_seed(0)
+    high = torch.rand(2, 3, 6, 6, generator=rng)
+    high = torch.nn.functional.interpolate(high, scale_factor=8.0)
+    small = torch.nn.functional.interpolate(high, size=(80, 120))
+    batch = TrainingBatch(0.12 * high, high, 0.12 * small, small)
+    return explain(teacher_of(CPU), batch)
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["ratio of the truth's luma", "ratio of the pair"])
+def test_all_parts_learn_but_not_the_teacher(step):
+    lite = Lite()
+    torch.nn.init.normal_(lite.restoration.out[0].weight, std=0.01)  # it begins at zero
+    loss = StageLoss(lite, "taught", PRESETS["default"], ALONE)
+    sum(loss(lesson(), step, 0).values()).backward()
+    for name in ("decomposition", "restoration", "adjustment"):
+        for parameter in getattr(lite, name).parameters():
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    assert all(p.grad is None for p in lite.exposure.parameters())
+    assert all(p.grad is None for p in teacher_of(CPU).parameters())
+
+
+def test_it_comes_to_do_as_its_teacher_and_the_truth_do():
+    torch.manual_seed(0)
+    lite, batch = Lite(), lesson()
+    loss = StageLoss(lite, "taught", PRESETS["default"], ALONE)
+    optimiser = torch.optim.Adam(lite.parameters(), lr=2e-3)
+    totals = []
+    for step in range(12):
+        total = sum(loss(batch, 2 * step + 1, 0).values())
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        totals.append(float(total.detach()))
+    assert np.mean(totals[-4:]) < 0.75 * np.mean(totals[:4])
+
+
+@pytest.mark.parametrize(
+    "factor, scaled",
+    [(1.0, 1.0), (1.02, 0.99), (0.98, 0.99), (1.5, 0.0), (0.5, 0.0)],
+)
+def test_a_picture_near_the_truths_mean_is_compared_at_that_mean(factor, scaled):
+    """`scaled` is the share of the way, in stops, that the mean goes to the truth's."""
+    wanted = torch.rand(2, 3, 16, 16) * 0.5 + 0.1
+    gain = mean_gain(factor * wanted, wanted)
+    assert gain.shape == (2, 1, 1, 1)
+    if factor == 1:
+        torch.testing.assert_close(gain, torch.ones_like(gain))
+    else:
+        share = torch.log(gain) / -np.log(factor)
+        torch.testing.assert_close(share, torch.full_like(share, scaled), atol=0.02, rtol=0)
+
+
+def test_black_pictures_have_a_gain_too():
+    black = torch.zeros(1, 3, 16, 16)
+    for picture, wanted in ((black, black), (black, black + 0.4), (black + 0.4, black)):
+        assert torch.isfinite(mean_gain(picture, wanted)).all()
+
+
+def test_structure_is_compared_at_several_sizes():
+    rng = torch.Generator().manual_seed(1)
+    wanted = torch.rand(1, 3, 64, 64, generator=rng)
+    coarse = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8, generator=rng), (64, 64))
+    grain, patches = (x - x.mean() for x in (torch.rand(wanted.shape, generator=rng), coarse))
+    far = [unlikeness((wanted + 0.2 * e / e.std()), wanted, scales=3) for e in (grain, patches)]
+    near = [unlikeness((wanted + 0.2 * e / e.std()), wanted) for e in (grain, patches)]
+    assert far[1] / far[0] > near[1] / near[0]  # patches of eight pixels count more than grain
