@@ -54,6 +54,8 @@ class BatchProgress:
     results: list[Result]
     frames: int = 0
     """Frames in finished parts."""
+    surveyed: int = 0
+    """Frames seen so far by the first pass over the file that this process works on."""
     under_way: int = 0
     """Frames enhanced so far in the part that this process works on."""
     total: int = 0
@@ -87,12 +89,16 @@ class Batch:
         executor: Executor | None = None,
         slots: Callable[[], int] = lambda: 1,
         progress: Callable[[BatchProgress], None] = lambda progress: None,
+        look: work.Look | None = None,
     ) -> None:
-        """`slots` returns how many tasks to submit at once, which changes as a cluster grows."""
+        """`slots` returns how many tasks to submit at once, which changes as a cluster grows.
+
+        `look` receives frames before and after, if the work is done in this process.
+        """
         self.results = [Result(job, expected=expected_frames(job.input)) for job in jobs]
         self._executor = executor or Here()
         self._slots = slots
-        self._tell = progress
+        self._tell, self._look = progress, look
         self._progress = BatchProgress(self.results)
         self._waiting: deque[_Task] = deque()
         self._futures: dict[Future[Any], _Task] = {}
@@ -153,7 +159,8 @@ class Batch:
             return
         if found:
             self._note(running, f"{found}; it is begun anew")
-        self._waiting.append((partial(work.prepare, job), self._prepared, running))
+        seen = self._surveyed if isinstance(self._executor, Here) else None
+        self._waiting.append((partial(work.prepare, job, seen), self._prepared, running))
 
     def _submit(self, task: _Task) -> None:
         if task[2].result.status == "failed":
@@ -187,7 +194,9 @@ class Batch:
         """Submit all parts that are not finished."""
         job, running.journal = running.result.job, journal
         track = Track.read(job.track) if journal.track else None
-        seen = self._seen if isinstance(self._executor, Here) else None
+        here = isinstance(self._executor, Here)
+        seen, look = (self._seen, self._look) if here else (None, None)
+        self._progress.surveyed = 0
         tasks: list[_Task] = []
         for index in range(len(journal.starts)):
             known = work.whole_part(job, index)
@@ -197,7 +206,7 @@ class Batch:
             if known:
                 self._note(running, known)
             ratios = journal.ratios(index, track)
-            call = partial(work.enhance_part, job, journal, index, ratios, seen)
+            call = partial(work.enhance_part, job, journal, index, ratios, seen, look)
             tasks.append((call, partial(self._enhanced, index=index), running))
         if running.outcomes:
             done, parts = len(running.outcomes), len(journal.starts)
@@ -225,6 +234,10 @@ class Batch:
         running.result.warnings += [w for w in outcome.warnings if w not in running.result.warnings]
         self._progress.frames += outcome.frames
         self._progress.under_way = 0
+        self._say("")
+
+    def _surveyed(self, frames: int) -> None:
+        self._progress.surveyed = frames
         self._say("")
 
     def _seen(self, frames: int) -> None:

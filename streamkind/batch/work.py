@@ -21,8 +21,8 @@ from streamkind.errors import InputError, OutputError, StreamkindError
 from streamkind.light.track import Track
 from streamkind.pipeline import Report, enhance, first_pass, run
 from streamkind.platform import replace, sync
-from streamkind.video.format import VideoFormat
-from streamkind.video.frames import batched
+from streamkind.video.format import ColorTags, VideoFormat
+from streamkind.video.frames import Pixels, batched
 from streamkind.video.join import Part, check_joinable, join
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source, VideoSource, open_source
@@ -33,6 +33,8 @@ SPARE_BYTES = 16 << 20
 
 Seen = Callable[[int], None]
 """Called with the number of frames done in a task."""
+Look = Callable[[Pixels, Pixels, ColorTags], None]
+"""Called with a frame before and after, RGB or yuv420p of these tags. It must not keep them."""
 
 
 class NothingDecodedError(Exception):
@@ -101,7 +103,7 @@ def engine_told(job: Job) -> str:
     return ""
 
 
-def prepare(job: Job) -> tuple[Journal, Track | None]:
+def prepare(job: Job, seen: Seen | None = None) -> tuple[Journal, Track | None]:
     """Read the input, and return the plan and the ratios. Nothing is written.
 
     Raises InputError, OutputError or UsageError.
@@ -113,7 +115,7 @@ def prepare(job: Job) -> tuple[Journal, Track | None]:
     check_space(job.output, job.input.stat().st_size)
     track = None
     if not still and job.options.ratio == "auto" and "ratio" in job.options.steady:
-        track = find_ratios(job)
+        track = find_ratios(job, seen)
     division = Division([0], [0], [], 1.0) if still else divide(job.input, track)
     frames = None if track is None else len(track.time)
     settings = recorded(job.options)
@@ -127,13 +129,12 @@ def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
     return {"codec": options.codec, "crf": options.crf, "preset": preset}
 
 
-def find_ratios(job: Job) -> Track:
+def find_ratios(job: Job, seen: Seen | None = None) -> Track:
     """Run the first pass."""
     report = Report(None, "")
+    told = (lambda r: seen(r.surveyed)) if seen else (lambda r: None)
     with input_of(job) as source:
-        return first_pass(
-            source, engine_of(job), job.options.video_target, report, lambda report: None
-        )
+        return first_pass(source, engine_of(job), job.options.video_target, report, told)
 
 
 def check_space(path: Path, needed: int) -> None:
@@ -162,7 +163,12 @@ def whole_part(job: Job, index: int) -> Outcome | str:
 
 
 def enhance_part(
-    job: Job, journal: Journal, index: int, track: Track | None, seen: Seen | None = None
+    job: Job,
+    journal: Journal,
+    index: int,
+    track: Track | None,
+    seen: Seen | None = None,
+    look: Look | None = None,
 ) -> Outcome:
     """Enhance a part and store it in the job's folder; if that is not visible here, return it.
 
@@ -171,13 +177,13 @@ def enhance_part(
     if not (job.folder / JOURNAL).exists():
         with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
             path = Path(folder, job.part(index).name)
-            outcome = encode_part(job, journal, index, track, path, seen)
+            outcome = encode_part(job, journal, index, track, path, seen, look)
             outcome.data = path.read_bytes()
         return outcome
     parts = [path for i in range(len(journal.starts)) if (path := job.part(i)).exists()]
     check_space(job.part(index), 2 * max((path.stat().st_size for path in parts), default=0))
     with local_file(job.part(index)) as path:
-        outcome = encode_part(job, journal, index, track, path, seen)
+        outcome = encode_part(job, journal, index, track, path, seen, look)
     write(job.record(index), outcome.record())
     return outcome
 
@@ -189,6 +195,7 @@ def encode_part(
     track: Track | None,
     path: Path,
     seen: Seen | None = None,
+    look: Look | None = None,
 ) -> Outcome:
     """Enhance a part into a file. The result depends on the journal and the track only."""
     if journal.still:
@@ -207,7 +214,7 @@ def encode_part(
             with source_of(job, warm) as before:
                 for batch in batched(before, stream.max_batch):
                     stream.look_at(batch.pixels, batch.times)
-        run(source, stream, sink, report, progress=told)
+        run(source, stream, sink, report, show=shown(look, source.format.color), progress=told)
         if not report.frames:
             raise NothingDecodedError
     if not report.frames:  # the input is damaged in this part
@@ -217,6 +224,18 @@ def encode_part(
     if len(journal.starts) > 1:  # failures around the part are counted by its neighbours
         lost = min(lost, max(0, journal.packets[index] - report.frames))
     return Outcome(report.frames, lost, sink.end_pts, warnings, sha256(path))
+
+
+def shown(look: Look | None, color: ColorTags) -> Callable[[Pixels, Pixels], Pixels] | None:
+    """Return a function for `run` that hands on the last frame of each batch, and its result."""
+    if look is None:
+        return None
+
+    def show(before: Pixels, after: Pixels) -> Pixels:
+        look(before[-1], after[-1], color)
+        return after
+
+    return show
 
 
 def encode_still(job: Job, path: Path) -> Outcome:

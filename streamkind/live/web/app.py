@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -282,8 +282,13 @@ def build_app(fleet: Fleet, token: str) -> FastAPI:
     app.include_router(camera_routes(Cameras(fleet, watch), gate))
     app.include_router(session_routes(gate))
     app.include_router(health_routes(watch, gate, lambda: redact(fleet.engine)))
-    for file in PAGE.iterdir():
-        # No StaticFiles at /: it would answer for methods that a path of the API does not have.
-        app.router.routes.append(Route(f"/{file.name}", page_of(file)))
+    add_files(app, PAGE.iterdir())
     app.router.routes.append(Route("/", page_of(PAGE / "index.html")))
     return app
+
+
+def add_files(app: FastAPI, files: Iterable[FilePath]) -> None:
+    """Serve files at /."""
+    for file in files:
+        # No StaticFiles at /: it would answer for methods that a path of the API does not have.
+        app.router.routes.append(Route(f"/{file.name}", page_of(file)))

@@ -10,6 +10,7 @@ import logging
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
@@ -32,12 +33,13 @@ SLOW_SECONDS = 1.0
 LOG_SECONDS = 10.0
 """From one line about wrong tokens to the next."""
 MOST_BYTES = 64 * 1024
-"""Of a request's body."""
+"""Of a request's body, unless `most_bytes` of a `Guard` allows more."""
 BODY_SECONDS = 10.0
+"""Time for a whole body, in seconds; of a larger body, for each part that comes."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
+    "img-src 'self' blob:; media-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -137,8 +139,16 @@ class Gate:
 class Guard:
     """Refuses requests that no page or program of the user sends; adds headers; tells no secret."""
 
-    def __init__(self, app: ASGIApp, *, open_to_all: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        open_to_all: bool,
+        most_bytes: Callable[[str, str], int] = lambda method, path: MOST_BYTES,
+    ) -> None:
+        """`most_bytes` returns the largest body of a request by its method and path."""
         self._app = app
+        self._most_bytes = most_bytes
         self._open = open_to_all
         """No token: then a foreign name in Host is a page that had its name rebound to us."""
 
@@ -147,21 +157,22 @@ class Guard:
         if scope["type"] != "http":
             return
         send = with_headers(send)
-        if refusal := self._refuse(scope["method"], Headers(scope=scope)):
+        most = self._most_bytes(scope["method"], scope["path"])
+        if refusal := self._refuse(scope["method"], Headers(scope=scope), most):
             await refusal(scope, receive, send)
             return
         try:
-            await self._app(scope, limited(receive), send)
+            await self._app(scope, limited(receive, most), send)
         except Exception:
             # The app has answered 500. Uvicorn would print the trace, and a URL's password with it.
             log.error("console: %s", redact(traceback.format_exc()))
 
-    def _refuse(self, method: str, headers: Headers) -> JSONResponse | None:
+    def _refuse(self, method: str, headers: Headers, most: int) -> JSONResponse | None:
         if self._open and not is_loopback(host_name(headers.get("host", ""))):
             return problem(421, "without a token the console answers to 127.0.0.1 and localhost")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
-            return problem(413, f"the body is larger than {MOST_BYTES} bytes")
+        if not length.isdecimal() or int(length) > most:
+            return problem(413, f"the body is larger than {most} bytes")
         if method in ("GET", "HEAD"):
             return None
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
@@ -181,12 +192,12 @@ def host_name(host: str) -> str:
     return host.partition(":")[0]
 
 
-def limited(receive: Receive) -> Receive:
-    """Read at most MOST_BYTES within BODY_SECONDS; a chunked body does not tell its length."""
-    left, more, until = MOST_BYTES, True, time.monotonic() + BODY_SECONDS
+def limited(receive: Receive, most: int) -> Receive:
+    """Read at most `most` bytes in time; a chunked body does not tell its length."""
+    left, more, until = most, True, time.monotonic() + BODY_SECONDS
 
     async def read() -> Message:
-        nonlocal left, more
+        nonlocal left, more, until
         if not more:  # waiting for the client to go away
             return await receive()
         try:
@@ -196,7 +207,9 @@ def limited(receive: Receive) -> Receive:
         left -= len(message.get("body", b""))
         more = message.get("more_body", False)
         if left < 0:
-            raise HTTPException(413, f"the body is larger than {MOST_BYTES} bytes")
+            raise HTTPException(413, f"the body is larger than {most} bytes")
+        if most > MOST_BYTES:
+            until = time.monotonic() + BODY_SECONDS
         return message
 
     return read

@@ -30,8 +30,15 @@ def serve_console(fleet: Fleet, config: ConsoleConfig) -> Iterator[str]:
     """
     token = resolve(config.token)
     check_listening(config.host, token)
+    with serve(Guard(build_app(fleet, token), open_to_all=not token), config) as url:
+        yield url
+
+
+@contextmanager
+def serve(guard: Guard, config: ConsoleConfig) -> Iterator[str]:
+    """Serve an application in a thread within a `with` block; gives its URL. Raises UsageError."""
     with closing(listen(config)) as listening:
-        server = uvicorn.Server(settings(Guard(build_app(fleet, token), open_to_all=not token)))
+        server = uvicorn.Server(settings(guard))
         thread = threading.Thread(
             target=server.run, args=([listening],), name="streamkind-console", daemon=True
         )

@@ -13,8 +13,8 @@ import numpy as np
 from streamkind.engine.shrink import rgb_at
 from streamkind.live.config import redact
 from streamkind.live.status import CameraStatus, Fleet, Preview, SinkStatus
-from streamkind.video.format import HD
-from streamkind.video.frames import size_of
+from streamkind.video.format import HD, ColorTags
+from streamkind.video.frames import Pixels, size_of
 
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 """Upper bounds in seconds; 0.5 is the default limit of a frame's age."""
@@ -125,10 +125,18 @@ class Previews:
 
 def encode(preview: Preview) -> bytes:
     """Put before left of after, each at most PREVIEW_WIDTH wide, and encode as JPEG."""
-    width, height = size_of(preview.before)
-    scale = min(1.0, PREVIEW_WIDTH / width)
+    return jpeg_of(preview.before, preview.after, HD, PREVIEW_WIDTH)
+
+
+def jpeg_of(before: Pixels, after: Pixels, color: ColorTags, most: int) -> bytes:
+    """Put `before` left of `after`, each at most `most` pixels wide, and encode as JPEG.
+
+    Both are RGB, (H, W, 3), or yuv420p of the tags `color`, (3 H / 2, W).
+    """
+    width, height = size_of(before)
+    scale = min(1.0, most / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    halves = [rgb_at(size, half, HD) for half in (preview.before, preview.after)]
+    halves = [rgb_at(size, half, color) for half in (before, after)]
     both = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", both, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
