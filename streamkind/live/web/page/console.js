@@ -1,11 +1,12 @@
 // The page of the console: one look at the fleet a second, and pictures of the chosen camera.
 
+import { at, listenToDivider, make, repeat, write } from "./parts.js";
+
 const LOOK_MS = 1000;
 const PICTURE_MS = 250;
 const STILL_MS = 2000; // where people want less motion
 const SETTLE_MS = 1500; // after a change the page shows what was asked for, not yet what is
 const SEND_MS = 60;
-const at = (id) => document.getElementById(id);
 const page = {
   cameras: [], chosen: null, states: new Map(), picture: null, divider: 50, tag: "", touched: 0,
   ratio: 1,
@@ -26,18 +27,7 @@ function cameraPath(end = "") {
   return `/api/cameras/${encodeURIComponent(page.chosen)}${end}`;
 }
 
-// ---- texts; everything goes in as text, never as HTML
-
-function make(tag, text = "", attributes = {}) {
-  const node = document.createElement(tag);
-  node.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text; // untouched text is not read out again
-}
+// ---- texts
 
 function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
@@ -282,39 +272,11 @@ async function getPicture() {
   draw();
 }
 
-function moveDivider(percent) {
-  page.divider = Math.min(100, Math.max(0, percent));
-  const shown = Math.round(page.divider);
-  at("stage").style.setProperty("--at", `${page.divider}%`);
-  at("divider").setAttribute("aria-valuenow", shown);
-  at("divider").setAttribute("aria-valuetext", `${shown} % before, ${100 - shown} % after`);
+function divided(percent) {
+  page.divider = percent;
+  const shown = Math.round(percent);
   draw();
-}
-
-function listenToDivider() {
-  const stage = at("stage");
-  const follow = (event) => {
-    const box = stage.getBoundingClientRect();
-    moveDivider(((event.clientX - box.left) / box.width) * 100);
-  };
-  stage.addEventListener("pointerdown", (event) => {
-    stage.setPointerCapture(event.pointerId);
-    at("divider").focus({ preventScroll: true, focusVisible: false });
-    event.preventDefault();
-    follow(event);
-  });
-  stage.addEventListener("pointermove", (event) => {
-    if (stage.hasPointerCapture(event.pointerId)) follow(event);
-  });
-  const keys = {
-    ArrowLeft: -2, ArrowDown: -2, ArrowRight: 2, ArrowUp: 2, PageDown: -10, PageUp: 10,
-    Home: -100, End: 100,
-  };
-  at("divider").addEventListener("keydown", (event) => {
-    if (!(event.key in keys)) return;
-    event.preventDefault();
-    moveDivider(page.divider + keys[event.key]);
-  });
+  return `${shown} % before, ${100 - shown} % after`;
 }
 
 // ---- log in and out
@@ -364,36 +326,17 @@ async function lookAtFleet() {
   announceChanges();
 }
 
-function repeat(act, pause) {
-  const loop = { timer: 0, running: false, again: false };
-  const run = async () => {
-    if (loop.running) {
-      loop.again = true;
-      return;
-    }
-    loop.running = true;
-    clearTimeout(loop.timer);
-    try {
-      await act();
-      at("offline").hidden = true;
-    } catch {
-      at("offline").hidden = false;
-    }
-    loop.running = false;
-    loop.timer = setTimeout(run, loop.again ? 0 : pause);
-    loop.again = false;
-  };
-  return { soon: run };
+function answered(well) {
+  at("offline").hidden = well;
 }
 
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const look = repeat(lookAtFleet, LOOK_MS);
-const pictures = repeat(getPicture, still ? STILL_MS : PICTURE_MS);
+const look = repeat(lookAtFleet, LOOK_MS, answered);
+const pictures = repeat(getPicture, still ? STILL_MS : PICTURE_MS, answered);
 
 listenToLight();
-listenToDivider();
+listenToDivider(at("stage"), at("divider"), divided);
 listenToLogin();
-moveDivider(50);
 document.addEventListener("visibilitychange", () => {
   look.soon();
   pictures.soon();
