@@ -32,7 +32,7 @@ from streamkind.engine.steady import STEADY, SteadyName, check_steady
 from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.engine.survey import survey
 from streamkind.errors import InputError, UsageError
-from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, ChooseRatio, Ratio
+from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, Ratio
 from streamkind.light.lookahead import light_changes
 from streamkind.light.track import Track
 from streamkind.video.deinterlace import Deinterlace
@@ -41,7 +41,8 @@ from streamkind.video.frames import Batch, Pixels, batched, rgb24
 from streamkind.video.images import check_still, is_still
 from streamkind.video.keyframes import key_frames
 from streamkind.video.sequence import USUAL_FPS, becomes_video
-from streamkind.video.sink import Sink, open_sink
+from streamkind.video.several import Several
+from streamkind.video.sink import Sink
 from streamkind.video.source import Source, open_source
 from streamkind.video.storage import as_path
 from streamkind.video.threads import ReadAhead, WriteBehind
@@ -105,22 +106,23 @@ def run(
     sink: Sink,
     report: Report,
     *,
-    show: Callable[[Pixels, Pixels], Pixels] | None = None,
+    side_by_side: bool = False,
     progress: Progress = lambda report: None,
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Decoding and encoding run in threads of their own. `show` combines the batch before and after,
-    (N, H, W, 3) each, into what is written; without it the enhanced batch is written. `progress`
-    is called after each batch.
+    Decoding and encoding run in threads of their own. With `side_by_side`, the original is put to
+    the left of the result. `progress` is called after each batch.
     """
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, stream.max_batch):
             pixels, ratios = stream(batch.pixels, batch.times)
-            output.put(batch.replace(show(batch.pixels, pixels) if show else pixels))
+            output.put(batch.replace(beside(batch.pixels, pixels) if side_by_side else pixels))
             report.add(batch, float(ratios[-1]))
             progress(report)
-    report.stages |= {"decode": frames.seconds, **stream.seconds, "encode": output.seconds}
+    took = {"decode": frames.seconds, **stream.seconds, "encode": output.seconds}
+    for stage, seconds in took.items():
+        report.stages[stage] += seconds
 
 
 def enhance(
@@ -147,50 +149,58 @@ def enhance(
     duration: float | None = None,
     progress: Progress = lambda report: None,
 ) -> Report:
-    """Enhance a video, an image or a folder of images, and return a report.
+    """Enhance all videos of a file, an image or a folder of images, and return a report.
 
     `ratio` is how far the illumination is raised, 0.1 to 10; "auto" brings dark frames to a mean
-    luma of `target` on average, in (0, 1]: by default 0.45, stills 0.47. `two_pass` finds ratios
-    with look-ahead; `ratio_track` is a CSV of ratios. The output is complete or not there.
-    Raises UsageError, InputError, OutputError or EngineError.
+    luma of `target`, in (0, 1]: 0.45, stills 0.47. `two_pass` finds ratios with look-ahead;
+    `ratio_track` is a CSV of ratios; `video_stream` is the number of the only video to enhance.
+    The output is complete or not there. Raises StreamkindError.
     """
     fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps
     still, gpu = fps is None and is_still(input), on_gpu(backend, device)
     check_still(still, codec, crf, preset, two_pass, ratio_track)
     codec = usual_codec(output, codec)
     target = (STILL_TARGET if still else DEFAULT_TARGET) if target is None else target
-    check(ratio, target, steady)
-    track = check_track(ratio_track, ratio)
+    track = check(ratio, target, steady, ratio_track)
     profile = choose_profile(profile, backend, device, still=still)
     part: Any = {"start": start, "duration": duration, "fps": fps, "deinterlace": deinterlace}
     read = partial(open_source, input, hardware=gpu, video_stream=video_stream, **part)
     fitting = partial(encoder_preset, PROFILES[profile], codec, preset)
-    write = partial(open_sink, output, codec=codec, crf=crf, hardware=gpu)
+    form: Any = {"codec": codec, "crf": crf, "side_by_side": side_by_side, "hardware": gpu}
     with (
         read(pix_fmt=rgb24 if side_by_side else PROFILES[profile].pix_fmt) as source,
-        write(source, preset=fitting(source.format), side_by_side=side_by_side) as sink,
+        Several(source, read, others=video_stream is None) as videos,
+        videos.write(output, preset=fitting(source.format), **form) as sink,
         open_engine(model, backend=backend, profile=profile, device=device) as engine,
     ):
-        progress(report := Report(source.format.frames, engine.description))
-        steady = () if source.still else steady
-        smoothed = track is None and is_smoothed(input, ratio, steady)
-        if smoothed and passes_twice(input, two_pass, PROFILES[profile], start, duration):
-            with read() as first:
-                track = first_pass(first, engine, target, report, progress)
-        choose = choose_ratio(ratio, target=target, track=track, steady=steady, still=source.still)
-        stream = open_stream(source, engine, choose, steady)
-        run(source, stream, sink, report, show=beside if side_by_side else None, progress=progress)
+        progress(report := Report(videos.total, engine.description))
+        smoothed = track is None and is_smoothed(input, ratio, () if source.still else steady)
+        look = partial(passes_twice, input, two_pass, PROFILES[profile], start, duration)
+        for video, out in videos.each(sink):
+            light = track
+            if smoothed and look(video_stream=getattr(video, "stream_index", None)):
+                light = first_pass(videos.again(video), engine, target, report, progress)
+            stream = open_stream(video, engine, light, ratio=ratio, target=target, steady=steady)
+            run(video, stream, out, report, side_by_side=side_by_side, progress=progress)
         report.check(input)
-    report.lost, report.warnings = source.lost, [*source.warnings, *sink.warnings]
+    report.lost, report.warnings = videos.lost, [*videos.warnings, *sink.warnings]
     return report
 
 
 def open_stream(
-    source: Source, engine: Engine, choose: ChooseRatio, steady: Collection[SteadyName]
+    source: Source,
+    engine: Engine,
+    track: Track | None,
+    *,
+    ratio: Ratio,
+    target: float,
+    steady: Collection[SteadyName],
 ) -> Stream:
     """Open a stream for the frames of a source. Stills of a folder do not affect each other."""
     color, in_order = source.format.color, not source.still
-    return Stream(engine, choose, steady=steady, color=color, skip=in_order, film=in_order)
+    held = steady if in_order else ()
+    choose = choose_ratio(ratio, target=target, track=track, steady=held, still=source.still)
+    return Stream(engine, choose, steady=held, color=color, skip=in_order, film=in_order)
 
 
 def find_track(
@@ -223,11 +233,16 @@ def find_track(
     return track
 
 
-def check(ratio: Ratio, target: float, steady: Collection[str]) -> None:
-    """Raise UsageError for a ratio, target or `steady` that is not valid."""
+def check(
+    ratio: Ratio, target: float, steady: Collection[str], track: str | Path | None
+) -> Track | None:
+    """Read a ratio track, if there is one. Raise UsageError for a value that is not valid."""
     check_ratio(ratio)
     check_target(target)
     check_steady(steady)
+    if track is not None and ratio != "auto":
+        raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
+    return None if track is None else Track.read(track)
 
 
 def is_smoothed(input: str | Path, ratio: Ratio, steady: Collection[SteadyName]) -> bool:
@@ -241,6 +256,7 @@ def passes_twice(
     profile: Profile,
     start: float = 0.0,
     duration: float | None = None,
+    video_stream: int | None = None,
 ) -> bool:
     """Return whether to run two passes: as `told`, or else as the profile and the light need.
 
@@ -248,28 +264,21 @@ def passes_twice(
     """
     if told is not None:
         return told
-    keys = key_frames(as_path(input), start=start, duration=duration)
-    return not profile.fast or light_changes(keys)
+    part: Any = {"start": start, "duration": duration, "video_stream": video_stream}
+    return not profile.fast or light_changes(key_frames(as_path(input), **part))
 
 
 def first_pass(
     source: Source, engine: Engine, target: float, report: Report, progress: Progress
 ) -> Track:
-    """Find the ratios of a whole video, and report the progress of that."""
+    """Read a whole video to find its ratios, report the progress of that, and close the source."""
 
     def seen(frames: int) -> None:
         report.surveyed, report.seconds = frames, time.perf_counter() - report.began
         progress(report)
 
-    with report.stage("first pass"):
+    with source, report.stage("first pass"):
         return survey(source, engine, target, seen)
-
-
-def check_track(path: str | Path | None, ratio: Ratio) -> Track | None:
-    """Read a ratio track, if a path is given. Raises UsageError if a fixed ratio is given too."""
-    if path is not None and ratio != "auto":
-        raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
-    return None if path is None else Track.read(path)
 
 
 def beside(before: Pixels, after: Pixels) -> Pixels:

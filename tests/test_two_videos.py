@@ -6,34 +6,134 @@ import subprocess
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from support.media import make_clip, number_of, read_video
 
 from streamkind.errors import UsageError
+from streamkind.pipeline import enhance
 from streamkind.video.source import open_source
 
 
-def two_cameras(path: Path) -> Path:
+def two_cameras(path: Path, **options: str) -> Path:
     """The second stream is 32x32, the first 64x48."""
-    return make_clip(path, second_video=True)
+    return make_clip(path, second_video=True, **options)
 
 
-@pytest.mark.parametrize(("wanted", "size"), [(None, (64, 48)), (0, (64, 48)), (1, (32, 32))])
-def test_one_video_is_enhanced_and_the_other_told_of(call, tmp_path, wanted, size):
+def videos_of(path: Path) -> list[tuple[tuple[int, int], list[float], float]]:
+    """Size, times in seconds and mean level of each video of a file."""
+    found = []
+    with av.open(str(path)) as container:
+        count = len(container.streams.video)
+    for number in range(count):
+        with av.open(str(path)) as container:
+            frames = list(container.decode(container.streams.video[number]))
+            level = np.mean([frame.to_ndarray(format="gray").mean() for frame in frames])
+            size = frames[0].width, frames[0].height
+            found.append((size, [float(f.pts * f.time_base) for f in frames], level))
+    return found
+
+
+def types_of(path: Path) -> list[str]:
+    with av.open(str(path)) as container:
+        return [stream.type for stream in container.streams]
+
+
+def late_camera(path: Path) -> Path:
+    """Two cameras; the second begins .2 s after the first and lasts as long."""
+    words = ["-v", "error", "-f", "lavfi", "-i", "color=0x202020:s=64x48:r=25:d=1"]
+    words += ["-itsoffset", "0.2", "-f", "lavfi", "-i", "color=0x303030:s=32x32:r=10:d=1"]
+    words += [
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-fps_mode",
+        "passthrough",
+        "-c:v",
+        "libx264",
+        "-g",
+        "50",
+        "-pix_fmt",
+        "yuv420p",
+    ]
+    subprocess.run(["ffmpeg", *words, path], check=True)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".mov", ".ts", ".avi"])
+def test_all_videos_are_enhanced_with_their_times(tmp_path, ending):
+    path, output = late_camera(tmp_path / "in.mp4"), tmp_path / f"out{ending}"
+    report = enhance(path, output, ratio=4.0, preset="ultrafast", profile="realtime")
+    assert not [warning for warning in report.warnings if "copied" in warning]
+    before, after = videos_of(path), videos_of(output)
+    assert report.frames == sum(len(times) for _, times, _ in before)
+    assert [size for size, *_ in after] == [size for size, *_ in before]
+    for (_, times, level), (_, kept, raised) in zip(before, after, strict=True):
+        assert raised > 1.5 * level
+        if ending != ".avi":  # an AVI has no times, and begins at 0
+            begin = min(after[0][1][0], after[1][1][0])  # FFmpeg begins a TS at 1.4 s
+            assert [round(t - begin, 3) for t in kept] == pytest.approx(times, abs=2e-3)
+    assert [p.name for p in tmp_path.iterdir() if p not in (path, output)] == []
+
+
+def test_a_part_is_the_same_part_of_all_videos(tmp_path):
+    path, output = late_camera(tmp_path / "in.mp4"), tmp_path / "out.mkv"
+    enhance(path, output, profile="realtime", ratio=4.0, start=0.3, duration=0.5, side_by_side=True)
+    (size, times, _), (small, later, _) = videos_of(output)
+    assert (size, small) == ((128, 48), (64, 32))
+    assert times == pytest.approx([n / 25 - 0.02 for n in range(1, 13)], abs=0.021)
+    assert later == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=2e-3)
+
+
+def test_a_part_that_one_video_does_not_reach(tmp_path):
+    path, output = late_camera(tmp_path / "in.mp4"), tmp_path / "out.mkv"
+    report = enhance(path, output, profile="realtime", ratio=4.0, start=0.9, video_stream=1)
+    assert report.frames == 1
+    report = enhance(path, tmp_path / "other.mkv", ratio=4.0, start=0.0, duration=0.1)
+    assert any("stream #1 is not enhanced: " in warning for warning in report.warnings)
+
+
+def test_each_video_has_its_own_light_and_first_pass(tmp_path):
+    path = two_cameras(tmp_path / "in.mp4", audio="aac")
+    seen = []
+    report = enhance(
+        path, tmp_path / "out.mp4", two_pass=True, progress=lambda r: seen.append(r.surveyed)
+    )
+    assert seen.count(10) > 1  # each of 10 frames
+    assert (report.frames, report.total) == (20, 20)
+    assert types_of(tmp_path / "out.mp4") == types_of(path)
+
+
+@pytest.mark.parametrize("stage", ["first video", "second video"])
+def test_nothing_is_left_of_a_run_that_fails(tmp_path, stage):
     path = two_cameras(tmp_path / "in.mp4")
-    words = [] if wanted is None else ["--video-stream", wanted]
-    code, _, err = call("enhance", path, tmp_path / "out.mp4", "--ratio", "3", *words)
+
+    def fail(report):
+        if report.frames >= (15 if stage == "second video" else 5):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        enhance(path, tmp_path / "out.mp4", ratio=3.0, profile="quality", progress=fail)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_one_video_is_enhanced_and_the_other_told_of(call, tmp_path, wanted):
+    path = two_cameras(tmp_path / "in.mp4")
+    words = ["--ratio", "3", "--video-stream", wanted]
+    code, _, err = call("enhance", path, tmp_path / "out.mp4", *words)
     assert code == 0, err
-    assert f"--video-stream {0 if wanted == 1 else 1} enhances that one" in err
+    copied = 1 - wanted
+    assert f"stream #{wanted} is enhanced; #{copied} is video too and is copied as it is" in err
     with av.open(str(tmp_path / "out.mp4")) as before, av.open(str(path)) as after:
         assert [(s.width, s.height) for s in before.streams.video] == [(64, 48), (32, 32)]
-        copied = 0 if wanted == 1 else 1
         pair = [
             [bytes(p) for p in c.demux(c.streams.video[copied]) if p.size] for c in (before, after)
         ]
     assert pair[0] == pair[1]
     with open_source(path, video_stream=wanted) as source:
-        assert (source.format.width, source.format.height) == size
+        assert (source.format.width, source.format.height) == [(64, 48), (32, 32)][wanted]
 
 
 def test_a_stream_that_is_no_video_is_refused(tmp_path):

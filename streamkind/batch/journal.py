@@ -17,7 +17,7 @@ from streamkind.errors import OutputError
 from streamkind.light.track import Track
 from streamkind.model.released import PARTS, find_release
 from streamkind.video.images import IMAGE_SUFFIXES
-from streamkind.video.join import PART_SUFFIX
+from streamkind.video.others import PART_SUFFIX
 from streamkind.video.storage import (
     fingerprint,
     is_local,

@@ -23,7 +23,8 @@ from streamkind.pipeline import Report, enhance, first_pass, run
 from streamkind.platform import replace, sync
 from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import Pixels, batched
-from streamkind.video.join import Part, check_joinable, join
+from streamkind.video.join import check_joinable, join
+from streamkind.video.others import Part
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source, VideoSource, open_source
 from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder, sha256

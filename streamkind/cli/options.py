@@ -63,7 +63,7 @@ Fps = Annotated[
 ]
 VideoStream = Annotated[
     int | None,
-    typer.Option(help="Number of the video stream to enhance, as FFmpeg counts streams."),
+    typer.Option(help="Number of the only video stream to enhance. Default: all videos."),
 ]
 AnyCodec = Annotated[
     str,

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
+from av.codec.context import Flags
 from av.codec.hwaccel import HWAccel
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
@@ -82,6 +83,8 @@ class EncoderSettings:
     sample_aspect_ratio: Fraction
     color: ColorTags
     b_frames: bool = True
+    in_band: bool = False
+    """Whether headers are repeated in the packets, in a container that has them in one place."""
     threads: int = 0
     """0 leaves the number to the encoder."""
     thread_type: str = "AUTO"
@@ -101,6 +104,8 @@ class EncoderSettings:
         context.color_trc = self.color.transfer
         if not self.b_frames:
             context.max_b_frames = 0
+        if self.in_band:
+            context.flags &= ~Flags.global_header
         context.thread_type = self.thread_type
         context.thread_count = self.threads
         context.options = dict(self.options)

@@ -21,7 +21,7 @@ from streamkind.video.demux import main_video, open_input, origin_of, read_only,
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import ChoosePixFmt, Frame, rgb24
 from streamkind.video.hardware import nvdec
-from streamkind.video.remarks import remarks
+from streamkind.video.remarks import other_videos, remarks
 from streamkind.video.timeline import Cut, FrameClock, nothing_from, shortened
 from streamkind.video.tonemap import SDR, is_hdr
 
@@ -43,11 +43,13 @@ class VideoSource:
         deinterlace: Deinterlace = "frame",
         fps: float | None = None,
         video_stream: int | None = None,
+        like: VideoSource | None = None,
     ) -> None:
         """Open the file and decode its first frame.
 
         `part` is a range of pts without its end, whose frames keep their time stamps. None in it
-        means the beginning or the end of the file.
+        means the beginning or the end of the file. `like` is another video of the same file, whose
+        cut and origin this one takes.
         """
         self.path = path
         self._is_part = part is not None
@@ -58,13 +60,16 @@ class VideoSource:
         """The first time stamp in the file."""
         self.origin = Fraction(0)
         """The time that becomes 0 in the output, in seconds on the file's own clock."""
+        self.others: list[int] = []
+        """Numbers of the file's other videos. Cover art is not among them."""
         self._lost: int | None = None
         self._taken, self._wanted = False, video_stream
         self._pix_fmt, self._hardware, self._deinterlace = pix_fmt, hardware, deinterlace
+        self._fps = fps
         hwaccel = nvdec() if hardware else None
         self._container: InputContainer | None = open_input(path, hwaccel=hwaccel)
         try:
-            self._open(self._container, start, duration, part, fps)
+            self._open(self._container, start, duration, part, like)
         except BaseException:
             self.close()
             raise
@@ -75,13 +80,13 @@ class VideoSource:
         start: float,
         duration: float | None,
         part: tuple[int | None, int | None] | None,
-        fps: float | None,
+        like: VideoSource | None,
     ) -> None:
         self._stream = main_video(container, self.path, self._wanted)
         self.stream_index = self._stream.index
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
         self.origin = origin_of(container)
-        self._clock = FrameClock(container, self._stream, self.path, fps)
+        self._clock = FrameClock(container, self._stream, self.path, self._fps)
         read_only(container, [self._stream])
         self._stream.thread_type = "AUTO"
         decoded = self._start_decoding(container)
@@ -101,10 +106,13 @@ class VideoSource:
         if container.start_time is None:  # a few frames of Matroska
             self.origin = max(Fraction(0), self.start_pts * self._time_base)
         raws = chain([first], decoded)
+        cut = self._cut_of(start, duration)
+        if like is not None:
+            cut, self.origin = like.cut, like.origin
         if part is not None:
             self._frames = self._part(container, raws, *part)
-        elif start or duration is not None:
-            self._frames = self._cut(container, raws, start, duration)
+        elif cut is not None:
+            self._frames = self._cut(container, raws, cut)
         else:
             self._frames = self._deliver(raws)
 
@@ -134,6 +142,18 @@ class VideoSource:
         self._taken = True
         return self._frames
 
+    def open_other(self, index: int, pix_fmt: ChoosePixFmt | None = None) -> VideoSource:
+        """Open another video of the same file: the same part of it, with the same options."""
+        return VideoSource(
+            self.path,
+            pix_fmt=pix_fmt or self._pix_fmt,
+            hardware=self._hardware,
+            deinterlace=self._deinterlace,
+            fps=self._fps,
+            video_stream=index,
+            like=self,
+        )
+
     @property
     def lost(self) -> int:
         """Frames that could not be decoded so far; at the end, with those that are missing."""
@@ -142,6 +162,7 @@ class VideoSource:
     def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
         self._tags = read_tags(first, self.warnings)
         self.warnings += remarks(first, self._stream, container, self._tags, self.path)
+        self.others = other_videos(container, self._stream)
         (width, height), turned = self._size, self._orientation.transpose
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         width, height, aspect = (height, width, 1 / aspect) if turned else (width, height, aspect)
@@ -200,29 +221,32 @@ class VideoSource:
         note = f"the picture size changes on the way; all frames are scaled to {width}x{height}"
         self.warnings += [note] if note not in self.warnings else []
 
+    def _cut_of(self, start: float, duration: float | None) -> Cut | None:
+        """Return the part from `start` seconds after the first frame on; None is the whole."""
+        if not start and duration is None:
+            return None
+        begin = (self.start_pts + round(Fraction(start) / self._time_base)) * self._time_base
+        if duration is None:
+            return Cut(begin, None)
+        # 0.4 means 2/5, not the float's 0.40000000000000002
+        return Cut(begin, begin + Fraction(duration).limit_denominator(1_000_000))
+
     def _cut(
-        self,
-        container: InputContainer,
-        raws: Iterator[av.VideoFrame],
-        start: float,
-        duration: float | None,
+        self, container: InputContainer, raws: Iterator[av.VideoFrame], cut: Cut
     ) -> Iterator[Frame]:
-        """Return the frames from `start` seconds after the first frame on."""
-        origin = self.start_pts
-        shift = origin + round(Fraction(start) / self._time_base)
-        begin = shift * self._time_base
-        end = None
-        if duration is not None:  # 0.4 means 2/5, not the float's 0.40000000000000002
-            end = begin + Fraction(duration).limit_denominator(1_000_000)
-        self.cut, self.origin = Cut(begin, end), begin
+        """Return the frames of a part, on a clock that is 0 at its begin."""
+        self.cut, self.origin = cut, cut.start
+        shift = round(cut.start / self._time_base)
+        start = float(cut.start - self.start_pts * self._time_base)
+        duration = None if cut.end is None else float(cut.end - cut.start)
         length = self.format.duration
         frame = None
         if length is None or may_step(container) or start < length + 1:
-            raws = self._seek(container, raws, shift, origin)
-            frames = self._deliver(raws, shift, end, shift)
+            raws = self._seek(container, raws, shift, self.start_pts)
+            frames = self._deliver(raws, shift, cut.end, shift)
             frame = next(frames, None)
         if frame is None:
-            raise nothing_from(self.path, start, length)
+            raise nothing_from(self.path, max(start, 0.0), length)
         self.format = shortened(self.format, start, duration, self._rate)
         return chain([frame], frames)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,15 @@ from typing import Any
 import av
 from av.video.stream import VideoStream
 
-from streamkind.errors import OutputError, UsageError
-from streamkind.video.demux import PacketReader, open_input
+from streamkind.errors import UsageError
 from streamkind.video.encoders import PART_THREADS, add_encoder, choose_pix_fmt
+from streamkind.video.others import Part, move, packets_of
 from streamkind.video.output import OutputFile
 from streamkind.video.sink import encoder_settings
 from streamkind.video.source import VideoSource
 
-PART_SUFFIX = ".nut"
-"""Container of a part: NUT takes every time base, and the output of every encoder."""
-
 _JOINABLE = ("matroska", "webm", "mp4", "mov")
 """Formats that keep time stamps, and store the parameters for the decoder in one place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of the video, as VideoSink has written it."""
-
-    path: Path
-    frames: int
-    end_pts: int
-    """End of its last frame, in the time base of the source."""
 
 
 def join(
@@ -55,8 +41,8 @@ def join(
         file.expect(origin, 0)
         waiting: av.Packet[Any] | None = None
         for part in parts:
-            for packet in _packets(part, video.codec_context.extradata):
-                _move(packet, time_base, origin)
+            for packet in packets_of(part, video.codec_context.extradata):
+                move(packet, time_base, origin)
                 packet.stream = video
                 if waiting is not None:
                     file.mux([waiting])
@@ -91,27 +77,3 @@ def _start(
     # This encoder receives no frame. It gives the description of the stream.
     stream = file.start(lambda c: add_encoder(c, settings, pix_fmt), settings.time_base)
     return stream, settings.time_base
-
-
-def _packets(part: Part, extradata: bytes | None) -> Iterator[av.Packet[Any]]:
-    frames = 0
-    with open_input(part.path) as container:
-        stream = container.streams.video[0]
-        if stream.codec_context.extradata != extradata:
-            raise OutputError(f"{part.path}: made by another encoder; delete it and run again")
-        for packet in PacketReader(container, [stream]):
-            frames += 1
-            yield packet
-    if frames != part.frames:
-        raise OutputError(
-            f"{part.path}: {frames} frames in it, expected {part.frames}; delete it and run again"
-        )
-
-
-def _move(packet: av.Packet[Any], time_base: Fraction, origin: int) -> None:
-    """Convert the times of a packet to the clock of the output."""
-    scale = packet.time_base / time_base
-    packet.pts = origin + round((packet.pts or 0) * scale)
-    packet.dts = None if packet.dts is None else origin + round(packet.dts * scale)
-    packet.duration = 0  # NUT has none, and the guess of the muxer is as good as that of FFmpeg
-    packet.time_base = time_base

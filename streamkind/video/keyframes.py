@@ -20,7 +20,11 @@ MOST = 256
 
 
 def key_frames(
-    path: Path, *, start: float = 0.0, duration: float | None = None
+    path: Path,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    video_stream: int | None = None,
 ) -> Iterator[Pixels]:
     """Yield the luma of key frames at least a second apart, and of the last: (h, w), 16x16 means.
 
@@ -29,7 +33,7 @@ def key_frames(
     if is_sequence(path):
         return  # callers take no key frames as no change of light
     with open_input(path) as container:
-        stream = main_video(container, path)
+        stream = main_video(container, path, video_stream)
         read_only(container, [stream])
         tick = stream.time_base or Fraction(1, 90_000)
         begin = (stream.start_time or 0) * tick + Fraction(start)

@@ -48,7 +48,13 @@ def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, s
     """Return time scales in which all time stamps, and the starts of streams, are whole numbers."""
     streams = passthrough.streams if passthrough is not None else []
     origin = source.origin if isinstance(source, VideoSource) else 0
-    scale = movie = source.format.time_base.denominator
+    scale = source.format.time_base.denominator
+    for stream in streams:
+        if stream.type == "video" and not is_picture(stream) and stream.time_base:
+            # One scale for all videos.
+            exact = math.lcm(scale, stream.time_base.denominator)
+            scale = exact if exact <= _MAX_TIMESCALE else scale
+    movie = scale
     for stream in streams:
         # The start of a stream is stored in the scale of the movie.
         start = (stream.start_time or 0) * (stream.time_base or 0) - origin

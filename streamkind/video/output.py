@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +19,15 @@ from streamkind.errors import OutputError, UsageError
 from streamkind.video.containers import MP4_LIKE, open_output
 from streamkind.video.demux import file_url
 from streamkind.video.mux import PacketTimes, container_options
+from streamkind.video.others import AddVideo, OtherVideo
 from streamkind.video.passthrough import Passthrough
 from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.remarks import copied_note
 from streamkind.video.source import Source, VideoSource
 from streamkind.video.stills import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
 
 _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
+_GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 _NO_FILE = 0x1  # AVFMT_NOFILE: playlists with their segments
 
 _FORMATS = {".m4v": "mp4", ".png": "apng"}
@@ -39,27 +42,39 @@ Write = av.FFmpegError, ValueError
 class OutputFile:
     """A file that appears complete or not at all.
 
-    The caller gives the packets of the video; the other streams of the input are copied beside
-    them, except with `alone`.
+    The caller gives the packets of the main video, and files with other enhanced videos. The rest
+    of the input is copied beside them, except with `alone`.
     """
 
-    def __init__(self, path: Path, source: Source, *, alone: bool = False) -> None:
-        """Open the container under a temporary name. `start` is the next step."""
+    def __init__(
+        self, path: Path, source: Source, *, alone: bool = False, others: Collection[int] = ()
+    ) -> None:
+        """Open the container under a temporary name. `start` is the next step.
+
+        `others` are the numbers of the other streams that are enhanced.
+        """
         self.path = path
         self.warnings: list[str] = []
         _check_path(path, source)
         self._staging = Staging(path)
         self._source = source
-        copied = isinstance(source, VideoSource) and not alone
-        self._passthrough = Passthrough(source) if copied else None  # type: ignore[arg-type]
+        self._others: dict[int, OtherVideo] = {}
+        self._passthrough: Passthrough | None = None
+        if isinstance(source, VideoSource) and not alone:
+            self._passthrough = Passthrough(source, others)
+            if left := sorted({*source.others}.difference(others)):
+                self.warnings.append(copied_note(source.stream_index, left))
         self._container: OutputContainer | None = None
         try:
             self._container = self._open()
         except BaseException:
             self.abort()
             raise
-        self.fixed_rate = not ContainerFormat(self.name, "w").flags & _VARIABLE_FPS
+        flags = ContainerFormat(self.name, "w").flags
+        self.fixed_rate = not flags & _VARIABLE_FPS
         """Whether the format counts frames and has no time stamps, as AVI does."""
+        self.in_band = not flags & _GLOBAL_HEADER
+        """Whether the headers of a codec are in its packets, as in MPEG-TS."""
 
     def _open(self) -> OutputContainer:
         name = file_url(self._staging.path)
@@ -93,11 +108,12 @@ class OutputFile:
         )
 
     def start(
-        self, add_video: Callable[[OutputContainer], VideoStream], time_base: Fraction
+        self, add_video: AddVideo, time_base: Fraction, others: Sequence[OtherVideo] = ()
     ) -> VideoStream:
         """Add the video, with packets in `time_base`, and the other streams; write the header."""
         assert self._container is not None
         self._time_base = time_base
+        self._others = {other.index: other for other in others}
         self._times = PacketTimes(time_base)
         try:
             video = self._add_streams(self._container, add_video)
@@ -107,24 +123,23 @@ class OutputFile:
             raise
         return video
 
-    def _add_streams(
-        self, container: OutputContainer, add_video: Callable[[OutputContainer], VideoStream]
-    ) -> VideoStream:
+    def _add_streams(self, container: OutputContainer, add_video: AddVideo) -> VideoStream:
         if self._passthrough is None or not isinstance(self._source, VideoSource):
             return add_video(container)
-        video = None
+        added: dict[int, AddVideo] = {index: other.add for index, other in self._others.items()}
+        added[self._source.stream_index] = add_video
+        videos = {}
         for stream in self._passthrough.streams:
-            if stream.index == self._source.stream_index:
-                video = add_video(container)
-                video.metadata.update(self._passthrough.fresh(stream.metadata))
-                video.disposition = stream.disposition
-            else:
+            if stream.index not in added:
                 self._passthrough.add(stream, container)
+                continue
+            video = videos[stream.index] = added[stream.index](container)
+            video.metadata.update(self._passthrough.fresh(stream.metadata))
+            video.disposition = stream.disposition
         self._passthrough.add_tags(container)
         self.warnings += self._passthrough.warnings
         self._passthrough.warnings.clear()
-        assert video is not None
-        return video
+        return videos[self._source.stream_index]
 
     def _start(self, container: OutputContainer) -> None:
         try:
@@ -152,6 +167,8 @@ class OutputFile:
             raise self.failure(exc) from exc
 
     def _copy_until(self, seconds: Fraction | None) -> None:
+        for other in self._others.values():
+            other.copy_until(seconds)
         if self._passthrough is not None:
             self._passthrough.copy_until(seconds)
 
@@ -178,6 +195,8 @@ class OutputFile:
                 self._container.close()
         if self._passthrough is not None:
             self._passthrough.close()
+        for other in self._others.values():
+            other.close()
         self._staging.discard()
 
     def failure(self, exc: Exception) -> OutputError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -33,10 +33,10 @@ _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 
 class Passthrough:
-    """Copies all streams except the enhanced one, packet for packet."""
+    """Copies all streams except the enhanced ones, packet for packet."""
 
-    def __init__(self, source: VideoSource) -> None:
-        """Open the input of `source` a second time."""
+    def __init__(self, source: VideoSource, others: Collection[int] = ()) -> None:
+        """Open the input of `source` a second time. `others` are enhanced too, and not copied."""
         self.warnings: list[str] = []
         self._path, self._kind = source.path, ""
         self._cut, self._origin = source.cut, source.origin
@@ -45,7 +45,7 @@ class Passthrough:
         if any(s.type == "audio" and not _described(s) for s in self._input.streams):
             self._input.close()  # sound begins late
             self._input = open_input(source.path, thorough=True)
-        self._main = source.stream_index
+        self._enhanced = {source.stream_index, *others}
         self._decisions: dict[int, Decision] = {}
         self._output: OutputContainer | None = None
         self._copies: dict[int, Any] = {}
@@ -86,7 +86,7 @@ class Passthrough:
         packets = first_packets(self._path)
         chapters = bool(self._input.chapters())
         for stream in self._input.streams:
-            if stream.index == self._main or self._is_rewritten(stream, kind):
+            if stream.index in self._enhanced or self._is_rewritten(stream, kind):
                 continue
             # Opening with `wide` loses chapters.
             decision = decide(stream, kind, packets.get(stream.index, []), whole=not chapters)

@@ -1,9 +1,9 @@
-"""Messages on what is changed or left out of a video, from its header and first picture."""
+"""Messages on what of a video is changed or left out, from its header and first picture."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer
@@ -21,7 +21,7 @@ def remarks(
     tags: ColorTags,
     path: Path,
 ) -> list[str]:
-    """Return messages on what of a video is changed, left out or not enhanced.
+    """Return messages on what of a video is changed or left out.
 
     Raises InputError for a video that cannot be enhanced at all.
     """
@@ -29,13 +29,6 @@ def remarks(
     notes = tone_note(tags)
     if has_alpha(first, stream):
         notes.append("the video has transparency, which is left out")
-    others = [s.index for s in container.streams.video if s.index != stream.index and real(s)]
-    if others:
-        told = ", ".join(f"#{index}" for index in others)
-        notes.append(
-            f"stream #{stream.index} is enhanced; {told} is video too and is copied as it is:"
-            f" --video-stream {others[0]} enhances that one instead"
-        )
     return notes
 
 
@@ -45,6 +38,13 @@ def has_alpha(first: av.VideoFrame, stream: VideoStream) -> bool:
     return known or stream.metadata.get("alpha_mode") == "1"
 
 
-def real(stream: Any) -> bool:
-    """Return whether a video stream is footage, not cover art."""
-    return not is_picture(stream) and stream.codec_context is not None
+def other_videos(container: InputContainer, stream: VideoStream) -> list[int]:
+    """Return the numbers of the videos beside `stream`. Cover art is not among them."""
+    videos = [s for s in container.streams.video if not is_picture(s) and s.codec_context]
+    return [video.index for video in videos if video.index != stream.index]
+
+
+def copied_note(index: int, others: Collection[int]) -> str:
+    """Return the message on videos that are copied beside the enhanced one."""
+    told = ", ".join(f"#{other}" for other in others)
+    return f"stream #{index} is enhanced; {told} is video too and is copied as it is"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import av
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.video.color import YuvWriter
@@ -24,6 +28,7 @@ from streamkind.video.encoders import (
 from streamkind.video.frames import Frame
 from streamkind.video.hardware import nvenc
 from streamkind.video.images import ImageSink, ImageSource
+from streamkind.video.others import PART_SUFFIX, OtherVideo, Part
 from streamkind.video.output import OutputFile, Write
 from streamkind.video.rgb_writer import RGB_FORMATS, RgbWriter
 from streamkind.video.source import Source, VideoFormat, VideoSource
@@ -58,6 +63,7 @@ def open_sink(
     path: str | Path,
     source: Source,
     *,
+    others: Sequence[VideoSource] = (),
     codec: str = "h264",
     crf: int | None = None,
     preset: str | None = None,
@@ -67,7 +73,8 @@ def open_sink(
     """Open the output for the frames of `source`. All options are checked before it returns.
 
     With `side_by_side`, the frames to write are twice as wide as those of the source. With
-    `hardware`, an NVIDIA card encodes if it can. Raises UsageError for options that cannot work,
+    `hardware`, an NVIDIA card encodes if it can. `others` are other videos of the same file, which
+    are written before `source` (see `VideoSink`). Raises UsageError for options that cannot work,
     and OutputError for what cannot work on this machine.
     """
     path = Path(path)
@@ -81,6 +88,7 @@ def open_sink(
         preset=preset,
         side_by_side=side_by_side,
         hardware=hardware,
+        others=others,
     )
 
 
@@ -98,42 +106,77 @@ class VideoSink:
         side_by_side: bool = False,
         part: bool = False,
         hardware: bool = False,
+        beside: OutputFile | None = None,
+        others: Sequence[VideoSource] = (),
     ) -> None:
         """Open encoder and container, and write the header.
 
         With `part`, the file has the video alone, to be joined with other parts. Its times begin at
         the first frame of the whole source. Its encoder has a fixed number of threads, because the
-        result of x264 depends on that number.
+        result of x264 depends on that number. `beside` is the file into which a part is copied.
+
+        `others` are other videos of the same file: each has a sink in `parts`, which must end
+        before the first frame is written here.
         """
         self.path = path
         self.end_pts = 0
         """End of the last frame so far, in its own time base."""
-        self._file = OutputFile(path, source, alone=part)
+        self.frames = 0
+        """Number of frames so far."""
+        self.parts: list[VideoSink] = []
+        """The sinks of `others`, in their order."""
+        self._folder: TemporaryDirectory[str] | None = None
+        self._file = OutputFile(path, source, alone=part, others=[s.stream_index for s in others])
+        host = beside or self._file
         names = [name for name in (nvenc(codec) if hardware else None, codec) if name]
-        try:
-            settings, pix_fmt = self._choose(
-                names,
-                lambda name: encoder_settings(
-                    source.format,
-                    codec=name,
-                    crf=crf,
-                    preset=preset,
-                    width_factor=2 if side_by_side else 1,
-                    fixed_rate=self._file.fixed_rate,
-                    threads=PART_THREADS if part else 0,
-                ),
+        told: dict[str, Any] = {"crf": crf, "preset": preset}
+
+        def settings_of(name: str) -> EncoderSettings:
+            return encoder_settings(
+                source.format,
+                codec=name,
+                width_factor=2 if side_by_side else 1,
+                fixed_rate=host.fixed_rate,
+                in_band=host.in_band,
+                threads=PART_THREADS if part else 0,
+                **told,
             )
-        except BaseException:
-            self._file.abort()
-            raise
-        self._time_base = settings.time_base
+
+        with ExitStack() as undo:
+            undo.callback(self._abort)
+            self._settings, self._pix_fmt = self._choose(names, settings_of)
+            told |= {"codec": codec, "side_by_side": side_by_side, "hardware": hardware}
+            self._open_parts(others, told)
+            copied = [one.as_other(video) for one, video in zip(self.parts, others, strict=True)]
+            self._time_base = self._settings.time_base
+            self._stream = self._file.start(self._add_encoder, self._time_base, copied)
+            undo.pop_all()
         self._clock = RisingClock(self._time_base, 1)
         self._origin = _origin(source, part)
-        writer = RgbWriter if settings.codec.name in RGB_FORMATS else YuvWriter
-        self._to_yuv = writer(settings.color, pix_fmt, planes=source.format.color)
-        self._stream = self._file.start(
-            lambda container: add_encoder(container, settings, pix_fmt), settings.time_base
+        writer = RgbWriter if self._settings.codec.name in RGB_FORMATS else YuvWriter
+        self._to_yuv = writer(self._settings.color, self._pix_fmt, planes=source.format.color)
+
+    def _open_parts(self, others: Sequence[VideoSource], told: dict[str, Any]) -> None:
+        """Open a sink for each other video, in a hidden folder beside the output."""
+        if not others:
+            return
+        self._folder = TemporaryDirectory(prefix=".streamkind-", dir=self.path.parent)
+        for source in others:
+            path = Path(self._folder.name, f"{source.stream_index}{PART_SUFFIX}")
+            self.parts.append(VideoSink(path, source, part=True, beside=self._file, **told))
+
+    def as_other(self, source: VideoSource) -> OtherVideo:
+        """Return what is needed to copy this part beside another video, once it is written."""
+        settings = self._settings
+        return OtherVideo(
+            source,
+            self._add_encoder,
+            settings.time_base,
+            lambda: Part(self.path, self.frames, self.end_pts),
         )
+
+    def _add_encoder(self, container: OutputContainer) -> VideoStream:
+        return add_encoder(container, self._settings, self._pix_fmt)
 
     @property
     def warnings(self) -> list[str]:
@@ -151,13 +194,19 @@ class VideoSink:
         trace: TracebackType | None,
     ) -> None:
         """Publish the file. On an exception, remove it."""
-        try:
+        with ExitStack() as ending:
+            ending.callback(self._abort)
             if kind is None:
                 self._encode(None)
-        except BaseException:
-            self._file.abort()
-            raise
-        self._file.__exit__(kind, error, trace)
+                self._file.finish()
+
+    def _abort(self) -> None:
+        """Remove what is not published."""
+        for part in self.parts:
+            part._abort()
+        self._file.abort()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises OutputError."""
@@ -166,6 +215,7 @@ class VideoSink:
         yuv.time_base = self._time_base
         self._file.expect(yuv.pts, self._rescale(frame.duration, frame.time_base))
         self.end_pts = frame.pts + frame.duration
+        self.frames += 1
         self._encode(yuv)
 
     def _choose(
@@ -196,10 +246,9 @@ def _origin(source: Source, part: bool) -> int:
     """Return the pts that becomes 0 in the output."""
     if not isinstance(source, VideoSource):
         return 0
-    if part:
-        return source.start_pts
-    # The frames of a cut have been moved already.
-    return 0 if source.cut is not None else round(source.origin / source.format.time_base)
+    if source.cut is not None:
+        return 0  # the frames of a cut have been moved already
+    return source.start_pts if part else round(source.origin / source.format.time_base)
 
 
 def encoder_settings(
@@ -210,6 +259,7 @@ def encoder_settings(
     preset: str | None,
     width_factor: int = 1,
     fixed_rate: bool = False,
+    in_band: bool = False,
     threads: int = 0,
 ) -> EncoderSettings:
     """Return the settings of the encoder for pictures of a format. Raises UsageError."""
@@ -225,6 +275,7 @@ def encoder_settings(
         sample_aspect_ratio=form.sample_aspect_ratio,
         color=coded_color(encoder, form.color),
         b_frames=not fixed_rate,  # such containers store no pts
+        in_band=in_band,
         threads=threads,
         options=quality_options(encoder, crf, preset),
     )

@@ -32,7 +32,7 @@ def open_source(
     `start` and `duration`, in seconds, are for videos; the timeline of a part begins at about 0.
     `pix_fmt` chooses the pixel format of upright frames. `hardware` lets an NVIDIA card decode.
     `fps` is the rate of a folder of images, or of a raw stream such as .h264. `video_stream` is the
-    number of the stream to read, by default the default stream. Raises InputError, and UsageError
+    number of the stream to read, by default the default one. Raises InputError, and UsageError
     for options that are not valid.
     """
     check_times(start, duration)
