@@ -106,18 +106,19 @@ def run(
     sink: Sink,
     report: Report,
     *,
-    side_by_side: bool = False,
+    show: Callable[[Pixels, Pixels], Pixels] | None = None,
     progress: Progress = lambda report: None,
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Decoding and encoding run in threads of their own. With `side_by_side`, the original is put to
-    the left of the result. `progress` is called after each batch.
+    Decoding and encoding run in threads of their own. `show` combines the batch before and after,
+    (N, H, W, 3) each, into what is written; without it the enhanced batch is written. `progress`
+    is called after each batch.
     """
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, stream.max_batch):
             pixels, ratios = stream(batch.pixels, batch.times)
-            output.put(batch.replace(beside(batch.pixels, pixels) if side_by_side else pixels))
+            output.put(batch.replace(show(batch.pixels, pixels) if show else pixels))
             report.add(batch, float(ratios[-1]))
             progress(report)
     took = {"decode": frames.seconds, **stream.seconds, "encode": output.seconds}
@@ -151,10 +152,9 @@ def enhance(
 ) -> Report:
     """Enhance all videos of a file, an image or a folder of images, and return a report.
 
-    `ratio` is how far the illumination is raised, 0.1 to 10; "auto" brings dark frames to a mean
-    luma of `target`, in (0, 1]: 0.45, stills 0.47. `two_pass` finds ratios with look-ahead;
-    `ratio_track` is a CSV of ratios; `video_stream` is the number of the only video to enhance.
-    The output is complete or not there. Raises StreamkindError.
+    `ratio`, 0.1 to 10, raises the illumination; "auto" brings dark frames to a mean luma of
+    `target`, in (0, 1]: 0.45, stills 0.47. `two_pass` looks ahead; `ratio_track` is a CSV;
+    `video_stream` is the only video to enhance. Raises StreamkindError; no partial output is left.
     """
     fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps
     still, gpu = fps is None and is_still(input), on_gpu(backend, device)
@@ -181,7 +181,8 @@ def enhance(
             if smoothed and look(video_stream=getattr(video, "stream_index", None)):
                 light = first_pass(videos.again(video), engine, target, report, progress)
             stream = open_stream(video, engine, light, ratio=ratio, target=target, steady=steady)
-            run(video, stream, out, report, side_by_side=side_by_side, progress=progress)
+            show = beside if side_by_side else None
+            run(video, stream, out, report, show=show, progress=progress)
         report.check(input)
     report.lost, report.warnings = videos.lost, [*videos.warnings, *sink.warnings]
     return report

@@ -55,7 +55,8 @@ class LiteRestoration(nn.Module):
         self.up2, self.merge2 = Up(w4, w2), nn.Sequential(Conv(w2, w2), Conv(w2, w2))
         self.out = last_up(w2, 3)
         self.apply(initialise)
-        nn.init.zeros_(self.out[0].weight)  # it begins by changing nothing
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)  # it begins by changing nothing
 
     def forward(self, reflectance: Tensor, illumination: Tensor) -> Tensor:
         """(N, 3, H, W) and (N, 1, H, W) -> (N, 3, H, W)."""
