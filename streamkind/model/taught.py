@@ -71,9 +71,11 @@ def taught_stage(
         bright_to = teacher_of(device).adjustment(light_to, anywhere).float()
         ratio = batch.ratio if step % 2 else matching_ratio(kind, batch)
     reflectance, light = kind.decomposition(torch.cat([batch.low, batch.high]))
-    restored = kind.restoration(reflectance[:count], light[:count]).float()
-    picture = restored * kind.adjustment(light[:count], ratio).float()
     light_low, light_high = light.float().chunk(2)
+    # No gradient into decomposition from here: that of I / L, where L is near 0, drove L to 1.
+    seen, at = reflectance[:count].detach(), light[:count].detach()
+    restored = kind.restoration(seen, at).float()
+    picture = restored * kind.adjustment(at, ratio).float()
     bright = kind.adjustment(light_to, anywhere).float()
     terms = restoration_loss(restored, batch.restored, w) | {
         "light": w.low_gain * F.l1_loss(light_low, batch.light)
