@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from streamkind.model.kind import Conv, KinD, initialise
 from streamkind.model.student import FAINTEST_LIGHT, Down, SmallAdjustment, Up, last_up
 
+BEYOND = 0.1
+"""Slope of restored reflectance below 0 and above 1, in training."""
+
 
 class LiteDecomposition(nn.Module):
     """Image -> reflectance and illumination; the net finds the illumination, at half size."""
@@ -70,8 +73,8 @@ class LiteRestoration(nn.Module):
         limited = restored.clamp(0, 1)
         if not self.training:
             return limited
-        # The gradient goes through the limits: a picture that is all white could not come back.
-        return restored + (limited - restored).detach()
+        # What is beyond the limits keeps a gradient: a picture that is all white can come back.
+        return limited + BEYOND * (restored - limited)
 
 
 class Lite(KinD):
