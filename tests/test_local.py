@@ -249,6 +249,39 @@ def test_places_near_black_do_not_flicker_with_their_noise(reduces):
     assert moved[("light",)] < 0.75 * moved[()]
 
 
+def turning(color, frames=7, size=(960, 540)):
+    """A line of two pixels turns fast over a still texture: frames, and where it is in each."""
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    ground = 40 + 18 * np.sign(np.sin(x / 1.5) * np.sin(y / 1.7))
+    rng, pictures, places = np.random.default_rng(0), [], []
+    for angle in np.radians(25 * np.arange(frames) + 10):
+        noisy = ground[..., None] + rng.normal(0, 1, (height, width, 3))
+        frame, place = noisy.clip(0, 255).astype(np.uint8), np.zeros((height, width), np.uint8)
+        ends = np.array([[0, 0], [np.cos(angle), np.sin(angle)]]) * 240 + (width / 2, height / 2)
+        for picture, value in ((frame, color), (place, 255)):
+            cv2.line(picture, *ends.astype(int).tolist(), value, 2)
+        pictures.append(frame)
+        places.append(place)
+    return pictures, places
+
+
+@pytest.mark.parametrize("reduces", [False, True])
+@pytest.mark.parametrize("color", [(110, 8, 22), (8, 40, 120), (200, 30, 30), (60, 30, 40)])
+def test_a_thin_coloured_line_that_turns_fast_leaves_no_trail(color, reduces):
+    """At 58 frames a second, also where its luma is the texture's own."""
+    engine = Engine(Gain(), area=480 * 270 if reduces else None, whole=1)
+    frames, places = turning(color)
+    made = []
+    for steady in ((), ("light", "noise")):
+        stream = Stream(engine, FixedRatio(6.0), steady=steady)
+        made.append([stream(f[None], [i / 58])[0][0].astype(int) for i, f in enumerate(frames)])
+    for i in range(2, len(frames)):
+        gone = (places[i - 1] > 0) & (cv2.dilate(places[i], np.ones((25, 25))) == 0)
+        trail = (made[1][i] - made[0][i])[gone].mean(axis=0)
+        assert np.abs(trail).max() < 1.5
+
+
 def test_stills_are_raised_by_one_ratio():
     engine = Engine(Gain())
     frame = np.full((64, 96, 3), 20, np.uint8)

@@ -34,6 +34,8 @@ class Layers:
     """The frames, (N, H, W, 3)."""
     ground: Floats | None = field(default=None, kw_only=True)
     """For videos: the frames at the size of their local maps, filtered over time, (N, h, w, 3)."""
+    seen: Levels | None = field(default=None, kw_only=True)
+    """For videos: what the network saw, filtered over time, (N, h, w, 3)."""
 
     def frame(self, i: int) -> Self:
         """Return the layers of frame `i`. Backends that take batches have layers with slices."""

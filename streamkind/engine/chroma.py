@@ -86,7 +86,9 @@ def resized(picture: Floats, width: int, height: int) -> Floats:
 
 
 def halved(picture: Levels) -> Floats:
-    """Means of 2x2 pixels."""
+    """Means of 2x2 pixels, (H, W, 3)."""
+    if picture.dtype == np.float16:
+        picture = picture.astype(np.float32)
     size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
     return np.asarray(cv2.resize(picture, size), np.float32)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.chroma import restrain, restrain_rgb
-from streamkind.engine.lines import motion
+from streamkind.engine.lines import motion, strips
 from streamkind.engine.shrink import shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
@@ -19,6 +19,9 @@ from streamkind.video.frames import Levels, Pixels
 
 MAP_SIDE = 320
 """Longer side, in pixels, of the largest maps: a larger frame is divided by a whole number."""
+GRAIN = np.float32(12.0)
+"""Difference of one channel of a pixel, in 8-bit levels, from which on it is no noise: four times
+that of a small sensor at night between two frames (`tools/make_scenes.py`)."""
 STRIP = 64
 """Rows done at once: what lies between then stays in the processor's cache."""
 WHITE = 0.94
@@ -33,15 +36,37 @@ def ground_of(picture: Levels) -> Floats:
     return np.asarray(shrunk(picture, size), np.float32)
 
 
-def steady_ground(now: Floats, before: Floats, kept: float) -> Floats:
-    """Filter the ground of a frame over time where nothing moves, (h, w, 3).
-
-    `kept` is the weight of `before`, the filtered ground of the frame before. Without this filter,
-    noise near black, raised sevenfold, would move the light of whole places.
-    """
+def still_share(now: Floats, before: Floats) -> Floats:
+    """Where the grounds of two frames, (h, w, 3), differ by noise only: (h, w) in [0, 1]."""
     was, luma = (np.asarray(luma_of(ground), np.float32) for ground in (before, now))
-    weight = kept * (1 - motion(was, luma))[..., None]
-    return np.asarray(now + weight * (before - now), np.float32)
+    return 1 - motion(was, luma)
+
+
+def steady_ground(now: Floats, before: Floats, weight: Floats) -> Floats:
+    """Filter the ground of a frame over time, (h, w, 3).
+
+    `weight`, (h, w), is that of `before`, the filtered ground of the frame before. Without this
+    filter, noise near black, raised sevenfold, would move the light of whole places.
+    """
+    return np.asarray(now + weight[..., None] * (before - now), np.float32)
+
+
+def steady_picture(now: Levels, before: Levels, weight: Floats) -> Levels:
+    """Filter a picture over time, (H, W, 3) RGB, in float16.
+
+    `weight`, (h, w), is that of `before`, the filtered picture before. A pixel that differs by more
+    than noise has less weight, down to none: what is thin and moves is not seen in a ground.
+    """
+    height, width = now.shape[:2]
+    calm, made = enlarged(weight, width, height), np.empty(now.shape, np.float16)
+    for row in range(0, height, STRIP):
+        rows = slice(row, row + STRIP)
+        fresh = np.asarray(now[rows], np.float32)
+        apart = np.asarray(before[rows], np.float32) - fresh
+        grain = np.asarray(brightest_of(np.abs(apart)), np.float32)
+        alike = np.maximum(1 - (grain / GRAIN) ** 2, 0) ** 2
+        made[rows] = fresh + (calm[rows] * alike)[..., None] * apart
+    return made
 
 
 def raise_yuv(
@@ -74,24 +99,39 @@ def raise_yuv(
     return restrain(seen, np.asarray(cv2.merge(planes), np.uint8), black), own
 
 
-def raise_rgb(seen: Pixels, made: Pixels, ground: Floats | None = None) -> None:
+def raise_rgb(seen: Levels, made: Pixels, ground: Floats | None = None) -> None:
     """Do the same to RGB, (H, W, 3) each; `made` is changed in place."""
     height, width = made.shape[:2]
     size = map_size(width, height)
     ground = ground_of(seen) if ground is None else ground
-    points = cv2.resize(seen, size, interpolation=cv2.INTER_NEAREST)
-    pictures: list[Levels] = [ground, shrunk(made, size), points]
+    pictures: list[Levels] = [ground, shrunk(made, size), nearest(seen, size)]
     before, after, single = (unit(luma_of(picture), 255.0, 0.0) for picture in pictures)
     maps = local_maps(before, after, single, unit(brightest_of(ground), 255.0, 0.0))
     found = (maps.relit, maps.own, scaled(maps, 255.0, 0.0))
-    shares, own, offset = (enlarged(m, width, height) for m in found)
-    planes = []
-    for plane, clear in zip(split(seen), split(made), strict=True):
-        raised = blend(plane, clear, shares, own, offset)
-        keep_below_white(plane, raised, FULL)
-        planes.append(raised)
-    cv2.merge(planes, dst=made)
+    for rows, lines, inner in strips(height, size[1]):
+        tall = (lines.stop - lines.start) * height // size[1]
+        shares, own, offset = (enlarged(m[lines], width, tall)[inner] for m in found)
+        planes = []
+        for plane, clear in zip(split(in_float(seen[rows])), split(made[rows]), strict=True):
+            raised = blend(plane, clear, shares, own, offset)
+            keep_below_white(np.asarray(cv2.convertScaleAbs(plane), np.uint8), raised, FULL)
+            planes.append(raised)
+        made[rows] = cv2.merge(planes)
     restrain_rgb(seen, made)
+
+
+def in_float(picture: Levels) -> Levels:
+    """Give a filtered picture, which is kept in float16, a type that OpenCV takes."""
+    return picture.astype(np.float32) if picture.dtype == np.float16 else picture
+
+
+def nearest(picture: Levels, size: tuple[int, int]) -> Levels:
+    """Take single pixels of a picture, as many as `size` says."""
+    rows, columns = (
+        np.arange(small) * whole // small
+        for small, whole in zip(size[::-1], picture.shape[:2], strict=True)
+    )
+    return in_float(picture[rows][:, columns])
 
 
 def map_size(width: int, height: int) -> tuple[int, int]:

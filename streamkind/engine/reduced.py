@@ -18,7 +18,7 @@ import numpy as np
 
 from streamkind.backends.base import Layers
 from streamkind.engine.lines import along_lines, coefficients
-from streamkind.engine.local import keep_below_white, raise_yuv
+from streamkind.engine.local import in_float, keep_below_white, raise_yuv
 from streamkind.engine.shrink import (
     Planes,
     means_of,
@@ -107,7 +107,7 @@ class Reduced:
         """Split reduced pictures into layers, which keep the full pictures too."""
         layers = self._whole.decompose(small)
         parts = (layers.reflectance, layers.illumination, layers.statistics, pixels)
-        return ReducedLayers(*parts, small=small, luma=luma, ground=layers.ground)
+        return ReducedLayers(*parts, small=small, luma=luma, ground=layers.ground, seen=layers.seen)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Filter the layers of N consecutive frames over time."""
@@ -132,7 +132,8 @@ class Reduced:
             if isinstance(self._whole, Filmed):
                 single = points(layers.pixels[i], small)
                 ground = None if layers.ground is None else layers.ground[i]
-                relit.append(Relit(*raise_yuv(small, picture, single, tags, ground)))
+                seen = small if layers.seen is None else in_float(layers.seen[i])
+                relit.append(Relit(*raise_yuv(seen, picture, single, tags, ground)))
             else:
                 relit.append(Relit(picture))
         return relit

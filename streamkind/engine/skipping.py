@@ -124,7 +124,7 @@ class Skipping:
         """Filter layers that are new; those of an earlier frame are filtered already."""
         if not isinstance(layers, SkippedLayers):
             return self._reduced.steady(layers, before, strength)
-        held = {n: getattr(before, n) for n in ("reflectance", "illumination", "ground")}
+        held = {n: getattr(before, n) for n in ("reflectance", "illumination", "ground", "seen")}
         return replace(layers, **held)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
@@ -147,6 +147,8 @@ class Skipping:
         if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
             own = None if made.own is None else made.own * (1 - layers.moved)
             return [Relit(carry_on(made, now, layers.moved), own)]
+        if isinstance(layers, SkippedLayers):  # its picture is an earlier frame's
+            layers = replace(layers, seen=None)
         relit = self._reduced.relight(layers, ratios)
         if self.state:
             clear, own = relit[0]

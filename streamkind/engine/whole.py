@@ -10,7 +10,13 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import Backend, Layers
-from streamkind.engine.local import ground_of, raise_rgb, steady_ground
+from streamkind.engine.local import (
+    ground_of,
+    raise_rgb,
+    steady_ground,
+    steady_picture,
+    still_share,
+)
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics, smooth_step
 from streamkind.model.released import pad
@@ -143,23 +149,30 @@ class Filmed(Whole):
     def decompose(self, pixels: Levels) -> Layers:
         """(N, H, W, 3) RGB -> layers, statistics, and the ground of the local ratio."""
         ground = np.stack([ground_of(picture) for picture in pixels])
-        return replace(super().decompose(pixels), ground=ground)
+        return replace(super().decompose(pixels), ground=ground, seen=pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Filter layers and ground of N consecutive frames over time."""
+        """Filter layers, ground and pictures of N consecutive frames over time."""
         held = super().steady(layers, before, strength)
         if layers.ground is None or before.ground is None:
             return held
-        ground, last = np.empty_like(layers.ground), before.ground[-1]
-        for i, now in enumerate(layers.ground):
-            ground[i] = last = steady_ground(now, last, float(strength[1]))
-        return replace(held, ground=ground)
+        if layers.seen is None or before.seen is None:
+            return held
+        ground, seen = before.ground[-1], before.seen[-1]
+        grounds, pictures = [], []
+        for now, picture in zip(layers.ground, layers.seen, strict=True):
+            still = still_share(now, ground)
+            ground = steady_ground(now, ground, strength[1] * still)
+            seen = steady_picture(picture, seen, strength[0] * still)
+            grounds.append(ground)
+            pictures.append(seen)
+        return replace(held, ground=np.stack(grounds), seen=np.stack(pictures))
 
     def finish(self, layers: Layers, clear: Pixels) -> None:
         """Apply the local ratio and the colour rule to `clear` in place, (N, H, W, 3)."""
-        for i, (before, after) in enumerate(zip(layers.pixels, clear, strict=True)):
-            ground = ground_of(before) if layers.ground is None else layers.ground[i]
-            raise_rgb(before, after, ground)
+        for i, after in enumerate(clear):
+            before = layers.pixels[i] if layers.seen is None else layers.seen[i]
+            raise_rgb(before, after, None if layers.ground is None else layers.ground[i])
 
     @property
     def backend(self) -> Backend:

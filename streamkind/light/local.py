@@ -6,8 +6,8 @@ are treated apart, as Durand and Dorsey do (SIGGRAPH 2002), here with the guided
 raised towards what the network made of it, on one rising curve, so that what was brighter stays
 brighter. Detail is the network's in the dark, where it was restored, and the frame's own in lit
 places, where nothing was missing, and in texture, which stands out from noise. All of it follows
-from the frame and its ratio alone: nothing is remembered, so nothing lags, and at a ratio of 1 the
-frame comes out as it is.
+from the frame and its ratio alone, so nothing lags. What it is found from is filtered over time
+where nothing moves (`engine/local.py`). At a ratio of 1 the frame comes out as it is.
 """
 
 from __future__ import annotations
