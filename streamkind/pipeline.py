@@ -8,37 +8,33 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
-from streamkind.backends.base import BackendName
 from streamkind.backends.choose import on_gpu
-from streamkind.engine.engine import Engine, check_ratio, check_target
-from streamkind.engine.profiles import (
-    PROFILES,
-    Profile,
-    ProfileName,
-    choose_profile,
-    encoder_preset,
-    open_engine,
+from streamkind.engine.engine import Engine
+from streamkind.engine.options import (
+    TRACK,
+    EnhanceOptions,
+    Options,
+    TrackOptions,
+    describes_options,
 )
-from streamkind.engine.steady import STEADY, SteadyName, check_steady
+from streamkind.engine.profiles import Profile
 from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.engine.survey import survey
 from streamkind.errors import InputError, UsageError
-from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, Ratio
 from streamkind.light.lookahead import light_changes
 from streamkind.light.track import Track
-from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.encoders import usual_codec
 from streamkind.video.frames import Batch, Pixels, batched, rgb24
-from streamkind.video.images import check_still, is_still
+from streamkind.video.images import is_still
 from streamkind.video.keyframes import key_frames
 from streamkind.video.sequence import USUAL_FPS, becomes_video
 from streamkind.video.several import Several
@@ -126,147 +122,153 @@ def run(
         report.stages[stage] += seconds
 
 
+@describes_options()
 def enhance(
     input: str | Path,
     output: str | Path,
     *,
-    ratio: Ratio = "auto",
-    target: float | None = None,
-    steady: Collection[SteadyName] = STEADY,
-    two_pass: bool | None = None,
-    ratio_track: str | Path | None = None,
-    profile: ProfileName = "auto",
-    model: str = "auto",
-    backend: BackendName = "auto",
-    device: str = "auto",
-    codec: str = "auto",
-    crf: int | None = None,
-    preset: str | None = None,
-    side_by_side: bool = False,
-    fps: float | None = None,
-    deinterlace: Deinterlace = "frame",
-    video_stream: int | None = None,
-    start: float = 0.0,
-    duration: float | None = None,
     progress: Progress = lambda report: None,
+    **options: Unpack[EnhanceOptions],
 ) -> Report:
     """Enhance all videos of a file, an image or a folder of images, and return a report.
 
-    `ratio`, 0.1 to 10, raises the illumination; "auto" brings dark frames to a mean luma of
-    `target`, in (0, 1]: 0.45, stills 0.47. `two_pass` looks ahead; `ratio_track` is a CSV;
-    `video_stream` is the only video to enhance. Raises StreamkindError; no partial output is left.
+    The output is complete or not there. `progress` is called after each batch.
+    Raises UsageError, InputError, OutputError or EngineError.
     """
-    fps = USUAL_FPS if fps is None and becomes_video(input, output) else fps
-    still, gpu = fps is None and is_still(input), on_gpu(backend, device)
-    check_still(still, codec, crf, preset, two_pass, ratio_track)
-    codec = usual_codec(output, codec)
-    target = (STILL_TARGET if still else DEFAULT_TARGET) if target is None else target
-    track = check(ratio, target, steady, ratio_track)
-    profile = choose_profile(profile, backend, device, still=still)
-    part: Any = {"start": start, "duration": duration, "fps": fps, "deinterlace": deinterlace}
-    read = partial(open_source, input, hardware=gpu, video_stream=video_stream, **part)
-    fitting = partial(encoder_preset, PROFILES[profile], codec, preset)
-    form: Any = {"codec": codec, "crf": crf, "side_by_side": side_by_side, "hardware": gpu}
+    return enhance_file(input, output, Options(**options), progress=progress)
+
+
+def enhance_file(
+    input: str | Path,
+    output: str | Path,
+    options: Options,
+    *,
+    progress: Progress = lambda report: None,
+) -> Report:
+    """Enhance as `enhance` does."""
+    fps = options.fps
+    if fps is None and becomes_video(input, output):
+        fps = USUAL_FPS
+    still = fps is None and is_still(input)
+    if still:
+        options.check_for_still()
+    options = replace(
+        options,
+        fps=fps,
+        codec=usual_codec(output, options.codec),
+        target=options.target_of(still=still),
+        profile=options.profile_of(still=still),
+    )
+    track = None if options.ratio_track is None else Track.read(options.ratio_track)
+    gpu = on_gpu(options.backend, options.device)
+    read = partial(
+        open_source,
+        input,
+        hardware=gpu,
+        video_stream=options.video_stream,
+        start=options.start,
+        duration=options.duration,
+        fps=fps,
+        deinterlace=options.deinterlace,
+    )
+    show = beside if options.side_by_side else None
     with (
-        read(pix_fmt=rgb24 if side_by_side else PROFILES[profile].pix_fmt) as source,
-        Several(source, read, others=video_stream is None) as videos,
-        videos.write(output, preset=fitting(source.format), **form) as sink,
-        open_engine(model, backend=backend, profile=profile, device=device) as engine,
+        read(pix_fmt=rgb24 if show else options.chosen.pix_fmt) as source,
+        Several(source, read, others=options.video_stream is None) as videos,
+        videos.write(
+            output, side_by_side=bool(show), hardware=gpu, **options.encoder(source.format)
+        ) as sink,
+        options.open_engine() as engine,
     ):
         progress(report := Report(videos.total, engine.description))
-        smoothed = track is None and is_smoothed(input, ratio, () if source.still else steady)
-        look = partial(passes_twice, input, two_pass, PROFILES[profile], start, duration)
         for video, out in videos.each(sink):
             light = track
-            if smoothed and look(video_stream=getattr(video, "stream_index", None)):
-                light = first_pass(videos.again(video), engine, target, report, progress)
-            stream = open_stream(video, engine, light, ratio=ratio, target=target, steady=steady)
-            show = beside if side_by_side else None
+            if finds_track(input, video, options):
+                again = videos.again(video)
+                light = first_pass(again, engine, options.video_target, report, progress)
+            stream = open_stream(video, engine, light, options)
             run(video, stream, out, report, show=show, progress=progress)
         report.check(input)
     report.lost, report.warnings = videos.lost, [*videos.warnings, *sink.warnings]
     return report
 
 
-def open_stream(
-    source: Source,
-    engine: Engine,
-    track: Track | None,
-    *,
-    ratio: Ratio,
-    target: float,
-    steady: Collection[SteadyName],
-) -> Stream:
+def open_stream(source: Source, engine: Engine, track: Track | None, options: Options) -> Stream:
     """Open a stream for the frames of a source. Stills of a folder do not affect each other."""
     color, in_order = source.format.color, not source.still
-    held = steady if in_order else ()
-    choose = choose_ratio(ratio, target=target, track=track, steady=held, still=source.still)
+    held = options.steady if in_order else ()
+    choose = choose_ratio(
+        options.ratio,
+        target=options.video_target,
+        track=track,
+        steady=held,
+        still=source.still,
+    )
     return Stream(engine, choose, steady=held, color=color, skip=in_order, film=in_order)
 
 
+@describes_options(TRACK)
 def find_track(
     input: str | Path,
     *,
-    target: float = DEFAULT_TARGET,
-    profile: ProfileName = "auto",
-    model: str = "auto",
-    backend: BackendName = "auto",
-    device: str = "auto",
-    start: float = 0.0,
-    duration: float | None = None,
     progress: Progress = lambda report: None,
+    **options: Unpack[TrackOptions],
 ) -> Track:
     """Run the first of two passes alone: return the smoothed ratio of every frame of a video.
 
-    The options are those of `enhance`. Raises UsageError, InputError or EngineError.
+    Raises UsageError, InputError or EngineError.
     """
-    check_target(target)
-    with open_source(input, start=start, duration=duration) as source:
+    asked = Options(**options)
+    asked.check_only(TRACK, "find_track")
+    with open_source(input, start=asked.start, duration=asked.duration) as source:
         if source.still:
             raise UsageError(f"{input}: a ratio track is for videos; stills share no exposure")
-        profile = choose_profile(profile, backend, device)
-        with open_engine(model, backend=backend, profile=profile, device=device) as engine:
+        with asked.open_engine() as engine:
             report = Report(source.format.frames, engine.description)
             progress(report)
-            track = first_pass(source, engine, target, report, progress)
+            track = first_pass(source, engine, asked.video_target, report, progress)
     report.lost, report.warnings = source.lost, source.warnings
     progress(report)
     return track
 
 
-def check(
-    ratio: Ratio, target: float, steady: Collection[str], track: str | Path | None
-) -> Track | None:
-    """Read a ratio track, if there is one. Raise UsageError for a value that is not valid."""
-    check_ratio(ratio)
-    check_target(target)
-    check_steady(steady)
-    if track is not None and ratio != "auto":
-        raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
-    return None if track is None else Track.read(track)
+def finds_track(input: str | Path, video: Source, options: Options) -> bool:
+    """Return whether a first pass finds the ratios: automatic ones of a video, smoothed.
+
+    It does if the user says so, or else if the profile and the light need it.
+    """
+    chosen = options.ratio == "auto" and options.ratio_track is None
+    if video.still or not chosen or "ratio" not in options.steady or not as_path(input).is_file():
+        return False
+    if options.two_pass is not None:
+        return options.two_pass
+    return needs_two_passes(
+        input,
+        options.chosen,
+        start=options.start,
+        duration=options.duration,
+        video_stream=getattr(video, "stream_index", None),
+    )
 
 
-def is_smoothed(input: str | Path, ratio: Ratio, steady: Collection[SteadyName]) -> bool:
-    """Return whether ratios are smoothed over time: automatic ones of one file only."""
-    return ratio == "auto" and "ratio" in steady and as_path(input).is_file()
-
-
-def passes_twice(
+def needs_two_passes(
     input: str | Path,
-    told: bool | None,
     profile: Profile,
+    *,
     start: float = 0.0,
     duration: float | None = None,
     video_stream: int | None = None,
 ) -> bool:
-    """Return whether to run two passes: as `told`, or else as the profile and the light need.
+    """Return whether the profile and the light need two passes.
 
-    A fast profile runs two only if the light of the key frames changes.
+    A fast profile needs two only if the light of the key frames changes.
     """
-    if told is not None:
-        return told
-    part: Any = {"start": start, "duration": duration, "video_stream": video_stream}
-    return not profile.fast or light_changes(key_frames(as_path(input), **part))
+    if not profile.fast:
+        return True
+    path = as_path(input)
+    return light_changes(
+        key_frames(path, start=start, duration=duration, video_stream=video_stream)
+    )
 
 
 def first_pass(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from write_cli_docs import settings_table
 
 from streamkind import __version__
 from streamkind.cli.app import app
@@ -124,3 +125,7 @@ def test_recipes_name_the_streams_that_they_define(tmp_path):
     assert [i["path"] for i in inputs] == list(camera.to)
     assert {"name", "version", "slug", "description", "arch"} <= addon.keys()  # those required
     assert addon["version"] == __version__
+
+
+def test_the_documented_settings_of_cameras_are_those_that_are_read():
+    assert settings_table() in (ROOT / "docs" / "live.md").read_text(), "tools/write_cli_docs.py"

@@ -274,7 +274,7 @@ def test_a_file_is_played_at_its_own_pace_then_all_ends(tmp_path):
 def test_a_slow_engine_gets_through_a_file_too(tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=3, size=(160, 128), rate=10)
     with LiveFleet(lambda: GainEngine(seconds=1.5, max_batch=1)) as fleet:
-        fleet.put(replace(camera_of(clip, str(tmp_path / "rec")), max_delay=20.0))
+        fleet.put(camera_of(clip, str(tmp_path / "rec"), max_delay=20.0))
         wait_for_state(fleet, "stopped", 30)
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 3
@@ -285,7 +285,7 @@ def test_frames_wait_for_an_output_that_opens_slowly(tmp_path, monkeypatch):
     monkeypatch.setattr(output, "LiveEncoder", lambda *args: time.sleep(1.5) or open_encoder(*args))
     clip = make_clip(tmp_path / "clip.mp4", frames=24, size=(160, 128), rate=24)
     with LiveFleet(GainEngine) as fleet:
-        fleet.put(replace(camera_of(clip, str(tmp_path / "rec")), max_delay=20.0))
+        fleet.put(camera_of(clip, str(tmp_path / "rec"), max_delay=20.0))
         wait_for_state(fleet, "stopped", 30)
         assert (state(fleet).frames_out, state(fleet).dropped) == (24, 0)
     (recording,) = (tmp_path / "rec").iterdir()
@@ -324,7 +324,7 @@ def test_planes_of_a_large_camera_never_become_rgb_and_keep_their_colours(tmp_pa
                      pts=[1280 * i for i in range(6)], pix_fmt="yuvj420p",
                      color=(2, 5, 6, 6))  # fmt: skip
     with LiveFleet(lambda: Engine(SeesReduced(), area=480 * 270)) as fleet:
-        fleet.put(replace(camera_of(clip, str(tmp_path / "rec")), ratio=2.0))
+        fleet.put(camera_of(clip, str(tmp_path / "rec"), ratio=2.0))
         wait_for_state(fleet, "stopped", 30)
         preview, told = fleet.preview("yard"), state(fleet)
     assert set(shapes) == {(1, 1080, 1280)} and (told.width, told.height) == (1280, 720)
@@ -354,8 +354,7 @@ def test_nets_rest_for_each_camera_where_nothing_moves(tmp_path):
                       pts=[1280 * i for i in range(18)], rate=10)  # fmt: skip
     with LiveFleet(opened) as fleet:
         for name in ("one", "two"):
-            camera = camera_of(still, str(tmp_path / name))
-            fleet.put(replace(camera, name=name, ratio=2.0))
+            fleet.put(camera_of(still, str(tmp_path / name), name=name, ratio=2.0))
         for name in ("one", "two"):
             wait_for_state(fleet, "stopped", 30, name)
     assert len(backends[0].batches) == 2 * 18 // 3
@@ -367,8 +366,8 @@ def test_nets_rest_for_each_camera_where_nothing_moves(tmp_path):
         assert brightness[0] == pytest.approx(expected, abs=3)
 
 
-def camera_of(clip: Path, *to: str) -> CameraConfig:
-    return CameraConfig(name="yard", url=f"file:{clip}", to=to, max_delay=60.0)
+def camera_of(clip: Path, *to: str, **more) -> CameraConfig:
+    return CameraConfig(**{"name": "yard", "max_delay": 60.0, **more}, url=f"file:{clip}", to=to)
 
 
 @pytest.fixture

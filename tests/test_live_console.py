@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -21,10 +21,9 @@ from support.console_at import PASSWORD, TOKEN, console_at, two_cameras, wait_un
 
 from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
-from streamkind.live.config import CameraConfig, ConsoleConfig
+from streamkind.live.config import CameraConfig, CameraSettings, ConsoleConfig
 from streamkind.live.status import SinkStatus
 from streamkind.live.web import app, guard
-from streamkind.live.web.schemas import Settings
 from streamkind.live.web.server import serve_console
 from streamkind.live.web.watch import PREVIEW_SECONDS, PREVIEW_WIDTH
 
@@ -94,12 +93,13 @@ def test_light_is_changed_at_once(console, light, ratio, target):
     assert PASSWORD not in answer.text
 
 
-def test_the_settings_are_those_of_the_toml():
-    known = {field.name: field for field in fields(CameraConfig)}
-    del known["name"]
-    assert set(Settings.model_fields) == set(known)
-    default = Settings(url="rtsp://x/1").as_config("x")
-    assert default == CameraConfig(name="x", url="rtsp://x/1")
+def test_the_api_describes_the_settings_of_the_toml_and_their_limits(console):
+    known = console.get("/openapi.json").json()["components"]["schemas"]["CameraSettings"]
+    fields = CameraSettings.model_fields
+    assert set(known["properties"]) == set(fields) == set(CameraConfig.model_fields) - {"name"}
+    for name, field in known["properties"].items():
+        assert field["description"] == fields[name].description
+    assert known["properties"]["max_delay"]["minimum"] == 0.05
 
 
 def decode(answer):
@@ -457,7 +457,7 @@ def test_the_token_may_come_from_a_file(tmp_path):
 
 
 def test_a_port_in_use_is_told(console):
-    config = replace(ConsoleConfig(), port=urlsplit(console.url).port)
+    config = ConsoleConfig(port=urlsplit(console.url).port)
     with pytest.raises(UsageError, match="cannot listen"), serve_console(console.fleet, config):
         pass
 

@@ -84,7 +84,7 @@ def test_720p_at_25_is_held_in_realtime(tmp_path):
     seconds = 20
     with (
         camera_server(tmp_path, moving_picture(1280, 720, 25)) as server,
-        open_fleet("auto", "auto", "realtime", "auto") as fleet,
+        open_fleet("realtime") as fleet,
     ):
         fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay=LIMIT))
         wait_for_state(fleet, "live", 30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 from loopback.still_fleet import StillFleet
@@ -54,7 +53,7 @@ def test_a_file_without_cameras_stops_none_unless_it_says_so(served, text, caplo
 def test_what_the_api_has_changed_stays_until_the_file_says_otherwise(served):
     fleet, write = served
     fleet.set("one", ratio=3.0)
-    fleet.put(replace(fleet.configs()["two"], timeout=9.0))
+    fleet.put(fleet.configs()["two"].model_copy(update={"timeout": 9.0}))
     fleet.put(CameraConfig(name="added", url="rtsp://h/3"))
     after = write(ONE + "target = 0.5\n" + TWO + "max_delay = 2\n")
     assert (after["one"].ratio, after["one"].target) == (3.0, 0.5)
@@ -66,9 +65,11 @@ def test_what_the_api_has_changed_stays_until_the_file_says_otherwise(served):
 
 
 def test_settings_are_merged_key_by_key():
-    before = CameraConfig(name="a", url="rtsp://h/1")
-    running, now = replace(before, ratio=2.0, codec="hevc"), replace(before, codec="av1")
-    assert merged(now, before, running) == replace(before, ratio=2.0, codec="av1")
+    def camera(**more):
+        return CameraConfig(name="a", url="rtsp://h/1", **more)
+
+    before, running, now = camera(), camera(ratio=2.0, codec="hevc"), camera(codec="av1")
+    assert merged(now, before, running) == camera(ratio=2.0, codec="av1")
     assert merged(now, None, running) == merged(now, before, None) == now
 
 

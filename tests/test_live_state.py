@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -22,7 +21,12 @@ from streamkind.live.shared import SharedEngine
 from streamkind.live.state import CameraState, OutputState
 from streamkind.live.status import Preview
 
-CONFIG = CameraConfig(name="yard", url="rtsp://host/1", max_delay=2.0)
+
+def camera_of(**more):
+    return CameraConfig(**{"name": "yard", "url": "rtsp://host/1", "max_delay": 2.0, **more})
+
+
+CONFIG = camera_of()
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 NOW = 1000.0
 """A time of `time.monotonic`."""
@@ -207,7 +211,7 @@ def test_what_is_too_old_is_a_query():
         assert camera.state.all_late
         camera.oldest(0.0)
         assert camera.state.all_late
-        camera.change(replace(CONFIG, max_delay=3.0))
+        camera.change(camera_of(max_delay=3.0))
         assert not camera.state.all_late
     finally:
         engine.stop()
@@ -216,7 +220,7 @@ def test_what_is_too_old_is_a_query():
 
 def test_settings_from_two_threads_at_once_both_count():
     with LiveFleet(GainEngine) as fleet:
-        fleet.put(replace(CONFIG, url="rtsp://127.0.0.1:9/1"))
+        fleet.put(camera_of(url="rtsp://127.0.0.1:9/1"))
         done = threading.Event()
 
         def set_target():
@@ -227,7 +231,8 @@ def test_settings_from_two_threads_at_once_both_count():
             thread = threading.Thread(target=set_target)
             thread.start()
             assert not done.wait(0.3)
-            fleet._cameras["yard"].change(replace(fleet._cameras["yard"].config, ratio=3.0))
+            camera = fleet._cameras["yard"]
+            camera.change(camera.config.model_copy(update={"ratio": 3.0}))
         thread.join()
         now = fleet.configs()["yard"]
     assert (now.ratio, now.target) == (3.0, 0.5)

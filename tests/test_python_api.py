@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import threading
 import weakref
@@ -14,7 +13,6 @@ import pytest
 from support.media import make_clip, read_tracks, read_video, scene
 
 import streamkind
-from streamkind.engine.options import Options
 from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.measure.score import flicker
 from streamkind.pipeline import Report, run
@@ -225,12 +223,3 @@ def test_raising_in_progress_cancels_and_leaves_what_was_there(tmp_path, at):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
     assert (tmp_path / "out.mp4").read_bytes() == b"an earlier result"
     assert [t.name for t in threading.enumerate() if t.name.startswith("streamkind")] == []
-
-
-@pytest.mark.parametrize("work", [streamkind.enhance, streamkind.find_track])
-def test_options_have_one_default_wherever_they_are_taken(work):
-    own = {"codec", "target"}  # by the name of the output; of videos alone
-    for name, taken in inspect.signature(work).parameters.items():
-        default = getattr(Options(), name, inspect.Parameter.empty)
-        if default is not inspect.Parameter.empty and name not in own:
-            assert taken.default == default, name

@@ -154,7 +154,7 @@ def main() -> None:
     print(
         "| size | codec | pictures | median ms | p90 | p99 |\n| --- | --- | --- | --- | --- | --- |"
     )
-    with open_fleet("auto", "auto", words.profile, "auto") as fleet:
+    with open_fleet(words.profile) as fleet:
         for text in words.size or ["320x240", "640x480", "1280x720"]:
             width, height = map(int, text.split("x"))
             for codec in words.codec or ["h264"]:

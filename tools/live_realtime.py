@@ -39,7 +39,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         camera_server(Path(folder), moving_picture(1280, 720, 25)) as camera,
         record_server(Path(folder)) as server,
-        open_fleet("auto", "auto", args.profile, "auto") as fleet,
+        open_fleet(args.profile) as fleet,
     ):
         fleet.put(config(camera, published(server)))
         wait_for_state(fleet, "live", 60)

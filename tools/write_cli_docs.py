@@ -1,11 +1,18 @@
-"""Write docs/cli.md from the program's own help: python tools/write_cli_docs.py."""
+"""Write docs/cli.md from the program's help, and the settings of cameras in docs/live.md."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from streamkind.live.config import CameraSettings
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 INTRODUCTION = """# Command line
 
@@ -28,13 +35,38 @@ def help_of(command: str) -> str:
     return result.stdout.strip()
 
 
+def values_of(told: dict[str, Any]) -> str:
+    """Return the values that a setting may have, from its JSON schema."""
+    kinds = told.get("anyOf", [told])
+    choices = [f"`{v}`" for kind in kinds for v in kind.get("enum", [kind.get("const")]) if v]
+    for kind in kinds:
+        least = kind.get("minimum", kind.get("exclusiveMinimum"))
+        if least is not None:
+            above = "above " if "exclusiveMinimum" in kind else ""
+            most = f" to {kind['maximum']:g}" if "maximum" in kind else " or more"
+            choices.append(f"{above}{least:g}{most}")
+    return ", ".join(choices)
+
+
+def settings_table() -> str:
+    """Return the settings of a camera as a table."""
+    lines = ["| key | default | values | what |", "| --- | --- | --- | --- |"]
+    for name, told in CameraSettings.model_json_schema()["properties"].items():
+        default = f"`{json.dumps(told['default'])}`" if "default" in told else ""
+        what = " ".join(told["description"].split())
+        lines.append(f"| `{name}` | {default} | {values_of(told)} | {what} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     parts = [INTRODUCTION]
     for command in COMMANDS:
         parts.append(f"## streamkind {command}\n\n```\n{help_of(command)}\n```\n")
-    path = Path(__file__).parents[1] / "docs" / "cli.md"
-    path.write_text("\n".join(parts))
+    (DOCS / "cli.md").write_text("\n".join(parts))
+    page = (DOCS / "live.md").read_text()
+    table = re.compile(r"^\| key \| default .*?(?=\n\n)", re.DOTALL | re.MULTILINE)
+    (DOCS / "live.md").write_text(table.sub(lambda _: settings_table(), page))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from streamkind.batch.journal import Job
-from streamkind.engine.options import Options
+from streamkind.engine.options import BATCH, Options
 from streamkind.errors import InputError, UsageError
 from streamkind.video.format import VIDEO_SUFFIXES
 from streamkind.video.storage import as_path, is_local
@@ -34,8 +34,9 @@ def find_jobs(
     In `name`, {folder} is the folder of a file below the input folder, and {stem} and {suffix} are
     parts of its name. `left_out` receives the files of folders that are not taken, except hidden
     ones. Raises InputError if there is nothing to do, and UsageError if two results would have the
-    same name.
+    same name, or for options that a batch does not take.
     """
+    options.check_only(BATCH, "a batch")
     base, jobs = as_path(out), dict[str, Job]()
     left_out = [] if left_out is None else left_out
     for top, path in find_files(inputs, patterns, base, left_out):

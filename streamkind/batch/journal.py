@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from streamkind import __version__
-from streamkind.engine.options import Options
+from streamkind.engine.options import BATCH, Options
 from streamkind.errors import OutputError
 from streamkind.light.track import Track
 from streamkind.model.released import PARTS, find_release
@@ -36,7 +36,8 @@ def recorded(options: Options) -> dict[str, Any]:
     release = find_release(options.chosen_model)
     graphs = "".join(getattr(release, part).sha256 for part in PARTS)
     engine = hashlib.sha256(graphs.encode()).hexdigest()
-    told: dict[str, Any] = json.loads(json.dumps(asdict(options)))
+    given = {name: getattr(options, name) for name in BATCH}
+    told: dict[str, Any] = json.loads(json.dumps(given))
     return told | {"engine": engine, "streamkind": __version__}
 
 

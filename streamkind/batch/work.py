@@ -7,7 +7,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from streamkind.backends.base import BackendName
 from streamkind.batch.divide import Division, divide
 from streamkind.batch.journal import JOURNAL, Job, Journal, read, recorded, write
 from streamkind.engine.engine import Engine
-from streamkind.engine.profiles import ProfileName, encoder_preset, open_engine
+from streamkind.engine.options import Options
+from streamkind.engine.profiles import ProfileName, open_engine
 from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.errors import InputError, OutputError, StreamkindError
 from streamkind.light.track import Track
-from streamkind.pipeline import Report, enhance, first_pass, run
-from streamkind.platform import replace, sync
+from streamkind.pipeline import Report, enhance_file, first_pass, run
+from streamkind.platform import replace as rename
+from streamkind.platform import sync
+from streamkind.video.encoders import usual_codec
 from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import Pixels, batched
 from streamkind.video.join import check_joinable, join
@@ -125,9 +128,8 @@ def prepare(job: Job, seen: Seen | None = None) -> tuple[Journal, Track | None]:
 
 def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
     """Return the options of the encoder for a video."""
-    options = job.options
-    preset = encoder_preset(options.chosen, options.codec, options.preset, form)
-    return {"codec": options.codec, "crf": options.crf, "preset": preset}
+    codec = usual_codec(job.output, job.options.codec)
+    return replace(job.options, codec=codec).encoder(form)
 
 
 def find_ratios(job: Job, seen: Seen | None = None) -> Track:
@@ -241,17 +243,9 @@ def shown(look: Look | None, color: ColorTags) -> Callable[[Pixels, Pixels], Pix
 
 def encode_still(job: Job, path: Path) -> Outcome:
     """Enhance an image into a file."""
-    told = job.options
-    report = enhance(
-        job.input,
-        path,
-        ratio=told.ratio,
-        target=told.target,
-        profile=told.profile,
-        model=told.model,
-        backend=told.backend,
-        device=told.device,
-    )
+    usual = Options()
+    told = replace(job.options, codec=usual.codec, crf=usual.crf, preset=usual.preset)
+    report = enhance_file(job.input, path, told)
     return Outcome(report.frames, report.lost, 0, report.warnings, sha256(path))
 
 
@@ -265,7 +259,7 @@ def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
         whole = job.folder / f"whole{job.output.suffix}"
         warnings = make(job, journal, parts, whole)
         write(job.receipt, job.make_receipt(whole))
-        replace(whole, job.output)
+        rename(whole, job.output)
         sync(job.output.parent)  # before the parts are removed
     else:
         with local_file(job.output) as whole:

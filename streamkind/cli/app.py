@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -31,11 +31,11 @@ from streamkind.cli.show import (
     show_progress,
     show_report,
 )
-from streamkind.engine.options import Options
+from streamkind.engine.options import BATCH, Options
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.measure import plots
 from streamkind.measure.score import score
-from streamkind.pipeline import enhance
+from streamkind.pipeline import enhance_file
 from streamkind.platform import give_way
 from streamkind.video.storage import as_path, write_whole
 
@@ -73,6 +73,7 @@ def every_command(
 
 
 @app.command("enhance")
+@options.takes("chosen", options.described())
 def enhance_command(
     input: Annotated[
         str, typer.Argument(help="A video, an image or a folder of images; - is standard input.")
@@ -80,54 +81,22 @@ def enhance_command(
     output: Annotated[
         Path, typer.Argument(help="The result; its ending selects the format; - is NUT to stdout.")
     ],
-    ratio: options.RatioText = "auto",
-    target: options.AnyTarget = None,
-    steady: options.SteadyText = options.ALL_STEADY,
-    two_pass: options.TwoPass = None,
-    ratio_track: options.RatioTrack = None,
-    codec: options.AnyCodec = "auto",
-    crf: options.Crf = None,
-    preset: options.Preset = None,
-    fps: options.Fps = None,
-    deinterlace: options.Deinterlacing = "frame",
-    video_stream: options.VideoStream = None,
-    side_by_side: options.SideBySide = False,
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
-    profile: options.Profile = "auto",
-    model: options.Model = "auto",
-    backend: options.Backend = "auto",
-    device: options.Device = "auto",
+    *,
+    chosen: dict[str, Any],
 ) -> None:
     """Make a dark video, an image or a folder of images clear."""
     with progress_bar() as bar, named(input, output) as (source, result):
-        report = enhance(
+        report = enhance_file(
             source,
             result,
-            ratio=options.read_ratio(ratio),
-            target=target,
-            steady=options.read_steady(steady),
-            two_pass=two_pass,
-            ratio_track=ratio_track,
-            profile=profile,
-            model=model,
-            backend=backend,
-            device=device,
-            codec=codec,
-            crf=crf,
-            preset=preset,
-            fps=fps,
-            deinterlace=deinterlace,
-            video_stream=video_stream,
-            side_by_side=side_by_side,
-            start=start,
-            duration=duration,
+            Options(**chosen),
             progress=show_progress(bar, as_path(input).name),
         )
     show_report(report, output)
 
 
 @app.command("batch")
+@options.takes("chosen", options.described(BATCH))
 def batch_command(
     inputs: Annotated[
         list[str] | None, typer.Argument(help="Videos, and folders that are searched for videos.")
@@ -148,42 +117,22 @@ def batch_command(
     nice: Annotated[int, typer.Option(help="Niceness of the processes, 0 to 19.")] = 0,
     cluster: options.Cluster = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for the results.")] = None,
-    ratio: options.RatioText = "auto",
-    target: options.AnyTarget = None,
-    steady: options.SteadyText = options.ALL_STEADY,
-    codec: options.Codec = "h264",
-    crf: options.Crf = None,
-    preset: options.Preset = None,
-    deinterlace: options.Deinterlacing = "frame",
-    profile: options.Profile = "auto",
-    model: options.Model = "auto",
-    backend: options.Backend = "auto",
-    device: options.Device = "auto",
+    *,
+    chosen: dict[str, Any],
 ) -> None:
     """Make many dark videos clear. After an interruption, run the same command again.
 
     Exit code: 0 if all files are done, 3 if some failed, 1 if all failed.
     """
-    asked = Options(
-        ratio=options.read_ratio(ratio),
-        target=target,
-        steady=options.read_steady(steady),
-        profile=profile,
-        model=model,
-        backend=backend,
-        device=device,
-        codec=codec,
-        crf=crf,
-        preset=preset,
-        deinterlace=deinterlace,
-    )
     files = [*(inputs or []), *(read_list(list_file) if list_file else [])]
     left_out: list[Path] = []
-    jobs = find_jobs(files, out, asked, patterns=pattern or [], name=name, left_out=left_out)
+    jobs = find_jobs(
+        files, out, Options(**chosen), patterns=pattern or [], name=name, left_out=left_out
+    )
     if left_out:
         console.print(tell_left_out(left_out), markup=False)
     give_way(nice)
-    executor, slots = open_executor(workers, cluster, device)
+    executor, slots = open_executor(workers, cluster, chosen["device"])
     with executor, progress_bar() as bar:
         results = Batch(jobs, executor=executor, slots=slots, progress=show_batch(bar)).run()
     end_batch(results, report)

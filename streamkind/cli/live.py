@@ -8,10 +8,9 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import typer
@@ -20,19 +19,18 @@ from streamkind.backends.base import BackendName
 from streamkind.backends.choose import on_gpu
 from streamkind.backends.processor import threads
 from streamkind.cli import options
-from streamkind.cli.log import FORMATS, LEVELS, logging_to_stderr
+from streamkind.cli.log import Format, Level, logging_to_stderr
 from streamkind.cli.news import News
 from streamkind.engine.engine import Engine
+from streamkind.engine.options import ENGINE
 from streamkind.engine.profiles import ProfileName, open_engine
 from streamkind.errors import StreamkindError, UsageError
-from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import (
     CameraConfig,
+    CameraSettings,
     ConsoleConfig,
-    Recording,
-    Transport,
-    check_camera,
     check_outputs,
+    read_camera,
     read_config,
 )
 from streamkind.live.fleet import LiveFleet
@@ -44,22 +42,18 @@ log = logging.getLogger("streamkind.live")
 To = Annotated[
     list[str], typer.Option(help="rtsp://, rtmp://, udp://, x.m3u8, or a folder; repeatable.")
 ]
-MaxDelay = Annotated[
-    float, typer.Option(help="Seconds from decoder to encoder at most; older frames are dropped.")
+ELSEWHERE = ("url", "to", "required", "required_outputs")
+"""Settings of a camera that `stream` takes in a form of its own, or that mean nothing for it."""
+CAMERA = [
+    options.as_option(name, field.annotation, field.default, " ".join(field.description.split()))
+    for name, field in CameraSettings.model_fields.items()
+    if name not in ELSEWHERE and field.description
 ]
-Timeout = Annotated[
-    float, typer.Option(help="Seconds without a picture after which the camera counts as lost.")
+ENGINE_OPTIONS = options.described(ENGINE)
+LogLevel = Annotated[Level, typer.Option(help="Least level that is logged.")]
+LogFormat = Annotated[
+    Format, typer.Option(help="Form of the log: text, or one JSON object a line.")
 ]
-TransportOption = Annotated[Transport, typer.Option(help="Transport of RTSP.")]
-RecordingOption = Annotated[Recording, typer.Option(help="Container of recordings.")]
-SegmentSeconds = Annotated[float, typer.Option(help="Length of one recording in seconds.")]
-KeepGb = Annotated[
-    float, typer.Option(help="Space for recordings, in 10^9 bytes; the oldest go; 0: no limit.")
-]
-KeepDays = Annotated[float, typer.Option(help="Days after which recordings go; 0: never.")]
-KeepFreeGb = Annotated[float, typer.Option(help="Space to leave free on the disk, in 10^9 bytes.")]
-LogLevel = Annotated[str, typer.Option(help=f"Least level that is logged: {', '.join(LEVELS)}.")]
-LogFormat = Annotated[str, typer.Option(help="Form of the log: text, or json, one object a line.")]
 LOOK_SECONDS = 0.5
 """Interval, in seconds, at which cameras and the settings file are looked at."""
 
@@ -68,29 +62,18 @@ WithConsole = Annotated[
 ]
 
 
+@options.takes("engine", ENGINE_OPTIONS)
+@options.takes("camera", CAMERA)
 def stream_command(
     url: Annotated[
         str,
         typer.Argument(help="rtsp(s)://, rtmp(s)://, http(s)://, udp://, v4l2:/dev/video0, a file"),
     ],
     to: To,
-    max_delay: MaxDelay = 0.5,
-    timeout: Timeout = 5.0,
-    transport: TransportOption = "auto",
-    deinterlace: options.Deinterlacing = "frame",
-    ratio: options.RatioText = "auto",
-    target: options.Target = DEFAULT_TARGET,
-    codec: options.Codec = "h264",
-    recording: RecordingOption = "mkv",
-    segment_seconds: SegmentSeconds = 600.0,
-    keep_gb: KeepGb = 0.0,
-    keep_days: KeepDays = 0.0,
-    keep_free_gb: KeepFreeGb = 0.0,
+    *,
+    camera: dict[str, Any],
     with_console: WithConsole = False,
-    profile: options.Profile = "auto",
-    model: options.Model = "auto",
-    backend: options.Backend = "auto",
-    device: options.Device = "auto",
+    engine: dict[str, Any],
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
@@ -99,30 +82,13 @@ def stream_command(
     'rtsp://user:${VARIABLE}@camera/1' takes the password from the environment.
     """
     move_secrets()
-    config = CameraConfig(
-        name="camera",
-        url=as_url(url),
-        to=tuple(to),
-        max_delay=max_delay,
-        timeout=timeout,
-        transport=transport,
-        deinterlace=deinterlace,
-        ratio=options.read_ratio(ratio),
-        target=target,
-        codec=codec,
-        recording=recording,
-        segment_seconds=segment_seconds,
-        keep_gb=keep_gb,
-        keep_days=keep_days,
-        keep_free_gb=keep_free_gb,
-    )
-    check_camera(config, from_api=False)
+    config = read_camera("camera", {"url": as_url(url), "to": to, **camera})
     for text in (config.url, *config.to):
         resolve(text)  # a secret that is missing now will be missing later
     with (
-        log_as(log_level, log_format),
+        logging_to_stderr(log_level, log_format),
         Signals() as signals,
-        open_fleet(model, backend, profile, device) as fleet,
+        open_fleet(**engine) as fleet,
     ):
         fleet.put(config)
         follow(fleet, ConsoleConfig() if with_console else None, signals)
@@ -143,24 +109,23 @@ def follow(fleet: LiveFleet, console_config: ConsoleConfig | None, signals: Sign
         fleet.stop()  # while the console ends
 
 
+@options.takes("engine", ENGINE_OPTIONS)
 def serve_command(
     config: Annotated[Path, typer.Argument(help="Settings: cameras.toml, see docs/live.md.")],
     with_console: Annotated[
         bool, typer.Option("--console/--no-console", help="Serve the web page, API and metrics.")
     ] = True,
-    profile: options.Profile = "auto",
-    model: options.Model = "auto",
-    backend: options.Backend = "auto",
-    device: options.Device = "auto",
+    *,
+    engine: dict[str, Any],
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
 ) -> None:
     """Enhance many live cameras. The file is read again when it changes, and on SIGHUP."""
     cameras, console_config = read_config(config)
     with (
-        log_as(log_level, log_format),
+        logging_to_stderr(log_level, log_format),
         Signals() as signals,
-        open_fleet(model, backend, profile, device) as fleet,
+        open_fleet(**engine) as fleet,
     ):
         for camera in cameras.values():
             fleet.put(camera)
@@ -177,27 +142,20 @@ def serve_command(
             fleet.stop()  # while the console ends
 
 
-def log_as(level: str, form: str) -> contextlib.AbstractContextManager[None]:
-    """Log to stderr within a `with` block. Raises UsageError for an unknown level or format."""
-    for option, value, known in (("level", level, LEVELS), ("format", form, FORMATS)):
-        if value not in known:
-            raise UsageError(f"--log-{option} is {', '.join(known)}, got {value!r}")
-    return logging_to_stderr(level, form)
-
-
-def open_fleet(model: str, backend: BackendName, profile: ProfileName, device: str) -> LiveFleet:
+def open_fleet(
+    profile: ProfileName = "auto",
+    *,
+    model: str = "auto",
+    backend: BackendName = "auto",
+    device: str = "auto",
+) -> LiveFleet:
     """Open the engine and return a fleet without cameras."""
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
     cv2.setNumThreads(max(1, threads() // 2))  # cameras and stages run beside each other already
 
     def opened() -> Engine:
-        return open_engine(
-            model,
-            backend=backend,
-            profile=profile,
-            device=device,
-        )
+        return open_engine(model, backend=backend, profile=profile, device=device)
 
     fleet = LiveFleet(opened)
     log.info("engine: %s", fleet.engine)
@@ -254,8 +212,8 @@ def merged(
     """Return the settings that changed in the file, and the running ones for all others."""
     if before is None or running is None:
         return now
-    names = [f.name for f in fields(now) if getattr(now, f.name) == getattr(before, f.name)]
-    return replace(now, **{name: getattr(running, name) for name in names})
+    same = [n for n in CameraConfig.model_fields if getattr(now, n) == getattr(before, n)]
+    return now.model_copy(update={name: getattr(running, name) for name in same})
 
 
 def changed(path: Path) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 from streamkind.live.secrets import redact
 
@@ -19,8 +20,8 @@ DEPTH = 1000
 END_SECONDS = 1.0
 """Longest time for the last lines at the end."""
 WAIT_SECONDS = 0.1
-FORMATS = ("text", "json")
-LEVELS = ("debug", "info", "warning", "error")
+Format = Literal["text", "json"]
+Level = Literal["debug", "info", "warning", "error"]
 
 
 class TextLine(logging.Formatter):
@@ -100,7 +101,7 @@ class DroppingHandler(logging.Handler):
 
 
 @contextlib.contextmanager
-def logging_to_stderr(level: str, form: str) -> Iterator[None]:
+def logging_to_stderr(level: Level, form: Format) -> Iterator[None]:
     """Log to stderr within a `with` block. A blocked or closed reader has no effect."""
     handler = DroppingHandler(2)
     handler.setFormatter(JsonLine() if form == "json" else TextLine())

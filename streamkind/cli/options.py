@@ -1,31 +1,27 @@
-"""Options that several commands take, with their help texts."""
+"""Makes the options of commands from the fields that describe them, and reads their texts."""
 
 from __future__ import annotations
 
-from functools import partial
+import functools
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from streamkind.backends.base import BackendName
-from streamkind.engine.options import HELP
-from streamkind.engine.profiles import ProfileName
-from streamkind.engine.steady import STEADY, SteadyName
+from streamkind.engine.options import Options, help_of
+from streamkind.engine.steady import SteadyName
 from streamkind.errors import UsageError
 from streamkind.light.exposure import Ratio
-from streamkind.video.deinterlace import Deinterlace
 
-RatioText = Annotated[str, typer.Option(help=HELP["ratio"])]
-Target = Annotated[
-    float, typer.Option(help="Mean luma, 0 to 1, that --ratio auto gives dark scenes on average.")
+Cluster = Annotated[
+    str | None, typer.Option(help="Run the work on a Ray cluster: auto or ray://HOST:10001.")
 ]
-AnyTarget = Annotated[float | None, typer.Option(help=HELP["target"])]
-SteadyText = Annotated[str, typer.Option(help=HELP["steady"])]
-ALL_STEADY = ",".join(STEADY)
-Codec = Annotated[str, typer.Option(help=HELP["codec"])]
-Crf = Annotated[int | None, typer.Option(help=HELP["crf"])]
-Preset = Annotated[str | None, typer.Option(help=HELP["preset"])]
+Device = Annotated[str, typer.Option(help=help_of("device"))]
+Plot = Annotated[Path | None, typer.Option(help="Draw the figures over time: .png, .svg.")]
 
 
 def read_time(text: str | float) -> float:
@@ -42,42 +38,6 @@ def read_time(text: str | float) -> float:
     return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
 
 
-Time = partial(typer.Option, parser=read_time, metavar="<time>")
-TwoPass = Annotated[
-    bool | None,
-    typer.Option("--two-pass/--one-pass", help="Find the ratios in a first pass, with look-ahead."),
-]
-RatioTrack = Annotated[
-    Path | None, typer.Option(help="CSV with ratios over time, as `streamkind track` writes it.")
-]
-SideBySide = Annotated[
-    bool, typer.Option("--side-by-side", help="Put the original to the left of the result.")
-]
-Cluster = Annotated[
-    str | None, typer.Option(help="Run the work on a Ray cluster: auto or ray://HOST:10001.")
-]
-Deinterlacing = Annotated[Deinterlace, typer.Option(help=HELP["deinterlace"])]
-Fps = Annotated[
-    float | None,
-    typer.Option(help="Frames per second of a raw stream (.h264) or of a folder of images."),
-]
-VideoStream = Annotated[
-    int | None,
-    typer.Option(help="Number of the only video stream to enhance. Default: all videos."),
-]
-AnyCodec = Annotated[
-    str,
-    typer.Option(help="Encoder: h264, hevc, av1, or an FFmpeg name. auto: by the output's name."),
-]
-Start = Annotated[float, Time(help="Start at this time of the input: seconds, or HH:MM:SS.")]
-Duration = Annotated[float | None, Time(help="Length to enhance: seconds, or HH:MM:SS.")]
-Profile = Annotated[ProfileName, typer.Option(help=HELP["profile"])]
-Model = Annotated[str, typer.Option(help=HELP["model"])]
-Backend = Annotated[BackendName, typer.Option(help=HELP["backend"])]
-Device = Annotated[str, typer.Option(help=HELP["device"])]
-Plot = Annotated[Path | None, typer.Option(help="Draw the figures over time: .png, .svg.")]
-
-
 def read_ratio(text: str) -> Ratio:
     """Convert `auto` or a number. Raises UsageError for any other text."""
     if text == "auto":
@@ -91,3 +51,64 @@ def read_ratio(text: str) -> Ratio:
 def read_steady(text: str) -> tuple[SteadyName, ...]:
     """Convert a list with commas, or `none`, to names."""
     return () if text == "none" else tuple(text.split(","))  # type: ignore[arg-type]
+
+
+_READ: dict[str, tuple[Callable[[str], Any], str]] = {
+    "ratio": (read_ratio, "<auto|float>"),
+    "steady": (read_steady, "<ratio,light,noise|none>"),
+    "start": (read_time, "<time>"),
+    "duration": (read_time, "<time>"),
+}
+"""Options that are read from a text: the function that reads it, and what the help shows."""
+_FLAGS = {"two_pass": "--two-pass/--one-pass", "side_by_side": "--side-by-side"}
+"""Options that are flags, as they are written."""
+
+
+def as_option(name: str, kind: Any, default: Any, told: str) -> Parameter:
+    """Return the parameter of a command by which it takes an option of any type."""
+    words = [_FLAGS[name]] if name in _FLAGS else []
+    read, shown = _READ.get(name, (None, None))
+    if read is not None:
+        kind = str if default is not None else str | None
+        default = ",".join(default) if isinstance(default, tuple) else default
+    elif kind == str | Path | None:
+        kind = Path | None
+    option = typer.Option(*words, help=told, parser=read, metavar=shown)
+    annotation = Annotated[kind, option]
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def described(names: Collection[str] | None = None) -> list[Parameter]:
+    """Return parameters for the options of these names, or for all of `Options`."""
+    types = get_type_hints(Options)
+    return [
+        as_option(f.name, types[f.name], f.default, help_of(f.name))
+        for f in fields(Options)
+        if names is None or f.name in names
+    ]
+
+
+def takes(
+    parameter: str, options: Sequence[Parameter]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options in place of one parameter, a dictionary of their values.
+
+    The parameter is keyword-only.
+    """
+
+    def take(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = list(signature.parameters.values())
+        at = list(signature.parameters).index(parameter)
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            values = {option.name: given.pop(option.name) for option in options}
+            command(**given, **{parameter: values})
+
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*own[:at], *options, *own[at + 1 :]]
+        )
+        return run
+
+    return take

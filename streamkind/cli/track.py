@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from streamkind.cli import options
 from streamkind.cli.show import console, progress_bar, show_progress
-from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.engine.options import TRACK
 from streamkind.light.track import Track
 from streamkind.measure import plots
 from streamkind.pipeline import find_track
@@ -17,32 +17,19 @@ from streamkind.video.publish import Staging, check_not_input
 from streamkind.video.storage import as_path
 
 
+@options.takes("chosen", options.described(TRACK))
 def track_command(
     input: Annotated[str, typer.Argument(help="A video.")],
     output: Annotated[Path, typer.Argument(help="The CSV: time, ratio, wanted, luma, cut.")],
-    target: options.Target = DEFAULT_TARGET,
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
-    profile: options.Profile = "auto",
-    model: options.Model = "auto",
-    backend: options.Backend = "auto",
-    device: options.Device = "auto",
+    *,
+    chosen: dict[str, Any],
 ) -> None:
     """Write the ratios of a video to a CSV. Edit it and give it to `enhance --ratio-track`."""
     check_not_input(output, as_path(input))
     Staging(output)  # refuses a folder that is not there before the work, not after
     with progress_bar() as bar:
-        track = find_track(
-            input,
-            target=target,
-            start=start,
-            duration=duration,
-            profile=profile,
-            model=model,
-            backend=backend,
-            device=device,
-            progress=show_progress(bar, as_path(input).name),
-        )
+        shown = show_progress(bar, as_path(input).name)
+        track = find_track(input, progress=shown, **chosen)
     track.write(output)
     console.print(f"{output}: ratios of {len(track.time)} frames", markup=False)
 

@@ -2,84 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypedDict, TypeVar, get_type_hints
 
 from streamkind.backends.base import BackendName
-from streamkind.engine.engine import check_ratio, check_target
+from streamkind.engine.engine import Engine, check_ratio, check_target
 from streamkind.engine.profiles import (
     PROFILES,
     Profile,
     ProfileName,
     choose_profile,
+    encoder_preset,
+    open_engine,
 )
 from streamkind.engine.steady import STEADY, SteadyName, check_steady
+from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, Ratio
 from streamkind.model.released import find_release
 from streamkind.video.deinterlace import Deinterlace, check_deinterlace
+from streamkind.video.format import VideoFormat
+
+Work = TypeVar("Work", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of enhancing files: one by `enhance`, many by a batch.
+    """The options of `enhance`, of a batch and of `find_track`, which takes fewer of them.
 
     Raises UsageError for values that are not valid.
     """
 
-    ratio: Ratio = field(
-        default="auto",
-        metadata={
-            "help": "How far the illumination is raised: auto, or 0.1 to 10; 1 changes nothing."
-        },
+    ratio: Annotated[
+        Ratio, "How far the illumination is raised: auto, or 0.1 to 10; 1 changes nothing."
+    ] = "auto"
+    target: Annotated[
+        float | None,
+        "Mean luma, 0 to 1, that an automatic ratio gives dark scenes on average. Default: 0.45,"
+        " for stills 0.47.",
+    ] = None
+    steady: Annotated[
+        Collection[SteadyName], "What is smoothed over time in videos: ratio,light,noise, or none."
+    ] = STEADY
+    two_pass: Annotated[
+        bool | None,
+        "Find the ratios in a first pass, with look-ahead. Default: as the profile and the light"
+        " need.",
+    ] = None
+    ratio_track: Annotated[
+        str | Path | None, "CSV with ratios over time, as `streamkind track` writes it."
+    ] = None
+    codec: Annotated[
+        str,
+        "Encoder: h264, hevc, av1, auto-hw (hardware), or an FFmpeg name: h264_nvenc. auto: by the"
+        " output's name.",
+    ] = "auto"
+    crf: Annotated[
+        int | None, "Quality of the encoder, in its own scale; lower is better and larger."
+    ] = None
+    preset: Annotated[str | None, "Preset of the encoder, as FFmpeg names it: veryfast."] = None
+    fps: Annotated[
+        float | None, "Frames per second of a raw stream (.h264) or of a folder of images."
+    ] = None
+    deinterlace: Annotated[
+        Deinterlace, "Interlaced video: one frame per frame, one per field, or off, as it is."
+    ] = "frame"
+    video_stream: Annotated[
+        int | None, "Number of the only video stream to enhance. Default: all videos."
+    ] = None
+    side_by_side: Annotated[bool, "Put the original to the left of the result."] = False
+    start: Annotated[float, "Start at this time of the input: seconds, or HH:MM:SS."] = 0.0
+    duration: Annotated[float | None, "Length to enhance: seconds, or HH:MM:SS."] = None
+    profile: Annotated[
+        ProfileName, "Trade of speed for quality. auto: quality for stills and on a GPU."
+    ] = "auto"
+    model: Annotated[str, "Released model: kind, kindpp or student. auto: that of the profile."] = (
+        "auto"
     )
-    target: float | None = field(
-        default=None,
-        metadata={
-            "help": "Mean luma, 0 to 1, that --ratio auto gives dark scenes on average. Default:"
-            " 0.45, for stills 0.47."
-        },
-    )
-    steady: Collection[SteadyName] = field(
-        default=STEADY,
-        metadata={"help": "What is smoothed over time in videos: ratio,light,noise, or none."},
-    )
-    profile: ProfileName = field(
-        default="auto",
-        metadata={"help": "Trade of speed for quality. auto: quality for stills and on a GPU."},
-    )
-    model: str = field(
-        default="auto",
-        metadata={"help": "Released model: kind, kindpp or student. auto: that of the profile."},
-    )
-    backend: BackendName = field(
-        default="auto",
-        metadata={"help": "Library that runs the network. auto: the best that works here."},
-    )
-    device: str = field(
-        default="auto",
-        metadata={
-            "help": "Where the network runs: auto, cpu, cuda, cuda:1, gpu, gpu.1, npu or mps."
-        },
-    )
-    codec: str = field(
-        default="h264",
-        metadata={
-            "help": "Encoder: h264, hevc, av1, auto-hw (hardware), or an FFmpeg name: h264_nvenc."
-        },
-    )
-    crf: int | None = field(
-        default=None,
-        metadata={"help": "Quality of the encoder, in its own scale; lower is better and larger."},
-    )
-    preset: str | None = field(
-        default=None, metadata={"help": "Preset of the encoder, as FFmpeg names it: veryfast."}
-    )
-    deinterlace: Deinterlace = field(
-        default="frame",
-        metadata={
-            "help": "Interlaced video: one frame per frame, one per field, or off, as it is."
-        },
-    )
+    backend: Annotated[
+        BackendName, "Library that runs the network. auto: the best that works here."
+    ] = "auto"
+    device: Annotated[
+        str, "Where the network runs: auto, cpu, cuda, cuda:1, gpu, gpu.1, npu or mps."
+    ] = "auto"
 
     def __post_init__(self) -> None:
         """Raise UsageError for a value that is not valid."""
@@ -87,6 +94,8 @@ class Options:
         check_target(self.video_target)
         check_steady(self.steady)
         check_deinterlace(self.deinterlace)
+        if self.ratio_track is not None and self.ratio != "auto":
+            raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
         find_release(self.chosen_model)
 
     @property
@@ -113,6 +122,90 @@ class Options:
         """The name of the released model for videos."""
         return self.chosen.model if self.model == "auto" else self.model
 
+    def open_engine(self) -> Engine:
+        """Open the engine that the options choose; `auto` is the profile for videos."""
+        profile = self.profile_of(still=False)
+        return open_engine(self.model, backend=self.backend, profile=profile, device=self.device)
 
-HELP: dict[str, str] = {f.name: f.metadata["help"] for f in fields(Options)}
-"""Help text of each option, by its name."""
+    def encoder(self, form: VideoFormat) -> dict[str, Any]:
+        """Return the options of the encoder for a video of that format."""
+        preset = encoder_preset(self.chosen, self.codec, self.preset, form)
+        return {"codec": self.codec, "crf": self.crf, "preset": preset}
+
+    def given(self) -> list[str]:
+        """The names of the options that differ from their defaults."""
+        return [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+
+    def check_only(self, names: Collection[str], work: str) -> None:
+        """Raise UsageError if an option is given that `work` does not take; it takes `names`."""
+        if others := [name for name in self.given() if name not in names]:
+            raise UsageError(f"{work} does not take {others[0]}; it takes {', '.join(names)}")
+
+    def check_for_still(self) -> None:
+        """Raise UsageError if an option for videos is given; the input is a still."""
+        videos = ("codec", "crf", "preset", "two_pass", "ratio_track")
+        if told := [name.replace("_", "-") for name in self.given() if name in videos]:
+            raise UsageError(
+                f"{', '.join(told)}: for videos, and the input is no video; leave it out"
+            )
+
+
+class TrackOptions(TypedDict, total=False):
+    """The types of the options that `find_track` takes, for type checkers."""
+
+    target: float | None
+    start: float
+    duration: float | None
+    profile: ProfileName
+    model: str
+    backend: BackendName
+    device: str
+
+
+class EnhanceOptions(TrackOptions, total=False):
+    """The types of all options, for type checkers. What they mean: `Options`."""
+
+    ratio: Ratio
+    steady: Collection[SteadyName]
+    two_pass: bool | None
+    ratio_track: str | Path | None
+    codec: str
+    crf: int | None
+    preset: str | None
+    fps: float | None
+    deinterlace: Deinterlace
+    video_stream: int | None
+    side_by_side: bool
+
+
+ENGINE = ("profile", "model", "backend", "device")
+"""Names of the options that choose the network, and where it runs."""
+TRACK = ("target", "start", "duration", *ENGINE)
+"""Names of the options of `find_track`."""
+BATCH = ("ratio", "target", "steady", "codec", "crf", "preset", "deinterlace", *ENGINE)
+"""Names of the options of a batch, which takes whole files."""
+
+
+def help_of(name: str) -> str:
+    """Return the help text of an option."""
+    text: str = get_type_hints(Options, include_extras=True)[name].__metadata__[0]
+    return text
+
+
+def describes_options(names: Collection[str] | None = None) -> Callable[[Work], Work]:
+    """Show the options of these names, or all, in `help()` in place of `**options`."""
+
+    def describe(work: Work) -> Work:
+        signature, types = inspect.signature(work), get_type_hints(Options)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        chosen = [f for f in fields(Options) if names is None or f.name in names]
+        added = [
+            own[-1].replace(name=f.name, default=f.default, annotation=types[f.name])
+            for f in chosen
+        ]
+        work.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        told = "\n".join(f"    {f.name}: {help_of(f.name)}" for f in chosen)
+        work.__doc__ = f"{inspect.getdoc(work)}\n\nOptions:\n{told}"
+        return work
+
+    return describe

@@ -2,82 +2,136 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-from streamkind.engine.engine import check_ratio, check_target
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
 from streamkind.errors import InputError, UsageError
-from streamkind.light.exposure import DEFAULT_TARGET, Ratio
+from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE
 from streamkind.live.secrets import check_login, has_secret, redact, resolve
-from streamkind.video.deinterlace import Deinterlace, check_deinterlace
+from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.encoders import find_encoder
 
 __all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "redact", "resolve"]
 
-Recording = Literal["mkv", "mp4"]
 Transport = Literal["auto", "tcp", "udp", "udp_multicast", "http"]
-"""Transport of RTSP. auto: TCP, then UDP if TCP is refused or delivers nothing."""
+"""Transport of RTSP."""
 SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
 """Schemes of cameras. The API does not accept `file`, which must be the last one."""
-KEEP = ("keep_gb", "keep_days", "keep_free_gb")
-"""Settings of retention: numbers of 0 or more, of which 0 is no limit."""
 PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
+"""Ports that a URL of a scheme means when it names none."""
 SINKS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp")
 """Schemes of outputs. Without a scheme, an output is a folder, or a path that ends in .m3u8."""
+NAME = "^[A-Za-z0-9_-]{1,64}$"
+"""Pattern of the names of cameras, which stand in paths of the API and in names of files."""
+STRICT = ConfigDict(
+    extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+)
+"""No value is converted: "3" is no number, and 1 is not true."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CameraConfig:
-    """Settings of one camera: a table `[camera.NAME]` of the TOML, or a body of the API."""
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value  # TOML and JSON have lists
 
-    name: str
-    """1 to 64 letters, digits, - and _."""
-    url: str
-    """URL with a scheme of `SOURCES`. `${VARIABLE}` in it is replaced from the environment, and
-    `${file:PATH}` from a file."""
-    to: tuple[str, ...] = ()
-    """Outputs: URLs, playlists, or folders for recordings."""
+
+Manual = Annotated[float, Field(ge=MANUAL_RANGE[0], le=MANUAL_RANGE[1])]
+Target = Annotated[float, Field(gt=0, le=1)]
+Limit = Annotated[float, Field(ge=0)]
+Url = Annotated[str, Field(min_length=1, max_length=2048, examples=["rtsp://10.0.0.5/1"])]
+
+
+class CameraSettings(BaseModel):
+    """The settings of a camera: the body of the API, and the options of the command `stream`."""
+
+    model_config = STRICT
+
+    url: Url
+    """URL with a scheme: rtsp(s), rtmp(s), http(s), udp, v4l2, or in cameras.toml file, where
+    `${VARIABLE}` in it is replaced from the environment, and `${file:PATH}` from a file."""
+    to: Annotated[tuple[Url, ...], BeforeValidator(_as_tuple), Field(max_length=16)] = ()
+    """Outputs: URLs; in cameras.toml playlists and folders for recordings too."""
     required: bool = True
     """Whether `/readyz` waits for the camera."""
     required_outputs: bool = True
     """Whether `/readyz` waits for the outputs of a required camera too."""
-    ratio: Ratio = "auto"
-    target: float = DEFAULT_TARGET
-    max_delay: float = 0.5
-    """Largest age of a frame, in seconds from the decoder on; older ones are dropped."""
-    timeout: float = 5.0
+    max_delay: Annotated[float, Field(ge=0.05, le=86400)] = 0.5
+    """Largest age of a frame, in seconds from decoder to encoder; older ones are dropped."""
+    timeout: Annotated[float, Field(ge=0.5, le=86400)] = 5.0
     """Seconds without a picture after which the camera counts as lost."""
     transport: Transport = "auto"
+    """Transport of RTSP. auto: TCP, then UDP if TCP is refused or delivers nothing."""
     deinterlace: Deinterlace = "frame"
-    codec: str = "h264"
-    """Encoder: h264, hevc, av1, or FFmpeg's name of one."""
-    recording: Recording = "mkv"
+    """Interlaced video: one frame per frame, one per field, or off, as it is."""
+    ratio: Manual | Literal["auto"] = "auto"
+    """How far the illumination is raised: auto, or 0.1 to 10; 1 changes nothing."""
+    target: Target = DEFAULT_TARGET
+    """Mean luma, 0 to 1, that an automatic ratio gives dark scenes on average."""
+    codec: Annotated[str, Field(max_length=64)] = "h264"
+    """Encoder: h264, hevc, av1, auto-hw (hardware), or an FFmpeg name: h264_nvenc."""
+    recording: Literal["mkv", "mp4"] = "mkv"
     """Container of recordings: Matroska, or fragmented MP4."""
-    segment_seconds: float = 600.0
+    segment_seconds: Annotated[float, Field(ge=1, le=86400)] = 600.0
     """Length of one recording, in seconds."""
-    keep_gb: float = 0.0
-    """Largest size of all recordings in a folder, in 10^9 bytes; 0 is no limit."""
-    keep_days: float = 0.0
-    """Age in days after which a recording is deleted; 0 is no limit."""
-    keep_free_gb: float = 0.0
+    keep_gb: Limit = 0.0
+    """Largest size of all recordings in a folder, in 10^9 bytes; the oldest go; 0: no limit."""
+    keep_days: Limit = 0.0
+    """Age in days after which a recording is deleted; 0: never."""
+    keep_free_gb: Limit = 0.0
     """Space that recordings leave free on their disk, in 10^9 bytes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConsoleConfig:
+class CameraConfig(CameraSettings):
+    """The settings of a camera and its name: a table `[camera.NAME]` of cameras.toml."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    """1 to 64 letters, digits, - and _."""
+
+
+class ConsoleConfig(BaseModel):
     """Settings of the console: the table `[console]`."""
 
+    model_config = STRICT
+
     host: str = "127.0.0.1"
-    port: int = 8780
+    """Address to listen at."""
+    port: Annotated[int, Field(ge=0, lt=65536)] = 8780
+    """TCP port to listen at; 0: any that is free."""
     token: str = ""
     """Token for access; `${VARIABLE}` and `${file:PATH}` as in a camera's URL. A host other than
     this machine needs one."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_camera(name: str, values: Mapping[str, Any]) -> CameraConfig:
+    """Return the settings of a camera, checked. Raises UsageError."""
+    config = _read(CameraConfig, {**values, "name": name}, f"camera {name!r}")
+    check_camera(config, from_api=False)
+    return config
+
+
+def _read(kind: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as exc:
+        raise UsageError(f"{where}: {describe(exc.errors(), kind)}") from None
+
+
+def describe(errors: Iterable[Mapping[str, Any]], kind: type[BaseModel]) -> str:
+    """Return what pydantic found in one line, without the values: they may hold a password."""
+    found: dict[str, list[str]] = {}
+    for error in errors:
+        told = error["msg"]
+        if error["type"] == "extra_forbidden":
+            told = f"not known; expected {', '.join(kind.model_fields)}"
+        found.setdefault(".".join(map(str, error["loc"][:1])), []).append(told)
+    return "; ".join(f"{name}: {' or '.join(told)}" for name, told in found.items())
 
 
 def read_config(
@@ -98,7 +152,7 @@ def read_config(
     if not may_be_empty and "camera" not in tables:
         raise UsageError(f"{path}: no camera in it; to stop all, write an empty table [camera]")
     try:
-        return _read_cameras(tables), _from(ConsoleConfig, _table(tables, "console"))
+        return _read_cameras(tables), _read(ConsoleConfig, _table(tables, "console"), "console")
     except UsageError as exc:  # a URL with a password may be anywhere by mistake
         raise UsageError(redact(str(exc))) from None
 
@@ -106,9 +160,10 @@ def read_config(
 def _read_cameras(tables: Mapping[str, Any]) -> dict[str, CameraConfig]:
     cameras = {}
     for name, table in _table(tables, "camera").items():
-        config = _from(CameraConfig, {"name": name, **_as_table(table, f"camera.{name}")})
-        check_camera(config, from_api=False)
-        cameras[name] = config
+        values = dict(_as_table(table, f"camera.{name}"))
+        if isinstance(values.get("to"), str):
+            values["to"] = [values["to"]]
+        cameras[name] = read_camera(name, values)
     check_outputs(cameras)
     return cameras
 
@@ -137,11 +192,11 @@ def _place(url: str) -> str:
 
 
 def check_camera(config: CameraConfig, *, from_api: bool) -> None:
-    """Raise UsageError for settings that cannot work, or that the API does not accept."""
+    """Raise UsageError for addresses and a codec that cannot work, or that the API must not take.
+
+    All else is checked by the types of the fields.
+    """
     where = f"camera {config.name!r}"
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.name):
-        raise UsageError(f"{where}: a name has 1 to 64 letters, digits, - and _")
-    _check_types(config, where)
     if from_api and has_secret(" ".join((config.url, *config.to))):
         # Otherwise a user of the API could have any file sent to a host of theirs.
         raise UsageError(f"{where}: ${{...}} is read from cameras.toml only, not from the API")
@@ -151,15 +206,7 @@ def check_camera(config: CameraConfig, *, from_api: bool) -> None:
             _check_scheme(url, where, SINKS)
     if len(set(config.to)) < len(config.to):
         raise UsageError(f"{where}: the same output twice; name each once")
-    check_ratio(config.ratio)
-    check_target(config.target)
     find_encoder(config.codec)
-    for key, least in (("max_delay", 0.05), ("timeout", 0.5), ("segment_seconds", 1.0)):
-        if not least <= getattr(config, key) <= 86400:
-            raise UsageError(f"{where}: {key} is {least:g} to 86400 seconds")
-    for key in KEEP:
-        if not 0 <= getattr(config, key) < math.inf:
-            raise UsageError(f"{where}: {key} is 0 (all) or more, got {getattr(config, key):g}")
 
 
 def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
@@ -173,56 +220,6 @@ def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
         )
     if scheme == "v4l2" and not re.fullmatch(r"(//)?/dev/video\d+", rest):
         raise UsageError(f"{where}: cannot take {url!r}; expected v4l2:/dev/videoN")
-
-
-def _check_types(config: CameraConfig, where: str) -> None:
-    """Raise UsageError for values of other types, which TOML and JSON can hold."""
-    for key in ("url", "codec"):
-        if not isinstance(getattr(config, key), str):
-            raise UsageError(f"{where}: {key} must be text")
-    if not isinstance(config.to, tuple) or not all(isinstance(u, str) and u for u in config.to):
-        raise UsageError(f"{where}: to must be a list of URLs and folders")
-    for key in ("target", "max_delay", "timeout", "segment_seconds", *KEEP):
-        value = getattr(config, key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UsageError(f"{where}: {key} must be a number, got {value!r}")
-    for key in ("required", "required_outputs"):
-        if not isinstance(getattr(config, key), bool):
-            raise UsageError(f"{where}: {key} must be true or false")
-    if isinstance(config.ratio, bool):
-        raise UsageError(f"{where}: ratio must be auto or a number")
-    if config.transport not in get_args(Transport):
-        known = ", ".join(get_args(Transport))
-        raise UsageError(f"{where}: transport is {known}, got {config.transport!r}")
-    check_deinterlace(config.deinterlace)
-    if config.recording not in ("mkv", "mp4"):
-        raise UsageError(f"{where}: recording must be mkv or mp4, got {config.recording!r}")
-
-
-Config = TypeVar("Config", CameraConfig, ConsoleConfig)
-
-
-def _from(kind: type[Config], table: Mapping[str, Any]) -> Config:
-    known = {f.name: f for f in fields(kind)}
-    if unknown := sorted(set(table) - set(known)):
-        raise UsageError(f"unknown key '{unknown[0]}'; expected {', '.join(known)}")
-    if missing := [n for n, f in known.items() if f.default is MISSING and n not in table]:
-        raise UsageError(f"camera '{table.get('name')}' has no {missing[0]}")
-    values = dict(table)
-    if "to" in values:
-        values["to"] = (values["to"],) if isinstance(values["to"], str) else tuple(values["to"])
-    config = kind(**values)
-    if isinstance(config, ConsoleConfig):
-        _check_console(config)
-    return config
-
-
-def _check_console(config: ConsoleConfig) -> None:
-    port = config.port
-    if not isinstance(config.host, str) or not isinstance(config.token, str):
-        raise UsageError("console: host and token must be text")
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
-        raise UsageError(f"console: port must be 0 to 65535, got {port!r}")
 
 
 def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -119,14 +118,9 @@ class LiveFleet:
             check_target(target)
         with self._lock:  # of two calls at once both count
             camera = self._cameras[name]
-            old = camera.config
-            camera.change(
-                replace(
-                    old,
-                    ratio=old.ratio if ratio is None else ratio,
-                    target=old.target if target is None else target,
-                )
-            )
+            asked = {"ratio": ratio, "target": target}
+            given = {key: value for key, value in asked.items() if value is not None}
+            camera.change(camera.config.model_copy(update=given))
 
     def put(self, config: CameraConfig) -> None:
         """Add a camera, or change the one of that name; others go on. Raises UsageError."""
@@ -195,4 +189,4 @@ def end(cameras: list[Camera], until: float) -> None:
 
 def _with(config: CameraConfig, other: CameraConfig) -> CameraConfig:
     """Return `other` with those settings of `config` that act without a new connection."""
-    return replace(other, **{key: getattr(config, key) for key in AT_ONCE})
+    return other.model_copy(update={key: getattr(config, key) for key in AT_ONCE})

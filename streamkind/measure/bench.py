@@ -26,7 +26,7 @@ from streamkind.errors import UsageError
 from streamkind.measure.bench_nets import Nets, named, quality
 from streamkind.measure.bench_nets import baselines as kind_by_others
 from streamkind.model.released import MULTIPLE
-from streamkind.pipeline import Report, passes_twice, run
+from streamkind.pipeline import Report, needs_two_passes, run
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Frame, Pixels, batched
 from streamkind.video.sink import Sink, open_sink
@@ -205,7 +205,7 @@ def passed(clip: Path, profile: Profile, frames: int, preset: str, clear: list[P
 
 def whole(engine: Engine, clip: Path, profile: Profile, frames: int, preset: str) -> None:
     """Go from file to file, the ratio chosen as frames come, after the look that decides on it."""
-    passes_twice(clip, None, profile)
+    needs_two_passes(clip, profile)
     with opened(clip, profile, frames, preset) as (source, sink):
         report = Report(frames, engine.description)
         run(source, Stream(engine, color=TAGS), sink, report)

@@ -18,7 +18,7 @@ from streamkind.video.still import Still
 from streamkind.video.stills import IMAGE_SUFFIXES, is_animated, read_still, write_still
 from streamkind.video.storage import as_path
 
-__all__ = ["IMAGE_SUFFIXES", "ImageSink", "ImageSource", "check_still", "is_still"]
+__all__ = ["IMAGE_SUFFIXES", "ImageSink", "ImageSource", "is_still"]
 
 
 def is_still(path: str | Path) -> bool:
@@ -182,24 +182,3 @@ def _check_output(path: Path, source: ImageSource) -> None:
     elif path.suffix.lower() not in IMAGE_SUFFIXES:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise UsageError(f"{path}: the input is an image; expected a name ending in {suffixes}")
-
-
-def check_still(
-    still: bool,
-    codec: str,
-    crf: int | None,
-    preset: str | None,
-    two_pass: bool | None,
-    ratio_track: str | Path | None,
-) -> None:
-    """Raise UsageError if an option for videos is given for a still."""
-    asked = {
-        "codec": None if codec == "auto" else codec,
-        "crf": crf,
-        "preset": preset,
-        "two-pass": two_pass,
-        "ratio-track": ratio_track,
-    }
-    told = [name for name, value in asked.items() if value is not None]
-    if still and told:
-        raise UsageError(f"{', '.join(told)}: for videos, and the input is no video; leave it out")

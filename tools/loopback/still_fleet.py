@@ -79,13 +79,9 @@ class StillFleet:
         if ratio is not None:
             check_ratio(ratio)
         with self._lock:
-            config = self._configs[name]
-            config = replace(
-                config,
-                ratio=config.ratio if ratio is None else ratio,
-                target=config.target if target is None else target,
-            )
-            self._configs[name] = config
+            asked = {"ratio": ratio, "target": target}
+            given = {key: value for key, value in asked.items() if value is not None}
+            self._configs[name] = config = self._configs[name].model_copy(update=given)
             camera, now = self._cameras[name], AUTO if config.ratio == "auto" else config.ratio
             self._cameras[name] = replace(
                 camera, wanted_ratio=config.ratio, ratio=now, target=config.target

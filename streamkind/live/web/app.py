@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -17,7 +16,14 @@ from starlette.routing import Route
 
 from streamkind import __version__
 from streamkind.errors import UsageError
-from streamkind.live.config import CameraConfig, check_camera, check_outputs, redact
+from streamkind.live.config import (
+    NAME,
+    CameraConfig,
+    CameraSettings,
+    check_camera,
+    check_outputs,
+    redact,
+)
 from streamkind.live.secrets import HIDDEN
 from streamkind.live.status import CameraStatus, Fleet
 from streamkind.live.web.guard import Gate, problem, set_session
@@ -29,14 +35,13 @@ from streamkind.live.web.schemas import (
     Login,
     Problem,
     Ready,
-    Settings,
 )
 from streamkind.live.web.watch import Previews, Watch
 
 PAGE = FilePath(__file__).parent / "page"
 AGES = {"ages"}
 """Left out of answers: only the histogram in /metrics is made of them."""
-Name = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,64}$", description="The camera.")]
+Name = Annotated[str, Path(pattern=NAME, description="The camera.")]
 WRONG: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "No JSON"},
     422: {"model": Problem, "description": "What was wrong, and what was expected"},
@@ -82,12 +87,12 @@ class Cameras:
                 return CameraAnswer(camera, hidden(settings))
         raise unknown(name)
 
-    def put(self, name: Name, settings: Settings, response: Response) -> CameraConfig:
+    def put(self, name: Name, settings: CameraSettings, response: Response) -> CameraConfig:
         """Add a camera (201), or change the one of that name (200); others go on.
 
         A URL with *** in it is refused: it was read here, and its password would be lost.
         """
-        config = settings.as_config(name)
+        config = CameraConfig(name=name, **dict(settings))
         try:
             if any(HIDDEN in url for url in (config.url, *config.to)):
                 raise UsageError(
@@ -142,7 +147,8 @@ def unknown(name: str) -> HTTPException:
 
 def hidden(config: CameraConfig) -> CameraConfig:
     """Return settings whose URLs tell no secret."""
-    return replace(config, url=redact(config.url), to=tuple(map(redact, config.to)))
+    told = {"url": redact(config.url), "to": tuple(map(redact, config.to))}
+    return config.model_copy(update=told)  # not checked: *** is no password
 
 
 def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:

@@ -3,47 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE
-from streamkind.live.config import CameraConfig, Transport
+from streamkind.live.config import STRICT, CameraConfig, Manual, Target
 from streamkind.live.status import CameraStatus
-from streamkind.video.deinterlace import Deinterlace
-
-Manual = Annotated[float, Field(ge=MANUAL_RANGE[0], le=MANUAL_RANGE[1])]
-Target = Annotated[float, Field(gt=0, le=1)]
-Seconds = Annotated[float, Field(ge=0, le=86400)]
-Url = Annotated[str, Field(min_length=1, max_length=2048, examples=["rtsp://10.0.0.5/1"])]
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Settings(BaseModel):
-    """A camera, as a table `[camera.NAME]` of cameras.toml says it; secrets stay in that file."""
-
-    model_config = STRICT
-
-    url: Url
-    to: list[Url] = Field(default=[], max_length=16)
-    required: bool = True
-    required_outputs: bool = True
-    ratio: Manual | Literal["auto"] = "auto"
-    target: Target = DEFAULT_TARGET
-    max_delay: Seconds = 0.5
-    timeout: Seconds = 5.0
-    transport: Transport = "auto"
-    deinterlace: Deinterlace = "frame"
-    codec: str = Field(default="h264", max_length=64)
-    recording: Literal["mkv", "mp4"] = "mkv"
-    segment_seconds: Seconds = 600.0
-    keep_gb: float = Field(default=0.0, ge=0)
-    keep_days: float = Field(default=0.0, ge=0)
-    keep_free_gb: float = Field(default=0.0, ge=0)
-
-    def as_config(self, name: str) -> CameraConfig:
-        """Return what the fleet takes."""
-        return CameraConfig(name=name, **{**self.model_dump(), "to": tuple(self.to)})
 
 
 class Light(BaseModel):
