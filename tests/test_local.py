@@ -239,7 +239,7 @@ def test_places_near_black_do_not_flicker_with_their_noise(reduces):
     """The network's part is not filtered by this backend, so places of 8x8 pixels are looked at."""
     rng = np.random.default_rng(0)
     frames = rng.normal(4, 2, (24, 240, 320, 1)).clip(0, 255).astype(np.uint8).repeat(3, axis=3)
-    engine = Engine(Gain(), area=160 * 120 if reduces else None, whole=1)
+    engine = Engine(Gain(), area=160 * 120 if reduces else None)
     moved = {}
     for steady in ((), ("light",)):
         stream = Stream(engine, FixedRatio(6.0), steady=steady)
@@ -270,7 +270,7 @@ def turning(color, frames=7, size=(960, 540)):
 @pytest.mark.parametrize("color", [(110, 8, 22), (8, 40, 120), (200, 30, 30), (60, 30, 40)])
 def test_a_thin_coloured_line_that_turns_fast_leaves_no_trail(color, reduces):
     """At 58 frames a second, also where its luma is the texture's own."""
-    engine = Engine(Gain(), area=480 * 270 if reduces else None, whole=1)
+    engine = Engine(Gain(), area=480 * 270 if reduces else None)
     frames, places = turning(color)
     made = []
     for steady in ((), ("light", "noise")):

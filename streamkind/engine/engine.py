@@ -41,18 +41,18 @@ class Engine:
         backend: Backend,
         *,
         area: int | None = None,
-        whole: int | None = None,
+        least: int = 1,
         every: int = 1,
         profile: str = "",
     ) -> None:
         """Take over a backend, which `close` closes.
 
-        Pictures of more than `whole` pixels are reduced to at most `area` pixels for the network;
-        without `area`, none are. The network sees at least one of `every` frames of a video.
+        Larger pictures are reduced to at most `area` pixels for the network, and all by `least` at
+        least; without `area`, none are. The network sees at least one of `every` frames of a video.
         `profile` is the name of the profile, for the log.
         """
         self._whole = Whole(backend)
-        self._area, self._most_whole, self._every = area, whole or area or 0, every
+        self._area, self._least, self._every = area, least, every
         self._filmed = Filmed(self._whole)
         self._view = self.view(film=False)
         self._backend, self._profile = backend, profile
@@ -141,18 +141,20 @@ class Engine:
         whole = self._filmed if film else self._whole
         if self._area is None:
             return whole
-        reduced = Reduced(whole, self._area, color, most_whole=self._most_whole)
+        reduced = Reduced(whole, self._area, color, least=self._least)
         return Skipping(reduced, self._every) if skip and self._every > 1 else reduced
 
     def pix_fmt(self, width: int, height: int) -> PixFmt:
         """Return the best pixel format for frames of this size that are given to a stream."""
-        reduced = self._area is not None
-        return carried_pix_fmt(width, height, self._most_whole) if reduced else "rgb24"
+        if self._area is None:
+            return "rgb24"
+        return carried_pix_fmt(width, height, self._area, self._least)
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height that the network sees of a picture, with padding."""
-        if self._area is not None and width * height > self._most_whole:
-            width, height = reduced_size(width, height, self._area) or (width, height)
+        if self._area is not None:
+            size = reduced_size(width, height, self._area, self._least)
+            width, height = size or (width, height)
         return padded(width), padded(height)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ full picture, so its detail stays. Where there is only noise, `a` is near 0 and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -59,7 +60,9 @@ class Relit(NamedTuple):
 class Reduced:
     """A view in which the network sees frames of at most `area` pixels.
 
-    Frames of at most `most_whole` pixels are not reduced. Frames are RGB, (N, H, W, 3), or yuv420p
+    Sides are divided by a whole number, which is at least `least`.
+
+    Frames are RGB, (N, H, W, 3), or yuv420p
     of the tags `color`, (N, 3 H / 2, W), as FFmpeg lays it out.
     """
 
@@ -71,10 +74,10 @@ class Reduced:
         area: int,
         color: ColorTags | None = None,
         *,
-        most_whole: int | None = None,
+        least: int = 1,
     ) -> None:
         self._whole = whole
-        self._area, self._most_whole = area, most_whole or area
+        self._area, self._least = area, least
         self._color = color or ColorTags()
 
     @property
@@ -167,24 +170,26 @@ class Reduced:
     def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
         """Return the size to which pictures are reduced; None if they are not."""
         width, height = size_of(pixels)
-        whole = width * height <= self._most_whole
-        return None if whole else reduced_size(width, height, self._area)
+        return reduced_size(width, height, self._area, self._least)
 
     def color_of(self, pixels: Pixels) -> ColorTags:
         """Return the tags by which the YUV of pictures is converted."""
         return self._color if pixels.ndim == 3 else ColorTags()
 
 
-def carried_pix_fmt(width: int, height: int, whole: int) -> PixFmt:
-    """Return yuv420p for pictures of more than `whole` pixels with even sides, else rgb24."""
+def carried_pix_fmt(width: int, height: int, area: int, least: int = 1) -> PixFmt:
+    """Return yuv420p for pictures that are reduced and have even sides, else rgb24."""
     even = width % 2 == height % 2 == 0
-    return "yuv420p" if even and width * height > whole else "rgb24"
+    return "yuv420p" if even and reduced_size(width, height, area, least) else "rgb24"
 
 
-def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
-    """Return width and height over the least integer that leaves at most `area`; None for 1."""
+def reduced_size(width: int, height: int, area: int, least: int = 1) -> tuple[int, int] | None:
+    """Return width and height over the least integer that leaves at most `area`; None for 1.
+
+    `least` is the smallest integer to divide by.
+    """
     # With an integer, means are over whole pixels, which is also several times as fast.
-    factor = next(k for k in range(1, max(width, height) + 1) if width * height <= area * k * k)
+    factor = max(least, math.ceil(math.sqrt(width * height / area)))
     return None if factor == 1 else (max(1, round(width / factor)), max(1, round(height / factor)))
 
 
