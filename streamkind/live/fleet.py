@@ -18,6 +18,7 @@ from streamkind.live.config import CameraConfig, check_camera
 from streamkind.live.encoder import letters
 from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
+from streamkind.live.viewers import Viewer
 from streamkind.platform import give_memory_back
 
 STOP_SECONDS = 3.5
@@ -104,6 +105,10 @@ class LiveFleet:
     def preview(self, name: str) -> Preview | None:
         """Return the last frame of a camera, None before the first. Raises KeyError."""
         return self._camera(name).preview
+
+    def view(self, name: str, wake: Callable[[], None]) -> Viewer:
+        """Watch a camera until `leave` of the viewer. Raises KeyError, UsageError."""
+        return self._camera(name).output.viewers.add(wake)
 
     def configs(self) -> dict[str, CameraConfig]:
         """Return the present settings of every camera, secrets unresolved."""

@@ -26,6 +26,7 @@ from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.live.sink import Sink
 from streamkind.live.state import CameraState
+from streamkind.live.viewers import Viewers
 from streamkind.video.frames import size_of
 
 SLATE_SECONDS = 0.2
@@ -78,13 +79,17 @@ class Promise:
 
 
 class Output:
-    """Encodes the pictures of a camera once, for all its sinks, in a thread of its own."""
+    """Encodes the pictures of a camera once, for sinks and viewers, in a thread of its own.
+
+    Without sinks, nothing is encoded while nobody watches.
+    """
 
     def __init__(self, state: CameraState, clock: LiveClock) -> None:
         """Create the sinks. `state` is told of pictures that leave, and of errors."""
         config = state.config
         self.inbox = Inbox(DEPTH)
         self.sinks = [Sink(url, config) for url in config.to]
+        self.viewers = Viewers()
         self._state = state
         self._clock = clock
         self._promise = Promise()
@@ -152,8 +157,13 @@ class Output:
                 self._stop.wait(RETRY_SECONDS)
         if self._encoder is not None:
             self._hand_out(self._encoder.finish())
+        self.viewers.close()
         for sink in self.sinks:
             sink.stop()
+
+    @property
+    def _wanted(self) -> bool:
+        return bool(self.sinks) or bool(self.viewers)
 
     def _step(self) -> bool:
         """Encode a waiting picture, or a slate; return whether to continue."""
@@ -172,12 +182,12 @@ class Output:
                 raise
             return True
         since = self._state.no_signal_since(now)
-        if since and self._encoder is not None and not self._stop.is_set():
+        if since and self._encoder is not None and self._wanted and not self._stop.is_set():
             self._show_slate(self._encoder, since)
         return not self._stop.is_set()
 
     def _encode(self, frame: Waiting) -> None:
-        if self.sinks:
+        if self._wanted:
             if self._encoder is None:
                 self._open(frame)
             assert self._encoder is not None
@@ -213,13 +223,15 @@ class Output:
         self._write(encoder, Waiting(picture, self._clock.at(now), now))
 
     def _write(self, encoder: LiveEncoder, frame: Waiting, *, aged: bool = False) -> None:
-        wanted = [sink.wants_key for sink in self.sinks if sink.wants_key.is_set()]
+        waiting = [self.viewers.wants_key, *(sink.wants_key for sink in self.sinks)]
+        wanted = [event for event in waiting if event.is_set()]
         for event in wanted:
             event.clear()
         began = time.perf_counter()
         packets = list(encoder(frame.pixels, frame.seconds, key=bool(wanted)))
         self._state.encoded(time.perf_counter() - began)
         self._hand_out(packets)
+        self.viewers.offer(packets, encoder.stream)
         if aged:
             self._encoding.append((encoder.last_pts, frame.decoded))
         for packet in packets:  # an encoder may return a picture after later calls only

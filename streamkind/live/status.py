@@ -5,6 +5,7 @@ The console, the metrics and the command line see the fleet through this file on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,6 +14,7 @@ from streamkind.video.frames import Pixels
 
 if TYPE_CHECKING:
     from streamkind.live.config import CameraConfig
+    from streamkind.live.viewers import Viewer
 
 State = Literal["connecting", "live", "lost", "refused", "stopped"]
 """connecting: never had a picture yet; live: pictures come in, and out; lost: none now; refused:
@@ -113,6 +115,12 @@ class Fleet(Protocol):
 
     def preview(self, name: str) -> Preview | None:
         """Return the last frame of a camera, None before the first. Raises KeyError."""
+
+    def view(self, name: str, wake: Callable[[], None]) -> Viewer:
+        """Watch a camera until `leave` of the viewer; `wake` is called when there is something.
+
+        Raises KeyError, and UsageError if too many watch it.
+        """
 
     def configs(self) -> dict[str, CameraConfig]:
         """Return the present settings of every camera, secrets unresolved."""

@@ -16,7 +16,9 @@ import numpy as np
 from streamkind.engine.engine import check_ratio
 from streamkind.light.exposure import Ratio
 from streamkind.live.config import CameraConfig
+from streamkind.live.fleet import in_order
 from streamkind.live.status import CameraStatus, Preview
+from streamkind.live.viewers import Viewer, Viewers
 from streamkind.video.frames import Pixels
 
 AUTO = 4.0
@@ -41,6 +43,7 @@ class StillFleet:
         self._cameras: dict[str, CameraStatus] = {}
         self._configs: dict[str, CameraConfig] = {}
         self._pictures: dict[str, Pixels] = {}
+        self._viewers: dict[str, Viewers] = {}
 
     def show(self, name: str, picture: Pixels) -> None:
         """Give a camera its picture: (H, W, 3) uint8 RGB."""
@@ -56,7 +59,7 @@ class StillFleet:
     def status(self) -> list[CameraStatus]:
         """Tell all, and ages once only."""
         with self._lock:
-            cameras = [self._cameras[name] for name in sorted(self._cameras)]
+            cameras = [self._cameras[name] for name in sorted(self._cameras, key=in_order)]
             self._cameras = {c.name: replace(c, ages=()) for c in cameras}
             return cameras
 
@@ -68,6 +71,11 @@ class StillFleet:
             return None
         after = self._relight(picture, camera.wanted_ratio, camera.target)
         return Preview(picture, after, time.time())
+
+    def view(self, name: str, wake: Callable[[], None]) -> Viewer:
+        """Watch a camera; nothing comes."""
+        with self._lock:
+            return self._viewers[name].add(wake)
 
     def configs(self) -> dict[str, CameraConfig]:
         """Return a copy."""
@@ -95,6 +103,7 @@ class StillFleet:
         with self._lock:
             self._configs[config.name] = config
             self._cameras[config.name] = status
+            self._viewers.setdefault(config.name, Viewers())
         self.set(config.name, ratio=config.ratio, target=config.target)
 
     def remove(self, name: str) -> None:
@@ -102,3 +111,5 @@ class StillFleet:
         with self._lock:
             del self._configs[name], self._cameras[name]
             self._pictures.pop(name, None)
+            viewers = self._viewers.pop(name)
+        viewers.close()

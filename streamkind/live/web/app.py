@@ -28,7 +28,12 @@ from streamkind.live.secrets import HIDDEN
 from streamkind.live.status import CameraStatus, Fleet
 from streamkind.live.web.guard import Gate, problem, set_session
 from streamkind.live.web.metrics import open_registry
+from streamkind.live.web.recordings import recording_routes
 from streamkind.live.web.schemas import (
+    JPEG,
+    TEXT,
+    UNKNOWN,
+    WRONG,
     CameraAnswer,
     FleetAnswer,
     Light,
@@ -36,32 +41,15 @@ from streamkind.live.web.schemas import (
     Problem,
     Ready,
 )
-from streamkind.live.web.watch import Previews, Watch
+from streamkind.live.web.video import video_routes
+from streamkind.live.web.watch import Previews, Watch, encode, encode_tile
 
 PAGE = FilePath(__file__).parent / "page"
 AGES = {"ages"}
 """Left out of answers: only the histogram in /metrics is made of them."""
 Name = Annotated[str, Path(pattern=NAME, description="The camera.")]
-WRONG: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "No JSON"},
-    422: {"model": Problem, "description": "What was wrong, and what was expected"},
-}
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
-}
-UNKNOWN: dict[int | str, dict[str, Any]] = {
-    **WRONG,
-    404: {"model": Problem, "description": "No camera of that name"},
-}
-TEXT: dict[int | str, dict[str, Any]] = {
-    **REFUSED,
-    200: {"content": {"text/plain": {}}, "description": "Text format of Prometheus"},
-}
-JPEG: dict[int | str, dict[str, Any]] = {
-    **UNKNOWN,
-    200: {"content": {"image/jpeg": {}}, "description": "Before and after, side by side"},
-    204: {"description": "No frame yet"},
-    304: {"description": "The picture of If-None-Match"},
 }
 
 
@@ -69,19 +57,20 @@ class Cameras:
     """What may be asked of the fleet, and how it is answered."""
 
     def __init__(self, fleet: Fleet, watch: Watch) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
         self._watch = watch
-        self._previews = Previews(fleet)
+        self._previews = Previews(fleet, encode)
+        self._tiles = Previews(fleet, encode_tile)
         self._lock = threading.Lock()
         """Of who looks at the fleet, and then changes it."""
 
     def list(self) -> FleetAnswer:
         """Tell of every camera."""
-        return FleetAnswer(redact(self._fleet.engine), time.time(), self._watch.status())
+        return FleetAnswer(redact(self.fleet.engine), time.time(), self._watch.status())
 
     def get(self, name: Name) -> CameraAnswer:
         """Tell of one camera, and its settings; secrets are shown as ***."""
-        settings = self._fleet.configs().get(name)
+        settings = self.fleet.configs().get(name)
         for camera in self._watch.status():
             if camera.name == name and settings is not None:
                 return CameraAnswer(camera, hidden(settings))
@@ -101,10 +90,10 @@ class Cameras:
                 )
             check_camera(config, from_api=True)
             with self._lock:
-                present = self._fleet.configs()
+                present = self.fleet.configs()
                 check_outputs({**present, name: config})
                 response.status_code = 200 if name in present else 201
-                self._fleet.put(config)
+                self.fleet.put(config)
         except UsageError as exc:
             raise HTTPException(422, redact(str(exc))) from exc
         return hidden(config)
@@ -112,8 +101,8 @@ class Cameras:
     def patch(self, name: Name, light: Light) -> CameraConfig:
         """Change ratio and target of a camera, from its next frame on."""
         try:
-            self._fleet.set(name, ratio=light.ratio, target=light.target)
-            return hidden(self._fleet.configs()[name])
+            self.fleet.set(name, ratio=light.ratio, target=light.target)
+            return hidden(self.fleet.configs()[name])
         except UsageError as exc:
             raise HTTPException(422, redact(str(exc))) from exc
         except KeyError as exc:
@@ -122,20 +111,28 @@ class Cameras:
     def delete(self, name: Name) -> None:
         """Stop a camera and forget it."""
         try:
-            self._fleet.remove(name)
+            self.fleet.remove(name)
         except KeyError as exc:
             raise unknown(name) from exc
 
     def preview(self, name: Name, if_none_match: Annotated[str, Header()] = "") -> Response:
         """Show the last frame before (left half) and after (right half), five times a second."""
+        return self._picture(self._previews, name, if_none_match)
+
+    def tile(self, name: Name, if_none_match: Annotated[str, Header()] = "") -> Response:
+        """Show the last enhanced frame, small, five times a second: for walls of many cameras."""
+        return self._picture(self._tiles, name, if_none_match)
+
+    @staticmethod
+    def _picture(previews: Previews, name: str, known: str) -> Response:
         try:
-            picture = self._previews.get(name, time.monotonic())
+            picture = previews.get(name, time.monotonic())
         except KeyError as exc:
             raise unknown(name) from exc
         if picture is None:
             return Response(status_code=204)
         headers = {"ETag": picture.tag, "Cache-Control": "private, no-cache"}
-        if if_none_match == picture.tag:
+        if known == picture.tag:
             return Response(status_code=304, headers=headers)
         return Response(picture.data, media_type="image/jpeg", headers=headers)
 
@@ -183,13 +180,14 @@ def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:
         status_code=204,
         summary="Remove",
     )
-    router.add_api_route(
-        f"{one}/preview.jpg",
-        cameras.preview,
-        responses=JPEG,
-        response_class=Response,
-        summary="Before and after",
-    )
+    for path, picture, summary in (
+        ("preview.jpg", cameras.preview, "Before and after"),
+        ("tile.jpg", cameras.tile, "A small picture"),
+    ):
+        router.add_api_route(
+            f"{one}/{path}", picture, responses=JPEG, response_class=Response, summary=summary
+        )
+    router.include_router(recording_routes(cameras.fleet))
     return router
 
 
@@ -239,7 +237,7 @@ def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
     @router.get(
         "/metrics",
         dependencies=[Depends(gate.check)],
-        responses=TEXT,
+        responses=REFUSED | TEXT,
         response_class=Response,
         summary="Prometheus",
     )
@@ -286,6 +284,7 @@ def build_app(fleet: Fleet, token: str) -> FastAPI:
     app.add_exception_handler(RequestValidationError, wrong_request)
     gate, watch = Gate(token), Watch(fleet)
     app.include_router(camera_routes(Cameras(fleet, watch), gate))
+    app.include_router(video_routes(fleet, gate))
     app.include_router(session_routes(gate))
     app.include_router(health_routes(watch, gate, lambda: redact(fleet.engine)))
     add_files(app, PAGE.iterdir())

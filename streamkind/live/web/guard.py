@@ -12,10 +12,12 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,7 +40,7 @@ BODY_SECONDS = 10.0
 """Time for a whole body, in seconds; of a larger body, for each part that comes."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; media-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -103,7 +105,7 @@ class Gate:
             return False
         return time.time() < int(expiry)
 
-    async def refuse(self, request: Request) -> None:
+    async def refuse(self, request: HTTPConnection) -> None:
         """Count and log a wrong token; where many come, wait before it is answered."""
         self.wrong += 1
         now = time.monotonic()
@@ -122,18 +124,22 @@ class Gate:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)],
         cookie: Annotated[str | None, Depends(cookie_scheme)],
     ) -> None:
-        """Let in who has the token or a session."""
+        """Let in who has the token or a session; raises HTTPException for all others."""
+        if not await self.admits(request, bearer.credentials if bearer else None, cookie):
+            raise HTTPException(
+                401, "send 'Authorization: Bearer TOKEN', or log in", {"WWW-Authenticate": "Bearer"}
+            )
+
+    async def admits(self, request: HTTPConnection, token: str | None, cookie: str | None) -> bool:
+        """Tell whether a token, or else the cookie of a session, is right."""
         if not self._token:
-            return
-        if bearer and self.takes(bearer.credentials):
-            return
-        if not bearer and cookie and self.knows(cookie):
-            return
-        if bearer:
-            await self.refuse(request)
-        raise HTTPException(
-            401, "send 'Authorization: Bearer TOKEN', or log in", {"WWW-Authenticate": "Bearer"}
-        )
+            return True
+        if token is None:
+            return bool(cookie) and self.knows(cookie or "")
+        if self.takes(token):
+            return True
+        await self.refuse(request)
+        return False
 
 
 class Guard:
@@ -154,6 +160,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] == "websocket":
+            await self._serve_socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             return
         send = with_headers(send)
@@ -167,8 +176,21 @@ class Guard:
             # The app has answered 500. Uvicorn would print the trace, and a URL's password with it.
             log.error("console: %s", redact(traceback.format_exc()))
 
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if self._foreign(headers) or is_of_another_site(headers):
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: 403
+            return
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            log.error("console: %s", redact(traceback.format_exc()))
+
+    def _foreign(self, headers: Headers) -> bool:
+        return self._open and not is_loopback(host_name(headers.get("host", "")))
+
     def _refuse(self, method: str, headers: Headers, most: int) -> JSONResponse | None:
-        if self._open and not is_loopback(host_name(headers.get("host", ""))):
+        if self._foreign(headers):
             return problem(421, "without a token the console answers to 127.0.0.1 and localhost")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
@@ -178,6 +200,14 @@ class Guard:
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return problem(403, "another site's page may not change anything here")
         return None
+
+
+def is_of_another_site(headers: Headers) -> bool:
+    """Tell whether a browser opens a socket for a page from elsewhere, which no CORS would stop."""
+    if site := headers.get("sec-fetch-site"):
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
 def problem(code: int, detail: str) -> JSONResponse:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from streamkind.live.config import STRICT, CameraConfig, Manual, Target
+from streamkind.live.recordings import Recording
 from streamkind.live.status import CameraStatus
 
 
@@ -34,6 +35,26 @@ class Problem(BaseModel):
     detail: str
 
 
+Answers = dict[int | str, dict[str, Any]]
+WRONG: Answers = {
+    400: {"model": Problem, "description": "No JSON"},
+    422: {"model": Problem, "description": "What was wrong, and what was expected"},
+}
+UNKNOWN: Answers = {
+    **WRONG,
+    404: {"model": Problem, "description": "No camera of that name"},
+}
+JPEG: Answers = {
+    **UNKNOWN,
+    200: {"content": {"image/jpeg": {}}, "description": "The picture"},
+    204: {"description": "No frame yet"},
+    304: {"description": "The picture of If-None-Match"},
+}
+TEXT: Answers = {
+    200: {"content": {"text/plain": {}}, "description": "Text format of Prometheus"},
+}
+
+
 @dataclass(frozen=True)
 class FleetAnswer:
     """All cameras at one moment."""
@@ -51,6 +72,16 @@ class CameraAnswer:
 
     status: CameraStatus
     settings: CameraConfig
+
+
+@dataclass(frozen=True)
+class RecordingsAnswer:
+    """Recordings of one camera."""
+
+    span: tuple[float, float] | None
+    """When the first and the last of all begin, Unix times; null without any."""
+    recordings: list[Recording]
+    """Those asked for, the oldest first."""
 
 
 @dataclass(frozen=True)

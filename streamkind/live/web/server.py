@@ -57,7 +57,9 @@ def settings(guard: Guard) -> uvicorn.Config:
     return uvicorn.Config(
         guard,
         http="h11",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=1024,  # viewers have nothing to say
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,

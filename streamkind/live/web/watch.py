@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -22,6 +22,8 @@ PREVIEW_SECONDS = 0.2
 """Least time between two pictures that are encoded for one camera."""
 PREVIEW_WIDTH = 960
 """Pixels; wider previews are scaled down to it."""
+TILE_WIDTH = 384
+"""Pixels of a picture on a wall of many."""
 JPEG_QUALITY = 85
 
 
@@ -88,7 +90,7 @@ def _sink_without_secrets(sink: SinkStatus) -> SinkStatus:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A JPEG with the frame before and after side by side."""
+    """A JPEG of a camera."""
 
     data: bytes
     tag: str
@@ -98,8 +100,9 @@ class Picture:
 class Previews:
     """Encodes the last frame of a camera when somebody looks, and seldom enough."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, encode: Callable[[Preview], bytes]) -> None:
         self._fleet = fleet
+        self._encode = encode
         self._lock = threading.Lock()
         self._last: dict[str, tuple[float, Picture]] = {}
 
@@ -116,7 +119,7 @@ class Previews:
             tag = f'"{preview.time:.6f}"'
             if picture and (picture.tag == tag or 0 <= now - then < PREVIEW_SECONDS):
                 return picture
-            picture = Picture(encode(preview), tag)
+            picture = Picture(self._encode(preview), tag)
             present = self._fleet.configs()
             self._last = {key: kept for key, kept in self._last.items() if key in present}
             self._last[name] = (now, picture)
@@ -128,17 +131,22 @@ def encode(preview: Preview) -> bytes:
     return jpeg_of(preview.before, preview.after, HD, PREVIEW_WIDTH)
 
 
-def jpeg_of(before: Pixels, after: Pixels, color: ColorTags, most: int) -> bytes:
-    """Put `before` left of `after`, each at most `most` pixels wide, and encode as JPEG.
+def encode_tile(preview: Preview) -> bytes:
+    """Encode what came out as a JPEG, at most TILE_WIDTH wide."""
+    return jpeg_of(None, preview.after, HD, TILE_WIDTH)
+
+
+def jpeg_of(before: Pixels | None, after: Pixels, color: ColorTags, most: int) -> bytes:
+    """Put `before`, if any, left of `after`, each at most `most` pixels wide; encode as JPEG.
 
     Both are RGB, (H, W, 3), or yuv420p of the tags `color`, (3 H / 2, W).
     """
-    width, height = size_of(before)
+    width, height = size_of(after)
     scale = min(1.0, most / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    halves = [rgb_at(size, half, color) for half in (before, after)]
-    both = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg", both, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    shown = [rgb_at(size, picture, color) for picture in (before, after) if picture is not None]
+    row = cv2.cvtColor(np.hstack(shown), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", row, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
-        raise ValueError(f"cv2 could not encode a picture of shape {both.shape}")
+        raise ValueError(f"cv2 could not encode a picture of shape {row.shape}")
     return data.tobytes()

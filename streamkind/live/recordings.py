@@ -1,0 +1,99 @@
+"""The recordings of a camera, as its folders of outputs hold them."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamkind.errors import UsageError
+from streamkind.live.config import CameraConfig
+from streamkind.live.publish import RECORDING
+from streamkind.live.secrets import resolve
+
+RESTS_SECONDS = 10.0
+"""A file that was written to within so many seconds counts as being written."""
+DIGITS = len("20261128-180000")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file."""
+
+    name: str
+    begins: float
+    """Unix time, by its name."""
+    ends: float
+    """Unix time of the last writing."""
+    bytes: int
+    writing: bool
+    """Whether it still grows."""
+
+
+def recordings_of(
+    config: CameraConfig, now: float, *, since: float = 0.0, until: float = float("inf")
+) -> list[Recording]:
+    """Return the recordings that begin from `since` on and before `until`, the oldest first.
+
+    All are Unix times in seconds.
+    """
+    found: dict[str, Recording] = {}
+    for folder in folders_of(config):
+        for path in _files(folder):
+            begins = begin_of(path.name)
+            if since <= begins < until:
+                with suppress(FileNotFoundError):  # it was the oldest, and has gone meanwhile
+                    found.setdefault(path.name, _told(path, begins, now))
+    return sorted(found.values(), key=lambda recording: (recording.begins, recording.name))
+
+
+def span_of(config: CameraConfig) -> tuple[float, float] | None:
+    """Return when the first and the last recording begin, Unix times; None without any."""
+    begins = [begin_of(path.name) for folder in folders_of(config) for path in _files(folder)]
+    return (min(begins), max(begins)) if begins else None
+
+
+def find_recording(config: CameraConfig, name: str) -> Path | None:
+    """Return the file of a recording; None for any other name, and for a link to elsewhere."""
+    for folder in folders_of(config):
+        for path in _files(folder):
+            if path.name == name:
+                return path
+    return None
+
+
+def folders_of(config: CameraConfig) -> list[Path]:
+    """Return the folders that a camera records to."""
+    folders = []
+    for url in config.to:
+        with suppress(UsageError):  # a secret is missing, which the output itself tells
+            place = resolve(url)
+            if "://" not in place and not place.endswith(".m3u8"):
+                folders.append(Path(place))
+    return folders
+
+
+def begin_of(name: str) -> float:
+    """Return the time in the name of a recording, Unix time; names without Z are local time."""
+    try:
+        told = time.strptime(name[:DIGITS], "%Y%m%d-%H%M%S")
+        utc = name[DIGITS : DIGITS + 1] == "Z"
+        return float(calendar.timegm(told)) if utc else time.mktime(told)
+    except (ValueError, OverflowError):  # eight digits that are no day
+        return 0.0
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    with suppress(OSError):  # not made yet, or not to be read
+        for path in folder.iterdir():
+            if RECORDING.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _told(path: Path, begins: float, now: float) -> Recording:
+    told = path.stat()
+    writing = now - told.st_mtime < RESTS_SECONDS
+    return Recording(path.name, begins, told.st_mtime, told.st_size, writing)

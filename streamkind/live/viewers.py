@@ -1,0 +1,151 @@
+"""Who watches a camera in a browser: what the encoder makes, handed on without waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from streamkind.errors import UsageError
+from streamkind.live.encoder import Coded
+from streamkind.live.film import Film, Fragment
+
+DEPTH = 64
+"""Fragments that may wait for a viewer: some seconds of pictures."""
+MOST_VIEWERS = 32
+"""Of one camera."""
+
+
+class Viewer:
+    """One who watches. The camera's encoder adds, and the viewer takes, from any thread."""
+
+    def __init__(self, wake: Callable[[], None], forget: Callable[[Viewer], None]) -> None:
+        """`wake` is called by the encoder's thread when there is something to take."""
+        self._wake = wake
+        self._forget = forget
+        self._lock = threading.Lock()
+        self._waiting: deque[bytes] = deque()
+        self._mime = ""
+        self._begun = self._closed = False
+
+    @property
+    def mime(self) -> str:
+        """Type of the video; empty before there is any."""
+        with self._lock:
+            return self._mime
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come."""
+        with self._lock:
+            return self._closed
+
+    def take(self) -> list[bytes]:
+        """Return what waits: the boxes ftyp and moov once, then fragments from a keyframe on."""
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            return waiting
+
+    def leave(self) -> None:
+        """Watch no longer. It may be called twice."""
+        self._forget(self)
+
+    def offer(self, film: Film, fragment: Fragment) -> bool:
+        """Add a fragment; return False if all had to be dropped until the next keyframe."""
+        with self._lock:
+            if not self._begun and not fragment.key:
+                return True
+            kept = len(self._waiting) < DEPTH
+            if kept:
+                if not self._mime:
+                    self._mime = film.mime
+                    self._waiting.append(film.init)
+                self._waiting.append(fragment.data)
+            else:
+                # What a player has not begun with still begins with the description.
+                first = self._waiting[0]
+                self._waiting.clear()
+                if first is film.init:
+                    self._waiting.append(first)
+            self._begun = kept
+        self._tell()
+        return kept
+
+    def close(self) -> None:
+        """Say that nothing more will come."""
+        with self._lock:
+            self._closed = True
+        self._tell()
+
+    def _tell(self) -> None:
+        with contextlib.suppress(RuntimeError):  # its event loop has ended
+            self._wake()
+
+
+class Viewers:
+    """All who watch one camera. Nothing is muxed while there is nobody."""
+
+    def __init__(self) -> None:
+        self.wants_key = threading.Event()
+        """Set when somebody waits for a keyframe to begin with."""
+        self._lock = threading.Lock()
+        self._viewers: tuple[Viewer, ...] = ()
+        self._closed = False
+        self._film: Film | None = None
+        """Of the encoder's thread."""
+
+    def __bool__(self) -> bool:
+        """Whether somebody watches."""
+        return bool(self._now())
+
+    def add(self, wake: Callable[[], None]) -> Viewer:
+        """Return a new viewer. Raises UsageError if there are too many."""
+        viewer = Viewer(wake, self._remove)
+        with self._lock:
+            if len(self._viewers) >= MOST_VIEWERS:
+                raise UsageError(
+                    f"{MOST_VIEWERS} watch this camera already, the most of one camera"
+                )
+            if not self._closed:
+                self._viewers += (viewer,)
+                self.wants_key.set()
+                return viewer
+        viewer.close()
+        return viewer
+
+    def _remove(self, viewer: Viewer) -> None:
+        with self._lock:
+            self._viewers = tuple(known for known in self._viewers if known is not viewer)
+
+    def offer(self, packets: Iterable[Coded], stream: Any) -> None:
+        """Hand on pictures that were encoded for `stream`. The encoder's thread calls this."""
+        viewers = self._now()
+        if not viewers:
+            self._end_film()
+            return
+        film = self._film = self._film or Film(stream)
+        for packet in packets:
+            fragment = film(packet) if packet.video else None
+            kept = [viewer.offer(film, fragment) for viewer in viewers] if fragment else []
+            if not all(kept):
+                self.wants_key.set()
+
+    def close(self) -> None:
+        """Tell all that nothing more will come. The encoder's thread calls this at its end."""
+        with self._lock:
+            self._closed, viewers, self._viewers = True, self._viewers, ()
+        for viewer in viewers:
+            viewer.close()
+        self._end_film()
+
+    def _now(self) -> tuple[Viewer, ...]:
+        with self._lock:
+            return self._viewers
+
+    def _end_film(self) -> None:
+        if self._film is not None:
+            self._film.close()
+            self._film = None

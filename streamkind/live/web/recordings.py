@@ -1,0 +1,93 @@
+"""Recordings by camera and time: listed, played and downloaded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from streamkind.live.config import CameraConfig
+from streamkind.live.recordings import RESTS_SECONDS, find_recording, recordings_of, span_of
+from streamkind.live.status import Fleet
+from streamkind.live.web.schemas import Problem, RecordingsAnswer
+
+MOST_LISTED = 2000
+"""Recordings of one answer, the newest: two weeks of ten minutes each."""
+KINDS = {".mkv": "video/x-matroska", ".mp4": "video/mp4"}
+CHUNK = 1 << 18
+File = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,64}$", description="The file's name.")]
+Moment = Annotated[float, Query(ge=0, description="Unix time, seconds.", allow_inf_nan=False)]
+MISSING: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "No camera or recording of that name"},
+    422: {"model": Problem, "description": "What was wrong, and what was expected"},
+}
+VIDEO: dict[int | str, dict[str, Any]] = {
+    **MISSING,
+    200: {"content": {kind: {} for kind in KINDS.values()}, "description": "The whole file"},
+    206: {"description": "The bytes that Range asks for"},
+    400: {"description": "Range is no range of bytes"},
+    416: {"description": "Range begins behind the end"},
+}
+END_OF_TIME = 2.0**40
+
+
+class RecordingsOf:
+    """What may be asked of the recordings of a fleet's cameras."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def list(self, name: str, since: Moment = 0.0, until: Moment = END_OF_TIME) -> RecordingsAnswer:
+        """Tell of the recordings that begin from `since` on and before `until`."""
+        config = self._config(name)
+        found = recordings_of(config, time.time(), since=since, until=until)
+        return RecordingsAnswer(span_of(config), found[-MOST_LISTED:])
+
+    def get(self, name: str, file: File, range: Annotated[str, Header()] = "") -> Response:
+        """Send a recording, whole or the bytes of Range; one that grows is sent as it is now."""
+        path = find_recording(self._config(name), file)
+        if path is None:
+            raise HTTPException(
+                404, f"no recording '{file}'; GET /api/cameras/{name}/recordings lists them"
+            )
+        kind = KINDS[path.suffix]
+        told = path.stat()
+        if range or time.time() - told.st_mtime > RESTS_SECONDS:
+            return FileResponse(path, media_type=kind, stat_result=told)
+        # FileResponse would send more than it has promised when the file grows.
+        headers = {"Content-Length": str(told.st_size), "Accept-Ranges": "bytes"}
+        return StreamingResponse(beginning(path, told.st_size), media_type=kind, headers=headers)
+
+    def _config(self, name: str) -> CameraConfig:
+        try:
+            return self._fleet.configs()[name]
+        except KeyError:
+            raise HTTPException(404, f"no camera '{name}'; GET /api/cameras lists them") from None
+
+
+def beginning(path: FilePath, size: int) -> Iterator[bytes]:
+    """Yield the first `size` bytes of a file."""
+    with path.open("rb") as file:
+        while size and (chunk := file.read(min(CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
+
+
+def recording_routes(fleet: Fleet) -> APIRouter:
+    """Return the routes of the recordings, for a router behind the gate."""
+    recordings = RecordingsOf(fleet)
+    all_of_one = "/api/cameras/{name}/recordings"
+    router = APIRouter(tags=["recordings"])
+    router.add_api_route(all_of_one, recordings.list, responses=MISSING, summary="Recordings")
+    router.add_api_route(
+        all_of_one + "/{file}",
+        recordings.get,
+        responses=VIDEO,
+        response_class=Response,
+        summary="One recording",
+    )
+    return router

@@ -1,0 +1,83 @@
+"""Live video of a camera over a WebSocket: its type as text, then MP4 in binary messages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from streamkind.errors import UsageError
+from streamkind.live.status import Fleet
+from streamkind.live.viewers import Viewer
+from streamkind.live.web.guard import COOKIE, Gate
+
+log = logging.getLogger("streamkind.console")
+
+REFUSED, UNKNOWN, BUSY, ENDED = 4401, 4404, 4429, 4410
+"""Codes of a WebSocket's end: no token; no such camera; too many watch; the camera has ended."""
+
+
+def video_routes(fleet: Fleet, gate: Gate) -> APIRouter:
+    """Return the route of live video. WebSockets are not part of OpenAPI; docs tell of it."""
+    router = APIRouter()
+
+    @router.websocket("/api/cameras/{name}/live")
+    async def live(socket: WebSocket, name: str) -> None:
+        await socket.accept()
+        scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+        bearer = token if scheme.lower() == "bearer" else None
+        if not await gate.admits(socket, bearer, socket.cookies.get(COOKIE)):
+            await socket.close(REFUSED, "no token, or a wrong one")
+            return
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
+        try:
+            viewer = fleet.view(name, wake)
+        except KeyError:
+            await socket.close(UNKNOWN, "no such camera")
+            return
+        except UsageError as exc:
+            await socket.close(BUSY, str(exc)[:100])
+            return
+        try:
+            await watch(socket, viewer, woken)
+        finally:
+            viewer.leave()
+
+    return router
+
+
+async def watch(socket: WebSocket, viewer: Viewer, woken: asyncio.Event) -> None:
+    """Send what comes until one side ends."""
+    sending = asyncio.ensure_future(send(socket, viewer, woken))
+    try:
+        with suppress(WebSocketDisconnect):
+            while not sending.done():
+                asking = asyncio.ensure_future(socket.receive())
+                await asyncio.wait({sending, asking}, return_when=asyncio.FIRST_COMPLETED)
+                if asking.done():
+                    if asking.result()["type"] == "websocket.disconnect":
+                        break
+                else:
+                    asking.cancel()
+    finally:
+        sending.cancel()
+
+
+async def send(socket: WebSocket, viewer: Viewer, woken: asyncio.Event) -> None:
+    """Send what a viewer has to see; a slow network makes this wait, and the viewer drop."""
+    told = False
+    while not viewer.closed:
+        await woken.wait()
+        woken.clear()
+        for data in viewer.take():
+            if not told:
+                told = True
+                await socket.send_json({"type": viewer.mime})
+            await socket.send_bytes(data)
+    await socket.close(ENDED, "the camera has ended")
