@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from streamkind.backends.cards import card_here
 from streamkind.light.exposure import Floats, Statistics
@@ -75,6 +75,19 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the device. It may be called twice."""
+        ...
+
+
+@runtime_checkable
+class CompilesBeside(Protocol):
+    """A backend that compiles for each size of picture, and can do so in another thread."""
+
+    def beside(self) -> Backend:
+        """Return a second one on the same device, with nothing compiled, for another thread."""
+        ...
+
+    def adopt(self, other: Any) -> None:
+        """Take over what the second one has compiled; its thread has ended."""
         ...
 
 

@@ -38,10 +38,16 @@ class Kept:
         if key in self._gone:
             self._gone.remove(key)
             self._keep_more()
-        while len(self._kept) >= self._most:
-            self._gone.add(self._kept.popitem(last=False)[0])
-        self._kept[key] = self._compile(*key)
+        self._keep(key, self._compile(*key))
         return self._kept[key]
+
+    def adopt(self, other: Kept) -> None:
+        """Take over all of another; what it compiled is known to come again."""
+        for key, compiled in other._kept.items():
+            if key not in self._kept and len(self._kept) >= self._most:
+                self._keep_more()
+            self._keep(key, compiled)
+        other.clear()
 
     def __len__(self) -> int:
         """Return how many are kept."""
@@ -50,6 +56,12 @@ class Kept:
     def clear(self) -> None:
         """Free all."""
         self._kept.clear()
+
+    def _keep(self, key: tuple[Any, ...], compiled: Any) -> None:
+        while len(self._kept) >= self._most and key not in self._kept:
+            self._gone.add(self._kept.popitem(last=False)[0])
+        self._kept[key] = compiled
+        self._kept.move_to_end(key)
 
     def _keep_more(self) -> None:
         if memory_left() >= LEAST_LEFT:

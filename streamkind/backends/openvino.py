@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -110,6 +111,17 @@ class OpenVINOEngine:
     def join(self, parts: Sequence[Any]) -> Any:
         """Copy layers of one size, (N, C, H, W) each, into one batch."""
         return _join(parts)
+
+    def beside(self) -> OpenVINOEngine:
+        """Return a second one, with nothing compiled, for another thread. It compiles alike."""
+        other = copy.copy(self)
+        other._models = {part: model.clone() for part, model in self._models.items()}
+        other._request = Kept(other._compile, len(other._models) * SHAPES_KEPT)
+        return other
+
+    def adopt(self, other: OpenVINOEngine) -> None:
+        """Take over what the second one has compiled; its thread has ended."""
+        self._request.adopt(other._request)
 
     def close(self) -> None:
         """Free the compiled graphs. Twice is fine."""

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from streamkind.backends.base import Backend, Layers
+from streamkind.backends.base import Backend, CompilesBeside, Layers
 from streamkind.engine.reduced import Reduced, carried_pix_fmt, reduced_size
 from streamkind.engine.skipping import Skipping
 from streamkind.engine.steady import STEADY, SteadyName, check_steady
@@ -156,6 +156,28 @@ class Engine:
             size = reduced_size(width, height, self._area, self._least)
             width, height = size or (width, height)
         return padded(width), padded(height)
+
+    def beside(self) -> Engine | None:
+        """Return a second engine on the same device, for another thread; None if it cannot be.
+
+        It has compiled nothing yet. `adopt` takes over what it has compiled.
+        """
+        if not isinstance(self._backend, CompilesBeside):
+            return None
+        other = self._backend.beside()
+        return Engine(other, area=self._area, whole=self._most_whole, every=self._every)
+
+    def adopt(self, other: Engine) -> None:
+        """Take over what an engine of `beside` has compiled; its thread has ended."""
+        if isinstance(self._backend, CompilesBeside):
+            self._backend.adopt(other._backend)
+
+    def compile_for(self, pixels: Pixels, color: ColorTags, *, skip: bool) -> None:
+        """Compile all that a stream over this engine needs for frames like `pixels`, (N, ...)."""
+        view = self.view(color, skip=skip)
+        layers = view.decompose(pixels)
+        held = view.steady(layers, layers, np.full(2, 0.5, np.float32))
+        view.recompose(held, np.full(len(pixels), 2.0, np.float32))
 
     def close(self) -> None:
         """Free the device. It may be called twice; any other use after it raises EngineError."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from streamkind.engine.engine import Engine
 from streamkind.engine.stream import Stream, enhance_together
+from streamkind.live.ahead import Ahead
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
 from streamkind.video.frames import Pixels, PixFmt
@@ -76,6 +77,7 @@ class SharedEngine:
         self._cameras: list[Served] = []
         self._resting: dict[int, float] = {}
         # Of the engine's thread.
+        self._ahead: Ahead | None = None
         self._cost: dict[tuple[int, ...], float] = {}
         self._failures = 0
         self._stop = threading.Event()
@@ -135,16 +137,22 @@ class SharedEngine:
                 turns = self._next_turns(engine.max_batch)
                 if turns and not self._serve(engine, turns):
                     lost, engine = engine, None
-                    with contextlib.suppress(Exception):  # a device that is lost may refuse it
-                        lost.close()  # first, as a device may not hold two
+                    self._end(lost)  # first, as a device may not hold two
                     engine = self._reopen()
         finally:
             if engine is not None:
-                engine.close()
+                self._end(engine)
+
+    def _end(self, engine: Engine) -> None:
+        with contextlib.suppress(Exception):  # a device that is lost may refuse it
+            if self._ahead is not None:
+                self._ahead.close()
+            engine.close()
 
     def _begin(self) -> Engine:
         """Open an engine; what it wants and is called may be other than of the one before."""
         engine = self._open()
+        self._ahead = Ahead(engine)
         with self.ready:
             self._description, self._wanted = engine.description, engine.pix_fmt
         return engine
@@ -225,6 +233,8 @@ class SharedEngine:
                 continue
             if turns and first.pixels.shape != turns[0].frame.pixels.shape:
                 continue
+            if self._ahead is not None and not self._ahead.has(first.pixels):
+                continue  # its frames grow old meanwhile, and others go on
             cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
             frame = camera.inbox.take(camera.oldest(cost))
             if frame is not None:

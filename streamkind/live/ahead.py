@@ -1,0 +1,62 @@
+"""Compiles for pictures of a new size in a thread of its own, while others are enhanced."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from streamkind.engine.engine import Engine
+from streamkind.video.format import HD
+from streamkind.video.frames import Pixels
+
+
+class Ahead:
+    """What an engine is compiled for. Used from the engine's thread, but for the thread it starts.
+
+    One size is compiled at a time.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: set[tuple[int, ...]] = set()
+        self._other: Engine | None = None
+        self._shape: tuple[int, ...] = ()
+        self._thread: threading.Thread | None = None
+
+    def has(self, pixels: Pixels) -> bool:
+        """Tell whether frames like `pixels` need not wait; else begin to compile for them."""
+        if self._thread is not None and not self._thread.is_alive():
+            self._adopt()
+        if pixels.shape in self._known:
+            return True
+        if self._thread is None:
+            self._other = self._engine.beside()
+            if self._other is None:
+                self._known.add(pixels.shape)
+                return True
+            self._begin(self._other, pixels)
+        return False
+
+    def close(self) -> None:
+        """Wait for the thread, which cannot be interrupted."""
+        if self._thread is not None:
+            self._adopt()
+
+    def _begin(self, other: Engine, pixels: Pixels) -> None:
+        frames, self._shape = pixels[None].copy(), pixels.shape
+
+        def run() -> None:
+            # What fails here fails again for the camera itself, which then tells of it.
+            with contextlib.suppress(Exception):
+                other.compile_for(frames, HD, skip=self._engine.max_batch == 1)
+
+        self._thread = threading.Thread(target=run, name="streamkind-compile", daemon=True)
+        self._thread.start()
+
+    def _adopt(self) -> None:
+        assert self._thread is not None and self._other is not None
+        self._thread.join()
+        self._engine.adopt(self._other)
+        self._other.close()
+        self._known.add(self._shape)
+        self._thread = self._other = None

@@ -1,0 +1,125 @@
+"""A new size of picture is compiled beside the cameras that run; none of them waits."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from contextlib import closing
+
+import numpy as np
+import pytest
+from loopback.scripted import ScriptedCamera
+from support.live import GainBackend, state, wait_for
+
+from streamkind.backends.kept import Kept
+from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOEngine
+from streamkind.engine.engine import Engine
+from streamkind.live.ahead import Ahead
+from streamkind.live.config import CameraConfig
+from streamkind.live.fleet import LiveFleet
+from streamkind.model.released import find_release
+from streamkind.video.format import HD
+
+SMALL, LARGE = (64, 48), (160, 128)
+
+
+class Compiles(GainBackend):
+    """Compiles for each size once; `may` says when that of `LARGE` may end."""
+
+    def __init__(self, may: threading.Event, fails: bool = False) -> None:
+        super().__init__()
+        self.may, self.fails = may, fails
+        self.compiled: set[tuple[int, ...]] = set()
+        self.waited: list[tuple[int, ...]] = []
+        """Sizes that were compiled for while the engine's thread waited."""
+
+    def beside(self) -> Compiles:
+        other = copy.copy(self)
+        other.compiled, other.waited = set(), []
+        return other
+
+    def adopt(self, other: Compiles) -> None:
+        assert threading.get_ident() == self.thread
+        self.compiled |= other.compiled
+
+    def decompose(self, pixels):
+        beside = threading.get_ident() != self.thread
+        size = pixels.shape[2:0:-1]
+        if size not in self.compiled:
+            if beside and size == LARGE:
+                assert self.may.wait(60)
+                if self.fails:
+                    raise RuntimeError("no memory")
+            if not beside:
+                self.waited.append(size)
+            self.compiled.add(size)
+        self.thread = threading.get_ident()
+        return super().decompose(pixels)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_cameras_that_run_do_not_wait_for_a_new_size(fails):
+    may = threading.Event()
+    backends = []
+
+    def opened():
+        backends.append(Compiles(may, fails))
+        return Engine(backends[0])
+
+    with (
+        ScriptedCamera(size=SMALL) as runs,
+        ScriptedCamera(size=LARGE) as new,
+        LiveFleet(opened) as fleet,
+    ):
+        fleet.put(CameraConfig(name="runs", url=runs.url))
+        wait_for(lambda: state(fleet, "runs").frames_out > 3, 30, "the first does not run")
+        fleet.put(CameraConfig(name="new", url=new.url))
+        wait_for(lambda: state(fleet, "new").frames_in > 3, 30, "the second does not come")
+        before = state(fleet, "runs").frames_out
+        wait_for(lambda: state(fleet, "runs").frames_out > before + 10, 30, "the first waits")
+        assert state(fleet, "new").frames_out == 0
+        may.set()
+        wait_for(lambda: state(fleet, "new").frames_out > 3, 30, "the second is left waiting")
+        assert backends[0].waited == ([LARGE] if fails else [])
+
+
+def test_an_engine_that_does_not_compile_takes_every_size_at_once():
+    with closing(Ahead(Engine(GainBackend()))) as ahead:
+        assert ahead.has(np.zeros((48, 64, 3), np.uint8))
+
+
+def test_what_was_adopted_is_kept_beside_what_runs():
+    parts = ("decompose", "tell", "steady", "recompose")
+    compiled = []
+    runs, other = (Kept(lambda *key: compiled.append(key), len(parts) * SHAPES_KEPT) for _ in "12")
+    for size in range(5):
+        for part in parts:
+            other(part, ((size,),))
+        runs.adopt(other)
+        assert len(other) == 0
+    del compiled[:]
+    for size in range(5):
+        for part in parts:
+            runs(part, ((size,),))
+    assert compiled == []
+
+
+def test_the_released_student_is_compiled_beside_whole(monkeypatch):
+    """After it, nothing is compiled by the thread that serves the cameras."""
+    compiled = []
+    compile = OpenVINOEngine._compile
+    monkeypatch.setattr(
+        OpenVINOEngine,
+        "_compile",
+        lambda self, *key: compiled.append(threading.get_ident()) or compile(self, *key),
+    )
+    frame = np.full((48, 64, 3), 40, np.uint8)
+    with (
+        closing(Engine(OpenVINOEngine(find_release("student")), area=32 * 32)) as engine,
+        closing(Ahead(engine)) as ahead,
+    ):
+        wait_for(lambda: ahead.has(frame), 60, "it is never compiled")
+        assert compiled and threading.get_ident() not in compiled
+        count = len(compiled)
+        engine.compile_for(frame[None], HD, skip=True)
+        assert len(compiled) == count
