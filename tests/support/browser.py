@@ -22,9 +22,10 @@ return sum / (data.length / 4) / 3;
 class Page:
     """What a user sees and does."""
 
-    def __init__(self, driver, console):
+    def __init__(self, driver, console, place="#/gate"):
+        """Open the console at a camera; "" is the wall."""
         self.driver, self.console, self.fleet = driver, console, console.fleet
-        driver.get(console.url)
+        driver.get(console.url + place)
 
     def find(self, css):
         return self.driver.find_element(By.CSS_SELECTOR, css)

@@ -52,9 +52,9 @@ def two_cameras() -> Any:
 
 
 @contextmanager
-def console_at(fleet: Any, token: str = "", **options: Any) -> Iterator[Console]:
+def console_at(fleet: Any, token: str = "", port: int = 0, **options: Any) -> Iterator[Console]:
     """Serve a fleet on a free port."""
-    with serve_console(fleet, ConsoleConfig(port=0, token=token, **options)) as url:
+    with serve_console(fleet, ConsoleConfig(port=port, token=token, **options)) as url:
         yield Console(url, fleet, token)
 
 

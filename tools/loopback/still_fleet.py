@@ -5,10 +5,13 @@ It follows `streamkind.live.status.Fleet`, in memory: pictures are given, and re
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,11 @@ import numpy as np
 from streamkind.engine.engine import check_ratio
 from streamkind.light.exposure import Ratio
 from streamkind.live.config import CameraConfig
+from streamkind.live.encoder import LiveEncoder
 from streamkind.live.fleet import in_order
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.live.viewers import Viewer, Viewers
-from streamkind.video.frames import Pixels
+from streamkind.video.frames import Pixels, size_of
 
 AUTO = 4.0
 """What an automatic ratio comes to here."""
@@ -73,9 +77,32 @@ class StillFleet:
         return Preview(picture, after, time.time())
 
     def view(self, name: str, wake: Callable[[], None]) -> Viewer:
-        """Watch a camera; nothing comes."""
+        """Watch what `play` plays."""
         with self._lock:
             return self._viewers[name].add(wake)
+
+    @contextmanager
+    def play(self, name: str, pictures: Sequence[Pixels], rate: int = 10) -> Iterator[None]:
+        """Encode pictures, (H, W, 3) uint8 RGB, again and again for those who watch a camera."""
+        stop = threading.Event()
+        encode = LiveEncoder("h264", size_of(pictures[0]), Fraction(rate), Fraction(1))
+        viewers = self._viewers[name]
+
+        def run() -> None:
+            for number, picture in enumerate(itertools.cycle(pictures)):
+                key = viewers.wants_key.is_set()
+                viewers.wants_key.clear()
+                viewers.offer(encode(picture, number / rate, key=key), encode.stream)
+                if stop.wait(1 / rate):
+                    return
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def configs(self) -> dict[str, CameraConfig]:
         """Return a copy."""
