@@ -10,7 +10,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from loopback.scripted import ScriptedCamera
-from support.live import GainEngine, read_pts, state, wait_for, wait_for_state
+from support.live import (
+    GainEngine,
+    camera_server,
+    moving_picture,
+    read_pts,
+    state,
+    wait_for,
+    wait_for_state,
+)
 
 from streamkind.errors import InputError
 from streamkind.live.clock import JUMP_SECONDS, LiveClock
@@ -197,6 +205,8 @@ def test_a_url_that_leads_nowhere_is_told_why(url, said):
         (("udp",), "udp", "client_port"),
         (("tcp", "udp"), "udp", "client_port"),
         (("tcp",), "tcp", "interleaved"),
+        (("udp_multicast",), "udp_multicast", "multicast"),
+        (("tcp", "udp", "udp_multicast"), "udp_multicast", "multicast"),
     ],
 )
 def test_transports(known, transport, used):
@@ -204,6 +214,14 @@ def test_transports(known, transport, used):
         with connect(camera, transport=transport) as connection:
             assert first_pictures(connection, 3)
         assert used in camera.set_up[-1]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp", "http"])
+def test_transports_of_a_real_server(tmp_path, transport):
+    with camera_server(tmp_path, moving_picture(160, 128)) as camera:
+        url = f"rtsp://127.0.0.1:{camera.port}/1"
+        with connect(url, transport=transport, timeout=20.0) as connection:
+            assert first_pictures(connection, 3)
 
 
 def test_a_camera_that_sends_nothing_by_tcp_is_tried_by_udp():

@@ -1,4 +1,4 @@
-"""Take docs/console.png and docs/console-phone.png: python tools/console_pictures.py.
+"""Take the pictures of the console in docs: python tools/console_pictures.py.
 
 Chromium shows the real page; its cameras stand still, and show frames of the shipped sample clip,
 which the project renders itself, made clear by the released model.
@@ -6,6 +6,7 @@ which the project renders itself, made clear by the released model.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,20 +23,26 @@ from streamkind.live.web.server import serve_console
 from streamkind.video.frames import Pixels
 
 ROOT = Path(__file__).parents[1]
+SETTLE_SECONDS = 8.0
+"""Time for the first looks, pictures, video, and what fades in."""
+FRAMES = {"crossing": 60, "gate": 5, "gate2": 24, "gate10": 45, "ramp": 75, "yard": 90}
+LIVE, LIVE_FRAMES, RATE = "crossing", 16, 8
+"""The camera that is opened; its video, from its still on."""
+PICTURES = (
+    ("console-wall.png", "", 1280, 860, "light"),
+    ("console.png", f"#/{LIVE}", 1280, 1300, "light"),
+    ("console-phone.png", f"#/{LIVE}", 360, 900, "dark"),
+)
 
-FRAMES = {"crossing": 60, "gate": 5, "yard": 90}
-PICTURES = (("console.png", 1280, 1000, "light"), ("console-phone.png", 360, 900, "dark"))
 
-
-def frames() -> dict[str, Pixels]:
-    """Take some frames of the sample."""
+def decoded() -> list[Pixels]:
+    """Return the frames of the sample."""
     with av.open(str(ROOT / "samples" / "night_street.mp4")) as clip:
-        decoded = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
-    return {name: decoded[number] for name, number in FRAMES.items()}
+        return [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
 
 
-def make_fleet(engine: streamkind.Engine) -> StillFleet:
-    """Three cameras, of which one is lost."""
+def make_fleet(engine: streamkind.Engine, frames: list[Pixels], folder: Path) -> StillFleet:
+    """Six cameras, of which one is lost; each has a folder of recordings in `folder`."""
     made: dict[tuple[int, Ratio], Pixels] = {}
 
     def relight(pixels: Pixels, ratio: Ratio, target: float) -> Pixels:
@@ -46,9 +53,10 @@ def make_fleet(engine: streamkind.Engine) -> StillFleet:
 
     fleet = StillFleet(relight)
     fleet.engine = engine.description
-    for name, picture in frames().items():
-        out = f"rtsp://127.0.0.1:8554/{name}"
-        fleet.put(CameraConfig(name=name, url=f"rtsp://viewer:***@10.0.0.{len(name)}/1", to=(out,)))
+    for name, number in FRAMES.items():
+        picture, out = frames[number], f"rtsp://127.0.0.1:8554/{name}"
+        to = (out, str(folder / name))
+        fleet.put(CameraConfig(name=name, url=f"rtsp://viewer:***@10.0.0.{number}/1", to=to))
         fleet.show(name, picture)
         relight(picture, "auto", DEFAULT_TARGET)
         ratio = float(auto_ratio(engine.decompose(picture[None]).statistics)[0])
@@ -62,21 +70,46 @@ def make_fleet(engine: streamkind.Engine) -> StillFleet:
     return fleet
 
 
+def record(folder: Path, pictures: list[Pixels]) -> None:
+    """Write four recordings of ten minutes that ended by now; they show the same moment."""
+    folder.mkdir()
+    for number in range(4):
+        begins = time.time() - 600 * (5 - number)
+        path = folder / time.strftime("%Y%m%d-%H%M%SZ.mkv", time.gmtime(begins))
+        with av.open(str(path), "w") as output:
+            stream = output.add_stream("libx264", RATE)
+            stream.height, stream.width, _ = pictures[0].shape
+            for picture in pictures:
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+            output.mux(stream.encode(None))
+        os.utime(path, (begins + 600, begins + 600))
+
+
 def main() -> None:
-    """Show each size, and save it."""
-    with (
-        streamkind.open_engine() as engine,
-        tempfile.TemporaryDirectory() as folder,
-        serve_console(make_fleet(engine), ConsoleConfig(port=0)) as url,
-        chromium(Path(folder)) as driver,
-    ):
-        for name, width, height, scheme in PICTURES:
-            resize(driver, width, height, phone=width < 500)
-            prefer(driver, prefers_color_scheme=scheme)
-            driver.get(url)
-            time.sleep(4)  # the first looks, pictures, and what fades in
-            driver.save_screenshot(str(ROOT / "docs" / name))
-            print(f"docs/{name}: {width}x{height}, {scheme}")
+    """Show each place and size, and save it."""
+    frames = decoded()
+    with streamkind.open_engine() as engine, tempfile.TemporaryDirectory() as folder:
+        fleet = make_fleet(engine, frames, Path(folder))
+        first = FRAMES[LIVE]
+        shown = frames[first : first + LIVE_FRAMES]
+        clear = [
+            frame.pixels for frame in engine.stream((i / RATE, p) for i, p in enumerate(shown))
+        ]
+        record(Path(folder, LIVE), clear)
+        with (
+            serve_console(fleet, ConsoleConfig(port=0)) as url,
+            chromium(Path(folder)) as driver,
+            fleet.play(LIVE, clear, RATE),
+        ):
+            for name, place, width, height, scheme in PICTURES:
+                resize(driver, width, height, phone=width < 500)
+                prefer(driver, prefers_color_scheme=scheme)
+                driver.get("about:blank")
+                driver.get(url + place)
+                time.sleep(SETTLE_SECONDS)
+                driver.save_screenshot(str(ROOT / "docs" / name))
+                print(f"docs/{name}: {width}x{height}, {scheme}")
+            driver.get("about:blank")
 
 
 if __name__ == "__main__":

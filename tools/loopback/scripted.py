@@ -210,6 +210,10 @@ class ScriptedCamera:
         if channel and {"tcp", "silent tcp"} & set(self._transports):
             lines.append(f"Transport: {text}")
             return 200, ("tcp" if channel[1] == "0" else None)
+        if "multicast" in text and "udp_multicast" in self._transports:
+            group, port = f"239.255.77.{self.port % 250 + 1}", self.port & ~1
+            lines.append(f"Transport: {text};destination={group};port={port}-{port + 1};ttl=1")
+            return 200, (group, port)
         if ports and "udp" in self._transports:
             lines.append(f"Transport: {text};server_port=6970-6971")
             return 200, ("127.0.0.1", int(ports[1]))
