@@ -41,11 +41,13 @@ def read_precision(text: str) -> Precision:
     raise UsageError(f"unknown precision '{text}'; choose {', '.join(PRECISIONS)}")
 
 
-def graph_in(data: bytes, precision: Precision, frames: FrameType = "uint8") -> bytes:
+def graph_in(
+    data: bytes, precision: Precision, frames: FrameType = "uint8", *, guard: bool = True
+) -> bytes:
     """Return an ONNX graph in a precision, which takes `frames` as one of two types.
 
-    Layers and statistics are float32 at both ends, and frames that it gives uint8. Such a graph
-    gets an output more, `guard`, (N,): not finite where a frame is not.
+    Layers and statistics are float32 at both ends, and frames that it gives uint8. With `guard`,
+    such a graph gets an output more, `guard`, (N,): not finite where a frame is not.
     """
     import onnx
 
@@ -56,7 +58,7 @@ def graph_in(data: bytes, precision: Precision, frames: FrameType = "uint8") -> 
     short = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
     if precision != "fp32":
         _shorten(model, short[precision])
-    if model.graph.output[-1].name == "frames":
+    if guard and model.graph.output[-1].name == "frames":
         _guard(model.graph)
     del model.graph.value_info[:]
     return model.SerializeToString()  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""`streamkind engines`: build TensorRT plans, and look after those that were built."""
+"""`streamkind engines`: build and manage TensorRT plans, and export the graphs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,15 +26,19 @@ from streamkind.backends.cuda import Gpu
 from streamkind.backends.inspector import Inspection
 from streamkind.backends.parity import Parity
 from streamkind.backends.plans import Plan, Recipe
-from streamkind.backends.precision import FRAME_TYPES, Precision, read_precision
+from streamkind.backends.precision import FRAME_TYPES, Precision, graph_in, read_precision
+from streamkind.backends.single import need_onnx, operators, read_picture_type, single_graph
 from streamkind.backends.tensorrt import TensorRTEngine
 from streamkind.backends.watch import Told
 from streamkind.cli.show import console, progress_bar
+from streamkind.engine.engine import check_target
 from streamkind.errors import EngineError, UsageError
+from streamkind.light.exposure import STILL_TARGET
 from streamkind.model.released import PARTS, Release, find_release, padded
+from streamkind.video.storage import write_whole
 
 app = typer.Typer(
-    help="Manage TensorRT plans, which NVIDIA cards run.",
+    help="Manage TensorRT plans, which NVIDIA cards run, and export the graphs.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -41,7 +46,7 @@ app = typer.Typer(
 
 @app.callback()
 def show_help(context: typer.Context) -> None:
-    """Manage TensorRT plans, which NVIDIA cards run."""
+    """Manage TensorRT plans, which NVIDIA cards run, and export the graphs."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -106,6 +111,42 @@ class Work:
             for part in PARTS
             for frames in (FRAME_TYPES if part == "decompose" else FRAME_TYPES[:1])
         ]
+
+
+@app.command("export")
+def export_command(
+    output: Annotated[Path, typer.Argument(help="ONNX file; without --single a folder.")],
+    single: Annotated[
+        bool, typer.Option("--single", help="Write one graph from picture to picture.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="Released model.")] = "kind",
+    precision: Annotated[str, typer.Option(help="Precision: fp16 or fp32.")] = "fp32",
+    pictures: Annotated[
+        str, typer.Option(help="Pictures of the single graph: uint8, or float from 0 to 1.")
+    ] = "uint8",
+    target: Annotated[
+        float, typer.Option(help="Mean luma, 0 to 1, at which the single graph aims.")
+    ] = STILL_TARGET,
+) -> None:
+    """Write the graphs of a model as ONNX, for other programs."""
+    need_onnx()
+    check_target(target)
+    release, told = find_release(model), read_precision(precision)
+    if single:
+        kind = read_picture_type(pictures)
+        data = single_graph(release, pictures=kind, precision=told, target=target)
+        files = {output: data}
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        graphs = {part: getattr(release, part) for part in PARTS}
+        files = {
+            output / graph.path.name: graph_in(graph.read(), told) for graph in graphs.values()
+        }
+    for path, data in files.items():
+        write_whole(path, data)
+        opset, found = operators(data)
+        names = ", ".join(sorted(found))
+        console.print(f"{path}: {len(data) / 1e6:.1f} MB, opset {opset}: {names}", markup=False)
 
 
 def build_here(cache: Cache, work: Work) -> None:

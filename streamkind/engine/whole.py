@@ -18,14 +18,10 @@ from streamkind.engine.local import (
     still_share,
 )
 from streamkind.errors import EngineError
-from streamkind.light.exposure import Floats, Statistics, smooth_step
+from streamkind.light.exposure import FADE_STOPS, Floats, Statistics, smooth_step
 from streamkind.model.released import pad
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels, size_of
-
-FADE_STOPS = 0.5
-"""Distance from ratio 1, in stops, from which on the output is the network's result alone. Nearer
-to 1 the result is mixed with the input."""
 
 
 class View(Protocol):

@@ -20,6 +20,9 @@ MANUAL_RANGE = (0.1, 10.0)
 """Least and largest ratio that a user may set."""
 RATIOS: Floats = np.geomspace(0.1, 32.0, 17).astype(np.float32)
 """Ratios for which the decompose graph predicts the mean luma of the output."""
+FADE_STOPS = 0.5
+"""Distance from ratio 1, in stops, from which on the output is the network's result alone. Nearer
+to 1 the result is mixed with the input."""
 DEFAULT_TARGET = 0.45
 """Mean luma that `auto` gives dark frames on average: the mean of the bright pictures of LOL."""
 STILL_TARGET = 0.47
