@@ -165,7 +165,7 @@ class Engine:
         if not isinstance(self._backend, CompilesBeside):
             return None
         other = self._backend.beside()
-        return Engine(other, area=self._area, whole=self._most_whole, every=self._every)
+        return Engine(other, area=self._area, least=self._least, every=self._every)
 
     def adopt(self, other: Engine) -> None:
         """Take over what an engine of `beside` has compiled; its thread has ended."""
