@@ -15,7 +15,7 @@ from streamkind.engine.stream import Stream
 from streamkind.engine.whole import Filmed, Whole
 from streamkind.light.exposure import FixedRatio
 from streamkind.light.local import MOST_GAIN, local_maps
-from streamkind.video.color import yuv_of_rgb
+from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import LIMITED, ColorTags
 
 SIZE = 180, 320
@@ -214,6 +214,23 @@ def test_a_lamp_is_not_clipped():
     made = np.clip(frame.astype(int) * 4, 0, 255).astype(np.uint8)
     raise_rgb(frame, made)
     assert made.max() < 250 and made[90, 160].min() > 180
+
+
+@pytest.mark.parametrize("color", [(90, 40, 16), (20, 24, 70), (70, 66, 20), (16, 60, 40)])
+@pytest.mark.parametrize("planes", [False, True])
+def test_no_channel_of_a_colour_is_clipped(color, planes):
+    frame = np.full((*SIZE, 3), color, np.uint8)
+    made = np.clip(frame.astype(int) * 6, 0, 255).astype(np.uint8)
+    if planes:
+        yuv = cv2.transform(made, yuv_of_rgb(VIDEO))
+        points = cv2.transform(frame, yuv_of_rgb(VIDEO))[..., 0]
+        made = cv2.transform(
+            raise_yuv(frame, yuv, points, VIDEO)[0], np.ascontiguousarray(rgb_of_yuv(VIDEO))
+        )
+    else:
+        raise_rgb(frame, made)
+    assert made.max() < 250 and made.max() > 1.3 * frame.max()
+    assert made[90, 160].argmax() == np.argmax(color)
 
 
 @pytest.mark.parametrize("planes", [False, True])

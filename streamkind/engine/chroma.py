@@ -33,12 +33,12 @@ DARKEST = np.float32(1.5)
 """Luma in 8-bit levels that is added before gains are taken, which mean nothing at black."""
 MORE = np.float32(1.3)
 """How much more colourful than what was recorded, times its gain, the nets may make a place."""
-VIVID = 0.5
-"""Exponent of the gain by which chroma is raised beyond it: codecs take more of it than of luma.
-Found on films of known truth (`tools/make_film.py`), which came out too pale."""
-FAINT = np.float32(30.0**2)
-"""Square of the relit chroma, in code values, at which half of that is left: codecs take faint
-colours, not strong ones."""
+CLEAR = 1.5, 4.0
+"""Chroma recorded in a place itself, in code values, up to which it is raised by the gain of luma
+alone, and from which on by its square: codecs take more of faint colours than of luma. Found, as
+`PALE`, on films of known truth (`tools/make_film.py`)."""
+PALE = np.float32(0.25)
+"""Relit chroma, as a share of relit luma, at which half of that is left: strong colours stay."""
 FULL = ColorTags()
 
 
@@ -110,8 +110,9 @@ def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]
     gain = cv2.erode((z + DARKEST) / (y + DARKEST), np.ones((3, 3), np.uint8))
     given = sure_of(u, v) * gain
     kept = np.minimum(MORE * given * recorded / np.maximum(colored, np.float32(1e-3)), 1)
-    more = np.asarray(cv2.pow(np.maximum(gain, 1), VIVID), np.float32) - 1
-    half = (1 + more * FAINT / (FAINT + (gain * recorded) ** 2)) / 2
+    more = np.maximum(gain - 1, 0) * smooth_step(recorded, *CLEAR)
+    pale = (PALE * np.maximum(z, 1)) ** 2
+    half = (1 + more * pale / (pale + (gain * recorded) ** 2)) / 2
     return np.asarray(given * half, np.float32), np.asarray(kept * half, np.float32)
 
 

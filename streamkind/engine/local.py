@@ -13,7 +13,7 @@ from streamkind.engine.lines import motion, strips
 from streamkind.engine.shrink import shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
-from streamkind.video.color import yuv_of_rgb
+from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels
 
@@ -96,7 +96,9 @@ def raise_yuv(
             split(seen), split(made), (luma, chroma, chroma), strict=True
         )
     ]
-    return restrain(seen, np.asarray(cv2.merge(planes), np.uint8), black), own
+    raised = restrain(seen, np.asarray(cv2.merge(planes), np.uint8), black)
+    keep_color_below_white(small, raised, tags)
+    return raised, own
 
 
 def raise_rgb(seen: Levels, made: Pixels, ground: Floats | None = None) -> None:
@@ -111,18 +113,23 @@ def raise_rgb(seen: Levels, made: Pixels, ground: Floats | None = None) -> None:
     for rows, lines, inner in strips(height, size[1]):
         tall = (lines.stop - lines.start) * height // size[1]
         shares, own, offset = (enlarged(m[lines], width, tall)[inner] for m in found)
-        planes = []
-        for plane, clear in zip(split(in_float(seen[rows])), split(made[rows]), strict=True):
-            raised = blend(plane, clear, shares, own, offset)
-            keep_below_white(np.asarray(cv2.convertScaleAbs(plane), np.uint8), raised, FULL)
-            planes.append(raised)
+        planes = [
+            blend(plane, clear, shares, own, offset)
+            for plane, clear in zip(split(in_float(seen[rows])), split(made[rows]), strict=True)
+        ]
         made[rows] = cv2.merge(planes)
     restrain_rgb(seen, made)
+    keep_below_white(seen, made, FULL)
 
 
 def in_float(picture: Levels) -> Levels:
     """Give a filtered picture, which is kept in float16, a type that OpenCV takes."""
     return picture.astype(np.float32) if picture.dtype == np.float16 else picture
+
+
+def in_levels(picture: Levels) -> Pixels:
+    """Round a picture to 8-bit levels."""
+    return np.asarray(cv2.convertScaleAbs(in_float(picture)), np.uint8)
 
 
 def nearest(picture: Levels, size: tuple[int, int]) -> Levels:
@@ -174,13 +181,29 @@ def brightest_of(picture: Levels) -> Levels:
     return np.asarray(cv2.max(cv2.max(red, green), blue))
 
 
-def keep_below_white(before: Plane, after: Plane, tags: ColorTags) -> None:
-    """Keep a plane of luma or of RGB, in place, below white where the frame's own is."""
+def keep_below_white(before: Levels, after: Pixels, tags: ColorTags) -> None:
+    """Keep a plane of luma, or RGB, in place, below white where the frame's own is."""
     scale, black = luma_range(tags)
-    white = np.full((STRIP, before.shape[1]), int(black + WHITE * scale), np.uint8)
+    white = np.full((STRIP, *before.shape[1:]), int(black + WHITE * scale), np.uint8)
     for row in range(0, len(before), STRIP):
-        seen, made = before[row : row + STRIP], after[row : row + STRIP]
-        cv2.min(made, cv2.max(seen, white[: len(seen)]), dst=made)
+        seen, made = in_levels(before[row : row + STRIP]), after[row : row + STRIP]
+        made[:] = cv2.min(made, cv2.max(seen, white[: len(seen)]))
+
+
+def keep_color_below_white(seen: Levels, made: Pixels, tags: ColorTags) -> None:
+    """Keep each channel of what is coded in YUV, (h, w, 3), below white where that of RGB is.
+
+    Chroma is lowered in place; luma stays, and so does the hue.
+    """
+    back = rgb_of_yuv(tags)
+    luma = np.asarray(made[..., 0], np.float32)
+    light = np.float32(back[0, 0]) * (luma - np.float32(luma_range(tags)[1]))
+    chroma = made[..., 1:].astype(np.float32) - 128
+    over = brightest_of(cv2.transform(chroma, np.ascontiguousarray(back[:, 1:3])))
+    limit = np.maximum(brightest_of(seen), np.float32(255 * WHITE))
+    high = np.asarray((over > 0) & (light + over > limit), np.bool_)
+    share = np.maximum(limit - light, 0)[high] / over[high]
+    made[high, 1:] = 128 + share[:, None] * chroma[high] + np.float32(0.5)
 
 
 def luma_range(tags: ColorTags) -> tuple[float, float]:

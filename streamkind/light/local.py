@@ -17,29 +17,30 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from streamkind.light.exposure import Floats, smooth_step
+from streamkind.light.exposure import DEFAULT_TARGET, Floats, smooth_step
 
 MOST_GAIN = 7.0
 """A place is raised to so many times its luma at most: a wall at .04 raised to .48 is fog."""
 UNSEEN = 0.002
 """Luma that rounding hides, half an 8-bit level: there most of the gain is left out."""
-ROOM, FALL = 1.0, 5.0
-"""A place of light B is raised by less than ROOM (1 - B)^FALL, however high the ratio. Black then
-ends at .5 at most, and a lit place (.35) rises by .12 at most."""
+TOP, KNEE = DEFAULT_TARGET, 8.0
+"""The dark is raised to `TOP` at most, however high the ratio. With light it is the mean of both
+with the exponent `KNEE`: a place of .35 rises by .11 at most."""
+BEND = 4.0
+"""Exponent with which two limits of one rise become one: it is near the lesser of them. Chosen, as
+`KNEE` and `REACH`, on films of known truth (`tools/make_film.py`)."""
 UNLIT, LIT = 0.05, 0.25
 """Luma up to which detail is what the network restored, and from which it is the frame's own."""
 SMOOTH, CRISP = 0.7, 1.2
 """Contrast of what the network restored and of texture, by that which the curve gives them."""
 TONE = 0.6
 """Exponent of gain that is the slope of the network's tone curve in the dark."""
-REACH = 1 / 24
+REACH = 1 / 48
 """Radius of what counts as a place, as a share of the frame's longer side."""
 EDGE = 0.6
 """Standard deviation of luma in a window from which on its edge parts two places."""
 FINE_REACH, FINE_EDGE = 4, 0.02
 """The same, in pixels and luma, where `MOST_GAIN` is held to: within a codec's block near black."""
-LAMP = 0.35
-"""Luma above its surroundings from which on a spot is a place of its own."""
 CODE_VALUE = np.float32((1 / 219) ** 2)
 """Square of one code value of 8-bit video, in luma. Detail of this variance is halved: a codec's
 blocks differ by one value in the dark, and a gain of seven makes that a step to be seen."""
@@ -66,13 +67,13 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
     """
     low, high = base_of(seen), base_of(made)
     light = np.maximum(base_of(brightest), low)
-    rise, room = room_of(low, high, light)
-    raised = low + np.minimum(high - low, rise * room / (room + rise))
+    curve = Curve(low, high, light)
+    raised = low + np.minimum(high - low, curve.lift)
     lit = smooth_step(light, UNLIT, LIT)
     share, spread = texture_of(points)
     texture = (1 - lit) * share
     steep = (high / low) ** np.float32(TONE)
-    slope = slope_of(rise, room, light, steep)
+    slope = curve.slope(steep)
     calm = (np.float32(SMOOTH) * recorded(seen)) ** np.clip(steep - 1, 0, 1)
     relit = calm * (1 - lit - texture) * slope / np.maximum(steep, slope)
     own = lit + texture * np.minimum(np.float32(CRISP) * slope, np.maximum(STRONG / spread, 1))
@@ -82,10 +83,9 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
 
 
 def base_of(luma: Floats) -> Floats:
-    """Light of each place: the luma around it, up to edges; a lamp is a place of its own."""
+    """Light of each place: the luma around it, up to edges."""
     base = guided(luma, max(1, round(REACH * max(luma.shape))), EDGE)
-    own = np.maximum(base, luma - np.float32(LAMP))
-    return np.asarray(np.clip(own, 1e-3, 1), np.float32)
+    return np.asarray(np.clip(base, 1e-3, 1), np.float32)
 
 
 def guided(luma: Floats, radius: int, edge: float) -> Floats:
@@ -99,22 +99,31 @@ def guided(luma: Floats, radius: int, edge: float) -> Floats:
     return np.asarray(smooth, np.float32)
 
 
-def room_of(low: Floats, high: Floats, light: Floats) -> tuple[Floats, Floats]:
-    """How far the network raises bases, within `MOST_GAIN`, and how far they may be at most.
+class Curve:
+    """The curve on which bases are raised: as far as the network does, and as there is room for."""
 
-    Bases are raised by rise * room / (rise + room). Where the network darkens, it may.
-    """
-    rise = np.maximum(np.minimum(high, most_of(low)) - low, 0)
-    room = np.asarray(cv2.pow(1 - light, FALL), np.float32) * np.float32(ROOM)
-    return rise, room + np.float32(1e-6)
+    def __init__(self, low: Floats, high: Floats, light: Floats) -> None:
+        """Take bases of the frame and of what the network made, and light, (h, w) each."""
+        rise = np.maximum(np.minimum(high, most_of(low)) - low, np.float32(1e-6))
+        top = power(power(light, KNEE) + np.float32(TOP**KNEE), 1 / KNEE)
+        room = top - light + np.float32(1e-6)
+        by_rise, by_room = power(room, BEND), power(rise, BEND)
+        total = by_rise + by_room
+        self.lift: Floats = rise * room / power(total, 1 / BEND)
+        """How far bases are raised, (h, w)."""
+        self._shares = [power(by / total, 1 + 1 / BEND) for by in (by_rise, by_room)]
+        self._falling = 1 - power(light / top, KNEE - 1)
+
+    def slope(self, steep: Floats) -> Floats:
+        """Slope of the curve, given that of the network's: contrast of detail, (h, w)."""
+        by_rise, by_room = self._shares
+        slope = 1 + by_rise * (steep - 1) - by_room * self._falling
+        return np.asarray(np.maximum(slope, np.minimum(steep, 1)), np.float32)
 
 
-def slope_of(rise: Floats, room: Floats, light: Floats, steep: Floats) -> Floats:
-    """Slope of the curve that raises bases, given that of the network's: contrast of detail."""
-    by_rise, by_room = (room / (room + rise)) ** 2, (rise / (room + rise)) ** 2
-    falling = np.float32(FALL) * room / (1 - light + np.float32(1e-3))
-    slope = 1 + by_rise * (steep - 1) - by_room * falling
-    return np.asarray(np.maximum(slope, np.minimum(steep, 1)), np.float32)
+def power(base: Floats, exponent: float) -> Floats:
+    """Raise numbers, none negative, to a power: several times as fast as NumPy."""
+    return np.asarray(cv2.pow(base, exponent), np.float32)
 
 
 def recorded(luma: Floats) -> Floats:
