@@ -73,15 +73,16 @@ def judge(
     found: dict[str, list[Figures]] = {}
     shown: list[np.ndarray] = []
     for start, duration in places_of(path, count):
-        seen = list(frames(path, start, count))
-        results: dict[str, list[Picture]] = {
-            name: [picture_of_rgb(METHODS[name](p.rgb)) for p in seen[-last:]] for name in BASELINES
-        }
-        results |= {name: enhanced(path, start, duration, name)[: len(seen)] for name in profiles}
-        for name, made in results.items():
-            pairs = list(zip(seen[-len(made) :], made, strict=True))[-last:]
-            found.setdefault(name, []).append(summary([figures(a, b) for a, b in pairs]))
-        shown = [seen[-1].rgb, *(made[-1].rgb for made in results.values())]
+        made = {name: enhanced(path, start, duration, name) for name in profiles}
+        # Both begin with the same frame. A clip of varying rate has more or fewer in that time.
+        count = min([count, *map(len, made.values())])
+        seen = list(frames(path, start, count))[-last:]
+        results = {name: [picture_of_rgb(METHODS[name](p.rgb)) for p in seen] for name in BASELINES}
+        results |= {name: told[:count][-last:] for name, told in made.items()}
+        for name, told in results.items():
+            pairs = [figures(a, b) for a, b in zip(seen, told, strict=True)]
+            found.setdefault(name, []).append(summary(pairs))
+        shown = [seen[-1].rgb, *(told[-1].rgb for told in results.values())]
     return found, shown
 
 
