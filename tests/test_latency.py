@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.live import GainEngine
+from loopback.scripted import ScriptedCamera
+from support.live import GainEngine, wait_for
 from support.tools import load_tool
 
+from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 
 latency = load_tool("latency")
@@ -28,3 +30,23 @@ def test_pictures_come_out_with_their_numbers_and_not_late(monkeypatch, codec):
     assert len(late) > 50
     assert 0 < np.median(late) < 5
     assert latency.row((320, 240), codec, late).startswith(f"| 320x240 | {codec} | {len(late)} |")
+
+
+def test_a_player_of_hls_begins_less_than_four_seconds_of_pictures_before_the_present(tmp_path):
+    """Counted in pictures of the camera, when a part is new: a busy machine only adds to it."""
+    playlist = tmp_path / "a.m3u8"
+    rate, behind = 10, []
+    with (
+        ScriptedCamera(
+            size=(320, 240), rate=rate, gop=rate, count=latency.COUNT, draw=latency.numbered
+        ) as camera,
+        LiveFleet(GainEngine) as fleet,
+    ):
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=(str(playlist),)))
+        wait_for(lambda: len(latency.parts_of(playlist)) >= 4, 60, "no parts come")
+        for _ in range(4):
+            known = latency.parts_of(playlist)
+            wait_for(lambda known=known: latency.parts_of(playlist) != known, 60, "no new part")
+            sent, part = camera.sent, latency.parts_of(playlist)[-latency.PARTS]
+            behind.append((sent - 1 - latency.first_number(part)) % latency.COUNT)
+    assert 2 * rate < min(behind) < 4 * rate

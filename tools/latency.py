@@ -1,8 +1,11 @@
-"""How late pictures come out: python tools/latency.py [--seconds 20] [--size 1280x720 ...].
+"""How late pictures come out: python tools/latency.py [--hls] [--seconds 20] [--size 1280x720 ...].
 
 A camera on loopback sends pictures with a number in them by RTSP; what `streamkind stream` makes of
 them is received as MPEG-TS over UDP. The latency of a picture is from its last byte at the camera's
 socket to its last byte at the output's. One row for each size and codec; a Markdown table.
+
+With --hls, pictures go to a playlist, and are shown by a player that begins with the third last
+part, as HLS demands. The latency is that of the first picture of this part, twice a second.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import argparse
 import io
 import socket
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import av
 import numpy as np
@@ -28,6 +33,8 @@ MOST_SECONDS = 8.0
 """Later than that is a picture of the next round, and this one was dropped."""
 BITS = 8
 RATE = 25
+PARTS = 3
+"""A player begins so many parts before the end of the playlist (RFC 8216, 6.3.3)."""
 PACKET = 188
 """Bytes of a packet of MPEG-TS."""
 WARM_SECONDS = 5.0
@@ -136,6 +143,42 @@ def measure(
     return found
 
 
+def measure_hls(
+    fleet: LiveFleet, size: tuple[int, int], seconds: float, *, codec: str = "h264"
+) -> list[float]:
+    """Return how long ago what a player begins with was sent, in seconds, at many moments."""
+    found: list[float] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ScriptedCamera(size=size, rate=RATE, gop=RATE, count=COUNT, draw=numbered) as camera,
+    ):
+        playlist = Path(folder, "a.m3u8")
+        fleet.put(CameraConfig(name="latency", url=camera.url, to=(str(playlist),), codec=codec))
+        try:
+            wait_for(lambda: len(parts_of(playlist)) > PARTS, 60, "no parts come")
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                now, part = time.monotonic(), parts_of(playlist)[-PARTS]
+                late = now - camera.sent_at[first_number(part)]
+                found += [late] if late < MOST_SECONDS else []
+                time.sleep(0.5)
+        finally:
+            fleet.remove("latency")
+    return found
+
+
+def parts_of(playlist: Path) -> list[Path]:
+    """Return the parts that a playlist names, the oldest first."""
+    lines = playlist.read_text().splitlines() if playlist.exists() else []
+    return [playlist.parent / line for line in lines if line and not line.startswith("#")]
+
+
+def first_number(part: Path) -> int:
+    """Return the number in the first picture of a part."""
+    with av.open(str(part)) as container:
+        return number_in(next(container.decode(video=0)).to_ndarray(format="gray"))
+
+
 def row(size: tuple[int, int], codec: str, late: list[float]) -> str:
     """Return a line of the table, in milliseconds."""
     figures = [1000 * float(np.percentile(late, p)) for p in (50, 90, 99)]
@@ -149,6 +192,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--size", action="append", default=[])
     parser.add_argument("--codec", action="append", default=[])
+    parser.add_argument("--hls", action="store_true")
     parser.add_argument("--profile", default="auto")
     words = parser.parse_args()
     print(
@@ -158,7 +202,8 @@ def main() -> None:
         for text in words.size or ["320x240", "640x480", "1280x720"]:
             width, height = map(int, text.split("x"))
             for codec in words.codec or ["h264"]:
-                late = measure(fleet, (width, height), words.seconds, codec=codec)
+                how = measure_hls if words.hls else measure
+                late = how(fleet, (width, height), words.seconds, codec=codec)
                 print(row((width, height), codec, late), flush=True)
 
 

@@ -27,16 +27,25 @@ DARK = 32
 """Background of the slate, an 8-bit level."""
 LEAST_STEP = 90
 """Least distance of time stamps, in `TIME_BASE`: one millisecond, the unit of Matroska and RTMP."""
-KEY_SECONDS, HLS_KEY_SECONDS = 2.0, 1.0
-"""Longest time between keyframes. New viewers wait for one, and each HLS part begins with one."""
+SHORTEST = float(LEAST_STEP * TIME_BASE)
+"""The same in seconds: how far two times may differ that are meant to be the same."""
+KEY_SECONDS, HLS_KEY_SECONDS = 2.0, 0.9
+"""Time between keyframes. New viewers wait for one, and each HLS part begins with one. Players
+begin three parts before the present, so parts are shorter than a second, for four in all."""
 _LOW_DELAY = {
-    "libx264": {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "forced-idr": "1"},
+    "libx264": {
+        "preset": "veryfast",
+        "tune": "zerolatency",
+        "crf": "23",
+        "forced-idr": "1",
+        "sc_threshold": "0",  # keyframes at regular times only
+    },
     "libx265": {
         "preset": "ultrafast",
         "tune": "zerolatency",
         "crf": "26",
         "forced-idr": "1",
-        "x265-params": "log-level=none",
+        "x265-params": "log-level=none:scenecut=0",
     },
     "libsvtav1": {"preset": "10", "crf": "35", "svtav1-params": "pred-struct=1:lookahead=0"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "32"},
@@ -117,7 +126,7 @@ class LiveEncoder:
         self._yuv = YuvWriter(settings.color, pix_fmt)
         self.last_pts = -LEAST_STEP
         """Presentation time of the last picture given to the encoder, in `TIME_BASE`."""
-        self._last_key = -key_seconds
+        self._last_key, self._seconds = -key_seconds, 0.0
         self._key_seconds = key_seconds
 
     def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
@@ -125,9 +134,11 @@ class LiveEncoder:
         frame = self._yuv(fit(pixels, self.size))
         self.last_pts = frame.pts = max(round(seconds / TIME_BASE), self.last_pts + LEAST_STEP)
         frame.time_base = TIME_BASE
-        if key or seconds - self._last_key >= self._key_seconds or seconds < self._last_key:
+        since = seconds - self._last_key
+        if key or since >= self._key_seconds - SHORTEST or since < 0:
             frame.pict_type = PictureType.I
             self._last_key = seconds
+        self._seconds = seconds
         return self._packets(frame)
 
     def finish(self) -> Iterator[Coded]:
@@ -137,6 +148,8 @@ class LiveEncoder:
     def _packets(self, frame: av.VideoFrame | None) -> Iterator[Coded]:
         for packet in self._context.encode(frame):
             key = packet.is_keyframe
+            if key:  # the encoder may make some of its own
+                self._last_key = self._seconds
             for whole in self._repeat.filter(packet):
                 yield Coded(bytes(whole), whole.pts or 0, 0, key, True)
 

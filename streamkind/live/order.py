@@ -12,12 +12,14 @@ from streamkind.video.containers import SOUND
 # Sound may end while the picture goes on: the muxer waits for it so many microseconds at most.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
 HLS = {
-    "hls_time": "1",
-    "hls_list_size": "10",
+    # Each keyframe begins a part, unless two are nearer: viewers in a browser ask for some.
+    "hls_time": "0.5",
+    "hls_list_size": "12",
     # Slow readers still find parts that have just left the list.
     "hls_delete_threshold": "10",
     # Viewers stop at an end mark, but this playlist continues after each restart.
-    "hls_flags": "delete_segments+append_list+omit_endlist+discont_start",
+    # Parts and playlist appear when they are whole.
+    "hls_flags": "delete_segments+append_list+omit_endlist+discont_start+temp_file",
     "hls_start_number_source": "epoch",  # never the name of an older part
 }
 MOST_SECONDS = 20 * 86400.0

@@ -238,8 +238,8 @@ def forget_parts(playlist: Path) -> None:
     Parts that the playlist names stay until the next start, for those who read them now.
     """
     named = playlist.read_text(encoding="utf-8") if playlist.exists() else ""
-    for part in playlist.parent.glob("*.ts"):
-        ours = re.fullmatch(re.escape(playlist.stem) + r"\d+", part.stem)
+    for part in playlist.parent.glob("*.ts*"):
+        ours = re.fullmatch(re.escape(playlist.stem) + r"\d+\.ts(\.tmp)?", part.name)
         if ours and part.name not in named:
             part.unlink(missing_ok=True)
 
