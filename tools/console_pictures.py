@@ -88,7 +88,10 @@ def record(folder: Path, pictures: list[Pixels]) -> None:
 def main() -> None:
     """Show each place and size, and save it."""
     frames = decoded()
-    with streamkind.open_engine() as engine, tempfile.TemporaryDirectory() as folder:
+    with (
+        streamkind.open_engine(profile="realtime") as engine,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         fleet = make_fleet(engine, frames, Path(folder))
         first = FRAMES[LIVE]
         shown = frames[first : first + LIVE_FRAMES]

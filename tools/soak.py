@@ -4,7 +4,10 @@ Two cameras at 160x128 and 5 fps go through the released model to two RTSP serve
 recordings, all on loopback. Every 15 seconds something goes wrong, in turn: a camera is killed, a
 camera freezes, a server is killed, a camera is removed and added again, a host is not there. Needs
 the Debian packages of `make test` and the extra `score` (matplotlib). Prints and draws memory,
-descriptors, threads and frames per second; fails when memory grows by 2 % or more after minute 5.
+descriptors, threads, CPU, age of frames and frames per second; fails when memory grows by 2 % or
+more after minute 5.
+
+With --fleet, eight cameras of six sizes at 5 fps record to folders instead, and nothing goes wrong.
 """
 
 from __future__ import annotations
@@ -40,6 +43,22 @@ SAMPLE_SECONDS = 2.0
 SETTLED_MINUTES = 5.0
 MOST_GROWTH = 0.02
 NAMES = ("yard", "gate")
+SIZES = (
+    *((160, 128), (320, 240), (352, 288), (480, 272), (640, 360), (640, 480)),
+    *((320, 240), (640, 360)),
+)
+"""Width and height of the cameras of `--fleet`."""
+
+
+UNITS = {
+    "memory": ", MiB",
+    "descriptors": "",
+    "threads": "",
+    "cores": "",
+    "age": ", s",
+    "fps": "",
+}
+"""What is drawn, and its unit."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,10 @@ class Sample:
     """Resident, MiB, of this process without those of its outputs."""
     descriptors: int
     threads: int
+    cores: float
+    """CPU seconds a second since the look before, of this process without those of its outputs."""
+    age: float
+    """Largest age, in seconds, of the last frame of a camera when it left the encoder."""
     fps: float
     """Enhanced, of all cameras."""
 
@@ -59,10 +82,12 @@ def main() -> None:
     """Run, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--fleet", action="store_true")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "soak.png")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        samples, told = soak(Path(folder), arguments.minutes)
+        run = run_fleet if arguments.fleet else soak
+        samples, told = run(Path(folder), arguments.minutes)
     print(told)
     growth = growth_of(samples)
     print(f"{len(samples)} samples; memory {growth:+.2%} after minute {SETTLED_MINUTES:g}")
@@ -70,7 +95,10 @@ def main() -> None:
     print(
         f"at the end {last.memory:.0f} MiB, {last.descriptors} descriptors, {last.threads} threads"
     )
-    draw(samples, growth, arguments.output)
+    what = "eight cameras of six sizes" if arguments.fleet else f"a fault every {FAULT_SECONDS:g} s"
+    draw(
+        samples, f"{what}; memory {growth:+.2%} after minute {SETTLED_MINUTES:g}", arguments.output
+    )
     if growth >= MOST_GROWTH:
         sys.exit(f"memory grew by {growth:.1%}, at most {MOST_GROWTH:.0%} is allowed")
 
@@ -80,7 +108,6 @@ def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
     picture = moving_picture(160, 128, 5)
     cameras = {name: camera_server(folder, picture) for name in NAMES}
     servers = {name: Server(folder, "record", "/dev/null") for name in NAMES}
-    samples = []
     with LiveFleet(lambda: open_engine()) as fleet:
         for name in NAMES:
             to = (published(servers[name]), str(folder / name))
@@ -91,26 +118,56 @@ def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
                     keep_gb=0.001,
                 )
             )
-        faults = itertools.cycle(faults_of(fleet, cameras, servers))
-        began = time.monotonic()
-        next_fault = began + FAULT_SECONDS
-        while (now := time.monotonic()) < began + 60 * minutes:
-            if now >= next_fault:
-                next_fault += FAULT_SECONDS
-                next(faults)()
-            samples.append(sample(fleet, (now - began) / 60))
-            with (folder / "samples.csv").open("a") as file:
-                file.write(",".join(str(value) for value in astuple(samples[-1])) + "\n")
-            time.sleep(SAMPLE_SECONDS)
-        told = "\n".join(
-            f"{c.name}: {c.frames_in} in, {c.frames_out} out, {c.dropped} dropped, "
-            f"{c.reconnects} reconnects; outputs: "
-            + ", ".join(f"{s.frames} frames, {s.reconnects} reconnects" for s in c.sinks)
-            for c in fleet.look()
-        )
+        samples = watch(fleet, folder, minutes, itertools.cycle(faults_of(fleet, cameras, servers)))
+        told = counters(fleet)
     for server in (*cameras.values(), *servers.values()):
         server.kill()
     return samples, told
+
+
+def run_fleet(folder: Path, minutes: float) -> tuple[list[Sample], str]:
+    """Run eight cameras without faults; return samples, and the counters at the end in words."""
+    cameras = [camera_server(folder, moving_picture(*size, 5)) for size in SIZES]
+    with LiveFleet(lambda: open_engine(profile="realtime")) as fleet:
+        for number, camera in enumerate(cameras):
+            name = f"c{number + 1}"
+            one = config(camera, str(folder / name), name=name)
+            fleet.put(replace(one, timeout=10.0, segment_seconds=20.0, keep_gb=0.001))
+        samples = watch(fleet, folder, minutes, iter(()))
+        told = counters(fleet)
+    for camera in cameras:
+        camera.kill()
+    return samples, told
+
+
+def watch(
+    fleet: LiveFleet, folder: Path, minutes: float, faults: Iterator[Callable[[], None]]
+) -> list[Sample]:
+    """Look at the process again and again, with the next of the faults every FAULT_SECONDS."""
+    samples: list[Sample] = []
+    began, worked = time.monotonic(), time.process_time()
+    next_fault, before = began + FAULT_SECONDS, began
+    while (now := time.monotonic()) < began + 60 * minutes:
+        if now >= next_fault:
+            next_fault += FAULT_SECONDS
+            next(faults, lambda: None)()
+        time.sleep(SAMPLE_SECONDS)
+        now, work = time.monotonic(), time.process_time()
+        samples.append(sample(fleet, (now - began) / 60, (work - worked) / (now - before)))
+        before, worked = now, work
+        with (folder / "samples.csv").open("a") as file:
+            file.write(",".join(str(value) for value in astuple(samples[-1])) + "\n")
+    return samples
+
+
+def counters(fleet: LiveFleet) -> str:
+    """Return what each camera counts, in words."""
+    return "\n".join(
+        f"{c.name}: {c.width}x{c.height}, {c.frames_in} in, {c.frames_out} out, {c.dropped} dropped"
+        f", mean age {c.age_sum / max(c.age_count, 1):.3f} s, {c.reconnects} reconnects; outputs: "
+        + ", ".join(f"{s.frames} frames, {s.reconnects} reconnects" for s in c.sinks)
+        for c in fleet.look()
+    )
 
 
 def faults_of(
@@ -147,16 +204,19 @@ def faults_of(
         yield lambda name=name: nobody_there(name)
 
 
-def sample(fleet: LiveFleet, minutes: float) -> Sample:
+def sample(fleet: LiveFleet, minutes: float, cores: float) -> Sample:
     """Look at the process."""
     gc.collect()  # what waits for the collector is not lost
+    cameras = fleet.look()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Sample(
         minutes,
         pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
         len(os.listdir("/proc/self/fd")),
         len(os.listdir("/proc/self/task")),
-        sum(camera.fps for camera in fleet.look()),
+        cores,
+        max(camera.delay_seconds for camera in cameras),
+        sum(camera.fps for camera in cameras),
     )
 
 
@@ -172,20 +232,18 @@ def growth_of(samples: list[Sample]) -> float:
     return last / first - 1
 
 
-def draw(samples: list[Sample], growth: float, path: Path) -> None:
-    """Draw the four over time."""
+def draw(samples: list[Sample], title: str, path: Path) -> None:
+    """Draw all over time."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(4, sharex=True, figsize=(9, 8), layout="constrained")
+    figure, axes = pyplot.subplots(len(UNITS), sharex=True, figsize=(9, 11), layout="constrained")
     minutes = [s.minutes for s in samples]
-    for axis, name in zip(axes, ("memory", "descriptors", "threads", "fps"), strict=True):
+    for axis, (name, unit) in zip(axes, UNITS.items(), strict=True):
         axis.plot(minutes, [getattr(s, name) for s in samples], linewidth=1)
-        axis.set_ylabel(name + (", MiB" if name == "memory" else ""))
+        axis.set_ylabel(name + unit)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    axes[0].set_title(
-        f"a fault every {FAULT_SECONDS:g} s; memory {growth:+.2%} after minute {SETTLED_MINUTES:g}"
-    )
+    axes[0].set_title(title)
     axes[-1].set_xlabel("minutes")
     figure.savefig(path, dpi=110)
 
