@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from loopback.servers import (
@@ -111,13 +111,8 @@ def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
     with LiveFleet(lambda: open_engine()) as fleet:
         for name in NAMES:
             to = (published(servers[name]), str(folder / name))
-            fleet.put(
-                replace(
-                    config(cameras[name], *to, name=name),
-                    segment_seconds=20.0,
-                    keep_gb=0.001,
-                )
-            )
+            how = {"segment_seconds": 20.0, "keep_gb": 0.001}
+            fleet.put(config(cameras[name], *to, name=name, **how))
         samples = watch(fleet, folder, minutes, itertools.cycle(faults_of(fleet, cameras, servers)))
         told = counters(fleet)
     for server in (*cameras.values(), *servers.values()):
@@ -131,8 +126,8 @@ def run_fleet(folder: Path, minutes: float) -> tuple[list[Sample], str]:
     with LiveFleet(lambda: open_engine(profile="realtime")) as fleet:
         for number, camera in enumerate(cameras):
             name = f"c{number + 1}"
-            one = config(camera, str(folder / name), name=name)
-            fleet.put(replace(one, timeout=10.0, segment_seconds=20.0, keep_gb=0.001))
+            how = {"timeout": 10.0, "segment_seconds": 20.0, "keep_gb": 0.001}
+            fleet.put(config(camera, str(folder / name), name=name, **how))
         samples = watch(fleet, folder, minutes, iter(()))
         told = counters(fleet)
     for camera in cameras:
@@ -192,7 +187,8 @@ def faults_of(
 
     def nobody_there(name: str) -> None:
         settings = fleet.configs()[name]
-        fleet.put(replace(settings, name="nobody", url="rtsp://127.0.0.1:9/1", to=()))
+        nobody = {"name": "nobody", "url": "rtsp://127.0.0.1:9/1", "to": ()}
+        fleet.put(settings.model_copy(update=nobody))
         time.sleep(3)
         fleet.remove("nobody")
 

@@ -83,7 +83,7 @@ class CompilesBeside(Protocol):
     """A backend that compiles for each size of picture, and can do so in another thread."""
 
     def beside(self) -> Backend:
-        """Return a second one on the same device, with nothing compiled, for another thread."""
+        """Return a second one on the same device, for another thread."""
         ...
 
     def adopt(self, other: Any) -> None:

@@ -49,6 +49,10 @@ class Kept:
             self._keep(key, compiled)
         other.clear()
 
+    def known(self, key: tuple[Any, ...]) -> Any:
+        """Return what is kept for a part, shapes and a type, None for nothing. From any thread."""
+        return self._kept.get(key)
+
     def __len__(self) -> int:
         """Return how many are kept."""
         return len(self._kept)

@@ -113,10 +113,17 @@ class OpenVINOEngine:
         return _join(parts)
 
     def beside(self) -> OpenVINOEngine:
-        """Return a second one, with nothing compiled, for another thread. It compiles alike."""
+        """Return a second one for another thread. What this one has compiled, it need not."""
         other = copy.copy(self)
         other._models = {part: model.clone() for part, model in self._models.items()}
-        other._request = Kept(other._compile, len(other._models) * SHAPES_KEPT)
+
+        def compiled(*key: Any) -> Any:
+            known = self._request.known(key)
+            if known is None:
+                return other._compile(*key)
+            return known.get_compiled_model().create_infer_request()
+
+        other._request = Kept(compiled, len(other._models) * SHAPES_KEPT)
         return other
 
     def adopt(self, other: OpenVINOEngine) -> None:

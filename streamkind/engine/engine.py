@@ -160,7 +160,7 @@ class Engine:
     def beside(self) -> Engine | None:
         """Return a second engine on the same device, for another thread; None if it cannot be.
 
-        It has compiled nothing yet. `adopt` takes over what it has compiled.
+        `adopt` takes over what it has compiled.
         """
         if not isinstance(self._backend, CompilesBeside):
             return None

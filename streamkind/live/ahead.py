@@ -37,6 +37,10 @@ class Ahead:
             self._begin(self._other, pixels)
         return False
 
+    def learn(self, shape: tuple[int, ...]) -> None:
+        """Note that the engine has enhanced a frame of this shape."""
+        self._known.add(shape)
+
     def close(self) -> None:
         """Wait for the thread, which cannot be interrupted."""
         if self._thread is not None:

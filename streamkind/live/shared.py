@@ -187,6 +187,8 @@ class SharedEngine:
             return self._failures < MOST_FAILURES
         self._failures = 0
         shape = (len(turns), *turns[0].frame.pixels.shape)
+        if self._ahead is not None:
+            self._ahead.learn(shape[1:])
         took = time.monotonic() - began
         # The first batch of a size is compiled for: that will not come again.
         before = self._cost.get(shape)
@@ -233,7 +235,8 @@ class SharedEngine:
                 continue
             if turns and first.pixels.shape != turns[0].frame.pixels.shape:
                 continue
-            if self._ahead is not None and not self._ahead.has(first.pixels):
+            alone = len(self._cameras) == 1
+            if self._ahead is not None and not alone and not self._ahead.has(first.pixels):
                 continue  # its frames grow old meanwhile, and others go on
             cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
             frame = camera.inbox.take(camera.oldest(cost))
