@@ -9,15 +9,22 @@ import cv2
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 from support.media import number_of, picture, read_video
 
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
+from streamkind.video.stills import read_still
 
 pillow_heif.register_heif_opener()
 TAKEN = "2026:11:28 21:00:00"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF'
+    b' xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description'
+    b' xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"'
+    b' xmlns:dc="http://purl.org/dc/elements/1.1/" dc:title="a dark yard"/></rdf:RDF></x:xmpmeta>'
+)
 CORNER = np.full((48, 64, 3), 40, np.uint8)
 CORNER[:24, :32] = 120
 
@@ -27,6 +34,15 @@ def tagged(orientation: int) -> Image.Exif:
     exif[0x0112], exif[0x0132] = orientation, TAKEN
     exif.get_ifd(0x8825)[1] = "N"
     return exif
+
+
+def xmp_options(suffix: str) -> dict:
+    """Pillow's options to write XMP, which says the orientation too."""
+    if suffix == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        return {"pnginfo": info}
+    return {} if suffix == ".tif" else {"xmp": XMP}
 
 
 def copy(path: Path, output: Path) -> list[str]:
@@ -40,7 +56,10 @@ def copy(path: Path, output: Path) -> list[str]:
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif", ".heic"])
 def test_tags_and_profile_stay_and_the_picture_stands_upright(tmp_path, suffix):
     path, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    Image.fromarray(CORNER).save(path, exif=tagged(6), icc_profile=SRGB)
+    exif = tagged(6)
+    if suffix == ".tif":
+        exif[700] = XMP
+    Image.fromarray(CORNER).save(path, exif=exif, icc_profile=SRGB, **xmp_options(suffix))
     expected = (
         np.rot90(CORNER, -1) if suffix != ".heic" else np.asarray(opened(path).convert("RGB"))
     )
@@ -52,6 +71,9 @@ def test_tags_and_profile_stay_and_the_picture_stands_upright(tmp_path, suffix):
     assert exif.get(0x0112, 1) == 1
     assert suffix == ".tif" or exif.get_ifd(0x8825)[1] == "N"
     assert image.info["icc_profile"] == SRGB
+    xmp = read_still(output).xmp
+    assert b"a dark yard" in xmp
+    assert b"Orientation" not in xmp
 
 
 def opened(path: Path) -> Image.Image:
@@ -199,3 +221,17 @@ def test_the_name_of_the_output_chooses_the_codec(call, clip, tmp_path, suffix, 
         ["ffprobe", *words, tmp_path / f"out{suffix}"], capture_output=True, text=True, check=True
     )
     assert codec in done.stdout
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF"])
+def test_pages_become_pages(tmp_path, suffix):
+    path, output = tmp_path / "in.tif", tmp_path / f"out{suffix}"
+    pages = [Image.fromarray(picture(number)) for number in range(5)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    assert len(copy(path, output)) == 1
+    with Image.open(output) as image:
+        assert image.n_frames == 5
+        for number in range(5):
+            image.seek(number)
+            assert np.array_equal(np.asarray(image), picture(number))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", f"out{suffix}"]

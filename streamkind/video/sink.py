@@ -30,7 +30,9 @@ from streamkind.video.hardware import nvenc
 from streamkind.video.images import ImageSink, ImageSource
 from streamkind.video.others import PART_SUFFIX, OtherVideo, Part
 from streamkind.video.output import OutputFile, Write
+from streamkind.video.pages import PAGED_SUFFIXES, PagesSink
 from streamkind.video.rgb_writer import RGB_FORMATS, RgbWriter
+from streamkind.video.sequence import SequenceSource
 from streamkind.video.source import Source, VideoFormat, VideoSource
 from streamkind.video.timeline import RisingClock
 
@@ -80,6 +82,8 @@ def open_sink(
     path = Path(path)
     if isinstance(source, ImageSource):
         return ImageSink(path, source)
+    if isinstance(source, SequenceSource) and path.suffix.lower() in PAGED_SUFFIXES:
+        return PagesSink(path, source)
     return VideoSink(
         path,
         source,

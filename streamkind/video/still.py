@@ -27,6 +27,8 @@ class Still:
     """EXIF without the orientation, which has been applied."""
     icc: bytes = b""
     """Colour profile (ICC), which says what the values mean."""
+    xmp: bytes = b""
+    """Metadata of photo programs (XMP), without the orientation."""
     dpi: tuple[float, float] | None = None
     """Dots per inch, horizontal and vertical."""
     notes: tuple[str, ...] = ()

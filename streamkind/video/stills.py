@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
@@ -33,6 +33,8 @@ _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"WEBP": "WEBP", b"ftyp": 
 """Bytes near the beginning of a file by which its format is recognised."""
 _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
 _QUALITY = 95
+_XMP_TAG = 700
+"""Number of the tag of a TIFF for XMP."""
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
 _DEEP = frozenset({".png", ".tif", ".tiff"})
 """Endings of formats that can have 16 bits."""
@@ -77,7 +79,7 @@ def _read(path: Path, data: bytes) -> Still:
     image.load()
     dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
     upright = ImageOps.exif_transpose(image)
-    exif, image = _exif_of(image), upright
+    exif, xmp, image = _exif_of(image), _xmp_of(upright), upright
     if image.mode in ("CMYK", "LAB", "YCbCr") and icc:
         image, icc = _to_srgb(image, icc), b""
     alpha = None
@@ -92,7 +94,7 @@ def _read(path: Path, data: bytes) -> Still:
     if deep is not None:
         deep = np.ascontiguousarray(np.dstack([deep] * 3) if deep.ndim == 2 else deep)
     rgb = _rgb(image) if deep is None else ((deep + np.uint32(128)) // 257).astype(np.uint8)
-    return Still(rgb, deep, alpha, gray, exif, icc, dpi, tuple(notes))
+    return Still(rgb, deep, alpha, gray, exif, icc, xmp, dpi, tuple(notes))
 
 
 def _exif_of(image: Any) -> bytes:
@@ -104,6 +106,12 @@ def _exif_of(image: Any) -> bytes:
                 exif.pop(tag, None)
         return exif.tobytes() if len(exif) else b""
     return b""
+
+
+def _xmp_of(image: Any) -> bytes:
+    """Return the XMP of an upright picture, from which Pillow has removed the orientation."""
+    found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    return found.encode() if isinstance(found, str) else bytes(found)
 
 
 def _has_16_bits(data: bytes, image: Any) -> bool:
@@ -175,13 +183,15 @@ def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[s
     if alpha is not None:
         across = pixels.shape[1] // alpha.shape[1]
         alpha = np.concatenate([alpha] * across, axis=1)
-    if suffix in _NO_TAGS and (still.exif or still.icc):
-        notes.append(f"{path.name}: {suffix} has no place for EXIF and colour profile; .png has")
+    if suffix in _NO_TAGS and (still.exif or still.icc or still.xmp):
+        notes.append(
+            f"{path.name}: {suffix} has no place for EXIF, XMP and colour profile; .png has"
+        )
     try:
         if still.deep is not None and suffix in _DEEP:
-            if suffix != ".png" and (still.exif or still.icc):
+            if suffix != ".png" and (still.exif or still.icc or still.xmp):
                 notes.append(
-                    f"{path.name}: EXIF and colour profile are left out of a TIFF of 16 bits;"
+                    f"{path.name}: EXIF, XMP and colour profile are left out of a TIFF of 16 bits;"
                     " .png keeps them"
                 )
             return _write_deep(suffix, _deepened(pixels, still), alpha, still), notes
@@ -209,7 +219,7 @@ def _write_deep(
     if alpha is not None:
         image = np.dstack([image, alpha if alpha.dtype == np.uint16 else alpha * np.uint16(257)])
     tags = [(cv2.IMAGE_METADATA_EXIF, still.exif.removeprefix(b"Exif\0\0"))]
-    tags += [(cv2.IMAGE_METADATA_ICCP, still.icc)]
+    tags += [(cv2.IMAGE_METADATA_ICCP, still.icc), (cv2.IMAGE_METADATA_XMP, still.xmp)]
     tags = [(kind, data) for kind, data in tags if data and suffix == ".png"]
     _, data = cv2.imencodeWithMetadata(
         suffix,
@@ -236,11 +246,28 @@ def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> 
         options["icc_profile"] = still.icc
     if still.dpi is not None and kind in ("JPEG", "PNG", "TIFF", "BMP"):
         options["dpi"] = still.dpi
+    options |= _xmp_options(kind, still)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def _xmp_options(kind: str, still: Still) -> dict[str, Any]:
+    """Return Pillow's options to write XMP into a picture of a format."""
+    if not still.xmp:
+        return {}
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", still.xmp.decode("utf-8", "replace"))
+        return {"pnginfo": info}
+    if kind == "TIFF":
+        tags = Image.Exif()
+        tags.load(still.exif)
+        tags[_XMP_TAG] = still.xmp
+        return {"exif": tags.tobytes()}
+    return {"xmp": still.xmp}
 
 
 def is_animated(path: Path) -> bool:

@@ -1,0 +1,58 @@
+"""Writes the pages of a TIFF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from PIL import Image, TiffImagePlugin
+
+from streamkind.errors import OutputError
+from streamkind.video.frames import Frame
+from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.sequence import SequenceSource
+
+PAGED_SUFFIXES = frozenset({".tif", ".tiff"})
+"""Endings of files that have pages."""
+
+
+class PagesSink:
+    """Writes each frame as a page of 8-bit RGB, without loss."""
+
+    def __init__(self, path: Path, source: SequenceSource) -> None:
+        """Prepare a temporary beside the final path. Raises OutputError and UsageError."""
+        self.path = path
+        self.warnings = [f"{path.name}: pages have 8 bits and RGB; tags are left out"]
+        check_not_input(path, source.path)
+        self._staging = Staging(path)
+        self._file: Any = None
+
+    def write(self, frame: Frame) -> None:
+        """Write one page. Raises OutputError."""
+        try:
+            if self._file is None:
+                self._file = TiffImagePlugin.AppendingTiffWriter(str(self._staging.path), new=True)
+            Image.fromarray(frame.data).save(self._file, "TIFF", compression="tiff_adobe_deflate")
+            self._file.newFrame()
+        except (OSError, RuntimeError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            raise OutputError(f"{self.path}: writing failed ({reason}); free some space") from exc
+
+    def __enter__(self) -> Self:
+        """Return the sink."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Publish the file. On an exception, or without a page, remove it."""
+        if self._file is not None:
+            self._file.close()
+        if kind is None and self._file is not None:
+            self._staging.publish()
+        else:
+            self._staging.discard()
