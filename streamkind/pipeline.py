@@ -40,6 +40,7 @@ from streamkind.video.sequence import USUAL_FPS, becomes_video
 from streamkind.video.several import Several
 from streamkind.video.sink import Sink
 from streamkind.video.source import Source, open_source
+from streamkind.video.spool import Spool
 from streamkind.video.storage import as_path
 from streamkind.video.threads import ReadAhead, WriteBehind
 
@@ -52,6 +53,8 @@ class Report:
     """Number of frames expected. None if the container does not say."""
     engine: str
     """Description of the engine: profile, model, device and precision."""
+    early: list[str] = field(default_factory=list)
+    """The warnings that are known before the first frame."""
     surveyed: int = 0
     """Frames seen by the first of two passes so far."""
     frames: int = 0
@@ -180,7 +183,7 @@ def enhance_file(
         ) as sink,
         options.open_engine() as engine,
     ):
-        progress(report := Report(videos.total, engine.description))
+        progress(report := Report(videos.total, engine.description, videos.told(sink)))
         for video, out in videos.each(sink):
             light = track
             if finds_track(input, video, options):
@@ -189,7 +192,7 @@ def enhance_file(
             stream = open_stream(video, engine, light, options)
             run(video, stream, out, report, show=show, progress=progress)
         report.check(input)
-    report.lost, report.warnings = videos.lost, [*videos.warnings, *sink.warnings]
+    report.lost, report.warnings = videos.lost, videos.told(sink)
     return report
 
 
@@ -242,6 +245,8 @@ def finds_track(input: str | Path, video: Source, options: Options) -> bool:
         return False
     if options.two_pass is not None:
         return options.two_pass
+    if isinstance(input, Spool):
+        return False  # what comes through a pipe is not waited for
     return needs_two_passes(
         input,
         options.chosen,

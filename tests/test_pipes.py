@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,60 @@ def test_video_goes_through_pipes(tmp_path, kind, format):
     assert float(video.pts[-1] * video.time_base - begin) == pytest.approx(0.36)
     sounds = [track.codec for track in read_tracks(tmp_path / f"out.{kind}")]
     assert sounds == (["aac"] if kind == "nut" else [])
+
+
+@pytest.mark.parametrize(("kind", "format"), [("nut", "nut"), ("y4m", "yuv4mpegpipe")])
+def test_frames_come_out_while_the_input_still_comes(tmp_path, kind, format):
+    make_clip(tmp_path / "in.mp4", frames=100, audio="aac" if kind == "nut" else None)
+    words = ["-i", str(tmp_path / "in.mp4"), "-f", format]
+    words += ["-c", "copy", "-flush_packets", "1"] if kind == "nut" else []
+    sent = subprocess.run(["ffmpeg", "-v", "error", *words, "-"], capture_output=True, check=True)
+    words = ["enhance", "-", "-", "--profile", "realtime", "--preset", "ultrafast"]
+    words = words if kind == "nut" else words[:-2]
+    with subprocess.Popen(
+        [sys.executable, "-m", "streamkind", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env=ENVIRONMENT,
+    ) as process:
+        seen = threading.Event()
+
+        def send() -> None:
+            most = len(sent.stdout) * 9 // 10
+            process.stdin.write(sent.stdout[:most])
+            if seen.wait(120):
+                process.stdin.write(sent.stdout[most:])
+            process.stdin.close()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        early = process.stdout.read(1)  # waits for it; the input is still open
+        was_open = sender.is_alive()
+        seen.set()
+        with (tmp_path / f"out.{kind}").open("wb") as file:
+            file.write(early)
+            shutil.copyfileobj(process.stdout, file)
+        sender.join()
+        told = process.stderr.read()
+    assert process.returncode == 0, told
+    assert early and was_open
+    assert len(read_video(tmp_path / f"out.{kind}").images) == 100
+    sounds = [len(track.packets) for track in read_tracks(tmp_path / f"out.{kind}")]
+    assert sounds == [len(t.packets) for t in read_tracks(tmp_path / "in.mp4")]
+
+
+def test_a_file_is_sent_and_a_reader_that_goes_is_told_of(tmp_path):
+    path = make_clip(tmp_path / "in.mp4", frames=100, size=(320, 240))
+    command = [sys.executable, "-m", "streamkind", "enhance", str(path), "-", "--ratio", "1"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+    ) as process:
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 1
+    assert b"nobody reads the output any more" in told
 
 
 def test_a_pipe_into_a_file(tmp_path):

@@ -118,6 +118,22 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, stage):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_becomes_of_streams_is_told_before_the_work_and_once(call, tmp_path):
+    path = two_cameras(tmp_path / "in.mkv", audio="aac", subtitles="subrip", attachment=b"font")
+    seen = []
+    enhance(
+        path, tmp_path / "a.avi", ratio=1.0, progress=lambda r: seen.append((r.frames, r.early))
+    )
+    frames, early = seen[0]
+    assert frames == 0
+    assert sum("avi file" in warning for warning in early) == 2
+    code, _, err = call("enhance", path, tmp_path / "b.avi", "--ratio", "1")
+    assert code == 0
+    for line in early:
+        assert err.count(line) == 1
+        assert err.index(line) < err.index(" frames in ")
+
+
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_one_video_is_enhanced_and_the_other_told_of(call, tmp_path, wanted):
     path = two_cameras(tmp_path / "in.mp4")

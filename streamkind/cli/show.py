@@ -34,12 +34,14 @@ def progress_bar() -> Bar:
 
 
 def show_progress(bar: Bar, name: str) -> Progress:
-    """Return a callback that prints the engine once, and updates the bar."""
+    """Return a callback that prints the engine and early warnings once, and updates the bar."""
     task = bar.add_task(name, total=None, told="")
 
     def show(report: Report) -> None:
         if not report.frames and not report.surveyed:
             bar.console.print(f"{name}: {report.engine}", markup=False)
+            for warning in report.early:
+                bar.console.print(f"warning: {warning}", markup=False)
         for warning in report.warnings:  # at the end of a first pass that is all
             bar.console.print(f"warning: {warning}", markup=False)
         done = report.frames or report.surveyed
@@ -50,8 +52,10 @@ def show_progress(bar: Bar, name: str) -> Progress:
 
 
 def show_report(report: Report, output: Path) -> None:
-    """Print the result of a run: frames, time of each stage, and warnings."""
+    """Print the result of a run: frames, time of each stage, and warnings that are new."""
     for warning in report.warnings:
+        if warning in report.early:
+            continue
         console.print(f"warning: {warning}", markup=False)
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.stages.items())
     console.print(

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import InputError, UsageError
 from streamkind.video.bridge import Bridge, may_step
+from streamkind.video.spool import Spool
 from streamkind.video.storage import is_local, open_remote
 
 _GIVE_UP_AFTER = 32
@@ -35,6 +36,8 @@ _THOROUGH = {"probesize": "1000000000", "analyzeduration": "3600000000"}
 
 _LOOKED_AT = 1000
 """Packets at the beginning of a file that are read to decide on its streams."""
+_LOOKED_AT_IN_PIPE = 60
+"""The same for what still comes in: about a second of picture and sound."""
 _KEPT = 8
 """Packets of each stream that are kept to decide on it."""
 
@@ -225,8 +228,9 @@ class PacketReader:
 def first_packets(path: Path) -> dict[int, list[av.Packet[Any]]]:
     """Return the first packets of each stream of a file, by the number of the stream."""
     found: dict[int, list[av.Packet[Any]]] = {}
+    most = _LOOKED_AT_IN_PIPE if isinstance(path, Spool) else _LOOKED_AT
     with open_input(path) as container:
-        for packet in islice(PacketReader(container, list(container.streams)), _LOOKED_AT):
+        for packet in islice(PacketReader(container, list(container.streams)), most):
             kept = found.setdefault(packet.stream_index, [])
             if len(kept) < _KEPT:
                 kept.append(packet)

@@ -17,11 +17,10 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.video.containers import MP4_LIKE, open_output
-from streamkind.video.demux import file_url
 from streamkind.video.mux import PacketTimes, container_options
 from streamkind.video.others import AddVideo, OtherVideo
 from streamkind.video.passthrough import Passthrough
-from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.publish import STDOUT, Sent, Staging, check_not_input, is_stdout
 from streamkind.video.remarks import copied_note
 from streamkind.video.source import Source, VideoSource
 from streamkind.video.stills import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
@@ -30,8 +29,8 @@ _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 _GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 _NO_FILE = 0x1  # AVFMT_NOFILE: playlists with their segments
 
-_FORMATS = {".m4v": "mp4", ".png": "apng"}
-"""FFmpeg's formats for endings that it would take for another format."""
+_FORMATS = {".m4v": "mp4", ".png": "apng", ".nut": "nut", ".y4m": "yuv4mpegpipe"}
+"""FFmpeg's formats for endings that it would take for another format, or that follow `pipe:1`."""
 _NO_VIDEO = ("none", "png")
 """Default video codecs of FFmpeg's formats for sound: none, or the picture of a cover."""
 
@@ -56,7 +55,7 @@ class OutputFile:
         self.path = path
         self.warnings: list[str] = []
         _check_path(path, source)
-        self._staging = Staging(path)
+        self._staging = Sent() if is_stdout(path) else Staging(path)
         self._source = source
         self._others: dict[int, OtherVideo] = {}
         self._passthrough: Passthrough | None = None
@@ -77,7 +76,7 @@ class OutputFile:
         """Whether the headers of a codec are in its packets, as in MPEG-TS."""
 
     def _open(self) -> OutputContainer:
-        name = file_url(self._staging.path)
+        name = self._staging.url
         form = _FORMATS.get(self.path.suffix.lower())
         try:
             probe = av.open(name, "w", format=form)  # nothing is written yet
@@ -97,8 +96,12 @@ class OutputFile:
                 f"{self.path}: {self.name} files hold no video; expected a name such as"
                 f" {self.path.stem}.mp4"
             )
+        if name == STDOUT:
+            probe.close()
         wide = self._passthrough is not None and self._passthrough.decide(self.name)
         options = container_options(self.name, self._source, self._passthrough)
+        if name == STDOUT:
+            options["flush_packets"] = "1"
         return open_output(
             name,
             self.name,
@@ -201,6 +204,8 @@ class OutputFile:
 
     def failure(self, exc: Exception) -> OutputError:
         """Return an error that explains why something could not be written."""
+        if getattr(exc, "errno", None) == errno.EPIPE:
+            return OutputError("-: nobody reads the output any more; keep the reader open")
         reason = getattr(exc, "strerror", None) or str(exc)
         full = getattr(exc, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
         advice = "free some space" if full else "check the disk, or choose another codec or .mkv"

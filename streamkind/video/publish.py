@@ -11,6 +11,15 @@ from pathlib import Path
 from streamkind.errors import OutputError, UsageError
 from streamkind.platform import replace, sync
 
+STDOUT = "pipe:1"
+"""FFmpeg's name of standard output; with an ending that says the format it is the name of a result
+that is sent there."""
+
+
+def is_stdout(path: Path) -> bool:
+    """Return whether a result is to be sent to standard output."""
+    return path.stem == STDOUT and path.parent == Path()
+
 
 def check_not_input(output: Path, source: Path) -> None:
     """Raise UsageError if both are the same file, also by links."""
@@ -39,6 +48,11 @@ class Staging:
         stem = final.name.encode(errors="ignore")[:180].decode(errors="ignore")
         self.path = folder / f".{stem}.{secrets.token_hex(4)}.partial{final.suffix}"
 
+    @property
+    def url(self) -> str:
+        """The name of the temporary for FFmpeg."""
+        return f"file:{self.path}"
+
     def make_folder(self) -> None:
         """Create the temporary as a folder."""
         try:
@@ -65,3 +79,18 @@ class Staging:
         else:
             with contextlib.suppress(OSError):
                 self.path.unlink()
+
+
+class Sent:
+    """The place of a result that is sent while it is made: nothing is hidden, renamed or removed.
+
+    It has the methods of `Staging`.
+    """
+
+    url = STDOUT
+
+    def publish(self) -> None:
+        """Do nothing: all has been sent."""
+
+    def discard(self) -> None:
+        """Do nothing: what has been sent cannot be taken back."""

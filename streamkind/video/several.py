@@ -25,7 +25,7 @@ class Several:
         self.main, self._read = source, read
         self.others: list[VideoSource] = []
         self._open = ExitStack()
-        self._warnings: list[str] = []
+        self._failures: list[str] = []
         if isinstance(source, VideoSource) and others:
             with ExitStack() as undo:
                 undo.callback(self._open.close)
@@ -37,7 +37,7 @@ class Several:
         try:
             self.others.append(self._open.enter_context(source.open_other(index)))
         except InputError as error:
-            self._warnings.append(f"stream #{index} is not enhanced: {error}")
+            self._failures.append(f"stream #{index} is not enhanced: {error}")
 
     @property
     def total(self) -> int | None:
@@ -50,11 +50,10 @@ class Several:
         """Frames of all videos that could not be decoded so far."""
         return sum(video.lost for video in (*self.others, self.main))
 
-    @property
-    def warnings(self) -> list[str]:
-        """Messages for the user."""
-        told = [f"stream #{v.stream_index}: {note}" for v in self.others for note in v.warnings]
-        return [*self.main.warnings, *self._warnings, *told]
+    def told(self, sink: Sink) -> list[str]:
+        """Return the messages so far of all videos and of their output."""
+        notes = [f"stream #{v.stream_index}: {note}" for v in self.others for note in v.warnings]
+        return [*self.main.warnings, *self._failures, *notes, *sink.warnings]
 
     def write(self, path: str | Path, **options: Any) -> Sink:
         """Open the output of all videos. The options are those of `open_sink`."""
