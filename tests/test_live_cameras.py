@@ -248,7 +248,7 @@ def combing(picture):
     return float(np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean())
 
 
-def test_interlaced_cameras_are_deinterlaced(tmp_path):
+def test_interlaced_cameras_are_deinterlaced(tmp_path, caplog):
     frames = []
     for number in range(12):
         image = np.full((96, 160, 3), 30, np.uint8)
@@ -266,4 +266,15 @@ def test_interlaced_cameras_are_deinterlaced(tmp_path):
         pictures = first_pictures(connection, 99)
     assert len(pictures) >= 11  # the last one waits for another
     assert max(map(combing, pictures)) < 2
+    assert caplog.text.count("the video is interlaced") == 1
     assert all(b.seconds > a.seconds for a, b in pairwise(pictures))
+
+
+def test_a_line_says_that_a_camera_is_tone_mapped(tmp_path, caplog):
+    path = tmp_path / "camera.ts"
+    words = ["-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=0.4", "-pix_fmt", "yuv420p10le"]
+    words += ["-color_trc", "arib-std-b67", "-color_primaries", "bt2020", "-colorspace", "bt2020nc"]
+    subprocess.run(["ffmpeg", "-v", "error", *words, "-c:v", "libx264", path], check=True)
+    with connect(f"file:{path}") as connection:
+        assert first_pictures(connection, 5)
+    assert caplog.text.count("HDR video (HLG): tone-mapped") == 1

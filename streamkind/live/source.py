@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ from streamkind.video.deinterlace import Deinterlace, Deinterlacer
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
-from streamkind.video.tonemap import refuse_dolby
+from streamkind.video.tonemap import refuse_dolby, tone_note
+
+log = logging.getLogger("streamkind.live")
 
 KEY_TIMEOUTS = 4
 """Time for the first keyframe, as a multiple of the camera's timeout. Cameras send keyframes
@@ -121,6 +124,7 @@ class Connection:
         self.aspect = self._video.sample_aspect_ratio or Fraction(1)
         self._read: tuple[object, Reader] | None = None
         self._deinterlacer = Deinterlacer(deinterlace, self._video.time_base or Fraction(1, 90_000))
+        self._told: set[str] = set()
         self._keyed = False
         """Whether the first keyframe has come, from which decoding can begin."""
         self._pace = Pace(forgets_jumps=not self.is_file)
@@ -194,6 +198,7 @@ class Connection:
         if self._keyed:  # pictures that refer to others before the connection do not count
             lost = damaged + len(frames) - len(whole)
         shown = [made for frame in whole for made in self._deinterlacer(frame)]
+        self._tell(self._deinterlacer.notes)
         pictures = [self._picture(frame) for frame in shown]
         self._count(lost, time.perf_counter() - began)
         return pictures
@@ -203,6 +208,7 @@ class Connection:
         size = frame.width, frame.height
         if self._read is None or self._read[0] != (size, tags, turn):
             refuse_dolby(frame, self._video.codec_context.codec_tag, tags, redact(self._url))
+            self._tell(tone_note(tags))
             large = frame.height >= HD_ROWS and turn == Orientation()
             pix_fmt = self._pix_fmt(*size) if large else "rgb24"
             self._read = (size, tags, turn), Reader(tags, *size, pix_fmt, made=HD)
@@ -211,6 +217,13 @@ class Connection:
         if frame.pts is not None and self._container.format.name not in _NO_CLOCK:
             seconds = float(frame.pts * (self._video.time_base or 0))
         return Picture(pixels if pixels.ndim == 2 else turn.apply(pixels), seconds)
+
+    def _tell(self, notes: list[str]) -> None:
+        """Log what is changed in the picture, each message once a connection."""
+        for note in notes:
+            if note not in self._told:
+                self._told.add(note)
+                log.warning("%s: %s", redact(self._url), note)
 
     def _keep_pace(self, picture: Picture) -> None:
         # The parts of HLS have many seconds, and come at once.
