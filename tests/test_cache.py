@@ -19,7 +19,7 @@ from support.plans import recipe_of
 
 from streamkind.backends import plans
 from streamkind.backends.cache import Cache
-from streamkind.backends.plans import Recipe
+from streamkind.backends.plans import PlanRecipe
 from streamkind.errors import EngineError
 from streamkind.model.released import find_release
 
@@ -89,7 +89,7 @@ OTHER = {
 
 
 def test_each_part_of_the_key_is_tried():
-    assert OTHER.keys() == {field.name for field in fields(Recipe)}
+    assert OTHER.keys() == {field.name for field in fields(PlanRecipe)}
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -145,6 +145,17 @@ def functions() -> Iterator[tuple[str, str, int]]:
                 yield module, node.name, node.end_lineno - node.lineno + 1
 
 
+def test_every_name_of_a_class_means_one_thing():
+    homes: dict[str, list[str]] = {}
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(module)
+    twice = {name: modules for name, modules in homes.items() if len(modules) > 1}
+    layers = {"Up": ["streamkind.model.kindpp", "streamkind.model.student"]}
+    assert twice == layers  # each is a layer of its own net
+
+
 def test_only_tables_of_data_are_kept_from_the_formatter():
     for folder in ("streamkind", "tools"):
         for path in (ROOT / folder).rglob("*.py"):

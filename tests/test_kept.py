@@ -9,7 +9,7 @@ import pytest
 
 from streamkind.backends import kept
 from streamkind.backends.kept import Kept, memory_left
-from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOEngine
+from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOBackend
 from streamkind.model.released import find_release
 
 PARTS = ("decompose", "tell", "steady", "recompose")
@@ -58,12 +58,12 @@ def test_the_memory_that_is_left_is_a_share():
 
 def test_six_sizes_through_the_released_student_are_compiled_once_for_good(monkeypatch):
     compiled = []
-    compile = OpenVINOEngine._compile
+    compile = OpenVINOBackend._compile
     monkeypatch.setattr(
-        OpenVINOEngine, "_compile", lambda self, *key: compiled.append(key) or compile(self, *key)
+        OpenVINOBackend, "_compile", lambda self, *key: compiled.append(key) or compile(self, *key)
     )
     sizes = [(32, 32), (32, 48), (48, 32), (48, 48), (48, 64), (64, 48)]
-    with closing(OpenVINOEngine(find_release("student"))) as engine:
+    with closing(OpenVINOBackend(find_release("student"))) as engine:
         counts = []
         for _ in range(4):
             for height, width in sizes:

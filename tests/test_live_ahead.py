@@ -12,7 +12,7 @@ from loopback.scripted import ScriptedCamera
 from support.live import GainBackend, state, wait_for
 
 from streamkind.backends.kept import Kept
-from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOEngine
+from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOBackend
 from streamkind.engine.engine import Engine
 from streamkind.live.ahead import Ahead
 from streamkind.live.config import CameraConfig
@@ -107,15 +107,15 @@ def test_what_was_adopted_is_kept_beside_what_runs():
 def test_the_released_student_is_compiled_beside_whole(monkeypatch):
     """After it, nothing is compiled by the thread that serves the cameras."""
     compiled = []
-    compile = OpenVINOEngine._compile
+    compile = OpenVINOBackend._compile
     monkeypatch.setattr(
-        OpenVINOEngine,
+        OpenVINOBackend,
         "_compile",
         lambda self, *key: compiled.append(threading.get_ident()) or compile(self, *key),
     )
     frame = np.full((48, 64, 3), 40, np.uint8)
     with (
-        closing(Engine(OpenVINOEngine(find_release("student")), area=32 * 32)) as engine,
+        closing(Engine(OpenVINOBackend(find_release("student")), area=32 * 32)) as engine,
         closing(Ahead(engine)) as ahead,
     ):
         wait_for(lambda: ahead.has(frame), 60, "it is never compiled")

@@ -201,7 +201,7 @@ def test_the_age_is_that_of_the_packet_which_leaves(monkeypatch):
             return []
 
     monkeypatch.setattr(output, "LiveEncoder", Holds)
-    monkeypatch.setattr(output, "Sink", lambda url, config: MagicSink())
+    monkeypatch.setattr(output, "LiveSink", lambda url, config: MagicSink())
     config = CameraConfig(name="yard", url="rtsp://host/1", to=("x",))
     state = CameraState(config)
     out = Output(state, LiveClock(0.0))

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from support.media import number_of, picture, read_video
 
+from streamkind.video.image_files import read_still
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
-from streamkind.video.stills import read_still
 
 pillow_heif.register_heif_opener()
 TAKEN = "2026:11:28 21:00:00"

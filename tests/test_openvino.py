@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamkind.backends import openvino
-from streamkind.backends.openvino import OpenVINOEngine, strips
+from streamkind.backends.openvino import OpenVINOBackend, strips
 from streamkind.backends.parity import fixed_frames
 from streamkind.model.released import find_release
 
@@ -34,7 +34,7 @@ def test_strips_cover_every_row_once_and_see_beside_it(height, most, halo):
 
 def every_output(release):
     first, second = (frame[None] for frame in fixed_frames(96, 768)[:2])
-    with closing(OpenVINOEngine(release, precision="f32")) as engine:
+    with closing(OpenVINOBackend(release, precision="f32")) as engine:
         before = engine.decompose(first)
         layers = engine.steady(engine.decompose(second), before, HALF)
         clear = engine.recompose(layers, np.array([4], np.float32))
@@ -47,9 +47,9 @@ def test_strips_make_the_picture_that_the_whole_makes(monkeypatch, model):
     release = find_release(model)
     whole = every_output(release)
     compiled = []
-    compile_ = OpenVINOEngine._compile
+    compile_ = OpenVINOBackend._compile
     monkeypatch.setattr(
-        OpenVINOEngine, "_compile", lambda *a: compiled.append(a[1:]) or compile_(*a)
+        OpenVINOBackend, "_compile", lambda *a: compiled.append(a[1:]) or compile_(*a)
     )
     monkeypatch.setattr(
         openvino, "strips", lambda height, most, halo: strips(height, 4 * halo, halo)
@@ -78,7 +78,7 @@ def test_a_small_net_leaves_half_of_two_cores_to_decoder_and_encoder(
         monkeypatch.setenv("OMP_NUM_THREADS", told)
     cores = len(os.sched_getaffinity(0))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(2))
-    with closing(OpenVINOEngine(find_release(model))) as engine:
+    with closing(OpenVINOBackend(find_release(model))) as engine:
         request = engine._request("steady", ((1, 3, *size), (1, 1, *size)) * 2 + ((1, 2),))
         found = request.get_compiled_model().get_property("INFERENCE_NUM_THREADS")
     assert found == 1 if count == 1 else found in (0, cores)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamkind.backends import openvino, ov_devices
-from streamkind.backends.openvino import OpenVINOEngine
+from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import find_release
 
@@ -123,7 +123,7 @@ def machine(monkeypatch, tmp_path):
 def test_pictures_are_computed_on_the_device_and_statistics_on_the_cpu(
     machine, tmp_path, device, name
 ):
-    engine = OpenVINOEngine(find_release("student"), device=device)
+    engine = OpenVINOBackend(find_release("student"), device=device)
     layers = engine.decompose(FRAME)
     held = engine.steady(layers, layers, np.full(2, 0.5, np.float32))
     assert engine.recompose(held, np.full(1, 3.0, np.float32)).shape == FRAME.shape
@@ -142,7 +142,7 @@ def test_a_cache_that_others_can_write_to_is_not_used(machine, tmp_path, caplog)
     folder = tmp_path / "openvino" / "compiled"
     folder.mkdir(parents=True)
     folder.chmod(0o777)
-    engine = OpenVINOEngine(find_release("student"), device="npu")
+    engine = OpenVINOBackend(find_release("student"), device="npu")
     engine.decompose(FRAME)
     assert "CACHE_DIR" not in machine[0][1]
     assert "compiles for NPU at every start" in caplog.text
@@ -151,9 +151,9 @@ def test_a_cache_that_others_can_write_to_is_not_used(machine, tmp_path, caplog)
 
 def test_auto_computes_on_what_was_measured_to_be_fastest(machine, monkeypatch, call):
     speeds = dict(zip(TWO, (20.0, 50.0, 200.0, 10.0), strict=True))
-    monkeypatch.setattr(OpenVINOEngine, "_measure", lambda self, name: speeds[name])
+    monkeypatch.setattr(OpenVINOBackend, "_measure", lambda self, name: speeds[name])
     for _ in range(2):
-        engine = OpenVINOEngine(find_release("student"), device="auto")
+        engine = OpenVINOBackend(find_release("student"), device="auto")
         engine.decompose(FRAME)
         assert machine[-2][0] == "GPU.1"
         engine.close()
@@ -166,7 +166,7 @@ def test_auto_computes_on_what_was_measured_to_be_fastest(machine, monkeypatch, 
 def test_measuring_counts_frames_of_every_device(machine, monkeypatch, caplog):
     monkeypatch.setattr(openvino, "MEASURED", (32, 48))
     caplog.set_level(logging.WARNING)
-    engine = OpenVINOEngine(find_release("student"), device="auto")
+    engine = OpenVINOBackend(find_release("student"), device="auto")
     assert {device for device, _ in machine} == set(TWO)
     assert "frames a second; auto takes" in caplog.text
     engine.close()

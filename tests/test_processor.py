@@ -33,7 +33,7 @@ def test_a_processor_without_bf16_computes_in_float32(monkeypatch):
     from streamkind.model.released import find_release
 
     monkeypatch.setattr(openvino, "flags", lambda: {"avx2", "avx512f"})
-    engine = openvino.OpenVINOEngine(find_release("student"))
+    engine = openvino.OpenVINOBackend(find_release("student"))
     assert engine.description.endswith(", f32")
     assert engine._options["INFERENCE_PRECISION_HINT"] == "f32"
     engine.close()

@@ -9,7 +9,7 @@ from support.media import make_clip
 
 import streamkind.measure.score
 from streamkind.errors import InputError, UsageError
-from streamkind.measure.flow import Flow, Still, believed, luma
+from streamkind.measure.flow import Flow, SeenFrame, believed, luma
 from streamkind.measure.score import GAIN, INPUT, OUTPUT, ROWS, UNSMOOTHED, flicker, response, score
 
 SIZE = (160, 96)
@@ -84,7 +84,7 @@ def shifted(image, by):
 
 
 def error(flow, before, after):
-    return flow.error(Still.of(before).small, Still.of(after).small)
+    return flow.error(SeenFrame.of(before).small, SeenFrame.of(after).small)
 
 
 def test_a_flow_takes_motion_out_of_the_error():

@@ -23,8 +23,8 @@ from streamkind.backends.cache import Cache
 from streamkind.backends.cards import Card, card_here
 from streamkind.backends.choose import open_backend
 from streamkind.backends.inspector import read_inspector
-from streamkind.backends.openvino import OpenVINOEngine
-from streamkind.backends.tensorrt import TensorRTEngine
+from streamkind.backends.openvino import OpenVINOBackend
+from streamkind.backends.tensorrt import TensorRTBackend
 from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import find_release
 
@@ -46,13 +46,13 @@ def machine(monkeypatch, tmp_path):
 
 @pytest.fixture
 def engine(machine):
-    with closing(TensorRTEngine(find_release(MODEL), device="cuda")) as engine:
+    with closing(TensorRTBackend(find_release(MODEL), device="cuda")) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def reference():
-    with closing(OpenVINOEngine(find_release(MODEL), precision="f32")) as engine:
+    with closing(OpenVINOBackend(find_release(MODEL), precision="f32")) as engine:
         yield engine
 
 
@@ -162,7 +162,7 @@ def test_a_library_that_records_itself_is_left_to_it(monkeypatch, tmp_path, refe
     monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
     machine = Machine()
     install(monkeypatch, machine, records_itself=True)
-    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+    with closing(TensorRTBackend(find_release(MODEL))) as engine:
         for _ in range(3):
             found = engine.recompose(engine.decompose(frames(2)), ratios(2))
         expected = reference.recompose(reference.decompose(frames(2)), ratios(2))
@@ -171,7 +171,7 @@ def test_a_library_that_records_itself_is_left_to_it(monkeypatch, tmp_path, refe
 
 
 def test_closing_frees_all_in_order(machine):
-    engine = TensorRTEngine(find_release(MODEL))
+    engine = TensorRTBackend(find_release(MODEL))
     layers = engine.decompose(frames(3))
     engine.recompose(layers, ratios(3))
     engine.close()
@@ -218,7 +218,7 @@ def test_what_the_driver_says_becomes_an_engine_error(machine, engine):
 def test_fewer_frames_at_once_when_memory_is_short(machine, monkeypatch, caplog, reference):
     monkeypatch.setattr(plans, "PIECE_PIXELS", 8 * WIDTH * HEIGHT)
     machine.total_bytes = 900_000
-    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+    with closing(TensorRTBackend(find_release(MODEL))) as engine:
         found = engine.recompose(engine.decompose(frames(8)), ratios(8))
     expected = reference.recompose(reference.decompose(frames(8)), ratios(8))
     assert np.abs(found.astype(int) - expected).max() <= 2
@@ -227,7 +227,7 @@ def test_fewer_frames_at_once_when_memory_is_short(machine, monkeypatch, caplog,
 
 def test_a_plan_that_finds_no_memory_is_not_taken_for_a_stale_one(machine, engine, caplog):
     engine.prepare(WIDTH, HEIGHT)
-    with closing(TensorRTEngine(find_release(MODEL))) as another:
+    with closing(TensorRTBackend(find_release(MODEL))) as another:
         machine.told.clear()
         machine.short_of_memory = 1
         another.prepare(WIDTH, HEIGHT)
@@ -251,7 +251,7 @@ def test_recorded_calls_that_find_no_memory_make_fewer_frames_at_once(
 def test_too_little_memory_is_said(machine):
     machine.total_bytes = 150_000
     with (
-        closing(TensorRTEngine(find_release(MODEL))) as engine,
+        closing(TensorRTBackend(find_release(MODEL))) as engine,
         pytest.raises(EngineError, match=r"not the memory for one frame.*MiB are free.*smaller"),
     ):
         engine.recompose(engine.decompose(frames(2)), ratios(2))
@@ -301,7 +301,7 @@ def test_a_plan_that_is_refused_twice_is_an_error(machine, engine):
 
 def test_plans_are_compared_once_and_kept(machine, caplog):
     for _ in range(2):
-        with closing(TensorRTEngine(find_release(MODEL))) as engine:
+        with closing(TensorRTBackend(find_release(MODEL))) as engine:
             engine.prepare(WIDTH, HEIGHT)
     assert [what[1] for what in machine.told if what[0] == "build"] == [
         "decompose",
@@ -337,7 +337,7 @@ def test_an_inspector_that_knows_names_only_is_understood():
 
 def test_plans_are_built_on_the_card_that_was_chosen(machine):
     machine.cards = 3
-    with closing(TensorRTEngine(find_release(MODEL), device="cuda:2")) as engine:
+    with closing(TensorRTBackend(find_release(MODEL), device="cuda:2")) as engine:
         engine.prepare(WIDTH, HEIGHT)
     assert {what[1] for what in machine.told if what[0] == "build on"} == {2}
 
@@ -351,7 +351,7 @@ def test_engines_build_on_a_card_compares_and_inspects(machine, call):
     assert err.count("from the released graphs 0.") == 3  # what holds is not compared
     assert {what[1] for what in machine.told if what[0] == "build on"} == {0}
     assert machine.times("detach") == 2
-    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+    with closing(TensorRTBackend(find_release(MODEL))) as engine:
         machine.told.clear()
         engine.prepare(WIDTH, HEIGHT)
     assert not machine.times("build")  # enhance takes what was built
@@ -360,7 +360,7 @@ def test_engines_build_on_a_card_compares_and_inspects(machine, call):
 def test_an_engine_that_cannot_be_made_lets_go_of_the_card(machine):
     machine.driver.Stream = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        TensorRTEngine(find_release(MODEL))
+        TensorRTBackend(find_release(MODEL))
     assert machine.times("detach") == 1
 
 
@@ -370,7 +370,7 @@ def test_a_card_that_is_in_use_is_an_engine_error(machine, monkeypatch):
 
     monkeypatch.setattr(machine.driver.Device, "retain_primary_context", refuse)
     with pytest.raises(EngineError, match=r"double 0 cannot be used: .*out of memory; run nvidia"):
-        TensorRTEngine(find_release(MODEL))
+        TensorRTBackend(find_release(MODEL))
 
 
 def test_where_nvidia_smi_does_not_know_the_card_cuda_does(machine, monkeypatch):
@@ -429,7 +429,7 @@ def test_plans_whose_comparison_found_no_memory_are_compared_again(machine, capl
         upload(*args)
 
     machine.driver.memcpy_htod_async = fail_once
-    with closing(TensorRTEngine(find_release(MODEL))) as engine:
+    with closing(TensorRTBackend(find_release(MODEL))) as engine:
         engine.decompose(frames(1))
     assert "short of memory" in caplog.text
     assert caplog.text.count("comparing with the released graphs") == 2
@@ -493,12 +493,12 @@ def test_fixed_frames_are_dark_and_fixed():
 )
 def test_a_device_that_is_not_there(machine, device, error, message):
     with pytest.raises(error, match=message):
-        TensorRTEngine(find_release(MODEL), device=device)
+        TensorRTBackend(find_release(MODEL), device=device)
 
 
 def test_the_card_is_chosen_by_its_number(machine):
     machine.cards = 3
-    with closing(TensorRTEngine(find_release(MODEL), device="cuda:2")) as engine:
+    with closing(TensorRTBackend(find_release(MODEL), device="cuda:2")) as engine:
         assert engine.description.startswith("student on double 2 (cuda:2), tensorrt_rtx ")
 
 

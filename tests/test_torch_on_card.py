@@ -48,7 +48,7 @@ def engine(monkeypatch):
     """An engine that takes META for its card."""
     monkeypatch.setattr(backend, "Recorded", Watched)
     monkeypatch.setattr(backend, "_device", lambda name: META)
-    return backend.TorchEngine(find_release("kind"), device="cuda")
+    return backend.TorchBackend(find_release("kind"), device="cuda")
 
 
 def test_a_frame_goes_through_all_nets_without_a_tensor_of_the_host(engine):

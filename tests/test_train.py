@@ -24,7 +24,7 @@ from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
 from streamkind.model.released import find_release
 from streamkind.model.stages import STAGES, matching_ratio
-from streamkind.model.validation import GATES, Scores, failed_gates
+from streamkind.model.validation import GATES, PairScores, failed_gates
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,7 +129,7 @@ def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
     assert [s["step"] for s in lines] == [2, 4, 6, 8, 10, 12]  # at the end of each stage
     assert lines[0].keys() == {"step", *GATES}
     protocols = ("true_ratio", "blind", "mean_matched")
-    measures = {f"{p}/{m}" for p in protocols for m in Scores.__annotations__}
+    measures = {f"{p}/{m}" for p in protocols for m in PairScores.__annotations__}
     assert lines[2].keys() == {"step", *GATES, "std_restored", *measures}
     assert all(np.isfinite(list(s.values())).all() for s in lines)
     assert len(list(uninterrupted.glob("events.*"))) == 1

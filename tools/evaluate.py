@@ -35,7 +35,7 @@ from streamkind.model.degrade import Image, film
 from streamkind.model.kind import illumination_ratio
 from streamkind.model.recipe import read_recipe
 from streamkind.model.released import releases
-from streamkind.model.validation import GATES, Scores, mean_matched, mean_scores, score
+from streamkind.model.validation import GATES, PairScores, mean_matched, mean_scores, score
 
 HEADER = ["method", "protocol", "PSNR", "SSIM", "SSIM gray", "CIEDE2000", "chroma ratio"]
 BLIND_ONLY = ["LOE", "ms"]
@@ -62,7 +62,7 @@ PUBLISHED = [
 class Rows:
     """What a method scored, picture by picture."""
 
-    scores: dict[str, list[Scores]] = field(default_factory=dict)
+    scores: dict[str, list[PairScores]] = field(default_factory=dict)
     """By protocol."""
     blind_only: list[list[float]] = field(default_factory=list)
     shown: list[Image] = field(default_factory=list)

@@ -25,7 +25,7 @@ from streamkind.engine.profiles import PROFILES, ProfileName
 from streamkind.measure.night import (
     NAMES,
     Figures,
-    Picture,
+    Planes,
     figures,
     picture_of_frame,
     picture_of_rgb,
@@ -36,7 +36,7 @@ PLACES = 1 / 6, 1 / 2, 5 / 6
 BASELINES = "gamma 0.4", "LIME"
 
 
-def frames(path: Path, start: float, count: int) -> Iterator[Picture]:
+def frames(path: Path, start: float, count: int) -> Iterator[Planes]:
     """Read some frames from a second on, counted from the first frame."""
     first = None
     with av.open(str(path)) as container:
@@ -58,7 +58,7 @@ def places_of(path: Path, count: int) -> list[tuple[float, float]]:
     return [(max(0.0, seconds * share - count / rate), (count + 0.5) / rate) for share in PLACES]
 
 
-def enhanced(path: Path, start: float, duration: float, profile: ProfileName) -> list[Picture]:
+def enhanced(path: Path, start: float, duration: float, profile: ProfileName) -> list[Planes]:
     """Enhance a piece of a clip as a user would, and read what was written."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "clear.mkv"

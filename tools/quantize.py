@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
-from streamkind.backends.openvino import OpenVINOEngine
+from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.backends.ov import openvino as ov
 from streamkind.engine.engine import Engine
 from streamkind.light.exposure import STILL_TARGET, auto_ratio
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40)
     words = parser.parse_args()
     release = find_release("kind")
-    plain, small = OpenVINOEngine(release), OpenVINOEngine(release)
+    plain, small = OpenVINOBackend(release), OpenVINOBackend(release)
     clips = {path.stem: frame_of(path) for path in sorted(words.clips.glob("*.mp4"))}
     train, _ = split(load_pairs(words.lol / "our485"), 24, 0)
     dark = [cut(pair.low) for pair in train[:: len(train) // words.pairs]]
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"nets {statistics.median(a / b for a, b in times):.2f} times as fast")
 
 
-def quantise(plain: OpenVINOEngine, small: OpenVINOEngine, pictures: list[Pixels]) -> None:
+def quantise(plain: OpenVINOBackend, small: OpenVINOBackend, pictures: list[Pixels]) -> None:
     """Put quantised nets into an engine; what tells of a frame stays as it is."""
     import nncf  # type: ignore[import-not-found,unused-ignore]
 
@@ -98,13 +98,13 @@ def cut(picture: Pixels) -> Pixels:
     return np.ascontiguousarray(picture[:HEIGHT, :WIDTH])
 
 
-def relit(engine: OpenVINOEngine, picture: Pixels) -> Pixels:
+def relit(engine: OpenVINOBackend, picture: Pixels) -> Pixels:
     """Make a picture clear with a ratio of 4."""
     one: Pixels = engine.recompose(engine.decompose(pad(picture[None])), FOUR)[0]
     return one
 
 
-def scores(engine: OpenVINOEngine, gain: float, folder: Path) -> tuple[float, float]:
+def scores(engine: OpenVINOBackend, gain: float, folder: Path) -> tuple[float, float]:
     """PSNR on pairs: blind, and scaled to the truth's mean."""
     found = []
     for pair in load_pairs(folder):
@@ -118,7 +118,7 @@ def scores(engine: OpenVINOEngine, gain: float, folder: Path) -> tuple[float, fl
     return statistics.mean(b for b, _ in found), statistics.mean(m for _, m in found)
 
 
-def seconds(engine: OpenVINOEngine, picture: Pixels) -> float:
+def seconds(engine: OpenVINOBackend, picture: Pixels) -> float:
     """Of the nets, for one picture."""
     relit(engine, picture)
     began = time.perf_counter()

@@ -107,19 +107,19 @@ class BackendEntry:
 
 BACKENDS = {
     "tensorrt": BackendEntry(
-        "streamkind.backends.tensorrt:TensorRTEngine",
+        "streamkind.backends.tensorrt:TensorRTBackend",
         ("tensorrt|tensorrt_rtx", "pycuda", "onnx"),
         "pip install 'streamkind[tensorrt]', or on RTX cards 'streamkind[tensorrt-rtx]'",
         ("cuda",),
     ),
     "openvino": BackendEntry(
-        "streamkind.backends.openvino:OpenVINOEngine",
+        "streamkind.backends.openvino:OpenVINOBackend",
         ("openvino",),
         "pip install openvino",
         ("cpu", "gpu", "npu"),
     ),
     "torch": BackendEntry(
-        "streamkind.backends.torch:TorchEngine",
+        "streamkind.backends.torch:TorchBackend",
         ("torch", "onnx"),
         "pip install 'streamkind[train]'",
         ("cpu", "cuda", "mps"),

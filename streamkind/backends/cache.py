@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from streamkind.backends.inspector import Inspection
-from streamkind.backends.plans import Plan, Recipe
+from streamkind.backends.plans import Plan, PlanRecipe
 from streamkind.errors import EngineError
 from streamkind.platform import CACHE, cache_folder, locked, replace, writable_by_others
 
@@ -63,7 +63,7 @@ class Cache:
                 f"make it your own: chmod 700 {self.folder}, or set {CACHE} to another folder"
             )
 
-    def take(self, recipe: Recipe, build: Callable[[], tuple[Plan, float]], say: Say) -> Plan:
+    def take(self, recipe: PlanRecipe, build: Callable[[], tuple[Plan, float]], say: Say) -> Plan:
         """Return a plan; build and keep it when it is not here or not whole, and say why.
 
         `build` returns the plan and the seconds it took. Of processes that ask at once, one
@@ -149,7 +149,7 @@ class Cache:
             return False
         return True
 
-    def _read(self, recipe: Recipe) -> Plan:
+    def _read(self, recipe: PlanRecipe) -> Plan:
         entry, data = self._verified(recipe.key)
         if entry.recipe != _as_json(recipe):
             raise _UnusableError("the plan kept under its key was built for something else")
@@ -181,7 +181,7 @@ class Cache:
         except (OSError, ValueError, TypeError):
             return None
 
-    def _write(self, recipe: Recipe, plan: Plan, seconds: float) -> None:
+    def _write(self, recipe: PlanRecipe, plan: Plan, seconds: float) -> None:
         told = {
             "recipe": _as_json(recipe),
             "sha256": hashlib.sha256(plan.data).hexdigest(),
@@ -236,7 +236,7 @@ def default_folder() -> Path:
     return cache_folder("plans")
 
 
-def _as_json(recipe: Recipe) -> dict[str, Any]:
+def _as_json(recipe: PlanRecipe) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(recipe)))  # type: ignore[no-any-return]
 
 

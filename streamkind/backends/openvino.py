@@ -51,7 +51,7 @@ SHAPES_KEPT = 2
 """Compiled shapes held at first: a file has one, and its last batch may be shorter."""
 
 
-class OpenVINOEngine:
+class OpenVINOBackend:
     """KinD on the CPU, in bf16 where the processor computes in it, else in float32.
 
     On another device the pictures are computed in float16, statistics and what is held for seconds
@@ -112,7 +112,7 @@ class OpenVINOEngine:
         """Copy layers of one size, (N, C, H, W) each, into one batch."""
         return _join(parts)
 
-    def beside(self) -> OpenVINOEngine:
+    def beside(self) -> OpenVINOBackend:
         """Return a second one for another thread. What this one has compiled, it need not."""
         other = copy.copy(self)
         other._models = {part: model.clone() for part, model in self._models.items()}
@@ -126,7 +126,7 @@ class OpenVINOEngine:
         other._request = Kept(compiled, len(other._models) * SHAPES_KEPT)
         return other
 
-    def adopt(self, other: OpenVINOEngine) -> None:
+    def adopt(self, other: OpenVINOBackend) -> None:
         """Take over what the second one has compiled; its thread has ended."""
         self._request.adopt(other._request)
 

@@ -44,7 +44,7 @@ Tell = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PlanRecipe:
     """All that decides what a plan is; two equal recipes may share one plan."""
 
     model: str
@@ -104,7 +104,7 @@ def write_recipe(
     batch: tuple[int, int, int] = (1, 1, 1),
     precision: Precision = "fp16",
     frames: FrameType = "uint8",
-) -> Recipe:
+) -> PlanRecipe:
     """Say what to build of one graph; sides are rounded up to multiples of 16.
 
     `frames` is for decompose, the only part that takes any. `steady` goes from frame to frame, so
@@ -118,7 +118,7 @@ def write_recipe(
             f"{install('tensorrt_rtx')} builds without"
         )
     rtx = library == "tensorrt_rtx"  # compiled to the end on the card: any driver and name do
-    return Recipe(
+    return PlanRecipe(
         model=release.name,
         part=part,
         graph=getattr(release, part).sha256,
@@ -190,7 +190,7 @@ def _toolkit() -> str:
 
 
 def build(
-    recipe: Recipe,
+    recipe: PlanRecipe,
     graph: Graph,
     tell: Tell = lambda share: None,
     where: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -250,7 +250,7 @@ def _strongly_typed(trt: Any) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _configure(trt: Any, config: Any, recipe: Recipe) -> None:
+def _configure(trt: Any, config: Any, recipe: PlanRecipe) -> None:
     config.builder_optimization_level = recipe.level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # types, for the inspector
     if recipe.workspace_mib:
@@ -270,7 +270,7 @@ def _configure(trt: Any, config: Any, recipe: Recipe) -> None:
         config.set_compute_capability(known[name], 0)
 
 
-def _profile(builder: Any, network: Any, recipe: Recipe) -> Any:
+def _profile(builder: Any, network: Any, recipe: PlanRecipe) -> Any:
     """Fix height and width, leave the number of frames open."""
     profile = builder.create_optimization_profile()
     width, height = recipe.size

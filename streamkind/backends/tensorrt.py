@@ -21,7 +21,7 @@ from streamkind.backends.base import Layers
 from streamkind.backends.cache import Cache
 from streamkind.backends.cuda import Gpu, Memory
 from streamkind.backends.lane import Array, Lane, PlanRefusedError, Program
-from streamkind.backends.plans import MOST, Plan, Recipe, usual_batch
+from streamkind.backends.plans import MOST, Plan, PlanRecipe, usual_batch
 from streamkind.backends.precision import FRAME_TYPES, FrameType, Precision
 from streamkind.backends.watch import Told
 from streamkind.errors import EngineError
@@ -35,7 +35,7 @@ T = TypeVar("T")
 log = logging.getLogger("streamkind.engines")
 
 
-class TensorRTEngine:
+class TensorRTBackend:
     """KinD on one NVIDIA card. Plans that are missing are built at the first frame."""
 
     max_batch = MOST
@@ -56,7 +56,7 @@ class TensorRTEngine:
         for part in PARTS:
             getattr(release, part).read()  # a plan is of a whole graph, or of none
         self._cache = Cache()
-        self._programs: dict[Recipe, Program] = {}
+        self._programs: dict[PlanRecipe, Program] = {}
         self._most = batch[2] if batch else MOST
         self._gpu = Gpu(device)
         with ExitStack() as on_error:
@@ -213,7 +213,7 @@ class TensorRTEngine:
 
     def _recipe(
         self, part: str, size: tuple[int, int], precision: Precision, frames: FrameType
-    ) -> Recipe:
+    ) -> PlanRecipe:
         return plans.write_recipe(
             self._release,
             part,
@@ -239,7 +239,7 @@ class TensorRTEngine:
                 self._check(recipes)
         return self._programs[recipe]
 
-    def _take(self, recipe: Recipe) -> tuple[Program, Plan]:
+    def _take(self, recipe: PlanRecipe) -> tuple[Program, Plan]:
         """Take a plan from the cache; what TensorRT refuses is built once more."""
         graph = getattr(self._release, recipe.part)
         logger = plans.logger_of(self._library)
@@ -261,7 +261,7 @@ class TensorRTEngine:
             self._cache.note(recipe.key, {"inspected": program.inspect()})
         return program, plan
 
-    def _check(self, recipes: list[Recipe]) -> None:
+    def _check(self, recipes: list[PlanRecipe]) -> None:
         """Compare new plans with the released graphs; what differs too much is not kept."""
         first = recipes[0]
 

@@ -24,7 +24,7 @@ from streamkind.model.released import Release
 from streamkind.video.frames import Levels, Pixels
 
 
-class TorchEngine:
+class TorchBackend:
     """KinD on the CPU, or on an NVIDIA card."""
 
     def __init__(self, release: Release, *, device: str = "auto") -> None:

@@ -79,7 +79,7 @@ _Task = tuple[Callable[..., Any], Callable[[_Running, Any], None], _Running]
 """The function for the executor, the function here that receives its result, and the job."""
 
 
-class Batch:
+class JobRunner:
     """Runs jobs until each is done, skipped or failed."""
 
     def __init__(

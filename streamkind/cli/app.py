@@ -17,7 +17,7 @@ from streamkind import __version__
 from streamkind.backends.process import settle
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
-from streamkind.batch.jobs import Batch, Result
+from streamkind.batch.jobs import JobRunner, Result
 from streamkind.cli import bench, doctor, engines, live, options, track
 from streamkind.cli.ending import ENDING, INTERRUPTED
 from streamkind.cli.failures import fail, foreign
@@ -134,7 +134,7 @@ def batch_command(
     give_way(nice)
     executor, slots = open_executor(workers, cluster, chosen["device"])
     with executor, progress_bar() as bar:
-        results = Batch(jobs, executor=executor, slots=slots, progress=show_batch(bar)).run()
+        results = JobRunner(jobs, executor=executor, slots=slots, progress=show_batch(bar)).run()
     end_batch(results, report)
 
 

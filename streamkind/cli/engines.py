@@ -25,10 +25,10 @@ from streamkind.backends.cards import Card, first_card, named_card
 from streamkind.backends.cuda import Gpu
 from streamkind.backends.inspector import Inspection
 from streamkind.backends.parity import Parity
-from streamkind.backends.plans import Plan, Recipe
+from streamkind.backends.plans import Plan, PlanRecipe
 from streamkind.backends.precision import FRAME_TYPES, Precision, graph_in, read_precision
 from streamkind.backends.single import need_onnx, operators, read_picture_type, single_graph
-from streamkind.backends.tensorrt import TensorRTEngine
+from streamkind.backends.tensorrt import TensorRTBackend
 from streamkind.backends.watch import Told
 from streamkind.cli.show import console, progress_bar
 from streamkind.engine.engine import check_target
@@ -94,7 +94,7 @@ class Work:
     batch: tuple[int, int, int] | None
     precision: Precision
 
-    def recipes(self, card: Card) -> list[Recipe]:
+    def recipes(self, card: Card) -> list[PlanRecipe]:
         """Say what to build for a card."""
         return [
             plans.write_recipe(
@@ -155,7 +155,7 @@ def build_here(cache: Cache, work: Work) -> None:
         recipes = work.recipes(gpu.card)
         for recipe in recipes:
             take_visibly(cache, work.release, recipe, bar, gpu.current)
-    engine = TensorRTEngine(work.release, precision=work.precision, batch=work.batch)
+    engine = TensorRTBackend(work.release, precision=work.precision, batch=work.batch)
     with contextlib.closing(engine):
         for width, height in work.sizes:
             engine.prepare(padded(width), padded(height))
@@ -166,7 +166,7 @@ def build_here(cache: Cache, work: Work) -> None:
 def take_visibly(
     cache: Cache,
     release: Release,
-    recipe: Recipe,
+    recipe: PlanRecipe,
     bar: Bar,
     where: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Plan:

@@ -24,7 +24,7 @@ from streamkind.live.encoder import (
 )
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.secrets import redact
-from streamkind.live.sink import Sink
+from streamkind.live.sink import LiveSink
 from streamkind.live.state import CameraState
 from streamkind.live.viewers import Viewers
 from streamkind.video.frames import size_of
@@ -88,7 +88,7 @@ class Output:
         """Create the sinks. `state` is told of pictures that leave, and of errors."""
         config = state.config
         self.inbox = Inbox(DEPTH)
-        self.sinks = [Sink(url, config) for url in config.to]
+        self.sinks = [LiveSink(url, config) for url in config.to]
         self.viewers = Viewers()
         self._state = state
         self._clock = clock

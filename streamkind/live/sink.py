@@ -37,7 +37,7 @@ DEPTH = 256
 """Packets that may wait for an output: some seconds of picture and sound."""
 
 
-class Sink:
+class LiveSink:
     """Hands packets to one output. No caller ever waits for the output."""
 
     def __init__(self, url: str, config: CameraConfig) -> None:

@@ -17,7 +17,7 @@ from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import Release, find_release, pad
 from streamkind.video.frames import Pixels
 
-Picture = Callable[[Pixels], Pixels]
+Enhance = Callable[[Pixels], Pixels]
 """(H, W, 3) uint8 RGB -> the same."""
 
 
@@ -25,7 +25,7 @@ Picture = Callable[[Pixels], Pixels]
 class Nets:
     """Nets from picture to picture, and those that cannot be had here."""
 
-    found: dict[str, Picture] = field(default_factory=dict)
+    found: dict[str, Enhance] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     """Name -> why, and what to do."""
 
@@ -46,14 +46,14 @@ def baselines() -> Nets:
     return nets
 
 
-def named(paths: Sequence[Path]) -> dict[str, Picture]:
+def named(paths: Sequence[Path]) -> dict[str, Enhance]:
     """Nets of others by the names of their files; by their paths where those are alike."""
     stems = [path.stem for path in paths]
     alone = {stem for stem in stems if stems.count(stem) == 1 and stem not in PROFILES}
     return {p.stem if p.stem in alone else str(p): by_openvino(p) for p in paths}
 
 
-def by_engine(backend: BackendName) -> Picture:
+def by_engine(backend: BackendName) -> Enhance:
     """KinD by one of the backends, on the processor."""
     engine = open_engine("kind", backend=backend, device="cpu")
     ratio = np.array([4.0], np.float32)
@@ -64,7 +64,7 @@ def by_engine(backend: BackendName) -> Picture:
     return enhance
 
 
-def by_onnxruntime(release: Release) -> Picture:
+def by_onnxruntime(release: Release) -> Enhance:
     """KinD's graphs by ONNX Runtime, as they are."""
     import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 
@@ -87,7 +87,7 @@ def by_onnxruntime(release: Release) -> Picture:
     return enhance
 
 
-def by_openvino(path: Path) -> Picture:
+def by_openvino(path: Path) -> Enhance:
     """Any net from picture to picture, RGB: uint8, or float in [0, 1]; channels first or last.
 
     In the precision in which KinD runs. Raises UsageError and EngineError.
@@ -154,7 +154,7 @@ def read_net(path: Path) -> tuple[Any, bool]:
     return model, first
 
 
-def quality(enhance: Picture, pairs: Path) -> dict[str, float]:
+def quality(enhance: Enhance, pairs: Path) -> dict[str, float]:
     """Mean PSNR in dB and SSIM of dark pictures enhanced blind, beside the true ones.
 
     `pairs` has folders low and high with pictures of the same names. Raises UsageError.

@@ -23,7 +23,7 @@ GAMMA = 1 / 2.2
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
+class SeenFrame:
     """What is kept of a frame until the next has been compared with it."""
 
     y: Floats
@@ -32,7 +32,7 @@ class Still:
     """RGB at most `WARP_ROWS` high, (h, w, 3)."""
 
     @classmethod
-    def of(cls, pixels: Pixels) -> Still:
+    def of(cls, pixels: Pixels) -> SeenFrame:
         """Take a frame, (H, W, 3) uint8."""
         height, width = pixels.shape[:2]
         scale = WARP_ROWS / min(height, width)

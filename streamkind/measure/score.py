@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from streamkind.errors import InputError, UsageError
 from streamkind.light.smoother import is_cut
-from streamkind.measure.flow import Floats, Flow, Still, luma
+from streamkind.measure.flow import Floats, Flow, SeenFrame, luma
 from streamkind.pipeline import enhance
 from streamkind.video.frames import Pixels
 from streamkind.video.source import open_source
@@ -206,12 +206,12 @@ def check_alike(videos: dict[str, Path], frames: dict[str, Pixels], count: int) 
 def measure(videos: dict[str, Path], gain: float, progress: ScoreProgress) -> Scores:
     """Go through all videos once and measure every row."""
     scores = Scores({name: Row() for name in dict.fromkeys((*ROWS, *videos))}, [])
-    before: dict[str, Still] = {}
+    before: dict[str, SeenFrame] = {}
     with ThreadPoolExecutor(2) as pool:
         for i, frames in enumerate(together(videos)):
             frames[GAIN] = np.asarray(cv2.convertScaleAbs(frames[INPUT], alpha=gain), np.uint8)
             names = list(scores.rows)
-            now = dict(zip(names, pool.map(Still.of, (frames[n] for n in names)), strict=True))
+            now = dict(zip(names, pool.map(SeenFrame.of, (frames[n] for n in names)), strict=True))
             if before:
                 flow = flow_unless_cut(before[INPUT].y, now[INPUT].y)
                 if flow is None:
@@ -235,7 +235,7 @@ def flow_unless_cut(before: Floats, after: Floats) -> Flow | None:
     return None if is_cut(a, b) else Flow.between(before, after)
 
 
-def add_frame(row: Row, still: Still, reference: Still | None) -> None:
+def add_frame(row: Row, still: SeenFrame, reference: SeenFrame | None) -> None:
     """Measure one frame."""
     y = still.y
     level = float(y.mean())
@@ -253,7 +253,7 @@ def add_frame(row: Row, still: Still, reference: Still | None) -> None:
         row.ssim.append(float(structural_similarity(y, reference.y, data_range=1.0, **window)))
 
 
-def add_pair(row: Row, before: Still, after: Still, flow: Flow | None) -> None:
+def add_pair(row: Row, before: SeenFrame, after: SeenFrame, flow: Flow | None) -> None:
     """Measure what lies between two frames; nothing at a cut."""
     apart = cv2.norm(after.y, before.y, cv2.NORM_L1) / after.y.size
     row.mabd.append(np.nan if flow is None else apart)

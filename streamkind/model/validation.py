@@ -24,7 +24,7 @@ from streamkind.model.released import pad
 
 
 @dataclass(frozen=True)
-class Scores:
+class PairScores:
     """One picture, or the mean of many, against the truth."""
 
     psnr: float
@@ -38,12 +38,12 @@ class Scores:
     """Mean Lab chroma of the picture over the truth's; 1 is right, 0 is gray."""
 
 
-def score(image: Image, truth: Image) -> Scores:
+def score(image: Image, truth: Image) -> PairScores:
     """Compare a picture with the true one."""
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     lab, true_lab = rgb2lab(image), rgb2lab(truth)
     gray, true_gray = rgb2gray(image), rgb2gray(truth)
-    return Scores(
+    return PairScores(
         psnr=float(peak_signal_noise_ratio(truth, image, data_range=255)),
         ssim=float(structural_similarity(truth, image, channel_axis=2, data_range=255, **window)),
         ssim_gray=float(structural_similarity(true_gray, gray, data_range=1, **window)),
@@ -63,10 +63,10 @@ def mean_matched(image: Image, truth: Image) -> Image:
     return np.clip(image * gain + 0.5, 0, 255).astype(np.uint8)
 
 
-def mean_scores(scores: Sequence[Scores]) -> Scores:
+def mean_scores(scores: Sequence[PairScores]) -> PairScores:
     """Mean of each measure."""
     columns = zip(*(vars(s).values() for s in scores), strict=True)
-    return Scores(*(float(np.mean(c)) for c in columns))
+    return PairScores(*(float(np.mean(c)) for c in columns))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.video.format import VideoFormat
-from streamkind.video.still import Still
+from streamkind.video.image_data import Still
 
 Pixels = NDArray[np.uint8]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.

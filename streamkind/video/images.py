@@ -13,9 +13,9 @@ from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.demux import check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame
+from streamkind.video.image_data import Still
+from streamkind.video.image_files import IMAGE_SUFFIXES, is_animated, read_still, write_still
 from streamkind.video.publish import Staging, check_not_input
-from streamkind.video.still import Still
-from streamkind.video.stills import IMAGE_SUFFIXES, is_animated, read_still, write_still
 from streamkind.video.storage import as_path
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSink", "ImageSource", "is_still"]

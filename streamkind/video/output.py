@@ -17,13 +17,13 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.video.containers import MP4_LIKE, open_output
+from streamkind.video.image_files import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
 from streamkind.video.mux import PacketTimes, container_options
 from streamkind.video.others import AddVideo, OtherVideo
 from streamkind.video.passthrough import Passthrough
 from streamkind.video.publish import STDOUT, Sent, Staging, check_not_input, is_stdout
 from streamkind.video.remarks import copied_note
 from streamkind.video.source import Source, VideoSource
-from streamkind.video.stills import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
 
 _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 _GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER

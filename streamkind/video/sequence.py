@@ -19,8 +19,8 @@ from streamkind.errors import InputError
 from streamkind.video.demux import check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame, Pixels
+from streamkind.video.image_files import IMAGE_SUFFIXES, read_still
 from streamkind.video.images import list_images
-from streamkind.video.stills import IMAGE_SUFFIXES, read_still
 from streamkind.video.storage import as_path
 
 USUAL_FPS = 25.0

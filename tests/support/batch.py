@@ -9,7 +9,7 @@ import sys
 import av
 import numpy as np
 
-from streamkind.batch.jobs import Batch
+from streamkind.batch.jobs import JobRunner
 from streamkind.engine.options import Options
 from support.media import make_clip
 
@@ -24,7 +24,7 @@ def batch(*arguments, **options):
 
 def run(jobs, **options):
     told = []
-    results = Batch(jobs, progress=lambda p: told.append(p.told), **options).run()
+    results = JobRunner(jobs, progress=lambda p: told.append(p.told), **options).run()
     return results, "\n".join(told)
 
 

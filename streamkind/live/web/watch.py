@@ -89,7 +89,7 @@ def _sink_without_secrets(sink: SinkStatus) -> SinkStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Jpeg:
     """A JPEG of a camera."""
 
     data: bytes
@@ -104,9 +104,9 @@ class Previews:
         self._fleet = fleet
         self._encode = encode
         self._lock = threading.Lock()
-        self._last: dict[str, tuple[float, Picture]] = {}
+        self._last: dict[str, tuple[float, Jpeg]] = {}
 
-    def get(self, name: str, now: float) -> Picture | None:
+    def get(self, name: str, now: float) -> Jpeg | None:
         """Return a picture of a camera, None before its first frame. Raises KeyError.
 
         `now` is a monotonic time in seconds; within PREVIEW_SECONDS the same picture is returned.
@@ -119,7 +119,7 @@ class Previews:
             tag = f'"{preview.time:.6f}"'
             if picture and (picture.tag == tag or 0 <= now - then < PREVIEW_SECONDS):
                 return picture
-            picture = Picture(self._encode(preview), tag)
+            picture = Jpeg(self._encode(preview), tag)
             present = self._fleet.configs()
             self._last = {key: kept for key, kept in self._last.items() if key in present}
             self._last[name] = (now, picture)

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, Unidentifi
 
 from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
-from streamkind.video.still import Samples, Still
+from streamkind.video.image_data import Samples, Still
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
 Image.MAX_IMAGE_PIXELS = 1 << 27  # Pillow refuses twice as many; a damaged file may claim any size
