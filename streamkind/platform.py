@@ -7,8 +7,10 @@ import ctypes
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,11 @@ CACHE = "STREAMKIND_CACHE"
 """Environment variable with the folder of all caches, if it is not the user's usual one."""
 REPLACE_SECONDS = 2.0
 """Time for which replacing a file is tried on Windows, as a virus scanner may have it open."""
+
+SCREENS = {"DISPLAY", "WAYLAND_DISPLAY"}
+"""Environment variables that tell of a screen, on Linux."""
+SHOW_SECONDS = 10.0
+"""Time for the file manager to open."""
 
 
 def cores() -> int:
@@ -113,6 +120,29 @@ def cache_folder(name: str) -> Path:
         return Path(chosen) / name
     local = os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME")
     return Path(local or Path.home() / ".cache") / "streamkind" / name
+
+
+def config_folder() -> Path:
+    """Return this user's folder for the settings of streamkind, which may not exist yet."""
+    told = os.environ.get("APPDATA" if WINDOWS else "XDG_CONFIG_HOME")
+    return Path(told or Path.home() / ".config") / "streamkind"
+
+
+def show_in_folder(path: Path) -> None:
+    """Open the folder of a file in the system's file manager. Raises OSError if there is none."""
+    if WINDOWS:
+        words = ["explorer", f"/select,{path}"]
+    elif sys.platform == "darwin":
+        words = ["open", "-R", str(path)]
+    else:
+        words = ["xdg-open", str(path.parent)]
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SHOW_SECONDS)
+
+
+def open_browser(url: str) -> bool:
+    """Open a page in the user's browser; return whether there is one with a window."""
+    screen = WINDOWS or sys.platform == "darwin" or SCREENS & os.environ.keys()
+    return bool(screen) and webbrowser.open(url)
 
 
 def writable_by_others(folder: Path) -> bool:

@@ -239,7 +239,7 @@ def test_the_documented_help_is_the_programs(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     written = (ROOT / "docs" / "cli.md").read_text()
     engines = [f"engines {name}" for name in ("build", "list", "info", "prune", "verify")]
-    videos = ("enhance", "batch", "stream", "serve", "track", "plot", "score", "bench", "doctor")
-    for command in (*videos, *engines):
+    videos = ("enhance", "batch", "app", "stream", "serve", "track", "plot", "score", "bench")
+    for command in (*videos, "doctor", *engines):
         _, out, _ = call(*command.split(), "--help")
         assert out.strip() in written, f"run: COLUMNS=100 streamkind {command} --help"

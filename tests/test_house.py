@@ -15,6 +15,7 @@ FLOORS = (
     ("tools",),
     ("__main__",),
     ("cli",),
+    ("app",),
     ("live", "batch"),
     ("__init__",),  # the public API
     ("measure",),

@@ -8,34 +8,10 @@ import numpy as np
 import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
-from support.browser import Page, chromium, prefer, resize
+from support.browser import CONTRAST, Page, chromium, prefer, resize
 from support.console_at import TOKEN, console_at, two_cameras, wait_until
 
 from streamkind.live.status import SinkStatus
-
-CONTRAST = """
-const light = (text) => {
-  const [r, g, b] = text.match(/[\\d.]+/g).map((v) => {
-    const c = Number(v) / 255;
-    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const ground = (node) => {
-  for (; node; node = node.parentElement) {
-    const color = getComputedStyle(node).backgroundColor;
-    if (!/, 0\\)$/.test(color)) return color;
-  }
-};
-const found = [];
-for (const node of document.querySelectorAll("header *, main *")) {
-  const own = [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !node.getClientRects().length || node.closest("#stage")) continue;
-  const pair = [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => b - a);
-  found.push([(pair[0] + 0.05) / (pair[1] + 0.05), node.outerHTML.slice(0, 80)]);
-}
-return found.sort((a, b) => a[0] - b[0]);
-"""
 
 
 @pytest.fixture(scope="module")

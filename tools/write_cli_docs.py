@@ -22,7 +22,7 @@ Messages and progress go to stderr. The output appears under its name only when 
 """
 
 COMMANDS = (
-    *("enhance", "batch", "stream", "serve", "track", "plot", "score", "bench", "doctor"),
+    *("enhance", "batch", "app", "stream", "serve", "track", "plot", "score", "bench", "doctor"),
     *(f"engines {name}" for name in ("build", "export", "list", "info", "prune", "verify")),
 )
 

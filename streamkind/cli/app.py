@@ -18,7 +18,7 @@ from streamkind.backends.process import settle
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import JobRunner, Result
-from streamkind.cli import bench, doctor, engines, live, options, track
+from streamkind.cli import bench, doctor, engines, live, options, page, track
 from streamkind.cli.ending import ENDING, INTERRUPTED
 from streamkind.cli.failures import fail, foreign
 from streamkind.cli.pipes import named
@@ -192,6 +192,7 @@ app.command("plot")(track.plot_command)
 app.command("bench")(bench.bench_command)
 app.command("stream")(live.stream_command)
 app.command("serve")(live.serve_command)
+app.command("app")(page.app_command)
 
 
 def main() -> NoReturn:

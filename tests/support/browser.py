@@ -6,7 +6,7 @@ from loopback.browser import chromium, prefer, resize
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 
-__all__ = ["Page", "chromium", "prefer", "resize"]
+__all__ = ["CONTRAST", "Page", "chromium", "prefer", "resize"]
 
 LUMA = """
 const canvas = document.getElementById("picture");
@@ -17,6 +17,31 @@ let sum = 0;
 for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
 return sum / (data.length / 4) / 3;
 """
+
+CONTRAST = """
+const light = (text) => {
+  const [r, g, b] = text.match(/[\\d.]+/g).map((v) => {
+    const c = Number(v) / 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (node) => {
+  for (; node; node = node.parentElement) {
+    const color = getComputedStyle(node).backgroundColor;
+    if (!/, 0\\)$/.test(color)) return color;
+  }
+};
+const found = [];
+for (const node of document.querySelectorAll("header *, main *")) {
+  const own = [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  if (!own || !node.getClientRects().length || node.closest("#stage")) continue;
+  const pair = [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => b - a);
+  found.push([(pair[0] + 0.05) / (pair[1] + 0.05), node.outerHTML.slice(0, 80)]);
+}
+return found.sort((a, b) => a[0] - b[0]);
+"""
+"""Contrast of each text that is seen with its ground, the least first."""
 
 
 class Page:
@@ -49,7 +74,7 @@ class Page:
         """Move a slider as a hand does: the value, then the event."""
         self.driver.execute_script(
             "const s = document.querySelector(arguments[0]); s.value = arguments[1];"
-            "s.dispatchEvent(new Event('input'))",
+            "s.dispatchEvent(new Event('input', { bubbles: true }))",
             css,
             value,
         )

@@ -227,19 +227,18 @@ def limited(receive: Receive, most: int) -> Receive:
     left, more, until = most, True, time.monotonic() + BODY_SECONDS
 
     async def read() -> Message:
-        nonlocal left, more, until
+        nonlocal left, more
         if not more:  # waiting for the client to go away
             return await receive()
+        seconds = until - time.monotonic() if most <= MOST_BYTES else BODY_SECONDS
         try:
-            message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+            message = await asyncio.wait_for(receive(), max(0.0, seconds))
         except TimeoutError:
             raise HTTPException(408, "the body did not come") from None
         left -= len(message.get("body", b""))
         more = message.get("more_body", False)
         if left < 0:
             raise HTTPException(413, f"the body is larger than {most} bytes")
-        if most > MOST_BYTES:
-            until = time.monotonic() + BODY_SECONDS
         return message
 
     return read

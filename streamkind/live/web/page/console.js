@@ -169,6 +169,7 @@ const pictures = repeat(lookAtPicture, still ? STILL_MS : PICTURE_MS);
 const tiles = repeat(lookAtWall, still ? STILL_MS : WALL_MS);
 const recordings = repeat(lookAtRecordings, RECORDINGS_MS);
 
+at("to-files").hidden = location.pathname === "/"; // else it is in the page for files
 listenToLight();
 listenToPicture();
 listenToLogin();

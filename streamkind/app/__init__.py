@@ -1,0 +1,1 @@
+"""A page in the browser for files: choose, preview, run, play."""

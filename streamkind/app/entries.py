@@ -1,0 +1,144 @@
+"""The entries of the queue, and the file that keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from streamkind.app.settings import Settings
+from streamkind.batch.journal import Job
+from streamkind.errors import StreamkindError
+from streamkind.video.storage import remove_folder, write_whole
+
+VERSION = 1
+"""Version of the queue's file. A file of another version is not used."""
+WINDOW_SECONDS = 15.0
+"""Time over which the speed is measured."""
+
+State = Literal["waiting", "running", "paused", "done", "failed"]
+
+
+@dataclass
+class Progress:
+    """How far a job is. Not kept in the file."""
+
+    frames: int = 0
+    """Frames that are enhanced."""
+    surveyed: int = 0
+    """Frames that the first pass has seen."""
+    total: int = 0
+    """Expected frames; 0 if nobody knows."""
+    fps: float = 0.0
+    """Frames per second of the present pass, over the last `WINDOW_SECONDS`."""
+    left_seconds: float | None = None
+    """Expected seconds to the end of the present pass; None if nobody knows."""
+
+
+@dataclass
+class Entry:
+    """One file in the queue."""
+
+    id: str
+    name: str
+    """Name of the file, without its folder."""
+    place: str
+    """Place of the file in the library."""
+    input: str
+    """Path of the file."""
+    output: str
+    """Path of the result."""
+    settings: Settings
+    state: State = "waiting"
+    seconds: float = 0.0
+    """Seconds of the last run."""
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    progress: Progress = field(default_factory=Progress)
+    _seen: deque[tuple[float, int]] = field(default_factory=deque, repr=False)
+
+    def job(self) -> Job:
+        """Return the job of a batch."""
+        return Job(Path(self.input), Path(self.output), self.settings.options())
+
+    def record(self) -> dict[str, Any]:
+        """Return what is kept in the file."""
+        told = {k: v for k, v in vars(self).items() if k not in ("progress", "_seen")}
+        return told | {"settings": self.settings.model_dump()}
+
+    def begin(self) -> None:
+        """Set the entry to running, from nothing."""
+        self.state, self.error, self.warnings = "running", "", []
+        self.progress, self._seen = Progress(), deque()
+
+    def seen(self, told: dict[str, Any]) -> None:
+        """Take a line of progress: `frames`, `surveyed` and `total`."""
+        now, last = time.monotonic(), self.progress
+        frames, surveyed, total = told["frames"], told["surveyed"], told["total"]
+        done = frames or surveyed
+        if bool(last.frames) != bool(frames):  # the other pass begins
+            self._seen.clear()
+        self._seen.append((now, done))
+        while now - self._seen[0][0] > WINDOW_SECONDS:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        fps = (done - before) / (now - then) if now > then else 0.0
+        left = max(0, total - done) / fps if fps and total else None
+        self.progress = Progress(frames, surveyed, total, fps, left)
+
+    def clean(self) -> None:
+        """Remove all that the job has left, except a result that is complete."""
+        job = self.job()
+        remove_folder(job.folder)
+        with contextlib.suppress(OSError):
+            job.folder.with_name(f"{job.folder.name}.lock").unlink()
+        if not job.output.exists():
+            with contextlib.suppress(OSError):
+                job.receipt.unlink()
+
+    def remove_result(self) -> None:
+        """Remove the result, if this job has made it."""
+        job = self.job()
+        with contextlib.suppress(StreamkindError, OSError):  # the file is another's
+            if job.is_done():
+                job.output.unlink()
+        self.clean()
+
+
+def save(path: Path, entries: Iterable[Entry]) -> None:
+    """Write the queue's file. Raises OutputError."""
+    told = {"version": VERSION, "jobs": [entry.record() for entry in entries]}
+    write_whole(path, json.dumps(told, indent=1).encode())
+
+
+def load(path: Path) -> list[Entry]:
+    """Read the queue's file; empty if it does not exist or is of another version.
+
+    What was running waits.
+    """
+    try:
+        told = json.loads(path.read_bytes())
+        if told["version"] != VERSION:
+            return []
+        entries = [
+            Entry(**{**job, "settings": Settings.model_validate(job["settings"])})
+            for job in told["jobs"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    for entry in entries:
+        entry.state = "waiting" if entry.state == "running" else entry.state
+    return entries
+
+
+def as_answer(entry: Entry) -> dict[str, Any]:
+    """Return what the page is told of an entry."""
+    told = entry.record() | {"progress": asdict(entry.progress)}
+    told["output"] = Path(entry.output).name
+    del told["input"]
+    return told

@@ -1,0 +1,125 @@
+"""Measures how long a whole file will take, on some frames of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from streamkind.app.facts import Facts, Recent
+from streamkind.app.settings import Settings
+from streamkind.batch import work
+from streamkind.batch.journal import Job
+from streamkind.engine.survey import survey
+from streamkind.errors import InputError
+from streamkind.pipeline import Report, run
+from streamkind.video.footage import VideoSource
+from streamkind.video.frames import Frame
+from streamkind.video.others import PART_SUFFIX
+from streamkind.video.sink import VideoSink
+from streamkind.video.source import Source
+
+LEAST_FRAMES, MOST_FRAMES = 2, 24
+"""Frames that are enhanced for a measurement. One of `quality` may take seconds."""
+BUDGET_SECONDS = 2.0
+"""Time after which a measurement ends, if it has `LEAST_FRAMES`."""
+MOST_KEPT = 64
+"""Number of measurements that are kept."""
+
+Kind = tuple[str, str, bool, int, int]
+"""Profile, codec, whether the ratio is automatic, width and height: what the time depends on."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The expected time of a whole file."""
+
+    profile: str
+    seconds: float
+    fps: float
+    """Frames per second, both passes together."""
+
+
+class Estimates:
+    """Measures once for each kind of file and settings. Use it from one thread only."""
+
+    def __init__(self) -> None:
+        self._known: Recent[Kind, float] = Recent(MOST_KEPT)
+
+    def get(self, path: Path, facts: Facts, settings: Settings) -> Estimate:
+        """Return the expected time of a file. Raises StreamkindError."""
+        auto = settings.ratio == "auto"
+        kind = settings.profile, settings.codec, auto, facts.width, facts.height
+        each = self._known.get(kind, lambda: measure(path, facts, settings))
+        return Estimate(settings.profile, each * facts.frames, 1 / each)
+
+
+@dataclass
+class Timer:
+    """Hands on some frames of a source, and measures the time of all but the first batch."""
+
+    source: VideoSource
+    first: float | None = None
+    """Time at which the first batch was done, when all is compiled and in memory."""
+    skipped: int = 0
+    """Frames of the first batch."""
+    frames: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames until the time is over."""
+        for number, frame in enumerate(self.source):
+            late = self.first is not None and time.monotonic() - self.first > BUDGET_SECONDS
+            if number >= MOST_FRAMES or (late and number >= LEAST_FRAMES):
+                return
+            yield frame
+
+    def seen(self, frames: int) -> None:
+        """Count the frames that are done."""
+        if self.first is None:
+            self.first, self.skipped = time.monotonic(), frames
+        self.frames = frames
+
+    def each(self) -> float:
+        """Return the seconds a frame took, up to now. Raises InputError."""
+        if self.first is None:
+            raise InputError(f"{self.source.path.name}: no frame can be decoded to measure with")
+        if self.frames == self.skipped:  # a very short file
+            return (time.monotonic() - self.began) / self.frames
+        return (time.monotonic() - self.first) / (self.frames - self.skipped)
+
+
+def measure(path: Path, facts: Facts, settings: Settings) -> float:
+    """Enhance some frames of a file as a batch does; return the seconds for each."""
+    start = facts.seconds / 3
+    with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
+        job = Job(path, Path(folder, path.name), settings.options())
+        each = time_enhancing(job, start)
+    return each + (time_survey(job, start) if settings.ratio == "auto" else 0.0)
+
+
+def time_enhancing(job: Job, start: float) -> float:
+    """Return the seconds of a frame from decoder to encoder."""
+    part = job.output.with_suffix(PART_SUFFIX)
+    with VideoSource(job.input, start=start, pix_fmt=job.options.chosen.pix_fmt) as source:
+        timer, report = Timer(source), Report(None, "")
+        with VideoSink(part, source, part=True, **work.encoding(job, source.format)) as sink:
+            stream = work.open_stream(job, None, source)
+            run(as_source(timer), stream, sink, report, progress=lambda r: timer.seen(r.frames))
+        return timer.each()  # all frames are encoded
+
+
+def time_survey(job: Job, start: float) -> float:
+    """Return the seconds of a frame in the first pass."""
+    with VideoSource(job.input, start=start) as source:
+        timer = Timer(source)
+        survey(as_source(timer), work.engine_of(job), seen=timer.seen)
+        return timer.each()
+
+
+def as_source(timer: Timer) -> Source:
+    """Return a timer as the source that it stands for: only its frames are asked for."""
+    return cast(Source, timer)

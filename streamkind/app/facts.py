@@ -1,0 +1,165 @@
+"""What is told of a file before it is enhanced: length, size, darkness and a thumbnail."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import av
+import cv2
+import numpy as np
+
+from streamkind.errors import InputError
+from streamkind.video.color import read_orientation
+from streamkind.video.demux import main_video, open_input, read_only, seconds_of
+from streamkind.video.frames import Pixels
+
+GLIMPSES = 3
+"""Number of moments at which a file is looked at."""
+THUMBNAIL_WIDTH = 320
+"""Width of a thumbnail, in pixels."""
+MOST_KEPT = 512
+"""Number of files of which the facts are kept."""
+MOST_TRIED = 200
+"""Packets that are tried at one moment; some cannot be decoded."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a file."""
+
+    width: int
+    height: int
+    seconds: float
+    """Length; 0 if the file does not say."""
+    fps: float
+    """Frames per second on average; 0 if the file does not say."""
+    frames: int
+    """Number of frames, perhaps guessed; 0 if nobody knows."""
+    codec: str
+    luma: float
+    """Mean luma of some frames, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Facts and thumbnail of a file."""
+
+    facts: Facts
+    thumbnail: bytes
+    """JPEG."""
+
+
+class Recent(Generic[Key, Value]):
+    """The values that were used last. May be used from any thread."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        """Return the value of a key; it is made if it is not there."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value
+
+
+FileKey = tuple[str, int, int]
+"""Path, time of change in nanoseconds, and size of a file: another when the file is another."""
+
+
+def key_of(path: Path) -> FileKey:
+    """Return the key of a file. Raises InputError if it has gone."""
+    try:
+        told = path.stat()
+    except OSError as exc:
+        raise InputError(f"{path.name}: cannot be read ({exc.strerror}); list again") from exc
+    return str(path), told.st_mtime_ns, told.st_size
+
+
+class Looks:
+    """Looks at files, once at each. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._known: Recent[FileKey, Look] = Recent(MOST_KEPT)
+
+    def get(self, path: Path) -> Look:
+        """Return facts and thumbnail of a file. Raises InputError."""
+        return self._known.get(key_of(path), lambda: look_at(path))
+
+
+def look_at(path: Path) -> Look:
+    """Decode a few frames of a file. Raises InputError."""
+    with open_input(path) as container:
+        stream = main_video(container, path)
+        read_only(container, [stream])
+        stream.thread_type = "AUTO"
+        seconds = float(seconds_of(stream, container))
+        rate = float(stream.average_rate or 0)
+        start = float((stream.start_time or 0) * (stream.time_base or Fraction(0)))
+        codec = stream.codec_context.name
+        small = []
+        for number in range(GLIMPSES):
+            at = start + seconds * (number + 0.5) / GLIMPSES
+            frame = frame_near(container, stream, at if seconds else None)
+            if frame is not None:
+                size = frame.width, frame.height
+                turned = read_orientation(frame)
+                small.append(turned.apply(thumbnail_of(frame)))
+            if not seconds:
+                break
+        counted = stream.frames
+    if not small:
+        raise InputError(f"{path.name}: no frame of it can be decoded; is the file complete?")
+    if turned.transpose:
+        size = size[1], size[0]
+    luma = float(np.mean([cv2.cvtColor(s, cv2.COLOR_RGB2GRAY).mean() for s in small])) / 255
+    frames = counted or round(seconds * rate)
+    facts = Facts(*size, seconds, rate, frames, codec, luma)
+    return Look(facts, jpeg(small[len(small) // 2]))
+
+
+def frame_near(
+    container: av.container.InputContainer, stream: av.VideoStream, at: float | None
+) -> av.VideoFrame | None:
+    """Return the first frame that can be decoded from the key frame before `at`, in seconds."""
+    try:
+        if at is not None:
+            container.seek(round(at * 1_000_000))
+        for tried, packet in enumerate(container.demux(stream)):
+            for frame in packet.decode():
+                return frame
+            if tried >= MOST_TRIED:
+                break
+    except av.FFmpegError:
+        pass
+    return None
+
+
+def thumbnail_of(frame: av.VideoFrame) -> Pixels:
+    """Return a small RGB picture of a frame, (h, w, 3)."""
+    width = min(THUMBNAIL_WIDTH, frame.width)
+    height = max(1, round(frame.height * width / frame.width))
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    return np.asarray(small.to_ndarray(), np.uint8)
+
+
+def jpeg(picture: Pixels) -> bytes:
+    """Encode RGB, (h, w, 3), as JPEG."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return data.tobytes()

@@ -1,0 +1,192 @@
+"""The API of files: lists, facts, uploads, previews and expected times."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.requests import ClientDisconnect
+
+from streamkind.app.estimate import Estimate, Estimates
+from streamkind.app.facts import Facts, Looks
+from streamkind.app.library import UPLOADS, Library, Listed, Listing
+from streamkind.app.preview import Previews, Wanted
+from streamkind.app.settings import ProfileChoice, Settings
+from streamkind.app.uploads import receive
+from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.live.config import Manual, Target
+from streamkind.live.web.schemas import Problem
+
+Answer = TypeVar("Answer")
+Place = Annotated[
+    str, Query(alias="path", max_length=4096, description="A place, as GET /api/files names it.")
+]
+Name = Annotated[str, Path(max_length=255, description="Name of the file, without a folder.")]
+RatioQuery = Annotated[Manual | Literal["auto"], Query()]
+WRONG: dict[int | str, dict[str, Any]] = {
+    403: {"model": Problem, "description": "Asked by another site's page"},
+    404: {"model": Problem, "description": "Not there, or not shown"},
+    422: {"model": Problem, "description": "What was wrong, and what was expected"},
+}
+UPLOADED: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The body was cut off"},
+    408: {"model": Problem, "description": "The body did not come"},
+    413: {"model": Problem, "description": "The file is too large"},
+    507: {"model": Problem, "description": "The disk is full"},
+}
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}, "description": "A picture"}
+}
+VIDEO: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"video/*": {}}, "description": "The whole file"},
+    206: {"content": {"video/*": {}}, "description": "The part of Range"},
+    400: {"description": "A Range that cannot be read"},
+    416: {"description": "A Range that is not in the file"},
+}
+BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
+TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
+"""Media types by the ending of a file; browsers find out about others by themselves."""
+LOOK_SECONDS = 0.5
+"""Interval at which is looked whether a browser still waits for its answer."""
+
+
+class Files:
+    """What may be asked of files, and how it is answered."""
+
+    def __init__(self, library: Library, previews: Previews) -> None:
+        self._library, self._previews = library, previews
+        self._looks, self._estimates = Looks(), Estimates()
+
+    def list(self, place: Place = "") -> Listing:
+        """List a folder; without a path, the folders that the command was started with."""
+        self._previews.warm()
+        return self._library.list(place)
+
+    def facts(self, place: Place) -> Facts:
+        """Tell length, size and darkness of a video."""
+        return self._looks.get(self._library.file(place)).facts
+
+    def thumbnail(self, place: Place) -> Response:
+        """Show a frame of a video, small."""
+        look = self._looks.get(self._library.file(place))
+        kept = {"Cache-Control": "private, max-age=60"}
+        return Response(look.thumbnail, media_type="image/jpeg", headers=kept)
+
+    def content(self, place: Place) -> Response:
+        """Play a video as it is. Range is supported."""
+        return video(self._library.file(place))
+
+    async def upload(self, name: Name, request: Request) -> Listed:
+        """Take a file as the body. Of a name that is there, the new file gets a number."""
+        length = int(request.headers.get("content-length", "0"))
+        try:
+            path = await receive(self._library.uploads, name, request.stream(), length)
+        except ClientDisconnect as exc:
+            raise HTTPException(400, "the body was cut off; send it again") from exc
+        told = path.stat()
+        return Listed(f"{UPLOADS}/{path.name}", path.name, told.st_size, told.st_mtime)
+
+    def delete(self, name: Name) -> None:
+        """Delete a file that was uploaded."""
+        self._library.file(f"{UPLOADS}/{name}").unlink()
+
+    async def preview(
+        self,
+        request: Request,
+        place: Place,
+        at: Annotated[float, Query(ge=0, le=1e6, description="Seconds.")] = 0.0,
+        profile: ProfileChoice = "realtime",
+        ratio: RatioQuery = "auto",
+        target: Annotated[Target, Query()] = DEFAULT_TARGET,
+        width: Annotated[int, Query(ge=16, le=8192, description="Of one picture.")] = 960,
+        fine: Annotated[bool, Query(description="In the profile, not in realtime.")] = False,
+    ) -> Response:
+        """Show a moment before (left half) and after (right half). X-Ratio tells its ratio."""
+        path = self._library.file(place)
+        wanted = Wanted(path, at, profile, ratio, target, width)
+        picture = await finished(request, self._previews.show(wanted, fine=fine))
+        told = {"X-Ratio": f"{picture.ratio:.4g}"}
+        return Response(picture.jpeg, media_type="image/jpeg", headers=told)
+
+    async def estimate(
+        self,
+        request: Request,
+        place: Place,
+        profile: ProfileChoice = "balanced",
+        codec: Literal["h264", "hevc", "av1"] = "h264",
+        ratio: RatioQuery = "auto",
+    ) -> Estimate:
+        """Measure on some frames how long the whole file will take. This may take a while."""
+        path = self._library.file(place)
+        settings = Settings(profile=profile, codec=codec, ratio=ratio)
+        look = await asyncio.to_thread(self._looks.get, path)
+        task = self._previews.run(self._estimates.get, path, look.facts, settings)
+        return await finished(request, task)
+
+
+def video(path: FilePath, *, name: str | None = None) -> FileResponse:
+    """Return a video to play, or with a `name` to save."""
+    kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
+    kept = {"Cache-Control": "private, no-cache"}
+    return FileResponse(path, media_type=kind, filename=name, headers=kept)
+
+
+async def finished(request: Request, task: Future[Answer]) -> Answer:
+    """Wait for a task. If the browser goes away before it has begun, it is dropped."""
+    waiting = asyncio.wrap_future(task)
+    while not (await asyncio.wait([waiting], timeout=LOOK_SECONDS))[0]:
+        if await request.is_disconnected():
+            waiting.cancel()
+            raise HTTPException(408, "nobody waits for the answer")
+    return waiting.result()
+
+
+def file_routes(files: Files) -> APIRouter:
+    """Return the routes of files."""
+    router = APIRouter(tags=["files"], responses=WRONG)
+    add = router.add_api_route
+    add("/api/files", files.list, summary="A folder")
+    add("/api/files/facts", files.facts, summary="One video")
+    add(
+        "/api/files/thumbnail.jpg",
+        files.thumbnail,
+        responses=JPEG,
+        response_class=Response,
+        summary="A small picture",
+    )
+    add(
+        "/api/files/content",
+        files.content,
+        responses=VIDEO,
+        response_class=Response,
+        summary="The video itself",
+    )
+    add(
+        "/api/files/preview.jpg",
+        files.preview,
+        responses=JPEG,
+        response_class=Response,
+        summary="Before and after",
+    )
+    add("/api/files/estimate", files.estimate, summary="Expected time")
+    add(
+        "/api/uploads/{name}",
+        files.upload,
+        methods=["PUT"],
+        status_code=201,
+        responses=UPLOADED,
+        openapi_extra=BODY,
+        summary="Add a file",
+    )
+    add(
+        "/api/uploads/{name}",
+        files.delete,
+        methods=["DELETE"],
+        status_code=204,
+        summary="Delete an added file",
+    )
+    return router

@@ -1,0 +1,139 @@
+"""The folders that the page shows, and nothing outside them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamkind.batch.files import is_wanted
+from streamkind.errors import InputError, UsageError
+from streamkind.platform import WINDOWS
+
+UPLOADS = "uploads"
+"""Name of the folder for files that were dropped on the page."""
+MOST_LISTED = 2000
+"""Largest number of entries of a folder that are shown."""
+FOREIGN = ("\\", ":") if WINDOWS else ()
+"""Characters that begin another path, and are in no name."""
+
+
+class UnknownPlaceError(InputError):
+    """A place that is not there, or that is not shown."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A video in a folder."""
+
+    place: str
+    """Its place: the folder's name, and the path below it, with /."""
+    name: str
+    size: int
+    """Bytes."""
+    modified: float
+    """Unix time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder that can be opened."""
+
+    place: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds: folders and videos, in order of name."""
+
+    place: str
+    folders: list[Place]
+    files: list[Listed]
+
+
+class Library:
+    """Finds files by their place. A place names a folder of the command, and a path below it.
+
+    Hidden names are refused. Links are followed only where they stay in the same folder.
+    """
+
+    def __init__(self, folders: Sequence[Path], uploads: Path) -> None:
+        """Take the folders that the user named. Raises UsageError if one is not a folder."""
+        for folder in folders:
+            if not folder.is_dir():
+                raise UsageError(f"{folder}: no such folder; name folders with videos")
+        self.uploads = uploads
+        known = {f"{number}": folder for number, folder in enumerate(folders, 1)}
+        self._folders = {key: path.resolve() for key, path in known.items()}
+
+    def folders(self) -> list[Place]:
+        """Return the folders of the command."""
+        return [Place(key, path.name or str(path)) for key, path in self._folders.items()]
+
+    def find(self, place: str) -> Path:
+        """Return the path of a place, which exists. Raises InputError for all others alike."""
+        key, *names = place.split("/")
+        root = self.uploads.resolve() if key == UPLOADS else self._folders.get(key)
+        try:
+            if root is None or any(is_refused(name) for name in names):
+                raise FileNotFoundError(place)
+            path = root.joinpath(*names).resolve(strict=True)
+            path.relative_to(root)  # a link may lead elsewhere
+        except (OSError, ValueError, RuntimeError) as exc:  # RuntimeError: links in a circle
+            raise unknown(place) from exc
+        return path
+
+    def file(self, place: str) -> Path:
+        """Return the path of a video. Raises InputError."""
+        path = self.find(place)
+        if not stat.S_ISREG(path.stat().st_mode) or not is_wanted(path, ()):
+            raise unknown(place)
+        return path
+
+    def list(self, place: str) -> Listing:
+        """Return what a folder holds; for "", the folders of the command. Raises InputError."""
+        if not place:
+            return Listing("", self.folders(), [])
+        if place == UPLOADS and not self.uploads.exists():
+            return Listing(place, [], [])
+        folder = self.find(place)
+        if not folder.is_dir():
+            raise unknown(place)
+        found = Listing(place, [], [])
+        try:
+            names = sorted(os.listdir(folder), key=str.casefold)
+        except OSError as exc:
+            raise InputError(f"{place}: cannot be read ({exc.strerror})") from exc
+        for name in names:
+            self._add(found, f"{place}/{name}", name)
+            if len(found.files) + len(found.folders) >= MOST_LISTED:
+                break
+        return found
+
+    def _add(self, found: Listing, place: str, name: str) -> None:
+        """Add an entry to a listing, unless it is hidden, leads elsewhere or is no video."""
+        try:
+            path = self.find(place)
+            told = path.stat()
+            name.encode()  # a name in another encoding cannot be told in JSON
+        except (InputError, OSError, ValueError):
+            return
+        if stat.S_ISDIR(told.st_mode):
+            found.folders.append(Place(place, name))
+        elif stat.S_ISREG(told.st_mode) and is_wanted(path, ()):
+            found.files.append(Listed(place, name, told.st_size, told.st_mtime))
+
+
+def is_refused(name: str) -> bool:
+    """Return whether a name is empty, hidden, or leads out of its folder."""
+    return not name or name.startswith(".") or any(c in name for c in ("/", "\0", *FOREIGN))
+
+
+def unknown(place: str) -> UnknownPlaceError:
+    """Return the error for a place that is not there, or is not shown."""
+    return UnknownPlaceError(
+        f"{place}: no video or folder that this page shows; GET /api/files lists all"
+    )

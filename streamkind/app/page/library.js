@@ -1,0 +1,189 @@
+// Choosing a video: dropped, or from the folders of the command.
+
+import { ask, get, query, upload } from "./net.js";
+import { at, make, write } from "./parts.js";
+import { bytes, clock, number, t } from "./texts.js";
+
+const UPLOADS = "uploads";
+const page = { place: "", names: [], chosen: "", choose: () => {}, told: () => {} };
+
+export function darkness(luma) {
+  const word = luma < 0.06 ? "veryDark" : luma < 0.15 ? "dark" : luma < 0.35 ? "dim" : "bright";
+  return `${t(word)} (${number(luma * 100)} %)`;
+}
+
+// ---- the list
+
+// Open a folder, or with "" the list of folders and of dropped files.
+export async function open(place, names = []) {
+  Object.assign(page, { place, names });
+  const listing = await get(query("/api/files", { path: place }));
+  const found = { folders: listing.folders, files: listing.files };
+  if (!place) found.files = (await get(query("/api/files", { path: UPLOADS }))).files;
+  showWhere();
+  const items = [...found.folders.map(folderItem), ...found.files.map(fileItem)];
+  at("list").replaceChildren(...items);
+  at("nothing").hidden = items.length > 0;
+}
+
+export function refresh() {
+  return open(page.place, page.names);
+}
+
+function showWhere() {
+  const steps = [["", t("folders")]];
+  const parts = page.place.split("/");
+  page.names.forEach((name, i) => steps.push([parts.slice(0, i + 1).join("/"), name]));
+  at("where").hidden = steps.length === 1;
+  at("where").replaceChildren(...steps.map(([place, name], i) => {
+    const button = make("button", name, { type: "button" });
+    if (i === steps.length - 1) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => attempt(() => open(place, page.names.slice(0, i))));
+    return button;
+  }));
+}
+
+function folderItem(folder) {
+  const item = make("li");
+  const button = make("button", `${folder.name} /`, { type: "button", class: "one folder" });
+  button.addEventListener("click",
+    () => attempt(() => open(folder.place, [...page.names, folder.name])));
+  item.append(button);
+  return item;
+}
+
+function fileItem(file) {
+  const item = make("li", "", { "data-place": file.place });
+  const button = make("button", "", { type: "button", class: "one" });
+  const picture = make("img", "", {
+    class: "thumb", alt: "", loading: "lazy",
+    src: query("/api/files/thumbnail.jpg", { path: file.place, of: file.modified }),
+  });
+  button.append(picture, make("span", file.name, { class: "who" }),
+    make("span", bytes(file.size), { class: "what" }));
+  button.setAttribute("aria-pressed", String(file.place === page.chosen));
+  button.addEventListener("click", () => choose(file));
+  item.append(button);
+  if (file.place.startsWith(`${UPLOADS}/`)) item.append(deleteButton(file));
+  factsSoon(item, file);
+  return item;
+}
+
+function deleteButton(file) {
+  const button = make("button", "×", {
+    type: "button", class: "small", "aria-label": t("deleteOf", { name: file.name }),
+  });
+  button.addEventListener("click", () => attempt(async () => {
+    await ask(`/api/uploads/${encodeURIComponent(file.name)}`, { method: "DELETE" });
+    if (page.chosen === file.place) choose(null);
+    await refresh();
+  }));
+  return button;
+}
+
+// Facts are asked for when an item is seen, one after the other.
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) continue;
+    seen.unobserve(entry.target);
+    wanted.push(entry.target);
+  }
+  if (!asking) askFacts();
+});
+const wanted = [];
+let asking = false;
+
+function factsSoon(item, file) {
+  item.file = file;
+  seen.observe(item);
+}
+
+async function askFacts() {
+  asking = true;
+  while (wanted.length) {
+    const item = wanted.shift();
+    if (!item.isConnected) continue;
+    const { file } = item;
+    let told = t("unreadable");
+    try {
+      const facts = await get(query("/api/files/facts", { path: file.place }));
+      told = `${clock(facts.seconds)} · ${darkness(facts.luma)}`;
+    } catch { /* the preview says why */ }
+    write(item.querySelector(".what"), `${bytes(file.size)} · ${told}`);
+  }
+  asking = false;
+}
+
+function choose(file) {
+  page.chosen = file?.place ?? "";
+  for (const button of at("list").querySelectorAll("button.one:not(.folder)")) {
+    const here = button.parentElement.dataset.place === page.chosen;
+    button.setAttribute("aria-pressed", String(here));
+  }
+  page.choose(file);
+}
+
+// ---- dropping
+
+function take(files) {
+  for (const file of files) takeOne(file);
+}
+
+async function takeOne(file) {
+  const item = make("li");
+  const line = make("span", file.name);
+  const bar = make("progress", "", { max: file.size || 1, value: 0, "aria-label": file.name });
+  const stop = make("button", t("cancel"), {
+    type: "button", class: "small", "aria-label": t("cancelOf", { name: file.name }),
+  });
+  const row = make("div");
+  row.append(bar, stop);
+  item.append(line, row);
+  at("uploads").append(item);
+  const moved = (sent) => {
+    bar.value = sent;
+    const values = { name: file.name, done: bytes(sent), size: bytes(file.size) };
+    write(line, t("uploading", values));
+  };
+  moved(0);
+  const sending = upload(file, moved);
+  stop.addEventListener("click", sending.cancel);
+  try {
+    const here = await sending.done;
+    page.told(t("uploaded", { name: here.name }));
+    write(at("choose-error"), "");
+    choose(here);
+    await open("");
+  } catch (problem) {
+    if (problem.name !== "AbortError") {
+      write(at("choose-error"), `${file.name}: ${problem.message || t("tooFar")}`);
+    }
+  }
+  item.remove();
+}
+
+async function attempt(act) {
+  try {
+    await act();
+    write(at("choose-error"), "");
+  } catch (problem) {
+    write(at("choose-error"), problem.message);
+  }
+}
+
+// `chosen` is called with a file, or null; `told` with what a screen reader is to say.
+export function listenToLibrary(chosen, told) {
+  Object.assign(page, { choose: chosen, told });
+  at("pick").addEventListener("click", () => at("picked").click());
+  at("picked").addEventListener("change", () => {
+    take(at("picked").files);
+    at("picked").value = "";
+  });
+  const drop = (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    document.body.classList.toggle("dropping", event.type === "dragover");
+    if (event.type === "drop") take(event.dataTransfer.files);
+  };
+  for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, drop);
+}

@@ -1,0 +1,83 @@
+// Requests to the command that serves the page.
+
+import { at } from "./parts.js";
+
+export class Refused extends Error {}
+
+async function detailOf(answer) {
+  try {
+    return (await answer.json()).detail;
+  } catch {
+    return `${answer.status} ${answer.statusText}`;
+  }
+}
+
+// Ask, and return the answer; a refusal is thrown with what was wrong.
+export async function ask(path, options = {}) {
+  const answer = await fetch(path, { credentials: "same-origin", ...options });
+  if (answer.status === 401 && path !== "/api/session") showLogin();
+  if (!answer.ok) throw new Refused(await detailOf(answer));
+  return answer;
+}
+
+export async function get(path, options = {}) {
+  return (await ask(path, options)).json();
+}
+
+export function send(path, method, body) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(path, { method, headers, body: JSON.stringify(body) });
+}
+
+export function query(path, values) {
+  return `${path}?${new URLSearchParams(values)}`;
+}
+
+// Send a file as it is read from the disk; `moved` hears the bytes that are sent.
+export function upload(file, moved) {
+  const request = new XMLHttpRequest();
+  const done = new Promise((resolve, reject) => {
+    request.open("PUT", `/api/uploads/${encodeURIComponent(file.name)}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.upload.addEventListener("progress", (event) => moved(event.loaded));
+    request.addEventListener("error", () => reject(new Error("upload")));
+    request.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
+    request.addEventListener("load", () => {
+      const told = JSON.parse(request.responseText || "{}");
+      if (request.status === 201) resolve(told);
+      else reject(new Refused(told.detail ?? request.statusText));
+    });
+    request.send(file);
+  });
+  return { done, cancel: () => request.abort() };
+}
+
+function showLogin() {
+  at("files").hidden = true;
+  at("logout").hidden = true;
+  if (!at("login").hidden) return;
+  at("login").hidden = false;
+  at("token").focus();
+}
+
+// `entered` is called after each login.
+export function listenToLogin(entered) {
+  at("login").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      await send("/api/session", "POST", { token: at("token").value });
+    } catch (problem) {
+      at("login-error").textContent = problem.message;
+      return;
+    }
+    at("login-error").textContent = at("token").value = "";
+    at("login").hidden = true;
+    localStorage.setItem("session", "yes");
+    entered();
+  });
+  at("logout").addEventListener("click", async () => {
+    await ask("/api/session", { method: "DELETE" });
+    localStorage.removeItem("session");
+    showLogin();
+  });
+}

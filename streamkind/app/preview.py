@@ -1,0 +1,172 @@
+"""Shows moments of a file before and after, without enhancing the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from streamkind.app.facts import FileKey, Recent, key_of
+from streamkind.app.settings import ProfileChoice
+from streamkind.backends.base import Layers
+from streamkind.batch.work import engine_for
+from streamkind.engine.engine import Engine
+from streamkind.engine.profiles import PROFILES, open_engine
+from streamkind.engine.stream import Stream
+from streamkind.engine.whole import View
+from streamkind.errors import InputError
+from streamkind.light.exposure import Ratio, auto_ratio
+from streamkind.live.web.watch import jpeg_of
+from streamkind.video.footage import VideoSource
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Frame
+
+FAST: ProfileChoice = "realtime"
+"""Profile that answers at once."""
+WARM = 3
+"""Frames before the moment that fill the filter over time, so that noise is as in the result."""
+FAST_KEPT, FINE_KEPT = 8, 4
+"""Number of moments whose layers are kept: a 1080p frame of `quality` takes some 60 MB."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame of a file, split into layers: another ratio needs the last step only."""
+
+    view: View
+    layers: Layers
+    color: ColorTags
+
+    def picture(self, ratio: Ratio, target: float, width: int) -> Picture:
+        """Relight the frame, and encode it at a width of at most `width` pixels."""
+        told = auto_ratio(self.layers.statistics, target)
+        ratios = told if ratio == "auto" else np.full(1, ratio, np.float32)
+        after = self.view.recompose(self.layers, ratios)[0]
+        return Picture(jpeg_of(self.layers.pixels[0], after, self.color, width), float(ratios[0]))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A frame before and after."""
+
+    jpeg: bytes
+    """JPEG: before in its left half, after in its right."""
+    ratio: float
+    """The ratio of `after`."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be shown."""
+
+    path: Path
+    at: float
+    """Seconds from the beginning."""
+    profile: ProfileChoice
+    ratio: Ratio
+    target: float
+    width: int
+    """Largest width of one picture, in pixels."""
+
+
+class Previews:
+    """Makes previews in two threads: a fast one, and one for the chosen profile.
+
+    Each thread has an engine of its own. The fast one answers while the other works on a frame.
+    """
+
+    def __init__(self) -> None:
+        self._fast = ThreadPoolExecutor(1, "preview-fast")
+        self._fine = ThreadPoolExecutor(1, "preview-fine")
+        self._engine: Engine | None = None
+        self._fast_moments: Recent[tuple[FileKey, float], Moment] = Recent(FAST_KEPT)
+        self._fine_moments: Recent[tuple[FileKey, float, str], Moment] = Recent(FINE_KEPT)
+
+    def warm(self) -> None:
+        """Open the fast engine, so that it is ready when the first file is chosen."""
+        if self._engine is None:
+            self._fast.submit(self._fast_engine)
+
+    def show(self, wanted: Wanted, *, fine: bool) -> Future[Picture]:
+        """Show a moment: `fine` in its profile, as the result will be; else fast."""
+        if fine:
+            return self._fine.submit(self._show_fine, wanted)
+        return self._fast.submit(self._show_fast, wanted)
+
+    def run(self, function: Callable[..., Answer], *arguments: Any) -> Future[Answer]:
+        """Run a function in the slow thread, where the engine of `batch.work` is used."""
+        return self._fine.submit(function, *arguments)
+
+    def close(self) -> None:
+        """Wait for the work that has begun, drop the rest, and free the engines."""
+        for lane in (self._fast, self._fine):
+            lane.shutdown(cancel_futures=True)
+        if self._engine is not None:
+            self._engine.close()
+
+    def _fast_engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = open_engine(profile=FAST)
+        return self._engine
+
+    def _show_fast(self, wanted: Wanted) -> Picture:
+        key = key_of(wanted.path), wanted.at
+        moment = self._fast_moments.get(
+            key, lambda: split(self._fast_engine(), FAST, wanted.path, wanted.at, warm=0)
+        )
+        return moment.picture(wanted.ratio, wanted.target, wanted.width)
+
+    def _show_fine(self, wanted: Wanted) -> Picture:
+        key = key_of(wanted.path), wanted.at, wanted.profile
+        moment = self._fine_moments.get(key, lambda: self._split_fine(wanted))
+        return moment.picture(wanted.ratio, wanted.target, wanted.width)
+
+    def _split_fine(self, wanted: Wanted) -> Moment:
+        engine = engine_for("auto", "auto", wanted.profile, "auto")
+        return split(engine, wanted.profile, wanted.path, wanted.at, warm=WARM)
+
+
+def split(engine: Engine, profile: ProfileChoice, path: Path, at: float, *, warm: int) -> Moment:
+    """Decode the frame of a moment and `warm` frames before it, and split it into layers.
+
+    Raises InputError.
+    """
+    with frames_until(path, at, warm, profile) as source:
+        color = source.format.color
+        stream = Stream(engine, color=color, skip=False)
+        layers: Layers | None = None
+        for frame in last_frames(source, at, warm):
+            layers, _ = stream.prepare(stream.decompose(frame.data[None]), [float(frame.time)])
+    if layers is None:
+        raise InputError(f"{path.name}: no frame can be decoded at {at:.1f} s; choose another time")
+    return Moment(stream.view, layers, color)
+
+
+def frames_until(path: Path, at: float, warm: int, profile: ProfileChoice) -> VideoSource:
+    """Open a video some frames before a moment."""
+    source = VideoSource(path, pix_fmt=PROFILES[profile].pix_fmt)
+    rate = float(source.format.frame_rate or 0)
+    start = max(0.0, at - (warm + 1) / rate) if rate else 0.0
+    if start == 0.0:
+        return source
+    source.close()
+    try:
+        return VideoSource(path, pix_fmt=PROFILES[profile].pix_fmt, start=start)
+    except InputError:  # the header says more than there is
+        return VideoSource(path, pix_fmt=PROFILES[profile].pix_fmt)
+
+
+def last_frames(source: VideoSource, at: float, warm: int) -> Iterator[Frame]:
+    """Yield the frame of a moment, in seconds, and up to `warm` frames before it."""
+    begin: float | None = None
+    for count, frame in enumerate(source):
+        begin = float(frame.time) if begin is None else begin
+        yield frame
+        if count >= warm or float(frame.time) - begin >= at:
+            return

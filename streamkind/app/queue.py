@@ -1,0 +1,247 @@
+"""The queue: one file at a time, in a process of its own, which survives the browser.
+
+A job is a batch of one file. Its journal keeps what is done, so that a job goes on after a pause,
+and after the command was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from streamkind.app.entries import Entry, State, load, save
+from streamkind.app.settings import Settings
+from streamkind.batch.files import KEPT_SUFFIXES
+from streamkind.errors import UsageError
+from streamkind.platform import WINDOWS, locked
+from streamkind.video.storage import remove_folder
+
+QUEUE = ".streamkind-app.json"
+"""Name of the queue's file, in the folder of the results."""
+MOST_JOBS = 1000
+STOP_SECONDS = 10.0
+"""Time for a process to end after it was killed."""
+
+
+class Queue:
+    """Runs files one after the other in a thread. May be used from any thread."""
+
+    def __init__(self, out: Path) -> None:
+        """Take the folder of the results, with what is left of the last time.
+
+        Raises UsageError if another queue uses it.
+        """
+        self.out = out
+        self._changed = threading.Condition()
+        self._process: subprocess.Popen[str] | None = None
+        self._running: Entry | None = None
+        self._ended = False
+        self._held = contextlib.ExitStack()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(locked(out / f"{QUEUE}.lock", wait=False))
+        except BlockingIOError as exc:
+            raise UsageError(
+                f"{out}: another `streamkind app` works here; close it, or choose another --out"
+            ) from exc
+        except OSError as exc:
+            raise UsageError(
+                f"{out}: cannot be written ({exc.strerror}); choose another --out"
+            ) from exc
+        self._entries = load(out / QUEUE)
+        self._pictures = Path(tempfile.mkdtemp(prefix="streamkind-"))
+        self._thread = threading.Thread(target=self._work, name="streamkind-queue", daemon=True)
+        self._thread.start()
+
+    def list(self) -> list[Entry]:
+        """Return all entries in order."""
+        with self._changed:
+            return list(self._entries)
+
+    def get(self, key: str) -> Entry:
+        """Return an entry. Raises KeyError."""
+        with self._changed:
+            return self._find(key)
+
+    def picture(self, key: str) -> Path:
+        """Return the file for the present frame of an entry, which may not exist."""
+        return self._pictures / f"{key}.jpg"
+
+    def add(self, path: Path, place: str, settings: Settings) -> Entry:
+        """Add a file at the end. Its result gets a name that is free. Raises UsageError."""
+        with self._changed:
+            if len(self._entries) >= MOST_JOBS:
+                raise UsageError(f"the queue has {MOST_JOBS} entries; remove some first")
+            output = self._free_name(path, settings.added)
+            entry = Entry(secrets.token_hex(8), path.name, place, str(path), str(output), settings)
+            self._entries.append(entry)
+            self._save()
+        return entry
+
+    def set_state(self, key: str, state: State) -> Entry:
+        """Pause an entry ("paused"), or let it run in its turn ("waiting"). Raises KeyError.
+
+        Raises UsageError for an entry that is done.
+        """
+        with self._changed:
+            entry = self._find(key)
+            if entry.state == "done":
+                raise UsageError(f"{entry.name}: is done; add it again to make it again")
+            if state == "waiting" and entry.state == "running":
+                return entry
+            entry.state = state
+            self._stop(entry)
+            self._save()
+        return entry
+
+    def move(self, key: str, place: int) -> None:
+        """Move an entry to a place of the list, 0 for the first. Raises KeyError."""
+        with self._changed:
+            entry = self._find(key)
+            self._entries.remove(entry)
+            self._entries.insert(place, entry)
+            self._save()
+
+    def remove(self, key: str) -> None:
+        """Stop and forget an entry, and remove what it has left. A result that is done stays."""
+        with self._changed:
+            entry = self._find(key)
+            self._entries.remove(entry)
+            was_running = entry is self._running
+            self._stop(entry)
+            self._save()
+        if was_running:
+            entry.remove_result()  # it may have been finished just now
+        elif entry.state != "done":
+            entry.clean()
+        self.picture(key).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop the work. What is done is kept for the next time. It may be called twice."""
+        with self._changed:
+            self._ended = True
+            if self._running is not None:
+                self._stop(self._running)
+            self._changed.notify_all()
+        self._thread.join()
+        remove_folder(self._pictures)
+        self._held.close()
+
+    def _find(self, key: str) -> Entry:
+        for entry in self._entries:
+            if entry.id == key:
+                return entry
+        raise KeyError(key)
+
+    def _free_name(self, path: Path, added: str) -> Path:
+        taken = {entry.output for entry in self._entries}
+        suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".mkv"
+        number, output = 1, self.out / f"{path.stem}{added}{suffix}"
+        while output.exists() or str(output) in taken:
+            number += 1
+            output = self.out / f"{path.stem}{added} ({number}){suffix}"
+        return output
+
+    def _save(self) -> None:
+        """Write the file, and wake the thread. The lock is held."""
+        save(self.out / QUEUE, self._entries)
+        self._changed.notify_all()
+
+    def _stop(self, entry: Entry) -> None:
+        """End the process of an entry, if it has one. The lock is held."""
+        if entry is self._running and self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+
+    def _next(self) -> Entry | None:
+        return next((entry for entry in self._entries if entry.state == "waiting"), None)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._ended and (entry := self._next()) is None:
+                    self._changed.wait()
+                if self._ended or entry is None:
+                    return
+                entry.begin()
+                self._running, self._process = entry, start(entry, self.picture(entry.id))
+                self._save()
+            self._follow(entry, self._process)
+            with self._changed:
+                self._running = self._process = None
+
+    def _follow(self, entry: Entry, process: subprocess.Popen[str]) -> None:
+        """Read what a process tells until it ends, and note how it ended."""
+        assert process.stdout is not None
+        result: dict[str, Any] = {}
+        with process:
+            for line in process.stdout:
+                told = read_line(line)
+                with self._changed:
+                    if "status" in told:
+                        result = told
+                    elif "frames" in told and entry.state == "running":
+                        entry.seen(told)
+        with self._changed:
+            if entry.state == "running" and entry in self._entries and not self._ended:
+                self._note(entry, result or crashed(process.returncode))
+
+    def _note(self, entry: Entry, result: dict[str, Any]) -> None:
+        entry.error, entry.warnings = result["error"], result["warnings"]
+        entry.seconds = result["seconds"]
+        entry.state = "failed" if entry.error else "done"
+        if not entry.error:
+            entry.progress.frames = entry.progress.total = result["frames"]
+        entry.progress.left_seconds = None
+        self._save()
+
+
+def start(entry: Entry, picture: Path) -> subprocess.Popen[str]:
+    """Start the process of an entry."""
+    group = {"creationflags": 0x200} if WINDOWS else {"start_new_session": True}  # no Ctrl-C
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamkind.app.work"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        **group,
+    )
+    told = {
+        "input": entry.input,
+        "output": entry.output,
+        "settings": entry.settings.model_dump(),
+        "picture": str(picture),
+    }
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it has ended already
+        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.flush()
+    return process
+
+
+def read_line(line: str) -> dict[str, Any]:
+    """Read a line of a process; empty if a library has written it."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def crashed(code: int) -> dict[str, Any]:
+    """Return the result of a process that ended without one."""
+    return {
+        "error": f"the work on it ended by itself (code {code}), perhaps for lack of memory; "
+        "close other programs, or choose a faster profile, and run it again",
+        "warnings": [],
+        "seconds": 0.0,
+    }

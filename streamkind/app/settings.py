@@ -1,0 +1,110 @@
+"""What a user sets for a file, and the presets that keep it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from streamkind.engine.options import Options
+from streamkind.errors import UsageError
+from streamkind.light.exposure import DEFAULT_TARGET
+from streamkind.live.config import STRICT, Manual, Target
+from streamkind.video.storage import write_whole
+
+ProfileChoice = Literal["realtime", "balanced", "quality"]
+PROFILE_CHOICES: tuple[ProfileChoice, ...] = ("realtime", "balanced", "quality")
+MOST_CRF = {"h264": 51, "hevc": 51, "av1": 63}
+"""Largest CRF of each encoder."""
+MOST_PRESETS = 100
+PresetName = Annotated[str, Field(pattern=r"^[\w][\w ()+.,-]{0,39}$")]
+"""Name of a preset, as the user sees it."""
+
+
+class Settings(BaseModel):
+    """How a file is enhanced, and how its result is named."""
+
+    model_config = STRICT
+
+    profile: ProfileChoice = "balanced"
+    ratio: Manual | Literal["auto"] = "auto"
+    target: Target = DEFAULT_TARGET
+    codec: Literal["h264", "hevc", "av1"] = "h264"
+    crf: Annotated[int, Field(ge=0, le=63)] | None = None
+    """Quality of the encoder, in its own scale; lower is better and larger."""
+    added: Annotated[str, Field(pattern=r"^[\w ()+-]{0,40}$")] = "-clear"
+    """Text that the name of the result has after that of the file."""
+
+    @model_validator(mode="after")
+    def check_crf(self) -> Settings:
+        """Raise ValueError for a CRF that the encoder does not have."""
+        if self.crf is not None and self.crf > MOST_CRF[self.codec]:
+            raise ValueError(f"crf is 0 to {MOST_CRF[self.codec]} for {self.codec}")
+        return self
+
+    def options(self) -> Options:
+        """Return the options of a batch."""
+        return Options(
+            profile=self.profile,
+            ratio=self.ratio,
+            target=self.target,
+            codec=self.codec,
+            crf=self.crf,
+        )
+
+
+class Kept(BaseModel):
+    """All that is kept for the next time."""
+
+    model_config = STRICT
+
+    last: Settings = Settings()
+    """The settings that were used last."""
+    presets: dict[PresetName, Settings] = {}
+
+
+class Presets:
+    """Presets and last settings, in a file. May be used from any thread."""
+
+    def __init__(self, path: Path, usual: Settings) -> None:
+        """Read a file, if it exists. One that is damaged is left, until something is kept."""
+        self._path, self._lock = path, threading.Lock()
+        self._kept = Kept(last=usual)
+        with contextlib.suppress(OSError, ValidationError):
+            self._kept = Kept.model_validate_json(path.read_bytes())
+
+    def get(self) -> Kept:
+        """Return all that is kept."""
+        return self._kept
+
+    def put(self, name: str, settings: Settings) -> None:
+        """Keep settings under a name. Raises UsageError and OutputError."""
+        with self._lock:
+            presets = self._kept.presets | {name: settings}
+            if len(presets) > MOST_PRESETS:
+                raise UsageError(f"there are {MOST_PRESETS} presets; delete one first")
+            self._keep(presets=presets)
+
+    def delete(self, name: str) -> None:
+        """Forget a preset. Raises KeyError."""
+        with self._lock:
+            presets = dict(self._kept.presets)
+            del presets[name]
+            self._keep(presets=presets)
+
+    def use(self, settings: Settings) -> None:
+        """Keep settings as the last ones. Raises OutputError."""
+        with self._lock:
+            if settings != self._kept.last:
+                self._keep(last=settings)
+
+    def _keep(self, **changes: Any) -> None:
+        kept = self._kept.model_copy(update=changes)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(kept.model_dump(), indent=1, ensure_ascii=False)
+        write_whole(self._path, text.encode())
+        self._kept = kept

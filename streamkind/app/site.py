@@ -1,0 +1,165 @@
+"""The page and its API, in one application; with cameras, those of the console too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.routing import Route
+
+from streamkind import __version__
+from streamkind.app.file_routes import Files, file_routes
+from streamkind.app.library import Library, UnknownPlaceError
+from streamkind.app.preview import Previews
+from streamkind.app.queue import Queue
+from streamkind.app.queue_routes import Jobs, job_routes, preset_routes
+from streamkind.app.settings import Presets, Settings
+from streamkind.app.uploads import MOST_BYTES, NoSpaceError
+from streamkind.errors import StreamkindError
+from streamkind.live.config import ConsoleConfig, redact, resolve
+from streamkind.live.status import Fleet
+from streamkind.live.web import guard
+from streamkind.live.web.app import (
+    PAGE,
+    REFUSED,
+    Cameras,
+    add_files,
+    camera_routes,
+    health_routes,
+    page_of,
+    session_routes,
+    wrong_request,
+)
+from streamkind.live.web.guard import Gate, Guard, check_listening, problem
+from streamkind.live.web.server import serve
+from streamkind.live.web.video import video_routes
+from streamkind.live.web.watch import Watch
+from streamkind.platform import config_folder
+
+OWN_PAGE = Path(__file__).parent / "page"
+UPLOADS_FOLDER = "originals"
+"""Name of the folder for dropped files, in the folder of the results."""
+SHARED = ("console.css", "icon.svg", "parts.js", "api.html", "api.js")
+"""Files of the console's page that this page uses too."""
+PRESETS = "app.json"
+"""Name of the file of presets, in the user's folder for settings."""
+CODES: dict[type[StreamkindError], int] = {UnknownPlaceError: 404, NoSpaceError: 507}
+"""HTTP status of errors; of all others it is 422."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What the page needs to know of the command."""
+
+    version: str
+    cameras: bool
+    """Whether the page shows cameras."""
+    local: bool
+    """Whether only this machine can open the page, so that its file manager can be of use."""
+
+
+class Parts:
+    """All that the page works with, open within a `with` block."""
+
+    def __init__(self, folders: Sequence[Path], out: Path, usual: Settings) -> None:
+        """`usual` are the settings of the first time. Raises UsageError."""
+        self.library = Library(folders, out / UPLOADS_FOLDER)
+        self.presets = Presets(config_folder() / PRESETS, usual)
+        self.queue = Queue(out.resolve())
+        self.previews = Previews()
+
+    def __enter__(self) -> Parts:
+        """Return the parts, which are open already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the work; what is done is kept."""
+        self.previews.close()
+        self.queue.close()
+
+
+def build_app(parts: Parts, token: str, *, local: bool, fleet: Fleet | None = None) -> FastAPI:
+    """Return the application; an empty token lets everyone in."""
+    app = FastAPI(
+        title="streamkind",
+        version=__version__,
+        description="Files and cameras: what is done with them, and what may be asked.",
+        docs_url=None,
+        redoc_url=None,
+        strict_content_type=True,
+    )
+    app.add_exception_handler(RequestValidationError, wrong_request)
+    app.add_exception_handler(StreamkindError, refused)
+    gate = Gate(token)
+    behind = {"dependencies": [Depends(gate.check), Depends(own_page)], "responses": REFUSED}
+    files = Files(parts.library, parts.previews)
+    jobs = Jobs(parts.queue, parts.library, parts.presets)
+    for router in (file_routes(files), job_routes(jobs), preset_routes(parts.presets)):
+        app.include_router(router, **behind)  # type: ignore[arg-type]
+    app.include_router(session_routes(gate))
+
+    @app.get("/api/about", tags=["session"], summary="This command", responses=REFUSED)
+    def about() -> About:
+        """Tell what the page needs to know. No token is needed."""
+        return About(__version__, fleet is not None, local)
+
+    add_files(app, [*OWN_PAGE.iterdir(), *(PAGE / name for name in SHARED)])
+    app.router.routes.append(Route("/", page_of(OWN_PAGE / "files.html")))
+    if fleet is not None:
+        add_cameras(app, fleet, gate)
+    return app
+
+
+def add_cameras(app: FastAPI, fleet: Fleet, gate: Gate) -> None:
+    """Add the page of the console, at /cameras, and its API."""
+    index = PAGE / "index.html"
+    add_files(app, [file for file in PAGE.iterdir() if file.name not in (*SHARED, index.name)])
+    app.router.routes.append(Route("/cameras", page_of(index)))
+    watch = Watch(fleet)
+    app.include_router(camera_routes(Cameras(fleet, watch), gate))
+    app.include_router(video_routes(fleet, gate))
+    app.include_router(health_routes(watch, gate, lambda: redact(fleet.engine)))
+
+
+async def own_page(request: Request) -> None:
+    """Refuse what another site's page asks for: a preview takes much work."""
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise HTTPException(403, "another site's page may not ask for this")
+
+
+async def refused(request: Request, exc: Exception) -> JSONResponse:
+    """Answer with what was wrong."""
+    return problem(CODES.get(type(exc), 422), str(exc))  # type: ignore[arg-type]
+
+
+def most_bytes(method: str, path: str) -> int:
+    """Return the largest body of a request: files may be large."""
+    upload = method == "PUT" and path.startswith("/api/uploads/")
+    return MOST_BYTES if upload else guard.MOST_BYTES
+
+
+@contextmanager
+def serve_app(
+    folders: Sequence[Path],
+    out: Path,
+    config: ConsoleConfig,
+    usual: Settings,
+    *,
+    fleet: Fleet | None = None,
+) -> Iterator[str]:
+    """Serve the page within a `with` block; gives its URL. Raises UsageError."""
+    token = resolve(config.token)
+    check_listening(config.host, token)
+    with ExitStack() as stack:
+        parts = stack.enter_context(Parts(folders, out, usual))
+        local = guard.is_loopback(config.host)
+        app = build_app(parts, token, local=local, fleet=fleet)
+        guarded = Guard(app, open_to_all=not token, most_bytes=most_bytes)
+        url = stack.enter_context(serve(guarded, config))
+        stack.callback(parts.queue.close)  # before the server waits for requests under way
+        yield url

@@ -1,0 +1,102 @@
+"""Files that are dropped on the page: written to the disk as they come."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import AsyncIterable
+from pathlib import Path
+
+from anyio import to_thread
+
+from streamkind.app.library import is_refused
+from streamkind.batch.files import is_wanted
+from streamkind.batch.work import SPARE_BYTES
+from streamkind.errors import OutputError, StreamkindError, UsageError
+from streamkind.video.publish import Staging
+
+MOST_BYTES = 64 << 30
+"""Largest file, in bytes."""
+BLOCK = 1 << 20
+"""Bytes that are written at once."""
+LONGEST = 200
+"""Largest length of a name, in bytes; most file systems allow 255, and some are added."""
+_naming = threading.Lock()
+"""Held while a file gets its name, so that no two get the same."""
+
+
+class NoSpaceError(StreamkindError):
+    """The disk has no space for the file."""
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless a name is that of a video, without a path."""
+    plain = name.isprintable() and not any(c in name for c in '\\/:*?"<>|')
+    if is_refused(name) or not plain or len(name.encode(errors="replace")) > LONGEST:
+        raise UsageError(f"{name!r}: no name of a file; expected letters and digits, no path")
+    if not is_wanted(Path(name), ()):
+        raise UsageError(f"{name}: not named as videos are; expected .mp4, .mov, .mkv, .avi, .ts")
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """Return a path in a folder that does not exist: `name`, or `name` with a number."""
+    path, number = folder / name, 1
+    while path.exists():
+        number += 1
+        path = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
+    return path
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise NoSpaceError unless a disk has `needed` bytes free, and some to spare."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE_BYTES:
+        raise NoSpaceError(
+            f"the file needs {needed >> 20} MiB, and {free >> 20} MiB are free on the disk of "
+            f"{folder}; free some space, or start with another --out"
+        )
+
+
+async def receive(folder: Path, name: str, body: AsyncIterable[bytes], length: int) -> Path:
+    """Write a body of `length` bytes, 0 if not known, to a new file in `folder`.
+
+    Memory does not grow with the length. The file appears when it is complete. Raises UsageError,
+    NoSpaceError or OutputError.
+    """
+    check_name(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    check_space(folder, length)
+    staging = Staging(folder / name)
+    try:
+        await _write(staging.path, body)
+        await to_thread.run_sync(_publish, staging, name)
+    except BaseException:  # the browser may have gone away
+        staging.discard()
+        raise
+    return staging.final
+
+
+def _publish(staging: Staging, name: str) -> None:
+    with _naming:
+        staging.final = free_name(staging.final.parent, name)
+        staging.publish()
+
+
+async def _write(path: Path, body: AsyncIterable[bytes]) -> None:
+    waiting, size, checked = bytearray(), 0, 0
+    try:
+        with path.open("xb", buffering=0) as file:
+            async for part in body:
+                waiting += part
+                size += len(part)
+                if len(waiting) >= BLOCK:
+                    if size - checked >= SPARE_BYTES // 2:  # a body need not tell its length
+                        check_space(path.parent, 0)
+                        checked = size
+                    await to_thread.run_sync(file.write, bytes(waiting))
+                    waiting.clear()
+            await to_thread.run_sync(file.write, bytes(waiting))
+    except OSError as exc:
+        raise OutputError(f"{path.parent}: cannot be written ({exc.strerror})") from exc
+    if not size:
+        raise UsageError("the file is empty; choose another")

@@ -1,0 +1,102 @@
+"""The process that works on one file of the queue: python -m streamkind.app.work.
+
+It reads the job as a line of JSON from stdin, runs it as a batch, and writes its progress as lines
+of JSON to stdout. It ends at once when stdin is closed: when the page's process has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from streamkind.app.settings import Settings
+from streamkind.backends.process import settle
+from streamkind.batch.jobs import BatchProgress, JobRunner, Result
+from streamkind.batch.journal import Job
+from streamkind.live.web.watch import jpeg_of
+from streamkind.platform import give_way
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Pixels
+from streamkind.video.storage import write_whole
+
+NICE = 10
+"""Niceness of the process, so that the page and its previews answer soon."""
+TELL_SECONDS, LOOK_SECONDS = 0.25, 1.0
+"""Least time between two lines of progress, and between two pictures."""
+LOOK_WIDTH = 640
+"""Width of a picture of the present frame, in pixels."""
+
+
+class Teller:
+    """Tells how far the batch is, seldom enough."""
+
+    def __init__(self, picture: Path) -> None:
+        """`picture` is the file for the present frame, before and after."""
+        self._picture = picture
+        self._told = self._looked = float("-inf")
+
+    def progress(self, progress: BatchProgress) -> None:
+        """Write a line, if the last one is not too recent."""
+        now = time.monotonic()
+        if now - self._told < TELL_SECONDS:
+            return
+        self._told = now
+        frames = progress.frames + progress.under_way
+        write_line(frames=frames, surveyed=progress.surveyed, total=progress.total)
+
+    def look(self, before: Pixels, after: Pixels, color: ColorTags) -> None:
+        """Write a picture, if the last one is not too recent."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            write_whole(self._picture, jpeg_of(before, after, color, LOOK_WIDTH))
+
+
+def write_line(**told: Any) -> None:
+    """Write one line of JSON to stdout."""
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+def end_with_parent() -> None:
+    """Wait until stdin is closed, then end this process; the journal keeps what is done."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def result_of(result: Result) -> dict[str, Any]:
+    """Return what is told at the end of a job."""
+    return {
+        "status": result.status,
+        "frames": result.frames,
+        "seconds": result.seconds,
+        "warnings": result.warnings,
+        "error": result.error,
+    }
+
+
+def main() -> None:
+    """Run one job."""
+    settle()
+    give_way(NICE)
+    told = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    options = Settings.model_validate(told["settings"]).options()
+    teller = Teller(Path(told["picture"]))
+    batch = JobRunner(
+        [Job(Path(told["input"]), Path(told["output"]), options)],
+        progress=teller.progress,
+        look=teller.look,
+    )
+    (result,) = batch.run()
+    write_line(**result_of(result))
+    os._exit(0)  # the thread still waits for stdin
+
+
+if __name__ == "__main__":
+    main()

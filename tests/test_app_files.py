@@ -1,0 +1,406 @@
+"""The page for files: what its API shows and takes, and what it refuses to whom."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+from support.app_at import QUICK, app_at
+from support.console_at import TOKEN, wait_until
+from support.media import make_clip, scene
+
+from streamkind.app import uploads
+
+JSON = {"Content-Type": "application/json"}
+RAW = {"Content-Type": "application/octet-stream"}
+
+
+def dark_clip(path, frames=12):
+    images = [np.roll(scene(128, 96), i, axis=1) for i in range(frames)]
+    return make_clip(path, images=images, frames=frames, size=(128, 96), rate=4)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A folder with videos, and all that must not be shown."""
+    top = tmp_path_factory.mktemp("machine")
+    nights, secret = top / "nights", top / "secret"
+    for folder in (nights / "trip", nights / ".hidden", secret):
+        folder.mkdir(parents=True)
+    dark_clip(nights / "night.mp4")
+    for copy in (nights / "trip" / "Night 2.MP4", nights / ".hidden" / "a.mp4", secret / "b.mp4"):
+        copy.write_bytes((nights / "night.mp4").read_bytes())
+    (nights / "notes.txt").write_text("no video")
+    (nights / "broken.mp4").write_bytes(b"no video either")
+    (nights / "inside.mp4").symlink_to(nights / "night.mp4")
+    (nights / "outside.mp4").symlink_to(secret / "b.mp4")
+    (nights / "outside").symlink_to(secret)
+    (nights / "up").symlink_to("..")
+    (nights / "loop.mp4").symlink_to("loop.mp4")
+    (nights / "zero.mp4").symlink_to("/dev/zero")
+    os.mkfifo(nights / "pipe.mp4")
+    return top
+
+
+@pytest.fixture(scope="module")
+def app(tree, tmp_path_factory):
+    with app_at(tmp_path_factory.mktemp("app"), [tree / "nights"]) as app:
+        yield app
+
+
+def names(listing):
+    told = listing.json()
+    return [f["name"] for f in told["folders"]], [f["name"] for f in told["files"]]
+
+
+# What is shown
+
+
+@pytest.mark.parametrize(
+    ("path", "folders", "files"),
+    [
+        ("", ["nights"], []),
+        ("1", ["trip"], ["broken.mp4", "inside.mp4", "night.mp4"]),
+        ("1/trip", [], ["Night 2.MP4"]),
+    ],
+)
+def test_folders_show_their_videos_and_nothing_else(app, path, folders, files):
+    assert names(app.get("/api/files", params={"path": path})) == (folders, files)
+
+
+@pytest.mark.parametrize("path", ["1/night.mp4", "1/trip/Night 2.MP4", "1/inside.mp4"])
+def test_facts_and_thumbnail_of_a_video(app, path):
+    facts = app.get("/api/files/facts", params={"path": path}).json()
+    assert (facts["width"], facts["height"], facts["frames"]) == (128, 96, 12)
+    assert facts["seconds"] == pytest.approx(3, abs=0.1)
+    assert facts["luma"] == pytest.approx(scene(128, 96).mean() / 255, abs=0.02)
+    answer = app.get("/api/files/thumbnail.jpg", params={"path": path})
+    picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (96, 128, 3)
+
+
+def halves(answer):
+    assert answer.status_code == 200, answer.text
+    both = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    return [half.mean() for half in np.hsplit(both.astype(float), 2)]
+
+
+@pytest.mark.parametrize("asked", [{}, {"fine": "true", "profile": "realtime"}])
+def test_a_preview_is_brighter_and_follows_ratio_and_target(app, asked):
+    show = {"path": "1/night.mp4", "at": 1.5, **asked}
+    means = []
+    for light in ({"ratio": 1}, {"ratio": 2}, {"ratio": 8}, {"target": 0.2}, {"target": 0.6}):
+        answer = app.get("/api/files/preview.jpg", params=show | light)
+        before, after = halves(answer)
+        means.append(after)
+        assert before == pytest.approx(scene(128, 96).mean(), abs=4)
+        ratio = float(answer.headers["X-Ratio"])
+        assert ratio == light["ratio"] if "ratio" in light else ratio > 1.5
+    assert means[0] < means[1] - 5 < means[2] - 20
+    assert means[3] < means[4] - 5
+
+
+def test_the_expected_time_is_measured(app):
+    asked = {"path": "1/night.mp4", "profile": "realtime", "ratio": 4}
+    told = app.ask("GET", "/api/files/estimate", params=asked).json()
+    assert told["profile"] == "realtime"
+    assert told["seconds"] * told["fps"] == pytest.approx(12, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("range_", "code", "part"),
+    [
+        (None, 200, slice(None)),
+        ("bytes=0-99", 206, slice(0, 100)),
+        ("bytes=100-", 206, slice(100, None)),
+        ("bytes=-50", 206, slice(-50, None)),
+        ("bytes=999999999-", 416, None),
+    ],
+)
+def test_a_video_is_played_in_parts(app, tree, range_, code, part):
+    headers = {"Range": range_} if range_ else {}
+    answer = app.get("/api/files/content", params={"path": "1/night.mp4"}, headers=headers)
+    assert answer.status_code == code
+    if part is not None:
+        assert answer.content == (tree / "nights" / "night.mp4").read_bytes()[part]
+        assert answer.headers["Content-Type"] == "video/mp4"
+
+
+def test_what_cannot_be_read_is_told(app):
+    for path in ("facts", "thumbnail.jpg", "preview.jpg", "estimate"):
+        answer = app.get(f"/api/files/{path}", params={"path": "1/broken.mp4"})
+        assert answer.status_code == 422
+        assert "broken.mp4" in answer.json()["detail"]
+
+
+# What is refused
+
+
+OUTSIDE = [
+    "1/../secret/b.mp4",
+    "1/../../etc/passwd",
+    "../secret/b.mp4",
+    "1/./night.mp4",
+    "1//night.mp4",
+    "1/",
+    "/etc/passwd",
+    "1//etc/passwd",
+    "1/%2e%2e/secret/b.mp4",
+    "1/..\\secret\\b.mp4",
+    "1/.hidden/a.mp4",
+    "1/.hidden",
+    "1/outside.mp4",
+    "1/outside/b.mp4",
+    "1/outside",
+    "1/up/secret/b.mp4",
+    "1/up",
+    "1/loop.mp4",
+    "1/zero.mp4",
+    "1/pipe.mp4",
+    "1/notes.txt",
+    "1/none.mp4",
+    "1/night.mp4/x",
+    "1/night.mp4\0",
+    "1/" + "a" * 300,
+    "2/night.mp4",
+    "0/night.mp4",
+    "-1/night.mp4",
+    "uploads/../night.mp4",
+    "nights/night.mp4",
+    "dev/zero",
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: repr(path)[:30])
+def test_nothing_outside_the_folders_is_listed_or_opened(app, path):
+    told = set()
+    for end in ("facts", "thumbnail.jpg", "content", "preview.jpg", "estimate"):
+        answer = app.get(f"/api/files/{end}", params={"path": path})
+        assert answer.status_code == 404, end
+        told.add(answer.json()["detail"])
+    answer = app.ask("POST", "/api/jobs", json={"path": path, "settings": QUICK})
+    assert answer.status_code == 404
+    assert told | {answer.json()["detail"]} == {
+        f"{path}: no video or folder that this page shows; GET /api/files lists all"
+    }
+    assert app.get("/api/jobs").json()["jobs"] == []
+
+
+@pytest.mark.parametrize("path", [p for p in OUTSIDE if p not in ("1/notes.txt", "1/pipe.mp4")])
+def test_no_folder_outside_is_listed(app, path):
+    assert app.get("/api/files", params={"path": path}).status_code == 404
+
+
+CHANGES = [
+    ("PUT", "/api/uploads/a.mp4"),
+    ("DELETE", "/api/uploads/a.mp4"),
+    ("POST", "/api/jobs"),
+    ("PATCH", "/api/jobs/0123456789abcdef"),
+    ("DELETE", "/api/jobs/0123456789abcdef"),
+    ("POST", "/api/jobs/0123456789abcdef/show"),
+    ("PUT", "/api/presets/mine"),
+    ("DELETE", "/api/presets/mine"),
+]
+READS = [
+    ("GET", "/api/files"),
+    ("GET", "/api/files/facts?path=1/night.mp4"),
+    ("GET", "/api/files/thumbnail.jpg?path=1/night.mp4"),
+    ("GET", "/api/files/content?path=1/night.mp4"),
+    ("GET", "/api/files/preview.jpg?path=1/night.mp4"),
+    ("GET", "/api/files/estimate?path=1/night.mp4"),
+    ("GET", "/api/jobs"),
+    ("GET", "/api/jobs/0123456789abcdef/now.jpg"),
+    ("GET", "/api/jobs/0123456789abcdef/result"),
+    ("GET", "/api/jobs/0123456789abcdef/original"),
+    ("GET", "/api/presets"),
+]
+OPEN = {("GET", "/api/about"), ("POST", "/api/session"), ("DELETE", "/api/session")}
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES + READS)
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_sites_page_is_refused(app, method, path, site):
+    answer = app.ask(method, path, data=b"{}", headers={**JSON, "Sec-Fetch-Site": site})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", ""])
+def test_a_rebound_name_is_refused(app, host):
+    assert app.get("/api/files", headers={"Host": host}).status_code == 421
+
+
+def test_every_route_needs_the_token_or_is_known_to_be_open(tree, tmp_path):
+    with app_at(tmp_path, [tree / "nights"], TOKEN) as closed:
+        paths = closed.get("/openapi.json").json()["paths"]
+        told = {(method.upper(), path) for path, known in paths.items() for method in known}
+        shown = {
+            (m, p.partition("?")[0].replace("0123456789abcdef", "{id}").replace("a.mp4", "{name}"))
+            for m, p in CHANGES + READS
+        }
+        assert told == OPEN | {(m, p.replace("mine", "{name}")) for m, p in shown}
+        stranger = replace(closed, token="")
+        for method, path in CHANGES + READS:
+            answer = stranger.ask(method, path, data=b"{}", headers=JSON)
+            assert answer.status_code == 401, path
+        assert stranger.get("/api/about").status_code == 200
+        assert names(closed.get("/api/files")) == (["nights"], [])
+
+
+# Dropped files
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A page of its own, with its folder."""
+    with app_at(tmp_path) as app:
+        app.folder = tmp_path / "clear" / "originals"
+        yield app
+
+
+def put(app, name, data, **options):
+    return app.ask("PUT", f"/api/uploads/{name}", data=data, headers=RAW, **options)
+
+
+def test_dropped_files_are_kept_whole_and_none_is_replaced(own):
+    data = os.urandom(3_000_001)
+    for name, body in (("a b.mp4", data), ("a b (2).mp4", data[:7]), ("ü.MKV", iter([data, data]))):
+        answer = put(own, "a b.mp4" if "(2)" in name else name, body)
+        assert answer.status_code == 201
+        assert answer.json()["name"] == name
+        assert answer.json()["place"] == f"uploads/{name}"
+    assert (own.folder / "a b.mp4").read_bytes() == data
+    assert (own.folder / "a b (2).mp4").read_bytes() == data[:7]
+    assert (own.folder / "ü.MKV").read_bytes() == data + data
+    assert names(own.get("/api/files?path=uploads"))[1] == ["a b (2).mp4", "a b.mp4", "ü.MKV"]
+    assert own.ask("DELETE", "/api/uploads/a b.mp4").status_code == 204
+    assert names(own.get("/api/files?path=uploads"))[1] == ["a b (2).mp4", "ü.MKV"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("a.txt", b"x", 422),
+        ("a", b"x", 422),
+        (".mp4", b"x", 422),
+        (".a.mp4", b"x", 422),
+        ("a%0a.mp4", b"x", 422),
+        ("a%00.mp4", b"x", 422),
+        ("..%5ca.mp4", b"x", 422),
+        ("C:a.mp4", b"x", 422),
+        ("a" * 250 + ".mp4", b"x", 422),
+        ("a.mp4", b"", 422),
+        ("..%2fa.mp4", b"x", 404),
+        ("%2fetc%2fa.mp4", b"x", 404),
+    ],
+)
+def test_names_and_bodies_that_cannot_be_are_refused(app, name, data, code):
+    answer = put(app, name, data)
+    assert answer.status_code == code
+    assert answer.json()["detail"]
+    assert names(app.get("/api/files?path=uploads")) == ([], [])
+
+
+def test_a_file_that_is_too_large_or_finds_no_space_is_refused(own, monkeypatch):
+    where = urlsplit(own.url)
+    with socket.create_connection((where.hostname, where.port), 5) as sock:
+        sock.sendall(b"PUT /api/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n")
+        sock.sendall(b"Content-Length: %d\r\n\r\n" % (uploads.MOST_BYTES + 1))
+        assert sock.recv(100).startswith(b"HTTP/1.1 413")
+    monkeypatch.setattr(uploads, "SPARE_BYTES", 1 << 60)
+    answer = put(own, "a.mp4", b"x")
+    assert answer.status_code == 507
+    assert "free some space" in answer.json()["detail"]
+    assert list(own.folder.iterdir()) == []
+
+
+def test_a_file_whose_browser_goes_away_leaves_nothing(own):
+    where = urlsplit(own.url)
+    with socket.create_connection((where.hostname, where.port), 5) as sock:
+        sock.sendall(b"PUT /api/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n")
+        sock.sendall(b"Content-Length: 9000000\r\n\r\n" + bytes(3_000_000))
+        wait_until(lambda: [p for p in own.folder.glob(".*") if p.stat().st_size > 1_000_000])
+    wait_until(lambda: list(own.folder.iterdir()) == [])
+
+
+def peak_of(pid):
+    """Largest memory of a process so far, in bytes."""
+    (line,) = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in x]
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.slow
+def test_a_file_of_2_gb_takes_no_memory(tmp_path):
+    command = [sys.executable, "-m", "streamkind", "app", "--no-browser", "--port", "0"]
+    environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+    options = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **options) as process:
+        url = process.stderr.readline().split()[0]
+        where = urlsplit(url)
+        time.sleep(5)  # its engine is opened
+        before = peak_of(process.pid)
+        with socket.create_connection((where.hostname, where.port), 60) as sock:
+            sock.sendall(b"PUT /api/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n")
+            sock.sendall(b"Content-Length: 2000000000\r\n\r\n")
+            for _ in range(2000):
+                sock.sendall(bytes(1_000_000))
+            assert sock.recv(100).startswith(b"HTTP/1.1 201")
+        assert peak_of(process.pid) - before < 100e6
+        process.terminate()
+    assert (tmp_path / "clear" / "originals" / "a.mp4").stat().st_size == 2_000_000_000
+
+
+# Presets
+
+
+def test_presets_and_last_settings_are_there_next_time(tree, tmp_path):
+    mine = {"profile": "quality", "ratio": 3.5, "target": 0.4, "codec": "av1", "crf": 40}
+    kept = {**mine, "added": " bright"}
+    with app_at(tmp_path, [tree / "nights"]) as app:
+        assert app.get("/api/presets").json()["presets"] == {}
+        assert app.ask("PUT", "/api/presets/My car", json=kept).status_code == 204
+        assert app.ask("PUT", "/api/presets/other", json=QUICK).status_code == 204
+        assert app.ask("DELETE", "/api/presets/other").status_code == 204
+        assert app.ask("DELETE", "/api/presets/other").status_code == 404
+        job = app.ask("POST", "/api/jobs", json={"path": "1/broken.mp4", "settings": QUICK})
+        assert job.status_code == 201
+    with app_at(tmp_path) as app:
+        told = app.get("/api/presets").json()
+        assert told["presets"] == {"My car": kept}
+        assert told["last"]["ratio"] == 4
+    (tmp_path / "config" / "streamkind" / "app.json").write_text("{")
+    with app_at(tmp_path, usual="quality") as app:
+        told = app.get("/api/presets").json()
+        assert (told["presets"], told["last"]["profile"]) == ({}, "quality")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("a%2fb", {}),
+        ("../x", {}),
+        ("%20", {}),
+        ("x" * 41, {}),
+        ("x", {"ratio": 11}),
+        ("x", {"target": 0}),
+        ("x", {"codec": "nonsense"}),
+        ("x", {"profile": "auto"}),
+        ("x", {"crf": 52}),
+        ("x", {"crf": -1}),
+        ("x", {"added": "/../x"}),
+        ("x", {"added": "{stem}"}),
+        ("x", {"shell": "rm"}),
+    ],
+)
+def test_presets_that_cannot_be_are_refused(app, name, change):
+    answer = app.ask("PUT", f"/api/presets/{name}", json=QUICK | change)
+    assert answer.status_code in (404, 405, 422)
+    assert app.get("/api/presets").json()["presets"] == {}

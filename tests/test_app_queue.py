@@ -1,0 +1,192 @@
+"""The queue of the page: results as of the command, pause, order, cancel, and any interruption."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+from support.app_at import QUICK, app_at
+from support.batch import digests, night
+from support.console_at import Console, wait_until
+from support.media import make_clip, picture
+
+from streamkind.app.settings import Settings
+from streamkind.batch.files import find_jobs
+from streamkind.batch.jobs import Batch
+
+LONG = 120.0
+"""Seconds within which a small clip is done on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """A folder: a short clip, one of four parts, one that cannot be read, and one not dark."""
+    folder = tmp_path_factory.mktemp("nights")
+    night(folder / "short.mp4", 8)
+    night(folder / "long.mp4", 450)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    make_clip(folder / "other.mkv", images=[picture(i) for i in range(4)], frames=4)
+    return folder
+
+
+@pytest.fixture
+def app(clips, tmp_path):
+    with app_at(tmp_path, [clips]) as app:
+        app.clear = tmp_path / "clear"
+        yield app
+
+
+def add(app, name, **change):
+    answer = app.ask("POST", "/api/jobs", json={"path": f"1/{name}", "settings": QUICK | change})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def job(app, key):
+    return next(j for j in app.get("/api/jobs").json()["jobs"] if j["id"] == key)
+
+
+def wait_for(app, key, state):
+    wait_until(lambda: job(app, key)["state"] == state, LONG)
+    return job(app, key)
+
+
+def files(folder):
+    """What lies in the folder of the results, besides the queue's own files."""
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".streamkind-app"))
+
+
+def made_by_command(clip, out, **change):
+    """The result of a batch with the same settings."""
+    (one,) = find_jobs([clip], out, Settings(**{**QUICK, **change}).options())
+    (result,) = Batch([one]).run()
+    assert result.status == "done"
+    return one.output
+
+
+@pytest.mark.parametrize("change", [{}, {"ratio": "auto", "target": 0.3}])
+def test_a_result_is_that_of_the_command_and_can_be_played(app, clips, tmp_path, change):
+    key = add(app, "short.mp4", **change)
+    told = wait_for(app, key, "done")
+    assert (told["output"], told["error"], told["warnings"]) == ("short-clear.mp4", "", [])
+    assert told["progress"]["frames"] == told["progress"]["total"] == 8
+    result = app.clear / "short-clear.mp4"
+    assert digests(result) == digests(made_by_command(clips / "short.mp4", tmp_path, **change))
+    whole = app.get(f"/api/jobs/{key}/result")
+    assert whole.content == result.read_bytes()
+    assert whole.headers["Content-Type"] == "video/mp4"
+    part = app.get(f"/api/jobs/{key}/result", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, result.read_bytes()[10:20])
+    saved = app.get(f"/api/jobs/{key}/result", params={"save": True})
+    assert "short-clear.mp4" in saved.headers["Content-Disposition"]
+    original = app.get(f"/api/jobs/{key}/original")
+    assert original.content == (clips / "short.mp4").read_bytes()
+    now = app.get(f"/api/jobs/{key}/now.jpg")
+    both = cv2.imdecode(np.frombuffer(now.content, np.uint8), cv2.IMREAD_COLOR)
+    before, after = (half.mean() for half in np.hsplit(both.astype(float), 2))
+    assert after > before + 10
+    assert app.ask("DELETE", f"/api/jobs/{key}").status_code == 204
+    assert result.exists()
+
+
+def test_every_result_gets_a_name_of_its_own(app):
+    (app.clear / "short-clear (2).mp4").write_bytes(b"mine")
+    keys = [add(app, "short.mp4") for _ in range(2)] + [add(app, "other.mkv", added="")]
+    names = [job(app, key)["output"] for key in keys]
+    assert names == ["short-clear.mp4", "short-clear (3).mp4", "other.mkv"]
+    for key in keys:
+        app.ask("DELETE", f"/api/jobs/{key}")
+    assert (app.clear / "short-clear (2).mp4").read_bytes() == b"mine"
+
+
+def test_a_failure_says_what_to_do_and_can_be_tried_again(app):
+    key = add(app, "broken.mp4")
+    assert "not a video that FFmpeg can open" in wait_for(app, key, "failed")["error"]
+    assert app.get(f"/api/jobs/{key}/result").status_code == 404
+    assert app.ask("PATCH", f"/api/jobs/{key}", json={"state": "waiting"}).status_code == 200
+    wait_for(app, key, "failed")
+    app.ask("DELETE", f"/api/jobs/{key}")
+    assert files(app.clear) == []
+
+
+def test_pause_order_and_cancel(app):
+    first, second, third = (add(app, "long.mp4") for _ in range(3))
+    wait_until(lambda: job(app, first)["progress"]["frames"] > 0, LONG)
+    app.ask("PATCH", f"/api/jobs/{first}", json={"state": "paused"})
+    app.ask("PATCH", f"/api/jobs/{second}", json={"state": "paused"})
+    app.ask("PATCH", f"/api/jobs/{third}", json={"place": 0})
+    order = [j["id"] for j in app.get("/api/jobs").json()["jobs"]]
+    assert order == [third, first, second]
+    wait_until(lambda: job(app, third)["state"] == "running", LONG)
+    assert job(app, first)["state"] == job(app, second)["state"] == "paused"
+    app.ask("PATCH", f"/api/jobs/{second}", json={"state": "waiting"})
+    assert app.ask("DELETE", f"/api/jobs/{third}").status_code == 204
+    wait_until(lambda: job(app, second)["state"] == "running", LONG)
+    for key in (first, second):
+        assert app.ask("DELETE", f"/api/jobs/{key}").status_code == 204
+    assert files(app.clear) == []
+    assert app.get("/api/jobs").json()["jobs"] == []
+    assert app.ask("DELETE", f"/api/jobs/{first}").status_code == 404
+
+
+def test_the_folder_of_a_result_is_shown(app, tmp_path, monkeypatch):
+    key = add(app, "short.mp4")
+    wait_for(app, key, "done")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused = app.ask("POST", f"/api/jobs/{key}/show")
+    assert refused.status_code == 422
+    assert "no file manager" in refused.json()["detail"]
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/shown\n')
+    opener.chmod(0o755)
+    assert app.ask("POST", f"/api/jobs/{key}/show").status_code == 204
+    assert (tmp_path / "shown").read_text().strip() == str(app.clear)
+
+
+def test_two_pages_do_not_share_a_folder(app, tmp_path):
+    command = [sys.executable, "-m", "streamkind", "app", "--out", app.clear, "--port", "0"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 2
+    assert "another `streamkind app` works here" in told.stderr
+
+
+@contextmanager
+def command(folder, clips):
+    """The command itself, in a process."""
+    words = [sys.executable, "-m", "streamkind", "app", clips, "--out", folder / "clear"]
+    environment = os.environ | {"XDG_CONFIG_HOME": str(folder)}
+    with subprocess.Popen(
+        [*map(str, words), "--no-browser", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        try:
+            yield process, Console(process.stderr.readline().split()[0], None)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_is_interrupted_goes_on_at_the_next_start(clips, tmp_path, number):
+    with command(tmp_path, clips) as (process, app):
+        key = add(app, "long.mp4")
+        wait_until(lambda: job(app, key)["progress"]["frames"] > 110, LONG)
+        process.send_signal(number)
+        process.wait(20)
+    done = list((tmp_path / "clear").glob(".*.job/00000.json"))
+    made = done[0].stat().st_mtime_ns
+    with command(tmp_path, clips) as (_, app):
+        assert job(app, key)["state"] in ("waiting", "running")
+        wait_until(lambda: job(app, key)["progress"]["frames"] > 0, LONG)
+        assert done[0].stat().st_mtime_ns == made  # not made again
+        assert wait_for(app, key, "done")["progress"]["frames"] == 450
+    result = tmp_path / "clear" / "long-clear.mp4"
+    assert digests(result) == digests(made_by_command(clips / "long.mp4", tmp_path))
+    assert list((tmp_path / "clear").glob(".*.job*")) == []

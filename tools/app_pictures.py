@@ -1,0 +1,85 @@
+"""Take docs/app.png, app-dark.png and app-phone.png: python tools/app_pictures.py.
+
+Chromium shows the real page with the shipped sample clip, which the project renders itself.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+from loopback.browser import chromium, prefer, resize
+from selenium.webdriver.common.by import By
+
+from streamkind.app.settings import Settings
+from streamkind.app.site import serve_app
+from streamkind.live.config import ConsoleConfig
+
+ROOT = Path(__file__).parents[1]
+PICTURES = (
+    ("app.png", 1280, 1330, "light"),
+    ("app-dark.png", 1280, 1330, "dark"),
+    ("app-phone.png", 360, 1100, "light"),
+)
+SECONDS = 900.0
+"""Time for previews, measurements and one run, on a slow machine."""
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + SECONDS
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError("the page did not become ready; run it on a quiet machine")
+        time.sleep(0.2)
+
+
+def fill_queue(url: str) -> None:
+    """Enhance the sample, and let two more wait."""
+    settings = Settings(profile="realtime").model_dump()
+    for state in (None, "paused", "paused"):
+        body = {"path": "1/night_street.mp4", "settings": settings}
+        job = requests.post(f"{url}api/jobs", json=body, timeout=60).json()
+        if state:
+            requests.patch(f"{url}api/jobs/{job['id']}", json={"state": state}, timeout=60)
+    queue = f"{url}api/jobs"
+    wait_until(lambda: requests.get(queue, timeout=60).json()["jobs"][0]["state"] == "done")
+
+
+def main() -> None:
+    """Show each size, and save it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve_app(
+            [ROOT / "samples"], Path(folder, "clear"), ConsoleConfig(port=0), Settings()
+        ) as url,
+        chromium(Path(folder)) as driver,
+    ):
+        fill_queue(url)
+
+        def is_shown(css: str) -> bool:
+            found = driver.find_elements(By.CSS_SELECTOR, css)
+            return bool(found) and found[0].is_displayed()
+
+        def measured() -> bool:
+            told = driver.find_elements(By.CSS_SELECTOR, "#profiles .quiet")
+            return bool(told) and all("whole file" in line.text for line in told)
+
+        for name, width, height, scheme in PICTURES:
+            resize(driver, width, height, phone=width < 500)
+            prefer(driver, prefers_color_scheme=scheme)
+            driver.get(url)
+            for css in ("#list .folder", "#list li[data-place] button"):
+                wait_until(lambda css=css: is_shown(css))
+                driver.find_element(By.CSS_SELECTOR, css).click()
+            wait_until(lambda: is_shown("#stage[data-ready=fine]"))
+            wait_until(measured)
+            driver.save_screenshot(str(ROOT / "docs" / name))
+            print(f"docs/{name}: {width}x{height}, {scheme}")
+
+
+if __name__ == "__main__":
+    main()
