@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamkind.engine.lines import strips
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
@@ -65,8 +66,11 @@ def restrain_rgb(seen: Pixels, made: Pixels) -> None:
     before, after = (transformed(halved(p), forth) for p in (seen, made))
     given, kept = shares_of(before, after, np.zeros(3, np.float32))
     change = [mix(before[..., i], given, after[..., i], kept - 1) for i in (1, 2)]
-    whole = resized(transformed(np.dstack(change), back), *made.shape[1::-1])
-    cv2.add(made, whole, dst=made, dtype=cv2.CV_8U)
+    small = transformed(np.dstack(change), back)
+    for rows, lines, inner in strips(len(made), len(small)):
+        tall = (lines.stop - lines.start) * len(made) // len(small)
+        whole = resized(small[lines], made.shape[1], tall)[inner]
+        made[rows] = cv2.add(made[rows], whole, dtype=cv2.CV_8U)
 
 
 def recorded_share(seen: Levels) -> Floats:
@@ -86,11 +90,14 @@ def resized(picture: Floats, width: int, height: int) -> Floats:
 
 
 def halved(picture: Levels) -> Floats:
-    """Means of 2x2 pixels, (H, W, 3)."""
-    if picture.dtype == np.float16:
-        picture = picture.astype(np.float32)
-    size = max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2)
-    return np.asarray(cv2.resize(picture, size), np.float32)
+    """Means of 2x2 pixels, (H, W, 3), also of a filtered picture, which is in float16."""
+    height, width = max(1, picture.shape[0] // 2), max(1, picture.shape[1] // 2)
+    small = np.empty((height, width, 3), np.float32)
+    for rows, lines, _ in strips(picture.shape[0], height, margin=0):
+        part = picture[rows]
+        part = part.astype(np.float32) if part.dtype == np.float16 else part
+        small[lines] = cv2.resize(part, (width, lines.stop - lines.start))
+    return small
 
 
 def mix(before: NDArray[Any], given: Floats, after: NDArray[Any], kept: Floats) -> Floats:

@@ -56,9 +56,10 @@ def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
     return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, window), np.float32)
 
 
-def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
+def strips(height: int, small: int, margin: int = 1) -> Iterator[tuple[slice, slice, slice]]:
     """Yield the rows of each strip, the reduced rows to enlarge for it, and its rows in these.
 
+    With the reduced rows of a strip come `margin` more on each side, between which is interpolated.
     There is one strip only if a reduced row does not stand for a whole number of rows.
     """
     times, rest = divmod(height, small)
@@ -68,7 +69,7 @@ def strips(height: int, small: int) -> Iterator[tuple[slice, slice, slice]]:
     step = max(1, STRIP // times - 2)
     for begin in range(0, small, step):
         end = min(begin + step, small)
-        first, last = max(begin - 1, 0), min(end + 1, small)
+        first, last = max(begin - margin, 0), min(end + margin, small)
         inner = slice((begin - first) * times, (end - first) * times)
         yield slice(begin * times, end * times), slice(first, last), inner
 

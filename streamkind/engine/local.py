@@ -51,22 +51,21 @@ def steady_ground(now: Floats, before: Floats, weight: Floats) -> Floats:
     return np.asarray(now + weight[..., None] * (before - now), np.float32)
 
 
-def steady_picture(now: Levels, before: Levels, weight: Floats) -> Levels:
-    """Filter a picture over time, (H, W, 3) RGB, in float16.
+def steady_picture(now: Levels, before: Levels, weight: Floats, into: Levels) -> None:
+    """Filter a picture over time, (H, W, 3) RGB, and write it to `into`.
 
     `weight`, (h, w), is that of `before`, the filtered picture before. A pixel that differs by more
     than noise has less weight, down to none: what is thin and moves is not seen in a ground.
     """
     height, width = now.shape[:2]
-    calm, made = enlarged(weight, width, height), np.empty(now.shape, np.float16)
+    calm = enlarged(weight, width, height)
     for row in range(0, height, STRIP):
         rows = slice(row, row + STRIP)
         fresh = np.asarray(now[rows], np.float32)
         apart = np.asarray(before[rows], np.float32) - fresh
         grain = np.asarray(brightest_of(np.abs(apart)), np.float32)
         alike = np.maximum(1 - (grain / GRAIN) ** 2, 0) ** 2
-        made[rows] = fresh + (calm[rows] * alike)[..., None] * apart
-    return made
+        into[rows] = fresh + (calm[rows] * alike)[..., None] * apart
 
 
 def raise_yuv(

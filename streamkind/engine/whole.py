@@ -154,15 +154,14 @@ class Filmed(Whole):
             return held
         if layers.seen is None or before.seen is None:
             return held
-        ground, seen = before.ground[-1], before.seen[-1]
-        grounds, pictures = [], []
-        for now, picture in zip(layers.ground, layers.seen, strict=True):
-            still = still_share(now, ground)
-            ground = steady_ground(now, ground, strength[1] * still)
-            seen = steady_picture(picture, seen, strength[0] * still)
-            grounds.append(ground)
-            pictures.append(seen)
-        return replace(held, ground=np.stack(grounds), seen=np.stack(pictures))
+        ground, seen = np.empty_like(layers.ground), np.empty(layers.seen.shape, np.float16)
+        last = before.ground[-1], before.seen[-1]
+        for i, (now, picture) in enumerate(zip(layers.ground, layers.seen, strict=True)):
+            still = still_share(now, last[0])
+            ground[i] = steady_ground(now, last[0], strength[1] * still)
+            steady_picture(picture, last[1], strength[0] * still, seen[i])
+            last = ground[i], seen[i]
+        return replace(held, ground=ground, seen=seen)
 
     def finish(self, layers: Layers, clear: Pixels) -> None:
         """Apply the local ratio and the colour rule to `clear` in place, (N, H, W, 3)."""
