@@ -1,1 +1,1 @@
-"""The devices KinD runs on, one file each."""
+"""The backends: one file for each library that runs the network."""

@@ -46,7 +46,7 @@ class Layers:
 
 
 class Backend(Protocol):
-    """KinD on one device. Use it from one thread only. H and W are multiples of 16."""
+    """The network on one device. Use it from one thread only. H and W are multiples of 16."""
 
     description: str
     """Backend, device and effective precision, for the log."""
@@ -87,7 +87,7 @@ class CompilesBeside(Protocol):
         ...
 
     def adopt(self, other: Any) -> None:
-        """Take over what the second one has compiled; its thread has ended."""
+        """Take over the compiled graphs of the second backend, whose thread has ended."""
         ...
 
 

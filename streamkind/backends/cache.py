@@ -22,32 +22,32 @@ from streamkind.errors import EngineError
 from streamkind.platform import CACHE, cache_folder, locked, replace, writable_by_others
 
 LIMIT_BYTES = 8 << 30
-"""What the plans may take together; the longest unused go first."""
+"""Largest size of all plans, in bytes. The least recently used are removed first."""
 KINDS = ("json", "plan", "building")
-"""Endings of what may lie here of one plan; the lock stays."""
+"""Suffixes of the files of a plan, except its lock, which stays."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A plan in the cache, as its sidecar tells."""
+    """A plan in the cache, as described in its JSON file."""
 
     key: str
     recipe: dict[str, Any]
     sha256: str
     size_bytes: int
     seconds: float
-    """How long it took to build."""
+    """Duration of the build, in seconds."""
     report: Inspection
     used: float
-    """When it was last taken, in seconds since 1970."""
+    """Time of the last use, in seconds since 1970."""
 
 
 class Cache:
-    """Plans in a folder: `KEY.plan`, beside it `KEY.json`, and `KEY.lock` for who builds it."""
+    """Plans in a folder: `KEY.plan`, its description `KEY.json`, and the lock `KEY.lock`."""
 
     def __init__(self, folder: Path | None = None, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        """Make the folder, for its owner only. Raises EngineError when it is not safe."""
+        """Create the folder, for its owner only. Raises EngineError if others may write to it."""
         self.folder = folder or default_folder()
         self._limit = limit_bytes
         try:
@@ -80,12 +80,12 @@ class Cache:
         return plan
 
     def forget(self, key: str) -> None:
-        """Remove a plan, as when TensorRT does not accept it. Raises EngineError."""
+        """Remove a plan. Raises EngineError."""
         with self._locked(key):
             self._remove(key)
 
     def note(self, key: str, found: Inspection) -> None:
-        """Add to what was found about a plan that is kept. Raises EngineError."""
+        """Add facts to the description of a plan. Raises EngineError."""
         with self._locked(key):
             sidecar = self._path(key, "json")
             try:
@@ -96,12 +96,12 @@ class Cache:
             self._publish(sidecar, json.dumps(told, indent=1).encode())
 
     def entries(self) -> list[Entry]:
-        """Return what is here, the last used first."""
+        """Return all entries, the most recently used first."""
         found = (self._entry(path.stem) for path in self.folder.glob("*.json"))
         return sorted((e for e in found if e is not None), key=lambda e: e.used, reverse=True)
 
     def find(self, key: str) -> Entry:
-        """Return the one entry whose key begins so. Raises EngineError."""
+        """Return the entry whose key begins with a text. Raises EngineError unless there is one."""
         found = [entry for entry in self.entries() if entry.key.startswith(key)]
         if len(found) != 1:
             raise EngineError(
@@ -111,7 +111,7 @@ class Cache:
         return found[0]
 
     def fault(self, key: str) -> str | None:
-        """Say what is wrong with a plan, or None when it is as it was built."""
+        """Return what is wrong with a plan, or None if it is unchanged since it was built."""
         try:
             self._verified(key)
         except _UnusableError as reason:
@@ -119,7 +119,7 @@ class Cache:
         return None
 
     def kept(self) -> list[str]:
-        """Return the keys of all plans, whole or not."""
+        """Return the keys of all plans, complete or not."""
         paths = (path for kind in KINDS for path in self.folder.glob(f"*.{kind}"))
         return sorted({path.stem for path in paths})
 
@@ -139,7 +139,7 @@ class Cache:
         return [key for key, known in gone.items() if key != keep and self._removed(key, known)]
 
     def _removed(self, key: str, known: Entry | None) -> bool:
-        """Remove a plan unless another process holds it, or built or used it meanwhile."""
+        """Remove a plan, unless another process holds it or has built or used it since."""
         try:
             with self._locked(key, wait=False):
                 if self._entry(key) != known:
@@ -194,7 +194,7 @@ class Cache:
         self._publish(self._path(recipe.key, "json"), json.dumps(told, indent=1).encode())
 
     def _publish(self, path: Path, data: bytes) -> None:
-        """Write a file, whole or not at all; the lock of its key is held."""
+        """Write a complete file or none. The caller holds the lock of its key."""
         staged = path.with_suffix(".building")
         try:
             with staged.open("wb") as file:
@@ -216,7 +216,7 @@ class Cache:
 
     @contextmanager
     def _locked(self, key: str, *, wait: bool = True) -> Iterator[None]:
-        """Hold a plan's lock; the system lets go when the process dies."""
+        """Hold the lock of a plan. The system releases it if the process dies."""
         with ExitStack() as held:
             try:
                 held.enter_context(locked(self._path(key, "lock"), wait=wait))
@@ -228,7 +228,7 @@ class Cache:
 
 
 class _UnusableError(Exception):
-    """Why a kept plan must not be loaded."""
+    """A plan of the cache must not be loaded; the message says why."""
 
 
 def default_folder() -> Path:

@@ -1,4 +1,4 @@
-"""NVIDIA cards: the one that is here, or one that is only named."""
+"""NVIDIA cards: those of this machine, and cards that are only named."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from streamkind.errors import EngineError, UsageError
 log = logging.getLogger("streamkind.engines")
 
 ANSWER_SECONDS = 10
-"""How long nvidia-smi may take: with a driver that hangs it never ends."""
+"""Time limit of nvidia-smi, in seconds. It does not end if the driver hangs."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a plan depends on."""
+    """The facts of a card that a plan depends on."""
 
     sm: str
-    """Compute capability, as `sm_89`."""
+    """Compute capability, such as `sm_89`."""
     name: str = "any"
     driver: str = "any"
     present: bool = False
     place: str = ""
-    """On the PCI bus, in lower case."""
+    """Address on the PCI bus, in lower case."""
 
 
 def named_card(sm: str) -> Card:
-    """Return a card of a compute capability, here or not."""
+    """Return a card of a compute capability. It need not be in this machine."""
     if not re.fullmatch(r"sm_\d{2,3}", sm):
         raise UsageError(f"a card is named by its compute capability, as sm_89, got '{sm}'")
     return Card(sm)
 
 
 def find_cards() -> list[Card]:
-    """Return the cards of this machine, as nvidia-smi tells, in its order."""
+    """Return the cards of this machine, in the order of nvidia-smi."""
     if shutil.which("nvidia-smi") is None:
         return []
     told = "compute_cap,name,driver_version,pci.bus_id"
@@ -58,7 +58,7 @@ def find_cards() -> list[Card]:
 
 
 def card_here() -> bool:
-    """Tell whether there is a card; on a Jetson, nvidia-smi may be missing."""
+    """Return whether this machine has a card. On a Jetson, nvidia-smi may be missing."""
     return bool(find_cards()) or Path("/dev/nvhost-gpu").exists() or Path("/dev/nvgpu").exists()
 
 

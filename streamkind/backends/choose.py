@@ -108,7 +108,7 @@ class FirstThatWorks:
         self._open_next()
 
     def decompose(self, pixels: Levels) -> Layers:
-        """(N, H, W, 3) uint8 RGB -> layers on the device and per-frame statistics on the host."""
+        """Split (N, H, W, 3) RGB into layers on the device, with statistics on the host."""
         while not self._proven:
             try:
                 self._prove(pixels)
@@ -119,11 +119,11 @@ class FirstThatWorks:
         return self._backend.decompose(pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Hold layers of N consecutive frames where nothing moves since the frame before."""
+        """Filter the layers of N consecutive frames over time, where nothing moves."""
         return self._backend.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB. The result is the caller's to keep."""
+        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
         return self._backend.recompose(layers, ratios)
 
     def join(self, parts: Sequence[Any]) -> Any:
@@ -131,7 +131,7 @@ class FirstThatWorks:
         return self._backend.join(parts)
 
     def close(self) -> None:
-        """Free the device. Twice is fine."""
+        """Free the device. It may be called twice."""
         self._backend.close()
 
     def _open_next(self) -> None:
@@ -146,7 +146,7 @@ class FirstThatWorks:
         self.description, self.max_batch = self._backend.description, self._backend.max_batch
 
     def _prove(self, pixels: Pixels) -> None:
-        """Put frames through all three graphs; on the CPU nothing is in doubt."""
+        """Run frames through all three graphs, except on the CPU, which always works."""
         if self._choice[1] != "cpu":
             layers = self._backend.decompose(pixels)
             held = self._backend.steady(layers, layers, np.zeros(2, np.float32))
@@ -154,7 +154,7 @@ class FirstThatWorks:
         self._proven = True
 
     def _next_or_raise(self, fault: Exception) -> None:
-        """Say in a line why a choice is passed over; the error of the last one is the caller's."""
+        """Log why a choice is skipped. After the last choice, raise its error."""
         if not self._left:
             raise fault
         told = " ".join(str(fault).split()) or type(fault).__name__

@@ -1,4 +1,4 @@
-"""An NVIDIA card by PyCUDA: its context, memory, and calls that are recorded and launched again."""
+"""An NVIDIA card by PyCUDA: its context, its memory, and recorded calls (CUDA graphs)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamkind.errors import EngineError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """An array on the card, in C order. Its memory is free again when the last slice is gone."""
+    """An array on the card, in C order. Its memory is freed with its last slice."""
 
     owner: Any
     address: int
@@ -32,7 +32,7 @@ class Memory:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def __getitem__(self, frames: slice) -> Memory:
-        """Return some of the frames, the first axis, without a copy."""
+        """Return a range of frames, along the first axis, without a copy."""
         first, last, _ = frames.indices(self.shape[0])
         start = self.address + first * (self.nbytes // self.shape[0])
         return Memory(self.owner, start, (last - first, *self.shape[1:]), self.dtype)
@@ -78,7 +78,7 @@ class Gpu:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make this card's context the thread's for a while."""
+        """Make the card's context current within a `with` block."""
         self._context.push()
         try:
             yield
@@ -86,7 +86,7 @@ class Gpu:
             self._context.pop()
 
     def memory(self, shape: tuple[int, ...], dtype: Any) -> Memory:
-        """Return an array with whatever is in it. Raises the driver's MemoryError."""
+        """Return an array that is not initialised. Raises the driver's MemoryError."""
         kind = np.dtype(dtype)
         block = self._pool.allocate(int(np.prod(shape)) * kind.itemsize)
         return Memory(block, int(block), shape, kind)
@@ -103,15 +103,15 @@ class Gpu:
         return whole
 
     def free_mib(self) -> int:
-        """What is free on the card."""
+        """The free memory of the card, in MiB."""
         return int(self.cuda.mem_get_info()[0]) >> 20
 
     def release_unused(self) -> None:
-        """Give memory that the pool holds in reserve back to the card."""
+        """Return the unused memory of the pool to the card."""
         self._pool.free_held()
 
     def close(self) -> None:
-        """Let go of the card. Twice is fine."""
+        """Release the card. It may be called twice."""
         if self._context is None:
             return
         with self.current():
@@ -152,7 +152,7 @@ class CallGraph:
 
 
 _THREAD_LOCAL = 1
-"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do with the card is their affair."""
+"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: calls of other threads do not affect the recording."""
 _OUT_OF_MEMORY = 2
 """CUDA_ERROR_OUT_OF_MEMORY"""
 
@@ -188,7 +188,7 @@ def _index(device: str) -> int:
 
 
 def _card(cuda: Any, device: Any) -> Card:
-    """What nvidia-smi tells of it, else what CUDA does, as on a Jetson."""
+    """Return the card as nvidia-smi describes it, or as CUDA does (on a Jetson)."""
     place = device.pci_bus_id().lower()
     told = [card for card in find_cards() if card.place.endswith(place)]
     sm = "sm_{}{}".format(*device.compute_capability())

@@ -1,4 +1,4 @@
-"""Types of a plan's layers: of the network it is built from, and as it is on the card."""
+"""Lists the number types of the layers of a network and of the plan that is built from it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TYPES = {
     "int64": "int64",
     "bool": "bool",
 }
-"""What `examine` calls a type: what the inspector calls it in a sentence on format and type."""
+"""Names of types in `examine`, and the patterns of the inspector's names for them."""
 
 
 def examine(network: Any) -> Inspection:
-    """Tell names, types and shapes at both ends, and the layers in each type of number."""
+    """Return names, types and shapes of inputs and outputs, and the layers of each number type."""
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     typed = [(layer, layer.get_output(0).dtype.name.lower()) for layer in layers]
     computing = [(layer, t) for layer, t in typed if t in ("float", "half", "bf16", "int8")]

@@ -1,4 +1,4 @@
-"""Compiled graphs by shape: as many are kept as come again, while there is memory for them."""
+"""A cache of compiled graphs by the shape of their inputs, limited by free memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 LEAST_LEFT = 0.2
-"""Share of the memory that compiled graphs leave free; one takes 20 to 150 MB."""
+"""Share of memory, 0 to 1, that the cache leaves free. A compiled graph takes 20 to 150 MB."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -30,7 +30,7 @@ class Kept:
         self._told = False
 
     def __call__(self, part: str, shapes: Shapes, *kind: Any) -> Any:
-        """Return what was compiled of a part for shapes and a type, or compile it."""
+        """Return the compiled graph of a part for shapes and a type; compile it if it is new."""
         key = part, shapes, *kind
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -42,7 +42,7 @@ class Kept:
         return self._kept[key]
 
     def adopt(self, other: Kept) -> None:
-        """Take over all of another; what it compiled is known to come again."""
+        """Take over all compiled graphs of another cache; they count as used again."""
         for key, compiled in other._kept.items():
             if key not in self._kept and len(self._kept) >= self._most:
                 self._keep_more()
@@ -54,11 +54,11 @@ class Kept:
         return self._kept.get(key)
 
     def __len__(self) -> int:
-        """Return how many are kept."""
+        """Return the number of compiled graphs."""
         return len(self._kept)
 
     def clear(self) -> None:
-        """Free all."""
+        """Free all compiled graphs."""
         self._kept.clear()
 
     def _keep(self, key: tuple[Any, ...], compiled: Any) -> None:
@@ -81,7 +81,7 @@ class Kept:
 
 
 def memory_left() -> float:
-    """Return the share of this machine's memory, or of this container's, that is free."""
+    """Return the free share, 0 to 1, of the memory of this machine or container."""
     shares = [1.0]
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""One batch in flight on a card: upload, graph and download on a stream of their own."""
+"""Runs one batch on a card: upload, graph and download on one CUDA stream."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from streamkind.backends.inspector import Inspection, read_inspector
 from streamkind.errors import EngineError
 
 GRAPHS_KEPT = 32
-"""Recorded calls held per lane: the pool gives layers few addresses in turns."""
+"""Largest number of recorded CUDA graphs of a lane. Memory addresses repeat, so few are needed."""
 Array = NDArray[Any]
 
 
 class PlanRefusedError(EngineError):
-    """TensorRT does not take a plan, as one of another version."""
+    """TensorRT refuses a plan, for example one of another version."""
 
 
 class Program:
-    """A plan on the card. `inputs` and `outputs` are shapes of one frame and types, by name."""
+    """A plan on the card. `inputs` and `outputs`: shape of a frame and type, by name."""
 
     def __init__(self, trt: Any, logger: Any, gpu: Gpu, plan: bytes) -> None:
         self._trt, self._gpu = trt, gpu
@@ -48,13 +48,13 @@ class Program:
         self.outputs = ends[trt.TensorIOMode.OUTPUT]
 
     def inspect(self) -> Inspection:
-        """Tell in which types the layers compute, as TensorRT's engine inspector reports them."""
+        """Return the types of the layers, as TensorRT's engine inspector reports them."""
         inspector = self._engine.create_engine_inspector()
         told = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
         return read_inspector(told)
 
     def context(self, frames: int) -> Any:
-        """Return a new execution context for so many frames at once, without scratch memory."""
+        """Return a new execution context for a number of frames, without scratch memory."""
         context = self._engine.create_execution_context(self._how())
         if context is None:
             raise self._gpu.cuda.MemoryError("TensorRT gives no execution context")
@@ -74,14 +74,14 @@ class Program:
         return strategy
 
     def close(self) -> None:
-        """Free the plan, then the runtime; contexts must be gone."""
+        """Free the plan and then the runtime. All contexts must be freed before."""
         self._engine = None
         self._runtime = None
 
 
 @dataclass
 class Buffer:
-    """Pinned memory and as much on the card."""
+    """Pinned host memory, and memory of the same size on the card."""
 
     host: Array
     device: Memory
@@ -136,7 +136,7 @@ class Lane:
         self._done.record(self._stream)
 
     def enqueue(self, program: Program, frames: int, tensors: Mapping[str, Memory]) -> None:
-        """Put a graph on the stream; later, with the same memory again, as one call."""
+        """Put a graph on the stream. It is recorded, and launched as one call later."""
         key = (program, frames, *(tensors[name].address for name in sorted(tensors)))
         if key in self._graphs:
             self._graphs.move_to_end(key)
@@ -157,7 +157,7 @@ class Lane:
             self._graphs.popitem(last=False)[1].close()
 
     def collect(self) -> None:
-        """Wait for what was started, and copy the results to where they belong."""
+        """Wait for the batch, and copy its results to their arrays."""
         if self._busy:
             self._done.synchronize()
         self._busy = False
@@ -166,13 +166,13 @@ class Lane:
         self._waiting.clear()
 
     def wait(self) -> None:
-        """Wait for the stream, and forget results: after an error, or before freeing."""
+        """Wait for the stream and drop the results, after an error or before memory is freed."""
         self._waiting.clear()
         self._busy = False
         self._stream.synchronize()
 
     def close(self) -> None:
-        """Free all, the stream last. Twice is fine."""
+        """Free all memory, and the stream last. It may be called twice."""
         if self._stream is None:
             return
         self.wait()
@@ -187,7 +187,7 @@ class Lane:
             raise EngineError("TensorRT could not start the graph; run nvidia-smi to see why")
 
     def _context(self, program: Program, frames: int) -> Any:
-        """One for each number of frames: what was recorded of it stays true."""
+        """Return the context for a number of frames; each has its own, so recordings stay valid."""
         if (program, frames) not in self._contexts:
             context = program.context(frames)
             size = max(int(context.update_device_memory_size_for_shapes()), 256)
@@ -215,7 +215,7 @@ class Lane:
         self._graphs.clear()
 
     def _buffer(self, name: str, like: Array) -> Buffer:
-        """Return memory for an array, at the same address while it is as large."""
+        """Return memory for an array. The address stays the same while the size does."""
         key = name, like.dtype  # frames go up as one of two types
         found = self._buffers.get(key)
         if found is None or found.host.shape[1:] != like.shape[1:] or len(found.host) < len(like):

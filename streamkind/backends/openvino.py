@@ -1,4 +1,4 @@
-"""KinD through OpenVINO: on any CPU, on Intel's graphics and NPUs."""
+"""The backend for OpenVINO: any CPU, and Intel's graphics and NPUs."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ SMALL = 480 * 272
 They have most of the work then; on more pixels it is the net.
 """
 LAYERS = 2
-"""The first outputs of a decompose graph; what follows are statistics."""
+"""Number of layers among the outputs of a decompose graph; the other outputs are statistics."""
 MEASURED = 272, 480
-"""Height and width of the frames that tell which device is fastest: as `realtime` sees them."""
+"""Height and width, in pixels, of the frames that devices are compared on: those of `realtime`."""
 MEASURED_FRAMES = 5
-"""Frames measured on each device, after the one for which it compiles."""
+"""Number of frames measured on each device, after one that is not counted: it compiles."""
 Array = NDArray[Any]
 SHAPES_KEPT = 2
-"""Compiled shapes held at first: a file has one, and its last batch may be shorter."""
+"""Number of compiled shapes kept at first: that of a file, and that of its last, shorter batch."""
 
 
 class OpenVINOBackend:
@@ -92,7 +92,7 @@ class OpenVINOBackend:
         return Layers(reflectance, illumination, Statistics.of(*told), pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Hold what does not move since the frame before; one frame after the other."""
+        """Filter the layers over time where nothing moves, frame by frame."""
         share = np.array([strength], np.float32)
         held = [before.reflectance[-1:], before.illumination[-1:]]
         frames = []
@@ -104,7 +104,7 @@ class OpenVINOBackend:
         return replace(layers, reflectance=reflectance, illumination=illumination)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB, the caller's to keep."""
+        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
         ratio = np.asarray(ratios, np.float32)
         return self._run("recompose", [layers.reflectance, layers.illumination, ratio])[0]
 
@@ -127,15 +127,15 @@ class OpenVINOBackend:
         return other
 
     def adopt(self, other: OpenVINOBackend) -> None:
-        """Take over what the second one has compiled; its thread has ended."""
+        """Take over the compiled graphs of the second backend, whose thread has ended."""
         self._request.adopt(other._request)
 
     def close(self) -> None:
-        """Free the compiled graphs. Twice is fine."""
+        """Free the compiled graphs. It may be called twice."""
         self._request.clear()
 
     def _choose(self, asked: str, model: str) -> str:
-        """Return OpenVINO's name of the device; `model` tells what a speed belongs to."""
+        """Return OpenVINO's name of the device. Measured speeds are stored under `model`."""
         available = list(self._core.available_devices)
         if asked != "auto":
             return find_device(asked, available)
@@ -143,7 +143,7 @@ class OpenVINOBackend:
         return choose_device(available, self._measure, f"{model} {names}", speeds_file())
 
     def _measure(self, device: str) -> float:
-        """Return the frames a second that a device makes, the first left out: it is compiled."""
+        """Return the frames per second of a device, without the first frame, which compiles."""
         self._use(device, None)
         frame = np.full((1, *MEASURED, 3), 16, np.uint8)
         ratios = np.full(1, 4.0, np.float32)
@@ -154,7 +154,7 @@ class OpenVINOBackend:
         return MEASURED_FRAMES / (time.perf_counter() - began)
 
     def _use(self, device: str, precision: str | None) -> None:
-        """Compute on a device from now on."""
+        """Select the device."""
         self._device, self._device_options = device, dict(self._options)
         if device != CPU:
             self._device_options = options_of(self._core, device, precision)
@@ -163,7 +163,7 @@ class OpenVINOBackend:
         self._request.clear()
 
     def _run(self, part: str, inputs: list[Array]) -> list[Array]:
-        """Run a graph that looks around only so far; a large picture strip by strip."""
+        """Run a graph with a limited receptive field; a large picture is run in strips of rows."""
         frames, height, width = len(inputs[0]), *inputs[0].shape[_rows(inputs[0]) :][:2]
         rows, halo = STRIPS[part]
         spans = strips(height, max(rows * 1920 // (frames * width), rows), halo)
@@ -185,7 +185,7 @@ class OpenVINOBackend:
         return results
 
     def _infer(self, part: str, inputs: list[Array]) -> list[Array]:
-        """Run into fresh memory: the caller keeps the result while the next batch is computed."""
+        """Run a graph. The outputs are new arrays, which the caller may keep."""
         whole = [np.ascontiguousarray(array) for array in inputs]  # a tensor only borrows them
         shapes = tuple(array.shape for array in whole)
         request = self._request(part, shapes, whole[0].dtype)
@@ -202,7 +202,7 @@ class OpenVINOBackend:
     def _compile(
         self, part: str, shapes: tuple[tuple[int, ...], ...], kind: Any = np.float32
     ) -> Any:
-        """Compile for inputs of these shapes; the first, which may be frames, is of that type."""
+        """Compile a graph for inputs of these shapes. `kind` is the type of the first."""
         model = self._models[part].clone()
         model.inputs[0].get_node().set_element_type(ov.Type(kind))  # a cast comes behind frames
         # Statistics and what is held for seconds must not be rounded to float16.
@@ -224,7 +224,7 @@ class OpenVINOBackend:
 
 
 def at_most(count: int) -> dict[str, str]:
-    """Options for so many threads. Pinned, several workers would all take the first cores."""
+    """Return options for threads, not pinned: pinned workers would all take the same cores."""
     return {"INFERENCE_NUM_THREADS": str(count), "ENABLE_CPU_PINNING": "NO"}
 
 
@@ -276,7 +276,7 @@ def strips(height: int, most: int, halo: int) -> list[tuple[slice, slice]]:
 
 
 def _rows(array: Array) -> int:
-    """The axis of rows: layers are (N, C, H, W) with 1 or 3 channels, frames (N, H, W, 3)."""
+    """Return the axis of rows: 2 for layers, (N, 1 or 3, H, W), and 1 for frames, (N, H, W, 3)."""
     return 2 if array.shape[1] in (1, 3) else 1
 
 

@@ -16,7 +16,7 @@ log = logging.getLogger("streamkind.engines")
 
 CPU = "CPU"
 NAMES = re.compile(r"cpu|gpu(\.\d+)?|npu", re.IGNORECASE)
-"""What a device may be called: OpenVINO's own names, in any case."""
+"""Pattern of the names of devices: those of OpenVINO, in upper or lower case."""
 BETTER = 1.1
 """How many times as fast as the CPU another device must be for `auto` to take it.
 
@@ -43,7 +43,7 @@ def find_device(asked: str, available: Sequence[str]) -> str:
 
 
 def fastest(speeds: Mapping[str, float]) -> str:
-    """Return the CPU, or the device that is clearly faster; `speeds` is in frames a second."""
+    """Return the CPU, or a device that is clearly faster. `speeds` are frames per second."""
     best = max(speeds, key=lambda name: speeds[name])
     return best if speeds[best] > BETTER * speeds[CPU] else CPU
 
@@ -75,18 +75,18 @@ def choose_device(
 
 
 def tell(speeds: Mapping[str, float]) -> str:
-    """Say in a line what was measured and what is taken."""
+    """Return a line with the measured speeds and the chosen device."""
     told = ", ".join(f"{name} {speed:.3g}" for name, speed in speeds.items())
     return f"OpenVINO's devices make {told} frames a second; auto takes {fastest(speeds)}"
 
 
 def speeds_file() -> Path:
-    """Return where speeds are kept."""
+    """Return the file in which measured speeds are stored."""
     return cache_folder("openvino") / "speeds.json"
 
 
 def read_speeds(path: Path) -> dict[str, dict[str, float]]:
-    """Return what is kept: frames a second by device, by what was measured."""
+    """Return the stored speeds: frames per second by device, by what was measured."""
     try:
         told = json.loads(path.read_bytes())
         return {str(k): {str(d): float(s) for d, s in v.items()} for k, v in told.items()}
@@ -95,7 +95,7 @@ def read_speeds(path: Path) -> dict[str, dict[str, float]]:
 
 
 def write_speeds(path: Path, speeds: Mapping[str, Mapping[str, float]]) -> None:
-    """Keep speeds; a folder that cannot be written to only costs measuring again."""
+    """Store speeds. If the folder cannot be written to, they are measured again next time."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         staged = path.with_suffix(".new")
@@ -125,7 +125,7 @@ def options_of(core: Any, device: str, precision: str | None) -> dict[str, str]:
 
 
 def full_name(core: Any, device: str) -> str:
-    """Return the name that the maker gave a device."""
+    """Return the product name of a device."""
     try:
         return str(core.get_property(device, "FULL_DEVICE_NAME"))
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Does a plan compute what the released graph says? Asked once, when it was built."""
+"""Compares a new plan with the released graph that it was built from."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from streamkind.model.released import Release
 from streamkind.video.frames import Pixels
 
 RATIOS = (2.0, 4.0, 8.0)
-"""One for each of the fixed frames."""
+"""Ratio for each of the fixed frames."""
 MEAN, MOST = 1.0, 4.0
-"""Grey levels that a plan may differ by: in the mean, and at the 99.9th percentile."""
+"""Largest difference of a plan, in grey levels: in the mean, and at the 99.9th percentile."""
 Relight = Callable[[Pixels, float], Pixels]
-"""(H, W, 3) uint8 RGB and a ratio -> the clear frame."""
+"""Takes (H, W, 3) uint8 RGB and a ratio, and returns the enhanced frame."""
 
 
 class ParityError(EngineError):
-    """A plan computes something else than the released graph says."""
+    """A plan differs from the released graph by more than the bounds."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Distance between pictures, in grey levels."""
+    """The difference between two pictures, in grey levels."""
 
     mean: float
     most: float
@@ -34,11 +34,11 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether it is within the bounds."""
+        """Whether both figures are within the bounds."""
         return self.mean <= MEAN and self.most <= MOST
 
     def __str__(self) -> str:
-        """Say both figures and their bounds."""
+        """Return a text with both figures and their bounds."""
         return (
             f"{self.mean:.2f} levels in the mean (up to {MEAN:g}), {self.most:g} at most ({MOST:g})"
         )
@@ -79,7 +79,7 @@ def expected(release: Release, frames: list[Pixels]) -> list[Pixels]:
 
 
 def fixed_frames(width: int, height: int) -> list[Pixels]:
-    """Three night scenes: smooth light, edges, a lamp, and noise as of a dark sensor."""
+    """Return three synthetic night scenes: smooth light, edges, a lamp, and sensor noise."""
     y, x = (axis / max(width, height) for axis in np.mgrid[:height, :width].astype(np.float32))
     frames = []
     for seed, brightness in enumerate((0.25, 0.1, 0.04)):

@@ -27,25 +27,25 @@ from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import Graph, Release, padded
 
 SCHEMA = 2
-"""Raised whenever the same recipe would give another plan."""
+"""Version of how plans are built. It is raised when the same recipe would give another plan."""
 Library = Literal["tensorrt", "tensorrt_rtx"]
 LIBRARIES: tuple[Library, ...] = ("tensorrt", "tensorrt_rtx")
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 LEVEL = 3
-"""TensorRT's own default of how long to look for faster kernels, 0 to 5."""
+"""Effort of the search for faster kernels, 0 to 5: TensorRT's default."""
 WORKSPACE_MIB = 0
-"""Scratch memory that a plan may use; 0: what the library grants, on a card all there is."""
+"""Largest scratch memory of a plan, in MiB; 0: the limit of the library."""
 PIECE_PIXELS = 2 * 1920 * 1088
-"""At once on a card: four frames at 1280x720, two at 1080p, one at 4K; more only cost memory."""
+"""Pixels of a piece: four frames of 1280x720, or two of 1080p. More only cost memory."""
 MOST = 8
-"""Frames of a piece, however small they are."""
+"""Largest number of frames of a piece."""
 
 Tell = Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class PlanRecipe:
-    """All that decides what a plan is; two equal recipes may share one plan."""
+    """Everything that a plan depends on. Equal recipes share one plan."""
 
     model: str
     part: str
@@ -53,33 +53,33 @@ class PlanRecipe:
     """sha256 of the released ONNX file."""
     library: Library
     version: str
-    """The library's, in full."""
+    """Full version of the library."""
     cuda: str
     driver: str
     gpu: str
-    """The card's name; `any` where a plan serves all cards of its `sm`."""
+    """Name of the card; `any` if the plan works on all cards of its `sm`."""
     sm: str
-    """Compute capability, as `sm_89`."""
+    """Compute capability, such as `sm_89`."""
     os: str
     precision: Precision
     size: tuple[int, int]
     """Width and height, multiples of 16."""
     batch: tuple[int, int, int]
-    """Fewest frames at once, the usual number, most."""
+    """Smallest, usual and largest batch, in frames."""
     frames: FrameType = "uint8"
-    """What decompose takes."""
+    """Type of the frames that decompose takes."""
     level: int = LEVEL
     workspace_mib: int = WORKSPACE_MIB
     schema: int = SCHEMA
 
     @property
     def key(self) -> str:
-        """What the plan is filed under: 32 hex digits."""
+        """Key of the plan in the cache: 32 hex digits."""
         told = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
-        """Say it in few words."""
+        """Return a short text."""
         width, height = self.size
         frames = ":".join(str(n) for n in self.batch)
         part = self.part if self.frames == "uint8" else f"{self.part} of {self.frames}"
@@ -88,7 +88,7 @@ class PlanRecipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan and what was found about it when it was built."""
+    """A plan, and the facts that were found when it was built."""
 
     data: bytes
     report: Inspection
@@ -137,7 +137,7 @@ def write_recipe(
 
 
 def usual_batch(width: int, height: int) -> tuple[int, int, int]:
-    """Frames at once that plans of a size are built for: fewest, usual, most."""
+    """Return the smallest, usual and largest batch that plans of a size are built for."""
     most = min(max(PIECE_PIXELS // (width * height), 1), MOST)
     return 1, min(4, most), most
 
@@ -151,7 +151,7 @@ def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -
 
 
 def install(library: str) -> str:
-    """Say how to get a library."""
+    """Return how to install a library."""
     return f"pip install 'streamkind[{EXTRAS[library]}]'"
 
 
@@ -165,7 +165,7 @@ def load(library: Library) -> Any:
 
 
 def choose_library(card: Card) -> Library:
-    """Classic TensorRT where it is installed and a card is here, else TensorRT for RTX."""
+    """Return TensorRT if it is installed and a card is here, else TensorRT for RTX."""
     installed = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
     if not card.present:
         return "tensorrt_rtx"
@@ -174,14 +174,14 @@ def choose_library(card: Card) -> Library:
 
 @functools.cache
 def _cuda(library: str) -> str:
-    """The CUDA that the library was made for, as its package tells: `cu13`, or `system`."""
+    """Return the CUDA version that the library's package is for, such as `cu13`, or `system`."""
     names = (d.metadata["Name"] or "" for d in importlib.metadata.distributions())
     found = (re.fullmatch(rf"{library}[-_](cu\d+)", name) for name in names)
     return next((match[1] for match in found if match), None) or _toolkit()
 
 
 def _toolkit() -> str:
-    """The CUDA that PyCUDA was compiled with, where TensorRT is the system's own."""
+    """Return the CUDA version that PyCUDA was compiled with, for a TensorRT of the system."""
     try:
         version = importlib.import_module("pycuda.driver").get_version()
     except (ImportError, OSError):
@@ -230,7 +230,7 @@ def build(
 
 @functools.cache
 def logger_of(library: Library) -> Any:
-    """Return the one logger of this process: TensorRT holds on to the first it is given."""
+    """Return the logger of this process. TensorRT uses the first logger for all objects."""
     trt = load(library)
 
     class Logger(trt.ILogger):  # type: ignore[misc,name-defined]  # known at run time only
@@ -271,7 +271,7 @@ def _configure(trt: Any, config: Any, recipe: PlanRecipe) -> None:
 
 
 def _profile(builder: Any, network: Any, recipe: PlanRecipe) -> Any:
-    """Fix height and width, leave the number of frames open."""
+    """Return a profile of fixed height and width and a variable number of frames."""
     profile = builder.create_optimization_profile()
     width, height = recipe.size
     for i in range(network.num_inputs):

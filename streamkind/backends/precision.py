@@ -1,4 +1,4 @@
-"""Released graphs in fp16 and bf16: TensorRT computes in the types that the ONNX has."""
+"""Converts released graphs to fp16 and bf16: TensorRT computes in the types of a graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp16", "fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FrameType = Literal["uint8", "float32"]
-"""What decompose takes frames as: levels of 8 bits, or finer ones."""
+"""Types of the frames that decompose takes: 8-bit levels, or float levels."""
 FRAME_TYPES: tuple[FrameType, ...] = get_args(FrameType)
 PICTURES = ("reflectance", "illumination", "frames")
 """What is as large as the picture; the nodes that lead to it are the ones worth halving.
@@ -21,15 +21,15 @@ Statistics sum over thousands of blocks, and what is held for seconds (`held_...
 rounded each frame: both stay in float32.
 """
 BLOCK = 16
-"""Frames have whole blocks of so many pixels, and a sum over one fits half precision."""
+"""Side of a block, in pixels. The sum of a block fits half precision."""
 SINGLE = ("Log",)
-"""Of the ratio alone, one number a frame: costs nothing and decides the light of all pixels."""
+"""Operators that stay in float32: they depend on the ratio alone, one number a frame."""
 SINGLE_IN_BF16 = (*SINGLE, "ConvTranspose")
-"""TensorRT for RTX 1.7 has no transposed convolution in bf16 for any card."""
+"""Operators that stay in float32 in bf16: TensorRT for RTX 1.7 has no bf16 kernel for the last."""
 
 
 def read_precision(text: str) -> Precision:
-    """Read a precision that is offered. Raises UsageError."""
+    """Return the precision of that name. Raises UsageError."""
     for precision in PRECISIONS:
         if text == precision:
             return precision
@@ -112,7 +112,7 @@ def _guard(graph: Any) -> None:
 
 
 class _Casts:
-    """Casts that were put in, one a tensor."""
+    """The casts that were inserted, one for each tensor."""
 
     def __init__(self, kind: int) -> None:
         self._kind = kind
@@ -128,7 +128,7 @@ class _Casts:
 
 
 def _cast(name: str, result: str, kind: int | None = None) -> NodeProto:
-    """Return a cast to a type, else to float32."""
+    """Return a cast to that type, or to float32."""
     from onnx import TensorProto, helper
 
     kind = TensorProto.FLOAT if kind is None else kind
@@ -144,7 +144,7 @@ def _cast_to(node: NodeProto, kind: int) -> None:
 
 
 def _keep_outputs(graph: Any, nodes: list[NodeProto], made_half: set[str]) -> None:
-    """Give the graph's float outputs back in float32, under their names."""
+    """Convert the float outputs of the graph to float32 and keep their names."""
     for output in graph.output:
         if output.name not in made_half:
             continue
@@ -156,7 +156,7 @@ def _keep_outputs(graph: Any, nodes: list[NodeProto], made_half: set[str]) -> No
 
 
 def _float_names(graph: Any) -> set[str]:
-    """Every tensor that is float32."""
+    """Return the names of all float32 tensors."""
     from onnx import TensorProto
 
     values = [*graph.input, *graph.output, *graph.value_info]

@@ -1,4 +1,4 @@
-"""What the processor can do, and how many of its cores are ours."""
+"""The instruction sets of the processor, and the number of threads that we may use."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from streamkind.platform import cores
 
 BF16_UNITS = {"avx512_bf16", "amx_bf16"}
-"""Instructions that multiply in bf16. What only converts, such as AVX-NE-CONVERT, gains nothing."""
+"""Instruction sets that multiply in bf16. Those that only convert (AVX-NE-CONVERT) do not help."""
 
 
 def cpuinfo() -> dict[str, str]:
-    """Return what Linux tells of the last core; nothing elsewhere."""
+    """Return /proc/cpuinfo of the last core; an empty dictionary on other systems."""
     return dict(_lines())
 
 
 def flags() -> set[str]:
-    """Return the instruction sets of the processor; none where they are not told."""
+    """Return the instruction sets of the processor; an empty set if they are not known."""
     told = cpuinfo()
     return set(told.get("flags", told.get("Features", "")).split())
 
@@ -34,7 +34,7 @@ def fastest_precision(abilities: Collection[str], units: Collection[str]) -> str
 
 
 def threads() -> int:
-    """Return how many threads nets may take: OMP_NUM_THREADS, else a thread a core."""
+    """Return the number of threads for networks: OMP_NUM_THREADS, or one for each core."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     if told.isdigit() and int(told):
         return int(told)

@@ -30,13 +30,13 @@ from streamkind.model.released import PARTS, Release
 from streamkind.video.frames import Levels, Pixels
 
 LANES = 3
-"""Pieces in flight: one goes up, one is computed, one comes down."""
+"""Number of pieces in flight: one is uploaded, one is computed, one is downloaded."""
 T = TypeVar("T")
 log = logging.getLogger("streamkind.engines")
 
 
 class TensorRTBackend:
-    """KinD on one NVIDIA card. Plans that are missing are built at the first frame."""
+    """The backend for one NVIDIA card. Missing plans are built at the first frame."""
 
     max_batch = MOST
 
@@ -79,7 +79,7 @@ class TensorRTBackend:
         return layers
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Hold what does not move since the frame before; one frame after the other."""
+        """Filter the layers over time where nothing moves, frame by frame."""
         share = np.array([strength], np.float32)
 
         def hold() -> Layers:
@@ -99,7 +99,7 @@ class TensorRTBackend:
         return self._within_memory(hold)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB, the caller's to keep."""
+        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
         frames, fine = self._guarded(lambda precision: self._recompose(layers, ratios, precision))
         if not fine:
             raise _nan(self._release.name, "recompose")
@@ -110,7 +110,7 @@ class TensorRTBackend:
         return self._within_memory(lambda: self._gpu.join(parts))
 
     def close(self) -> None:
-        """Free contexts, plans, and let go of the card. Twice is fine."""
+        """Free contexts and plans, and release the card. It may be called twice."""
         if not self._lanes:
             return
         with self._gpu.current():
@@ -122,7 +122,7 @@ class TensorRTBackend:
         self._gpu.close()
 
     def prepare(self, width: int, height: int) -> None:
-        """Build what is missing for frames of a size, multiples of 16, and check it."""
+        """Build and check the missing plans for frames of a size, multiples of 16."""
         size = width, height
         for frames in FRAME_TYPES:
             take = functools.partial(self._program, "decompose", size, self._precision, frames)
@@ -154,7 +154,7 @@ class TensorRTBackend:
         return told["frames"], bool(np.isfinite(told["guard"]).all())
 
     def _guarded(self, work: Callable[[Precision], tuple[T, bool]]) -> tuple[T, bool]:
-        """Do a batch; what is not finite in half precision is done again in single."""
+        """Run a batch. If half precision gives values that are not finite, use single."""
         result, fine = self._within_memory(lambda: work(self._precision))
         if not fine and self._precision != "fp32":
             log.warning("a batch was not finite in %s; it is done again in fp32", self._precision)
@@ -162,7 +162,7 @@ class TensorRTBackend:
         return result, fine
 
     def _within_memory(self, work: Callable[[], T]) -> T:
-        """Do work, with fewer frames at once when the card has not the memory."""
+        """Do work. If the card's memory is too small, use fewer frames at once."""
         with self._gpu.current():
             while True:
                 try:
@@ -228,7 +228,7 @@ class TensorRTBackend:
     def _program(
         self, part: str, size: tuple[int, int], precision: Precision, frames: FrameType = "uint8"
     ) -> Program:
-        """Return a plan on the card; those of a size are taken, built and checked together."""
+        """Return a program on the card. Those of a size are built and checked together."""
         recipe = self._recipe(part, size, precision, frames)
         if recipe not in self._programs:
             pair = ("steady",) if part == "steady" else ("decompose", "recompose")
@@ -240,7 +240,7 @@ class TensorRTBackend:
         return self._programs[recipe]
 
     def _take(self, recipe: PlanRecipe) -> tuple[Program, Plan]:
-        """Take a plan from the cache; what TensorRT refuses is built once more."""
+        """Take a plan from the cache. If TensorRT refuses it, build it once more."""
         graph = getattr(self._release, recipe.part)
         logger = plans.logger_of(self._library)
 
@@ -262,7 +262,7 @@ class TensorRTBackend:
         return program, plan
 
     def _check(self, recipes: list[PlanRecipe]) -> None:
-        """Compare new plans with the released graphs; what differs too much is not kept."""
+        """Compare new plans with the released graphs, and remove those that differ too much."""
         first = recipes[0]
 
         def relight(frame: Pixels, ratio: float) -> Pixels:
@@ -288,7 +288,7 @@ _STEADY = (
     *("reflectance", "illumination", "before_reflectance", "before_illumination"),
     *("held_reflectance", "held_illumination"),
 )
-"""The tensors of the graph that holds, in the order in which they are given."""
+"""Names of the inputs and outputs of the steady graph, in their order."""
 
 
 def _nan(model: str, part: str) -> EngineError:

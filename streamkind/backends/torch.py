@@ -25,7 +25,7 @@ from streamkind.video.frames import Levels, Pixels
 
 
 class TorchBackend:
-    """KinD on the CPU, or on an NVIDIA card."""
+    """The backend for PyTorch, on the CPU or on an NVIDIA card."""
 
     def __init__(self, release: Release, *, device: str = "auto") -> None:
         self._device = _device(device)
@@ -58,7 +58,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Hold what does not move since the frame before; one frame after the other."""
+        """Filter the layers over time where nothing moves, frame by frame."""
         share = torch.from_numpy(np.asarray(strength, np.float32))[None].to(self._device)
         held = before.reflectance[-1:], before.illumination[-1:]
         frames = []
@@ -70,7 +70,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """(N, H, W, 3) uint8 RGB, the caller's to keep."""
+        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
         with _memory_for(*layers.pixels.shape[:3]):
             ratio = torch.from_numpy(np.asarray(ratios, np.float32)).to(self._device)
             frames = self._recompose(layers.reflectance, layers.illumination, ratio)
@@ -83,7 +83,7 @@ class TorchBackend:
         return torch.cat(list(parts))
 
     def close(self) -> None:
-        """Let go of the nets. Twice is fine."""
+        """Free the networks. It may be called twice."""
         self.__dict__.pop("_decompose", None)
         self.__dict__.pop("_steady", None)
         self.__dict__.pop("_recompose", None)
@@ -97,7 +97,7 @@ class Recorded:
         self._recordings: dict[tuple[Any, ...], _Recording] = {}
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
-        """Return what the net does, in memory of the caller's own."""
+        """Run the network. The caller may keep the result."""
         with torch.cuda.device(inputs[0].device):
             return self._launch(inputs)
 
@@ -116,7 +116,7 @@ class Recorded:
         return tuple(tensor.clone() for tensor in results)
 
     def _record_or_forget(self, inputs: tuple[torch.Tensor, ...]) -> _Recording:
-        """Record; when memory is short, without what other shapes hold of it."""
+        """Record the graph. If memory is short, free the graphs of other shapes first."""
         try:
             return self._record(inputs)
         except torch.OutOfMemoryError:
@@ -146,8 +146,9 @@ class Recorded:
 
 
 _Recording = tuple[Any, list[torch.Tensor], Any]
-"""A CUDA graph, where its inputs lie, and where its results do."""
+"""A CUDA graph, its input tensors, and its output tensors."""
 SHAPES_KEPT = 4
+"""Largest number of shapes whose CUDA graphs are kept; each holds memory of its own."""
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def _memory_for(count: int, height: int, width: int) -> Iterator[None]:
 
 
 def finds_a_card() -> bool:
-    """Tell whether this PyTorch is built for NVIDIA cards, and one answers."""
+    """Return whether this PyTorch is built for NVIDIA cards and finds one."""
     return torch.cuda.is_available()
 
 

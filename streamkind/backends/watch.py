@@ -1,4 +1,4 @@
-"""How far a build of TensorRT is, and Ctrl-C while it runs."""
+"""Reports the progress of a TensorRT build, and lets Ctrl-C interrupt it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("streamkind.engines")
 
 
 class Phases:
-    """Phases within phases -> the share that is done, 0 to 1, never falling."""
+    """Computes the finished share, 0 to 1, from nested phases. It never decreases."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str | None, int]] = {}
@@ -20,7 +20,7 @@ class Phases:
         self.share = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """Begin a phase of so many steps; it is one step of its parent."""
+        """Begin a phase of a number of steps. It is one step of its parent."""
         self._open[name] = (parent, max(steps, 1))
         self._done[name] = 0
 
@@ -86,14 +86,14 @@ def run_watched(
 
 
 class Told:
-    """Says how far a build is, a few times a minute."""
+    """Logs the progress of a build a few times a minute."""
 
     def __init__(self, recipe: object, every_seconds: float = 10.0) -> None:
         self._recipe, self._every = recipe, every_seconds
         self._began = self._last = time.monotonic()
 
     def __call__(self, share: float) -> None:
-        """Hear what share of the build is done."""
+        """Take the finished share of the build, 0 to 1."""
         now = time.monotonic()
         if now - self._last < self._every or not share:
             return

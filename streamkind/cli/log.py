@@ -20,6 +20,7 @@ DEPTH = 1000
 END_SECONDS = 1.0
 """Longest time for the last lines at the end."""
 WAIT_SECONDS = 0.1
+"""Longest wait, in seconds, before the end of the log is looked at."""
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 

@@ -38,6 +38,7 @@ LATE_SECONDS = 1.0
 DEPTH = 8
 """Enhanced pictures that may wait for the encoder."""
 WAIT_SECONDS = 0.05
+"""Longest wait, in seconds, before the stop flag is looked at."""
 RETRY_SECONDS = 5.0
 """Pause after an error of the encoder."""
 FALLBACK_RATE = Fraction(25)

@@ -21,6 +21,7 @@ from streamkind.video.frames import Pixels, PixFmt
 WINDOW_SECONDS = 0.01
 """How long a batch that has room waits for frames of other cameras."""
 WAIT_SECONDS = 0.05
+"""Longest wait, in seconds, before the stop flag is looked at."""
 PAUSE_SECONDS = 2.0
 """Pause of a camera whose frames the engine cannot take, and before an engine is opened again."""
 MOST_FAILURES = 3

@@ -1,4 +1,4 @@
-"""How fast this machine is: each stage alone, all from file to file, and other nets beside."""
+"""Measures speed: each stage alone, all stages from file to file, and other networks."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ from streamkind.video.source import Source, open_source
 from streamkind.video.threads import ReadAhead, WriteBehind
 
 RATE = 30
+"""Frame rate of the clips that are encoded here, in frames per second."""
 FLOOR = "decode + encode"
 NETS = "nets"
 FILE_TO_FILE = "file to file"
 TAGS = ColorTags(1)
-"""Of the clip that is encoded here."""
+"""Colour tags of the clip that is encoded for the measurement."""
 
 
 @dataclass
@@ -48,23 +49,23 @@ class Times:
     rounds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, name: str, frames: int, work: Callable[[], object]) -> None:
-        """Measure a piece of work on so many frames."""
+        """Measure work on a number of frames."""
         began = time.perf_counter()
         work()
         self.rounds[name].append((time.perf_counter() - began) / frames)
 
     def seconds(self, name: str) -> tuple[float, float, float]:
-        """Median, least and most seconds per frame."""
+        """Return median, smallest and largest seconds per frame."""
         seconds = self.rounds[name]
         return statistics.median(seconds), min(seconds), max(seconds)
 
     def fps(self, name: str) -> tuple[float, float, float]:
-        """Median, least and most frames per second."""
+        """Return median, smallest and largest frames per second."""
         rates = [1 / seconds for seconds in self.rounds[name]]
         return statistics.median(rates), min(rates), max(rates)
 
     def share(self, name: str, of: str) -> tuple[float, float, float]:
-        """How fast one is beside another in the same round: median, least and most."""
+        """Return the speed ratio of two works of the same round: median, smallest and largest."""
         pairs = zip(self.rounds[name], self.rounds[of], strict=True)
         shares = [other / own for own, other in pairs]
         return statistics.median(shares), min(shares), max(shares)
@@ -72,7 +73,7 @@ class Times:
 
 @dataclass
 class Bench:
-    """What was measured at one size."""
+    """The measurements at one size."""
 
     size: tuple[int, int]
     preset: str
@@ -149,7 +150,7 @@ def bench(
 def measure(
     times: Times, engine: Engine, profile: Profile, clip: Path, frames: int, preset: str
 ) -> None:
-    """One round of a profile: each stage alone, then from file to file, then without the nets."""
+    """Measure one round of a profile: each stage, from file to file, and without networks."""
     times.take("decode", frames, lambda: read(clip, profile, frames))
     pixels = read(clip, profile, frames)
     clear = enhance_frames(times, engine, pixels)
@@ -159,7 +160,7 @@ def measure(
 
 
 def enhance_frames(times: Times, engine: Engine, pixels: list[Pixels]) -> list[Pixels]:
-    """Take frames through the engine, stage by stage."""
+    """Run frames through the engine, stage by stage."""
     stream = Stream(engine, color=TAGS)
     clear = [stream(picture[None], [i / RATE])[0][0] for i, picture in enumerate(pixels)]
     for name, seconds in stream.seconds.items():
@@ -169,7 +170,7 @@ def enhance_frames(times: Times, engine: Engine, pixels: list[Pixels]) -> list[P
 
 
 def read(clip: Path, profile: Profile, frames: int) -> list[Pixels]:
-    """Decode the first frames as a profile wants them."""
+    """Decode the first frames in the pixel format of a profile."""
     with open_source(clip, duration=frames / RATE, pix_fmt=profile.pix_fmt) as source:
         return [frame.data for frame in source]
 
@@ -193,7 +194,7 @@ def encode(clip: Path, profile: Profile, frames: int, preset: str, clear: list[P
 
 
 def passed(clip: Path, profile: Profile, frames: int, preset: str, clear: list[Pixels]) -> None:
-    """Decode a clip and encode what became of it, both at once: what is left without the nets."""
+    """Decode a clip and encode its enhanced frames: the speed limit without the networks."""
     with (
         opened(clip, profile, frames, preset) as (source, sink),
         ReadAhead(source) as ahead,
@@ -204,7 +205,7 @@ def passed(clip: Path, profile: Profile, frames: int, preset: str, clear: list[P
 
 
 def whole(engine: Engine, clip: Path, profile: Profile, frames: int, preset: str) -> None:
-    """Go from file to file, the ratio chosen as frames come, after the look that decides on it."""
+    """Enhance a file in one pass, after the look at key frames that decides on the passes."""
     needs_two_passes(clip, profile)
     with opened(clip, profile, frames, preset) as (source, sink):
         report = Report(frames, engine.description)
@@ -249,6 +250,6 @@ def scaled_frames(clip: Path, size: tuple[int, int]) -> Iterator[Pixels]:
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Refuse what cannot be encoded."""
+    """Raise UsageError for a size that cannot be encoded."""
     if any(side < MULTIPLE or side % 2 for side in size):
         raise UsageError(f"size {size[0]}x{size[1]}: expected even numbers from {MULTIPLE} up")

@@ -1,4 +1,4 @@
-"""Nets from picture to picture: KinD by other runtimes, and any other, to compare with."""
+"""Networks from picture to picture for comparison: KinD by other runtimes, and any other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Enhance = Callable[[Pixels], Pixels]
 
 @dataclass
 class Nets:
-    """Nets from picture to picture, and those that cannot be had here."""
+    """Networks from picture to picture, and the names of those that cannot be run here."""
 
     found: dict[str, Enhance] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Nets:
 
 
 def baselines() -> Nets:
-    """KinD's graphs by OpenVINO, ONNX Runtime and PyTorch, on the processor."""
+    """Return KinD's graphs by OpenVINO, ONNX Runtime and PyTorch, on the CPU."""
     nets = Nets()
     for backend, name in (("openvino", "kind, OpenVINO"), ("torch", "kind, PyTorch float32")):
         if reason := why_not(backend):
@@ -47,14 +47,14 @@ def baselines() -> Nets:
 
 
 def named(paths: Sequence[Path]) -> dict[str, Enhance]:
-    """Nets of others by the names of their files; by their paths where those are alike."""
+    """Return other networks by the names of their files, or by their paths if names are equal."""
     stems = [path.stem for path in paths]
     alone = {stem for stem in stems if stems.count(stem) == 1 and stem not in PROFILES}
     return {p.stem if p.stem in alone else str(p): by_openvino(p) for p in paths}
 
 
 def by_engine(backend: BackendName) -> Enhance:
-    """KinD by one of the backends, on the processor."""
+    """Return KinD by one of the backends, on the CPU."""
     engine = open_engine("kind", backend=backend, device="cpu")
     ratio = np.array([4.0], np.float32)
 
@@ -65,7 +65,7 @@ def by_engine(backend: BackendName) -> Enhance:
 
 
 def by_onnxruntime(release: Release) -> Enhance:
-    """KinD's graphs by ONNX Runtime, as they are."""
+    """Return KinD's graphs by ONNX Runtime, without changes."""
     import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 
     options = onnxruntime.SessionOptions()

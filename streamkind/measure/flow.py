@@ -1,4 +1,4 @@
-"""What two frames in a row have to do with each other: optical flow, and what departs from it.
+"""Optical flow between consecutive frames, and how far the frames differ along it.
 
 E_warp of Lai et al. (ECCV 2018) with the mask of Ruder et al. (GCPR 2016). Floats in [0, 1].
 """
@@ -17,14 +17,14 @@ from streamkind.video.frames import Pixels
 Floats = NDArray[np.float32]
 
 WARP_ROWS = 480
-"""Rows at most of the pictures that E_warp compares; the flow is found at half of that."""
+"""Largest number of rows of the pictures that E_warp compares. The flow is found at half of it."""
 GAMMA = 1 / 2.2
-"""Luma to this power is what DIS looks at: where values are 0 to 10 of 255 it would see nothing."""
+"""Exponent of the luma that DIS gets: in values of 0 to 10 of 255 it would find no texture."""
 
 
 @dataclass(frozen=True, eq=False)
 class SeenFrame:
-    """What is kept of a frame until the next has been compared with it."""
+    """The data of a frame that the comparison with the next frame needs."""
 
     y: Floats
     """BT.601 luma, (H, W)."""
@@ -33,7 +33,7 @@ class SeenFrame:
 
     @classmethod
     def of(cls, pixels: Pixels) -> SeenFrame:
-        """Take a frame, (H, W, 3) uint8."""
+        """Return the data of a frame, (H, W, 3) uint8."""
         height, width = pixels.shape[:2]
         scale = WARP_ROWS / min(height, width)
         small = pixels
@@ -51,7 +51,7 @@ def luma(pixels: Pixels) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """Where each pixel of a frame is found in the next one."""
+    """The motion of each pixel from a frame to the next."""
 
     x: Floats
     """Column in the next frame, (h, w)."""
@@ -93,7 +93,7 @@ class Flow:
 
 
 def places(size: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Column and row of every pixel of a picture of that width and height."""
+    """Return column and row of each pixel of a picture of that width and height."""
     x, y = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in size))
     return x, y
 

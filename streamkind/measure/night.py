@@ -49,9 +49,9 @@ NAMES = (
     "edge_strip",
 )
 ALWAYS = ("dark_lift", "new_clip", "edge_strip")
-"""What counts in frames that were hardly changed too."""
+"""Figures that count for frames that were hardly changed too."""
 CHANGED = 1.5
-"""`dark_lift` from which on a frame counts as changed."""
+"""Least `dark_lift` of a frame that counts as changed."""
 
 
 class Planes(NamedTuple):
@@ -95,7 +95,7 @@ def picture_of_frame(frame: av.VideoFrame) -> Planes:
 
 
 def figures(before: Planes, after: Planes) -> Figures:
-    """Figures of a frame; absent where nothing in it shows them. Raises ValueError for sizes."""
+    """Return the figures of a frame; those that it cannot show are absent. Raises ValueError."""
     if before.luma.shape != after.luma.shape:
         raise ValueError(f"sizes differ: {before.rgb.shape[:2]} and {after.rgb.shape[:2]}")
     a, b = (_floats(np.clip((p.luma - 16) / 219, 0, 1)) for p in (before, after))
@@ -107,7 +107,7 @@ def figures(before: Planes, after: Planes) -> Figures:
 
 
 def summary(rows: Sequence[Figures]) -> Figures:
-    """Means over frames or clips; frames that are hardly changed count for few figures."""
+    """Return means over frames or clips. Frames that were hardly changed count for few figures."""
     changed = [row for row in rows if row.get("dark_lift", 2.0) >= CHANGED]
     means = {}
     for name in NAMES:
@@ -118,23 +118,23 @@ def summary(rows: Sequence[Figures]) -> Figures:
 
 
 def blocks_of(plane: Floats, size: int) -> Floats:
-    """Means of size x size pixels."""
+    """Return means of blocks of size x size pixels."""
     h, w = plane.shape[0] // size * size, plane.shape[1] // size * size
     return _floats(plane[:h, :w].reshape(h // size, size, w // size, size).mean(axis=(1, 3)))
 
 
 def mean9(p: Floats) -> Floats:
-    """Means of 9x9."""
+    """Return means of 9x9 pixels."""
     return _floats(cv2.blur(p, (9, 9)))
 
 
 def deviation9(p: Floats) -> Floats:
-    """Standard deviations of 9x9."""
+    """Return standard deviations of 9x9 pixels."""
     return _floats(np.sqrt(np.maximum(mean9(p * p) - mean9(p) ** 2, 0)))
 
 
 def colours(before: Planes, after: Pixels) -> Figures:
-    """What became of the colour of blocks that were recorded as gray."""
+    """Return the figures of the colour of blocks that were recorded as gray."""
     chroma = np.hypot(blocks_of(before.u, 8), blocks_of(before.v, 8))
     luma = blocks_of(before.luma, 16)
     h, w = (min(p, q) for p, q in zip(chroma.shape, luma.shape, strict=True))
@@ -149,7 +149,7 @@ def colours(before: Planes, after: Pixels) -> Figures:
 
 
 def lit(ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
-    """What became of places that had light."""
+    """Return the figures of lit places."""
     where, found = ma >= 0.35, {}
     if where.sum() >= 500:
         found["lit_lift"] = float((mb - ma)[where].mean())
@@ -161,7 +161,7 @@ def lit(ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
 
 
 def dark(a: Floats, b: Floats, ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
-    """What became of places that had little light or none."""
+    """Return the figures of dark places."""
     found, low = {}, (ma >= 0.02) & (ma <= 0.12)
     if low.sum() >= 500:
         ratio = (mb[low] + 1e-3) / (ma[low] + 1e-3)
@@ -198,7 +198,7 @@ def slope_of(ma: Floats, mb: Floats) -> Floats | None:
 
 
 def grid(b: Floats, flat: Mask) -> float:
-    """Excess of steps on the lines of a codec's grids, in levels, the worst of them."""
+    """Return the largest excess of steps on the lines of a codec's grids, in 8-bit levels."""
     worst = 0.0
     for plane, where in ((b, flat), (b.T, flat.T)):
         step, both = np.abs(np.diff(plane, axis=1)), where[:, 1:] & where[:, :-1]
@@ -229,7 +229,7 @@ def strip(before: Pixels, after: Pixels) -> float:
 
 
 def by_code(x: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
-    """What a side's next 64 lines say a value of the input becomes, for each pixel."""
+    """Return the output that the next 64 lines of a side give for each input value, by pixel."""
     seen, made = x[10:74].ravel().astype(int), z[10:74].ravel()
     count, total = np.bincount(seen, minlength=256), np.bincount(seen, made, 256)
     known = np.flatnonzero(count >= 20)

@@ -1,4 +1,4 @@
-"""Pictures of numbers over time, by matplotlib (extra `score`), which is imported on use."""
+"""Draws figures over time by matplotlib (extra `score`), which is imported when it is used."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def draw_bench(told: dict[str, Any], path: str | Path) -> None:
 
 
 def mark_cuts(panels: Any, times: Any) -> None:
-    """Draw a line where a scene begins."""
+    """Draw a vertical line at the beginning of each scene."""
     for panel in panels:
         for time in times:
             panel.axvline(time, color="tab:red", linewidth=0.8, linestyle=":")

@@ -1,4 +1,4 @@
-"""How steady a result is over time, beside the two honest baselines.
+"""Measures flicker and sharpness of a result, and of two baselines.
 
 Y = .299 R + .587 G + .114 B in [0, 1]. Every row is measured with one flow, that of the input;
 scene cuts are left out, and counted. docs/score.md says what each figure means.
@@ -33,7 +33,7 @@ ScoreProgress = Callable[[str, int], None]
 AVERAGE_FRAMES = 15
 """Length of the centred moving average that flicker is measured against."""
 STEP_STOPS = 1.0
-"""A change of the input's mean by this much within three frames is a step."""
+"""Change of the input's mean, in stops, within three frames that counts as a step."""
 
 INPUT, OUTPUT, GAIN, UNSMOOTHED = "input", "output", "constant gain", "without smoothing"
 ROWS = (OUTPUT, GAIN, UNSMOOTHED, INPUT)
@@ -41,7 +41,7 @@ ROWS = (OUTPUT, GAIN, UNSMOOTHED, INPUT)
 
 @dataclass
 class Row:
-    """One video, frame by frame; what is between two frames is one shorter, NaN at cuts."""
+    """The figures of one video by frame. Those of two frames are one fewer, NaN at cuts."""
 
     luma: list[float] = field(default_factory=list)
     """Mean Y."""
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Scores:
-    """All that was measured."""
+    """The figures of all videos."""
 
     rows: dict[str, Row]
     """By name: those of `ROWS`, and `reference` when there is one."""
@@ -99,7 +99,7 @@ class Scores:
         return figures
 
     def as_json(self) -> dict[str, Any]:
-        """Return figures and series as plain types; what is no number becomes null."""
+        """Return figures and series as plain types. NaN becomes None."""
 
         def plain(values: list[float]) -> list[float | None]:
             return [v if np.isfinite(v) else None for v in values]
@@ -167,7 +167,7 @@ def constant_gain(input: Path, output: Path, progress: ScoreProgress) -> float:
 
 
 def together(videos: dict[str, Path]) -> Iterator[dict[str, Pixels]]:
-    """Go through several videos at once, a frame of each at a time."""
+    """Yield the frames of several videos, one of each at a time."""
     with contextlib.ExitStack() as stack:
         readers = {
             name: iter(stack.enter_context(ReadAhead(stack.enter_context(open_source(path)))))
@@ -187,7 +187,7 @@ def together(videos: dict[str, Path]) -> Iterator[dict[str, Pixels]]:
 
 
 def check_alike(videos: dict[str, Path], frames: dict[str, Pixels], count: int) -> None:
-    """Refuse videos that differ in length or size."""
+    """Raise InputError for videos that differ in length or size."""
     for name in videos:
         if name not in frames:
             raise InputError(
@@ -204,7 +204,7 @@ def check_alike(videos: dict[str, Path], frames: dict[str, Pixels], count: int) 
 
 
 def measure(videos: dict[str, Path], gain: float, progress: ScoreProgress) -> Scores:
-    """Go through all videos once and measure every row."""
+    """Read all videos once and measure each row."""
     scores = Scores({name: Row() for name in dict.fromkeys((*ROWS, *videos))}, [])
     before: dict[str, SeenFrame] = {}
     with ThreadPoolExecutor(2) as pool:
@@ -226,7 +226,7 @@ def measure(videos: dict[str, Path], gain: float, progress: ScoreProgress) -> Sc
 
 
 def flow_unless_cut(before: Floats, after: Floats) -> Flow | None:
-    """Return the flow between two lumas, None when they show two scenes."""
+    """Return the flow between two lumas, or None at a scene cut."""
     size = max(1, before.shape[1] // 16), max(1, before.shape[0] // 16)
     a, b = (
         np.asarray(cv2.resize(y, size, interpolation=cv2.INTER_AREA), np.float32)
@@ -254,7 +254,7 @@ def add_frame(row: Row, still: SeenFrame, reference: SeenFrame | None) -> None:
 
 
 def add_pair(row: Row, before: SeenFrame, after: SeenFrame, flow: Flow | None) -> None:
-    """Measure what lies between two frames; nothing at a cut."""
+    """Measure the difference between two frames; nothing at a cut."""
     apart = cv2.norm(after.y, before.y, cv2.NORM_L1) / after.y.size
     row.mabd.append(np.nan if flow is None else apart)
     row.warp.append(np.nan if flow is None else flow.error(before.small, after.small))
@@ -267,7 +267,7 @@ def flicker(luma: list[float], cuts: list[int]) -> float:
 
 
 def high_pass(x: Series) -> Series:
-    """Subtract the centred moving average; near an end it is of the frames that there are."""
+    """Subtract the centred moving average, which is shorter near the ends."""
     half = AVERAGE_FRAMES // 2
     sums = np.concatenate([[0.0], np.cumsum(x)])
     i = np.arange(len(x))
@@ -293,6 +293,6 @@ def response(dark: list[float], luma: list[float]) -> float | None:
 
 
 def mean(values: Any) -> float:
-    """Mean of what is there."""
+    """Return the mean of the values that are not NaN."""
     values = np.asarray(values, float)
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -1,4 +1,4 @@
-"""What is done to pairs in training, so that nets meet more than LOL holds."""
+"""Augments training pairs, so that the networks see more than LOL contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cameras do to dark pictures: sensor noise, 8-bit levels, JPEG, H.264 and HEVC.
+"""Degrades pictures as cameras do: sensor noise, 8-bit levels, JPEG, H.264 and HEVC.
 
 Pictures are RGB uint8 (H, W, 3).
 """

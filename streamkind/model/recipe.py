@@ -1,4 +1,4 @@
-"""What a training run does, read from one TOML file."""
+"""The recipe of a training run, read from a TOML file."""
 
 from __future__ import annotations
 

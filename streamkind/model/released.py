@@ -1,4 +1,4 @@
-"""The released models: where they lie, what they are, and whether they are whole."""
+"""The released models: their files, descriptions and digests."""
 
 from __future__ import annotations
 

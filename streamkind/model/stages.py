@@ -1,4 +1,4 @@
-"""What one training step minimises, stage by stage."""
+"""The losses of a training step, by stage."""
 
 from __future__ import annotations
 

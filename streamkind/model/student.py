@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from streamkind.model.kind import NEGATIVE_SLOPE, Conv, KinD, initialise
 
 FAINTEST_LIGHT = 1e-3
+"""Added to the illumination before the picture is divided by it, against division by 0."""
 
 
 def act() -> nn.LeakyReLU:

@@ -1,4 +1,4 @@
-"""How good a picture is beside the true one, and whether a decomposition is sound.
+"""Scores a picture against the true one, and checks decompositions.
 
 Pictures are RGB uint8 (H, W, 3). The measures are scikit-image's.
 """

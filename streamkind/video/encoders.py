@@ -64,11 +64,13 @@ _DEBLOCK = "2:2"
 """Offsets of H.264's deblocking filter: relit walls have more blocks than usual videos. With
 these `tools/night.py` finds a quarter less of them, as much detail, and files as small."""
 _MAX_CRF = 63
+"""Largest crf of all encoders: that of AV1 and VP9."""
 _WEBP_QUALITY = 90
 """Of 100."""
 PART_THREADS = 4
 """Threads of the encoder of a part, on every machine: x264 and x265 decide by their number."""
 _PIX_FMTS = ("yuv420p", "nv12", "yuvj420p", "yuv422p", "yuv444p", "yuvj444p")
+"""Pixel formats to encode in, in the order in which they are tried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"WEBP": "WEBP", b"ftyp": 
 """Bytes near the beginning of a file by which its format is recognised."""
 _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
 _QUALITY = 95
+"""Quality of lossy stills, 0 to 100, as Pillow counts it."""
 _XMP_TAG = 700
 """Number of the tag of a TIFF for XMP."""
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")

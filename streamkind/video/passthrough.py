@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from av.container.core import Chapter  # in the stubs only
 
 _SEEK_MARGIN_SECONDS = 2
+"""Seconds to seek before the start, since packets of other streams may lie earlier in the file."""
 _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 

@@ -54,7 +54,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 
 
 class Cameras:
-    """What may be asked of the fleet, and how it is answered."""
+    """The operations of the API on cameras."""
 
     def __init__(self, fleet: Fleet, watch: Watch) -> None:
         self.fleet = fleet
@@ -65,11 +65,11 @@ class Cameras:
         """Of who looks at the fleet, and then changes it."""
 
     def list(self) -> FleetAnswer:
-        """Tell of every camera."""
+        """Return the state of every camera."""
         return FleetAnswer(redact(self.fleet.engine), time.time(), self._watch.status())
 
     def get(self, name: Name) -> CameraAnswer:
-        """Tell of one camera, and its settings; secrets are shown as ***."""
+        """Return the state and the settings of a camera. Secrets are shown as ***."""
         settings = self.fleet.configs().get(name)
         for camera in self._watch.status():
             if camera.name == name and settings is not None:
@@ -255,7 +255,7 @@ def delivers(camera: CameraStatus) -> bool:
 
 
 async def wrong_request(request: Request, exc: Exception) -> JSONResponse:
-    """Say what was wrong without repeating it: it may hold a password."""
+    """Return what is wrong, without the value, which may contain a password."""
     assert isinstance(exc, RequestValidationError)
     found = [(".".join(map(str, e["loc"])), e["msg"], e["type"]) for e in exc.errors()]
     code = 400 if any(kind == "json_invalid" for _, _, kind in found) else 422

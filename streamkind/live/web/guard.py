@@ -28,7 +28,9 @@ log = logging.getLogger("streamkind.console")
 
 COOKIE = "streamkind"
 SESSION_SECONDS = 7 * 86400
+"""Lifetime of a session cookie, in seconds."""
 LEAST_TOKEN = 16
+"""Least length of a token, in characters."""
 FREE_TRIES, TRY_SECONDS = 5, 60.0
 """Wrong tokens within so many seconds that are answered at once; further ones wait."""
 SLOW_SECONDS = 1.0

@@ -19,6 +19,7 @@ MOST_LISTED = 2000
 """Recordings of one answer, the newest: two weeks of ten minutes each."""
 KINDS = {".mkv": "video/x-matroska", ".mp4": "video/mp4"}
 CHUNK = 1 << 18
+"""Bytes of a recording that are read at once."""
 File = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,64}$", description="The file's name.")]
 Moment = Annotated[float, Query(ge=0, description="Unix time, seconds.", allow_inf_nan=False)]
 MISSING: dict[int | str, dict[str, Any]] = {
@@ -33,10 +34,11 @@ VIDEO: dict[int | str, dict[str, Any]] = {
     416: {"description": "Range begins behind the end"},
 }
 END_OF_TIME = 2.0**40
+"""A time in Unix seconds that is later than that of any recording."""
 
 
 class RecordingsOf:
-    """What may be asked of the recordings of a fleet's cameras."""
+    """The operations of the API on recordings."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet

@@ -1,4 +1,4 @@
-"""What the API takes and answers, beside the dataclasses of `streamkind.live`."""
+"""The bodies and answers of the API that are not classes of `streamkind.live`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamkind.live.status import CameraStatus
 
 
 class Light(BaseModel):
-    """How a camera is relit from its next frame on; what is left out stays as it is."""
+    """Ratio and target from a camera's next frame on. A value that is left out stays."""
 
     model_config = STRICT
 
@@ -30,7 +30,7 @@ class Login(BaseModel):
 
 
 class Problem(BaseModel):
-    """Every refusal."""
+    """The body of every error."""
 
     detail: str
 

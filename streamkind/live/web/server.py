@@ -1,4 +1,4 @@
-"""Runs the console in a thread, for as long as a block lasts."""
+"""Runs the console in a thread within a `with` block."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from streamkind.live.web.app import build_app
 from streamkind.live.web.guard import Guard, check_listening
 
 START_SECONDS = 10.0
+"""Time limit of the start of the server, in seconds."""
 STOP_SECONDS = 1
-"""What requests under way get at the end."""
+"""Time for open requests at the end, in seconds."""
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def settings(guard: Guard) -> uvicorn.Config:
 
 
 def listen(config: ConsoleConfig) -> socket.socket:
-    """Open the socket here, so that a port in use is told at once."""
+    """Open the socket. Raises UsageError at once if the port is in use."""
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]

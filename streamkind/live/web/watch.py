@@ -1,4 +1,4 @@
-"""One look at the fleet for all who ask: the page, the API and Prometheus."""
+"""Reads the state of all cameras for the page, the API and Prometheus."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from streamkind.video.frames import Pixels, size_of
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 """Upper bounds in seconds; 0.5 is the default limit of a frame's age."""
 PREVIEW_SECONDS = 0.2
-"""Least time between two pictures that are encoded for one camera."""
+"""Least interval between two encoded pictures of a camera, in seconds."""
 PREVIEW_WIDTH = 960
-"""Pixels; wider previews are scaled down to it."""
+"""Largest width of each half of a preview, in pixels."""
 TILE_WIDTH = 384
 """Pixels of a picture on a wall of many."""
 JPEG_QUALITY = 85
+"""Quality of previews, 0 to 100, as JPEG encoders count it."""
 
 
 @dataclass
 class AgeHistogram:
-    """How old frames were when they were handed on."""
+    """A histogram of the ages of frames at the output."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(AGE_BUCKETS) + 1))
     """Frames in each bucket, the last without an upper bound."""
@@ -64,7 +65,7 @@ class Watch:
         return [without_secrets(camera) for camera in cameras]
 
     def ages(self, name: str) -> AgeHistogram:
-        """Return a copy of what is known of a camera's ages."""
+        """Return a copy of the histogram of a camera."""
         with self._lock:
             known = self._ages.get(name, AgeHistogram())
             return replace(known, counts=list(known.counts))
@@ -98,7 +99,7 @@ class Jpeg:
 
 
 class Previews:
-    """Encodes the last frame of a camera when somebody looks, and seldom enough."""
+    """Encodes the last frame of a camera on request, at a limited rate."""
 
     def __init__(self, fleet: Fleet, encode: Callable[[Preview], bytes]) -> None:
         self._fleet = fleet
