@@ -1,0 +1,69 @@
+"""Cameras and outputs that come and go leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from loopback.scripted import ScriptedCamera
+from support.live import GainEngine, open_things, state, wait_for, wait_for_state
+
+from streamkind.live.clock import Backoff
+from streamkind.live.config import CameraConfig
+from streamkind.live.fleet import LiveFleet
+
+HEAVY = {
+    "InputContainer", "OutputContainer", "VideoStream", "AudioStream", "VideoCodecContext",
+    "AudioCodecContext", "BitStreamFilterContext", "Connection", "Template", "Publisher",
+    "LiveEncoder", "Deinterlacer", "Reader",
+}  # fmt: skip
+"""Types that hold memory of FFmpeg, or a process."""
+
+
+def held():
+    """What there is of them; and threads and descriptors."""
+    gc.collect()
+    alive = Counter(type(thing).__name__ for thing in gc.get_objects())
+    return {name: alive[name] for name in HEAVY}, open_things()
+
+
+def publishers():
+    """The processes behind outputs."""
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+
+@pytest.mark.parametrize("ends", ["camera", "outputs"])
+def test_nothing_is_left_of_what_was_connected_before(tmp_path, monkeypatch, ends):
+    monkeypatch.setattr(Backoff, "next_seconds", lambda self: 0.05)
+    to = (str(tmp_path / "rec"), str(tmp_path / "a.m3u8"))
+    with ScriptedCamera(sound="L16/44100/2") as camera, LiveFleet(GainEngine) as fleet:
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=to))
+
+        def count():
+            told = state(fleet)
+            return told.reconnects if ends == "camera" else min(s.reconnects for s in told.sinks)
+
+        def again():
+            before, frames = count(), state(fleet).frames_out
+            if ends == "camera":
+                camera.hang_up()
+            else:
+                for pid in publishers():
+                    os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: count() > before, 60, "it is not connected again")
+            wait_for(lambda: state(fleet).frames_out > frames + 5, 60, "nothing comes")
+            wait_for(lambda: all(s.state == "live" for s in state(fleet).sinks), 60, "no output")
+
+        wait_for_state(fleet, "live", 60)
+        wait_for(lambda: all(s.state == "live" for s in state(fleet).sinks), 60, "no output")
+        again()
+        first = held()
+        assert first[0]["Connection"] == first[0]["InputContainer"] == 1  # they are seen
+        for _ in range(6):
+            again()
+        wait_for(lambda: held() == first, 60, f"more than {first}")
