@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 from support.batch import ARGUMENTS, QUICK, batch, digests, left, night, run
+from support.interlaced import combing, woven
 from support.media import make_clip, read_tracks, read_video
 
 import streamkind.batch.divide
@@ -500,3 +501,42 @@ def test_a_bucket_carries_a_job_from_end_to_end(tmp_path, short_parts, s3):
         ".night.mp4.streamkind",
         "night.mp4",
     ]
+
+
+def test_all_videos_of_a_file_are_enhanced(tmp_path, short_parts):
+    """Also if it is interrupted between the videos."""
+    path = tmp_path / "in.mp4"
+    make_clip(path, frames=50, second_video=True, audio="aac")
+    (job,) = find_jobs([path], tmp_path / "clear", Options(preset="ultrafast", profile="realtime"))
+    job.output.parent.mkdir()
+    journal, track = work.prepare(job)
+    journal = journal.keep(job, track)
+    assert (len(journal.starts), journal.others) == (2, [2])
+    for index in (0, 1):
+        work.enhance_part(job, journal, index, journal.ratios(index, track))
+    (result,), told = run([job])
+    assert (result.status, result.frames, result.error) == ("done", 100, "")
+    assert "2 of 3 parts are done" in told
+    assert not any("copied" in warning for warning in result.warnings)
+    with av.open(str(path)) as before, av.open(str(job.output)) as after:
+        assert [s.type for s in after.streams] == [s.type for s in before.streams]
+    for number in (0, 1):
+        levels, times = [], []
+        for file in (path, job.output):
+            with av.open(str(file)) as container:
+                frames = list(container.decode(container.streams.video[number]))
+            levels.append(frames[0].to_ndarray(format="gray").mean())
+            times.append([frame.time for frame in frames])
+        assert times[1] == pytest.approx(times[0], abs=1e-3)
+        assert levels[1] > levels[0] + 5
+    assert sound_of(job.output) == sound_of(path)
+
+
+@pytest.mark.parametrize(("mode", "frames"), [("frame", 10), ("field", 20)])
+def test_interlaced_files_are_deinterlaced(tmp_path, mode, frames):
+    path = woven(tmp_path / "in.mp4")
+    options = Options(preset="ultrafast", profile="realtime", ratio=1.0, deinterlace=mode)
+    (job,) = find_jobs([path], tmp_path / "clear", options)
+    (result,), _ = run([job])
+    assert (result.status, result.frames, result.error) == ("done", frames, "")
+    assert max(combing(image) for image in read_video(job.output).images[1:-1]) < 2

@@ -4,52 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.interlaced import SPEED, combing, woven
 from support.media import read_video
 
 from streamkind.errors import UsageError
 from streamkind.video.source import VideoSource
-
-SPEED = 6
-"""Pixels that the bar moves from field to field: frames combine two places of it."""
-
-
-def fields(count: int) -> list[np.ndarray]:
-    """A bright bar that moves, one picture for each field, 160x96."""
-    pictures = []
-    for number in range(count):
-        image = np.full((96, 160, 3), 30, np.uint8)
-        image[:, 8 + SPEED * number : 24 + SPEED * number] = 200
-        pictures.append(image)
-    return pictures
-
-
-def woven(path: Path, codec: str = "libx264", *, top: bool = True) -> Path:
-    """Ten interlaced frames of 20 fields."""
-    told = fields(20)
-    frames = []
-    for first, second in zip(told[::2], told[1::2], strict=True):
-        frame = first.copy() if top else second.copy()
-        frame[1::2] = second[1::2] if top else first[1::2]
-        frames.append(frame)
-    order = "tff" if top else "bff"
-    words = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "160x96", "-r", "25", "-i", "-"]
-    words += ["-vf", f"setfield={order},scale=interl=1,format=yuv420p", "-c:v", codec]
-    words += ["-flags", "+ildct+ilme", "-q:v", "2", "-top", str(int(top))]
-    words += ["-x264-params", f"{order}=1:crf=8"] if codec == "libx264" else []
-    pixels = b"".join(frame.tobytes() for frame in frames)
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *words, path], input=pixels, check=True)
-    return path
-
-
-def combing(image: np.ndarray) -> float:
-    """How far odd rows are from even ones, in levels."""
-    rows = image[..., 1].astype(float)
-    return float(np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean())
-
 
 CASES = [
     ("a.mp4", "libx264", True),

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from streamkind.batch import work
 from streamkind.batch.divide import expected_frames
+from streamkind.batch.ending import finish
 from streamkind.batch.executors import Here
 from streamkind.batch.journal import Job, Journal, write
 from streamkind.batch.lock import Lock
@@ -198,7 +199,7 @@ class JobRunner:
         seen, look = (self._seen, self._look) if here else (None, None)
         self._progress.surveyed = 0
         tasks: list[_Task] = []
-        for index in range(len(journal.starts)):
+        for index in range(journal.count):
             known = work.whole_part(job, index)
             if isinstance(known, work.Outcome):
                 self._keep(running, index, known)
@@ -209,7 +210,7 @@ class JobRunner:
             call = partial(work.enhance_part, job, journal, index, ratios, seen, look)
             tasks.append((call, partial(self._enhanced, index=index), running))
         if running.outcomes:
-            done, parts = len(running.outcomes), len(journal.starts)
+            done, parts = len(running.outcomes), journal.count
             self._say(f"{job.input}: goes on, {done} of {parts} parts are done")
         self._waiting.extendleft(reversed(tasks))
         self._join(running)
@@ -247,19 +248,20 @@ class JobRunner:
     def _join(self, running: _Running) -> None:
         """Join the parts if all are finished."""
         result, journal = running.result, running.journal
-        if journal is None or len(running.outcomes) < len(journal.starts):
+        if journal is None or len(running.outcomes) < journal.count:
             return
-        outcomes = [running.outcomes[i] for i in range(len(journal.starts))]
-        warnings = work.finish(result.job, journal, outcomes)
+        outcomes = [running.outcomes[i] for i in range(journal.count)]
+        warnings = finish(result.job, journal, outcomes)
         result.warnings += [w for w in warnings if w not in result.warnings]
         if result.lost and len(journal.starts) > 1:
             result.warnings.append(
                 f"{result.lost} frames could not be decoded, all others are there: "
                 "the file is damaged"
             )
-        if journal.frames is not None and journal.frames != result.frames:
+        found = sum(outcome.frames for outcome in outcomes[: len(journal.starts)])
+        if journal.frames is not None and journal.frames != found:
             result.warnings.append(
-                f"the first pass has seen {journal.frames} frames, {result.frames} were enhanced"
+                f"the first pass has seen {journal.frames} frames, {found} were enhanced"
             )
         result.status = "done"
         self._end(running)

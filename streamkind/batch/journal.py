@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,7 @@ from streamkind.video.storage import (
 )
 
 JOURNAL = "journal.json"
-VERSION = 1
+VERSION = 2
 """Version of the journal's format. A journal of another version is not used."""
 
 
@@ -118,16 +118,29 @@ class Journal:
     """Of the whole video; None when nobody knows."""
     track: str | None = None
     """Digest of the ratio track, when there is one."""
+    others: list[int] = field(default_factory=list)
+    """Numbers of the file's other videos. After the parts of the main one, each is a part."""
+
+    @property
+    def count(self) -> int:
+        """Number of parts of all videos."""
+        return len(self.starts) + len(self.others)
+
+    def video(self, index: int) -> int | None:
+        """Return the number of the other video that part `index` is; None for the main one."""
+        return self.others[index - len(self.starts)] if index >= len(self.starts) else None
 
     def part(self, index: int) -> tuple[int | None, int | None] | None:
         """Return the range of pts that part `index` is; None is the whole video."""
-        if len(self.starts) == 1:
+        if len(self.starts) == 1 or self.video(index) is not None:
             return None
         ends = [*self.starts[1:], None]
         return self.starts[index] if index else None, ends[index]
 
     def ratios(self, index: int, track: Track | None) -> Track | None:
         """Return the rows of a track that part `index` needs."""
+        if self.video(index) is not None:
+            return None
         if track is None or len(self.starts) == 1:
             return track
         ends = [*self.starts[1:], math.inf]

@@ -1,4 +1,4 @@
-"""The tasks of a job: prepare it, enhance a part, join the parts. Each may run on any machine."""
+"""The tasks of a job: prepare it, enhance a part. Each may run on any machine."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ from streamkind.engine.engine import Engine
 from streamkind.engine.options import Options
 from streamkind.engine.profiles import ProfileName, open_engine
 from streamkind.engine.stream import Stream, choose_ratio
-from streamkind.errors import InputError, OutputError, StreamkindError
+from streamkind.errors import OutputError, StreamkindError
 from streamkind.light.track import Track
 from streamkind.pipeline import Report, enhance_file, first_pass, run
-from streamkind.platform import replace as rename
-from streamkind.platform import sync
 from streamkind.video.encoders import usual_codec
 from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import Pixels, batched
-from streamkind.video.join import check_joinable, join
-from streamkind.video.others import Part
+from streamkind.video.join import check_joinable
+from streamkind.video.several import Several
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source, VideoSource, open_source
-from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder, sha256
+from streamkind.video.storage import fingerprint, is_local, local_file, sha256
 
 SPARE_BYTES = 16 << 20
 """Space to leave free on the disk."""
@@ -86,17 +84,28 @@ def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
     return Stream(engine_of(job), choose, steady=told.steady, color=color, skip=False)
 
 
-def source_of(job: Job, part: tuple[int | None, int | None] | None = None) -> VideoSource:
-    """Open the video of a job, or a part of it."""
+def source_of(
+    job: Job, part: tuple[int | None, int | None] | None = None, video: int | None = None
+) -> VideoSource:
+    """Open a video of a job, by default the main one, or a part of it."""
     told = job.options
     return VideoSource(
-        job.input, part=part, pix_fmt=told.chosen.pix_fmt, deinterlace=told.deinterlace
+        job.input,
+        part=part,
+        pix_fmt=told.chosen.pix_fmt,
+        deinterlace=told.deinterlace,
+        video_stream=video,
     )
 
 
-def input_of(job: Job) -> Source:
-    """Open the input of a job, video or still."""
-    return open_source(job.input, deinterlace=job.options.deinterlace)
+def input_of(job: Job, video: int | None = None) -> Source:
+    """Open the input of a job, still or video, or another video of it."""
+    return open_source(job.input, deinterlace=job.options.deinterlace, video_stream=video)
+
+
+def is_smoothed(job: Job) -> bool:
+    """Return whether a first pass finds the ratios of videos."""
+    return job.options.ratio == "auto" and "ratio" in job.options.steady
 
 
 def engine_told(job: Job) -> str:
@@ -112,18 +121,20 @@ def prepare(job: Job, seen: Seen | None = None) -> tuple[Journal, Track | None]:
 
     Raises InputError, OutputError or UsageError.
     """
-    with input_of(job) as source:
-        still = source.still
+    with input_of(job) as source, Several(source, functools.partial(input_of, job)) as videos:
+        still, others = source.still, [video.stream_index for video in videos.others]
         if isinstance(source, VideoSource):
-            check_joinable(job.output.name, source, **encoding(job, source.format))
+            form = encoding(job, source.format)
+            check_joinable(job.output.name, source, videos.others, **form)
     check_space(job.output, job.input.stat().st_size)
     track = None
-    if not still and job.options.ratio == "auto" and "ratio" in job.options.steady:
+    if not still and is_smoothed(job):
         track = find_ratios(job, seen)
     division = Division([0], [0], [], 1.0) if still else divide(job.input, track)
     frames = None if track is None else len(track.time)
     settings = recorded(job.options)
-    return Journal(fingerprint(job.input), settings, still, *division, frames), track
+    journal = Journal(fingerprint(job.input), settings, still, *division, frames, None, others)
+    return journal, track
 
 
 def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
@@ -132,11 +143,11 @@ def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
     return replace(job.options, codec=codec).encoder(form)
 
 
-def find_ratios(job: Job, seen: Seen | None = None) -> Track:
-    """Run the first pass."""
+def find_ratios(job: Job, seen: Seen | None = None, video: int | None = None) -> Track:
+    """Run the first pass over a video."""
     report = Report(None, "")
     told = (lambda r: seen(r.surveyed)) if seen else (lambda r: None)
-    with input_of(job) as source:
+    with input_of(job, video) as source:
         return first_pass(source, engine_of(job), job.options.video_target, report, told)
 
 
@@ -183,7 +194,7 @@ def enhance_part(
             outcome = encode_part(job, journal, index, track, path, seen, look)
             outcome.data = path.read_bytes()
         return outcome
-    parts = [path for i in range(len(journal.starts)) if (path := job.part(i)).exists()]
+    parts = [path for i in range(journal.count) if (path := job.part(i)).exists()]
     check_space(job.part(index), 2 * max((path.stat().st_size for path in parts), default=0))
     with local_file(job.part(index)) as path:
         outcome = encode_part(job, journal, index, track, path, seen, look)
@@ -203,18 +214,19 @@ def encode_part(
     """Enhance a part into a file. The result depends on the journal and the track only."""
     if journal.still:
         return encode_still(job, path)
-    report = Report(None, "")
-    begin = journal.starts[index]
+    report, video = Report(None, ""), journal.video(index)
+    begin, first = (journal.starts[index], journal.warm[index]) if video is None else (0, 0)
+    if video is not None and is_smoothed(job):
+        track = find_ratios(job, video=video)
     told = (lambda r: seen(r.frames)) if seen else (lambda r: None)
     with (
         contextlib.suppress(NothingDecodedError),
-        source_of(job, journal.part(index)) as source,
+        source_of(job, journal.part(index), video) as source,
         VideoSink(path, source, part=True, **encoding(job, source.format)) as sink,
     ):
         stream = open_stream(job, track, source)
-        if begin != journal.warm[index]:
-            warm = journal.warm[index], begin
-            with source_of(job, warm) as before:
+        if begin != first:
+            with source_of(job, (first, begin)) as before:
                 for batch in batched(before, stream.max_batch):
                     stream.look_at(batch.pixels, batch.times)
         run(source, stream, sink, report, show=shown(look, source.format.color), progress=told)
@@ -224,7 +236,9 @@ def encode_part(
         path.write_bytes(b"")
     warnings = [*source.warnings, *sink.warnings]
     lost = source.lost
-    if len(journal.starts) > 1:  # failures around the part are counted by its neighbours
+    if (
+        video is None and len(journal.starts) > 1
+    ):  # failures around the part are counted by its neighbours
         lost = min(lost, max(0, journal.packets[index] - report.frames))
     return Outcome(report.frames, lost, sink.end_pts, warnings, sha256(path))
 
@@ -247,32 +261,3 @@ def encode_still(job: Job, path: Path) -> Outcome:
     told = replace(job.options, codec=usual.codec, crf=usual.crf, preset=usual.preset)
     report = enhance_file(job.input, path, told)
     return Outcome(report.frames, report.lost, 0, report.warnings, sha256(path))
-
-
-def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
-    """Join the parts, give the complete output its name, and remove the job's folder."""
-    parts = [Part(job.part(i), o.frames, o.end_pts) for i, o in enumerate(outcomes) if o.frames]
-    if not parts:
-        raise InputError(f"{job.input} has no frame that can be decoded; nothing was written")
-    check_space(job.output, sum(part.path.stat().st_size for part in parts))
-    if is_local(job.output):
-        whole = job.folder / f"whole{job.output.suffix}"
-        warnings = make(job, journal, parts, whole)
-        write(job.receipt, job.make_receipt(whole))
-        rename(whole, job.output)
-        sync(job.output.parent)  # before the parts are removed
-    else:
-        with local_file(job.output) as whole:
-            warnings = make(job, journal, parts, whole)
-            write(job.receipt, job.make_receipt(whole))
-    remove_folder(job.folder)
-    return warnings
-
-
-def make(job: Job, journal: Journal, parts: list[Part], path: Path) -> list[str]:
-    """Write the output to the file `path`; return warnings."""
-    if journal.still:
-        path.write_bytes(parts[0].path.read_bytes())
-        return []
-    with source_of(job) as source:
-        return join(path, source, parts, **encoding(job, source.format))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import UsageError
 from streamkind.video.encoders import PART_THREADS, add_encoder, choose_pix_fmt
-from streamkind.video.others import Part, move, packets_of
+from streamkind.video.others import AddVideo, OtherVideo, Part, move, packets_of
 from streamkind.video.output import OutputFile
 from streamkind.video.sink import encoder_settings
 from streamkind.video.source import VideoSource
@@ -22,10 +23,15 @@ _JOINABLE = ("matroska", "webm", "mp4", "mov")
 """Formats that keep time stamps, and store the parameters for the decoder in one place."""
 
 
+Others = Sequence[tuple[VideoSource, Part]]
+"""Other videos of the same file, and what they have become."""
+
+
 def join(
     path: Path,
     source: VideoSource,
     parts: Sequence[Part],
+    others: Others = (),
     *,
     codec: str,
     crf: int | None,
@@ -35,8 +41,8 @@ def join(
 
     Raises OutputError, also if a part does not contain what it should.
     """
-    with OutputFile(path, source) as file:
-        video, time_base = _start(file, source, codec, crf, preset)
+    with OutputFile(path, source, others=[video.stream_index for video, _ in others]) as file:
+        video, time_base = _start(file, source, others, codec, crf, preset)
         origin = source.start_pts - round(source.origin / source.format.time_base)
         file.expect(origin, 0)
         waiting: av.Packet[Any] | None = None
@@ -54,26 +60,51 @@ def join(
 
 
 def check_joinable(
-    name: str, source: VideoSource, *, codec: str, crf: int | None, preset: str | None
+    name: str,
+    source: VideoSource,
+    others: Sequence[VideoSource] = (),
+    *,
+    codec: str,
+    crf: int | None,
+    preset: str | None,
 ) -> None:
     """Raise UsageError or OutputError if parts cannot be joined into a file of that name."""
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
-        file = OutputFile(Path(folder, name), source)
+        made = [(video, Part(Path(folder), 0, 0)) for video in others]
+        numbers = [video.stream_index for video in others]
+        file = OutputFile(Path(folder, name), source, others=numbers)
         try:
-            _start(file, source, codec, crf, preset)
+            _start(file, source, made, codec, crf, preset)
         finally:
             file.abort()
 
 
 def _start(
-    file: OutputFile, source: VideoSource, codec: str, crf: int | None, preset: str | None
+    file: OutputFile,
+    source: VideoSource,
+    others: Others,
+    codec: str,
+    crf: int | None,
+    preset: str | None,
 ) -> tuple[VideoStream, Fraction]:
     if file.name not in _JOINABLE:
         raise UsageError(f"{file.path}: {file.name} cannot be joined of parts; choose .mkv or .mp4")
+    add = partial(_encoder, codec=codec, crf=crf, preset=preset)
+    copied = [OtherVideo(video, *add(video), partial(_itself, part)) for video, part in others]
+    add_video, time_base = add(source)
+    return file.start(add_video, time_base, copied), time_base
+
+
+def _encoder(
+    source: VideoSource, *, codec: str, crf: int | None, preset: str | None
+) -> tuple[AddVideo, Fraction]:
+    """Return what adds the encoder of a video. It receives no frame: it describes the stream."""
     settings = encoder_settings(
         source.format, codec=codec, crf=crf, preset=preset, threads=PART_THREADS
     )
     pix_fmt = choose_pix_fmt(settings)
-    # This encoder receives no frame. It gives the description of the stream.
-    stream = file.start(lambda c: add_encoder(c, settings, pix_fmt), settings.time_base)
-    return stream, settings.time_base
+    return lambda container: add_encoder(container, settings, pix_fmt), settings.time_base
+
+
+def _itself(part: Part) -> Part:
+    return part
