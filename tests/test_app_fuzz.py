@@ -17,7 +17,7 @@ def test_schemathesis_finds_nothing(tmp_path):
     folder = tmp_path / "nights"
     folder.mkdir()
     make_clip(folder / "night.mp4")
-    command = [Path(sys.executable).with_name("schemathesis"), "run", "--max-examples", "25"]
+    command = [Path(sys.executable).with_name("schemathesis"), "run", "--max-examples", "10"]
     command += ["--header", f"Authorization: Bearer {TOKEN}", "--seed", "1", "--no-color"]
     # Which places and names there are, no JSON schema says; and with 405 Starlette tells the
     # methods of the first route of a path, not of all.
@@ -32,4 +32,4 @@ def test_schemathesis_finds_nothing(tmp_path):
         )
         assert app.get("/api/about").status_code == 200
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    assert "Tested: 33" in done.stdout
+    assert "Tested: 34" in done.stdout

@@ -19,7 +19,7 @@ from support.media import make_clip, read_video
 
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs
-from streamkind.batch.jobs import Batch
+from streamkind.batch.jobs import JobRunner
 
 ROOT = Path(__file__).parents[1]
 LONG = 120.0
@@ -138,7 +138,7 @@ def test_a_dropped_file_is_previewed_enhanced_and_played(page, app, clip, tmp_pa
     assert page.text("#announce") == "dropped.mp4 is done."
     settings = Settings(profile="realtime", ratio=app.get("/api/presets").json()["last"]["ratio"])
     (job,) = find_jobs([clip], tmp_path, settings.options())
-    Batch([job]).run()
+    JobRunner([job]).run()
     made, wanted = read_video(app.clear / "dropped-clear.mp4"), read_video(job.output)
     assert made.pts == wanted.pts
     # x264 with threads is not always the same

@@ -20,8 +20,8 @@ from streamkind.live.config import ConsoleConfig
 
 ROOT = Path(__file__).parents[1]
 PICTURES = (
-    ("app.png", 1280, 1330, "light"),
-    ("app-dark.png", 1280, 1330, "dark"),
+    ("app.png", 1280, 1560, "light"),
+    ("app-dark.png", 1280, 1560, "dark"),
     ("app-phone.png", 360, 1100, "light"),
 )
 SECONDS = 900.0

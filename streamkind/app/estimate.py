@@ -22,7 +22,9 @@ from streamkind.video.others import PART_SUFFIX
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source
 
-LEAST_FRAMES, MOST_FRAMES = 2, 24
+WARM_FRAMES = 2
+"""Frames that do not count: with the second the filter over time is compiled."""
+LEAST_FRAMES, MOST_FRAMES = 3, 24
 """Frames that are enhanced for a measurement. One of `quality` may take seconds."""
 BUDGET_SECONDS = 2.0
 """Time after which a measurement ends, if it has `LEAST_FRAMES`."""
@@ -59,13 +61,13 @@ class Estimates:
 
 @dataclass
 class Timer:
-    """Hands on some frames of a source, and measures the time of all but the first batch."""
+    """Hands on some frames of a source, and measures the time of all but the first ones."""
 
     source: VideoSource
     first: float | None = None
-    """Time at which the first batch was done, when all is compiled and in memory."""
+    """Time at which the first frames were done, when all is compiled and in memory."""
     skipped: int = 0
-    """Frames of the first batch."""
+    """Number of these frames, `WARM_FRAMES` or the rest of their batch too."""
     frames: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -79,15 +81,15 @@ class Timer:
 
     def seen(self, frames: int) -> None:
         """Count the frames that are done."""
-        if self.first is None:
+        if self.first is None and frames >= WARM_FRAMES:
             self.first, self.skipped = time.monotonic(), frames
         self.frames = frames
 
     def each(self) -> float:
         """Return the seconds a frame took, up to now. Raises InputError."""
-        if self.first is None:
+        if not self.frames:
             raise InputError(f"{self.source.path.name}: no frame can be decoded to measure with")
-        if self.frames == self.skipped:  # a very short file
+        if self.first is None or self.frames == self.skipped:  # a very short file
             return (time.monotonic() - self.began) / self.frames
         return (time.monotonic() - self.first) / (self.frames - self.skipped)
 

@@ -61,14 +61,12 @@ class Queue:
         self._thread.start()
 
     def list(self) -> list[Entry]:
-        """Return all entries in order."""
-        with self._changed:
-            return list(self._entries)
+        """Return all entries in order. It does not wait for others, who may write to a disk."""
+        return list(self._entries)
 
     def get(self, key: str) -> Entry:
-        """Return an entry. Raises KeyError."""
-        with self._changed:
-            return self._find(key)
+        """Return an entry. It does not wait either. Raises KeyError."""
+        return self._find(key)
 
     def picture(self, key: str) -> Path:
         """Return the file for the present frame of an entry, which may not exist."""
@@ -135,7 +133,7 @@ class Queue:
         self._held.close()
 
     def _find(self, key: str) -> Entry:
-        for entry in self._entries:
+        for entry in list(self._entries):
             if entry.id == key:
                 return entry
         raise KeyError(key)

@@ -99,7 +99,7 @@ export function showEstimates() {
     const told = page.estimates.get(profile);
     const line = document.querySelector(`[data-profile=${profile}]`);
     if (told?.seconds) {
-      const fps = number(told.fps, told.fps < 10 ? 1 : 0);
+      const fps = number(told.fps, told.fps < 1 ? 2 : told.fps < 10 ? 1 : 0);
       write(line, t("expected", { time: span(told.seconds), fps }));
     } else write(line, t(told === undefined ? "measuring" : "unmeasured"));
   }
