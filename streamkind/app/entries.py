@@ -41,7 +41,7 @@ class Progress:
 
 
 @dataclass
-class Entry:
+class QueueEntry:
     """One file in the queue."""
 
     id: str
@@ -110,13 +110,13 @@ class Entry:
         self.clean()
 
 
-def save(path: Path, entries: Iterable[Entry]) -> None:
+def save(path: Path, entries: Iterable[QueueEntry]) -> None:
     """Write the queue's file. Raises OutputError."""
     told = {"version": VERSION, "jobs": [entry.record() for entry in entries]}
     write_whole(path, json.dumps(told, indent=1).encode())
 
 
-def load(path: Path) -> list[Entry]:
+def load(path: Path) -> list[QueueEntry]:
     """Read the queue's file; empty if it does not exist or is of another version.
 
     What was running waits.
@@ -126,7 +126,7 @@ def load(path: Path) -> list[Entry]:
         if told["version"] != VERSION:
             return []
         entries = [
-            Entry(**{**job, "settings": Settings.model_validate(job["settings"])})
+            QueueEntry(**{**job, "settings": Settings.model_validate(job["settings"])})
             for job in told["jobs"]
         ]
     except (OSError, ValueError, KeyError, TypeError):
@@ -136,7 +136,7 @@ def load(path: Path) -> list[Entry]:
     return entries
 
 
-def as_answer(entry: Entry) -> dict[str, Any]:
+def as_answer(entry: QueueEntry) -> dict[str, Any]:
     """Return what the page is told of an entry."""
     told = entry.record() | {"progress": asdict(entry.progress)}
     told["output"] = Path(entry.output).name

@@ -50,7 +50,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Look:
+class FileLook:
     """Facts and thumbnail of a file."""
 
     facts: Facts
@@ -96,14 +96,14 @@ class Looks:
     """Looks at files, once at each. May be used from any thread."""
 
     def __init__(self) -> None:
-        self._known: Recent[FileKey, Look] = Recent(MOST_KEPT)
+        self._known: Recent[FileKey, FileLook] = Recent(MOST_KEPT)
 
-    def get(self, path: Path) -> Look:
+    def get(self, path: Path) -> FileLook:
         """Return facts and thumbnail of a file. Raises InputError."""
         return self._known.get(key_of(path), lambda: look_at(path))
 
 
-def look_at(path: Path) -> Look:
+def look_at(path: Path) -> FileLook:
     """Decode a few frames of a file. Raises InputError."""
     with open_input(path) as container:
         stream = main_video(container, path)
@@ -131,7 +131,7 @@ def look_at(path: Path) -> Look:
     luma = float(np.mean([cv2.cvtColor(s, cv2.COLOR_RGB2GRAY).mean() for s in small])) / 255
     frames = counted or round(seconds * rate)
     facts = Facts(*size, seconds, rate, frames, codec, luma)
-    return Look(facts, jpeg(small[len(small) // 2]))
+    return FileLook(facts, jpeg(small[len(small) // 2]))
 
 
 def frame_near(

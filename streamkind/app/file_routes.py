@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from streamkind.app.estimate import Estimate, Estimates
 from streamkind.app.facts import Facts, Looks
 from streamkind.app.library import UPLOADS, Library, Listed, Listing
-from streamkind.app.preview import Previews, Wanted
+from streamkind.app.preview import FilePreviews, Wanted
 from streamkind.app.settings import ProfileChoice, Settings
 from streamkind.app.uploads import receive
 from streamkind.light.exposure import DEFAULT_TARGET
@@ -57,7 +57,7 @@ LOOK_SECONDS = 0.5
 class Files:
     """What may be asked of files, and how it is answered."""
 
-    def __init__(self, library: Library, previews: Previews) -> None:
+    def __init__(self, library: Library, previews: FilePreviews) -> None:
         self._library, self._previews = library, previews
         self._looks, self._estimates = Looks(), Estimates()
 

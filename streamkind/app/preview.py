@@ -43,16 +43,18 @@ class Moment:
     layers: Layers
     color: ColorTags
 
-    def picture(self, ratio: Ratio, target: float, width: int) -> Picture:
+    def picture(self, ratio: Ratio, target: float, width: int) -> FilePreview:
         """Relight the frame, and encode it at a width of at most `width` pixels."""
         told = auto_ratio(self.layers.statistics, target)
         ratios = told if ratio == "auto" else np.full(1, ratio, np.float32)
         after = self.view.recompose(self.layers, ratios)[0]
-        return Picture(jpeg_of(self.layers.pixels[0], after, self.color, width), float(ratios[0]))
+        return FilePreview(
+            jpeg_of(self.layers.pixels[0], after, self.color, width), float(ratios[0])
+        )
 
 
 @dataclass(frozen=True)
-class Picture:
+class FilePreview:
     """A frame before and after."""
 
     jpeg: bytes
@@ -75,7 +77,7 @@ class Wanted:
     """Largest width of one picture, in pixels."""
 
 
-class Previews:
+class FilePreviews:
     """Makes previews in two threads: a fast one, and one for the chosen profile.
 
     Each thread has an engine of its own. The fast one answers while the other works on a frame.
@@ -93,7 +95,7 @@ class Previews:
         if self._engine is None:
             self._fast.submit(self._fast_engine)
 
-    def show(self, wanted: Wanted, *, fine: bool) -> Future[Picture]:
+    def show(self, wanted: Wanted, *, fine: bool) -> Future[FilePreview]:
         """Show a moment: `fine` in its profile, as the result will be; else fast."""
         if fine:
             return self._fine.submit(self._show_fine, wanted)
@@ -115,14 +117,14 @@ class Previews:
             self._engine = open_engine(profile=FAST)
         return self._engine
 
-    def _show_fast(self, wanted: Wanted) -> Picture:
+    def _show_fast(self, wanted: Wanted) -> FilePreview:
         key = key_of(wanted.path), wanted.at
         moment = self._fast_moments.get(
             key, lambda: split(self._fast_engine(), FAST, wanted.path, wanted.at, warm=0)
         )
         return moment.picture(wanted.ratio, wanted.target, wanted.width)
 
-    def _show_fine(self, wanted: Wanted) -> Picture:
+    def _show_fine(self, wanted: Wanted) -> FilePreview:
         key = key_of(wanted.path), wanted.at, wanted.profile
         moment = self._fine_moments.get(key, lambda: self._split_fine(wanted))
         return moment.picture(wanted.ratio, wanted.target, wanted.width)

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from streamkind.app.entries import Entry, State, load, save
+from streamkind.app.entries import QueueEntry, State, load, save
 from streamkind.app.settings import Settings
 from streamkind.batch.files import KEPT_SUFFIXES
 from streamkind.errors import UsageError
@@ -41,7 +41,7 @@ class Queue:
         self.out = out
         self._changed = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
-        self._running: Entry | None = None
+        self._running: QueueEntry | None = None
         self._ended = False
         self._held = contextlib.ExitStack()
         try:
@@ -60,11 +60,11 @@ class Queue:
         self._thread = threading.Thread(target=self._work, name="streamkind-queue", daemon=True)
         self._thread.start()
 
-    def list(self) -> list[Entry]:
+    def list(self) -> list[QueueEntry]:
         """Return all entries in order. It does not wait for others, who may write to a disk."""
         return list(self._entries)
 
-    def get(self, key: str) -> Entry:
+    def get(self, key: str) -> QueueEntry:
         """Return an entry. It does not wait either. Raises KeyError."""
         return self._find(key)
 
@@ -72,18 +72,20 @@ class Queue:
         """Return the file for the present frame of an entry, which may not exist."""
         return self._pictures / f"{key}.jpg"
 
-    def add(self, path: Path, place: str, settings: Settings) -> Entry:
+    def add(self, path: Path, place: str, settings: Settings) -> QueueEntry:
         """Add a file at the end. Its result gets a name that is free. Raises UsageError."""
         with self._changed:
             if len(self._entries) >= MOST_JOBS:
                 raise UsageError(f"the queue has {MOST_JOBS} entries; remove some first")
             output = self._free_name(path, settings.added)
-            entry = Entry(secrets.token_hex(8), path.name, place, str(path), str(output), settings)
+            entry = QueueEntry(
+                secrets.token_hex(8), path.name, place, str(path), str(output), settings
+            )
             self._entries.append(entry)
             self._save()
         return entry
 
-    def set_state(self, key: str, state: State) -> Entry:
+    def set_state(self, key: str, state: State) -> QueueEntry:
         """Pause an entry ("paused"), or let it run in its turn ("waiting"). Raises KeyError.
 
         Raises UsageError for an entry that is done.
@@ -132,7 +134,7 @@ class Queue:
         remove_folder(self._pictures)
         self._held.close()
 
-    def _find(self, key: str) -> Entry:
+    def _find(self, key: str) -> QueueEntry:
         for entry in list(self._entries):
             if entry.id == key:
                 return entry
@@ -152,13 +154,13 @@ class Queue:
         save(self.out / QUEUE, self._entries)
         self._changed.notify_all()
 
-    def _stop(self, entry: Entry) -> None:
+    def _stop(self, entry: QueueEntry) -> None:
         """End the process of an entry, if it has one. The lock is held."""
         if entry is self._running and self._process is not None:
             self._process.kill()
             self._process.wait(STOP_SECONDS)
 
-    def _next(self) -> Entry | None:
+    def _next(self) -> QueueEntry | None:
         return next((entry for entry in self._entries if entry.state == "waiting"), None)
 
     def _work(self) -> None:
@@ -175,7 +177,7 @@ class Queue:
             with self._changed:
                 self._running = self._process = None
 
-    def _follow(self, entry: Entry, process: subprocess.Popen[str]) -> None:
+    def _follow(self, entry: QueueEntry, process: subprocess.Popen[str]) -> None:
         """Read what a process tells until it ends, and note how it ended."""
         assert process.stdout is not None
         result: dict[str, Any] = {}
@@ -191,7 +193,7 @@ class Queue:
             if entry.state == "running" and entry in self._entries and not self._ended:
                 self._note(entry, result or crashed(process.returncode))
 
-    def _note(self, entry: Entry, result: dict[str, Any]) -> None:
+    def _note(self, entry: QueueEntry, result: dict[str, Any]) -> None:
         entry.error, entry.warnings = result["error"], result["warnings"]
         entry.seconds = result["seconds"]
         entry.state = "failed" if entry.error else "done"
@@ -201,7 +203,7 @@ class Queue:
         self._save()
 
 
-def start(entry: Entry, picture: Path) -> subprocess.Popen[str]:
+def start(entry: QueueEntry, picture: Path) -> subprocess.Popen[str]:
     """Start the process of an entry."""
     group = {"creationflags": 0x200} if WINDOWS else {"start_new_session": True}  # no Ctrl-C
     process = subprocess.Popen(

@@ -10,11 +10,11 @@ from fastapi import APIRouter, HTTPException, Path, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from streamkind.app.entries import Entry, as_answer
+from streamkind.app.entries import QueueEntry, as_answer
 from streamkind.app.file_routes import JPEG, VIDEO, WRONG, video
 from streamkind.app.library import Library, UnknownPlaceError
 from streamkind.app.queue import Queue
-from streamkind.app.settings import Kept, PresetName, Presets, Settings
+from streamkind.app.settings import KeptSettings, PresetName, Presets, Settings
 from streamkind.errors import OutputError
 from streamkind.live.config import STRICT
 from streamkind.live.web.schemas import Problem
@@ -35,7 +35,7 @@ class NewJob(BaseModel):
     settings: Settings
 
 
-class Change(BaseModel):
+class JobChange(BaseModel):
     """A change of an entry; what is left out stays."""
 
     model_config = STRICT
@@ -101,7 +101,7 @@ class Jobs:
         self._presets.use(new.settings)
         return answer(entry)
 
-    def change(self, id: Id, change: Change) -> JobAnswer:
+    def change(self, id: Id, change: JobChange) -> JobAnswer:
         """Pause an entry, let it go on, or move it."""
         entry = self._find(id)
         if change.state is not None:
@@ -144,7 +144,7 @@ class Jobs:
                 f"no file manager can be opened here ({exc}); the result is {path}"
             ) from exc
 
-    def _find(self, id: str) -> Entry:
+    def _find(self, id: str) -> QueueEntry:
         try:
             return self._queue.get(id)
         except KeyError:
@@ -158,7 +158,7 @@ class Jobs:
         return path
 
 
-def answer(entry: Entry) -> JobAnswer:
+def answer(entry: QueueEntry) -> JobAnswer:
     """Return what is told of an entry."""
     return JobAnswer.model_validate(as_answer(entry))
 
@@ -198,7 +198,7 @@ def preset_routes(presets: Presets) -> APIRouter:
     router = APIRouter(tags=["presets"], responses=WRONG)
 
     @router.get("/api/presets", summary="Presets, and the last settings")
-    def get() -> Kept:
+    def get() -> KeptSettings:
         """Tell all that is kept for the next time."""
         return presets.get()
 

@@ -57,7 +57,7 @@ class Settings(BaseModel):
         )
 
 
-class Kept(BaseModel):
+class KeptSettings(BaseModel):
     """All that is kept for the next time."""
 
     model_config = STRICT
@@ -73,11 +73,11 @@ class Presets:
     def __init__(self, path: Path, usual: Settings) -> None:
         """Read a file, if it exists. One that is damaged is left, until something is kept."""
         self._path, self._lock = path, threading.Lock()
-        self._kept = Kept(last=usual)
+        self._kept = KeptSettings(last=usual)
         with contextlib.suppress(OSError, ValidationError):
-            self._kept = Kept.model_validate_json(path.read_bytes())
+            self._kept = KeptSettings.model_validate_json(path.read_bytes())
 
-    def get(self) -> Kept:
+    def get(self) -> KeptSettings:
         """Return all that is kept."""
         return self._kept
 

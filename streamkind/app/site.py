@@ -15,7 +15,7 @@ from starlette.routing import Route
 from streamkind import __version__
 from streamkind.app.file_routes import Files, file_routes
 from streamkind.app.library import Library, UnknownPlaceError
-from streamkind.app.preview import Previews
+from streamkind.app.preview import FilePreviews
 from streamkind.app.queue import Queue
 from streamkind.app.queue_routes import Jobs, job_routes, preset_routes
 from streamkind.app.settings import Presets, Settings
@@ -63,7 +63,7 @@ class About:
     """Whether only this machine can open the page, so that its file manager can be of use."""
 
 
-class Parts:
+class SiteParts:
     """All that the page works with, open within a `with` block."""
 
     def __init__(self, folders: Sequence[Path], out: Path, usual: Settings) -> None:
@@ -71,9 +71,9 @@ class Parts:
         self.library = Library(folders, out / UPLOADS_FOLDER)
         self.presets = Presets(config_folder() / PRESETS, usual)
         self.queue = Queue(out.resolve())
-        self.previews = Previews()
+        self.previews = FilePreviews()
 
-    def __enter__(self) -> Parts:
+    def __enter__(self) -> SiteParts:
         """Return the parts, which are open already."""
         return self
 
@@ -83,7 +83,7 @@ class Parts:
         self.queue.close()
 
 
-def build_app(parts: Parts, token: str, *, local: bool, fleet: Fleet | None = None) -> FastAPI:
+def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None = None) -> FastAPI:
     """Return the application; an empty token lets everyone in."""
     app = FastAPI(
         title="streamkind",
@@ -156,7 +156,7 @@ def serve_app(
     token = resolve(config.token)
     check_listening(config.host, token)
     with ExitStack() as stack:
-        parts = stack.enter_context(Parts(folders, out, usual))
+        parts = stack.enter_context(SiteParts(folders, out, usual))
         local = guard.is_loopback(config.host)
         app = build_app(parts, token, local=local, fleet=fleet)
         guarded = Guard(app, open_to_all=not token, most_bytes=most_bytes)
