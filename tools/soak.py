@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -106,33 +107,29 @@ def main() -> None:
 def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
     """Cycle faults for so long; return samples, and the counters at the end in words."""
     picture = moving_picture(160, 128, 5)
-    cameras = {name: camera_server(folder, picture) for name in NAMES}
-    servers = {name: Server(folder, "record", "/dev/null") for name in NAMES}
-    with LiveFleet(lambda: open_engine()) as fleet:
+    with ExitStack() as stack, LiveFleet(lambda: open_engine()) as fleet:
+        cameras = {name: stack.enter_context(camera_server(folder, picture)) for name in NAMES}
+        servers = {
+            name: stack.enter_context(Server(folder, "record", "/dev/null")) for name in NAMES
+        }
         for name in NAMES:
             to = (published(servers[name]), str(folder / name))
             how = {"segment_seconds": 20.0, "keep_gb": 0.001}
             fleet.put(config(cameras[name], *to, name=name, **how))
         samples = watch(fleet, folder, minutes, itertools.cycle(faults_of(fleet, cameras, servers)))
-        told = counters(fleet)
-    for server in (*cameras.values(), *servers.values()):
-        server.kill()
-    return samples, told
+        return samples, counters(fleet)
 
 
 def run_fleet(folder: Path, minutes: float) -> tuple[list[Sample], str]:
     """Run eight cameras without faults; return samples, and the counters at the end in words."""
-    cameras = [camera_server(folder, moving_picture(*size, 5)) for size in SIZES]
-    with LiveFleet(lambda: open_engine(profile="realtime")) as fleet:
-        for number, camera in enumerate(cameras):
+    with ExitStack() as stack, LiveFleet(lambda: open_engine(profile="realtime")) as fleet:
+        for number, size in enumerate(SIZES):
+            camera = stack.enter_context(camera_server(folder, moving_picture(*size, 5)))
             name = f"c{number + 1}"
             how = {"timeout": 10.0, "segment_seconds": 20.0, "keep_gb": 0.001}
             fleet.put(config(camera, str(folder / name), name=name, **how))
         samples = watch(fleet, folder, minutes, iter(()))
-        told = counters(fleet)
-    for camera in cameras:
-        camera.kill()
-    return samples, told
+        return samples, counters(fleet)
 
 
 def watch(
