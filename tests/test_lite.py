@@ -64,6 +64,17 @@ def test_the_layers_make_the_picture():
     assert restored.shape == image.shape and restored.min() >= 0 and restored.max() <= 1
 
 
+@pytest.mark.parametrize("bias, limit", [(2.0, 1), (-2.0, 0)], ids=["white", "black"])
+def test_a_picture_that_is_at_a_limit_everywhere_can_learn(bias, limit):
+    lite = Lite()
+    torch.nn.init.constant_(lite.restoration.out[0].weight, 0.0)
+    torch.nn.init.constant_(lite.restoration.out[0].bias, bias)
+    layers = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    lite.restoration(*layers).mean().backward()
+    assert (lite.restoration.out[0].bias.grad > 0).all()
+    assert (lite.eval().restoration(*layers) == limit).all()
+
+
 def some_lessons(pairs, steps, seed=5, augment=None):
     augment = augment or Augmentation(noise=0.5, flat=0.2)
     pool = partial(make_pool, pairs, seed=seed, augment=augment)
