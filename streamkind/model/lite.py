@@ -58,7 +58,7 @@ class LiteRestoration(nn.Module):
         self.up2, self.merge2 = Up(w4, w2), nn.Sequential(Conv(w2, w2), Conv(w2, w2))
         self.out = last_up(w2, 3)
         self.apply(initialise)
-        self.out[0].bias.data.fill_(0.5)
+        nn.init.constant_(self.out[0].get_parameter("bias"), 0.5)
 
     def forward(self, reflectance: Tensor, illumination: Tensor) -> Tensor:
         """(N, 3, H, W) and (N, 1, H, W) -> (N, 3, H, W)."""
