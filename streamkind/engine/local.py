@@ -62,10 +62,11 @@ def steady_picture(now: Levels, before: Levels, weight: Floats, into: Levels) ->
     for row in range(0, height, STRIP):
         rows = slice(row, row + STRIP)
         fresh = np.asarray(now[rows], np.float32)
-        apart = np.asarray(before[rows], np.float32) - fresh
-        grain = np.asarray(brightest_of(np.abs(apart)), np.float32)
-        alike = np.maximum(1 - (grain / GRAIN) ** 2, 0) ** 2
-        into[rows] = fresh + (calm[rows] * alike)[..., None] * apart
+        last = np.asarray(before[rows], np.float32)
+        grain = np.asarray(brightest_of(np.asarray(cv2.absdiff(last, fresh))), np.float32) / GRAIN
+        kept = calm[rows] * np.maximum(1 - grain * grain, 0) ** 2
+        change = cv2.multiply(cv2.merge([kept] * 3), cv2.subtract(last, fresh))
+        into[rows] = cv2.add(fresh, change)
 
 
 def raise_yuv(
@@ -84,7 +85,7 @@ def raise_yuv(
     before = unit(cv2.transform(ground, yuv_of_rgb(tags)[:1]), scale, black)
     after = unit(shrunk(made[..., 0], size), scale, black)
     bright = unit(brightest_of(ground), 255.0, 0.0)
-    single = unit(cv2.resize(points, size, interpolation=cv2.INTER_NEAREST), scale, black)
+    single = unit(nearest(points, size), scale, black)
     maps = local_maps(before, after, single, bright)
     shares, own = (enlarged(m, width, height) for m in (maps.relit, maps.own))
     luma = enlarged(scaled(maps, scale, black), width, height)
@@ -195,14 +196,14 @@ def keep_color_below_white(seen: Levels, made: Pixels, tags: ColorTags) -> None:
     Chroma is lowered in place; luma stays, and so does the hue.
     """
     back = rgb_of_yuv(tags)
-    luma = np.asarray(made[..., 0], np.float32)
-    light = np.float32(back[0, 0]) * (luma - np.float32(luma_range(tags)[1]))
-    chroma = made[..., 1:].astype(np.float32) - 128
-    over = brightest_of(cv2.transform(chroma, np.ascontiguousarray(back[:, 1:3])))
+    bright = np.asarray(brightest_of(np.asarray(cv2.transform(made, back))), np.float32)
     limit = np.maximum(brightest_of(seen), np.float32(255 * WHITE))
-    high = np.asarray((over > 0) & (light + over > limit), np.bool_)
-    share = np.maximum(limit - light, 0)[high] / over[high]
-    made[high, 1:] = 128 + share[:, None] * chroma[high] + np.float32(0.5)
+    high = np.asarray(bright > limit, np.bool_)
+    luma, chroma = made[high, 0], made[high, 1:].astype(np.float32) - 128
+    light = back[0, 0] * (luma - luma_range(tags)[1])
+    over = np.maximum((chroma @ back[:, 1:3].T).max(axis=1), 1)
+    share = np.clip((limit[high] - light) / over, 0, 1)
+    made[high, 1:] = 128 + share[:, None] * chroma + 0.5
 
 
 def luma_range(tags: ColorTags) -> tuple[float, float]:

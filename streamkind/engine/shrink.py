@@ -49,16 +49,13 @@ def means_of(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[F
 
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Floats, Floats]:
     """Means over a picture, near black without colour: RGB, (h, w, 3), and luma, (h, w)."""
-    if picture.ndim == 2:
-        yuv = without_cast([shrunk(plane, size) for plane in planes_of(picture)], tags)
-        return clipped(cv2.transform(cv2.merge(yuv), rgb_of_yuv(tags))), yuv[0]
-    rgb = shrunk(picture, size)
+    rgb, luma = means_of(picture, size, tags)
     planes = cv2.split(cv2.transform(rgb, yuv_of_rgb(tags)))
     yuv = without_cast([np.asarray(plane, np.float32) for plane in planes], tags)
-    paler = cv2.compare(yuv[0], yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
+    paler = cv2.compare(luma, yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
     # The rest without a trip to YUV.
     cv2.copyTo(clipped(cv2.transform(cv2.merge(yuv), rgb_of_yuv(tags))), paler, rgb)
-    return rgb, yuv[0]
+    return rgb, luma
 
 
 def without_cast(yuv: list[Floats], tags: ColorTags) -> list[Floats]:

@@ -154,7 +154,9 @@ class Filmed(Whole):
             return held
         if layers.seen is None or before.seen is None:
             return held
-        ground, seen = np.empty_like(layers.ground), np.empty(layers.seen.shape, np.float16)
+        # Whole frames are kept in half of the memory. Reduced ones, in float32, are small.
+        kind = np.float16 if layers.seen.dtype == np.uint8 else np.float32
+        ground, seen = np.empty_like(layers.ground), np.empty(layers.seen.shape, kind)
         last = before.ground[-1], before.seen[-1]
         for i, (now, picture) in enumerate(zip(layers.ground, layers.seen, strict=True)):
             still = still_share(now, last[0])
