@@ -15,6 +15,7 @@ import pytest
 from support.media import make_clip
 
 from streamkind import cli
+from streamkind.batch import divide
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 reads it once in a process; the command sets it
 DEBIAN = re.compile(
@@ -51,6 +52,12 @@ def no_threads_left() -> Iterator[None]:
 def clip(tmp_path: Path) -> Path:
     """Ten frames, 64x48, 25 a second, BT.601."""
     return make_clip(tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def short_parts(monkeypatch):
+    """Parts of a second, so that a batch divides four seconds into some."""
+    monkeypatch.setattr(divide, "PART_SECONDS", 1.0)
 
 
 @pytest.fixture

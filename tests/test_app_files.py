@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import pytest
 from support.app_at import QUICK, app_at
-from support.console_at import TOKEN, wait_until
+from support.console_at import TOKEN
 from support.media import make_clip, scene
+from support.waiting import wait_until
 
 from streamkind.app import uploads
 

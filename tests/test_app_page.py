@@ -14,8 +14,9 @@ import pytest
 from selenium.webdriver import Keys
 from support.app_at import app_at
 from support.browser import CONTRAST, Page, chromium, prefer, resize
-from support.console_at import TOKEN, two_cameras, wait_until
+from support.console_at import TOKEN, two_cameras
 from support.media import make_clip, read_video
+from support.waiting import wait_until
 
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from support.app_at import QUICK, app_at
 from support.batch import digests, night
-from support.console_at import Console, wait_until
+from support.console_at import Console
 from support.media import make_clip, picture
+from support.waiting import wait_until
 
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs

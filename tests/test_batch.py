@@ -22,7 +22,7 @@ from support.batch import ARGUMENTS, QUICK, batch, digests, left, night, run
 from support.interlaced import combing, woven
 from support.media import make_clip, read_tracks, read_video
 
-import streamkind.batch.divide
+import streamkind
 from streamkind.batch import work
 from streamkind.batch.divide import divide
 from streamkind.batch.executors import Processes
@@ -37,12 +37,6 @@ from streamkind.light.track import Track
 def sound_of(path):
     """The packets of sound."""
     return next(track.packets for track in read_tracks(path) if track.kind == "audio")
-
-
-@pytest.fixture
-def short_parts(monkeypatch):
-    """Parts of a second, so that four seconds are some."""
-    monkeypatch.setattr(streamkind.batch.divide, "PART_SECONDS", 1.0)
 
 
 def test_parts_joined_are_the_whole_video(tmp_path, short_parts):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.media import make_clip
+from support.waiting import wait_until
 
 import streamkind
 
@@ -135,11 +136,9 @@ def test_interrupting_leaves_no_half_file_and_exits_130(tmp_path, number):
         # What runs in the background, as these tests may, has SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 2:  # the output is being written under another name
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    # The output is being written under another name.
+    wait_until(lambda: process.poll() is not None or len(list(tmp_path.iterdir())) == 2, 60)
+    assert process.poll() is None
     time.sleep(0.5)
     process.send_signal(number)
     _, err = process.communicate(timeout=20)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.batch import ARGUMENTS, QUICK, batch, digests, left, night, run
+from support.waiting import wait_until
 
 from streamkind.batch import work
 from streamkind.batch.files import find_jobs
@@ -40,13 +41,6 @@ def stop(process):
         process.wait()
 
 
-def wait_until(true, seconds, what):
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, f"no {what} within {seconds} s"
-        time.sleep(0.1)
-
-
 def answers(port):
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -64,10 +58,10 @@ def cluster(monkeypatch):
     address = f"127.0.0.1:{port}"
     nodes = [start("--head", "--port", str(port), "--include-dashboard=false")]
     try:
-        wait_until(lambda: answers(port), 60, "head node")
+        wait_until(lambda: answers(port), 60, "no head node")
         nodes.append(start("--address", address))
         monkeypatch.setenv("RAY_ADDRESS", address)
-        wait_until(lambda: cores(address) == 2, 60, "second node")
+        wait_until(lambda: cores(address) == 2, 60, "no second node")
         yield nodes
     finally:
         for node in reversed(nodes):
@@ -112,7 +106,7 @@ def test_a_cluster_makes_the_same_frames_whatever_it_loses(cluster, clip, tmp_pa
     process = subprocess.Popen([*map(str, words), "--cluster", "auto"])
     parts = lambda: list(out.rglob("*.nut"))  # noqa: E731
     if lost != "nothing":
-        wait_until(lambda: parts() and workers(), 60, "part")
+        wait_until(lambda: parts() and workers(), 60, "no part")
         if lost == "a worker":
             os.kill(workers()[0], signal.SIGKILL)
         else:
@@ -150,11 +144,11 @@ class Elsewhere(Executor):
         return future
 
 
-def test_parts_made_where_the_results_are_not_seen_are_sent_back(tmp_path):
-    path = night(tmp_path / "night.mp4", 240)
+def test_parts_made_where_the_results_are_not_seen_are_sent_back(tmp_path, short_parts):
+    path = night(tmp_path / "night.mp4")
     there, here = (find_jobs([path], tmp_path / name, QUICK)[0] for name in ("there", "here"))
     (result,), _ = run([there], executor=Elsewhere())
-    assert (result.status, result.frames) == ("done", 240)
+    assert (result.status, result.frames) == ("done", 40)
     run([here])
     assert digests(there.output) == digests(here.output)
     assert left(tmp_path) == []

@@ -6,6 +6,7 @@ after every node, as a card does; PyTorch lends it the operators that would take
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import cv2
@@ -68,6 +69,12 @@ class Sigmoid(OpRun):
         return (torch.sigmoid(single(x)).numpy().astype(x.dtype),)
 
 
+@functools.cache
+def fixed_and_relit(model, precision):
+    """The fixed frames by a model; those in single precision are compared with two others."""
+    return relight(model, precision, np.stack(fixed_frames(64, 48)))
+
+
 def relight(model, precision, frames, ratio=4.0):
     release = find_release(model)
     first, second = (
@@ -104,8 +111,7 @@ def pictures(size):
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("model", releases())
 def test_half_precision_is_within_the_bounds_on_fixed_frames(model, precision):
-    frames = np.stack(fixed_frames(64, 48))
-    single_clear, half_clear = (relight(model, p, frames) for p in ("fp32", precision))
+    single_clear, half_clear = (fixed_and_relit(model, p) for p in ("fp32", precision))
     assert distance(half_clear, single_clear).holds
     assert (half_clear != single_clear).any()  # it is another precision
 

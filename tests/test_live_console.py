@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
-from support.console_at import PASSWORD, TOKEN, console_at, two_cameras, wait_until
+from support.console_at import PASSWORD, TOKEN, console_at, two_cameras
+from support.waiting import wait_until
 
 from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET

@@ -13,8 +13,9 @@ import pytest
 import requests
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from support.console_at import TOKEN, console_at, two_cameras, wait_until
+from support.console_at import TOKEN, console_at, two_cameras
 from support.live import free_port
+from support.waiting import wait_until
 
 from streamkind import __version__
 from streamkind.live.status import SinkStatus

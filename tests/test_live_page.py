@@ -9,7 +9,8 @@ import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from support.browser import CONTRAST, Page, chromium, prefer, resize
-from support.console_at import TOKEN, console_at, two_cameras, wait_until
+from support.console_at import TOKEN, console_at, two_cameras
+from support.waiting import wait_until
 
 from streamkind.live.status import SinkStatus
 

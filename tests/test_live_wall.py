@@ -11,8 +11,9 @@ import pytest
 from loopback.still_fleet import StillFleet
 from selenium.webdriver import Keys
 from support.browser import Page, chromium, prefer, resize
-from support.console_at import TOKEN, console_at, two_cameras, wait_until
+from support.console_at import TOKEN, console_at, two_cameras
 from support.live import free_port
+from support.waiting import wait_until
 
 from streamkind.live.config import CameraConfig
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.browser import Page, chromium
-from support.console_at import console_at, wait_until
+from support.console_at import console_at
 from support.live import (
     GainEngine,
     camera_server,
@@ -16,6 +16,7 @@ from support.live import (
     wait_for,
     wait_for_state,
 )
+from support.waiting import wait_until
 
 from streamkind.live.fleet import LiveFleet
 

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from support.media import make_clip, read_video
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -165,10 +165,8 @@ def test_the_end_of_a_terminal_leaves_no_half_file_unless_nohup_runs(tmp_path, i
             signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL
         ),
     )
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 2:  # the output is being written under another name
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    # The output is being written under another name.
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 60)
     process.send_signal(signal.SIGHUP)
     _, err = process.communicate(timeout=60)
     assert process.returncode == (0 if ignored else 130)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.waiting import wait_until
 
 from streamkind.video import threads
 from streamkind.video.frames import Batch, Frame, batched
@@ -65,14 +66,6 @@ def failing_at(number: int | None) -> Callable[[Frame], None]:
             raise BoomError(f"writer at {frame.pts}")
 
     return fail
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    """Give other threads the time that they need."""
-    until = time.monotonic() + WAIT_SECONDS
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.001)
 
 
 def batch(*numbers: int) -> Batch:

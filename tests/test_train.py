@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support.training import RECIPE, STAGE, train
+from support.waiting import wait_until
 
 from streamkind.errors import UsageError
 from streamkind.model import checkpoint
@@ -180,9 +181,7 @@ def test_a_killed_process_leaves_a_whole_checkpoint(recipe, runs):
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
     )
     file = runs / "tiny" / "checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not file.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
+    wait_until(lambda: file.exists() or process.poll() is not None, 120)
     time.sleep(0.3)  # into a later step, or into the writing of its checkpoint
     process.send_signal(signal.SIGKILL)
     process.wait(10)

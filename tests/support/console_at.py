@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +55,3 @@ def console_at(fleet: Any, token: str = "", port: int = 0, **options: Any) -> It
     """Serve a fleet on a free port."""
     with serve_console(fleet, ConsoleConfig(port=port, token=token, **options)) as url:
         yield Console(url, fleet, token)
-
-
-def wait_until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    """Look again and again until something is true; fails when it does not become so."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not true within {seconds} s"
-        time.sleep(0.05)

@@ -1,0 +1,17 @@
+"""Waiting in tests for what other threads and processes do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+LOOK_SECONDS = 0.005
+"""Interval at which a condition is looked at."""
+
+
+def wait_until(true: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:
+    """Look again and again until something is true; fail when it does not become so."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, f"{what or 'not true'} within {seconds:g} s"
+        time.sleep(LOOK_SECONDS)
