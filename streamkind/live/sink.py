@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
-import select
 import subprocess
 import sys
 import threading
@@ -21,6 +19,7 @@ from streamkind.live.clock import Backoff
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import TIME_BASE, Coded
 from streamkind.live.order import INTERLEAVE, order
+from streamkind.live.pipes import open_pipes
 from streamkind.live.secrets import redact
 from streamkind.live.state import OutputState
 from streamkind.live.status import SinkStatus
@@ -179,9 +178,7 @@ class Publisher:
             start_new_session=True,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(self._in, False)
-        os.set_blocking(self._out, False)
+        self._pipes = open_pipes(self._process.stdin.fileno(), self._process.stdout.fileno())
         self._muxer: Any = None
         try:
             self._send(json.dumps(order).encode() + b"\n")
@@ -220,9 +217,7 @@ class Publisher:
 
     def heard(self) -> list[str]:
         """Return the lines that the process has written since the last call."""
-        with contextlib.suppress(BlockingIOError):
-            while part := os.read(self._out, 4096):
-                self._heard += part
+        self._heard += self._pipes.read()
         *lines, self._heard = self._heard.split(b"\n")
         return [line.decode(errors="replace") for line in lines]
 
@@ -239,6 +234,8 @@ class Publisher:
     def finish(self) -> None:
         """Let the process write the rest and end; raises OutputError if it does not in time."""
         self._muxer.close()
+        if not self._pipes.finish(END_SECONDS):
+            raise OutputError("the output did not end in time; what came last may be missing")
         self._process.stdin.close()  # type: ignore[union-attr]
         until = time.monotonic() + END_SECONDS
         while self._process.poll() is None:
@@ -253,6 +250,7 @@ class Publisher:
         with contextlib.suppress(OSError, OutputError, av.FFmpegError):
             if self._muxer is not None:
                 self._muxer.close()
+        self._pipes.close()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
@@ -264,16 +262,14 @@ class Publisher:
             if self._process.stdin.closed:  # type: ignore[union-attr]
                 raise OutputError("the output has ended")
             try:
-                view = view[os.write(self._in, view) :]
-                until = time.monotonic() + STUCK_SECONDS
-            except BlockingIOError:
-                if time.monotonic() > until or self._halt.is_set():
-                    raise OutputError(
-                        f"the output took nothing for {STUCK_SECONDS:g} s; is it frozen?"
-                    ) from None
-                select.select([], [self._in], [], WAIT_SECONDS)
-            except BrokenPipeError:
+                taken = self._pipes.write(view, WAIT_SECONDS)
+            except OSError:
                 raise OutputError("the output ended") from None
+            view = view[taken:]
+            if taken:
+                until = time.monotonic() + STUCK_SECONDS
+            elif time.monotonic() > until or self._halt.is_set():
+                raise OutputError(f"the output took nothing for {STUCK_SECONDS:g} s; is it frozen?")
 
 
 class _Pipe:

@@ -1,0 +1,83 @@
+"""The pipes of a publishing process: with `select`, and with threads as on Windows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streamkind.live.pipes import ProcessPipes, SelectedPipes, ThreadedPipes
+
+COUNT = """
+import sys
+sys.stdin.buffer.read(1)
+sys.stdout.write("first\\n")
+sys.stdout.flush()
+sys.stdout.write(f"{1 + len(sys.stdin.buffer.read())}\\n")
+"""
+"""Reads a byte, says so, and then counts all that comes."""
+Start = Callable[[str], tuple[ProcessPipes, subprocess.Popen[bytes]]]
+
+
+@pytest.fixture(params=[SelectedPipes, ThreadedPipes])
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    begun = []
+
+    def run(code: str) -> tuple[ProcessPipes, subprocess.Popen[bytes]]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        begun.append((request.param(process.stdin.fileno(), process.stdout.fileno()), process))
+        return begun[-1]
+
+    yield run
+    for pipes, process in begun:
+        process.kill()
+        process.wait()
+        pipes.close()
+        pipes.finish(10)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def heard(pipes: ProcessPipes, lines: int) -> bytes:
+    """What comes, until it has some lines; for a minute at most."""
+    found, until = b"", time.monotonic() + 60
+    while found.count(b"\n") < lines and time.monotonic() < until:
+        found += pipes.read()
+        time.sleep(0.01)
+    return found
+
+
+def test_all_bytes_arrive(start):
+    pipes, process = start(COUNT)
+    assert pipes.read() == b""
+    rest = memoryview(bytes(1_000_000))
+    while rest:
+        rest = rest[pipes.write(rest, 1) :]
+    assert pipes.finish(60)
+    process.stdin.close()
+    assert heard(pipes, 2).split() == [b"first", b"1000000"]
+
+
+def test_a_process_that_takes_nothing_is_told_of(start):
+    pipes, _ = start("import time; time.sleep(600)")
+    data, taken = memoryview(bytes(1 << 16)), 1
+    for _ in range(100):  # until the pipe is full
+        taken = pipes.write(data, 0.1)
+        if not taken:
+            break
+    assert taken == 0
+    assert pipes.read() == b""
+
+
+def test_a_process_that_has_ended_is_an_error(start):
+    pipes, process = start("")
+    process.wait()
+    with pytest.raises(OSError):
+        for _ in range(1000):
+            pipes.write(memoryview(b"x"), 0.1)
+            time.sleep(0.01)
