@@ -162,7 +162,7 @@ def test_a_clip_that_is_too_short_is_refused(tmp_path):
         ("quality", (1920, 1080), (1920, 1088)),
         ("balanced", (1920, 1080), (640, 368)),
         ("realtime", (1920, 1080), (480, 272)),
-        ("realtime", (608, 400), (304, 208)),
+        ("realtime", (608, 400), (608, 400)),
     ],
 )
 def test_what_nets_see_is_told_with_its_padding(profile, size, seen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from fractions import Fraction
@@ -63,15 +62,6 @@ def as_rgb(planes, tags):
 )
 def test_pictures_are_reduced_by_an_integer(size, area, reduced):
     assert reduced_size(*size, area) == reduced
-
-
-@pytest.mark.parametrize(
-    "size", [(176, 144), (320, 240), (352, 288), (480, 270), (640, 360), (640, 480), (704, 576)]
-)
-def test_in_realtime_a_small_picture_costs_no_more_than_720p(size):
-    realtime = PROFILES["realtime"]
-    seen = [reduced_size(*s, realtime.area, realtime.least) for s in (size, (1280, 720))]
-    assert math.prod(seen[0]) <= math.prod(seen[1])
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,31 @@ def test_a_line_goes_on_where_something_moves():
 def test_a_video_in_realtime_keeps_all_frames(tmp_path, monkeypatch):
     small = replace(profiles.PROFILES["realtime"], area=64 * 48)
     monkeypatch.setitem(profiles.PROFILES, "realtime", small)
+    monkeypatch.setattr(profiles, "SEEN_WHOLE", 64 * 48)
     clip = make_clip(tmp_path / "in.mp4", frames=9, size=(160, 128), rate=9)
     report = streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", ratio=4.0)
     assert report.frames == 9 and report.engine.startswith("realtime: student")
     assert report.surveyed == 0  # in one pass
+
+
+@pytest.mark.parametrize("size", [(160, 128), (161, 127)], ids=["even", "odd"])
+def test_small_pictures_are_whole_and_frames_of_them_are_skipped_too(size):
+    """Of a picture that goes through the nets whole, a frame that they see comes out as they made
+    it; a frame that they skip is hardly different."""
+    width, height = size
+    rng = np.random.default_rng(5)
+    still = cv2.GaussianBlur(rng.integers(10, 90, (height, width, 3)).astype(np.float32), (0, 0), 3)
+    pixels = np.repeat(still.astype(np.uint8)[None], 2, axis=0)
+    with (
+        profiles.open_engine(profile="realtime") as engine,
+        profiles.open_engine("student") as whole,
+    ):
+        skipping, plain = engine.view(skip=True), whole.view()
+        ratio = np.full(1, 3.0, np.float32)
+        made = [skipping.recompose(skipping.decompose(p[None]), ratio)[0] for p in pixels]
+        assert skipping.state.skipped == 1
+        wanted = plain.recompose(plain.decompose(pixels[:1]), ratio)[0]
+    for picture in made:
+        assert picture.shape == (height, width, 3)
+        apart = np.abs(picture.astype(int) - wanted)
+        assert apart.mean() < 2

@@ -41,18 +41,18 @@ class Engine:
         backend: Backend,
         *,
         area: int | None = None,
-        least: int = 1,
+        whole: int | None = None,
         every: int = 1,
         profile: str = "",
     ) -> None:
         """Take over a backend, which `close` closes.
 
-        Larger pictures are reduced to at most `area` pixels for the network, and all by `least` at
-        least; without `area`, none are. The network sees at least one of `every` frames of a video.
+        Pictures of more than `whole` pixels are reduced to at most `area` pixels for the network;
+        without `area`, none are. The network sees at least one of `every` frames of a video.
         `profile` is the name of the profile, for the log.
         """
         self._whole = Whole(backend)
-        self._area, self._least, self._every = area, least, every
+        self._area, self._most_whole, self._every = area, whole or area or 0, every
         self._filmed = Filmed(self._whole)
         self._view = self.view(film=False)
         self._backend, self._profile = backend, profile
@@ -141,20 +141,20 @@ class Engine:
         whole = self._filmed if film else self._whole
         if self._area is None:
             return whole
-        reduced = Reduced(whole, self._area, color, least=self._least)
+        carries = film and self._every > 1
+        reduced = Reduced(whole, self._area, color, most_whole=self._most_whole, carries=carries)
         return Skipping(reduced, self._every) if skip and self._every > 1 else reduced
 
     def pix_fmt(self, width: int, height: int) -> PixFmt:
         """Return the best pixel format for frames of this size that are given to a stream."""
         if self._area is None:
             return "rgb24"
-        return carried_pix_fmt(width, height, self._area, self._least)
+        return carried_pix_fmt(width, height, 0 if self._every > 1 else self._most_whole)
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height that the network sees of a picture, with padding."""
-        if self._area is not None:
-            size = reduced_size(width, height, self._area, self._least)
-            width, height = size or (width, height)
+        if self._area is not None and width * height > self._most_whole:
+            width, height = reduced_size(width, height, self._area) or (width, height)
         return padded(width), padded(height)
 
     def beside(self) -> Engine | None:
@@ -165,7 +165,7 @@ class Engine:
         if not isinstance(self._backend, CompilesBeside):
             return None
         other = self._backend.beside()
-        return Engine(other, area=self._area, least=self._least, every=self._every)
+        return Engine(other, area=self._area, whole=self._most_whole, every=self._every)
 
     def adopt(self, other: Engine) -> None:
         """Take over what an engine of `beside` has compiled; its thread has ended."""

@@ -16,6 +16,8 @@ from streamkind.video.encoders import find_encoder
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import PixFmt
 
+SEEN_WHOLE = 640 * 400
+"""Number of pixels up to which the network sees every picture whole, in all profiles."""
 ProfileName = Literal["auto", "quality", "balanced", "realtime"]
 
 
@@ -26,11 +28,7 @@ class Profile:
     model: str
     """Released model, unless the user names one."""
     area: int | None
-    """Largest number of pixels that the network sees: a larger picture is reduced for it. None: no
-    limit."""
-    least: int = 1
-    """Smallest number by which the sides of a picture are divided, if `area` is given: with 2, a
-    small picture costs less than a larger one."""
+    """Largest number of pixels that the network sees of a larger picture. None: no limit."""
     fast: bool = False
     """Whether the rest is fast too, unless the user says otherwise: a fast preset of x264 and x265,
     and a first pass over a file only if its light changes."""
@@ -41,13 +39,13 @@ class Profile:
         """Return the pixel format to ask a source for."""
         if self.area is None:
             return "rgb24"
-        return carried_pix_fmt(form.width, form.height, self.area, self.least)
+        return carried_pix_fmt(form.width, form.height, 0 if self.every > 1 else SEEN_WHOLE)
 
 
 PROFILES = {
     "quality": Profile("kind", None),
-    "balanced": Profile("kind", 640 * 400),
-    "realtime": Profile("student", 480 * 270, least=2, fast=True, every=3),
+    "balanced": Profile("kind", SEEN_WHOLE),
+    "realtime": Profile("student", 480 * 270, fast=True, every=3),
 }
 
 
@@ -100,4 +98,4 @@ def open_engine(
     chosen = PROFILES[profile]
     release = find_release(chosen.model if model == "auto" else model, engines)
     opened = open_backend(backend, release, device)
-    return Engine(opened, area=chosen.area, least=chosen.least, every=chosen.every, profile=profile)
+    return Engine(opened, area=chosen.area, whole=SEEN_WHOLE, every=chosen.every, profile=profile)

@@ -60,10 +60,9 @@ class Relit(NamedTuple):
 class Reduced:
     """A view in which the network sees frames of at most `area` pixels.
 
-    Sides are divided by a whole number, which is at least `least`.
-
-    Frames are RGB, (N, H, W, 3), or yuv420p
-    of the tags `color`, (N, 3 H / 2, W), as FFmpeg lays it out.
+    Frames of at most `most_whole` pixels are not reduced. With `carries`, their result is put into
+    the frame all the same, as that of frames that the network does not see. Frames are RGB,
+    (N, H, W, 3), or yuv420p of the tags `color`, (N, 3 H / 2, W), as FFmpeg lays it out.
     """
 
     state: Any = None
@@ -74,10 +73,11 @@ class Reduced:
         area: int,
         color: ColorTags | None = None,
         *,
-        least: int = 1,
+        most_whole: int | None = None,
+        carries: bool = False,
     ) -> None:
         self._whole = whole
-        self._area, self._least = area, least
+        self._area, self._most_whole, self._carries = area, most_whole or area, carries
         self._color = color or ColorTags()
 
     @property
@@ -168,28 +168,27 @@ class Reduced:
         return self._whole.join(layers)
 
     def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
-        """Return the size to which pictures are reduced; None if they are not."""
+        """Return the size that the network sees; None if its result is the frame."""
         width, height = size_of(pixels)
-        return reduced_size(width, height, self._area, self._least)
+        if width * height <= self._most_whole:
+            return (width, height) if self._carries else None
+        return reduced_size(width, height, self._area)
 
     def color_of(self, pixels: Pixels) -> ColorTags:
         """Return the tags by which the YUV of pictures is converted."""
         return self._color if pixels.ndim == 3 else ColorTags()
 
 
-def carried_pix_fmt(width: int, height: int, area: int, least: int = 1) -> PixFmt:
-    """Return yuv420p for pictures that are reduced and have even sides, else rgb24."""
+def carried_pix_fmt(width: int, height: int, whole: int) -> PixFmt:
+    """Return yuv420p for pictures of more than `whole` pixels with even sides, else rgb24."""
     even = width % 2 == height % 2 == 0
-    return "yuv420p" if even and reduced_size(width, height, area, least) else "rgb24"
+    return "yuv420p" if even and width * height > whole else "rgb24"
 
 
-def reduced_size(width: int, height: int, area: int, least: int = 1) -> tuple[int, int] | None:
-    """Return width and height over the least integer that leaves at most `area`; None for 1.
-
-    `least` is the smallest integer to divide by.
-    """
+def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
+    """Return width and height over the least integer that leaves at most `area`; None for 1."""
     # With an integer, means are over whole pixels, which is also several times as fast.
-    factor = max(least, math.ceil(math.sqrt(width * height / area)))
+    factor = max(1, math.ceil(math.sqrt(width * height / area)))
     return None if factor == 1 else (max(1, round(width / factor)), max(1, round(height / factor)))
 
 

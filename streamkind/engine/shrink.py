@@ -100,7 +100,8 @@ def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
     if exact and factor % 4 == 0:  # OpenCV is fast at means of 2x2
         half = plane.shape[1] // 2, plane.shape[0] // 2
         small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.float32)
-    kind = cv2.INTER_LINEAR if factor == 2 else cv2.INTER_AREA  # of 2x2 both are means
+    # Of 2x2 both are means; planes of chroma are enlarged where luma is not reduced.
+    kind = cv2.INTER_LINEAR if factor in (0, 2) else cv2.INTER_AREA
     return np.asarray(cv2.resize(small, size, interpolation=kind), np.float32)
 
 
