@@ -174,7 +174,9 @@ def command(folder, clips):
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_what_is_interrupted_goes_on_at_the_next_start(clips, tmp_path, number):
     with command(tmp_path, clips) as (process, app):
         key = add(app, "long.mp4")
