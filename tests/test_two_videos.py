@@ -98,7 +98,11 @@ def test_each_video_has_its_own_light_and_first_pass(tmp_path):
     path = two_cameras(tmp_path / "in.mp4", audio="aac")
     seen = []
     report = enhance(
-        path, tmp_path / "out.mp4", two_pass=True, progress=lambda r: seen.append(r.surveyed)
+        path,
+        tmp_path / "out.mp4",
+        profile="realtime",
+        two_pass=True,
+        progress=lambda r: seen.append(r.surveyed),
     )
     assert seen.count(10) > 1  # each of 10 frames
     assert (report.frames, report.total) == (20, 20)
@@ -114,7 +118,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, stage):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        enhance(path, tmp_path / "out.mp4", ratio=3.0, profile="quality", progress=fail)
+        enhance(path, tmp_path / "out.mp4", ratio=3.0, profile="realtime", progress=fail)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -122,12 +126,18 @@ def test_what_becomes_of_streams_is_told_before_the_work_and_once(call, tmp_path
     path = two_cameras(tmp_path / "in.mkv", audio="aac", subtitles="subrip", attachment=b"font")
     seen = []
     enhance(
-        path, tmp_path / "a.avi", ratio=1.0, progress=lambda r: seen.append((r.frames, r.early))
+        path,
+        tmp_path / "a.avi",
+        ratio=1.0,
+        profile="realtime",
+        progress=lambda r: seen.append((r.frames, r.early)),
     )
     frames, early = seen[0]
     assert frames == 0
     assert sum("avi file" in warning for warning in early) == 2
-    code, _, err = call("enhance", path, tmp_path / "b.avi", "--ratio", "1")
+    code, _, err = call(
+        "enhance", path, tmp_path / "b.avi", "--ratio", "1", "--profile", "realtime"
+    )
     assert code == 0
     for line in early:
         assert err.count(line) == 1
@@ -137,7 +147,7 @@ def test_what_becomes_of_streams_is_told_before_the_work_and_once(call, tmp_path
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_one_video_is_enhanced_and_the_other_told_of(call, tmp_path, wanted):
     path = two_cameras(tmp_path / "in.mp4")
-    words = ["--ratio", "3", "--video-stream", wanted]
+    words = ["--ratio", "3", "--profile", "realtime", "--video-stream", wanted]
     code, _, err = call("enhance", path, tmp_path / "out.mp4", *words)
     assert code == 0, err
     copied = 1 - wanted
@@ -160,7 +170,9 @@ def test_a_stream_that_is_no_video_is_refused(tmp_path):
 
 def test_a_cover_is_no_second_video(call, tmp_path):
     path = make_clip(tmp_path / "in.mp4", cover=True)
-    code, _, err = call("enhance", path, tmp_path / "out.mp4", "--ratio", "1")
+    code, _, err = call(
+        "enhance", path, tmp_path / "out.mp4", "--ratio", "1", "--profile", "realtime"
+    )
     assert code == 0
     assert "--video-stream" not in err
     assert number_of(read_video(tmp_path / "out.mp4").images[3]) == 3
