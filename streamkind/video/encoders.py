@@ -117,7 +117,7 @@ class EncoderSettings:
 
 def usual_codec(output: str | Path, told: str) -> str:
     """Return the codec that the user names, or for `auto` what a file of that name holds."""
-    return _CODECS_OF.get(Path(output).suffix.lower(), "h264") if told == "auto" else told
+    return _CODECS_OF.get(Path(str(output)).suffix.lower(), "h264") if told == "auto" else told
 
 
 def find_encoder(name: str) -> Codec:
