@@ -158,9 +158,9 @@ def test_it_comes_to_do_as_its_teacher_and_the_truth_do():
     torch.manual_seed(0)
     lite, batch = Lite(), lesson()
     loss = StageLoss(lite, "taught", PRESETS["default"], ALONE)
-    optimiser = torch.optim.Adam(lite.parameters(), lr=2e-3)
+    optimiser = torch.optim.Adam(lite.parameters(), lr=1e-3)
     totals = []
-    for step in range(12):
+    for step in range(24):
         total = sum(loss(batch, 2 * step + 1, 0).values())
         optimiser.zero_grad()
         total.backward()
