@@ -31,8 +31,9 @@ def yard(tmp_path):
 def test_the_page_follows_a_real_camera(yard, tmp_path):
     with chromium(tmp_path) as driver, LiveFleet(GainEngine) as fleet, console_at(fleet) as console:
         fleet.put(config(yard, ratio=1.0))
-        page = Page(driver, console)
+        page = Page(driver, console, "#/yard")
         wait_until(lambda: page.text("#state") == "Live", 20)
+        page.find("#mode-compare").click()  # pictures before and after, not live video
         wait_until(lambda: page.luma(0.55, 1) > 20)
         before = page.luma(0, 0.45)
         assert page.luma(0.55, 1) == pytest.approx(before, rel=0.1)

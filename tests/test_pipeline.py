@@ -74,7 +74,10 @@ class ListSource:
             if i == self.fail_at:
                 raise OSError("reader failed")
             self.given += 1
-            yield Frame(np.full((32, 32, 3), i % 256, np.uint8), i, Fraction(1, 25))
+            level = (
+                i * 37 % 256
+            )  # far from the one before: what differs by little is held over time
+            yield Frame(np.full((32, 32, 3), level, np.uint8), i, Fraction(1, 25))
 
 
 class ListSink:

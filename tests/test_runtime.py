@@ -16,10 +16,12 @@ TRAINING = {"torch", "onnx", "onnxruntime", "onnxscript", "skimage", "tensorboar
 """What the extra `train` and `test` bring; a user has none of it."""
 OWN_EXTRA = {
     "measure/score.py": {"skimage"},
+    "backends/onnx_graph.py": {"onnx"},
     "backends/precision.py": {"onnx"},
+    "backends/single.py": {"onnx"},
     "measure/bench_nets.py": {"onnxruntime"},
 }
-"""What a file's own extra brings: `score`, `tensorrt`, `tensorrt-rtx` and `train`."""
+"""What a file's own extra brings: `export`, `score`, `tensorrt`, `tensorrt-rtx` and `train`."""
 
 ENHANCE = """
 import numpy, streamkind
