@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.lines import strips
+from streamkind.engine.shrink import in_float
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
@@ -97,9 +98,7 @@ def halved(picture: Levels) -> Floats:
     height, width = max(1, picture.shape[0] // 2), max(1, picture.shape[1] // 2)
     small = np.empty((height, width, 3), np.float32)
     for rows, lines, _ in strips(picture.shape[0], height, margin=0):
-        part = picture[rows]
-        part = part.astype(np.float32) if part.dtype == np.float16 else part
-        small[lines] = cv2.resize(part, (width, lines.stop - lines.start))
+        small[lines] = cv2.resize(in_float(picture[rows]), (width, lines.stop - lines.start))
     return small
 
 

@@ -147,9 +147,7 @@ class Engine:
 
     def pix_fmt(self, width: int, height: int) -> PixFmt:
         """Return the best pixel format for frames of this size that are given to a stream."""
-        if self._area is None:
-            return "rgb24"
-        return carried_pix_fmt(width, height, 0 if self._every > 1 else self._most_whole)
+        return carried_pix_fmt(width, height, self._area, self._most_whole, self._every)
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height that the network sees of a picture, with padding."""

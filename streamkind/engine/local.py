@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamkind.engine.chroma import restrain, restrain_rgb
 from streamkind.engine.lines import motion, strips
-from streamkind.engine.shrink import shrunk
+from streamkind.engine.shrink import in_float, shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
@@ -120,11 +120,6 @@ def raise_rgb(seen: Levels, made: Pixels, ground: Floats | None = None) -> None:
         made[rows] = cv2.merge(planes)
     restrain_rgb(seen, made)
     keep_below_white(seen, made, FULL)
-
-
-def in_float(picture: Levels) -> Levels:
-    """Give a filtered picture, which is kept in float16, a type that OpenCV takes."""
-    return picture.astype(np.float32) if picture.dtype == np.float16 else picture
 
 
 def in_levels(picture: Levels) -> Pixels:

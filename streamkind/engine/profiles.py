@@ -37,9 +37,7 @@ class Profile:
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
         """Return the pixel format to ask a source for."""
-        if self.area is None:
-            return "rgb24"
-        return carried_pix_fmt(form.width, form.height, 0 if self.every > 1 else SEEN_WHOLE)
+        return carried_pix_fmt(form.width, form.height, self.area, SEEN_WHOLE, self.every)
 
 
 PROFILES = {

@@ -19,9 +19,10 @@ import numpy as np
 
 from streamkind.backends.base import Layers
 from streamkind.engine.lines import along_lines, coefficients
-from streamkind.engine.local import in_float, keep_below_white, raise_yuv
+from streamkind.engine.local import keep_below_white, raise_yuv
 from streamkind.engine.shrink import (
     Planes,
+    in_float,
     means_of,
     planes_of,
     points,
@@ -179,10 +180,15 @@ class Reduced:
         return self._color if pixels.ndim == 3 else ColorTags()
 
 
-def carried_pix_fmt(width: int, height: int, whole: int) -> PixFmt:
-    """Return yuv420p for pictures of more than `whole` pixels with even sides, else rgb24."""
+def carried_pix_fmt(width: int, height: int, area: int | None, whole: int, every: int) -> PixFmt:
+    """Return yuv420p for pictures with even sides that a result is transferred to, else rgb24.
+
+    The arguments after the size are those of `Engine`. Where frames are skipped, that is every
+    picture; else those of more than `whole` pixels, if there is an `area` to reduce them to.
+    """
     even = width % 2 == height % 2 == 0
-    return "yuv420p" if even and width * height > whole else "rgb24"
+    carried = area is not None and (every > 1 or width * height > whole)
+    return "yuv420p" if even and carried else "rgb24"
 
 
 def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:

@@ -105,6 +105,11 @@ def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(small, size, interpolation=kind), np.float32)
 
 
+def in_float(picture: Levels) -> Levels:
+    """Give a filtered picture, which is kept in float16, a type that OpenCV takes."""
+    return picture.astype(np.float32) if picture.dtype == np.float16 else picture
+
+
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:
     """Take each pixel, (H, W, 3), through a (3, 4) matrix."""
     return np.asarray(cv2.transform(picture, matrix), np.uint8)

@@ -23,9 +23,8 @@ from streamkind.model.losses import (
 )
 from streamkind.model.pair_ratio import matching_ratio, small_light
 from streamkind.model.processes import Share, SharedRandom
-from streamkind.model.taught import distil_stage, taught_stage
+from streamkind.model.taught import Terms, distil_stage, taught_stage
 
-Terms = dict[str, Tensor]
 Layer = tuple[Tensor, Tensor, Tensor]
 
 

@@ -33,23 +33,19 @@ def distil_stage(
     """
     low, high = (F.avg_pool2d(i, 2) if step % 2 else i for i in (batch.low, batch.high))
     teacher, images, count = teacher_of(low.device), torch.cat([low, high]), len(low)
-    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(low.device)
     with torch.no_grad():
         ratio = illumination_ratio(*small_light(teacher, batch))
         reflectance_to, light_to = (x.float() for x in teacher.decomposition(images))
         restored_to = teacher.restoration(reflectance_to[:count], light_to[:count]).float()
         bright_to = teacher.adjustment(light_to[:count], ratio).float()
-        other_to = teacher.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
     reflectance, light = kind.decomposition(images)
     restored = kind.restoration(reflectance[:count], light[:count]).float()
     picture = restored * kind.adjustment(light[:count], ratio).float()
-    # The curve is learnt on the teacher's light: it must not make up for errors of the student's.
-    other = kind.adjustment(light_to, torch.cat([2.0**stops] * 2)).float()
     apart = (light.float() - light_to).abs()
     terms = restoration_loss(restored, restored_to, w) | {
         "light": w.low_gain * apart[:count].mean() + apart[count:].mean(),
         "reflectance": 0.3 * F.l1_loss(reflectance.float(), reflectance_to),
-        "adjustment": 2 * F.l1_loss(other, other_to),
+        "adjustment": curve_loss(kind, light_to, rng),
     }
     for name, wanted in (("teacher_picture", restored_to * bright_to), ("picture", high)):
         terms[name] = unlikeness(picture, wanted)
@@ -62,13 +58,8 @@ def taught_stage(
 ) -> Terms:
     """The one stage of `lite`: layers as its teacher's, and the picture as the truth."""
     assert isinstance(batch, Lesson)
-    count, device = len(batch.low), batch.low.device
-    stops = torch.from_numpy(rng.uniform(-3.3, 3.3, count).astype(np.float32)).to(device)
-    anywhere = torch.cat([2.0**stops] * 2)
+    count = len(batch.low)
     with torch.no_grad():
-        # The curve is learnt on the teacher's light: it must not make up for errors of this one's.
-        light_to = F.avg_pool2d(torch.cat([batch.light, batch.light_high]), 4)
-        bright_to = teacher_of(device).adjustment(light_to, anywhere).float()
         ratio = batch.ratio if step % 2 else matching_ratio(kind, batch)
     reflectance, light = kind.decomposition(torch.cat([batch.low, batch.high]))
     light_low, light_high = light.float().chunk(2)
@@ -76,11 +67,11 @@ def taught_stage(
     seen, at = reflectance[:count].detach(), light[:count].detach()
     restored = kind.restoration(seen, at).float()
     picture = restored * kind.adjustment(at, ratio).float()
-    bright = kind.adjustment(light_to, anywhere).float()
+    light_to = F.avg_pool2d(torch.cat([batch.light, batch.light_high]), 4)
     terms = restoration_loss(restored, batch.restored, w) | {
         "light": w.low_gain * F.l1_loss(light_low, batch.light)
         + F.l1_loss(light_high, batch.light_high),
-        "adjustment": 2 * F.l1_loss(bright, bright_to),
+        "adjustment": curve_loss(kind, light_to, rng),
     }
     level = picture * mean_gain(picture, batch.high)
     return terms | {
@@ -88,3 +79,16 @@ def taught_stage(
         "picture_chroma": w.chroma * chroma_distance(level, batch.high),
         "saturation": w.saturation * saturation_distance(level, batch.high),
     }
+
+
+def curve_loss(kind: KinD, light: Tensor, rng: SharedRandom) -> Tensor:
+    """How far the adjustment is from the teacher's at ratios from 0.1 to 10.
+
+    `light`, (2 N, 1, h, w), is the teacher's, of dark and of bright pictures: the curve must not
+    make up for errors of the light that is learnt.
+    """
+    stops = rng.uniform(-3.3, 3.3, len(light) // 2).astype(np.float32)
+    ratios = torch.cat([2.0 ** torch.from_numpy(stops).to(light.device)] * 2)
+    with torch.no_grad():
+        wanted = teacher_of(light.device).adjustment(light, ratios).float()
+    return 2 * F.l1_loss(kind.adjustment(light, ratios).float(), wanted)
