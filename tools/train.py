@@ -37,6 +37,7 @@ from streamkind.model.losses import PRESETS
 from streamkind.model.processes import (
     ALONE,
     Share,
+    autocast,
     averaging,
     joined,
     mean_of_all,
@@ -164,7 +165,7 @@ def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:
     """Take one step; return its loss terms, of this process's share of the batch."""
     recipe, stage = run.recipe, run.recipe.stage[run.stage]
     batch = next(source).to(run.device)
-    with torch.autocast(run.device.type, torch.bfloat16):
+    with autocast(run.device):
         terms = run.loss(batch, run.step, run.seed)
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(stage, run.step)

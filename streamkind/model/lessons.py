@@ -20,7 +20,7 @@ from streamkind.model.augment import Augmentation
 from streamkind.model.checkpoint import load_released
 from streamkind.model.data import Pair, TrainingBatch, make_batch
 from streamkind.model.kind import KinD, illumination_ratio
-from streamkind.model.processes import ALONE, Share
+from streamkind.model.processes import ALONE, Share, autocast
 from streamkind.model.released import find_release
 
 POOL = 64
@@ -127,7 +127,7 @@ def lessons(
     teacher = teacher_of(device)
     numbers = range(steps.start // each, -(-steps.stop // each))
     for number, pairs in zip(numbers, pools(numbers), strict=True):
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             pool = explain(teacher, pairs.to(device))
         order = share.random(seed, 3, number)
         turns = np.concatenate([order.permutation(POOL) for _ in range(REUSE)])

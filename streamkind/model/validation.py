@@ -20,6 +20,7 @@ from streamkind.model.data import Pair, to_tensor
 from streamkind.model.degrade import Image
 from streamkind.model.graphs import Decompose, Recompose
 from streamkind.model.kind import KinD, illumination_ratio
+from streamkind.model.processes import autocast
 from streamkind.model.released import pad
 
 
@@ -75,7 +76,7 @@ def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
     decompose, recompose = Decompose(kind).to(device(kind)), Recompose(kind)
     height, width = pair.low.shape[:2]
     low, high = (torch.from_numpy(pad(i[None])).to(device(kind)) for i in (pair.low, pair.high))
-    with torch.autocast(device(kind).type, torch.bfloat16):
+    with autocast(device(kind)):
         reflectance, illumination, *told = decompose(low)
         true = illumination_ratio(illumination.float(), decompose(high)[1].float())
         statistics = Statistics.of(*(t.float().cpu().numpy() for t in told))
@@ -119,7 +120,7 @@ def gate_numbers(kind: KinD, pairs: Sequence[Pair]) -> dict[str, float]:
     rows = []
     for pair in pairs:
         low, high = (to_tensor(i[None]).to(device(kind)) for i in (pair.low, pair.high))
-        with torch.autocast(low.device.type, torch.bfloat16):
+        with autocast(low.device):
             (r_low, l_low), (r_high, l_high) = map(kind.decomposition, (low, high))
         r_low, l_low, r_high, l_high = (x.float() for x in (r_low, l_low, r_high, l_high))
         rows.append(
@@ -143,7 +144,7 @@ def restoration_gate(kind: KinD, pairs: Sequence[Pair]) -> dict[str, float]:
     spreads = []
     for pair in pairs:
         low = to_tensor(pad(pair.low[None])).to(device(kind))
-        with torch.autocast(low.device.type, torch.bfloat16):
+        with autocast(low.device):
             spreads.append(float(kind.restoration(*kind.decomposition(low)).float().std()))
     return {"std_restored": sum(spreads) / len(spreads)}
 
