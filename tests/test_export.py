@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 
 import numpy as np
@@ -129,8 +130,23 @@ def test_the_table_says_how_the_model_was_trained_and_how_good_it_is(run, entry)
     }
     assert entry["training"]["recipe"]["preset"] == "paper"
     assert (entry["training"]["stage"], entry["training"]["step"]) == (0, 7)
+    assert re.fullmatch("([0-9a-f]{40})?", entry["training"]["commit"])
+    recipe = json.dumps(entry["training"]["recipe"], sort_keys=True).encode()
+    assert entry["training"]["recipe_sha256"] == hashlib.sha256(recipe).hexdigest()
     assert entry["scores"] == {"step": 7, "blind/psnr": 12.3457}  # the last
     assert entry["ranges"]["ratio"] == f"{RATIOS[0]:g} to {RATIOS[-1]:g}"
+
+
+def test_data_have_one_digest_by_names_and_contents(tmp_path):
+    digests = set()
+    for names in (("a", "b"), ("b", "a"), ("a", "c")):
+        folder = tmp_path / "-".join(names)
+        (folder / "low").mkdir(parents=True)
+        for name, content in zip(names, "xy", strict=True):
+            (folder / "low" / name).write_text(content)
+        digests.add(export.digest_of_files(folder))
+        assert export.digest_of_files(folder) in digests
+    assert len(digests) == 3
 
 
 def test_the_table_describes_inputs_and_outputs(entry):

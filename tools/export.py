@@ -200,7 +200,7 @@ def describe(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
 
     return {
         "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256(path.read_bytes()),
         "inputs": values(model.graph.input),
         "outputs": values(model.graph.output),
     }
@@ -235,7 +235,7 @@ def main() -> None:
         "weights": "fp16, computed as fp32",
         "restoration_gain": round(gain, 4),
         "kept": args.keep,
-        "training": {"recipe": state["recipe"], "stage": state["stage"], "step": state["step"]},
+        "training": origin(state),
         "scores": last_scores(args.run),
     }
     args.engines.mkdir(exist_ok=True)
@@ -244,6 +244,32 @@ def main() -> None:
         path.write_bytes(model.SerializeToString(deterministic=True))
         entry[part] = describe(model, path)
     write_entry(args.engines / "engine.json", name, entry)
+
+
+def origin(state: dict[str, Any]) -> dict[str, Any]:
+    """Say what a checkpoint comes from: recipe, source and data with their digests, and step."""
+    recipe = state["recipe"]
+    folders = [recipe["data"], *recipe["extra"]]
+    return {
+        "recipe": recipe,
+        "recipe_sha256": sha256(json.dumps(recipe, sort_keys=True).encode()),
+        "commit": state.get("commit", ""),
+        "data_sha256": {folder: digest_of_files(Path(folder)) for folder in folders},
+        "stage": state["stage"],
+        "step": state["step"],
+    }
+
+
+def digest_of_files(folder: Path) -> str:
+    """Return one digest for the names and contents of all files in a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = (f"{p.relative_to(folder).as_posix()} {sha256(p.read_bytes())}\n" for p in files)
+    return sha256("".join(lines).encode())
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def last_scores(run: Path) -> dict[str, float]:

@@ -82,16 +82,14 @@ class Run:
     def begin_stage(self) -> None:
         """Give the stage's nets, and no others, to a new optimiser; what it minimises is `loss`."""
         stage, weights = self.recipe.stage[self.stage], PRESETS[self.recipe.preset]
+        layers = [self.kind.decomposition, self.kind.restoration, self.kind.adjustment]
         nets = {
             "decomposition": [self.kind.decomposition],
             "layers": [self.kind.restoration, self.kind.adjustment],
-            "joint": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
             "picture": [self.kind.restoration],
             "whole": [self.kind.decomposition, self.kind.restoration],
             "exposure": [self.kind.exposure],
-            "distil": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
-            "taught": [self.kind.decomposition, self.kind.restoration, self.kind.adjustment],
-        }[stage.name]
+        }.get(stage.name, layers)
         if stage.name == "exposure":
             self.kind.exposure.look.begin_as(self.kind.decomposition)
         self.kind.requires_grad_(False)
@@ -105,6 +103,7 @@ class Run:
             self.folder / "checkpoint.pt",
             {
                 "recipe": dataclasses.asdict(self.recipe),
+                "commit": checkpoint.source_commit(),
                 "stage": self.stage,
                 "step": self.step,
                 "model": self.kind.state_dict(),
@@ -277,7 +276,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    torch.backends.cudnn.benchmark = True  # every batch of a stage is of one size
+    torch.backends.cudnn.benchmark = True  # batches of one size
     share = Share.of_environment()
     recipe, device = read_recipe(args.recipe, share.count), own_device(args.device)
     folder = args.runs / recipe.name

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +72,12 @@ def released_weights(kind: KinD, release: Release) -> State:
                 value = numpy_helper.to_array(stored).astype(np.float32)
                 state[name] = torch.from_numpy(value)
     return state
+
+
+@functools.cache
+def source_commit() -> str:
+    """Return the commit of the checkout that this file is in; "" outside of one."""
+    if not shutil.which("git"):
+        return ""
+    command = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
