@@ -13,8 +13,8 @@ from streamkind.app.site import serve_app
 from streamkind.live.config import ConsoleConfig
 from support.console_at import Console
 
-QUICK = {"profile": "realtime", "ratio": 4, "codec": "h264", "crf": 0, "added": "-clear"}
-"""Settings that need no first pass, and lose nothing: x264 with threads is not always the same."""
+QUICK = {"profile": "realtime", "ratio": 4, "codec": "h264", "crf": None, "added": "-clear"}
+"""Settings that need no first pass, with the usual quality."""
 
 
 @contextmanager
