@@ -6,12 +6,11 @@ Chromium shows the real page with the shipped sample clip, which the project ren
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import requests
 from loopback.browser import chromium, prefer, resize
+from loopback.servers import wait_for
 from selenium.webdriver.common.by import By
 
 from streamkind.app.settings import Settings
@@ -28,15 +27,6 @@ SECONDS = 900.0
 """Time for previews, measurements and one run, on a slow machine."""
 
 
-def wait_until(true: Callable[[], object]) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + SECONDS
-    while not true():
-        if time.monotonic() > end:
-            raise TimeoutError("the page did not become ready; run it on a quiet machine")
-        time.sleep(0.2)
-
-
 def fill_queue(url: str) -> None:
     """Enhance the sample, and let two more wait."""
     settings = Settings(profile="realtime").model_dump()
@@ -46,7 +36,12 @@ def fill_queue(url: str) -> None:
         if state:
             requests.patch(f"{url}api/jobs/{job['id']}", json={"state": state}, timeout=60)
     queue = f"{url}api/jobs"
-    wait_until(lambda: requests.get(queue, timeout=60).json()["jobs"][0]["state"] == "done")
+
+    def is_done() -> bool:
+        told = requests.get(queue, timeout=60).json()["jobs"][0]["state"]
+        return bool(told == "done")
+
+    wait_for(is_done, SECONDS, "the queue is not done")
 
 
 def main() -> None:
@@ -73,10 +68,10 @@ def main() -> None:
             prefer(driver, prefers_color_scheme=scheme)
             driver.get(url)
             for css in ("#list .folder", "#list li[data-place] button"):
-                wait_until(lambda css=css: is_shown(css))
+                wait_for(lambda css=css: is_shown(css), SECONDS, f"no {css}")
                 driver.find_element(By.CSS_SELECTOR, css).click()
-            wait_until(lambda: is_shown("#stage[data-ready=fine]"))
-            wait_until(measured)
+            wait_for(lambda: is_shown("#stage[data-ready=fine]"), SECONDS, "no preview")
+            wait_for(measured, SECONDS, "no expected times")
             driver.save_screenshot(str(ROOT / "docs" / name))
             print(f"docs/{name}: {width}x{height}, {scheme}")
 

@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from streamkind.errors import InputError
+from streamkind.live.web.watch import jpeg_of
 from streamkind.video.color import read_orientation
 from streamkind.video.demux import main_video, open_input, read_only, seconds_of
+from streamkind.video.format import HD
 from streamkind.video.frames import Pixels
 
 GLIMPSES = 3
@@ -131,7 +133,7 @@ def look_at(path: Path) -> FileLook:
     luma = float(np.mean([cv2.cvtColor(s, cv2.COLOR_RGB2GRAY).mean() for s in small])) / 255
     frames = counted or round(seconds * rate)
     facts = Facts(*size, seconds, rate, frames, codec, luma)
-    return FileLook(facts, jpeg(small[len(small) // 2]))
+    return FileLook(facts, jpeg_of(None, small[len(small) // 2], HD, THUMBNAIL_WIDTH))
 
 
 def frame_near(
@@ -157,9 +159,3 @@ def thumbnail_of(frame: av.VideoFrame) -> Pixels:
     height = max(1, round(frame.height * width / frame.width))
     small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
     return np.asarray(small.to_ndarray(), np.uint8)
-
-
-def jpeg(picture: Pixels) -> bytes:
-    """Encode RGB, (h, w, 3), as JPEG."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return data.tobytes()
