@@ -81,6 +81,7 @@ ALL = [
     )
     for name, call in calls.items()
 ]
+NAMES = [f"{kind.__name__}-{name}" for kind, _, name, _ in ALL]
 
 
 def watched(kind):
@@ -102,7 +103,7 @@ def watched(kind):
     return Watched
 
 
-@pytest.mark.parametrize(("kind", "given", "name", "call"), ALL, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("kind", "given", "name", "call"), ALL, ids=NAMES)
 def test_no_field_is_touched_without_the_lock(kind, given, name, call):
     one = watched(kind)(*given)
     object.__setattr__(one, "ready", True)
