@@ -254,3 +254,42 @@ def test_a_cut_off_avi_still_counts_what_is_missing(tmp_path: Path) -> None:
     with open_source(path) as source:
         frames = len(list(source))
     assert frames < 30 and source.lost == 40 - frames
+
+
+def test_ticks_are_no_frame_rate(tmp_path: Path) -> None:
+    path, output = tmp_path / "a.dv", tmp_path / "out.mp4"  # its time code needs a true rate
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=720x576:r=25:d=0.2", "-pix_fmt", "yuv420p", path)
+    with open_source(path) as source:
+        assert (source.format.frame_rate, source.format.frames) == (25, 5)
+    pass_through(path, output)
+    assert times(output, "v") == pytest.approx([n / 25 for n in range(5)], abs=0.001)
+
+
+def test_what_an_edit_list_hides_is_not_lost(base: Path, tmp_path: Path) -> None:
+    for name, words in {
+        "early": ("-i", base, "-output_ts_offset", "-1", "-avoid_negative_ts", "disabled"),
+        "cut": ("-ss", "0.5", "-i", base),
+    }.items():
+        path = tmp_path / f"{name}.mp4"
+        ffmpeg(*words, "-c", "copy", path)
+        with open_source(path) as source:
+            stamps = [frame.time for frame in source]
+        assert stamps[0] == 0 and len(stamps) in (25, 37)
+        assert source.lost == 0 and not any("damaged" in w for w in source.warnings)
+
+
+@pytest.mark.parametrize(
+    "suffix, words",
+    [
+        ("mxf", "-c:v mpeg2video -c:a pcm_s16le"),
+        ("mkv", "-c:v mpeg4 -c:a aac"),
+    ],
+)
+def test_a_file_that_is_cut_off_is_said_to_be(suffix: str, words: str, tmp_path: Path) -> None:
+    path = make_base(tmp_path / f"a.{suffix}", seconds=5, words=words)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with open_source(path) as source:
+        frames = len(list(source))
+    assert frames < 80 and abs(source.lost + frames - 125) <= 2
+    assert any("cut off" in warning for warning in source.warnings)

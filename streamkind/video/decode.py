@@ -11,10 +11,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamkind.errors import InputError
-from streamkind.video.demux import PacketReader, encrypted, tagged_seconds
+from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
 
 _MOST_WAITING = 1000
 """Packets that are kept from a keyframe on while a position is searched. More are decoded."""
+_TELL_LENGTH = frozenset({"matroska", "mxf"})
+"""FFmpeg's names of formats without a number of frames whose header tells the length of a video."""
 
 
 class Decoder:
@@ -90,7 +92,7 @@ class Decoder:
 
     def lost(self, *, last_end: Fraction, rate: Fraction) -> int:
         """Return the number of missing frames. The last decoded frame ended at `last_end` s."""
-        announced = self._stream.frames
+        announced = announced_frames(self._stream, self._container)
         if announced and self._container.format.name == "avi":
             announced -= self._empty
         if announced:
@@ -103,8 +105,8 @@ class Decoder:
         return max(self.failed, missing)
 
     def _announced_end(self, fallback: Fraction) -> Fraction:
-        """Return the end of the video by the header. Without an index, only Matroska has it."""
-        if "matroska" not in self._container.format.name:
+        """Return the end of the video by the header, if its format has it there."""
+        if not _TELL_LENGTH.intersection(self._container.format.name.split(",")):
             return fallback
         tagged = tagged_seconds(self._stream)
         if tagged is not None:

@@ -164,6 +164,18 @@ def seconds_of(stream: VideoStream, container: InputContainer) -> Fraction:
     return tagged_seconds(stream) or Fraction(container.duration or 0, 1_000_000)
 
 
+def announced_frames(stream: VideoStream, container: InputContainer) -> int:
+    """Return the number of frames by the header; 0 if it has none.
+
+    Of an MP4 with an edit list, FFmpeg reads only what the list shows and what that refers to.
+    """
+    if container.format.name == "dv":  # FFmpeg tells its ticks as the number of frames
+        return 0
+    if "mp4" in container.format.name:
+        return min(stream.frames, len(stream.index_entries))
+    return stream.frames
+
+
 def encrypted(path: Path) -> str:
     """Return the message for an encrypted file."""
     return f"{path}: the video is encrypted (DRM); expected a file in the clear, decrypt it first"

@@ -17,7 +17,14 @@ from streamkind.video.bridge import may_step
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
 from streamkind.video.decode import Decoder
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
-from streamkind.video.demux import main_video, open_input, origin_of, read_only, seconds_of
+from streamkind.video.demux import (
+    announced_frames,
+    main_video,
+    open_input,
+    origin_of,
+    read_only,
+    seconds_of,
+)
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import ChoosePixFmt, Frame, rgb24
 from streamkind.video.hardware import nvdec
@@ -168,6 +175,7 @@ class VideoSource:
         width, height, aspect = (height, width, 1 / aspect) if turned else (width, height, aspect)
         seconds = seconds_of(self._stream, container)
         guess = round(seconds * self._rate) if seconds and self._rate else None
+        announced = announced_frames(self._stream, container)
         return VideoFormat(
             width=width,
             height=height,
@@ -176,7 +184,7 @@ class VideoSource:
             sample_aspect_ratio=aspect,
             color=SDR if is_hdr(self._tags) else self._tags,
             pix_fmt=first.format.name,
-            frames=guess if self._deinterlace == "field" else self._stream.frames or guess,
+            frames=guess if self._deinterlace == "field" else announced or guess,
             duration=float(seconds) if seconds else None,
         )
 

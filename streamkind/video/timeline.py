@@ -20,6 +20,9 @@ _NO_CLOCK = 0x0080
 _JUMP_SECONDS = 1
 """Step back from which on the clock was set back. A smaller one is a single wrong stamp."""
 
+MOST_FPS = 1000
+"""Most frames per second. A header that tells more is wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -71,15 +74,18 @@ class FrameClock:
         self.missing = bool(container.format.flags & _NO_CLOCK)
         """Whether frames have no time stamps. They get an even rate then."""
         self.time_base = stream.time_base or Fraction(1, 90_000)
-        # For a stream without time stamps, FFmpeg gives an average rate of 25 in any case.
+        # For a stream without time stamps, FFmpeg gives an average rate of 25 in any case; for DV,
+        # it gives its ticks.
         average = None if self.missing else stream.average_rate
+        average = average if average is not None and average <= MOST_FPS else None
         self.rate: Fraction | None = average or stream.guessed_rate or None
         self._told = fps is not None
         if fps is not None:
             if not self.missing:
                 raise UsageError(f"fps={fps:g}: {path} has time stamps of its own; leave it out")
-            if not 0 < fps <= 1000:
-                raise UsageError(f"fps={fps:g}: expected frames per second, above 0 and up to 1000")
+            if not 0 < fps <= MOST_FPS:
+                expected = f"frames per second, above 0 and up to {MOST_FPS}"
+                raise UsageError(f"fps={fps:g}: expected {expected}")
             self.rate = Fraction(fps).limit_denominator(1001)
         self.restart()
 
