@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test quick slow lint docs format wheel clean
+.PHONY: demo test quick slow lint figures docs format wheel clean
 
 demo: .venv/runtime
 	$(BIN)/python tools/demo.py
@@ -22,6 +22,10 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Measures every published figure again: two hours on two cores, beside ../shared/data.
+figures: .venv/test .venv/debian
+	$(BIN)/python tools/figures.py
 
 # The pages as a site in build/site; a link that leads nowhere is an error.
 docs: .venv/dev

@@ -6,12 +6,12 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from parts import baselines
 from support.tools import load_tool
 
 from streamkind.model.data import Pair
 from streamkind.model.validation import mean_matched
 
-sys.modules["baselines"] = baselines = load_tool("baselines")  # as scripts beside it import it
 evaluate = load_tool("evaluate")
 
 

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from support.tools import load_tool
+from parts import smoothing as filters
 
 from streamkind.light import smoother as smoothing
 from streamkind.light.exposure import (
@@ -272,8 +272,7 @@ def test_passing_headlights_leave_the_ratio_alone():
 
 
 def test_the_comparison_of_filters_runs():
-    tool = load_tool("smoothing")
-    _, _, tunnel, overshoot, headlights = tool.figures(tool.as_frames_come)
+    _, _, tunnel, overshoot, headlights = filters.figures(filters.as_frames_come)
     assert tunnel <= 12 and overshoot == 0 and headlights < 0.1
 
 

@@ -79,7 +79,7 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
 def test_720p_at_25_is_held_in_realtime(tmp_path):
     """As the command runs it; the camera and its encoder are on the same cores.
 
-    tools/live_realtime.py takes longer.
+    `tools/figures.py live` takes longer.
     """
     seconds = 20
     with (

@@ -9,14 +9,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from parts import files
 from support.media import make_clip, read_tracks
 from support.odd import ffmpeg, make_base, pass_through, probe, times
-from support.tools import ROOT, load_tool
+from support.tools import ROOT
 
 from streamkind.errors import UsageError
 from streamkind.video.boxes import private_boxes
 
-files = load_tool("files")
 PAGE = (ROOT / "docs" / "files.md").read_text()
 OFTEN = ("mp4", "mkv")
 

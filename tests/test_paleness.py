@@ -1,17 +1,13 @@
 """How pale the bright pictures of pairs are, and what a recipe makes of that."""
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
-from support.tools import load_tool
+from parts import paleness
 
 from streamkind.model.augment import saturation_matrix
 from streamkind.model.data import Pair
 from streamkind.model.degrade import recolor, sensor_noise
-
-paleness = load_tool("paleness")
 
 
 def pair(share, *, gain=0.25, cast=1.0, seed=0):
@@ -28,16 +24,10 @@ def test_a_bright_picture_is_found_as_pale_as_it_is(share, cast):
     assert paleness.paleness(pair(share, cast=cast)) == pytest.approx(1 / share, rel=0.1)
 
 
-def test_what_is_too_dark_or_clipped_tells_nothing(tmp_path, monkeypatch, capsys):
+def test_what_is_too_dark_or_clipped_tells_nothing():
     dark, white = pair(0.5, gain=0.05), pair(0.5)
     assert paleness.paleness(dark) is None
     assert paleness.paleness(Pair("white", white.low, np.full_like(white.high, 255))) is None
-    for name, image in (("low", dark.low), ("high", dark.high)):
-        (tmp_path / name).mkdir()
-        cv2.imwrite(str(tmp_path / name / "a.png"), image[..., ::-1])
-    monkeypatch.setattr(sys, "argv", ["paleness.py", str(tmp_path)])
-    paleness.main()
-    assert "none of 1 pairs is bright enough" in capsys.readouterr().out
 
 
 def test_a_saturation_of_what_was_found_ends_it():

@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from baselines import METHODS
+from parts.baselines import METHODS
 from rich.console import Console
 from rich.table import Table
 

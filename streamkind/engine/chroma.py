@@ -40,8 +40,8 @@ CLEAR = 1.5, 4.0
 alone, and from which on by more: codecs take more of faint colours than of luma."""
 LOST = 0.6
 """Power of the gain of luma by which faint chroma is raised beside the gain itself. On films of
-known truth (`tools/make_film.py`) CIEDE2000 at equal mean luma is least from 0.4 to 0.6 (11.71 and
-11.72; 11.77 at 0 and 11.87 at 1). At 1, colour beside gray is seen as orange patches."""
+known truth (`tools/parts/films.py`) CIEDE2000 at equal mean luma is least from 0.4 to 0.6 (11.71
+and 11.72; 11.77 at 0 and 11.87 at 1). At 1, colour beside gray is seen as orange patches."""
 PALE = np.float32(0.25)
 """Relit chroma, as a share of relit luma, at which half of that is left: strong colours stay."""
 FULL = ColorTags()

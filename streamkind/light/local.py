@@ -28,7 +28,7 @@ TOP, KNEE = DEFAULT_TARGET, 8.0
 with the exponent `KNEE`: a place of .35 rises by .11 at most."""
 BEND = 4.0
 """Exponent with which two limits of one rise become one: it is near the lesser of them. Chosen, as
-`KNEE` and `REACH`, on films of known truth (`tools/make_film.py`)."""
+`KNEE` and `REACH`, on films of known truth (`tools/parts/films.py`)."""
 UNLIT, LIT = 0.05, 0.25
 """Luma up to which detail is what the network restored, and from which it is the frame's own."""
 SMOOTH, CRISP = 0.7, 1.2

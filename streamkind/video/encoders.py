@@ -62,7 +62,7 @@ _PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SV
 """What these encoders know; asked for others, they print to stderr by themselves."""
 _DEBLOCK = "2:2"
 """Offsets of H.264's deblocking filter: relit walls have more blocks than usual videos. With
-these `tools/night.py` finds a quarter less of them, as much detail, and files as small."""
+these `tools/figures.py film` finds a quarter less of them, as much detail, and files as small."""
 _MAX_CRF = 63
 """Largest crf of all encoders: that of AV1 and VP9."""
 _WEBP_QUALITY = 90

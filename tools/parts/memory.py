@@ -1,28 +1,24 @@
-"""Let cameras come and go for long, and draw what it takes: python tools/soak.py --minutes 20.
+"""Memory: the peak of each profile, of short and long clips, and a long run of cameras with faults.
 
-Two cameras at 160x128 and 5 fps go through the released model to two RTSP servers and a folder of
-recordings, all on loopback. Every 15 seconds something goes wrong, in turn: a camera is killed, a
-camera freezes, a server is killed, a camera is removed and added again, a host is not there. Needs
-the Debian packages of `make test` and the extra `score` (matplotlib). Prints and draws memory,
-descriptors, threads, CPU, age of frames and frames per second; fails when memory grows by 2 % or
-more after minute 5.
-
-With --fleet, eight cameras of six sizes at 5 fps record to folders instead, and nothing goes wrong.
+In the long run, two cameras at 160x128 and 5 fps go through the released model to two RTSP servers
+and a folder of recordings, all on loopback. Every 15 seconds something goes wrong, in turn: a
+camera is killed, a camera freezes, a server is killed, a camera is removed and added again, a host
+is not there. Needs the Debian packages of `make test`.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import itertools
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from loopback.servers import (
@@ -35,21 +31,30 @@ from loopback.servers import (
     thaw,
 )
 
+from parts.record import FOLDER, Measured, Table
 from streamkind import open_engine
+from streamkind.engine.profiles import PROFILES, ProfileName
 from streamkind.live.fleet import LiveFleet
+from streamkind.measure.bench import make_clip
 
-ROOT = Path(__file__).parents[1]
 FAULT_SECONDS = 15.0
 SAMPLE_SECONDS = 2.0
+MINUTES = 15.0
 SETTLED_MINUTES = 5.0
-MOST_GROWTH = 0.02
 NAMES = ("yard", "gate")
-SIZES = (
-    *((160, 128), (320, 240), (352, 288), (480, 272), (640, 360), (640, 480)),
-    *((320, 240), (640, 360)),
-)
-"""Width and height of the cameras of `--fleet`."""
-
+CLIPS = {
+    "1920x1080, 2 s": ((1920, 1080), 60, tuple(PROFILES)),
+    "1280x720, 5 s": ((1280, 720), 150, ("balanced",)),
+    "1280x720, 30 s": ((1280, 720), 900, ("balanced",)),
+}
+"""Noise that moves -> its width and height, frames at 30 a second, and profiles."""
+PEAK = """
+import resource, sys, streamkind
+from streamkind.backends.process import settle
+settle()  # as the command does
+streamkind.enhance(sys.argv[1], sys.argv[2], profile=sys.argv[3])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
 
 UNITS = {
     "memory": ", MiB",
@@ -79,33 +84,39 @@ class Sample:
     """Enhanced, of all cameras."""
 
 
-def main() -> None:
-    """Run, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--fleet", action="store_true")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "soak.png")
-    arguments = parser.parse_args()
+def measure(data: Path) -> Measured:
+    """Measure peaks, then the long run."""
+    peaks = [
+        [clip, f"`{profile}`", peak(size, frames, profile)]
+        for clip, (size, frames, profiles) in CLIPS.items()
+        for profile in profiles
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        run = run_fleet if arguments.fleet else soak
-        samples, told = run(Path(folder), arguments.minutes)
-    print(told)
-    growth = growth_of(samples)
-    print(f"{len(samples)} samples; memory {growth:+.2%} after minute {SETTLED_MINUTES:g}")
-    last = samples[-1]
-    print(
-        f"at the end {last.memory:.0f} MiB, {last.descriptors} descriptors, {last.threads} threads"
-    )
-    what = "eight cameras of six sizes" if arguments.fleet else f"a fault every {FAULT_SECONDS:g} s"
-    draw(
-        samples, f"{what}; memory {growth:+.2%} after minute {SETTLED_MINUTES:g}", arguments.output
-    )
-    if growth >= MOST_GROWTH:
-        sys.exit(f"memory grew by {growth:.1%}, at most {MOST_GROWTH:.0%} is allowed")
+        samples = soak(Path(folder), MINUTES)
+    draw(samples, picture := FOLDER / "soak.png")
+    told = samples[-1]
+    values = [len(samples), growth_of(samples), told.memory, told.descriptors, told.threads]
+    heads = {f"growth after minute {SETTLED_MINUTES:g}": ".2%", "MiB at the end": ".0f"}
+    columns = {"looks": "d", **heads, "descriptors": "d", "threads": "d"}
+    tables = {
+        "peak": Table({"clip": "", "profile": "", "peak, MiB": ".0f"}, peaks),
+        "soak": Table(columns, [values]),
+    }
+    return Measured(tables, profiles=tuple(PROFILES), pictures=(picture,))
 
 
-def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
-    """Cycle faults for so long; return samples, and the counters at the end in words."""
+def peak(size: tuple[int, int], frames: int, profile: ProfileName) -> float:
+    """Return the peak resident memory of the command on a clip, in MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip, out = Path(folder, "clip.mp4"), Path(folder, "out.mp4")
+        make_clip(clip, size, frames)
+        words = [sys.executable, "-c", PEAK, str(clip), str(out), profile]
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return float(told)
+
+
+def soak(folder: Path, minutes: float) -> list[Sample]:
+    """Cycle faults for so long; return samples."""
     picture = moving_picture(160, 128, 5)
     with ExitStack() as stack, LiveFleet(lambda: open_engine()) as fleet:
         cameras = {name: stack.enter_context(camera_server(folder, picture)) for name in NAMES}
@@ -116,25 +127,10 @@ def soak(folder: Path, minutes: float) -> tuple[list[Sample], str]:
             to = (published(servers[name]), str(folder / name))
             how = {"segment_seconds": 20.0, "keep_gb": 0.001}
             fleet.put(config(cameras[name], *to, name=name, **how))
-        samples = watch(fleet, folder, minutes, itertools.cycle(faults_of(fleet, cameras, servers)))
-        return samples, counters(fleet)
+        return watch(fleet, minutes, itertools.cycle(faults_of(fleet, cameras, servers)))
 
 
-def run_fleet(folder: Path, minutes: float) -> tuple[list[Sample], str]:
-    """Run eight cameras without faults; return samples, and the counters at the end in words."""
-    with ExitStack() as stack, LiveFleet(lambda: open_engine(profile="realtime")) as fleet:
-        for number, size in enumerate(SIZES):
-            camera = stack.enter_context(camera_server(folder, moving_picture(*size, 5)))
-            name = f"c{number + 1}"
-            how = {"timeout": 10.0, "segment_seconds": 20.0, "keep_gb": 0.001}
-            fleet.put(config(camera, str(folder / name), name=name, **how))
-        samples = watch(fleet, folder, minutes, iter(()))
-        return samples, counters(fleet)
-
-
-def watch(
-    fleet: LiveFleet, folder: Path, minutes: float, faults: Iterator[Callable[[], None]]
-) -> list[Sample]:
+def watch(fleet: LiveFleet, minutes: float, faults: Iterator[Callable[[], None]]) -> list[Sample]:
     """Look at the process again and again, with the next of the faults every FAULT_SECONDS."""
     samples: list[Sample] = []
     began, worked = time.monotonic(), time.process_time()
@@ -147,19 +143,7 @@ def watch(
         now, work = time.monotonic(), time.process_time()
         samples.append(sample(fleet, (now - began) / 60, (work - worked) / (now - before)))
         before, worked = now, work
-        with (folder / "samples.csv").open("a") as file:
-            file.write(",".join(str(value) for value in astuple(samples[-1])) + "\n")
     return samples
-
-
-def counters(fleet: LiveFleet) -> str:
-    """Return what each camera counts, in words."""
-    return "\n".join(
-        f"{c.name}: {c.width}x{c.height}, {c.frames_in} in, {c.frames_out} out, {c.dropped} dropped"
-        f", mean age {c.age_sum / max(c.age_count, 1):.3f} s, {c.reconnects} reconnects; outputs: "
-        + ", ".join(f"{s.frames} frames, {s.reconnects} reconnects" for s in c.sinks)
-        for c in fleet.look()
-    )
 
 
 def faults_of(
@@ -225,7 +209,7 @@ def growth_of(samples: list[Sample]) -> float:
     return last / first - 1
 
 
-def draw(samples: list[Sample], title: str, path: Path) -> None:
+def draw(samples: list[Sample], path: Path) -> None:
     """Draw all over time."""
     from matplotlib import pyplot
 
@@ -236,10 +220,6 @@ def draw(samples: list[Sample], title: str, path: Path) -> None:
         axis.set_ylabel(name + unit)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    axes[0].set_title(title)
+    axes[0].set_title(f"a fault every {FAULT_SECONDS:g} s")
     axes[-1].set_xlabel("minutes")
     figure.savefig(path, dpi=110)
-
-
-if __name__ == "__main__":
-    main()

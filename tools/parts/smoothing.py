@@ -1,4 +1,4 @@
-"""Compare ways to smooth the ratio on made series: python tools/smoothing.py.
+"""Ways to smooth the ratio, compared on made series.
 
 In stops at 25 frames a second: a still scene with noise, dusk, the end of a tunnel, headlights that
 pass. The field's filters are tuned for the tunnel: nine tenths of three stops within half a second.
@@ -84,8 +84,17 @@ FILTERS: dict[str, Callable[[Series], Series]] = {
 }
 
 
+SERIES = (
+    "noise left, %",
+    "dusk of 5 min, furthest off, %",
+    "tunnel, frames to 90 %",
+    "overshoot, %",
+    "headlights, ratio moves by, %",
+)
+
+
 def figures(smooth: Callable[[Series], Series]) -> list[float]:
-    """Return the measures of one filter, in the order of the table."""
+    """Return the measures of one filter, in the order of `SERIES`."""
     rng = np.random.default_rng(0)
     still = rng.normal(0, NOISE, 20 * RATE)
     dusk = np.linspace(0, 3, 300 * RATE)
@@ -101,18 +110,3 @@ def figures(smooth: Callable[[Series], Series]) -> list[float]:
         100 * (2 ** max(0.0, -left.min()) - 1),
         100 * (2 ** np.abs(smooth(lamps)).max() - 1),
     ]
-
-
-def main() -> None:
-    """Print the table."""
-    print(
-        "| | noise left, % | dusk of 5 min, furthest off, % | tunnel, frames to 90 % "
-        "| overshoot, % | headlights, ratio moves by, % |"
-    )
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name, smooth in FILTERS.items():
-        print(f"| {name} | " + " | ".join(f"{value:.3g}" for value in figures(smooth)) + " |")
-
-
-if __name__ == "__main__":
-    main()

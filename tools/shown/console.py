@@ -1,4 +1,4 @@
-"""Take the pictures of the console in docs: python tools/console_pictures.py.
+"""Take the pictures of the console in docs.
 
 Chromium shows the real page; its cameras stand still, and show frames of the shipped sample clip,
 which the project renders itself, made clear by the released model.
@@ -22,7 +22,7 @@ from streamkind.live.status import SinkStatus
 from streamkind.live.web.server import serve_console
 from streamkind.video.frames import Pixels
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SETTLE_SECONDS = 8.0
 """Time for the first looks, pictures, video, and what fades in."""
 FRAMES = {"crossing": 60, "gate": 5, "gate2": 24, "gate10": 45, "ramp": 75, "yard": 90}
@@ -113,7 +113,3 @@ def main() -> None:
                 driver.save_screenshot(str(ROOT / "docs" / name))
                 print(f"docs/{name}: {width}x{height}, {scheme}")
             driver.get("about:blank")
-
-
-if __name__ == "__main__":
-    main()

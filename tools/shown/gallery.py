@@ -1,4 +1,4 @@
-"""Before and after of clips, with crops at full size: python tools/gallery.py CLIP... --out FOLDER.
+"""Before and after of clips, with crops at full size.
 
 Enhances two seconds of each clip as `streamkind enhance` does and takes the last frame. Crops show
 where such pictures fail: the brightest lamp, a dark flat sky, a dark ground, and the detail that
@@ -106,7 +106,3 @@ def main() -> None:
         picture = sheet(last_frame(clip, args.at), results)
         cv2.imwrite(str(args.out / f"{clip.stem}.png"), picture[..., ::-1])
         print(args.out / f"{clip.stem}.png")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Take docs/app.png, app-dark.png and app-phone.png: python tools/app_pictures.py.
+"""Take docs/app.png, app-dark.png and app-phone.png.
 
 Chromium shows the real page with the shipped sample clip, which the project renders itself.
 """
@@ -17,7 +17,7 @@ from streamkind.app.settings import Settings
 from streamkind.app.site import serve_app
 from streamkind.live.config import ConsoleConfig
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PICTURES = (
     ("app.png", 1280, 1560, "light"),
     ("app-dark.png", 1280, 1560, "dark"),
@@ -74,7 +74,3 @@ def main() -> None:
             wait_for(measured, SECONDS, "no expected times")
             driver.save_screenshot(str(ROOT / "docs" / name))
             print(f"docs/{name}: {width}x{height}, {scheme}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,26 +1,24 @@
-"""Put every kind of sound, subtitles and data into every container: python tools/files.py.
+"""Puts every kind of sound and subtitles into every container.
 
 Needs Debian's ffmpeg. Each input is passed through as `streamkind enhance` does, without the nets;
-then all that is in the result is decoded. Writes docs/files.md, or with --check compares.
+then all that is in the result is decoded.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
-import sys
 import tempfile
 from fractions import Fraction
 from pathlib import Path
 
 import av
 
+from parts.record import Measured, Table
 from streamkind.errors import StreamkindError
 from streamkind.video.containers import codec_of
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 
-PAGE = Path(__file__).parents[1] / "docs" / "files.md"
 SECONDS = 1
 # fmt: off
 SOUNDS = {
@@ -110,68 +108,16 @@ def what_is_in(path: Path) -> tuple[str, Fraction] | None:
         return codec_of(stream), seconds
 
 
-def table(names: tuple[str, ...], inputs: dict[str, Path], kinds: list[str], folder: Path) -> str:
-    """Return a table in Markdown: a row an input, a column a container."""
-    lines = ["| | " + " | ".join(f".{kind}" for kind in kinds) + " |"]
-    lines.append("| --- |" + " --- |" * len(kinds))
-    for name in names:
-        cells = [outcome(inputs[name], kind, folder) for kind in kinds]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-HEAD = """# Files
-
-Inputs are all files that FFmpeg reads. What becomes of each stream is decided before the work
-starts. A line says so for each stream that is not copied.
-
-`python tools/files.py` made the tables below: it writes each kind, decodes the result and compares.
-"yes" means copied packet for packet. A name is the codec to which a stream is converted. "-" means
-left out.
-"""
-TAIL = """
-The picture is always encoded again. In all containers:
-
-| | |
-| --- | --- |
-| the clock | begins at 0; picture and sound are moved by the same time |
-| steps of the clock (joined recordings, gaps) | bridged in MPEG-TS and MPEG-PS; a line says so |
-| raw .h264, .h265 and the like | run at the rate that they tell, or at `--fps` |
-| chapters | copied |
-| tags | copied, without those that are true of the old file only |
-| attachments | copied into Matroska, else left out; a line says so |
-| cover art | copied |
-| time codes | copied into MP4 and QuickTime; into others the tag alone |
-| GoPro's `gpmd` | copied into MP4 and QuickTime, else left out; a line says so |
-| KLV | copied into MPEG-TS, else left out; a line says so |
-| other records of cameras (`camm`, `mett`, boxes such as `gps `) | left out; a line says so |
-| playlists (.m3u8, .mpd) as outputs | refused |
-
-If a file has chapters, sound that PyAV does not admit into Matroska (G.711, ADPCM, WMA) becomes PCM
-there.
-"""
-
-
-def page() -> str:
-    """Return the whole page."""
+def measure(data: Path) -> Measured:
+    """Pass every kind into every container."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        inputs, kinds = make_inputs(folder), list(KINDS)
-        sound = table(tuple(SOUNDS), inputs, kinds, folder)
-        text = table(TEXTS, inputs, kinds, folder)
-    return f"{HEAD}\n## Sound\n\n{sound}\n\n## Subtitles\n\n{text}\n\n## The rest\n{TAIL}"
-
-
-def main() -> None:
-    """Write or compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare docs/files.md, write nothing")
-    told = page()
-    if not parser.parse_args().check:
-        PAGE.write_text(told)
-    elif PAGE.read_text() != told:
-        sys.exit("docs/files.md is not what happens: run tools/files.py")
-
-
-if __name__ == "__main__":
-    main()
+        inputs = make_inputs(folder)
+        tables = {
+            what: Table(
+                {"": ""} | {f".{kind}": "" for kind in KINDS},
+                [[n, *(outcome(inputs[n], kind, folder) for kind in KINDS)] for n in names],
+            )
+            for what, names in (("sound", tuple(SOUNDS)), ("subtitles", TEXTS))
+        }
+    return Measured(tables)

@@ -1,16 +1,14 @@
-"""Make short night clips of known truth: python tools/make_film.py FOLDER PAIRS... [--every N].
+"""Makes short night clips of known truth out of pairs.
 
-PAIRS is a folder with low/ and high/, or a recipe, whose held-out pairs are taken. Of each pair a
-folder is written: dark.mp4, what a camera stores of the dark picture; reference.png, how its frames
-should look; and truth.json. A lamp stands in each, with a pool of light in which the scene is lit
-already, and signs of known colour shine by themselves: all of that is the same in both. The
-sensor's noise is another in each frame; H.264 is 4:2:0 in 8 bits. Sizes and quantisers go around
-with the pairs; every fifth film is of an infrared camera: gray, coded in colour.
+Of each pair a folder is written: dark.mp4, what a camera stores of the dark picture; reference.png,
+how its frames should look; and truth.json. A lamp stands in each, with a pool of light in which the
+scene is lit already, and signs of known colour shine by themselves: all of that is the same in
+both. The sensor's noise is another in each frame; H.264 is 4:2:0 in 8 bits. Sizes and quantisers go
+around with the pairs; every fifth film is of an infrared camera: gray, coded in colour.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -20,9 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind.model.data import Pair, load_pairs, load_split
+from streamkind.model.data import Pair
 from streamkind.model.degrade import Image, sensor_noise
-from streamkind.model.recipe import read_recipe
 
 FRAMES, RATE = 12, 15
 SIZES = (608, 400), (960, 640), (1280, 720)
@@ -113,28 +110,3 @@ def write(pair: Pair, folder: Path, i: int) -> None:
     cv2.imwrite(str(folder / "reference.png"), (gray(truth) if infrared else truth)[..., ::-1])
     told = {"crf": crf, "infrared": infrared, "size": size}
     (folder / "truth.json").write_text(json.dumps(told) + "\n")
-
-
-def read_pairs(path: Path) -> list[Pair]:
-    """Read a folder of pairs, or those that a recipe holds out."""
-    if path.suffix != ".toml":
-        return load_pairs(path)
-    recipe = read_recipe(path)
-    return load_split(Path(recipe.data), recipe.saturation, recipe.held_out, recipe.seed)[1]
-
-
-def main() -> None:
-    """Read the command line and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("pairs", type=Path, nargs="+")
-    parser.add_argument("--every", type=int, default=1, help="take one pair of so many")
-    args = parser.parse_args()
-    pairs = [pair for path in args.pairs for pair in read_pairs(path)[:: args.every]]
-    for i, pair in enumerate(pairs):
-        write(pair, args.folder / pair.stem, i)
-        print(args.folder / pair.stem, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,14 @@
-"""How late pictures come out: python tools/latency.py [--hls] [--seconds 20] [--size 1280x720 ...].
+"""How late pictures come out, by a number in each of them.
 
 A camera on loopback sends pictures with a number in them by RTSP; what `streamkind stream` makes of
 them is received as MPEG-TS over UDP. The latency of a picture is from its last byte at the camera's
-socket to its last byte at the output's. One row for each size and codec; a Markdown table.
-
-With --hls, pictures go to a playlist, and are shown by a player that begins with the third last
-part, as HLS demands. The latency is that of the first picture of this part, twice a second.
+socket to its last byte at the output's. With HLS, pictures go to a playlist, and are shown by a
+player that begins with the third last part, as HLS demands. The latency is that of the first
+picture of this part, twice a second.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import socket
 import tempfile
@@ -23,7 +21,6 @@ import numpy as np
 from loopback.scripted import ScriptedCamera
 from loopback.servers import wait_for
 
-from streamkind.cli.live import open_fleet
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 
@@ -177,35 +174,3 @@ def first_number(part: Path) -> int:
     """Return the number in the first picture of a part."""
     with av.open(str(part)) as container:
         return number_in(next(container.decode(video=0)).to_ndarray(format="gray"))
-
-
-def row(size: tuple[int, int], codec: str, late: list[float]) -> str:
-    """Return a line of the table, in milliseconds."""
-    figures = [1000 * float(np.percentile(late, p)) for p in (50, 90, 99)]
-    told = " | ".join(f"{figure:.0f}" for figure in figures)
-    return f"| {size[0]}x{size[1]} | {codec} | {len(late)} | {told} |"
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--size", action="append", default=[])
-    parser.add_argument("--codec", action="append", default=[])
-    parser.add_argument("--hls", action="store_true")
-    parser.add_argument("--profile", default="auto")
-    words = parser.parse_args()
-    print(
-        "| size | codec | pictures | median ms | p90 | p99 |\n| --- | --- | --- | --- | --- | --- |"
-    )
-    with open_fleet(words.profile) as fleet:
-        for text in words.size or ["320x240", "640x480", "1280x720"]:
-            width, height = map(int, text.split("x"))
-            for codec in words.codec or ["h264"]:
-                how = measure_hls if words.hls else measure
-                late = how(fleet, (width, height), words.seconds, codec=codec)
-                print(row((width, height), codec, late), flush=True)
-
-
-if __name__ == "__main__":
-    main()

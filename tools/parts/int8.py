@@ -1,13 +1,12 @@
-"""What INT8 would cost: python tools/quantize.py LOL CLIPS.
+"""What INT8 would cost: a part that runs only if it is named.
 
 Quantises KinD's nets by NNCF after training, for OpenVINO, calibrated on dark pictures of our485
 and frames of real clips. Compares with bf16: scores on eval15, speed, and how far pictures differ.
-Needs `pip install 'streamkind[quantize]'`. Writes nothing: see docs/profiles.md for the verdict.
+Needs `pip install 'streamkind[quantize]'`.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from dataclasses import replace
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from parts.record import Measured, Table
 from streamkind.backends.base import Layers
 from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.backends.ov import openvino as ov
@@ -28,34 +28,38 @@ from streamkind.model.validation import mean_matched, score
 from streamkind.video.frames import Pixels
 from streamkind.video.source import open_source
 
+PAIRS = 40
+"""Pairs of our485 whose dark pictures calibrate."""
 HEIGHT, WIDTH = 384, 592
 """Of a calibration picture: all are cut to one shape."""
 FOUR = np.array([4], np.float32)
 
 
-def main() -> None:
-    """Quantise, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("lol", type=Path, help="folder with our485 and eval15")
-    parser.add_argument("clips", type=Path, help="folder of real clips")
-    parser.add_argument("--pairs", type=int, default=40)
-    words = parser.parse_args()
+def measure(data: Path) -> Measured:
+    """Quantise, compare."""
     release = find_release("kind")
     plain, small = OpenVINOBackend(release), OpenVINOBackend(release)
-    clips = {path.stem: frame_of(path) for path in sorted(words.clips.glob("*.mp4"))}
-    train, _ = split(load_pairs(words.lol / "our485"), 24, 0)
-    dark = [cut(pair.low) for pair in train[:: len(train) // words.pairs]]
+    clips = {path.stem: frame_of(path) for path in sorted((data / "video").glob("*.mp4"))}
+    train, _ = split(load_pairs(data / "lol" / "our485"), 24, 0)
+    dark = [cut(pair.low) for pair in train[:: len(train) // PAIRS]]
     quantise(plain, small, dark + [cut(frame) for frame in clips.values()])
     gain = statistics.mean(relit(small, p).mean() / relit(plain, p).mean() for p in dark[:24])
-    print(f"INT8 beside {plain.description}; brightness {gain:.3f} times, taken into account")
-    for name, engine, share in (("bf16", plain, 1.0), ("INT8", small, gain)):
-        blind, matched = scores(engine, share, words.lol / "eval15")
-        print(f"eval15 {name}: blind {blind:.2f} dB, mean matched {matched:.2f} dB")
-    for name, frame in clips.items():
-        far = np.abs(relit(plain, frame).astype(int) - relit(small, frame))
-        print(f"{name}: differs by {far.mean():.1f} levels, {np.percentile(far, 99.9):.0f} at most")
     times = [(seconds(plain, dark[0]), seconds(small, dark[0])) for _ in range(5)]
-    print(f"nets {statistics.median(a / b for a, b in times):.2f} times as fast")
+    faster = {"bf16": 1.0, "INT8": statistics.median(a / b for a, b in times)}
+    rows = [
+        [name, faster[name], *scores(backend, share, data / "lol" / "eval15")]
+        for name, backend, share in (("bf16", plain, 1.0), ("INT8", small, gain))
+    ]
+    heads = {"times as fast": ".2f", "blind, dB": ".2f", "scaled to the truth's mean, dB": ".2f"}
+    far = [
+        [name, float(np.abs(relit(plain, frame).astype(int) - relit(small, frame)).mean())]
+        for name, frame in clips.items()
+    ]
+    tables = {
+        "cost": Table({"nets of `kind`": "", **heads}, rows),
+        "pictures": Table({"frame of": "", "differs by levels of 255": ".1f"}, far),
+    }
+    return Measured(tables, models=("kind",))
 
 
 def quantise(plain: OpenVINOBackend, small: OpenVINOBackend, pictures: list[Pixels]) -> None:
@@ -124,7 +128,3 @@ def seconds(engine: OpenVINOBackend, picture: Pixels) -> float:
     began = time.perf_counter()
     relit(engine, picture)
     return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,68 @@
+"""Measure every published figure: python tools/figures.py [PART...] [--data ../shared/data].
+
+Each PART, or all within two hours on two cores, is measured and kept in
+docs/figures/PART.json; then the tables of the pages are written from there. `--write` only writes
+the pages. `--check` fails if a page's table is not what docs/figures has, or if a figure is not of
+the released weights. `--out FOLDER` keeps the figures there, prints them, and leaves the pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from parts.pages import forged, renewed
+from parts.record import FOLDER, read, read_all, stale, stamp, write
+
+PARTS = {
+    "scores": "pairs of stills: PSNR, SSIM, colour, beside methods without training",
+    "film": "night clips, and films of known truth: colour, contrast, noise",
+    "flicker": "steadiness of clips and rendered scenes",
+    "bench": "speed from file to file, of the nets, of smoothing, of a cluster",
+    "live": "delay and frames of a live camera",
+    "memory": "peak memory, and a long run of cameras with faults",
+    "files": "what each container holds",
+    "int8": "what INT8 would cost",
+}
+"""Part -> what it measures. Each is a module of `parts` with a function `measure`."""
+BY_NAME = ("int8",)
+"""Parts that run only if they are named, for the packages that they need."""
+
+
+def measure(part: str, data: Path, folder: Path) -> None:
+    """Measure a part, keep its figures, print them."""
+    found = importlib.import_module(f"parts.{part}").measure(data)
+    write(part, stamp(part, found), folder)
+    for name, table in read(part, folder).tables.items():
+        print(f"\n{part}-{name}\n\n{table.markdown()}", flush=True)
+
+
+def check() -> list[str]:
+    """Return a line for each figure that is not what was measured."""
+    records = read_all()
+    pages = [f"{page}: run `python tools/figures.py --write`" for page in forged(records)]
+    return [*pages, *stale(records)]
+
+
+def main() -> None:
+    """Read the command line, and do it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--write", action="store_true", help="write the pages, measure nothing")
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    args = parser.parse_args()
+    if args.check:
+        sys.exit("\n".join(check()) or 0)
+    for part in () if args.write else args.parts or [p for p in PARTS if p not in BY_NAME]:
+        measure(part, args.data, args.out)
+    if args.out == FOLDER:
+        for path, text in renewed(read_all()).items():
+            path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

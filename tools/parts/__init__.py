@@ -1,0 +1,1 @@
+"""The parts of tools/figures.py: each measures, and returns tables."""

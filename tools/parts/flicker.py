@@ -1,0 +1,136 @@
+"""Steadiness: the profiles on real clips, what smoothing gains on rendered scenes, filters alone.
+
+Takes the first seconds of each clip, enhances them and scores the result, encoded without loss.
+Scenes are those of tools/make_scenes.py, scored beside their known truth.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import make_scenes
+
+from parts.record import FOLDER, Measured, Table
+from parts.smoothing import FILTERS, SERIES, figures
+from streamkind import enhance
+from streamkind.engine.profiles import PROFILES
+from streamkind.engine.steady import STEADY
+from streamkind.measure.plots import draw_scores
+from streamkind.measure.score import GAIN, INPUT, OUTPUT, Scores, score
+from streamkind.video.source import open_source
+
+Settings = dict[str, dict[str, Any]]
+"""What is compared: options of `enhance`, by name."""
+SECONDS, ROWS = 2.0, 540
+"""Of each clip, from its start; larger clips are made this high."""
+SCENES = {"static": 4.0, "tunnel": 6.0, "headlights": 6.0, "cut": 4.0}
+"""Rendered scene -> seconds of it."""
+PROFILE_SETTINGS: Settings = {f"`{name}`": {"profile": name} for name in PROFILES} | {
+    "`realtime`, two passes": {"profile": "realtime", "two_pass": True}
+}
+STEADY_SETTINGS: Settings = {
+    "nothing": {"profile": "balanced", "steady": ()},
+    "ratio": {"profile": "balanced", "steady": ("ratio",)},
+    "ratio, light and noise": {"profile": "balanced", "steady": STEADY},
+}
+PLOTTED = "street_dusk_rain_1080p", "tunnel"
+COLUMNS = {
+    "excess flicker": "excess_flicker",
+    "log-luma std": "log_luma_deviation",
+    "E_warp/g²": "e_warp_gain_normalised",
+    "luma": "luma",
+    "sharpness": "sharpness",
+    "response": "response_frames",
+}
+
+
+def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
+    """Write the first seconds of a clip without loss, at most `rows` high."""
+    with open_source(clip, duration=seconds) as source, av.open(str(path), "w") as output:
+        stream = None
+        for frame in source:
+            picture = av.VideoFrame.from_ndarray(frame.data, "rgb24")
+            if stream is None:
+                scale = min(1.0, rows / picture.height)
+                width, height = (round(s * scale / 2) * 2 for s in (picture.width, picture.height))
+                stream = output.add_stream("ffv1", 30, width=width, height=height, pix_fmt="bgr0")
+                stream.time_base = stream.codec_context.time_base = Fraction(1, 90_000)
+            picture = picture.reformat(stream.width, stream.height, interpolation="AREA")
+            picture.pts, picture.time_base = round(frame.time * 90_000), Fraction(1, 90_000)
+            output.mux(stream.encode(picture))
+        if stream:
+            output.mux(stream.encode())
+
+
+def score_clip(clip: Path, settings: Settings) -> dict[str, Scores]:
+    """Score every setting of a clip, or of a scene's folder; the first is not smoothed."""
+    scores: dict[str, Scores] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        dark, reference, seconds = folder / "dark.mkv", None, SECONDS
+        if clip.is_dir():
+            reference, seconds = folder / "reference.mkv", SCENES[clip.name]
+            excerpt(clip / "reference.mkv", reference, seconds, ROWS)
+            clip = clip / "dark-high.mp4"
+        excerpt(clip, dark, seconds, ROWS)
+        for i, (setting, options) in enumerate(settings.items()):
+            enhance(dark, clear := folder / f"{i}.mkv", crf=0, preset="veryfast", **options)
+            plain = folder / "0.mkv"
+            scores[setting] = score(dark, clear, unsmoothed=plain, reference=reference)
+    print(clip, flush=True)
+    return scores
+
+
+def excess(found: dict[str, dict[str, Scores]]) -> Table:
+    """Return the excess flicker of every clip and setting, in 10^-4."""
+    rows = [
+        [clip, *(1e4 * (s.figures(OUTPUT)["excess_flicker"] or 0) for s in scores.values())]
+        for clip, scores in found.items()
+    ]
+    settings = next(iter(found.values()))
+    return Table({"excess flicker, 10⁻⁴": ""} | dict.fromkeys(settings, ".1f"), rows)
+
+
+def details(found: dict[str, dict[str, Scores]]) -> Table:
+    """Return all figures that matter, of baselines and settings."""
+    return Table({"": "", "smoothed": ""} | dict.fromkeys(COLUMNS, ".3g"), list(lines(found)))
+
+
+def lines(found: dict[str, dict[str, Scores]]) -> Iterator[list[Any]]:
+    """Yield the lines of `details`."""
+    for clip, scores in found.items():
+        last = list(scores.values())[-1]
+        rows = [(name, last.figures(name)) for name in (INPUT, GAIN)]
+        rows += [(name, s.figures(OUTPUT)) for name, s in scores.items()]
+        for name, told in rows:
+            yield [clip, name, *(told[key] for key in COLUMNS.values())]
+
+
+def measure(data: Path) -> Measured:
+    """Score clips and scenes; compare filters of the ratio on made series."""
+    clips = sorted((data / "video").glob("*.mp4"))
+    real = {clip.stem: score_clip(clip, PROFILE_SETTINGS) for clip in clips}
+    made = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, seconds in SCENES.items():
+            make_scenes.write(name, Path(folder, name), size=(608, 400), seconds=seconds, seed=0)
+            made[name] = score_clip(Path(folder, name), STEADY_SETTINGS)
+    FOLDER.mkdir(exist_ok=True)
+    pictures = []
+    for name in PLOTTED:
+        scores = (real | made)[name]
+        draw_scores(list(scores.values())[-1], picture := FOLDER / f"{name}.png")
+        pictures.append(picture)
+    filters = [[name, *figures(smooth)] for name, smooth in FILTERS.items()]
+    tables = {
+        "clips": excess(real),
+        "details": details(real),
+        "scenes": details(made),
+        "filters": Table({"": ""} | dict.fromkeys(SERIES, ".3g"), filters),
+    }
+    return Measured(tables, profiles=tuple(PROFILES), pictures=tuple(pictures))

@@ -1,0 +1,45 @@
+"""How pale bright pictures of pairs are beside their dark ones.
+
+The product R L has one R for both pictures of a pair, and gray light: chroma over luma should be
+alike. The factor by which it is larger in the dark ones is `saturation` of a recipe.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.model.augment import LUMA
+from streamkind.model.data import Pair
+from streamkind.model.degrade import Image
+
+BLOCK = 16
+"""Side of what is averaged, in pixels, so that noise has no chroma."""
+DARKEST, BRIGHTEST = 20, 250
+"""Mean luma of a dark block below which rounding makes colour; level at which bright ones clip."""
+FEWEST = 30
+"""Blocks that a pair needs."""
+
+
+def blocks(image: Image) -> NDArray[np.float64]:
+    """(H, W, 3) -> (blocks, pixels, 3)."""
+    rows, columns = (side // BLOCK for side in image.shape[:2])
+    cut = image[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK, 3)
+    return cut.swapaxes(1, 2).reshape(-1, BLOCK * BLOCK, 3).astype(np.float64)
+
+
+def color_over_luma(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """RGB of blocks, (blocks, 3), over their luma, without the cast that all of them have."""
+    color = means / (means @ LUMA)[:, None]
+    return np.asarray(color - color.mean(axis=0))
+
+
+def paleness(pair: Pair) -> float | None:
+    """Slope of the dark blocks' chroma over luma on the bright ones'; a cast is left out."""
+    high = blocks(pair.high)
+    dark, bright = blocks(pair.low).mean(axis=1), high.mean(axis=1)
+    seen = (dark @ LUMA > DARKEST) & (high.max(axis=(1, 2)) < BRIGHTEST)
+    if seen.sum() < FEWEST:
+        return None
+    dark, bright = (color_over_luma(means[seen]) for means in (dark, bright))
+    return float((dark * bright).sum() / (bright * bright).sum())

@@ -1,0 +1,150 @@
+"""Figures as they are kept in docs/figures: tables, and all that they were measured with."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "figures"
+ENGINES = ROOT / "engines"
+
+
+@dataclass
+class Table:
+    """A table of a page."""
+
+    columns: dict[str, str]
+    """Heading -> format of the column's numbers, such as .2f."""
+    rows: list[list[Any]]
+    """Numbers are formatted, text stays as it is, None is an empty cell."""
+
+    def markdown(self) -> str:
+        """Return the table as it stands in a page."""
+        forms = self.columns.values()
+        cells = [[cell(v, f) for v, f in zip(row, forms, strict=True)] for row in self.rows]
+        lines = [list(self.columns), ["---"] * len(self.columns), *cells]
+        return "\n".join("|" + "".join(f" {c} |" if c else " |" for c in line) for line in lines)
+
+
+def cell(value: Any, form: str) -> str:
+    """Return a cell's text."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return format(value, form)
+
+
+@dataclass
+class Measured:
+    """What a part found."""
+
+    tables: dict[str, Table]
+    models: tuple[str, ...] = ()
+    """Released models that ran under their own names."""
+    profiles: tuple[str, ...] = ()
+    pictures: tuple[Path, ...] = ()
+    """Plots that were drawn of the same measurement."""
+
+
+@dataclass
+class Record:
+    """A file of docs/figures."""
+
+    date: str
+    commit: str
+    command: str
+    cpu: str
+    cores: int
+    versions: dict[str, str]
+    tables: dict[str, Table]
+    weights: dict[str, str] = field(default_factory=dict)
+    """Model -> digest of its graphs."""
+    profiles: dict[str, str] = field(default_factory=dict)
+    """Profile -> its model."""
+    pictures: dict[str, str] = field(default_factory=dict)
+    """Path from the root -> digest."""
+    held: str = ""
+    """Why the figures are kept though the weights or profiles are others now."""
+
+    def origin(self) -> str:
+        """Return the line that stands below a table."""
+        line = f"{self.command}, {self.date}, commit {self.commit}, {self.cpu}, {self.cores} cores."
+        return f"{line} Kept: {self.held}." if self.held else line
+
+
+def read(part: str, folder: Path = FOLDER) -> Record:
+    """Read the file of a part."""
+    told = json.loads((folder / f"{part}.json").read_text("utf-8"))
+    told["tables"] = {name: Table(**table) for name, table in told["tables"].items()}
+    return Record(**told)
+
+
+def read_all(folder: Path = FOLDER) -> dict[str, Record]:
+    """Read the files of all parts."""
+    return {path.stem: read(path.stem, folder) for path in sorted(folder.glob("*.json"))}
+
+
+def write(part: str, record: Record, folder: Path = FOLDER) -> None:
+    """Write the file of a part."""
+    told = {name: value for name, value in asdict(record).items() if value}
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    flat = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)  # a row, a line
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{part}.json").write_text(flat, "utf-8")
+
+
+def stamp(part: str, found: Measured) -> Record:
+    """Say when, with what and on what something was measured: now, here."""
+    from streamkind.backends import processor
+    from streamkind.cli.bench import versions
+    from streamkind.engine.profiles import PROFILES
+
+    profiles = {name: PROFILES[name].model for name in found.profiles}  # type: ignore[index]
+    models = sorted({*found.models, *profiles.values()})
+    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return Record(
+        date=str(datetime.date.today()),
+        commit=subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip(),
+        command=f"`python tools/figures.py {part}`",
+        cpu=processor.name(),
+        cores=os.cpu_count() or 1,
+        versions=versions(),
+        tables=found.tables,
+        weights={model: digest(ENGINES.glob(f"{model}-*.onnx")) for model in models},
+        profiles=profiles,
+        pictures={str(p.relative_to(ROOT)): digest([p]) for p in found.pictures},
+    )
+
+
+def digest(paths: Any) -> str:
+    """Return the first 16 digits of SHA-256 over files in the order of their names."""
+    whole = hashlib.sha256()
+    for path in sorted(paths):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def stale(records: dict[str, Record], engines: Path = ENGINES, root: Path = ROOT) -> Iterator[str]:
+    """Yield a line for each record that is not of the weights, profiles and plots that are here."""
+    from streamkind.engine.profiles import PROFILES
+
+    now = {name: profile.model for name, profile in PROFILES.items()}
+    for part, record in records.items():
+        again = f"docs/figures/{part}.json: run `python tools/figures.py {part}`, or say in `held`"
+        for model, told in record.weights.items():
+            if not record.held and digest(engines.glob(f"{model}-*.onnx")) != told:
+                yield f"{again} why not: the weights of {model} are others now"
+        for profile, model in record.profiles.items():
+            if not record.held and now.get(profile) != model:
+                yield f"{again} why not: {profile} does not run {model} now"
+        for path, told in record.pictures.items():
+            if digest([root / path]) != told:
+                yield f"{again}: {path} is not the plot of this measurement"

@@ -1,0 +1,16 @@
+"""Take the pictures of the pages: python tools/pictures.py app|console|gallery [--help].
+
+`app` and `console` show the pages in Chromium; `gallery CLIP... --out FOLDER` shows clips before
+and after, with crops.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+if __name__ == "__main__":
+    if (what := " ".join(sys.argv[1:2])) not in ("app", "console", "gallery"):
+        sys.exit(__doc__)
+    del sys.argv[1]
+    importlib.import_module(f"shown.{what}").main()

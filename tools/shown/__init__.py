@@ -1,0 +1,1 @@
+"""What tools/pictures.py takes pictures of."""
