@@ -291,7 +291,7 @@ def test_an_exception_leaves_nothing_and_keeps_what_was_there(
     with pytest.raises(error), open_source(clip) as source, open_sink(output, source) as sink:
         for number, frame in enumerate(source):
             sink.write(frame)
-            assert len(listing(tmp_path)) == len(before) + 1
+            assert listing(tmp_path) > before
             if number == 5:
                 raise error
     assert listing(tmp_path) == before
@@ -308,8 +308,8 @@ def test_the_result_appears_complete_with_normal_permissions(clip: Path, tmp_pat
                 sink.write(frame)
                 assert output.read_text() == "old"
             hidden = listing(tmp_path) - {"clip.mp4", "out.mp4"}
-            assert all(name.startswith(".") and name.endswith(".mp4") for name in hidden)
-            assert len(hidden) == 1
+            assert all(name.startswith(".") for name in hidden)
+            assert {Path(name).suffix for name in hidden} == {".mp4", ".nut"}
     finally:
         os.umask(umask)
     assert output.stat().st_mode & 0o777 == 0o640

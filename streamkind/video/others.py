@@ -49,6 +49,10 @@ class OtherVideo:
         self._packets: Generator[av.Packet[Any], None, None] | None = None
         self._waiting: av.Packet[Any] | None = None
 
+    def again(self) -> OtherVideo:
+        """Return the same, not begun."""
+        return OtherVideo(self._source, self._add, self._time_base, self._part)
+
     def add(self, container: OutputContainer) -> VideoStream:
         """Add the stream to a container."""
         self._output = container

@@ -15,24 +15,23 @@ from av import ContainerFormat
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from streamkind.errors import OutputError, UsageError
+from streamkind.errors import OutputError, StreamkindError
 from streamkind.video.containers import MP4_LIKE, open_output
-from streamkind.video.image_files import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
+from streamkind.video.demux import PacketReader, open_input
 from streamkind.video.mux import PacketTimes, container_options
-from streamkind.video.others import AddVideo, OtherVideo
+from streamkind.video.names import check_name, format_of
+from streamkind.video.others import AddVideo, OtherVideo, move
 from streamkind.video.passthrough import Passthrough
-from streamkind.video.publish import STDOUT, Sent, Staging, check_not_input, is_stdout
+from streamkind.video.publish import STDOUT, Sent, Staging, is_stdout
 from streamkind.video.remarks import copied_note
 from streamkind.video.source import Source, VideoSource
+from streamkind.video.spare import Spare
 
 _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 _GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
-_NO_FILE = 0x1  # AVFMT_NOFILE: playlists with their segments
 
-_FORMATS = {".m4v": "mp4", ".png": "apng", ".nut": "nut", ".y4m": "yuv4mpegpipe"}
-"""FFmpeg's formats for endings that it would take for another format, or that follow `pipe:1`."""
-_NO_VIDEO = ("none", "png")
-"""Default video codecs of FFmpeg's formats for sound: none, or the picture of a cover."""
+RESCUE = "matroska"
+"""FFmpeg's name of the format that takes nearly everything."""
 
 Write = av.FFmpegError, ValueError
 """The exceptions of PyAV if a packet, a header or a trailer cannot be written."""
@@ -46,15 +45,22 @@ class OutputFile:
     """
 
     def __init__(
-        self, path: Path, source: Source, *, alone: bool = False, others: Collection[int] = ()
+        self,
+        path: Path,
+        source: Source,
+        *,
+        alone: bool = False,
+        others: Collection[int] = (),
+        spare: bool = False,
     ) -> None:
         """Open the container under a temporary name. `start` is the next step.
 
-        `others` are the numbers of the other streams that are enhanced.
+        `others` are the numbers of the other streams that are enhanced. With `spare`, the video is
+        kept a second time, and becomes a Matroska file if this container fails.
         """
         self.path = path
         self.warnings: list[str] = []
-        _check_path(path, source)
+        check_name(path, source)
         self._staging = Sent() if is_stdout(path) else Staging(path)
         self._source = source
         self._others: dict[int, OtherVideo] = {}
@@ -64,11 +70,15 @@ class OutputFile:
             if left := sorted({*source.others}.difference(others)):
                 self.warnings.append(copied_note(source.stream_index, left))
         self._container: OutputContainer | None = None
+        self._spare: Spare | None = None
+        self._broken: Exception | None = None
         try:
             self._container = self._open()
         except BaseException:
             self.abort()
             raise
+        if spare and not is_stdout(path) and self.name != RESCUE:
+            self._spare = Spare(path)
         flags = ContainerFormat(self.name, "w").flags
         self.fixed_rate = not flags & _VARIABLE_FPS
         """Whether the format counts frames and has no time stamps, as AVI does."""
@@ -77,27 +87,8 @@ class OutputFile:
 
     def _open(self) -> OutputContainer:
         name = self._staging.url
-        form = _FORMATS.get(self.path.suffix.lower())
-        try:
-            probe = av.open(name, "w", format=form)  # nothing is written yet
-        except Write as exc:
-            raise UsageError(
-                f"{self.path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
-            ) from exc
-        self.name: str = probe.format.name
+        self.name = format_of(self.path, name)
         """FFmpeg's name of the format."""
-        if probe.format.flags & _NO_FILE:
-            raise UsageError(
-                f"{self.path}: {self.name} is many files; expected a name ending in .mp4 or .mkv,"
-                " and `ffmpeg -i OUT.mp4 -c copy` makes them of it"
-            )
-        if probe.default_video_codec in _NO_VIDEO:
-            raise UsageError(
-                f"{self.path}: {self.name} files hold no video; expected a name such as"
-                f" {self.path.stem}.mp4"
-            )
-        if name == STDOUT:
-            probe.close()
         wide = self._passthrough is not None and self._passthrough.decide(self.name)
         options = container_options(self.name, self._source, self._passthrough)
         if name == STDOUT:
@@ -121,6 +112,8 @@ class OutputFile:
         try:
             video = self._add_streams(self._container, add_video)
             self._start(self._container)
+            if self._spare is not None:
+                self._spare.start(video)
         except BaseException:
             self.abort()
             raise
@@ -158,16 +151,30 @@ class OutputFile:
 
     def mux(self, packets: Sequence[av.Packet[Any]], *, last: bool = False) -> None:
         """Write packets of the video, and those of other streams up to them. Raises OutputError."""
+        for packet in packets:
+            self._times.complete(packet)
+            if last and packet is packets[-1] and self.name in MP4_LIKE:
+                self._times.stretch(packet)
+            if self._spare is not None:
+                self._spare.put(packet)
+            if self._broken is None:
+                self._mux(packet)
+
+    def _mux(self, packet: av.Packet[Any]) -> None:
         assert self._container is not None
         try:
-            for packet in packets:
-                self._times.complete(packet)
-                if last and packet is packets[-1] and self.name in MP4_LIKE:
-                    self._times.stretch(packet)
-                self._copy_until((packet.dts or 0) * self._time_base)
-                self._container.mux_one(packet)
+            self._copy_until((packet.dts or 0) * self._time_base)
+            self._container.mux_one(packet)
         except Write as exc:
+            self._break(exc)
+
+    def _break(self, exc: Exception) -> None:
+        """Give the container up, and go on with the spare copy. Without one, raise OutputError."""
+        gone = _is_full(exc) or getattr(exc, "errno", None) == errno.EPIPE
+        if gone or self._spare is None or not self._spare.whole:
             raise self.failure(exc) from exc
+        self._broken = exc
+        self._close()
 
     def _copy_until(self, seconds: Fraction | None) -> None:
         for other in self._others.values():
@@ -179,18 +186,46 @@ class OutputFile:
         """Write the rest and the trailer, and give the file its name. Raises OutputError."""
         assert self._container is not None
         try:
-            self._copy_until(None)
-            self._container.close()
+            if self._broken is None:
+                self._copy_until(None)
+                self._container.close()
         except Write as exc:
-            self.abort()
-            raise self.failure(exc) from exc
+            self._break(exc)
+        if self._broken is not None:
+            raise self._rescued(self._broken) from self._broken
         if self._passthrough is not None:
             self._passthrough.close()
             self.warnings += self._passthrough.warnings
+        if self._spare is not None:
+            self._spare.discard()
         self._staging.publish()
+
+    def _rescued(self, exc: Exception) -> OutputError:
+        """Make a Matroska file of the spare copy, or else publish that; say so."""
+        assert self._spare is not None
+        self._spare.finish()
+        if not self._spare.whole:
+            return self.failure(exc)
+        others = [other.again() for other in self._others.values()]
+        path = self.path.with_name(f"{self.path.stem}.rescued.mkv")
+        try:
+            with OutputFile(path, self._source, others=self._others) as file:
+                copy_spare(self._spare.path, file, others)
+        except (StreamkindError, *Write):
+            path = path.with_suffix(self._spare.path.suffix)
+            self._spare.publish(path)
+        return OutputError(
+            f"{self.path}: writing failed ({_reason(exc)}), but nothing is lost:"
+            f" the result is in {path.name}; choose .mkv next time"
+        )
 
     def abort(self) -> None:
         """Close and remove the file. It may be called twice."""
+        self._close()
+        if self._spare is not None:
+            self._spare.discard()
+
+    def _close(self) -> None:
         # It is removed first, because closing writes a trailer, and may move gigabytes for it.
         self._staging.discard()
         if self._container is not None:
@@ -206,10 +241,11 @@ class OutputFile:
         """Return an error that explains why something could not be written."""
         if getattr(exc, "errno", None) == errno.EPIPE:
             return OutputError("-: nobody reads the output any more; keep the reader open")
-        reason = getattr(exc, "strerror", None) or str(exc)
-        full = getattr(exc, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        full = _is_full(exc)
         advice = "free some space" if full else "check the disk, or choose another codec or .mkv"
-        return OutputError(f"{self.path}: writing failed ({reason}), nothing was kept; {advice}")
+        return OutputError(
+            f"{self.path}: writing failed ({_reason(exc)}), nothing was kept; {advice}"
+        )
 
     def __enter__(self) -> Self:
         """Return the file, open."""
@@ -228,12 +264,21 @@ class OutputFile:
             self.abort()
 
 
-def _check_path(path: Path, source: Source) -> None:
-    check_not_input(path, source.path)
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; expected the name of a file to write")
-    animated = ANIMATED_SUFFIXES - {".tif", ".tiff"}
-    if isinstance(source, VideoSource):
-        animated -= {".png"}  # that an animation is meant, .apng says
-    if path.suffix.lower() in IMAGE_SUFFIXES - animated:
-        raise UsageError(f"{path}: the input is a video; expected a name such as {path.stem}.mp4")
+def _is_full(exc: Exception) -> bool:
+    return getattr(exc, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+def _reason(exc: Exception) -> str:
+    return getattr(exc, "strerror", None) or str(exc)
+
+
+def copy_spare(path: Path, file: OutputFile, others: Sequence[OtherVideo]) -> None:
+    """Copy a spare copy into another container, with the other streams of the input."""
+    with open_input(path) as container:
+        stream = container.streams.video[0]
+        time_base = stream.time_base or Fraction(1, 90_000)
+        video = file.start(lambda out: out.add_stream_from_template(stream), time_base, others)
+        for packet in PacketReader(container, [stream]):
+            move(packet, time_base, 0)
+            packet.stream = video
+            file.mux([packet])

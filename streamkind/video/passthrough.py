@@ -22,7 +22,7 @@ from streamkind.video.containers import MP4_LIKE, Decision, admits, decide
 from streamkind.video.convert import Converter, converter
 from streamkind.video.demux import PacketReader, first_packets, is_picture, open_input, read_only
 from streamkind.video.source import VideoSource
-from streamkind.video.tags import describe, fresh_tags
+from streamkind.video.tags import counts_frames, describe, fresh_tags
 from streamkind.video.timeline import RisingClock
 
 if TYPE_CHECKING:
@@ -71,11 +71,10 @@ class Passthrough:
 
     def fresh(self, metadata: dict[str, str]) -> dict[str, str]:
         """Return the tags that are still true of the part that is delivered."""
-        tags = fresh_tags(metadata)
-        # The ; marks drop-frame time codes, which FFmpeg refuses at other rates than NTSC's.
-        ntsc = ((self._rate or 0) * Fraction(1001, 30_000)).denominator == 1
-        if self._cut is not None or (";" in tags.get("timecode", "") and not ntsc):
-            tags.pop("timecode", None)
+        tags, rate = fresh_tags(metadata), self._rate or 0
+        for key in [key for key in tags if key.lower() == "timecode"]:
+            if self._cut is not None or not counts_frames(tags[key], rate):
+                del tags[key]
         return tags
 
     def decide(self, kind: str) -> bool:

@@ -130,8 +130,8 @@ class VideoSink:
         self.parts: list[VideoSink] = []
         """The sinks of `others`, in their order."""
         self._folder: TemporaryDirectory[str] | None = None
-        self._file = OutputFile(path, source, alone=part, others=[s.stream_index for s in others])
-        host = beside or self._file
+        numbers = [s.stream_index for s in others]
+        self._file = OutputFile(path, source, alone=part, others=numbers, spare=not part)
         names = [name for name in (nvenc(codec) if hardware else None, codec) if name]
         told: dict[str, Any] = {"crf": crf, "preset": preset}
 
@@ -140,8 +140,8 @@ class VideoSink:
                 source.format,
                 codec=name,
                 width_factor=2 if side_by_side else 1,
-                fixed_rate=host.fixed_rate,
-                in_band=host.in_band,
+                fixed_rate=(beside or self._file).fixed_rate,
+                in_band=(beside or self._file).in_band,
                 threads=PART_THREADS if part else 0,
                 **told,
             )

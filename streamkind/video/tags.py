@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
 from typing import Any
 
 from streamkind.video.demux import is_picture
@@ -9,6 +11,8 @@ from streamkind.video.demux import is_picture
 # Tags that describe the old container. The new one writes its own.
 _STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
 _STALE_PREFIXES = ("DURATION", "NUMBER_OF_", "BPS", "_STATISTICS_")
+_MOST_COUNTED = 255
+"""Most frames per second of a time code: MP4 stores their number in a byte."""
 
 
 def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
@@ -22,6 +26,15 @@ def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
     if "name" in tags:
         tags.setdefault("title", tags["name"])
     return tags
+
+
+def counts_frames(timecode: str, rate: Fraction | int) -> bool:
+    """Return whether FFmpeg writes a time code, HH:MM:SS:FF, at a rate of frames per second."""
+    if not re.fullmatch(r"\d\d:\d\d:\d\d[:;.]\d+", timecode) or rate > _MOST_COUNTED:
+        return False
+    # The ; marks drop-frame time codes, which FFmpeg refuses at other rates than NTSC's.
+    dropping = timecode[8] != ":"
+    return not dropping or (rate * Fraction(1001, 30_000)).denominator == 1
 
 
 def describe(stream: Any) -> str:

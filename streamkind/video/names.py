@@ -1,0 +1,59 @@
+"""What the name of an output says: FFmpeg's format for a video, or why it cannot be one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+
+from streamkind.errors import UsageError
+from streamkind.video.image_files import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
+from streamkind.video.publish import STDOUT, check_not_input
+from streamkind.video.source import Source, VideoSource
+
+_NO_FILE = 0x1  # AVFMT_NOFILE: playlists with their segments
+
+_FORMATS = {".m4v": "mp4", ".png": "apng", ".nut": "nut", ".y4m": "yuv4mpegpipe"}
+"""FFmpeg's formats for endings that it would take for another format, or that follow `pipe:1`."""
+_NO_VIDEO = ("none", "png")
+"""Default video codecs of FFmpeg's formats for sound: none, or the picture of a cover."""
+
+
+def format_of(path: Path, url: str) -> str:
+    """Return FFmpeg's name of the format for an output, which is written at `url`.
+
+    Raises UsageError for a format that holds no video.
+    """
+    try:
+        probe = av.open(
+            url, "w", format=_FORMATS.get(path.suffix.lower())
+        )  # nothing is written yet
+    except (av.FFmpegError, ValueError) as exc:
+        raise UsageError(
+            f"{path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
+        ) from exc
+    name: str = probe.format.name
+    if probe.format.flags & _NO_FILE:
+        raise UsageError(
+            f"{path}: {name} is many files; expected a name ending in .mp4 or .mkv,"
+            " and `ffmpeg -i OUT.mp4 -c copy` makes them of it"
+        )
+    if probe.default_video_codec in _NO_VIDEO:
+        raise UsageError(
+            f"{path}: {name} files hold no video; expected a name such as {path.stem}.mp4"
+        )
+    if url == STDOUT:
+        probe.close()
+    return name
+
+
+def check_name(path: Path, source: Source) -> None:
+    """Raise UsageError for the name of a folder, of the input, or of a still image."""
+    check_not_input(path, source.path)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; expected the name of a file to write")
+    animated = ANIMATED_SUFFIXES - {".tif", ".tiff"}
+    if isinstance(source, VideoSource):
+        animated -= {".png"}  # that an animation is meant, .apng says
+    if path.suffix.lower() in IMAGE_SUFFIXES - animated:
+        raise UsageError(f"{path}: the input is a video; expected a name such as {path.stem}.mp4")
