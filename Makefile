@@ -22,6 +22,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/figures.py --check
 
 # Measures every published figure again: two hours on two cores, beside ../shared/data.
 figures: .venv/test .venv/debian

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from parts.pages import forged, renewed
-from parts.record import FOLDER, read, read_all, stale, stamp, write
+from parts.record import FOLDER, ROOT, read, read_all, stale, stamp, write
 
 PARTS = {
     "scores": "pairs of stills: PSNR, SSIM, colour, beside methods without training",
@@ -39,11 +39,11 @@ def measure(part: str, data: Path, folder: Path) -> None:
         print(f"\n{part}-{name}\n\n{table.markdown()}", flush=True)
 
 
-def check() -> list[str]:
+def check(root: Path = ROOT) -> list[str]:
     """Return a line for each figure that is not what was measured."""
-    records = read_all()
-    pages = [f"{page}: run `python tools/figures.py --write`" for page in forged(records)]
-    return [*pages, *stale(records)]
+    records = read_all(root / FOLDER.relative_to(ROOT))
+    pages = [f"{page}: run `python tools/figures.py --write`" for page in forged(records, root)]
+    return [*pages, *stale(records, root)]
 
 
 def main() -> None:

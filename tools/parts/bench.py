@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -14,7 +15,7 @@ from streamkind import enhance
 from streamkind.cli.bench import as_json
 from streamkind.engine.profiles import PROFILES
 from streamkind.engine.steady import STEADY
-from streamkind.measure.bench import FILE_TO_FILE, FLOOR, NETS, Bench, bench, make_clip
+from streamkind.measure.bench import FILE_TO_FILE, FLOOR, NETS, RATE, Bench, bench, make_clip
 from streamkind.measure.plots import draw_bench
 
 SIZES = {(608, 400): 12, (1280, 720): 12, (1920, 1080): 8}
@@ -39,6 +40,7 @@ def measure(data: Path) -> Measured:
     draw_bench({"sizes": [as_json(one) for one in found]}, picture)
     tables = {
         "profiles": profiles(found),
+        "cost": cost(found[1]),
         "runtimes": runtimes(found[0]),
         "steady": smoothing(),
         "cluster": gain(data / "video" / "ir_cam_garden_person.mp4"),
@@ -72,6 +74,18 @@ def profiles(found: list[Bench]) -> Table:
     forms = [".1f", ".1f", ".1f", ".2f", ".1f"]
     heads = ["frames a second", "least", "most", "share of decode + encode alone", "nets, ms"]
     return Table({"size": "", "profile": ""} | dict(zip(heads, forms, strict=True)), rows)
+
+
+def cost(one: Bench) -> Table:
+    """Return the core-hours for an hour of footage, of profiles that `batch` runs as measured."""
+    cores = os.cpu_count() or 1
+    rows = [
+        [f"`{name}`", RATE * cores / times.fps(FILE_TO_FILE)[0]]
+        for name, times in one.profiles.items()
+        if PROFILES[name].every == 1  # type: ignore[index]  # batch skips no frames
+    ]
+    size = "x".join(map(str, one.size))
+    return Table({f"an hour of {size} at {RATE} frames a second": "", "core-hours": ".1f"}, rows)
 
 
 def runtimes(one: Bench) -> Table:

@@ -30,8 +30,9 @@ def parts_of(text: str) -> list[str]:
 def block(name: str, records: dict[str, Record]) -> str:
     """Return a table and the line of its origin. Raises KeyError for a table that is not kept."""
     part, _, table = name.partition("-")
-    record = records[part]
-    return f"\n{record.tables[table].markdown()}\n\n{record.origin()}\n"
+    told = records[part].tables[table]
+    text = told.markdown() if told.rows else "Not measured yet."
+    return f"\n{text}\n\n{records[part].origin()}\n\n"
 
 
 def all_pages(texts: dict[str, str], records: dict[str, Record]) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,9 @@ def write(part: str, record: Record, folder: Path = FOLDER) -> None:
     """Write the file of a part."""
     told = {name: value for name, value in asdict(record).items() if value}
     text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-    flat = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)  # a row, a line
+    flat = re.sub(
+        r"\[[^][{}]*\]", lambda row: f"[{' '.join(row[0][1:-1].split())}]", text
+    )  # a row, a line
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{part}.json").write_text(flat, "utf-8")
 
@@ -124,7 +126,7 @@ def stamp(part: str, found: Measured) -> Record:
     )
 
 
-def digest(paths: Any) -> str:
+def digest(paths: Iterable[Path]) -> str:
     """Return the first 16 digits of SHA-256 over files in the order of their names."""
     whole = hashlib.sha256()
     for path in sorted(paths):
@@ -132,7 +134,7 @@ def digest(paths: Any) -> str:
     return whole.hexdigest()[:16]
 
 
-def stale(records: dict[str, Record], engines: Path = ENGINES, root: Path = ROOT) -> Iterator[str]:
+def stale(records: dict[str, Record], root: Path = ROOT) -> Iterator[str]:
     """Yield a line for each record that is not of the weights, profiles and plots that are here."""
     from streamkind.engine.profiles import PROFILES
 
@@ -140,11 +142,11 @@ def stale(records: dict[str, Record], engines: Path = ENGINES, root: Path = ROOT
     for part, record in records.items():
         again = f"docs/figures/{part}.json: run `python tools/figures.py {part}`, or say in `held`"
         for model, told in record.weights.items():
-            if not record.held and digest(engines.glob(f"{model}-*.onnx")) != told:
+            if not record.held and digest((root / "engines").glob(f"{model}-*.onnx")) != told:
                 yield f"{again} why not: the weights of {model} are others now"
         for profile, model in record.profiles.items():
             if not record.held and now.get(profile) != model:
                 yield f"{again} why not: {profile} does not run {model} now"
         for path, told in record.pictures.items():
-            if digest([root / path]) != told:
+            if not (root / path).exists() or digest([root / path]) != told:
                 yield f"{again}: {path} is not the plot of this measurement"
