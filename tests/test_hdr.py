@@ -1,15 +1,20 @@
-"""HDR video is tone-mapped as FFmpeg's zscale and tonemap do it, and comes out as SDR."""
+"""HDR is tone-mapped as FFmpeg's zscale and tonemap do it, and comes out as SDR."""
 
 from __future__ import annotations
 
 import subprocess
+import zlib
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
+from PIL import Image
 from support.media import PALETTE, read_video
 
+from streamkind.video.image_files import read_still
 from streamkind.video.source import open_source
 from streamkind.video.tonemap import linear, tone_mapped
 
@@ -105,3 +110,77 @@ def test_dolby_vision_without_a_base_picture_is_refused(call, tmp_path):
     code, _, err = call("enhance", tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert code == 1
     assert "profile 5" in err
+
+
+def hdr_still(path: Path, transfer: int) -> np.ndarray:
+    """A still of 10 bits or more, or of 8 if it is named so; returns its signal, 0 to 65535."""
+    rows = np.linspace(0, 40_000, 64)[:, None] * np.ones(96)
+    signal = np.dstack([rows, rows * 0.8, rows * 0.6]).astype(np.uint16)
+    signal[:20, :32] = 60_000
+    if path.suffix == ".heic":
+        image = pillow_heif.from_bytes("RGB;16", (96, 64), signal.tobytes())
+        tags = {"color_primaries": 9, "matrix_coefficients": 9, "full_range_flag": 1}
+        image.save(path, quality=-1, transfer_characteristics=transfer, **tags)
+    elif path.suffix == ".avif":
+        write_avif(path, signal, transfer)
+    else:
+        deep = "8" not in path.stem
+        levels = signal if deep else (signal // 257).astype(np.uint8)
+        data = cv2.imencode(".png", levels[..., ::-1])[1].tobytes()
+        body = b"cICP" + bytes([9, transfer, 0, 1])
+        chunk = (4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+        path.write_bytes(data[:33] + chunk + data[33:])  # after IHDR
+    return signal
+
+
+def write_avif(path: Path, signal: np.ndarray, transfer: int) -> None:
+    frame = av.VideoFrame.from_ndarray(signal, format="rgb48le")
+    frame = frame.reformat(
+        format="yuv420p10le", dst_colorspace=9, src_color_range=2, dst_color_range=2
+    )
+    with av.open(str(path), "w", format="avif") as output:
+        stream = output.add_stream("libsvtav1", rate=1, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p10le"
+        for made in (stream.codec_context, frame):
+            made.color_range, made.colorspace = 2, 9
+            made.color_primaries, made.color_trc = 9, transfer
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("transfer", [16, 18], ids=["pq", "hlg"])
+@pytest.mark.parametrize("name", ["a.heic", "a.avif", "a.png", "8.png"])
+def test_hdr_stills_look_as_hdr_videos(tmp_path, name, transfer):
+    signal = hdr_still(tmp_path / name, transfer)
+    still = read_still(tmp_path / name)
+    wanted = tone_mapped(signal / 65_535, transfer, 10.0) * 255
+    assert abs(still.rgb - wanted).mean() < 1
+    assert [note for note in still.notes if "HDR" in note] == [
+        f"{name}: HDR ({ {16: 'PQ', 18: 'HLG'}[transfer] }), tone-mapped: the result is SDR"
+    ]
+    assert (still.deep is not None) == (name == "a.png")
+    if still.deep is not None:
+        assert abs(still.deep / 257.0 - wanted).mean() < 0.3
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.png", "8.png"])
+def test_stills_of_ten_bits_that_are_sdr_stay_as_they_are(tmp_path, name):
+    signal = hdr_still(tmp_path / name, 1)
+    still = read_still(tmp_path / name)
+    assert not any("HDR" in note for note in still.notes)
+    assert abs(still.rgb - signal / 257.0).mean() < 1
+
+
+def test_the_gain_map_of_a_photo_does_not_make_it_hdr(tmp_path):
+    hdr_still(tmp_path / "a.avif", 16)
+    box = tmp_path.joinpath("a.avif").read_bytes()
+    Image.new("RGB", (96, 64), (90, 60, 30)).save(tmp_path / "b.avif", quality=90)
+    # Another picture of the file, behind the first one, is HDR.
+    data = (tmp_path / "b.avif").read_bytes()
+    at = box.index(b"colrnclx") - 4
+    free = box[at : at + 19]
+    rest = (8 + len(free)).to_bytes(4, "big") + b"free" + free
+    (tmp_path / "b.avif").write_bytes(data + rest)
+    still = read_still(tmp_path / "b.avif")
+    assert not still.notes
+    assert abs(still.rgb.astype(int) - (90, 60, 30)).mean() < 4

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, Unidentifi
 
 from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
+from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
 from streamkind.video.image_data import Samples, Still
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
@@ -76,6 +77,7 @@ def _read(path: Path, data: bytes) -> Still:
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"{path.name}: the first of {image.n_frames} pictures in it is taken")
+    transfer = transfer_of(data, image)
     sixteen = path.suffix.lower() in _DEEP and _has_16_bits(data, image)
     image.load()
     dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
@@ -94,7 +96,12 @@ def _read(path: Path, data: bytes) -> Still:
         alpha, deep = (None if alpha is None else deep[..., 3]), deep[..., :3]
     if deep is not None:
         deep = np.ascontiguousarray(np.dstack([deep] * 3) if deep.ndim == 2 else deep)
-    rgb = _rgb(image) if deep is None else ((deep + np.uint32(128)) // 257).astype(np.uint8)
+    if transfer:
+        notes.append(tone_note(path.name, transfer))
+        rgb, deep = tone_mapped_rgb(data, image, transfer, deep)
+        icc = b""
+    else:
+        rgb = _rgb(image) if deep is None else ((deep + np.uint32(128)) // 257).astype(np.uint8)
     return Still(rgb, deep, alpha, gray, exif, icc, xmp, dpi, tuple(notes))
 
 

@@ -1,0 +1,89 @@
+"""HDR in still images (HLG, PQ), which is tone-mapped to SDR as that of videos is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from typing import Any
+
+import av
+import numpy as np
+import pillow_heif
+from numpy.typing import NDArray
+
+from streamkind.video.color import Reader, read_orientation, read_tags
+from streamkind.video.format import ColorTags
+from streamkind.video.frames import Pixels
+from streamkind.video.tonemap import HDR_TRANSFERS, ToneMapper
+
+Deep = NDArray[np.uint16]
+"""RGB in 16 bits, (H, W, 3)."""
+_NCLX = re.compile(rb"colrnclx..\x00[\x10\x12]", re.DOTALL)
+"""Box of HEIF and AVIF that says PQ or HLG: after primaries, the transfer."""
+
+
+def transfer_of(data: bytes, image: Any) -> int:
+    """Return the transfer of an open PNG, HEIC or AVIF that is HDR (ITU-T H.273); else 0."""
+    told = 0
+    if image.format == "PNG":
+        at = data.find(b"cICP", 0, data.find(b"IDAT"))
+        told = data[at + 5] if at > 0 else 0  # after the primaries
+    elif image.format == "HEIF":
+        told = (image.info.get("nclx_profile") or {}).get("transfer_characteristics", 0)
+    elif image.format == "AVIF" and _NCLX.search(data):
+        told = _first_frame(data)[1].transfer
+    return told if told in HDR_TRANSFERS else 0
+
+
+def tone_mapped_rgb(
+    data: bytes, image: Any, transfer: int, signal: Deep | None
+) -> tuple[Pixels, Deep | None]:
+    """Return upright SDR pixels of an HDR still, in 8 bits, and in 16 if `signal` has them.
+
+    `image` is the upright picture as Pillow reads it; `signal` is the same in 16 bits, if known.
+    """
+    size = image.height, image.width
+    if data[4:8] == b"ftyp":
+        with contextlib.suppress(Exception):  # then 8 bits are better than nothing
+            if b"avif" in data[8:64]:
+                rgb = _from_avif(data)
+                if rgb.shape[:2] == size:
+                    return rgb, None
+            elif (heif := _from_heif(data)).shape[:2] == size:
+                return _mapped(heif, transfer)[0], None
+    if signal is None:
+        eight = np.asarray(image.convert("RGB"))
+        return _mapped(eight.astype(np.uint16) * np.uint16(257), transfer)[0], None
+    return _mapped(signal, transfer)
+
+
+def _first_frame(data: bytes) -> tuple[av.VideoFrame, ColorTags]:
+    with av.open(io.BytesIO(data)) as container:
+        frame = next(container.decode(video=0))  # type: ignore[union-attr]
+    return frame, read_tags(frame, [])
+
+
+def _from_avif(data: bytes) -> Pixels:
+    """Tone-mapped pixels of an AVIF; those of the first tile if it has several."""
+    frame, tags = _first_frame(data)
+    pixels = Reader(tags, frame.width, frame.height)(frame)
+    return read_orientation(frame).apply(pixels)
+
+
+def _from_heif(data: bytes) -> Deep:
+    image = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    pixels = np.asarray(image)
+    return np.asarray(pixels if pixels.dtype == np.uint16 else pixels * np.uint16(257))[..., :3]
+
+
+def _mapped(signal: Deep, transfer: int) -> tuple[Pixels, Deep]:
+    planes = np.ascontiguousarray(signal)
+    frame = av.VideoFrame.from_ndarray(planes, format="rgb48le").reformat(format=ToneMapper.pix_fmt)
+    deep = ToneMapper(transfer, frame)(frame).reformat(format="rgb48le").to_ndarray()
+    return ((deep + np.uint32(128)) // 257).astype(np.uint8), np.asarray(deep, np.uint16)
+
+
+def tone_note(name: str, transfer: int) -> str:
+    """Return the message on the tone mapping of a still."""
+    return f"{name}: HDR ({HDR_TRANSFERS[transfer]}), tone-mapped: the result is SDR"
