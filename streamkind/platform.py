@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import webbrowser
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,34 @@ def give_way(nice: int) -> None:
         kernel.GetCurrentProcess.restype = ctypes.c_void_p
         kernel.SetPriorityClass.argtypes = [ctypes.c_void_p, ctypes.c_ulong]
         kernel.SetPriorityClass(kernel.GetCurrentProcess(), BELOW_NORMAL_PRIORITY_CLASS)
+
+
+@contextmanager
+def keeps_scheduling() -> Iterator[None]:
+    """Let no library change how threads are scheduled, in the block: new ones are as the caller.
+
+    As root, SVT-AV1 puts the thread that opens it, and its own, before all others of the machine.
+    """
+    before = schedulings()
+    own = before.get(threading.get_native_id())
+    yield
+    for thread, found in schedulings().items():
+        wanted = before.get(thread, own)
+        if wanted is not None and found != wanted:
+            with contextlib.suppress(OSError):  # it has ended
+                os.sched_setscheduler(thread, wanted[0], os.sched_param(wanted[1]))
+
+
+def schedulings() -> dict[int, tuple[int, int]]:
+    """Return policy and priority of each thread of this process; nothing where none tells."""
+    found = {}
+    with contextlib.suppress(OSError, AttributeError):
+        for name in os.listdir("/proc/self/task"):
+            with contextlib.suppress(ProcessLookupError):
+                thread = int(name)
+                priority = os.sched_getparam(thread).sched_priority
+                found[thread] = os.sched_getscheduler(thread), priority
+    return found
 
 
 def give_memory_back() -> None:

@@ -16,6 +16,7 @@ import pytest
 from support.media import PALETTE, make_clip, number_of, patch_colors, patches, picture, read_video
 
 from streamkind.errors import OutputError, StreamkindError, UsageError
+from streamkind.platform import schedulings
 from streamkind.video.frames import Batch, Frame, batched
 from streamkind.video.mux import PacketTimes
 from streamkind.video.sink import open_sink
@@ -448,3 +449,16 @@ def test_an_exception_leaves_no_images(name: str, tmp_path: Path) -> None:
         sink.write(next(iter(source)))
         raise KeyboardInterrupt
     assert listing(tmp_path) == {"in"}
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
+def test_an_encoder_takes_no_priority_over_other_programs(tmp_path, clip, codec):
+    """As root, SVT-AV1 would put its threads, and the one that opens it, before all others."""
+    before = set(schedulings().values())
+    with (
+        open_source(clip) as source,
+        open_sink(tmp_path / "out.mkv", source, codec=codec) as sink,
+    ):
+        for frame in source:
+            sink.write(frame)
+        assert set(schedulings().values()) == before

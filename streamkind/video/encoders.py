@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
+from streamkind.platform import keeps_scheduling
 from streamkind.video.format import BT601, FULL, HD, ColorTags
 from streamkind.video.hardware import AUTO_HW, find_hardware_encoder
 from streamkind.video.rgb_writer import RGB_FORMATS
@@ -221,7 +222,8 @@ def choose_pix_fmt(settings: EncoderSettings) -> str:
         assert isinstance(context, VideoCodecContext)
         settings.apply(context, name)
         try:
-            context.open()
+            with keeps_scheduling():
+                context.open()
         except (av.FFmpegError, ValueError, RuntimeError, NotImplementedError) as exc:
             failure = failure or exc
         else:
@@ -263,7 +265,8 @@ def add_encoder(container: OutputContainer, settings: EncoderSettings, pix_fmt: 
     if settings.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
         stream.codec_context.codec_tag = "hvc1"  # Apple's players know no other
     try:
-        stream.codec_context.open()
+        with keeps_scheduling():
+            stream.codec_context.open()
     except av.FFmpegError as exc:
         raise OutputError(_why_not_open(settings, exc)) from exc
     return stream
