@@ -187,7 +187,9 @@ def test_a_picture_near_the_truths_mean_is_compared_at_that_mean(factor, scaled)
 
 def test_black_pictures_have_a_gain_too():
     black = torch.zeros(1, 3, 16, 16)
-    for picture, wanted in ((black, black), (black, black + 0.4), (black + 0.4, black)):
+    below = black - 0.01  # beyond the limits of restored reflectance, as in training
+    pairs = ((black, black), (black, black + 0.4), (black + 0.4, black), (below, black))
+    for picture, wanted in pairs:
         assert torch.isfinite(mean_gain(picture, wanted)).all()
 
 

@@ -172,8 +172,9 @@ def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:
     sum(terms.values()).backward()
     # One step too far drives the restoration's sigmoid to 1 for good: R^ white, colour gone.
     trained = [p for group in run.optimiser.param_groups for p in group["params"]]
-    torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
-    run.optimiser.step()
+    norm = torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    if norm.isfinite():  # else every weight would be NaN for good
+        run.optimiser.step()
     run.step += 1
     update_average(run)
     return {name: value.detach() for name, value in terms.items()}

@@ -275,7 +275,8 @@ def mean_gain(picture: Tensor, wanted: Tensor) -> Tensor:
     picture counts as it is. The paper adds the losses of the picture as it is and of the scaled
     one; here one loss of a picture between the two is taken, at half the cost.
     """
-    means = [x.mean(dim=(1, 2, 3), keepdim=True) + 1e-3 for x in (picture, wanted)]
+    # In training a picture may be below 0.
+    means = [x.mean(dim=(1, 2, 3), keepdim=True).clamp(min=0) + 1e-3 for x in (picture, wanted)]
     stops = torch.log(means[1] / means[0])
     spread = (2 * stops).exp() + (-2 * stops).exp()
     apart = (means[0] - means[1]).square() / (0.01 * (means[0].square() + means[1].square()))
