@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 from pathlib import Path
 
+from gpu_check import markdown
 from parts.pages import forged, renewed
 from parts.record import FOLDER, ROOT, read, read_all, stale, stamp, write
 
@@ -42,8 +44,11 @@ def measure(part: str, data: Path, folder: Path) -> None:
 def check(root: Path = ROOT) -> list[str]:
     """Return a line for each figure that is not what was measured."""
     records = read_all(root / FOLDER.relative_to(ROOT))
-    pages = [f"{page}: run `python tools/figures.py --write`" for page in forged(records, root)]
-    return [*pages, *stale(records, root)]
+    lines = [f"{page}: run `python tools/figures.py --write`" for page in forged(records, root)]
+    card, told = (root / "docs" / f"gpu-report.{kind}" for kind in ("json", "md"))
+    if card.exists() and markdown(json.loads(card.read_text("utf-8"))) != told.read_text("utf-8"):
+        lines.append("docs/gpu-report.md: is not what docs/gpu-report.json says")
+    return [*lines, *stale(records, root)]
 
 
 def main() -> None:
