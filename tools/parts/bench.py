@@ -71,7 +71,7 @@ def profiles(found: list[Bench]) -> Table:
             share = times.share(FILE_TO_FILE, FLOOR)[0]
             nets = 1e3 * times.seconds(NETS)[0]
             rows.append([size, f"`{name}`", *times.fps(FILE_TO_FILE), share, nets])
-    forms = [".1f", ".1f", ".1f", ".2f", ".1f"]
+    forms = [".3g", ".3g", ".3g", ".2f", ".4g"]
     heads = ["frames a second", "least", "most", "share of decode + encode alone", "nets, ms"]
     return Table({"size": "", "profile": ""} | dict(zip(heads, forms, strict=True)), rows)
 

@@ -26,7 +26,7 @@ from parts.record import Measured, Table
 from streamkind.cli.live import open_fleet
 
 SIZES = (320, 240), (640, 480), (1280, 720)
-SECONDS, MINUTES = 20.0, 5
+SECONDS, MINUTES, MINUTE_SECONDS = 20.0, 5, 60.0
 HELD = {
     "minute": "d",
     "frames a second in": ".1f",
@@ -68,7 +68,7 @@ def held() -> list[list[Any]]:
         fleet.status()
         for minute in range(1, MINUTES + 1):
             before, began = fleet.look()[0], time.monotonic()
-            time.sleep(60)
+            time.sleep(MINUTE_SECONDS)
             (now,) = fleet.status()
             seconds = time.monotonic() - began
             rates = [

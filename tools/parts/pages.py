@@ -31,8 +31,9 @@ def block(name: str, records: dict[str, Record]) -> str:
     """Return a table and the line of its origin. Raises KeyError for a table that is not kept."""
     part, _, table = name.partition("-")
     told = records[part].tables[table]
-    text = told.markdown() if told.rows else "Not measured yet."
-    return f"\n{text}\n\n{records[part].origin()}\n\n"
+    if not told.rows:
+        return "\nNot measured yet.\n\n"
+    return f"\n{told.markdown()}\n\n{records[part].origin()}\n\n"
 
 
 def all_pages(texts: dict[str, str], records: dict[str, Record]) -> str:
