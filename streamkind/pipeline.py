@@ -33,7 +33,7 @@ from streamkind.errors import InputError, UsageError
 from streamkind.light.lookahead import light_changes
 from streamkind.light.track import Track
 from streamkind.video.encoders import usual_codec
-from streamkind.video.frames import Batch, Pixels, batched, rgb24
+from streamkind.video.frames import Batch, Pixels, batched, rgb
 from streamkind.video.images import is_still
 from streamkind.video.keyframes import key_frames
 from streamkind.video.sequence import USUAL_FPS, becomes_video
@@ -176,7 +176,7 @@ def enhance_file(
     )
     show = beside if options.side_by_side else None
     with (
-        read(pix_fmt=rgb24 if show else options.chosen.pix_fmt) as source,
+        read(pix_fmt=rgb if show else options.chosen.pix_fmt) as source,
         Several(source, read, others=options.video_stream is None) as videos,
         videos.write(
             output, side_by_side=bool(show), hardware=gpu, **options.encoder(source.format)

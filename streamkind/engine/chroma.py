@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.lines import strips
-from streamkind.engine.shrink import in_float
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Levels, Pixels
+from streamkind.video.frames import Levels, levels
 
 ROUNDING = 1.5, 2.5
 """Chroma, in 8-bit code values, that rounding may make (1.41 is one value in each plane), and from
@@ -47,10 +46,10 @@ PALE = np.float32(0.25)
 FULL = ColorTags()
 
 
-def restrain(seen: Levels, made: Pixels, black: float) -> Pixels:
+def restrain(seen: Levels, made: Levels, black: float) -> Floats:
     """Hold the chroma of a relit picture to that of the picture: (h, w, 3) YUV each, in and out.
 
-    `black` is the code value of black luma.
+    `black` is the code value of black luma. The result is not rounded.
     """
     (_, *recorded), (luma, *colors) = cv2.split(seen), cv2.split(made)
     zero = np.array([black, 128, 128], np.float32)
@@ -58,14 +57,18 @@ def restrain(seen: Levels, made: Pixels, black: float) -> Pixels:
     given, kept = (resized(share, luma.shape[1], luma.shape[0]) for share in shares)
     gray = 128 * (1 - given - kept)
     planes = [
-        cv2.add(mix(before, given, after, kept), gray, dtype=cv2.CV_8U)
+        np.clip(mix(before, given, after, kept) + gray, 0, 255)
         for before, after in zip(recorded, colors, strict=True)
     ]
-    return np.asarray(cv2.merge([luma, *planes]), np.uint8)
+    return np.asarray(cv2.merge([np.asarray(luma, np.float32), *planes]), np.float32)
 
 
-def restrain_rgb(seen: Pixels, made: Pixels) -> None:
-    """Do the same to RGB, (H, W, 3) each, in place; chroma is changed at half of its size."""
+def restrain_rgb(seen: Levels, made: Levels) -> None:
+    """Do the same to RGB, (H, W, 3) each, in place; chroma is changed at half of its size.
+
+    `made` is uint8, or float32 that is not rounded.
+    """
+    kind = cv2.CV_8U if made.dtype == np.uint8 else cv2.CV_32F
     forth, back = yuv_of_rgb(FULL)[:, :3], rgb_of_yuv(FULL)[:, 1:3]
     before, after = (transformed(halved(p), forth) for p in (seen, made))
     given, kept = shares_of(before, after, np.zeros(3, np.float32))
@@ -74,7 +77,7 @@ def restrain_rgb(seen: Pixels, made: Pixels) -> None:
     for rows, lines, inner in strips(len(made), len(small)):
         tall = (lines.stop - lines.start) * len(made) // len(small)
         whole = resized(small[lines], made.shape[1], tall)[inner]
-        made[rows] = cv2.add(made[rows], whole, dtype=cv2.CV_8U)
+        made[rows] = cv2.add(made[rows], whole, dtype=kind)
 
 
 def recorded_share(seen: Levels) -> Floats:
@@ -98,7 +101,7 @@ def halved(picture: Levels) -> Floats:
     height, width = max(1, picture.shape[0] // 2), max(1, picture.shape[1] // 2)
     small = np.empty((height, width, 3), np.float32)
     for rows, lines, _ in strips(picture.shape[0], height, margin=0):
-        small[lines] = cv2.resize(in_float(picture[rows]), (width, lines.stop - lines.start))
+        small[lines] = cv2.resize(levels(picture[rows]), (width, lines.stop - lines.start))
     return small
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.light.exposure import Floats
+from streamkind.video.frames import MOST_DEEP, QUARTERS
 
-Plane = NDArray[np.uint8]
+Plane = NDArray[Any]
+"""Luma or chroma, (H, W): uint8, or uint16 as in `Pixels`."""
 RADIUS = 2
 """Radius of the guided filter's window, in pixels of the reduced picture."""
 NOISE = 1.5
@@ -26,12 +28,19 @@ STRIP = 128
 
 
 def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None:
-    """Write slope * luma + offset to `made`, (H, W); `slope` and `offset` are (h, w), enlarged."""
+    """Write slope * luma + offset to `made`, (H, W), which is of the type of luma.
+
+    `slope` and `offset`, the latter in 8-bit levels, are (h, w), and enlarged.
+    """
+    kind, unit = (cv2.CV_16U, QUARTERS) if made.dtype == np.uint16 else (cv2.CV_8U, 1)
+    offset = offset if unit == 1 else offset * np.float32(unit)
     for rows, lines, inner in strips(len(luma), len(slope)):
         size = luma.shape[1], (lines.stop - lines.start) * len(luma) // len(slope)
         lit, raised = (cv2.resize(plane[lines], size)[inner] for plane in (slope, offset))
         cv2.multiply(luma[rows], lit, dst=lit, dtype=cv2.CV_32F)
-        cv2.add(lit, raised, dst=made[rows], dtype=cv2.CV_8U)
+        cv2.add(lit, raised, dst=made[rows], dtype=kind)
+    if kind == cv2.CV_16U:
+        np.minimum(made, MOST_DEEP, out=made)
 
 
 def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:

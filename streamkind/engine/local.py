@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.chroma import restrain, restrain_rgb
-from streamkind.engine.lines import motion, strips
-from streamkind.engine.shrink import in_float, shrunk
+from streamkind.engine.lines import Plane, motion, strips
+from streamkind.engine.shrink import shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Levels, Pixels
+from streamkind.video.frames import QUARTERS, Levels, levels
 
 MAP_SIDE = 320
 """Longer side, in pixels, of the largest maps: a larger frame is divided by a whole number."""
@@ -27,7 +27,6 @@ STRIP = 64
 WHITE = 0.94
 """Luma, and value of a channel of RGB, beyond which nothing is raised that was not beyond it."""
 FULL = ColorTags()
-Plane = NDArray[np.uint8]
 
 
 def ground_of(picture: Levels) -> Floats:
@@ -61,8 +60,8 @@ def steady_picture(now: Levels, before: Levels, weight: Floats, into: Levels) ->
     calm = enlarged(weight, width, height)
     for row in range(0, height, STRIP):
         rows = slice(row, row + STRIP)
-        fresh = np.asarray(now[rows], np.float32)
-        last = np.asarray(before[rows], np.float32)
+        fresh = np.asarray(levels(now[rows]), np.float32)
+        last = np.asarray(levels(before[rows]), np.float32)
         grain = np.asarray(brightest_of(np.asarray(cv2.absdiff(last, fresh))), np.float32) / GRAIN
         kept = calm[rows] * np.maximum(1 - grain * grain, 0) ** 2
         change = cv2.multiply(cv2.merge([kept] * 3), cv2.subtract(last, fresh))
@@ -70,12 +69,13 @@ def steady_picture(now: Levels, before: Levels, weight: Floats, into: Levels) ->
 
 
 def raise_yuv(
-    small: Levels, made: Pixels, points: Plane, tags: ColorTags, ground: Floats | None = None
-) -> tuple[Pixels, Floats]:
+    small: Levels, made: Floats, points: Plane, tags: ColorTags, ground: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Raise a reduced frame, RGB, towards what the network made of it, YUV, (h, w, 3) each.
 
     `points` is luma of single pixels of the whole frame, (h, w); `ground` is the filtered one, or
-    else the frame's own. Returns YUV, and how much of the frame's own detail is in it, (h, w).
+    else the frame's own. Returns YUV that is not rounded, and how much of the frame's own detail is
+    in it, (h, w).
     """
     height, width = small.shape[:2]
     scale, black = luma_range(tags)
@@ -96,13 +96,13 @@ def raise_yuv(
             split(seen), split(made), (luma, chroma, chroma), strict=True
         )
     ]
-    raised = restrain(seen, np.asarray(cv2.merge(planes), np.uint8), black)
+    raised = restrain(seen, np.asarray(cv2.merge(planes), np.float32), black)
     keep_color_below_white(small, raised, tags)
     return raised, own
 
 
-def raise_rgb(seen: Levels, made: Pixels, ground: Floats | None = None) -> None:
-    """Do the same to RGB, (H, W, 3) each; `made` is changed in place."""
+def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
+    """Do the same to RGB, (H, W, 3) each; `made`, uint8 or float32, is changed in place."""
     height, width = made.shape[:2]
     size = map_size(width, height)
     ground = ground_of(seen) if ground is None else ground
@@ -115,16 +115,20 @@ def raise_rgb(seen: Levels, made: Pixels, ground: Floats | None = None) -> None:
         shares, own, offset = (enlarged(m[lines], width, tall)[inner] for m in found)
         planes = [
             blend(plane, clear, shares, own, offset)
-            for plane, clear in zip(split(in_float(seen[rows])), split(made[rows]), strict=True)
+            for plane, clear in zip(split(levels(seen[rows])), split(made[rows]), strict=True)
         ]
         made[rows] = cv2.merge(planes)
     restrain_rgb(seen, made)
     keep_below_white(seen, made, FULL)
 
 
-def in_levels(picture: Levels) -> Pixels:
-    """Round a picture to 8-bit levels."""
-    return np.asarray(cv2.convertScaleAbs(in_float(picture)), np.uint8)
+def alike(picture: Levels, other: Levels) -> Levels:
+    """Give a picture the type of another one: uint8, float32, or its own."""
+    if picture.dtype == other.dtype:
+        return picture
+    picture = levels(picture)
+    rounds = other.dtype == np.uint8
+    return np.asarray(cv2.convertScaleAbs(picture) if rounds else picture, other.dtype)
 
 
 def nearest(picture: Levels, size: tuple[int, int]) -> Levels:
@@ -133,7 +137,7 @@ def nearest(picture: Levels, size: tuple[int, int]) -> Levels:
         np.arange(small) * whole // small
         for small, whole in zip(size[::-1], picture.shape[:2], strict=True)
     )
-    return in_float(picture[rows][:, columns])
+    return levels(picture[rows][:, columns])
 
 
 def map_size(width: int, height: int) -> tuple[int, int]:
@@ -142,11 +146,13 @@ def map_size(width: int, height: int) -> tuple[int, int]:
     return max(1, width // factor), max(1, height // factor)
 
 
-def blend(before: Levels, after: Plane, relit: Floats, own: Floats, offset: Floats) -> Plane:
+def blend(before: Levels, after: Levels, relit: Floats, own: Floats, offset: Floats) -> Levels:
     """Mix a plane of a frame and what was made of it, and add an offset in code values."""
     mixed = cv2.multiply(after, relit, dtype=cv2.CV_32F)
     cv2.add(mixed, cv2.multiply(before, own, dtype=cv2.CV_32F), dst=mixed)
-    return np.asarray(cv2.add(mixed, offset, dtype=cv2.CV_8U), np.uint8)
+    if after.dtype == np.uint8:
+        return np.asarray(cv2.add(mixed, offset, dtype=cv2.CV_8U), np.uint8)
+    return np.clip(cv2.add(mixed, offset), 0, 255)
 
 
 def scaled(maps: LocalMaps, scale: float, zero: float) -> Floats:
@@ -176,29 +182,31 @@ def brightest_of(picture: Levels) -> Levels:
     return np.asarray(cv2.max(cv2.max(red, green), blue))
 
 
-def keep_below_white(before: Levels, after: Pixels, tags: ColorTags) -> None:
+def keep_below_white(before: Levels, after: Levels, tags: ColorTags) -> None:
     """Keep a plane of luma, or RGB, in place, below white where the frame's own is."""
     scale, black = luma_range(tags)
-    white = np.full((STRIP, *before.shape[1:]), int(black + WHITE * scale), np.uint8)
+    limit = (black + WHITE * scale) * (QUARTERS if after.dtype == np.uint16 else 1)
+    white = np.full((STRIP, *before.shape[1:]), int(limit), after.dtype)
     for row in range(0, len(before), STRIP):
-        seen, made = in_levels(before[row : row + STRIP]), after[row : row + STRIP]
+        made = after[row : row + STRIP]
+        seen = alike(before[row : row + STRIP], made)
         made[:] = cv2.min(made, cv2.max(seen, white[: len(seen)]))
 
 
-def keep_color_below_white(seen: Levels, made: Pixels, tags: ColorTags) -> None:
+def keep_color_below_white(seen: Levels, made: Floats, tags: ColorTags) -> None:
     """Keep each channel of what is coded in YUV, (h, w, 3), below white where that of RGB is.
 
     Chroma is lowered in place; luma stays, and so does the hue.
     """
     back = rgb_of_yuv(tags)
-    bright = np.asarray(brightest_of(np.asarray(cv2.transform(made, back))), np.float32)
+    bright = brightest_of(np.asarray(cv2.transform(made, back), np.float32))
     limit = np.maximum(brightest_of(seen), np.float32(255 * WHITE))
     high = np.asarray(bright > limit, np.bool_)
-    luma, chroma = made[high, 0], made[high, 1:].astype(np.float32) - 128
+    luma, chroma = made[high, 0], made[high, 1:] - np.float32(128)
     light = back[0, 0] * (luma - luma_range(tags)[1])
     over = np.maximum((chroma @ back[:, 1:3].T).max(axis=1), 1)
     share = np.clip((limit[high] - light) / over, 0, 1)
-    made[high, 1:] = 128 + share[:, None] * chroma + 0.5
+    made[high, 1:] = 128 + share[:, None] * chroma
 
 
 def luma_range(tags: ColorTags) -> tuple[float, float]:

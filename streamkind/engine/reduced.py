@@ -22,7 +22,6 @@ from streamkind.engine.lines import along_lines, coefficients
 from streamkind.engine.local import keep_below_white, raise_yuv
 from streamkind.engine.shrink import (
     Planes,
-    in_float,
     means_of,
     planes_of,
     points,
@@ -33,7 +32,7 @@ from streamkind.engine.whole import Filmed, Whole, network_shares
 from streamkind.light.exposure import Floats
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Pixels, PixFmt, size_of
+from streamkind.video.frames import Levels, Pixels, PixFmt, levels, size_of, stored
 
 FULL = ColorTags()
 """The default tags: those of YUV that is made of RGB here."""
@@ -52,8 +51,8 @@ class ReducedLayers(Layers):
 class Relit(NamedTuple):
     """One reduced picture after relighting."""
 
-    picture: Pixels
-    """(h, w, 3) YUV."""
+    picture: Floats
+    """(h, w, 3) YUV that is not rounded."""
     own: Floats | None = None
     """Share of the frame's own detail in it, (h, w); None for stills."""
 
@@ -132,11 +131,11 @@ class Reduced:
         tags = self.color_of(layers.pixels)
         matrix, relit = yuv_of_rgb(tags), []
         for i, (small, made) in enumerate(zip(layers.small, clear, strict=True)):
-            picture = transform(made, matrix)
+            picture = np.asarray(cv2.transform(made.astype(np.float32), matrix), np.float32)
             if isinstance(self._whole, Filmed):
                 single = points(layers.pixels[i], small)
                 ground = None if layers.ground is None else layers.ground[i]
-                seen = small if layers.seen is None else in_float(layers.seen[i])
+                seen = small if layers.seen is None else levels(layers.seen[i])
                 relit.append(Relit(*raise_yuv(seen, picture, single, tags, ground)))
             else:
                 relit.append(Relit(picture))
@@ -161,7 +160,8 @@ class Reduced:
                 into=into,
             )
             if into is None:
-                cv2.transform(cv2.merge(made), rgb_of_yuv(ColorTags()), dst=carried[i])
+                yuv = np.asarray(cv2.merge(made))
+                carried[i] = transform(yuv, rgb_of_yuv(ColorTags()))
         return carried
 
     def join(self, layers: Sequence[Layers]) -> Layers:
@@ -201,7 +201,7 @@ def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
 def carry(
     planes: Planes,
     luma: Floats,
-    clear: Pixels,
+    clear: Levels,
     share: float = 1.0,
     *,
     own: Floats | None = None,
@@ -226,7 +226,7 @@ def carry(
     if own is not None:
         keep_below_white(planes[0], made[0], tags)
     for before, plane, to in zip(planes[1:], colors, made[1:], strict=True):
-        cv2.resize(plane, before.shape[::-1], dst=to)
+        cv2.resize(stored(np.asarray(plane), to.dtype), before.shape[::-1], dst=to)
         if share < 1:
             cv2.addWeighted(before, 1 - share, to, share, 0, dst=to)
     return made

@@ -12,7 +12,7 @@ from streamkind.engine.lines import Plane
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Levels, Pixels
+from streamkind.video.frames import Levels, Pixels, levels, stored
 
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
@@ -33,8 +33,7 @@ def points(picture: Pixels, small: Levels) -> Plane:
     """Luma of single pixels of a picture, as many as one reduced has, (h, w)."""
     size = small.shape[1::-1]
     rows = planes_of(picture)[0] if picture.ndim == 2 else picture
-    found = cv2.resize(rows, size, interpolation=cv2.INTER_NEAREST)
-    plane = np.asarray(found, np.uint8)
+    plane = np.asarray(cv2.resize(rows, size, interpolation=cv2.INTER_NEAREST))
     return planes_of(plane)[0] if picture.ndim == 3 else plane
 
 
@@ -74,7 +73,7 @@ def clipped(picture: NDArray[Any]) -> Floats:
     return np.asarray(np.clip(picture, 0, 255, out=picture), np.float32)
 
 
-def rounded(picture: Floats) -> Pixels:
+def rounded(picture: Levels) -> Pixels:
     """Levels, none negative -> uint8."""
     flat = cv2.convertScaleAbs(picture.reshape(len(picture), -1))
     return np.asarray(flat, np.uint8).reshape(picture.shape)
@@ -83,20 +82,22 @@ def rounded(picture: Floats) -> Pixels:
 def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
     """Scale a picture, RGB or yuv420p of `tags`, to width and height: RGB, (h, w, 3)."""
     if picture.ndim == 3:
-        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        small = cv2.resize(levels(picture), size, interpolation=cv2.INTER_AREA)
+        return rounded(np.asarray(small))
     yuv = cv2.merge([shrunk(plane, size) for plane in planes_of(picture)])
     return rounded(clipped(cv2.transform(yuv, rgb_of_yuv(tags))))
 
 
 def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
-    """Means over a plane or RGB, scaled down to width and height."""
+    """Means over a plane or RGB, in levels, scaled down to width and height."""
+    plane = levels(plane)
     factor = round(plane.shape[1] / size[0])
     exact = plane.shape[:2] == (factor * size[1], factor * size[0])
     if factor % 2 and not exact and plane.ndim == 2:
         # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
         means = cv2.boxFilter(plane, cv2.CV_32F, (factor, factor))
         return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    small = plane.astype(np.float32)
+    small = np.asarray(plane, np.float32)
     if exact and factor % 4 == 0:  # OpenCV is fast at means of 2x2
         half = plane.shape[1] // 2, plane.shape[0] // 2
         small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.float32)
@@ -105,11 +106,8 @@ def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(small, size, interpolation=kind), np.float32)
 
 
-def in_float(picture: Levels) -> Levels:
-    """Give a filtered picture, which is kept in float16, a type that OpenCV takes."""
-    return picture.astype(np.float32) if picture.dtype == np.float16 else picture
-
-
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:
-    """Take each pixel, (H, W, 3), through a (3, 4) matrix."""
-    return np.asarray(cv2.transform(picture, matrix), np.uint8)
+    """Take each pixel, (H, W, 3), through a (3, 4) matrix of 8-bit levels."""
+    if picture.dtype == np.uint8:
+        return np.asarray(cv2.transform(picture, matrix), np.uint8)
+    return stored(np.asarray(cv2.transform(levels(picture), matrix)), picture.dtype)

@@ -55,7 +55,7 @@ class Made:
     """What the nets made of the last frame that they saw."""
 
     ratio: float
-    clear: Pixels
+    clear: Floats
     """(h, w, 3) YUV."""
     slope: Floats
     offset: Floats
@@ -176,7 +176,7 @@ def thumbnail(luma: Floats) -> Floats:
     return np.asarray(small, np.float32) / np.float32(255)
 
 
-def lines(seen: Pixels, made: Pixels) -> tuple[Floats, Floats, Floats, Plane, Plane]:
+def lines(seen: Pixels, made: Floats) -> tuple[Floats, Floats, Floats, Plane, Plane]:
     """Around each pixel: luma made = slope * luma seen + offset, chroma made = gain * chroma.
 
     And the least and the most luma seen there, between which that holds.
@@ -195,7 +195,7 @@ def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tup
     return both, before[0] * before[0] + before[1] * before[1]
 
 
-def tones(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
+def tones(seen: Pixels, made: Floats) -> tuple[Floats, ...]:
     """By luma seen, 0 to 255: the mean luma made of it, and the gain of chroma."""
     (luma, *chroma), (lit, *made_chroma) = (
         [plane.ravel() for plane in cv2.split(np.ascontiguousarray(p[::2, ::2]))]
@@ -211,7 +211,7 @@ def tones(seen: Pixels, made: Pixels) -> tuple[Floats, ...]:
     return tuple(np.interp(every, levels, x).astype(np.float32) for x in (tone, gain))
 
 
-def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
+def carry_on(made: Made, now: Pixels, moved: Floats) -> Floats:
     """Predict what the nets would make of a later frame: (h, w, 3) YUV."""
     if not moved.any():
         return made.clear
@@ -229,7 +229,7 @@ def carry_on(made: Made, now: Pixels, moved: Floats) -> Pixels:
     gain = (gain + near * (made.gain - gain)) * recorded_share(now)
     predicted = [lit, *(gain * (c.astype(np.float32) - 128) + 128 for c in chroma)]
     mixed = [  # plane by plane: several times as fast as by pixels
-        cv2.add(before, moved * (after - before), dtype=cv2.CV_8U)
+        before + moved * (after - before)
         for before, after in zip(cv2.split(made.clear), predicted, strict=True)
     ]
-    return np.asarray(cv2.merge(mixed), np.uint8)
+    return np.asarray(cv2.merge(mixed), np.float32)

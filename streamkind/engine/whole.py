@@ -21,7 +21,7 @@ from streamkind.errors import EngineError
 from streamkind.light.exposure import FADE_STOPS, Floats, Statistics, smooth_step
 from streamkind.model.released import pad
 from streamkind.video.format import ColorTags
-from streamkind.video.frames import Levels, Pixels, size_of
+from streamkind.video.frames import Levels, Pixels, levels, size_of, stored
 
 
 class View(Protocol):
@@ -81,14 +81,14 @@ class Whole:
 
     def decompose(self, pixels: Levels) -> Layers:
         """Split (N, H, W, 3) RGB into layers, padded to multiples of 16, with statistics."""
-        return replace(self.backend.decompose(pad(pixels)), pixels=pixels)
+        return replace(self.backend.decompose(pad(levels(pixels))), pixels=pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Filter the layers of N consecutive frames over time."""
         return self.backend.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return the enhanced frames, (N, H, W, 3) uint8 RGB, in memory of their own.
+        """Return the enhanced frames, (N, H, W, 3) RGB as the input, in memory of their own.
 
         Near a ratio of 1 the result is mixed with the input. If all ratios are 1, the network would
         change nothing but sharpness, so it is not run.
@@ -97,13 +97,17 @@ class Whole:
         if not shares.any():
             return layers.pixels.copy()
         clear = self.relight(layers, ratios, size_of(layers.pixels))
+        deep = layers.pixels.dtype == np.uint16
+        if deep:
+            clear = clear.astype(np.float32)
         self.finish(layers, clear)
         for before, after, share in zip(layers.pixels, clear, shares, strict=True):
             if share < 1:
-                after[:] = cv2.addWeighted(before, 1 - float(share), after, float(share), 0)
-        return clear
+                own = levels(before)
+                after[:] = cv2.addWeighted(own, 1 - float(share), after, float(share), 0)
+        return stored(clear, np.uint16) if deep else clear
 
-    def finish(self, layers: Layers, clear: Pixels) -> None:
+    def finish(self, layers: Layers, clear: Levels) -> None:
         """Change the network's results `clear` in place. For stills nothing is changed."""
 
     def relight(self, layers: Layers, ratios: Floats, size: tuple[int, int]) -> Pixels:
@@ -155,7 +159,7 @@ class Filmed(Whole):
         if layers.seen is None or before.seen is None:
             return held
         # Whole frames are kept in half of the memory. Reduced ones, in float32, are small.
-        kind = np.float16 if layers.seen.dtype == np.uint8 else np.float32
+        kind = np.float32 if layers.seen.dtype == np.float32 else np.float16
         ground, seen = np.empty_like(layers.ground), np.empty(layers.seen.shape, kind)
         last = before.ground[-1], before.seen[-1]
         for i, (now, picture) in enumerate(zip(layers.ground, layers.seen, strict=True)):
@@ -165,7 +169,7 @@ class Filmed(Whole):
             last = ground[i], seen[i]
         return replace(held, ground=ground, seen=seen)
 
-    def finish(self, layers: Layers, clear: Pixels) -> None:
+    def finish(self, layers: Layers, clear: Levels) -> None:
         """Apply the local ratio and the colour rule to `clear` in place, (N, H, W, 3)."""
         for i, after in enumerate(clear):
             before = layers.pixels[i] if layers.seen is None else layers.seen[i]

@@ -6,12 +6,30 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from streamkind.video.format import BT601, BT709, FULL, HD_ROWS, LIMITED, UNSPECIFIED, ColorTags
-from streamkind.video.frames import Pixels, PixFmt, yuv420p_planes
+from streamkind.video.format import (
+    BT601,
+    BT709,
+    FULL,
+    HD_ROWS,
+    LIMITED,
+    UNSPECIFIED,
+    ColorTags,
+    is_deep,
+)
+from streamkind.video.frames import (
+    DEEP,
+    QUARTERS,
+    Pixels,
+    PixFmt,
+    levels,
+    stored,
+    yuv420p_planes,
+)
 from streamkind.video.side_data import display_matrix
 from streamkind.video.tonemap import ToneMapper, is_hdr
 
@@ -24,6 +42,8 @@ second on as the scene's."""
 _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 # Without FULL_CHR_H_INT, swscale uses tables whose results are wrong by up to 3 levels.
+RGB16 = 65535 / (255 * QUARTERS)
+"""Values of FFmpeg's gbrp16le in one of uint16 pixels."""
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -119,25 +139,26 @@ class Reader:
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
         """Return the pixels as stored (not turned upright). The caller may keep the array."""
-        rgb = self._pix_fmt == "rgb24"
+        rgb = self._pix_fmt in ("rgb24", "gbrp16le")
         tags = self._tags
         if is_hdr(tags):
             frame, tags = self._tone_map(frame), ColorTags(FULL, BT709)
-        deep = not rgb and frame.format.components[0].bits > 8
+        fine = self._pix_fmt == "yuv420p" and is_deep(frame.format.name)
         read = self._sws.reformat(
             frame,
             *self._size,
-            format="yuv420p10le" if deep else self._pix_fmt,
+            format=DEEP["yuv420p"] if fine else self._pix_fmt,
             src_colorspace=_SWS_MATRIX[tags.matrix],
             dst_colorspace=_SWS_MATRIX[(tags if rgb else self._made).matrix],
             src_color_range=tags.range,
             dst_color_range=FULL if rgb else self._made.range,
             interpolation=_EXACT,
         )
-        if deep:
-            return dithered(np.asarray(read.to_ndarray(), np.uint16))
         # A view of the frame's own buffer when its rows have no padding.
-        return np.ascontiguousarray(read.to_ndarray())
+        pixels = np.ascontiguousarray(read.to_ndarray())
+        if fine:
+            return dithered(pixels)
+        return scaled(pixels, 1 / RGB16) if self._pix_fmt == "gbrp16le" else pixels
 
     def _tone_map(self, frame: av.VideoFrame) -> av.VideoFrame:
         if self._mapper is None:
@@ -155,7 +176,12 @@ class Reader:
         return self._mapper(rgb)
 
 
-def dithered(planes: NDArray[np.uint16]) -> Pixels:
+def scaled(rgb: Pixels, by: float) -> Pixels:
+    """Multiply RGB of 16 bits, (H, W, 3)."""
+    return np.asarray(cv2.addWeighted(rgb, by, rgb, 0, 0), np.uint16)
+
+
+def dithered(planes: Pixels) -> Pixels:
     """Convert planes of 10 bits to 8 bits, (H, W), with a dither by Bayer's 2x2 pattern.
 
     Means over 2x2 pixels keep all 10 bits. The dither of swscale keeps one of the two bits only.
@@ -181,6 +207,9 @@ class YuvWriter:
 
     def __call__(self, pixels: Pixels) -> av.VideoFrame:
         """Return a new frame; `pixels` is not kept."""
+        if pixels.dtype == np.uint16 and not is_deep(self._pix_fmt):
+            # swscale would dither, which after relighting is noise only.
+            pixels = stored(levels(pixels))
         rgb = pixels.ndim == 3
         matrix = _SWS_MATRIX[self._tags.matrix]
         yuv = self._sws.reformat(
@@ -201,8 +230,12 @@ class YuvWriter:
 
 def frame_of(pixels: Pixels) -> av.VideoFrame:
     """Return a frame of pixels, RGB or yuv420p. It shares the memory of planes."""
+    deep = pixels.dtype == np.uint16
     if pixels.ndim == 3:  # copied, because swscale reads some bytes beyond the last row of RGB
-        return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        whole = scaled(pixels, RGB16) if deep else np.ascontiguousarray(pixels)
+        return av.VideoFrame.from_ndarray(whole, format="gbrp16le" if deep else "rgb24")
+    if deep:
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="yuv420p10le")
     # from_numpy_buffer assumes a height of yuv420p that is a multiple of 4. DLPack does not accept
     # read-only memory.
     planes = yuv420p_planes(np.require(pixels, requirements=["C", "W"]))

@@ -72,6 +72,10 @@ PART_THREADS = 4
 """Threads of the encoder of a part, on every machine: x264 and x265 decide by their number."""
 _PIX_FMTS = ("yuv420p", "nv12", "yuvj420p", "yuv422p", "yuv444p", "yuvj444p")
 """Pixel formats to encode in, in the order in which they are tried."""
+_DEEP_PIX_FMTS = ("yuv420p10le", "p010le", "yuv422p10le", "yuv444p10le")
+"""The same for inputs of more than 8 bits, before those of 8 bits."""
+_SHALLOW = ("h264",)
+"""Codecs that are written in 8 bits all the same: few devices play H.264 in 10 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class EncoderSettings:
     rate: Fraction
     sample_aspect_ratio: Fraction
     color: ColorTags
+    deep: bool = False
+    """Whether to keep more than 8 bits, if the encoder can."""
     b_frames: bool = True
     in_band: bool = False
     """Whether headers are repeated in the packets, in a container that has them in one place."""
@@ -211,7 +217,9 @@ def choose_pix_fmt(settings: EncoderSettings) -> str:
     exact size; VP9 and AV1 can have both.
     """
     known = {form.name for form in settings.codec.video_formats or []}
-    names = [n for n in _PIX_FMTS if not known or n in known] or sorted(known)[:1] or ["yuv420p"]
+    deep = settings.deep and settings.codec.canonical_name not in _SHALLOW
+    order = (*(n for n in _DEEP_PIX_FMTS if deep and n in known), *_PIX_FMTS)
+    names = [n for n in order if not known or n in known] or sorted(known)[:1] or ["yuv420p"]
     failure: Exception | None = None
     if settings.codec.name in RGB_FORMATS:
         names = [RGB_FORMATS[settings.codec.name]]

@@ -26,7 +26,7 @@ from streamkind.video.demux import (
     seconds_of,
 )
 from streamkind.video.format import VideoFormat
-from streamkind.video.frames import ChoosePixFmt, Frame, rgb24
+from streamkind.video.frames import DEEP, ChoosePixFmt, Frame, rgb24
 from streamkind.video.hardware import nvdec
 from streamkind.video.remarks import other_videos, remarks
 from streamkind.video.timeline import Cut, FrameClock, nothing_from, shortened
@@ -106,8 +106,9 @@ class VideoSource:
         self._size = first.width, first.height
         self._orientation = read_orientation(first)
         self.format = self._describe(first, container)
-        upright = self._orientation == Orientation()
-        pix_fmt = self._pix_fmt(self.format) if upright else "rgb24"
+        pix_fmt = self._pix_fmt(self.format)
+        if self._orientation != Orientation():  # planes are not turned
+            pix_fmt = DEEP["rgb24"] if pix_fmt in DEEP.values() else "rgb24"
         self._read = Reader(self._tags, *self._size, pix_fmt, made=self.format.color)
         self.start_pts = first.pts or 0
         if container.start_time is None:  # a few frames of Matroska

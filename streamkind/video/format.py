@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+import av
+
 UNSPECIFIED = 2
 """FFmpeg's value for an unknown matrix, primaries or transfer; for the range it is 0."""
 LIMITED, FULL = 1, 2
@@ -65,3 +67,13 @@ class VideoFormat:
     """Estimated number of frames; None if unknown."""
     duration: float | None
     """Length in seconds; None if unknown."""
+
+    @property
+    def deep(self) -> bool:
+        """Whether the input has more than 8 bits."""
+        return is_deep(self.pix_fmt)
+
+
+def is_deep(pix_fmt: str) -> bool:
+    """Return whether FFmpeg's pixel format has more than 8 bits for luma, or for red."""
+    return av.VideoFormat(pix_fmt).components[0].bits > 8

@@ -15,15 +15,22 @@ from numpy.typing import NDArray
 from streamkind.video.format import VideoFormat
 from streamkind.video.image_data import Still
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.
 
-From source to sink it may be yuv420p instead, with its planes below each other: (3 H / 2, W).
+From source to sink it may be yuv420p instead, with its planes below each other: (3 H / 2, W). Where
+the input has more than 8 bits, pixels may be uint16: 8-bit levels times `QUARTERS`.
 """
 Levels = NDArray[Any]
-"""RGB for the network, (N, H, W, 3), 0 to 255: uint8, or float32 with more than 8 bits."""
-PixFmt = Literal["rgb24", "yuv420p"]
-"""Pixel formats in which sources deliver frames, by FFmpeg's names."""
+"""RGB in 8-bit levels, (N, H, W, 3), 0 to 255: uint8, or a float type with more than 8 bits."""
+QUARTERS = 4
+"""Values of uint16 pixels in one 8-bit level: they have 10 bits."""
+MOST_DEEP = 1023
+"""The largest value of uint16 pixels."""
+PixFmt = Literal["rgb24", "yuv420p", "gbrp16le", "yuv420p10le"]
+"""Pixel formats in which sources deliver frames, by FFmpeg's names. The last two are uint16."""
+DEEP: dict[PixFmt, PixFmt] = {"rgb24": "gbrp16le", "yuv420p": "yuv420p10le"}
+"""The formats of more than 8 bits, by those of 8 bits."""
 ChoosePixFmt = Callable[[VideoFormat], PixFmt]
 """Chooses the pixel format that a source delivers, by the format of the source."""
 
@@ -42,9 +49,28 @@ def yuv420p_planes(picture: Pixels) -> tuple[Pixels, Pixels, Pixels]:
     return picture[:height], u, v
 
 
+def levels(pixels: Pixels) -> Levels:
+    """Give pixels in 8-bit levels, of a type that OpenCV takes: uint8 as they are, else float32."""
+    if pixels.dtype == np.uint16:
+        return np.asarray(pixels * np.float32(1 / QUARTERS))
+    return np.asarray(pixels, np.float32) if pixels.dtype == np.float16 else pixels
+
+
+def stored(picture: Levels, kind: Any = np.uint8) -> Pixels:
+    """Round levels of any range to pixels of a type, uint8 or uint16."""
+    deep = kind == np.uint16
+    values = picture * np.float32(QUARTERS if deep else 1) + np.float32(0.5)
+    return np.asarray(np.clip(values, 0, MOST_DEEP if deep else 255), kind)
+
+
 def rgb24(form: VideoFormat) -> PixFmt:
-    """Choose RGB for every format."""
+    """Choose RGB in 8 bits for every format."""
     return "rgb24"
+
+
+def rgb(form: VideoFormat) -> PixFmt:
+    """Choose RGB, in more than 8 bits if the input has more."""
+    return DEEP["rgb24"] if form.deep else "rgb24"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +78,7 @@ class Frame:
     """One picture and its place in time."""
 
     data: Pixels
-    """RGB, uint8, shape (H, W, 3), or yuv420p, (3 H / 2, W)."""
+    """RGB, shape (H, W, 3), or yuv420p, (3 H / 2, W): uint8, or uint16 as in `Pixels`."""
     pts: int
     """Presentation time, in units of `time_base`."""
     time_base: Fraction
@@ -72,9 +98,9 @@ class Frame:
         shape = self.data.shape
         planes = self.data.ndim == 2 and shape[0] % 3 == shape[1] % 2 == 0
         rgb = self.data.ndim == 3 and shape[2] == 3
-        if self.data.dtype != np.uint8 or not (rgb or planes):
+        if self.data.dtype not in (np.uint8, np.uint16) or not (rgb or planes):
             raise ValueError(
-                "data must be uint8 of shape (H, W, 3), or (3 H / 2, W) with even H and W, "
+                "data must be uint8 or uint16 of shape (H, W, 3), or (3 H / 2, W) with even sides, "
                 f"got {self.data.dtype} {shape}"
             )
 
@@ -106,7 +132,7 @@ class Batch:
     """Consecutive frames of one size, their pixels stacked for the engine."""
 
     pixels: Pixels
-    """RGB, uint8, shape (N, H, W, 3)."""
+    """Those of the frames, (N, ...)."""
     frames: tuple[Frame, ...]
     """The N frames as they came from the source."""
 
@@ -116,7 +142,7 @@ class Batch:
         return [float(frame.time) for frame in self.frames]
 
     def replace(self, pixels: Pixels) -> Batch:
-        """Return a batch of the same times with other pixels, (N, H, W, 3) uint8."""
+        """Return a batch of the same times with other pixels of the same shape."""
         frames = (replace(f, data=p) for f, p in zip(self.frames, pixels, strict=True))
         return Batch(pixels, tuple(frames))
 

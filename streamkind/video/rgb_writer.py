@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from streamkind.video.color import YuvWriter
+from streamkind.video.color import YuvWriter, frame_of
 from streamkind.video.format import FULL, ColorTags
 from streamkind.video.frames import Pixels
 
@@ -30,10 +30,7 @@ class RgbWriter:
 
     def __call__(self, pixels: Pixels) -> av.VideoFrame:
         """Return a new frame; `pixels` is not kept."""
-        if pixels.ndim == 3:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        else:
-            frame = self._planes(pixels)
+        frame = frame_of(pixels) if pixels.ndim == 3 else self._planes(pixels)
         if self._pix_fmt != "pal8":
             return self._sws.reformat(frame, format=self._pix_fmt, dst_color_range=FULL)
         rgb = self._sws.reformat(frame, format="rgb24", dst_color_range=FULL).to_ndarray()

@@ -25,6 +25,7 @@ from streamkind.video.encoders import (
     find_encoder,
     quality_options,
 )
+from streamkind.video.format import is_deep
 from streamkind.video.frames import Frame
 from streamkind.video.hardware import nvenc
 from streamkind.video.images import ImageSink, ImageSource
@@ -185,7 +186,7 @@ class VideoSink:
     @property
     def warnings(self) -> list[str]:
         """What the user should know, such as streams that the output cannot hold."""
-        return self._file.warnings
+        return [*self._file.warnings, *depth_note(self._settings, self._pix_fmt)]
 
     def __enter__(self) -> Self:
         """Return the sink, already open."""
@@ -255,6 +256,14 @@ def _origin(source: Source, part: bool) -> int:
     return source.start_pts if part else round(source.origin / source.format.time_base)
 
 
+def depth_note(settings: EncoderSettings, pix_fmt: str) -> list[str]:
+    """Return one message if an encoder has fewer bits than the input; else none."""
+    if not settings.deep or is_deep(pix_fmt):
+        return []
+    name = settings.codec.canonical_name
+    return [f"the input has more than 8 bits, {name} is written in 8; codec hevc or av1 keeps 10"]
+
+
 def encoder_settings(
     form: VideoFormat,
     *,
@@ -278,6 +287,7 @@ def encoder_settings(
         rate=rate,
         sample_aspect_ratio=form.sample_aspect_ratio,
         color=coded_color(encoder, form.color),
+        deep=form.deep,
         b_frames=not fixed_rate,  # such containers store no pts
         in_band=in_band,
         threads=threads,
