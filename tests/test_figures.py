@@ -12,6 +12,7 @@ from parts.pages import BLOCK, public_pages, renewed
 from parts.record import ENGINES, ROOT, Record, Table, digest, read, read_all, write
 
 from streamkind.engine.profiles import PROFILES
+from streamkind.model.released import releases
 from streamkind.model.validation import PairScores
 
 PAGE = "# A page\n\n<!-- figures: part-speed -->\n<!-- end -->\n"
@@ -23,13 +24,15 @@ def root(tmp_path):
     """A repository of one page, one model, one plot and one part."""
     (tmp_path / "engines").mkdir()
     (tmp_path / "engines" / "kind-decompose.onnx").write_bytes(b"weights")
-    (tmp_path / "plot.png").write_bytes(b"plot")
+    plot = tmp_path / "docs" / "figures" / "plot.png"
+    plot.parent.mkdir(parents=True)
+    plot.write_bytes(b"plot")
     table = Table({"": "", "fps": ".1f"}, [["fast", 48.25], ["slow", None]])
     record = Record(
         *("2026-11-29", "abc", "`command`", "a processor", 2, {"av": "18"}, {"speed": table}),
         weights={"kind": digest((tmp_path / "engines").iterdir())},
         profiles={"quality": PROFILES["quality"].model},
-        pictures={"plot.png": digest([tmp_path / "plot.png"])},
+        pictures={"plot.png": digest([plot])},
     )
     write("part", record, tmp_path / "docs" / "figures")
     (tmp_path / "README.md").write_text(PAGE)
@@ -72,7 +75,7 @@ def test_a_changed_digit_is_found(root, file, old, new):
     assert figures.check(root) == ["README.md: run `python tools/figures.py --write`"]
 
 
-@pytest.mark.parametrize("file", ["engines/kind-decompose.onnx", "plot.png"])
+@pytest.mark.parametrize("file", ["engines/kind-decompose.onnx", "docs/figures/plot.png"])
 def test_other_weights_and_other_plots_are_found(root, file):
     (root / file).write_bytes(b"others")
     (line,) = figures.check(root)
@@ -125,6 +128,21 @@ def test_every_part_can_be_measured_and_every_file_has_a_part():
     for part in figures.PARTS:
         assert callable(importlib.import_module(f"parts.{part}").measure)
     assert read_all().keys() == figures.PARTS.keys()
+
+
+def test_every_released_model_has_a_card_with_the_curves_of_its_training():
+    cards = (ENGINES / "README.md").read_text()
+    for name in releases():
+        assert f"\n## `{name}`\n" in cards
+        assert f"docs/training/{name}.png" in cards
+    curves = {path.stem for path in (ROOT / "docs" / "training").iterdir()}
+    assert curves == releases().keys()
+
+
+def test_the_page_of_profiles_names_their_models():
+    page = (ROOT / "docs" / "profiles.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
+    assert dict(rows) == {name: profile.model for name, profile in PROFILES.items()}
 
 
 def test_tools_are_few_and_each_is_named():

@@ -28,14 +28,15 @@ PARTS = {
     "files": "what each container holds",
     "int8": "what INT8 would cost",
 }
-"""Part -> what it measures. Each is a module of `parts` with a function `measure`."""
+"""Part -> what it measures: a module of `parts`, whose `measure` draws its plots into a folder."""
 BY_NAME = ("int8",)
 """Parts that run only if they are named, for the packages that they need."""
 
 
 def measure(part: str, data: Path, folder: Path) -> None:
-    """Measure a part, keep its figures, print them."""
-    found = importlib.import_module(f"parts.{part}").measure(data)
+    """Measure a part, keep its figures and plots, print its tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = importlib.import_module(f"parts.{part}").measure(data, folder)
     write(part, stamp(part, found), folder)
     for name, table in read(part, folder).tables.items():
         print(f"\n{part}-{name}\n\n{table.markdown()}", flush=True)

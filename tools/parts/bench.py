@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parts.cluster import gain
-from parts.record import FOLDER, Measured, Table
+from parts.record import Measured, Table
 from streamkind import enhance
 from streamkind.cli.bench import as_json
 from streamkind.engine.profiles import PROFILES
@@ -30,13 +30,12 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Measure a rainy street at dusk at three sizes, and the rest."""
     clip = data / "video" / "street_dusk_rain_1080p.mp4"
     pairs = data / "lol" / "eval15"
     found = [sized(size, clip, pairs) for size in SIZES]
-    picture = FOLDER / "quality-cost.png"
-    FOLDER.mkdir(exist_ok=True)
+    picture = folder / "quality-cost.png"
     draw_bench({"sizes": [as_json(one) for one in found]}, picture)
     tables = {
         "profiles": profiles(found),

@@ -108,15 +108,15 @@ def what_is_in(path: Path) -> tuple[str, Fraction] | None:
         return codec_of(stream), seconds
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Pass every kind into every container."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        inputs = make_inputs(folder)
+        place = Path(name)
+        inputs = make_inputs(place)
         tables = {
             what: Table(
                 {"": ""} | {f".{kind}": "" for kind in KINDS},
-                [[n, *(outcome(inputs[n], kind, folder) for kind in KINDS)] for n in names],
+                [[n, *(outcome(inputs[n], kind, place) for kind in KINDS)] for n in names],
             )
             for what, names in (("sound", tuple(SOUNDS)), ("subtitles", TEXTS))
         }

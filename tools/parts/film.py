@@ -45,7 +45,7 @@ FILMS = 12
 """Films made of held-out pairs of our485, and as many of synthetic pairs."""
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Judge the real clips; compare films with their truth."""
     clips = sorted([*(data / "video").glob("*.mp4"), *(data / "video_near_black").glob("*.mp4")])
     found = {}

@@ -15,7 +15,7 @@ from typing import Any
 import av
 import make_scenes
 
-from parts.record import FOLDER, Measured, Table
+from parts.record import Measured, Table
 from parts.smoothing import FILTERS, SERIES, figures
 from streamkind import enhance
 from streamkind.engine.profiles import PROFILES
@@ -111,20 +111,20 @@ def lines(found: dict[str, dict[str, Scores]]) -> Iterator[list[Any]]:
             yield [clip, name, *(told[key] for key in COLUMNS.values())]
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Score clips and scenes; compare filters of the ratio on made series."""
     clips = sorted((data / "video").glob("*.mp4"))
     real = {clip.stem: score_clip(clip, PROFILE_SETTINGS) for clip in clips}
     made = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
         for name, seconds in SCENES.items():
-            make_scenes.write(name, Path(folder, name), size=(608, 400), seconds=seconds, seed=0)
-            made[name] = score_clip(Path(folder, name), STEADY_SETTINGS)
-    FOLDER.mkdir(exist_ok=True)
+            scene = Path(place, name)
+            make_scenes.write(name, scene, size=(608, 400), seconds=seconds, seed=0)
+            made[name] = score_clip(scene, STEADY_SETTINGS)
     pictures = []
     for name in PLOTTED:
         scores = (real | made)[name]
-        draw_scores(list(scores.values())[-1], picture := FOLDER / f"{name}.png")
+        draw_scores(list(scores.values())[-1], picture := folder / f"{name}.png")
         pictures.append(picture)
     filters = [[name, *figures(smooth)] for name, smooth in FILTERS.items()]
     tables = {

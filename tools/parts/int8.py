@@ -35,7 +35,7 @@ HEIGHT, WIDTH = 384, 592
 FOUR = np.array([4], np.float32)
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Quantise, compare."""
     release = find_release("kind")
     plain, small = OpenVINOBackend(release), OpenVINOBackend(release)

@@ -38,7 +38,7 @@ HELD = {
 }
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Measure delays in `realtime`, then hold a camera."""
     late: list[list[Any]] = []
     with open_fleet("realtime") as fleet:

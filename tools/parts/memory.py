@@ -31,7 +31,7 @@ from loopback.servers import (
     thaw,
 )
 
-from parts.record import FOLDER, Measured, Table
+from parts.record import Measured, Table
 from streamkind import open_engine
 from streamkind.engine.profiles import PROFILES, ProfileName
 from streamkind.live.fleet import LiveFleet
@@ -84,16 +84,16 @@ class Sample:
     """Enhanced, of all cameras."""
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Measure peaks, then the long run."""
     peaks = [
         [clip, f"`{profile}`", peak(size, frames, profile)]
         for clip, (size, frames, profiles) in CLIPS.items()
         for profile in profiles
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        samples = soak(Path(folder), MINUTES)
-    draw(samples, picture := FOLDER / "soak.png")
+    with tempfile.TemporaryDirectory() as place:
+        samples = soak(Path(place), MINUTES)
+    draw(samples, picture := folder / "soak.png")
     told = samples[-1]
     values = [len(samples), growth_of(samples), told.memory, told.descriptors, told.threads]
     heads = {f"growth after minute {SETTLED_MINUTES:g}": ".2%", "MiB at the end": ".0f"}

@@ -51,7 +51,7 @@ class Measured:
     """Released models that ran under their own names."""
     profiles: tuple[str, ...] = ()
     pictures: tuple[Path, ...] = ()
-    """Plots that were drawn of the same measurement."""
+    """Plots of the same measurement."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Record:
     profiles: dict[str, str] = field(default_factory=dict)
     """Profile -> its model."""
     pictures: dict[str, str] = field(default_factory=dict)
-    """Path from the root -> digest."""
+    """Name of a plot beside this file -> its digest."""
     held: str = ""
     """Why the figures are kept though the weights or profiles are others now."""
 
@@ -99,7 +99,6 @@ def write(part: str, record: Record, folder: Path = FOLDER) -> None:
     flat = re.sub(
         r"\[[^][{}]*\]", lambda row: f"[{' '.join(row[0][1:-1].split())}]", text
     )  # a row, a line
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{part}.json").write_text(flat, "utf-8")
 
 
@@ -122,7 +121,7 @@ def stamp(part: str, found: Measured) -> Record:
         tables=found.tables,
         weights={model: digest(ENGINES.glob(f"{model}-*.onnx")) for model in models},
         profiles=profiles,
-        pictures={str(p.relative_to(ROOT)): digest([p]) for p in found.pictures},
+        pictures={p.name: digest([p]) for p in found.pictures},
     )
 
 
@@ -147,6 +146,7 @@ def stale(records: dict[str, Record], root: Path = ROOT) -> Iterator[str]:
         for profile, model in record.profiles.items():
             if not record.held and now.get(profile) != model:
                 yield f"{again} why not: {profile} does not run {model} now"
-        for path, told in record.pictures.items():
-            if not (root / path).exists() or digest([root / path]) != told:
-                yield f"{again}: {path} is not the plot of this measurement"
+        for name, told in record.pictures.items():
+            plot = root / FOLDER.relative_to(ROOT) / name
+            if not plot.exists() or digest([plot]) != told:
+                yield f"{again}: {name} is not the plot of this measurement"

@@ -35,7 +35,7 @@ PUBLISHED = ["published for KinD, ratio from the truth", 20.87, None, "0.80", No
 """SSIM is published with two decimals; docs/published.md has the source."""
 
 
-def measure(data: Path) -> Measured:
+def measure(data: Path, folder: Path) -> Measured:
     """Score everything on LOL eval15; the models on held-out pairs too, the profiles enlarged."""
     models = list(releases())
     pairs = load_pairs(data / "lol" / "eval15")
