@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
-
 from streamkind.backends.choose import on_gpu
 from streamkind.engine.engine import Engine
 from streamkind.engine.options import (
@@ -33,7 +31,7 @@ from streamkind.errors import InputError, UsageError
 from streamkind.light.lookahead import light_changes
 from streamkind.light.track import Track
 from streamkind.video.encoders import usual_codec
-from streamkind.video.frames import Batch, Pixels, batched, rgb
+from streamkind.video.frames import Batch, Pixels, batched, beside, rgb
 from streamkind.video.images import is_still
 from streamkind.video.keyframes import key_frames
 from streamkind.video.sequence import USUAL_FPS, becomes_video
@@ -287,8 +285,3 @@ def first_pass(
 
     with source, report.stage("first pass"):
         return survey(source, engine, target, seen)
-
-
-def beside(before: Pixels, after: Pixels) -> Pixels:
-    """Put the original to the left of the result: (N, H, W, 3) each -> (N, H, 2 W, 3)."""
-    return np.concatenate([before, after], axis=2)

@@ -12,18 +12,23 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from loopback.scripted import ScriptedCamera
 from support.live import GainEngine, read_pts, state, wait_for
 
 from streamkind.errors import OutputError
+from streamkind.live import output
+from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import HLS_KEY_SECONDS, KEY_SECONDS, LiveEncoder
 from streamkind.live.fleet import LiveFleet
+from streamkind.live.inbox import Waiting
 from streamkind.live.order import order
 from streamkind.live.publish import clean, new_file
 from streamkind.live.sink import Publisher
+from streamkind.live.state import CameraState
 
 
 def config(**more):
@@ -233,3 +238,52 @@ def test_the_last_words_of_a_publisher_reach_the_status(tmp_path):
         told = state(fleet).sinks
     assert "File too large" in told[0].error
     assert "disk full" in told[1].error
+
+
+@pytest.mark.parametrize("size", [(160, 128), (1280, 720)])  # as RGB, and in planes
+def test_recordings_show_before_and_after_beside_outputs_that_show_the_result(tmp_path, size):
+    folder, playlist = tmp_path / "yard", tmp_path / "hls" / "yard.m3u8"
+    more = {"ratio": 3.0, "side_by_side": True, "max_delay": 60.0}
+    with ScriptedCamera(size=size, rate=5, gop=5) as camera, LiveFleet(GainEngine) as fleet:
+        to = (str(folder), str(playlist))
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=to, **more))
+        wait_for(lambda: all(s.frames > 7 for s in state(fleet).sinks), 60, "nothing comes out")
+        wait_for(playlist.exists, 60, "no playlist")
+        fleet.remove("yard")
+    (recording,) = folder.iterdir()
+    part = max(playlist.parent.glob("*.ts"), key=lambda part: part.stat().st_size)
+    before, after = np.split(first_luma(recording), 2, axis=1)
+    result = first_luma(part)
+    assert before.shape == after.shape == result.shape == size[::-1]
+    light = after.mean() - 16
+    assert light > 1.5 * (before.mean() - 16) > 0
+    assert result.mean() - 16 == pytest.approx(light, rel=0.2)
+
+
+def first_luma(path):
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).to_ndarray(format="gray")
+
+
+def test_the_result_is_not_encoded_for_recordings_that_are_side_by_side(monkeypatch):
+    """For viewers it is, as soon as there is one."""
+    opened = []
+
+    class Encoder(LiveEncoder):
+        def __init__(self, codec, size, *more):
+            opened.append(size)
+            super().__init__(codec, size, *more)
+
+    monkeypatch.setattr(output, "LiveEncoder", Encoder)
+    monkeypatch.setattr(output.LiveSink, "start", lambda *_: None)
+    state = CameraState(config(to=("yard",), side_by_side=True))
+    out = output.Output(state, LiveClock(0.0))
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    out._encode(Waiting(pixels, 0.0, time.monotonic(), pixels))
+    assert opened == [(128, 48)]
+    out.viewers.add(lambda: None)
+    out._encode(Waiting(pixels, 0.1, time.monotonic(), pixels))
+    out.viewers.close()
+    assert opened == [(128, 48), (64, 48)]
+    told = state.snapshot(dropped=0, queue=0, sinks=(), take_ages=True)
+    assert (told.frames_out, told.age_count) == (2, 2)

@@ -216,6 +216,7 @@ def test_the_age_is_that_of_the_packet_which_leaves(monkeypatch):
 class MagicSink:
     """Takes all."""
 
+    url = "x"
     wants_key = threading.Event()
 
     def start(self, streams):

@@ -66,7 +66,7 @@ def test_recordings_are_listed_by_camera_in_order_of_time(console):
     assert (first["bytes"], first["writing"]) == (len(DATA), False)
     assert answer.json()["span"] == [unix(2026, 11, 27, 23, 0), unix(2026, 11, 28, 0, 10)]
     none = console.get("/api/cameras/gate/recordings").json()
-    assert none == {"span": None, "recordings": []}
+    assert none == {"span": None, "recordings": [], "side_by_side": False}
 
 
 @pytest.mark.parametrize(

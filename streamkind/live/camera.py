@@ -141,7 +141,8 @@ class Camera:
         preview = Preview(frame.pixels, pixels, time.time())
         steps = self._stream.seconds if self._stream else {}
         self.state.enhanced(preview, ratio, steps, time.monotonic())
-        self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded))
+        before = frame.pixels if self.config.side_by_side else None
+        self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded, before))
 
     def fail(self, error: str) -> None:
         """Note what went wrong."""

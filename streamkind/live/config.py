@@ -77,6 +77,8 @@ class CameraSettings(BaseModel):
     """Container of recordings: Matroska, or fragmented MP4."""
     segment_seconds: Annotated[float, Field(ge=1, le=86400)] = 600.0
     """Length of one recording, in seconds."""
+    side_by_side: bool = False
+    """Whether recordings show the picture before to the left of the result."""
     keep_gb: Limit = 0.0
     """Largest size of all recordings in a folder, in 10^9 bytes; the oldest go; 0: no limit."""
     keep_days: Limit = 0.0

@@ -19,6 +19,8 @@ class Waiting:
     """Time on the output's timeline."""
     decoded: float
     """Time at which it was decoded, by `time.monotonic`."""
+    before: Pixels | None = None
+    """The same frame before it was enhanced, where outputs show that too."""
 
 
 class Inbox:

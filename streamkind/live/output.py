@@ -12,6 +12,7 @@ from typing import Any
 import av
 
 from streamkind.live.clock import LiveClock
+from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import (
     HLS_KEY_SECONDS,
     KEY_SECONDS,
@@ -23,11 +24,12 @@ from streamkind.live.encoder import (
     slate,
 )
 from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.recordings import is_folder
 from streamkind.live.secrets import redact
 from streamkind.live.sink import LiveSink
 from streamkind.live.state import CameraState
 from streamkind.live.viewers import Viewers
-from streamkind.video.frames import size_of
+from streamkind.video.frames import Pixels, beside, size_of
 
 SLATE_SECONDS = 0.2
 """Time from one "no signal" picture (slate) to the next."""
@@ -79,10 +81,46 @@ class Promise:
             return self._given and self._fits
 
 
-class Output:
-    """Encodes the pictures of a camera once, for sinks and viewers, in a thread of its own.
+class Channel:
+    """One encoding of the pictures, and the sinks that take it. Of the encoder's thread."""
 
-    Without sinks, nothing is encoded while nobody watches.
+    def __init__(self, sinks: list[LiveSink], key_seconds: float, *, wide: bool = False) -> None:
+        """Encode for `sinks`; with `wide`, each picture before to the left of the result."""
+        self.sinks, self.wide = sinks, wide
+        self.encoder: LiveEncoder | None = None
+        self.encoding: deque[tuple[int, float]] = deque()
+        """`pts` and time of decoding of the pictures in the encoder, if their age is measured."""
+        self._key_seconds = key_seconds
+
+    def open(
+        self, codec: str, frame: Waiting, rate: Fraction, aspect: Fraction, sound: Template | None
+    ) -> LiveEncoder:
+        """Open the encoder for pictures like that of `frame`, and start the sinks."""
+        size = size_of(self.picture(frame))
+        self.encoder = LiveEncoder(codec, size, rate, aspect, self._key_seconds)
+        streams = [self.encoder.stream] + ([sound.stream] if sound else [])
+        for sink in self.sinks:
+            sink.start(streams)
+        return self.encoder
+
+    def picture(self, frame: Waiting) -> Pixels:
+        """Return the picture to encode."""
+        if self.wide and frame.before is not None:
+            return beside(frame.before, frame.pixels)
+        return frame.pixels
+
+    def hand_out(self, packets: Iterable[Coded]) -> None:
+        """Hand packets to all sinks."""
+        for packet in packets:
+            for sink in self.sinks:
+                sink.offer(packet)
+
+
+class Output:
+    """Encodes the pictures of a camera for sinks and viewers, in a thread of its own.
+
+    They are encoded once, and once more for recordings that show them side by side. Without
+    sinks, nothing is encoded while nobody watches.
     """
 
     def __init__(self, state: CameraState, clock: LiveClock) -> None:
@@ -97,9 +135,7 @@ class Output:
         self._sound_next = 0
         """Least `pts` of the next packet of sound, for the camera's thread only."""
         # Of the encoder's thread.
-        self._encoder: LiveEncoder | None = None
-        self._encoding: deque[tuple[int, float]] = deque()
-        """`pts` and time of decoding of the pictures in the encoder."""
+        self._channels = channels_of(self.sinks, config)
         self._slated = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(
@@ -145,7 +181,8 @@ class Output:
             return
         pts = max(round(seconds / TIME_BASE), self._sound_next)
         self._sound_next = pts + LEAST_STEP
-        self._hand_out([Coded(data, pts, round(duration / TIME_BASE), True, False)])
+        for channel in self._channels:
+            channel.hand_out([Coded(data, pts, round(duration / TIME_BASE), True, False)])
 
     def _run(self) -> None:
         while True:
@@ -156,15 +193,17 @@ class Output:
                 self._state.failed(redact(f"encoder: {exc}"))
                 self.inbox.clear()
                 self._stop.wait(RETRY_SECONDS)
-        if self._encoder is not None:
-            self._hand_out(self._encoder.finish())
+        for channel in self._channels:
+            if channel.encoder is not None:
+                channel.hand_out(channel.encoder.finish())
         self.viewers.close()
         for sink in self.sinks:
             sink.stop()
 
-    @property
-    def _wanted(self) -> bool:
-        return bool(self.sinks) or bool(self.viewers)
+    def _wanted(self) -> list[Channel]:
+        """Return the channels that somebody takes. Viewers take the first one."""
+        first, *others = self._channels
+        return [first] * bool(first.sinks or self.viewers) + others
 
     def _step(self) -> bool:
         """Encode a waiting picture, or a slate; return whether to continue."""
@@ -183,35 +222,25 @@ class Output:
                 raise
             return True
         since = self._state.no_signal_since(now)
-        if since and self._encoder is not None and self._wanted and not self._stop.is_set():
-            self._show_slate(self._encoder, since)
+        if since and not self._stop.is_set():
+            self._show_slate(since)
         return not self._stop.is_set()
 
     def _encode(self, frame: Waiting) -> None:
-        if self._wanted:
-            if self._encoder is None:
-                self._open(frame)
-            assert self._encoder is not None
-            self._write(self._encoder, frame, aged=True)
-        else:
+        wanted = self._wanted()
+        for channel in wanted:
+            encoder = channel.encoder
+            if encoder is None:
+                encoder = channel.open(self._state.config.codec, frame, *self._promise.give())
+            self._write(channel, encoder, frame, aged=channel is wanted[0])
+        if not wanted:
             self._age(frame.decoded)
         self._state.handed_on(time.monotonic())
 
     def _age(self, decoded: float) -> None:
         self._state.left(time.monotonic() - decoded)
 
-    def _open(self, frame: Waiting) -> None:
-        size = size_of(frame.pixels)
-        config = self._state.config
-        hls = any(url.endswith(".m3u8") for url in config.to)
-        key_seconds = HLS_KEY_SECONDS if hls else KEY_SECONDS
-        rate, aspect, sound = self._promise.give()
-        self._encoder = LiveEncoder(config.codec, size, rate, aspect, key_seconds)
-        streams = [self._encoder.stream] + ([sound.stream] if sound else [])
-        for sink in self.sinks:
-            sink.start(streams)
-
-    def _show_slate(self, encoder: LiveEncoder, lost_since: float) -> None:
+    def _show_slate(self, lost_since: float) -> None:
         now = time.monotonic()
         # At first, frames may still come from the engine, and they are older than a slate.
         if now - self._slated < SLATE_SECONDS:
@@ -220,26 +249,37 @@ class Output:
             return
         self._slated = now
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(lost_since))
-        picture = slate(encoder.size, [self._state.config.name, f"no signal since {since}"])
-        self._write(encoder, Waiting(picture, self._clock.at(now), now))
+        for channel in self._wanted():
+            if (encoder := channel.encoder) is not None:
+                picture = slate(encoder.size, [self._state.config.name, f"no signal since {since}"])
+                self._write(channel, encoder, Waiting(picture, self._clock.at(now), now))
 
-    def _write(self, encoder: LiveEncoder, frame: Waiting, *, aged: bool = False) -> None:
-        waiting = [self.viewers.wants_key, *(sink.wants_key for sink in self.sinks)]
+    def _write(
+        self, channel: Channel, encoder: LiveEncoder, frame: Waiting, *, aged: bool = False
+    ) -> None:
+        waiting = [sink.wants_key for sink in channel.sinks]
+        waiting += [] if channel.wide else [self.viewers.wants_key]
         wanted = [event for event in waiting if event.is_set()]
         for event in wanted:
             event.clear()
         began = time.perf_counter()
-        packets = list(encoder(frame.pixels, frame.seconds, key=bool(wanted)))
+        picture = channel.picture(frame)
+        packets = list(encoder(picture, frame.seconds, key=bool(wanted)))
         self._state.encoded(time.perf_counter() - began)
-        self._hand_out(packets)
-        self.viewers.offer(packets, encoder.stream)
+        channel.hand_out(packets)
+        if not channel.wide:
+            self.viewers.offer(packets, encoder.stream)
         if aged:
-            self._encoding.append((encoder.last_pts, frame.decoded))
+            channel.encoding.append((encoder.last_pts, frame.decoded))
         for packet in packets:  # an encoder may return a picture after later calls only
-            while self._encoding and self._encoding[0][0] <= packet.pts:
-                self._age(self._encoding.popleft()[1])
+            while channel.encoding and channel.encoding[0][0] <= packet.pts:
+                self._age(channel.encoding.popleft()[1])
 
-    def _hand_out(self, packets: Iterable[Coded]) -> None:
-        for packet in packets:
-            for sink in self.sinks:
-                sink.offer(packet)
+
+def channels_of(sinks: list[LiveSink], config: CameraConfig) -> list[Channel]:
+    """Return how the pictures are encoded: once for all sinks, or side by side for recordings."""
+    wide = [s for s in sinks if config.side_by_side and is_folder(s.url)]
+    plain = [sink for sink in sinks if sink not in wide]
+    hls = any(sink.url.endswith(".m3u8") for sink in plain)
+    first = Channel(plain, HLS_KEY_SECONDS if hls else KEY_SECONDS)
+    return [first, *([Channel(wide, KEY_SECONDS, wide=True)] if wide else [])]

@@ -67,13 +67,15 @@ def find_recording(config: CameraConfig, name: str) -> Path | None:
 
 def folders_of(config: CameraConfig) -> list[Path]:
     """Return the folders that a camera records to."""
-    folders = []
-    for url in config.to:
-        with suppress(UsageError):  # a secret is missing, which the output itself tells
-            place = resolve(url)
-            if "://" not in place and not place.endswith(".m3u8"):
-                folders.append(Path(place))
-    return folders
+    return [Path(resolve(url)) for url in config.to if is_folder(url)]
+
+
+def is_folder(url: str) -> bool:
+    """Return whether an output is a folder of recordings."""
+    with suppress(UsageError):  # a secret is missing, which the output itself tells
+        place = resolve(url)
+        return "://" not in place and not place.endswith(".m3u8")
+    return False
 
 
 def begin_of(name: str) -> float:

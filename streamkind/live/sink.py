@@ -42,7 +42,7 @@ class LiveSink:
     def __init__(self, url: str, config: CameraConfig) -> None:
         self.wants_key = threading.Event()
         """Set when a publisher has started and needs a keyframe to begin."""
-        self._url = url
+        self.url = url
         self._config = config
         self._queue: queue.Queue[Coded] = queue.Queue(DEPTH)
         self._templates: list[Any] = []
@@ -113,7 +113,7 @@ class LiveSink:
     def _publish(self) -> None:
         """Start a publisher and feed it until it ends or `stop` is called."""
         self._last_words = ""
-        publisher = Publisher(order(self._url, self._config), self._templates, self._halt)
+        publisher = Publisher(order(self.url, self._config), self._templates, self._halt)
         try:
             self.wants_key.set()
             begun = False

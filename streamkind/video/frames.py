@@ -63,6 +63,18 @@ def stored(picture: Levels, kind: Any = np.uint8) -> Pixels:
     return np.asarray(np.clip(values, 0, MOST_DEEP if deep else 255), kind)
 
 
+def beside(before: Pixels, after: Pixels) -> Pixels:
+    """Put the original to the left of the result: W becomes 2 W.
+
+    Both are RGB, (H, W, 3) or (N, H, W, 3), or yuv420p, (3 H / 2, W).
+    """
+    if before.ndim > 2:
+        return np.concatenate([before, after], axis=-2)
+    planes = zip(yuv420p_planes(before), yuv420p_planes(after), strict=True)
+    both = [np.concatenate(pair, axis=1).ravel() for pair in planes]
+    return np.concatenate(both).reshape(before.shape[0], -1)
+
+
 def rgb24(form: VideoFormat) -> PixFmt:
     """Choose RGB in 8 bits for every format."""
     return "rgb24"

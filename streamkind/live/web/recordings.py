@@ -47,7 +47,8 @@ class RecordingsOf:
         """Tell of the recordings that begin from `since` on and before `until`."""
         config = self._config(name)
         found = recordings_of(config, time.time(), since=since, until=until)
-        return RecordingsAnswer(span_of(config), found[-MOST_LISTED:])
+        listed = found[-MOST_LISTED:]
+        return RecordingsAnswer(span_of(config), listed, config.side_by_side)
 
     def get(self, name: str, file: File, range: Annotated[str, Header()] = "") -> Response:
         """Send a recording, whole or the bytes of Range; one that grows is sent as it is now."""

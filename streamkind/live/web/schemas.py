@@ -82,6 +82,8 @@ class RecordingsAnswer:
     """When the first and the last of all begin, Unix times; null without any."""
     recordings: list[Recording]
     """Those asked for, the oldest first."""
+    side_by_side: bool
+    """Whether new ones show each picture before to the left of the result."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ function size(bytes) {
 async function ofDay(camera, day) {
   const { since, until } = bounds(day);
   const answer = await ask(`${pathOf(camera, "/recordings")}?since=${since}&until=${until}`);
-  return answer.ok ? answer.json() : { span: null, recordings: [] };
+  return answer.ok ? answer.json() : { span: null, recordings: [], side_by_side: false };
 }
 
 // Asks for the chosen day; at first for the day of the last recording.
@@ -54,6 +54,9 @@ function showDays(span) {
 }
 
 function showList(camera, told) {
+  write(at("recordings-note"), !told.span ? "" : told.side_by_side
+    ? "New ones show before (left) and after."
+    : "They show the result only. For before and after set side_by_side = true.");
   const listed = JSON.stringify(told);
   if (listed === shown.listed) return; // the focus stays where it is
   shown.listed = listed;
