@@ -165,7 +165,7 @@ def enhance_file(
     read = partial(
         open_source,
         input,
-        hardware=gpu,
+        hwaccel=options.hwaccel or ("cuda" if gpu else "none"),
         video_stream=options.video_stream,
         start=options.start,
         duration=options.duration,

@@ -1,14 +1,17 @@
 """Decoding and encoding on a card: here, where there is none, what is said and done instead."""
 
 import logging
+import threading
 
 import av
 import numpy as np
 import pytest
+from av.codec.hwaccel import HWAccel
 from support.media import make_clip, read_video
 
 from streamkind.backends.cards import card_here
 from streamkind.errors import InputError, UsageError
+from streamkind.live.source import Connection, Picture
 from streamkind.video import encoders, hardware
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import open_source
@@ -21,10 +24,10 @@ def test_without_a_card_frames_are_decoded_in_software_and_it_is_said_once(tmp_p
     clip = make_clip(tmp_path / "a.mp4", frames=5)
     with open_source(clip) as source:
         expected = [frame.data for frame in source]
-    with open_source(clip, hardware=True) as source:
+    with open_source(clip, hwaccel="cuda") as source:
         found = [frame.data for frame in source]
-        assert [w for w in source.warnings if "NVDEC" in w] == [
-            "decoded in software: NVDEC cannot be used for this file here"
+        assert [w for w in source.warnings if "software" in w] == [
+            "decoded in software: cuda cannot be used here"
         ]
     np.testing.assert_array_equal(found, expected)
 
@@ -32,7 +35,7 @@ def test_without_a_card_frames_are_decoded_in_software_and_it_is_said_once(tmp_p
 def test_what_cannot_be_opened_is_refused_all_the_same(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match=r"a\.mp4"):
-        open_source(tmp_path / "a.mp4", hardware=True)
+        open_source(tmp_path / "a.mp4", hwaccel="auto")
 
 
 @no_card
@@ -127,3 +130,67 @@ def test_auto_hw_without_hardware_is_software_for_real(tmp_path, call):
 def test_a_codec_that_is_no_auto_hw_is_refused(codec):
     with pytest.raises(UsageError, match="no such video encoder"):
         encoders.find_encoder(codec)
+
+
+ALL = ("cuda", "qsv", "drm", "vaapi", "vulkan")
+WINDOWS = ("d3d11va", "d3d12va", "dxva2", "cuda")
+HERE = "decoded in software: {} cannot be used here"
+NONE = "decoded in software: no hardware decoder can be used here ({})"
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "there", "found", "note"),
+    [
+        ("none", ALL, {"cuda"}, None, ""),
+        ("auto", ALL, {"cuda", "vaapi"}, "cuda", ""),
+        ("auto", ALL, {"vaapi", "vulkan"}, "vaapi", ""),
+        ("auto", ALL, {"drm"}, "drm", ""),
+        ("auto", ("videotoolbox",), {"videotoolbox"}, "videotoolbox", ""),
+        ("auto", WINDOWS, {"d3d11va", "dxva2"}, "d3d11va", ""),
+        ("auto", WINDOWS, {"dxva2"}, "dxva2", ""),
+        ("auto", ALL, set(), None, NONE.format("cuda, qsv, vaapi, vulkan, drm")),
+        ("auto", (), set(), None, NONE.format("FFmpeg knows none")),
+        ("vaapi", ALL, {"cuda", "vaapi"}, "vaapi", ""),
+        ("qsv", ALL, {"cuda"}, None, HERE.format("qsv")),
+        ("videotoolbox", ALL, {"videotoolbox"}, None, HERE.format("videotoolbox")),
+    ],
+)
+def test_what_decodes_is_what_is_there(asked, known, there, found, note):
+    assert hardware.find_hwaccel(asked, known, there.__contains__) == (found, note)
+
+
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "nvdec", ""])
+def test_unknown_hardware_is_refused(name):
+    with pytest.raises(UsageError, match=r"choose none, auto, .*cuda"):
+        hardware.check_hwaccel(name)
+
+
+@no_card
+def test_the_command_says_once_that_software_decodes(tmp_path, call):
+    clip = make_clip(tmp_path / "a.mp4", frames=3)
+    words = ("--hwaccel", "auto", "--profile", "realtime", "--one-pass")
+    code, _, told = call("enhance", clip, tmp_path / "b.mp4", *words)
+    assert code == 0, told
+    assert " ".join(told.split()).count("no hardware decoder can be used here") == 1
+
+
+@no_card
+def test_a_camera_says_once_that_software_decodes(tmp_path, caplog):
+    clip = make_clip(tmp_path / "a.mp4", frames=5)
+    url = f"file:{clip}"
+    with Connection(
+        url, 5.0, threading.Event(), lambda *_: None, lambda *_: "rgb24", hwaccel="cuda"
+    ) as camera:
+        assert sum(isinstance(item, Picture) for item in camera) == 5
+    assert caplog.messages == [f"{url}: decoded in software: cuda cannot be used here"]
+
+
+def test_a_video_that_the_hardware_cannot_decode_is_told(monkeypatch, tmp_path):
+    # A device without any decoder: FFmpeg goes back to software.
+    accel = HWAccel("drm", allow_software_fallback=True)
+    monkeypatch.setattr("streamkind.video.footage.open_hwaccel", lambda _: (accel, ""))
+    clip = make_clip(tmp_path / "a.mp4", frames=5)
+    with open_source(clip, hwaccel="drm") as source:
+        assert len(list(source)) == 5
+        told = [warning for warning in source.warnings if "software" in warning]
+    assert told == ["decoded in software: the hardware cannot decode this video"]

@@ -94,7 +94,7 @@ def test_the_first_pass_alone_takes_fewer_options(clip, options, told):
 @pytest.mark.parametrize("name", sorted({f.name for f in fields(Options)} - set(BATCH)))
 def test_a_batch_takes_whole_files(clip, tmp_path, name):
     given = {"two_pass": True, "ratio_track": "t.csv", "fps": 5.0, "video_stream": 1,
-             "side_by_side": True, "start": 1.0, "duration": 1.0}  # fmt: skip
+             "side_by_side": True, "start": 1.0, "duration": 1.0, "hwaccel": "auto"}  # fmt: skip
     with pytest.raises(streamkind.UsageError, match=f"a batch does not take {name}"):
         find_jobs([clip], tmp_path / "out", Options(**{name: given[name]}))
 

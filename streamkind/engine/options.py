@@ -24,6 +24,7 @@ from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, Ratio
 from streamkind.model.released import find_release
 from streamkind.video.deinterlace import Deinterlace, check_deinterlace
 from streamkind.video.format import VideoFormat
+from streamkind.video.hardware import check_hwaccel
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -66,6 +67,11 @@ class Options:
     fps: Annotated[
         float | None, "Frames per second of a raw stream (.h264) or of a folder of images."
     ] = None
+    hwaccel: Annotated[
+        str | None,
+        "Hardware that decodes: none, auto, or FFmpeg's name: cuda, qsv, vaapi. Default: cuda, if"
+        " the network runs there.",
+    ] = None
     deinterlace: Annotated[
         Deinterlace, "Interlaced video: one frame per frame, one per field, or off, as it is."
     ] = "frame"
@@ -94,6 +100,7 @@ class Options:
         check_target(self.video_target)
         check_steady(self.steady)
         check_deinterlace(self.deinterlace)
+        check_hwaccel(self.hwaccel or "none")
         if self.ratio_track is not None and self.ratio != "auto":
             raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
         find_release(self.chosen_model)
@@ -173,6 +180,7 @@ class EnhanceOptions(TrackOptions, total=False):
     crf: int | None
     preset: str | None
     fps: float | None
+    hwaccel: str | None
     deinterlace: Deinterlace
     video_stream: int | None
     side_by_side: bool

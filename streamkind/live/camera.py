@@ -182,6 +182,7 @@ class Camera:
             self._engine.pix_fmt,
             transport=self._transport,
             deinterlace=config.deinterlace,
+            hwaccel=config.hwaccel,
         ) as connection:
             self.clock.restart()
             self.output.connected(connection.rate, connection.aspect, connection.sound)

@@ -16,6 +16,7 @@ from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE
 from streamkind.live.secrets import check_login, has_secret, redact, resolve
 from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.encoders import find_encoder
+from streamkind.video.hardware import check_hwaccel
 
 __all__ = ["CameraConfig", "ConsoleConfig", "check_camera", "read_config", "redact", "resolve"]
 
@@ -65,6 +66,8 @@ class CameraSettings(BaseModel):
     """Seconds without a picture after which the camera counts as lost."""
     transport: Transport = "auto"
     """Transport of RTSP. auto: TCP, then UDP if TCP is refused or delivers nothing."""
+    hwaccel: Annotated[str, Field(max_length=64)] = "none"
+    """Hardware that decodes: none, auto, or FFmpeg's name: cuda, qsv, vaapi, videotoolbox."""
     deinterlace: Deinterlace = "frame"
     """Interlaced video: one frame per frame, one per field, or off, as it is."""
     ratio: Manual | Literal["auto"] = "auto"
@@ -209,6 +212,7 @@ def check_camera(config: CameraConfig, *, from_api: bool) -> None:
     if len(set(config.to)) < len(config.to):
         raise UsageError(f"{where}: the same output twice; name each once")
     find_encoder(config.codec)
+    check_hwaccel(config.hwaccel)
 
 
 def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:

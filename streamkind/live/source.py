@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
+from av.codec.hwaccel import HWAccel
 
 from streamkind.errors import InputError
 from streamkind.live.config import Transport
@@ -23,6 +24,7 @@ from streamkind.video.deinterlace import Deinterlace, Deinterlacer
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
+from streamkind.video.hardware import open_hwaccel, software_note
 from streamkind.video.tonemap import refuse_dolby, tone_note
 
 log = logging.getLogger("streamkind.live")
@@ -91,6 +93,7 @@ class Connection:
         *,
         transport: Transport = "auto",
         deinterlace: Deinterlace = "frame",
+        hwaccel: str = "none",
     ) -> None:
         """Connect. Raises RefusedError for a wrong password, SilentError, or InputError.
 
@@ -105,7 +108,8 @@ class Connection:
         self._stop = stop
         self.is_file = url.startswith("file:")
         try:
-            self._container = _open(resolve(url), timeout_seconds, transport)
+            accel, note = open_hwaccel(hwaccel)
+            self._container = _open(resolve(url), timeout_seconds, transport, accel)
         except (av.FFmpegError, ValueError) as exc:
             raise self._explain(exc) from exc
         try:
@@ -125,6 +129,8 @@ class Connection:
         self._read: tuple[object, Reader] | None = None
         self._deinterlacer = Deinterlacer(deinterlace, self._video.time_base or Fraction(1, 90_000))
         self._told: set[str] = set()
+        self._accel = accel
+        self._tell([note] if note else [])
         self._keyed = False
         """Whether the first keyframe has come, from which decoding can begin."""
         self._pace = Pace(forgets_jumps=not self.is_file)
@@ -208,7 +214,7 @@ class Connection:
         size = frame.width, frame.height
         if self._read is None or self._read[0] != (size, tags, turn):
             refuse_dolby(frame, self._video.codec_context.codec_tag, tags, redact(self._url))
-            self._tell(tone_note(tags))
+            self._tell(tone_note(tags) + software_note(self._accel, self._video.codec_context))
             large = frame.height >= HD_ROWS and turn == Orientation()
             pix_fmt = self._pix_fmt(*size) if large else "rgb24"
             self._read = (size, tags, turn), Reader(tags, *size, pix_fmt, made=HD)
@@ -234,13 +240,14 @@ class Connection:
         return explain(exc, resolve(self._url), self._timeout_seconds)
 
 
-def _open(url: str, timeout_seconds: float, transport: Transport) -> Any:
+def _open(url: str, timeout_seconds: float, transport: Transport, accel: HWAccel | None) -> Any:
     scheme, _, rest = url.partition(":")
     options, kind = dict(_LOW_DELAY), None
     if scheme == "file":
-        return av.open(file_url(Path(rest.removeprefix("//"))))
+        return av.open(file_url(Path(rest.removeprefix("//"))), hwaccel=accel)
     if scheme == "v4l2":
-        return av.open(rest.removeprefix("//"), format="v4l2", timeout=timeout_seconds)
+        name = rest.removeprefix("//")
+        return av.open(name, format="v4l2", timeout=timeout_seconds, hwaccel=accel)
     if scheme in ("rtsp", "rtsps"):
         # By default FFmpeg tries UDP before TCP.
         words = {"auto": "tcp+udp"}.get(transport, transport)
@@ -250,7 +257,9 @@ def _open(url: str, timeout_seconds: float, transport: Transport) -> Any:
         kind = "mpegts"
     # A playlist from elsewhere must not make us read files of this machine.
     options["protocol_whitelist"] = _NETWORK
-    return av.open(url, format=kind, container_options=options, timeout=timeout_seconds)
+    return av.open(
+        url, format=kind, container_options=options, timeout=timeout_seconds, hwaccel=accel
+    )
 
 
 def _sound(packet: av.Packet[Any]) -> Sound:

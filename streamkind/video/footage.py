@@ -27,7 +27,7 @@ from streamkind.video.demux import (
 )
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import DEEP, ChoosePixFmt, Frame, rgb24
-from streamkind.video.hardware import nvdec
+from streamkind.video.hardware import open_hwaccel, software_note
 from streamkind.video.remarks import other_videos, remarks
 from streamkind.video.timeline import Cut, FrameClock, nothing_from, shortened
 from streamkind.video.tonemap import SDR, is_hdr
@@ -46,7 +46,7 @@ class VideoSource:
         duration: float | None = None,
         part: tuple[int | None, int | None] | None = None,
         pix_fmt: ChoosePixFmt = rgb24,
-        hardware: bool = False,
+        hwaccel: str = "none",
         deinterlace: Deinterlace = "frame",
         fps: float | None = None,
         video_stream: int | None = None,
@@ -71,10 +71,11 @@ class VideoSource:
         """Numbers of the file's other videos. Cover art is not among them."""
         self._lost: int | None = None
         self._taken, self._wanted = False, video_stream
-        self._pix_fmt, self._hardware, self._deinterlace = pix_fmt, hardware, deinterlace
+        self._pix_fmt, self._hwaccel, self._deinterlace = pix_fmt, hwaccel, deinterlace
         self._fps = fps
-        hwaccel = nvdec() if hardware else None
-        self._container: InputContainer | None = open_input(path, hwaccel=hwaccel)
+        self._accel, note = open_hwaccel(hwaccel)
+        self.warnings += [note] if note else []
+        self._container: InputContainer | None = open_input(path, hwaccel=self._accel)
         try:
             self._open(self._container, start, duration, part, like)
         except BaseException:
@@ -98,8 +99,7 @@ class VideoSource:
         self._stream.thread_type = "AUTO"
         decoded = self._start_decoding(container)
         first = next(decoded, None)
-        if self._hardware and not self._stream.codec_context.is_hwaccel:
-            self.warnings.append("decoded in software: NVDEC cannot be used for this file here")
+        self.warnings += software_note(self._accel, self._stream.codec_context)
         if first is None:
             raise self._decoder.nothing()
         self._rate = self._deinterlacer.rate(self._clock.rate)
@@ -155,7 +155,7 @@ class VideoSource:
         return VideoSource(
             self.path,
             pix_fmt=pix_fmt or self._pix_fmt,
-            hardware=self._hardware,
+            hwaccel=self._hwaccel,
             deinterlace=self._deinterlace,
             fps=self._fps,
             video_stream=index,

@@ -1,11 +1,20 @@
-"""Finds hardware that decodes (NVIDIA cards) and hardware that encodes (any maker)."""
+"""Finds hardware that decodes and hardware that encodes, of any maker."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection
 
-from av.codec.hwaccel import HWAccel
+import av
+from av.codec import Codec
+from av.codec.hwaccel import HWAccel, HWDeviceType, hwdevices_available
+from av.video.codeccontext import VideoCodecContext
+
+from streamkind.errors import UsageError
+
+HWACCELS = ("cuda", "videotoolbox", "d3d12va", "d3d11va", "qsv", "vaapi", "vulkan")
+"""FFmpeg's names of hardware that decodes, in the order in which `auto` tries it. Others follow."""
 
 FAMILIES = ("nvenc", "qsv", "amf", "videotoolbox", "vaapi", "mf")
 """Endings of the names of FFmpeg's hardware encoders, in the order in which `auto-hw` tries them.
@@ -17,9 +26,58 @@ AUTO_HW = re.compile(r"auto-hw(?::(h264|hevc|av1))?", re.IGNORECASE)
 _NVENC = {"h264": "h264_nvenc", "hevc": "hevc_nvenc", "h265": "hevc_nvenc", "av1": "av1_nvenc"}
 
 
-def nvdec() -> HWAccel:
-    """Return the accelerator by which FFmpeg decodes on a card, if the card has the codec."""
-    return HWAccel("cuda", allow_software_fallback=True)
+def check_hwaccel(name: str) -> None:
+    """Raise UsageError unless a name is none, auto, or one that FFmpeg has."""
+    known = ["none", "auto", *(kind.name for kind in HWDeviceType if kind.name != "none")]
+    if name not in known:
+        raise UsageError(f"hwaccel {name!r}: unknown; choose {', '.join(known)}")
+
+
+def find_hwaccel(
+    asked: str, known: Collection[str], opens: Callable[[str], bool]
+) -> tuple[str | None, str]:
+    """Return the hardware that decodes, or None, and a message if it is not what was asked for.
+
+    `known` are the names of FFmpeg's devices; `opens` tries one.
+    """
+    if asked == "none":
+        return None, ""
+    others = [name for name in sorted(known) if name not in HWACCELS]
+    names = [name for name in (*HWACCELS, *others) if name in known]
+    tried = names if asked == "auto" else [asked] if asked in known else []
+    for name in tried:
+        if opens(name):
+            return name, ""
+    if asked == "auto":
+        told = ", ".join(names) or "FFmpeg knows none"
+        return None, f"decoded in software: no hardware decoder can be used here ({told})"
+    return None, f"decoded in software: {asked} cannot be used here"
+
+
+def open_hwaccel(asked: str) -> tuple[HWAccel | None, str]:
+    """Return what decodes in hardware here, or None for software, and a message on that.
+
+    FFmpeg goes back to software for a video that the hardware cannot decode.
+    """
+    name, note = find_hwaccel(asked, hwdevices_available(), _decodes)
+    return (None if name is None else HWAccel(name, allow_software_fallback=True)), note
+
+
+def software_note(accel: HWAccel | None, context: VideoCodecContext) -> list[str]:
+    """Return one message if a video is decoded in software although there is hardware."""
+    if accel is None or context.is_hwaccel:
+        return []
+    return ["decoded in software: the hardware cannot decode this video"]
+
+
+@functools.cache
+def _decodes(name: str) -> bool:
+    """Try a device on the codec that all of them have."""
+    try:
+        HWAccel(name, allow_software_fallback=False).create(Codec("h264", "r"))
+    except (av.FFmpegError, NotImplementedError, RuntimeError, ValueError):
+        return False
+    return True
 
 
 def nvenc(codec: str) -> str | None:

@@ -22,7 +22,7 @@ def open_source(
     start: float = 0.0,
     duration: float | None = None,
     pix_fmt: ChoosePixFmt = rgb24,
-    hardware: bool = False,
+    hwaccel: str = "none",
     fps: float | None = None,
     deinterlace: Deinterlace = "frame",
     video_stream: int | None = None,
@@ -30,7 +30,8 @@ def open_source(
     """Open a video, an image or a folder of images, and decode the first frame.
 
     `start` and `duration`, in seconds, are for videos; the timeline of a part begins at about 0.
-    `pix_fmt` chooses the pixel format of upright frames. `hardware` lets an NVIDIA card decode.
+    `pix_fmt` chooses the pixel format of upright frames. `hwaccel` is the hardware that
+    decodes: none, auto, or FFmpeg's name.
     `fps` is the rate of a folder of images, or of a raw stream such as .h264. `video_stream` is the
     number of the stream to read, by default the default one. Raises InputError, and UsageError
     for options that are not valid.
@@ -46,7 +47,7 @@ def open_source(
         start=start,
         duration=duration,
         pix_fmt=pix_fmt,
-        hardware=hardware,
+        hwaccel=hwaccel,
         deinterlace=deinterlace,
         fps=fps,
         video_stream=video_stream,
