@@ -3,17 +3,20 @@ PYTHON ?= python3
 BIN = .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# Two processes, for many tests wait. The tests of a file stay together: they share what is costly.
+AT_ONCE = --numprocesses 2 --dist loadfile
+
 .PHONY: demo test quick slow lint figures docs format wheel clean
 
 demo: .venv/runtime
 	$(BIN)/python tools/demo.py
 
 test: .venv/test .venv/debian
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) $(TESTS)
 
 # What a contributor runs after each change: needs nothing from Debian, and two minutes.
 quick: lint
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not slow and not long and not needs_debian"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) -m "not slow and not long and not needs_debian"
 
 slow: .venv/test .venv/debian
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow
