@@ -82,11 +82,7 @@ def raise_yuv(
     seen = np.asarray(cv2.transform(small, yuv_of_rgb(tags)))
     size = map_size(width, height)
     ground = ground_of(small) if ground is None else ground
-    before = unit(cv2.transform(ground, yuv_of_rgb(tags)[:1]), scale, black)
-    after = unit(shrunk(made[..., 0], size), scale, black)
-    bright = unit(brightest_of(ground), 255.0, 0.0)
-    single = unit(nearest(points, size), scale, black)
-    maps = local_maps(before, after, single, bright)
+    maps = maps_of(ground, shrunk(made[..., 0], size), nearest(points, size), tags)
     shares, own = (enlarged(m, width, height) for m in (maps.relit, maps.own))
     luma = enlarged(scaled(maps, scale, black), width, height)
     chroma = enlarged(scaled(maps, 0.0, 128.0), width, height)
@@ -102,13 +98,15 @@ def raise_yuv(
 
 
 def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
-    """Do the same to RGB, (H, W, 3) each; `made`, uint8 or float32, is changed in place."""
+    """Do the same to RGB, (H, W, 3) each; `made`, uint8 or float32, is changed in place.
+
+    It shares `maps_of`, `blend` and the shares of colour with `raise_yuv`. The rest differs: whole
+    frames are large, so they stay RGB and are changed strip by strip, without a copy in YUV.
+    """
     height, width = made.shape[:2]
     size = map_size(width, height)
     ground = ground_of(seen) if ground is None else ground
-    pictures: list[Levels] = [ground, shrunk(made, size), nearest(seen, size)]
-    before, after, single = (unit(luma_of(picture), 255.0, 0.0) for picture in pictures)
-    maps = local_maps(before, after, single, unit(brightest_of(ground), 255.0, 0.0))
+    maps = maps_of(ground, luma_of(shrunk(made, size)), luma_of(nearest(seen, size)), FULL)
     found = (maps.relit, maps.own, scaled(maps, 255.0, 0.0))
     for rows, lines, inner in strips(height, size[1]):
         tall = (lines.stop - lines.start) * height // size[1]
@@ -120,6 +118,16 @@ def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
         made[rows] = cv2.merge(planes)
     restrain_rgb(seen, made)
     keep_below_white(seen, made, FULL)
+
+
+def maps_of(ground: Floats, made: Levels, points: Levels, tags: ColorTags) -> LocalMaps:
+    """Find the maps of a frame from its ground, (h, w, 3) RGB, and luma in code values, (h, w).
+
+    `made` is luma of what the network made, `points` that of single pixels of the frame.
+    """
+    seen = np.asarray(cv2.transform(ground, yuv_of_rgb(tags)[:1]))
+    before, after, single = (unit(luma, *luma_range(tags)) for luma in (seen, made, points))
+    return local_maps(before, after, single, unit(brightest_of(ground), 255.0, 0.0))
 
 
 def alike(picture: Levels, other: Levels) -> Levels:
