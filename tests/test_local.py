@@ -296,9 +296,7 @@ def test_a_thin_coloured_line_that_turns_fast_leaves_no_trail(color, reduces):
     for i in range(2, len(frames)):
         gone = (places[i - 1] > 0) & (cv2.dilate(places[i], np.ones((25, 25))) == 0)
         trail = (made[1][i] - made[0][i])[gone].mean(axis=0)
-        # In levels after a gain of six. It was 1.5 while reduced results were rounded, which took
-        # .1 from the frames that are not filtered.
-        assert np.abs(trail).max() < 1.6
+        assert np.abs(trail).max() < 0.5
 
 
 def test_stills_are_raised_by_one_ratio():

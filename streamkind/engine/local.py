@@ -37,8 +37,10 @@ def ground_of(picture: Levels) -> Floats:
 
 def still_share(now: Floats, before: Floats) -> Floats:
     """Where the grounds of two frames, (h, w, 3), differ by noise only: (h, w) in [0, 1]."""
-    was, luma = (np.asarray(luma_of(ground), np.float32) for ground in (before, now))
-    return 1 - motion(was, luma)
+    # A coloured line may have the luma of what it crosses.
+    seen = (luma_of, brightest_of)
+    moved = [motion(*(np.asarray(of(g), np.float32) for g in (before, now))) for of in seen]
+    return 1 - np.maximum(*moved)
 
 
 def steady_ground(now: Floats, before: Floats, weight: Floats) -> Floats:

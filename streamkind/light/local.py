@@ -31,7 +31,7 @@ BEND = 4.0
 `KNEE` and `REACH`, on films of known truth (`tools/parts/films.py`)."""
 UNLIT, LIT = 0.05, 0.25
 """Luma up to which detail is what the network restored, and from which it is the frame's own."""
-SMOOTH, CRISP = 0.7, 1.2
+SMOOTH, CRISP = 0.7, 1.15
 """Contrast of what the network restored and of texture, by that which the curve gives them."""
 TONE = 0.6
 """Exponent of gain that is the slope of the network's tone curve in the dark."""
@@ -44,8 +44,14 @@ FINE_REACH, FINE_EDGE = 4, 0.02
 CODE_VALUE = np.float32((1 / 219) ** 2)
 """Square of one code value of 8-bit video, in luma. Detail of this variance is halved: a codec's
 blocks differ by one value in the dark, and a gain of seven makes that a step to be seen."""
-TEXTURE = np.float32((5 / 255) ** 2)
-"""Variance of luma from which on detail is texture, not noise: five 8-bit levels."""
+FLAT = 0.01
+"""Standard deviation of luma up to which detail may be a codec's error: 2.5 8-bit levels. From
+twice as much on it is texture. `measure/night.py` tells flat from busy places by the same values.
+"""
+NOISE = 1.4
+"""The same by that of noise: nearly all windows of noise alone are below, twice it is texture."""
+DARK = 0.015, 0.12
+"""Luma of places from which the noise of a frame is told, as in `measure/night.py`."""
 STRONG = np.float32(0.15)
 """Standard deviation of luma to which texture is raised at most: the edge of a lamp is none."""
 
@@ -70,16 +76,19 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
     curve = Curve(low, high, light)
     raised = low + np.minimum(high - low, curve.lift)
     lit = smooth_step(light, UNLIT, LIT)
-    share, spread = texture_of(points)
+    share, spread = texture_of(points, low)
     texture = (1 - lit) * share
     steep = (high / low) ** np.float32(TONE)
     slope = curve.slope(steep)
     calm = (np.float32(SMOOTH) * recorded(seen)) ** np.clip(steep - 1, 0, 1)
     relit = calm * (1 - lit - texture) * slope / np.maximum(steep, slope)
-    own = lit + texture * np.minimum(np.float32(CRISP) * slope, np.maximum(STRONG / spread, 1))
+    crisp = np.minimum(np.float32(CRISP) * slope, np.maximum(STRONG / spread, 1))
+    # At most the gain of the place: what is black in it stays black.
+    own = np.minimum(lit * np.maximum(slope, 1) + texture * crisp, raised / low)
     rest = relit * (made - high) + own * (seen - low)
     most = most_of(np.maximum(guided(seen, FINE_REACH, FINE_EDGE), 0))
-    return LocalMaps(relit, own, np.minimum(raised, most - rest) - relit * high - own * low)
+    offset = np.minimum(raised, most - rest) - relit * high - own * low
+    return LocalMaps(relit, own, np.asarray(offset, np.float32))
 
 
 def base_of(luma: Floats) -> Floats:
@@ -142,12 +151,16 @@ def most_of(luma: Floats) -> Floats:
     return np.asarray(np.maximum(most, luma), np.float32)
 
 
-def texture_of(points: Floats) -> tuple[Floats, Floats]:
+def texture_of(points: Floats, low: Floats) -> tuple[Floats, Floats]:
     """Share of texture in detail, and standard deviation of detail, (h, w) each.
 
-    Texture is what noise does not explain of the variance.
+    `low` is the base. Detail that is no stronger than that of most dark places is noise.
     """
     mean = cv2.blur(points, (3, 3))
     variance = cv2.sqrBoxFilter(points, cv2.CV_32F, (3, 3)) - mean * mean
-    variance = np.maximum(cv2.blur(variance, (3, 3)) * np.float32(9 / 8), TEXTURE)
-    return np.asarray(1 - TEXTURE / variance, np.float32), np.asarray(np.sqrt(variance), np.float32)
+    spread = power(np.maximum(cv2.blur(variance, (3, 3)) * np.float32(9 / 8), 0), 0.5)
+    dark = (low > DARK[0]) & (low < DARK[1])
+    noise = NOISE * float(np.median(spread[dark] / low[dark])) if dark.any() else 0.0
+    flat = np.clip(np.float32(noise) * low, FLAT, 2 * FLAT)
+    share = np.clip((spread - flat) / flat, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32), np.maximum(spread, flat)
