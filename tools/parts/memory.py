@@ -1,9 +1,10 @@
-"""Memory: the peak of each profile, of short and long clips, and a long run of cameras with faults.
+"""Memory: the peak of each profile, of short and long clips, and two long runs of cameras.
 
-In the long run, two cameras at 160x128 and 5 fps go through the released model to two RTSP servers
+In the first, two cameras at 160x128 and 5 fps go through the released model to two RTSP servers
 and a folder of recordings, all on loopback. Every 15 seconds something goes wrong, in turn: a
 camera is killed, a camera freezes, a server is killed, a camera is removed and added again, a host
-is not there. Needs the Debian packages of `make test`.
+is not there. In the second, eight cameras of six sizes record to folders, and nothing goes wrong.
+Needs the Debian packages of `make test`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loopback.servers import (
     Server,
@@ -39,7 +41,12 @@ from streamkind.measure.bench import make_clip
 
 FAULT_SECONDS = 15.0
 SAMPLE_SECONDS = 2.0
-MINUTES = 15.0
+MINUTES, FLEET_MINUTES = 15.0, 10.0
+SIZES = (
+    *((160, 128), (320, 240), (352, 288), (480, 272), (640, 360), (640, 480)),
+    *((320, 240), (640, 360)),
+)
+"""Width and height of the cameras of the fleet, which send 5 frames a second."""
 SETTLED_MINUTES = 5.0
 NAMES = ("yard", "gate")
 CLIPS = {
@@ -93,16 +100,30 @@ def measure(data: Path, folder: Path) -> Measured:
     ]
     with tempfile.TemporaryDirectory() as place:
         samples = soak(Path(place), MINUTES)
-    draw(samples, picture := folder / "soak.png")
-    told = samples[-1]
-    values = [len(samples), growth_of(samples), told.memory, told.descriptors, told.threads]
+        many = run_fleet(Path(place, "fleet"), FLEET_MINUTES)
+    draw(samples, picture := folder / "soak.png", f"a fault every {FAULT_SECONDS:g} s")
+    draw(many, fleet_picture := folder / "fleet.png", "eight cameras of six sizes, 5 fps each")
     heads = {f"growth after minute {SETTLED_MINUTES:g}": ".2%", "MiB at the end": ".0f"}
     columns = {"looks": "d", **heads, "descriptors": "d", "threads": "d"}
     tables = {
         "peak": Table({"clip": "", "profile": "", "peak, MiB": ".0f"}, peaks),
-        "soak": Table(columns, [values]),
+        "soak": Table(columns, [row_of(samples)]),
+        "fleet": Table(columns | {"fps": ".1f", "cores": ".2f"}, [row_of(many) + rest_of(many)]),
     }
-    return Measured(tables, profiles=tuple(PROFILES), pictures=(picture,))
+    pictures = picture, fleet_picture
+    return Measured(tables, profiles=tuple(PROFILES), pictures=pictures)
+
+
+def row_of(samples: list[Sample]) -> list[Any]:
+    """Return the row of a run: looks, growth, and the last look."""
+    told = samples[-1]
+    return [len(samples), growth_of(samples), told.memory, told.descriptors, told.threads]
+
+
+def rest_of(samples: list[Sample]) -> list[Any]:
+    """Return frames a second of all cameras, and cores used, after the first look: means."""
+    kept = samples[1:] or samples
+    return [statistics.fmean(getattr(s, name) for s in kept) for name in ("fps", "cores")]
 
 
 def peak(size: tuple[int, int], frames: int, profile: ProfileName) -> float:
@@ -128,6 +149,18 @@ def soak(folder: Path, minutes: float) -> list[Sample]:
             how = {"segment_seconds": 20.0, "keep_gb": 0.001}
             fleet.put(config(cameras[name], *to, name=name, **how))
         return watch(fleet, minutes, itertools.cycle(faults_of(fleet, cameras, servers)))
+
+
+def run_fleet(folder: Path, minutes: float) -> list[Sample]:
+    """Run eight cameras without faults; return samples."""
+    folder.mkdir()
+    with ExitStack() as stack, LiveFleet(lambda: open_engine(profile="realtime")) as fleet:
+        for number, (width, height) in enumerate(SIZES):
+            camera = stack.enter_context(camera_server(folder, moving_picture(width, height, 5)))
+            name = f"c{number + 1}"
+            how = {"timeout": 10.0, "segment_seconds": 20.0, "keep_gb": 0.001}
+            fleet.put(config(camera, str(folder / name), name=name, **how))
+        return watch(fleet, minutes, iter(()))
 
 
 def watch(fleet: LiveFleet, minutes: float, faults: Iterator[Callable[[], None]]) -> list[Sample]:
@@ -209,7 +242,7 @@ def growth_of(samples: list[Sample]) -> float:
     return last / first - 1
 
 
-def draw(samples: list[Sample], path: Path) -> None:
+def draw(samples: list[Sample], path: Path, title: str) -> None:
     """Draw all over time."""
     from matplotlib import pyplot
 
@@ -220,6 +253,6 @@ def draw(samples: list[Sample], path: Path) -> None:
         axis.set_ylabel(name + unit)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    axes[0].set_title(f"a fault every {FAULT_SECONDS:g} s")
+    axes[0].set_title(title)
     axes[-1].set_xlabel("minutes")
     figure.savefig(path, dpi=110)
