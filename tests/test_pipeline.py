@@ -291,12 +291,12 @@ def test_a_fixed_ratio_is_used_and_a_higher_one_is_brighter(tmp_path, daylight):
     dark = [(image * 0.2).astype(np.uint8) for image in daylight[:2]]
     make_clip(tmp_path / "in.mp4", frames=2, size=(192, 128), images=dark)
     lumas = []
-    for ratio in (0.1, 0.5, 1.0, 2.0, 5.0, 10.0):
+    for ratio in (0.1, 1.0, 2.0, 10.0):
         report = streamkind.enhance(tmp_path / "in.mp4", tmp_path / "out.mp4", ratio=ratio)
         assert report.ratio == pytest.approx(ratio)
         lumas.append(mean_luma(tmp_path / "out.mp4"))
     assert lumas == sorted(lumas)
-    assert lumas[2] == pytest.approx(mean_luma(tmp_path / "in.mp4"), rel=0.05)
+    assert lumas[1] == pytest.approx(mean_luma(tmp_path / "in.mp4"), rel=0.05)
 
 
 def test_side_by_side_puts_the_original_left(tmp_path, daylight):
