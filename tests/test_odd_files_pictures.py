@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from support.media import number_of, picture, read_video
 
+from streamkind.errors import InputError
 from streamkind.video.image_files import read_still
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
@@ -235,3 +236,35 @@ def test_pages_become_pages(tmp_path, suffix):
             image.seek(number)
             assert np.array_equal(np.asarray(image), picture(number))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", f"out{suffix}"]
+
+
+@pytest.mark.parametrize(
+    "suffix", [".bmp", ".heic", ".jp2", ".jpg", ".pgm", ".png", ".tga", ".tif"]
+)
+def test_gray_stays_gray_in_each_format(tmp_path, suffix):
+    path, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    Image.fromarray(CORNER[..., 0]).save(path)
+    assert copy(path, output) == []
+    with Image.open(output) as image:
+        assert image.mode == "L"
+        assert np.abs(np.asarray(image).astype(int) - CORNER[..., 0]).mean() < 2
+
+
+def test_a_palette_with_transparency_keeps_its_colours(tmp_path):
+    image = Image.fromarray(np.dstack([CORNER, CORNER[..., :1]]), "RGBA")
+    image.paste((200, 30, 10, 90), (0, 0, 20, 20))
+    image.convert("RGB").convert("PA").save(tmp_path / "in.tif")
+    still = read_still(tmp_path / "in.tif")
+    assert not still.gray
+    assert np.abs(still.rgb[4, 4].astype(int) - (200, 30, 10)).max() < 30
+
+
+def test_a_tiff_of_16_bits_without_tags_loses_none(tmp_path):
+    cv2.imwrite(str(tmp_path / "in.tif"), CORNER.astype(np.uint16) * 257)
+    assert copy(tmp_path / "in.tif", tmp_path / "out.tif") == []
+
+
+def test_a_tiff_of_a_rare_kind_is_called_one(tmp_path):
+    cv2.imwrite(str(tmp_path / "in.tif"), CORNER.astype(np.float32) / 255)
+    with pytest.raises(InputError, match=r"a TIFF that is damaged .* of a rare kind"):
+        read_still(tmp_path / "in.tif")

@@ -30,18 +30,26 @@ IMAGE_SUFFIXES = frozenset(
 )
 ANIMATED_SUFFIXES = frozenset({".apng", ".avif", ".gif", ".png", ".tif", ".tiff", ".webp"})
 """Endings of files that may have several pictures, which are shown one after the other."""
-_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"WEBP": "WEBP", b"ftyp": "HEIF"}
+_MAGIC = {
+    **{b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"WEBP": "WEBP", b"ftyp": "HEIF"},
+    **{b"II*\0": "TIFF", b"MM\0*": "TIFF"},
+}
 """Bytes near the beginning of a file by which its format is recognised."""
 _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
 _QUALITY = 95
 """Quality of lossy stills, 0 to 100, as Pillow counts it."""
 _XMP_TAG = 700
 """Number of the tag of a TIFF for XMP."""
+_LAYOUT_TAGS = (
+    *(254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 317),
+    *(320, 322, 323, 324, 325, 338, 339),
+)
+"""Numbers of the tags of a TIFF that say how its pixels are stored, and dots per inch."""
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
 _DEEP = frozenset({".png", ".tif", ".tiff"})
 """Endings of formats that can have 16 bits."""
 _ALPHA = frozenset({".avif", ".heic", ".heif", ".hif", ".png", ".tga", ".tif", ".tiff", ".webp"})
-_GRAY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".pgm", ".tif", ".tiff"})
+_GRAY = IMAGE_SUFFIXES - {".avif", ".pnm", ".ppm", ".webp"}
 _NO_TAGS = frozenset({".bmp", ".pgm", ".pnm", ".ppm", ".tga"})
 
 
@@ -68,7 +76,8 @@ def _why(path: Path, data: bytes, exc: Exception) -> str:
         kind = next((kind for magic, kind in _MAGIC.items() if magic in data[:16]), "")
         if not kind:
             return f"{path}: not an image; expected e.g. PNG, JPEG or HEIC"
-    why = "its header makes no sense" if isinstance(exc, UnidentifiedImageError) else exc
+    rare = "its header makes no sense, or it is of a rare kind"
+    why = rare if isinstance(exc, UnidentifiedImageError) else exc
     return f"{path}: a {kind} that is damaged or cut off ({why}); copy it again from its source"
 
 
@@ -87,7 +96,7 @@ def _read(path: Path, data: bytes) -> Still:
         image, icc = _to_srgb(image, icc), b""
     alpha = None
     if image.has_transparency_data:
-        image = image.convert("RGBA" if image.mode not in ("LA", "PA") else "LA")
+        image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
         alpha = np.asarray(image.getchannel("A"))
         alpha = None if alpha.min() == 255 else alpha
     gray = image.mode in ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -110,7 +119,7 @@ def _exif_of(image: Any) -> bytes:
         exif = image.getexif()
         exif.pop(0x0112, None)
         if image.format == "TIFF":  # the layout of the old file
-            for tag in (254, 256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 338, 339):
+            for tag in _LAYOUT_TAGS:
                 exif.pop(tag, None)
         return exif.tobytes() if len(exif) else b""
     return b""
