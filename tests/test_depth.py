@@ -16,7 +16,7 @@ from streamkind.engine.profiles import PROFILES, open_engine
 from streamkind.engine.stream import Stream
 from streamkind.light.exposure import FixedRatio
 from streamkind.video.color import Reader, YuvWriter
-from streamkind.video.format import FULL, LIMITED, ColorTags
+from streamkind.video.format import FULL, LIMITED, ColorTags, is_deep
 from streamkind.video.frames import MOST_DEEP, levels, stored
 from streamkind.video.source import open_source
 
@@ -59,6 +59,15 @@ def read_back(path):
         frame = next(container.decode(video=0))
         luma = frame.reformat(format="gray16le").to_ndarray()
         return frame.format.name, luma / 256
+
+
+DEEP_FORMATS = {"yuv420p": False, "gray": False, "pal8": False, "bgr0": False, "cuda": False}
+DEEP_FORMATS |= {"yuv422p10le": True, "p010le": True, "gbrp12le": True, "gray10le": True}
+
+
+@pytest.mark.parametrize("pix_fmt", DEEP_FORMATS)
+def test_which_formats_have_more_than_eight_bits(pix_fmt):
+    assert is_deep(pix_fmt) == DEEP_FORMATS[pix_fmt]
 
 
 @pytest.mark.parametrize("tags", [GRAY, ColorTags(range=FULL, matrix=1)])

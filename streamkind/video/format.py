@@ -75,5 +75,5 @@ class VideoFormat:
 
 
 def is_deep(pix_fmt: str) -> bool:
-    """Return whether FFmpeg's pixel format has more than 8 bits for luma, or for red."""
-    return av.VideoFormat(pix_fmt).components[0].bits > 8
+    """Return whether FFmpeg's pixel format has more than 8 bits; False for a device's own."""
+    return any(component.bits > 8 for component in av.VideoFormat(pix_fmt).components)
