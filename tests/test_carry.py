@@ -188,7 +188,8 @@ def form(width, height):
     [
         ("quality", (1920, 1080), "rgb24"),
         ("balanced", (1920, 1080), "yuv420p"),
-        ("balanced", (640, 400), "rgb24"),
+        ("balanced", (640, 400), "yuv420p"),
+        ("quality", (640, 400), "rgb24"),
         ("realtime", (1279, 721), "rgb24"),
         ("realtime", (1280, 720), "yuv420p"),
     ],

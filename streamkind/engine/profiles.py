@@ -43,7 +43,7 @@ class Profile:
 
 PROFILES = {
     "quality": Profile("kind", None),
-    "balanced": Profile("kind", SEEN_WHOLE),
+    "balanced": Profile("student", SEEN_WHOLE, every=2),
     "realtime": Profile("student", 480 * 270, fast=True, every=3),
 }
 
