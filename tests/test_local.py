@@ -299,6 +299,19 @@ def test_a_thin_coloured_line_that_turns_fast_leaves_no_trail(color, reduces):
         assert np.abs(trail).max() < 0.5
 
 
+@pytest.mark.parametrize("color", [(110, 8, 22), (8, 40, 120), (200, 30, 30), (60, 30, 40)])
+def test_such_a_line_has_its_colour_in_frames_that_the_network_skips(color):
+    frames, places = turning(color)
+    made = []
+    for every in (1, 3):
+        stream = Stream(Engine(Gain(), area=480 * 270, every=every), FixedRatio(6.0), steady=())
+        made.append([stream(f[None], [i / 58])[0][0].astype(int) for i, f in enumerate(frames)])
+    for i in range(1, len(frames)):
+        gone = (places[i - 1] > 0) & (cv2.dilate(places[i], np.ones((25, 25))) == 0)
+        for where, most in ((gone, 10), (places[i] > 0, 30)):
+            assert np.abs((made[1][i] - made[0][i])[where].mean(axis=0)).max() < most
+
+
 def test_stills_are_raised_by_one_ratio():
     engine = Engine(Gain())
     frame = np.full((64, 96, 3), 20, np.uint8)

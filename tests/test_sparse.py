@@ -137,7 +137,7 @@ def test_a_line_goes_on_where_something_moves():
     clear = np.clip(2 * before + 5, 0, 255)
     clear[..., 1:] = 3 * (before[..., 1:] - 128) + 128
     made = [x.astype(np.uint8) for x in (before, clear, now)]
-    found = Made(4.0, made[1], *lines(made[0], made[1]), *tones(made[0], made[1]))
+    found = Made(4.0, made[1], *lines(made[0], made[1], 0.0), *tones(made[0], made[1], 0.0))
     got = carry_on(found, made[2], np.ones((60, 80), np.float32))
     assert np.abs(got[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
-from streamkind.engine.chroma import recorded_share
+from streamkind.engine.chroma import DARKEST, recorded_share
 from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean, motion
+from streamkind.engine.local import brightest_of
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
 from streamkind.engine.shrink import rounded, transform
 from streamkind.engine.whole import network_shares
@@ -110,7 +111,7 @@ class Skipping:
             return self._reduced.decompose(pixels)
         small, luma = self._reduced.reduced(pixels[0], size, self._reduced.color_of(pixels))
         seen = self.state
-        moved = self._moved(seen, luma) if seen and seen.made else None
+        moved = self._moved(seen, small, luma) if seen and seen.made else None
         if seen is not None and moved is not None:
             self.state = replace(seen, skipped=seen.skipped + 1)
             old = {f.name: getattr(seen.layers, f.name) for f in fields(ReducedLayers)}
@@ -152,11 +153,13 @@ class Skipping:
         relit = self._reduced.relight(layers, ratios)
         if self.state:
             clear, own = relit[0]
-            made = replace(Made(ratio, clear, *lines(now, clear), *tones(now, clear)), own=own)
+            black = float(matrix[0, 3])
+            kept = (*lines(now, clear, black), *tones(now, clear, black))
+            made = replace(Made(ratio, clear, *kept), own=own)
             self.state = replace(self.state, made=made)
         return relit
 
-    def _moved(self, seen: Seen, luma: Floats) -> Floats | None:
+    def _moved(self, seen: Seen, rgb: Floats, luma: Floats) -> Floats | None:
         """Where a frame differs from the last that the network saw; None if it must be seen."""
         if seen.skipped + 1 >= self._every:
             return None
@@ -165,7 +168,9 @@ class Skipping:
             return None
         if abs(math.log2((small.mean() + 1e-6) / (seen.thumbnail.mean() + 1e-6))) > LIGHT_STOPS:
             return None
-        moved = motion(before, luma)
+        # What is coloured may have the luma of what it crosses.
+        bright = motion(brightest_of(seen.layers.small[0]), brightest_of(rgb))
+        moved = np.maximum(motion(before, luma), bright)
         return moved if seen.skipped == 0 or moved.mean() < MOST_MOVED else None
 
 
@@ -176,14 +181,16 @@ def thumbnail(luma: Floats) -> Floats:
     return np.asarray(small, np.float32) / np.float32(255)
 
 
-def lines(seen: Pixels, made: Floats) -> tuple[Floats, Floats, Floats, Plane, Plane]:
+def lines(seen: Pixels, made: Floats, black: float) -> tuple[Floats, Floats, Floats, Plane, Plane]:
     """Around each pixel: luma made = slope * luma seen + offset, chroma made = gain * chroma.
 
-    And the least and the most luma seen there, between which that holds.
+    And the least and the most luma seen there, between which that holds. Where chroma is but noise,
+    its gain is that of luma; `black` is the code value of black luma.
     """
     (x, *chroma), (y, *made_chroma) = cv2.split(seen), cv2.split(made)
     both, alone = (mean(x, WINDOW) for x in agreement(chroma, made_chroma))
-    gain = np.maximum(both, 0) / (alone + NOISE_POWER)
+    lit = gain_of(mean(x, WINDOW), mean(y, WINDOW), black)
+    gain = (np.maximum(both, 0) + NOISE_POWER * lit) / (alone + NOISE_POWER)
     least, most = (extreme(x, np.ones(WINDOW)) for extreme in (cv2.erode, cv2.dilate))
     return *line(x, y, WINDOW), gain, np.asarray(least, np.uint8), np.asarray(most, np.uint8)
 
@@ -195,7 +202,13 @@ def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tup
     return both, before[0] * before[0] + before[1] * before[1]
 
 
-def tones(seen: Pixels, made: Floats) -> tuple[Floats, ...]:
+def gain_of(luma: NDArray[Any], made: NDArray[Any], black: float) -> Floats:
+    """Gain of luma, given means of code values."""
+    gain = np.maximum(made - black, 0) / (np.maximum(luma - black, 0) + DARKEST)
+    return np.asarray(gain, np.float32)
+
+
+def tones(seen: Pixels, made: Floats, black: float) -> tuple[Floats, ...]:
     """By luma seen, 0 to 255: the mean luma made of it, and the gain of chroma."""
     (luma, *chroma), (lit, *made_chroma) = (
         [plane.ravel() for plane in cv2.split(np.ascontiguousarray(p[::2, ::2]))]
@@ -205,8 +218,9 @@ def tones(seen: Pixels, made: Floats) -> tuple[Floats, ...]:
     sums = (lit, *agreement(chroma, made_chroma))
     total, both, alone = (np.bincount(luma, x, 256) for x in sums)
     levels = np.flatnonzero(count)
-    gain = np.maximum(both, 0)[levels] / (alone + NOISE**2 * count)[levels]
-    tone = total[levels] / count[levels]
+    count, total, both, alone = (x[levels] for x in (count, total, both, alone))
+    tone, noise = total / count, NOISE**2 * count
+    gain = (np.maximum(both, 0) + noise * gain_of(levels, tone, black)) / (alone + noise)
     every = np.arange(256)
     return tuple(np.interp(every, levels, x).astype(np.float32) for x in (tone, gain))
 
