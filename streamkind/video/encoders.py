@@ -134,7 +134,9 @@ def find_encoder(name: str) -> Codec:
     try:
         codec = Codec(_ENCODERS.get(name.lower(), name), "w")
     except UnknownCodecError as exc:
-        raise UsageError(f"codec {name!r}: no such video encoder; try {_TRY_THESE}") from exc
+        raise UsageError(
+            f"codec {name!r}: no such video encoder; try {_TRY_THESE}, and a name ending in .mkv"
+        ) from exc
     if codec.type != "video":
         raise UsageError(f"codec {name!r}: encodes {codec.type}, not video; try {_TRY_THESE}")
     return codec
@@ -244,8 +246,9 @@ def _why_not_open(settings: EncoderSettings, failure: Exception | None) -> str:
     asked = ", ".join(f"{key}={value}" for key, value in settings.options.items())
     return (
         f"encoder {settings.codec.name} cannot be opened here for"
-        f" {settings.width}x{settings.height} with {asked} ({reason}); check crf and preset, and"
-        f" for a hardware encoder its device and driver, or try codec h264"
+        f" {settings.width}x{settings.height} at {float(settings.rate):.4g} frames a second with"
+        f" {asked} ({reason}); check crf and preset, and for a hardware encoder its device and"
+        f" driver, or try codec h264 and a name ending in .mkv"
     )
 
 
