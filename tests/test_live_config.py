@@ -195,6 +195,12 @@ def test_secrets_come_from_the_environment_and_files(tmp_path, monkeypatch):
         "http://10.0.0.5/v?usr=admin&PWD=SESAME",
         "http://10.0.0.5/v?access_token=SESAME;x=1",
         "http://10.0.0.5/v?X-Amz-Signature=SESAME",
+        "http://10.0.0.5/v?pass_word=SESAME&a=1",
+        "http://10.0.0.5/v?auth_code=SESAME",
+        "http://10.0.0.5/v?verifycode=SESAME",
+        "http://10.0.0.5/v?session=SESAME",
+        "http://10.0.0.5/v?jwt=SESAME",
+        "http://10.0.0.5/v?password%3DSESAME",
     ],
 )
 def test_no_password_is_told_however_its_url_is_broken(url):
@@ -210,7 +216,40 @@ def test_no_password_is_told_however_its_url_is_broken(url):
 
 
 @pytest.mark.parametrize(
-    "text", ["max_delay=3, stop=1", "rtsp://user@h/1", "http://h/clip=2?fps=3"]
+    "url",
+    [
+        "rtsp:/admin:SESAME@10.0.0.5/1",
+        "rtsp:admin:SESAME@10.0.0.5/1",
+        "rtsp//admin:SESAME@10.0.0.5/1",
+        "//admin:SESAME@10.0.0.5/1",
+        "admin:SESAME@10.0.0.5/1",
+        "admin:a@SESAME@10.0.0.5/1",
+        "rtsp://admin:a\nSESAME@10.0.0.5/1",
+        "http://10.0.0.5/v?password=a SESAME&channel=1",
+        "http://10.0.0.5/v?password=a'SESAME&channel=1",
+        'http://10.0.0.5/v?password=a"SESAME&channel=1',
+    ],
+)
+def test_what_is_meant_as_a_url_is_refused_and_its_password_hidden(url):
+    """As a file or a folder, it would be told with the password in it."""
+    for change in ({"url": url}, {"url": f"file:{url}"}, {"to": (url,)}):
+        with pytest.raises(UsageError) as refused:
+            camera_of(**change)
+        assert "SESAME" not in str(refused.value)
+    moved, variables = out_of_sight(["stream", url, f"--to={url}"])
+    assert "SESAME" not in str(moved) and variables
+
+
+@pytest.mark.parametrize(
+    "folder", ["rec/yard", "/srv/rec @home/x", "C:\\rec\\a@b", "D:/rec/a@b", "o'neil", "a:b"]
+)
+def test_folders_are_taken_whatever_their_names(folder):
+    camera_of(to=(folder,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["max_delay=3, stop=1", "rtsp://user@h/1", "http://h/clip=2?fps=3", "http://h/?codec=h264"],
 )
 def test_what_is_no_secret_is_shown(text):
     assert redact(text) == text
@@ -238,6 +277,8 @@ def test_a_url_that_its_password_breaks_is_refused_with_advice(url):
         "rtsp://u:${file:/etc/gate}@h/1",
         "rtsp://u:p%2Fss@h/1",
         "rtsp://u:p:q@h",
+        "rtsp://u:it's@h/1",
+        "file:my clip@home.mp4",
     ],
 )
 def test_a_url_that_means_something_is_taken(url):

@@ -13,7 +13,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from streamkind.errors import InputError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE
-from streamkind.live.secrets import check_login, has_secret, redact, resolve
+from streamkind.live.secrets import (
+    check_characters,
+    check_login,
+    has_secret,
+    is_meant_as_url,
+    redact,
+    redact_url,
+    resolve,
+)
 from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.encoders import find_encoder
 from streamkind.video.hardware import check_hwaccel
@@ -207,7 +215,7 @@ def check_camera(config: CameraConfig, *, from_api: bool) -> None:
         raise UsageError(f"{where}: ${{...}} is read from cameras.toml only, not from the API")
     _check_scheme(config.url, where, SOURCES[:-1] if from_api else SOURCES)
     for url in config.to:
-        if from_api or "://" in url:
+        if from_api or is_meant_as_url(url):
             _check_scheme(url, where, SINKS)
     if len(set(config.to)) < len(config.to):
         raise UsageError(f"{where}: the same output twice; name each once")
@@ -219,11 +227,17 @@ def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
     if url.startswith("${"):  # the whole URL is a secret; it is checked when it is opened
         return
     check_login(url)
-    scheme, found, rest = url.partition(":")
-    if not found or scheme not in known or not rest.strip("/"):
+    scheme, _, rest = url.partition(":")
+    local = scheme in ("v4l2", "file")
+    # A file of which the name looks like a login is a URL without its scheme.
+    lost = scheme == "file" and is_meant_as_url(rest) and not Path(rest).exists()
+    if scheme not in known or not rest.strip("/") or lost or not (local or "://" in url):
+        shown = redact_url(rest if lost else url)
         raise UsageError(
-            f"{where}: cannot take {redact(url)!r}; expected {':, '.join(known)}: and an address"
+            f"{where}: cannot take {shown!r}; expected {':, '.join(known)}: and an address"
         )
+    if not local:
+        check_characters(url)
     if scheme == "v4l2" and not re.fullmatch(r"(//)?/dev/video\d+", rest):
         raise UsageError(f"{where}: cannot take {url!r}; expected v4l2:/dev/videoN")
 

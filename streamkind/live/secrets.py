@@ -56,7 +56,8 @@ _URL = r"(?<![\w:/@.+-])(\w[\w+.-]*://)"
 _LOGIN = re.compile(rf"{_URL}((?:(?![\s'\"(<\[,;=]\w[\w+.-]*://)[^\n])*)@")
 """A scheme, and all up to the last @ before the next URL: a password may have any character."""
 _NAMED = re.compile(
-    r"(?<![^\W_])((?:[a-z0-9.-]*(?:pas|pwd|psw|token|key|secret|auth|sig|cred)[a-z0-9.\[\]-]*|pw?)=)"
+    r"(?<![^\W_])((?:[a-z0-9.-]*(?:pas|pwd|psw|token|key|secret|auth|sig|cred|jwt|session|ticket"
+    r"|hash)[a-z0-9.\[\]_-]*|[a-z0-9.-]*code|pw?)(?:=|%3d))"
     r"(?:(?!;\w[\w.-]*=|_(?:channel|stream|subtype|onvif|user)\w*=)[^&\s'\"])+",
     re.IGNORECASE,
 )
@@ -100,6 +101,48 @@ def check_login(url: str) -> None:
         raise UsageError(f"{redact(url)} is no URL; {ENCODE}")
 
 
+_MEANT = re.compile(r"(?:rtsps?|rtmps?|https?|udp):|[/;\w+.:-]*:(?![\\/]).*@")
+"""What is meant as a URL of the network: its scheme, or a user and a password."""
+_NOT_IN_URLS = re.compile(r"[\s\"'<>\x00-\x1f]")
+
+
+def is_meant_as_url(text: str) -> bool:
+    """Return whether a text is, or should be, a URL of the network, however broken it is."""
+    return "://" in text or _MEANT.match(text) is not None
+
+
+def redact_url(url: str) -> str:
+    """Hide the passwords of one URL. If it is broken, all before its last @ is hidden.
+
+    What is behind a character that no URL has is hidden too: it may belong to a password.
+    """
+    _, found, rest = url.rpartition("@")
+    shown = f"{HIDDEN}@{rest}" if found and not _LOGIN.match(url) else redact(url)
+    begin = _NOT_IN_URLS.split(shown, maxsplit=1)[0]
+    return begin if begin == shown else f"{redact(begin)}{HIDDEN}"
+
+
+def _has_strange_characters(url: str) -> bool:
+    return _NOT_IN_URLS.search(_LOGIN.sub(r"\1", url)) is not None
+
+
+def _is_broken(text: str) -> bool:
+    return is_meant_as_url(text) and (
+        is_unclear(text)
+        or _has_strange_characters(text)
+        or ("@" in text and not _LOGIN.match(text))
+    )
+
+
+def check_characters(url: str) -> None:
+    """Raise UsageError for a URL with characters, behind user and password, that no URL has."""
+    if _has_strange_characters(_PLACE.sub("x", url)):
+        raise UsageError(
+            f"{redact_url(url)} is no URL: it has a space, a quote, < or >; percent-encode it:"
+            " %20 for a space, %27 for '"
+        )
+
+
 def is_unclear(url: str) -> bool:
     """Return whether a URL may be read wrongly: in `user:1234/5@host` the host is `user`."""
     match = _LOGIN.match(url)
@@ -128,7 +171,7 @@ def out_of_sight(words: list[str]) -> tuple[list[str], dict[str, str]]:
         return f"{match[1]}{user}{found}{place(unquote(password))}@"
 
     def hide(word: str) -> str:
-        if is_unclear(_PLACE.sub("x", word)) and not _PLACE.search(word):
+        if _is_broken(_PLACE.sub("x", word)) and not _PLACE.search(word):
             return place(word)
         word = _LOGIN.sub(login, word)
         return _NAMED.sub(lambda m: m[1] + place(unquote(m[0][len(m[1]) :])), word)
