@@ -8,7 +8,13 @@ import socket
 from urllib.parse import urlsplit
 
 import av
-from av.error import HTTPForbiddenError, HTTPUnauthorizedError
+from av.error import (
+    HTTPClientError,
+    HTTPError,
+    HTTPForbiddenError,
+    HTTPNotFoundError,
+    HTTPUnauthorizedError,
+)
 
 from streamkind.errors import InputError
 from streamkind.live.config import PORTS
@@ -38,6 +44,13 @@ def explain(exc: Exception, url: str, timeout_seconds: float) -> InputError:
         )
     if isinstance(exc, HTTPUnauthorizedError):
         return RefusedError(f"{where}: {_why_unauthorized(url)}")
+    if isinstance(exc, HTTPNotFoundError):
+        return InputError(f"{where}: the camera has no such stream (404); correct the path")
+    if isinstance(exc, (HTTPClientError, HTTPError)):
+        return InputError(
+            f"{where}: the camera answers with an error ({exc.strerror}); check the path, and"
+            " whether too many viewers are connected to it"
+        )
     if isinstance(exc, av.error.ExitError):
         return nothing_came(where, timeout_seconds)
     reason = redact(getattr(exc, "strerror", None) or str(exc))
