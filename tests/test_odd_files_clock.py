@@ -293,3 +293,15 @@ def test_a_file_that_is_cut_off_is_said_to_be(suffix: str, words: str, tmp_path:
         frames = len(list(source))
     assert frames < 80 and abs(source.lost + frames - 125) <= 2
     assert any("cut off" in warning for warning in source.warnings)
+
+
+def test_frames_before_0_keep_their_distance(base: Path, tmp_path: Path) -> None:
+    path, output = tmp_path / "a.mkv", tmp_path / "out.mp4"  # FFmpeg writes no times before 0
+    ffmpeg("-i", base, "-c", "copy", "-output_ts_offset", "-1", "-avoid_negative_ts", "disabled",
+           path)  # fmt: skip
+    warnings, _ = pass_through(path, output)
+    assert not any("time stamps" in warning for warning in warnings)
+    video = times(output, "v")
+    steps = [b - a for a, b in itertools.pairwise(video)]
+    assert len(video) == 50 and steps == pytest.approx([0.04] * 49, abs=NEAR)
+    assert video[0] - times(output, "a")[0] == pytest.approx(0.021, abs=0.03)

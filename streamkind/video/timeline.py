@@ -20,6 +20,8 @@ _NO_CLOCK = 0x0080
 _JUMP_SECONDS = 1
 """Step back from which on the clock was set back. A smaller one is a single wrong stamp."""
 
+_MOST_EARLY = 32
+"""Most frames without a time stamp that wait for the first one that has one."""
 MOST_FPS = 1000
 """Most frames per second. A header that tells more is wrong."""
 
@@ -95,9 +97,13 @@ class FrameClock:
         self._rising = RisingClock(self.time_base, self.step)
 
     def stamp(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-        """Give frames without time stamps an even rate: that of the first frame's duration."""
+        """Give frames without time stamps an even rate: that of the first frame's duration.
+
+        If only the first frames have none, they come before the first one that has: Matroska does
+        not store the time of what lies before 0.
+        """
         if not self.missing:
-            yield from frames
+            yield from self._before_the_first(frames)
             return
         for number, frame in enumerate(frames):
             if not number and not self._told and frame.duration:
@@ -106,6 +112,20 @@ class FrameClock:
             frame.pts, frame.time_base = number * self.step, self.time_base
             frame.duration = self.step
             yield frame
+
+    def _before_the_first(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        early: list[av.VideoFrame] = []
+        for frame in frames:
+            if frame.pts is None and len(early) < _MOST_EARLY:
+                early.append(frame)
+                continue
+            for back, one in enumerate(reversed(early), 1):
+                one.pts = None if frame.pts is None else frame.pts - back * self.step
+            yield from early
+            yield frame
+            yield from frames
+            return
+        yield from early
 
     @property
     def repaired(self) -> int:
