@@ -12,6 +12,7 @@ import threading
 import tomllib
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -211,3 +212,12 @@ def test_all_that_the_runtime_needs_has_wheels(tmp_path, system, python):
 def normalized(name: str) -> str:
     """The name of a distribution as PyPI compares it (PEP 503): wheels write it as they like."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_only_the_major_version_of_pyav_that_the_tests_run_with_is_taken():
+    """A new one removes words of the old: with PyAV 19, no file was opened."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (most,) = (
+        found[1] for d in project["dependencies"] if (found := re.match(r"av>=.*,<(\d+)$", d))
+    )
+    assert int(most) == int(av.__version__.split(".")[0]) + 1
