@@ -19,7 +19,7 @@ from support.console_at import TOKEN
 from support.media import make_clip, scene
 from support.waiting import wait_until
 
-from streamkind.app import uploads
+from streamkind.app import preview, uploads
 
 JSON = {"Content-Type": "application/json"}
 RAW = {"Content-Type": "application/octet-stream"}
@@ -108,6 +108,41 @@ def test_a_preview_is_brighter_and_follows_ratio_and_target(app, asked):
         assert ratio == light["ratio"] if "ratio" in light else ratio > 1.5
     assert means[0] < means[1] - 5 < means[2] - 20
     assert means[3] < means[4] - 5
+
+
+def test_a_slider_decodes_nothing_and_runs_the_last_net_only(tree, monkeypatch):
+    """Counted, as time depends on the machine. The first moment reads the frame rate too."""
+    opened, split = [], []
+
+    class Counted(preview.VideoSource):
+        def __init__(self, *words, **more):
+            opened.append(more)
+            super().__init__(*words, **more)
+
+    class CountedStream(preview.Stream):
+        def decompose(self, *words):
+            split.append(words)
+            return super().decompose(*words)
+
+    monkeypatch.setattr(preview, "VideoSource", Counted)
+    monkeypatch.setattr(preview, "Stream", CountedStream)
+    previews = preview.FilePreviews()
+    path = tree / "nights" / "night.mp4"
+
+    def work(at, ratio, target, fine):
+        opened.clear(), split.clear()
+        wanted = preview.Wanted(path, at, "realtime", ratio, target, 960)
+        assert previews.show(wanted, fine=fine).result(60).jpeg
+        return len(opened), len(split)
+
+    try:
+        for fine, frames in ((False, 1), (True, 4)):
+            assert work(1.5, "auto", 0.4, fine) == (1 + (not fine), frames)
+            assert work(2.5, "auto", 0.4, fine) == (1, frames)
+            for ratio, target in ((2.0, 0.4), (5.0, 0.4), ("auto", 0.2), ("auto", 0.6)):
+                assert work(1.5, ratio, target, fine) == (0, 0)
+    finally:
+        previews.close()
 
 
 def test_the_expected_time_is_measured(app):

@@ -89,6 +89,7 @@ class FilePreviews:
         self._engine: Engine | None = None
         self._fast_moments: Recent[tuple[FileKey, float], Moment] = Recent(FAST_KEPT)
         self._fine_moments: Recent[tuple[FileKey, float, str], Moment] = Recent(FINE_KEPT)
+        self._rates: Recent[FileKey, float] = Recent(FINE_KEPT)
 
     def warm(self) -> None:
         """Open the fast engine, so that it is ready when the first file is chosen."""
@@ -120,7 +121,7 @@ class FilePreviews:
     def _show_fast(self, wanted: Wanted) -> FilePreview:
         key = key_of(wanted.path), wanted.at
         moment = self._fast_moments.get(
-            key, lambda: split(self._fast_engine(), FAST, wanted.path, wanted.at, warm=0)
+            key, lambda: self._split(self._fast_engine(), FAST, wanted, warm=0)
         )
         return moment.picture(wanted.ratio, wanted.target, wanted.width)
 
@@ -131,33 +132,41 @@ class FilePreviews:
 
     def _split_fine(self, wanted: Wanted) -> Moment:
         engine = engine_for("auto", "auto", wanted.profile, "auto")
-        return split(engine, wanted.profile, wanted.path, wanted.at, warm=WARM)
+        return self._split(engine, wanted.profile, wanted, warm=WARM)
+
+    def _split(
+        self, engine: Engine, profile: ProfileChoice, wanted: Wanted, *, warm: int
+    ) -> Moment:
+        """Decode the frame of a moment and `warm` frames before it, and split it into layers.
+
+        Raises InputError.
+        """
+        path, at = wanted.path, wanted.at
+        rate = self._rates.get(key_of(path), lambda: rate_of(path))
+        with frames_until(path, at, warm, profile, rate) as source:
+            color = source.format.color
+            stream = Stream(engine, color=color, skip=False)
+            layers: Layers | None = None
+            for frame in last_frames(source, at, warm):
+                layers, _ = stream.prepare(stream.decompose(frame.data[None]), [float(frame.time)])
+        if layers is None:
+            raise InputError(
+                f"{path.name}: no frame can be decoded at {at:.1f} s; choose another time"
+            )
+        return Moment(stream.view, layers, color)
 
 
-def split(engine: Engine, profile: ProfileChoice, path: Path, at: float, *, warm: int) -> Moment:
-    """Decode the frame of a moment and `warm` frames before it, and split it into layers.
-
-    Raises InputError.
-    """
-    with frames_until(path, at, warm, profile) as source:
-        color = source.format.color
-        stream = Stream(engine, color=color, skip=False)
-        layers: Layers | None = None
-        for frame in last_frames(source, at, warm):
-            layers, _ = stream.prepare(stream.decompose(frame.data[None]), [float(frame.time)])
-    if layers is None:
-        raise InputError(f"{path.name}: no frame can be decoded at {at:.1f} s; choose another time")
-    return Moment(stream.view, layers, color)
+def rate_of(path: Path) -> float:
+    """Return the frames per second of a video, 0 if nobody knows. Raises InputError."""
+    with VideoSource(path) as source:
+        return float(source.format.frame_rate or 0)
 
 
-def frames_until(path: Path, at: float, warm: int, profile: ProfileChoice) -> VideoSource:
-    """Open a video some frames before a moment."""
-    source = VideoSource(path, pix_fmt=PROFILES[profile].pix_fmt)
-    rate = float(source.format.frame_rate or 0)
+def frames_until(
+    path: Path, at: float, warm: int, profile: ProfileChoice, rate: float
+) -> VideoSource:
+    """Open a video of `rate` frames per second some frames before a moment."""
     start = max(0.0, at - (warm + 1) / rate) if rate else 0.0
-    if start == 0.0:
-        return source
-    source.close()
     try:
         return VideoSource(path, pix_fmt=PROFILES[profile].pix_fmt, start=start)
     except InputError:  # the header says more than there is

@@ -31,7 +31,7 @@ class Console:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         headers |= options.pop("headers", {})
         return requests.request(
-            method, self.url.rstrip("/") + path, headers=headers, timeout=10, **options
+            method, self.url.rstrip("/") + path, headers=headers, timeout=60, **options
         )
 
     def get(self, path: str, **options: Any) -> requests.Response:
