@@ -130,6 +130,7 @@ def test_a_recording_is_found_by_its_day_played_sought_and_downloaded(
         page = Page(driver, console, "#/c1")
         until(lambda: driver.find_elements("css selector", "#recordings button"))
         assert page.find("#day").get_attribute("value") == "2026-11-28"
+        assert "set side_by_side = true" in page.text("#recordings-note")
         link = page.find("#recordings a")
         assert link.get_attribute("download") == f"c1-20261128-120000Z.{suffix}"
         path = link.get_attribute("href").removeprefix(console.url.rstrip("/"))
