@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Unpack
 
 from streamkind.backends.choose import on_gpu
+from streamkind.engine.chroma import restrain_stills
 from streamkind.engine.engine import Engine
 from streamkind.engine.options import (
     TRACK,
@@ -115,6 +116,7 @@ def run(
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, stream.max_batch):
             pixels, ratios = stream(batch.pixels, batch.times)
+            restrain_stills(batch.frames, pixels, ratios)
             output.put(batch.replace(show(batch.pixels, pixels) if show else pixels))
             report.add(batch, float(ratios[-1]))
             progress(report)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
-from support.engines import Gain
+from PIL import Image
+from support.engines import Gain, plug_in
 
-from streamkind.engine.chroma import restrain, restrain_rgb
+import streamkind
+from streamkind.engine.chroma import restrain, restrain_rgb, restrain_stills
 from streamkind.engine.engine import Engine
 from streamkind.engine.local import raise_rgb, raise_yuv
 from streamkind.engine.reduced import Reduced
@@ -17,6 +21,9 @@ from streamkind.light.exposure import FixedRatio
 from streamkind.light.local import MOST_GAIN, local_maps
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import LIMITED, ColorTags
+from streamkind.video.frames import Frame
+from streamkind.video.image_data import Still
+from streamkind.video.image_files import read_still
 
 SIZE = 180, 320
 VIDEO = ColorTags(range=LIMITED, matrix=6)
@@ -320,3 +327,55 @@ def test_stills_are_raised_by_one_ratio():
     film = Stream(engine, FixedRatio(2.0))(frame[None], [0.0])[0][0]
     assert still[32, 90, 0] > film[32, 90, 0] + 20
     assert engine.enhance(frame, ratio=2.0)[32, 90, 0] == still[32, 90, 0]
+
+
+KINDS = {
+    "jpg": ({"quality": 90}, True),
+    "jpeg": ({"quality": 75}, True),
+    "webp": ({"quality": 80}, True),
+    "lossless.webp": ({"lossless": True}, False),
+    "avif": ({"quality": 80}, True),
+    "heic": ({"quality": 80}, True),
+    "png": ({}, False),
+    "tif": ({}, False),
+    "bmp": ({}, False),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_which_stills_have_rounded_colours(tmp_path, name):
+    options, lossy = KINDS[name]
+    path = tmp_path / f"a.{name}"
+    Image.fromarray(np.full((64, 64, 3), (60, 20, 20), np.uint8)).save(path, **options)
+    assert read_still(path).lossy == lossy
+
+
+@pytest.mark.parametrize("lossy", [True, False])
+@pytest.mark.parametrize("ratio", [1.0, 5.0])
+@pytest.mark.parametrize("color", [(20, 20, 20), (21, 20, 20), (20, 20, 21), (60, 20, 20)])
+def test_faint_colour_of_lossy_stills_is_no_patch(lossy, ratio, color):
+    seen = np.full((80, 120, 3), color, np.uint8)
+    made = np.full((1, 80, 120, 3), (120, 90, 130), np.uint8)
+    before = made.copy()
+    frame = Frame(seen, 0, Fraction(1), still=Still(seen, lossy=lossy))
+    restrain_stills([frame], made, np.array([ratio], np.float32))
+    faint = max(color) < 60
+    if lossy and ratio != 1 and faint:
+        assert np.ptp(made.astype(int), axis=3).max() <= 3
+    else:
+        np.testing.assert_array_equal(made, before)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_still_is_held_to_recorded_colour_by_its_format(tmp_path, monkeypatch, name):
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(19, 22, (10, 16, 3), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+    path, made = tmp_path / name, tmp_path / "made.png"
+    Image.fromarray(blocks).save(path, quality=90)
+    seen = read_still(path).rgb
+    streamkind.enhance(path, made, ratio=5, backend=plug_in(monkeypatch))
+    after = read_still(made).rgb.astype(float)
+    plain = 5.0 * seen
+    spread = np.ptp(after, axis=2).mean() / np.ptp(plain, axis=2).mean()
+    assert abs(after.mean() - plain.mean()) < 1.5
+    assert (spread < 0.6) if name == "a.jpg" else (spread == 1)

@@ -33,3 +33,5 @@ class Still:
     """Dots per inch, horizontal and vertical."""
     notes: tuple[str, ...] = ()
     """Messages on what was in the file and is not here."""
+    lossy: bool = False
+    """Whether the file's format has rounded the colours."""

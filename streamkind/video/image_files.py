@@ -83,7 +83,7 @@ def _why(path: Path, data: bytes, exc: Exception) -> str:
 
 def _read(path: Path, data: bytes) -> Still:
     image: Any = Image.open(io.BytesIO(data))
-    notes = []
+    notes, kind = [], image.format
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"{path.name}: the first of {image.n_frames} pictures in it is taken")
     transfer = transfer_of(data, image)
@@ -111,7 +111,15 @@ def _read(path: Path, data: bytes) -> Still:
         icc = b""
     else:
         rgb = _rgb(image) if deep is None else ((deep + np.uint32(128)) // 257).astype(np.uint8)
-    return Still(rgb, deep, alpha, gray, exif, icc, xmp, dpi, tuple(notes))
+    lossy = not transfer and _is_lossy(data, kind)
+    return Still(rgb, deep, alpha, gray, exif, icc, xmp, dpi, tuple(notes), lossy)
+
+
+def _is_lossy(data: bytes, kind: str) -> bool:
+    """Return whether a file of Pillow's format `kind` has rounded the colours."""
+    if kind == "WEBP":
+        return b"VP8L" not in data[:64]
+    return kind in (*_LOSSY, "MPO")
 
 
 def _exif_of(image: Any) -> bytes:
