@@ -27,7 +27,7 @@ POOL = 64
 """Pairs in a pool."""
 SIDE = 192
 """Rows and columns of its patches: at twice that, still inside every pair of the data."""
-REUSE = 24
+REUSE = 16
 """How many times a patch is cut from each pair of a pool."""
 AT_ONCE = 8
 """Pairs that the teacher sees at once."""
