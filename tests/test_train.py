@@ -18,7 +18,7 @@ from support.training import RECIPE, STAGE, train
 from support.waiting import wait_until
 
 from streamkind.errors import UsageError
-from streamkind.model import checkpoint
+from streamkind.model import checkpoint, processes
 from streamkind.model.checkpoint import load_released
 from streamkind.model.data import TrainingBatch
 from streamkind.model.kind import KinD
@@ -304,6 +304,38 @@ def test_a_stage_changes_its_own_nets_and_no_others(recipe, tmp_path, stage, lea
     assert {n for n in before if not torch.equal(before[n], average[n])} == changed
     nets = {n for n in before if n.partition(".")[0] in learns}
     assert len(changed) > 0.9 * len(nets)
+
+
+def test_a_step_whose_gradient_is_no_number_changes_nothing(recipe, tmp_path, monkeypatch):
+    run, pairs = run_of(recipe, tmp_path, ("joint", 2))
+    source, loss = train.batches(run, pairs), run.loss
+    before = {name: value.clone() for name, value in run.kind.state_dict().items()}
+    bad = lambda *a: {n: value * float("nan") for n, value in loss(*a).items()}  # noqa: E731
+    monkeypatch.setattr(run, "loss", bad)
+    train.train_step(run, source)
+    assert all(torch.equal(before[n], value) for n, value in run.kind.state_dict().items())
+    monkeypatch.setattr(run, "loss", loss)
+    train.train_step(run, source)
+    changed = (not torch.equal(before[n], v) for n, v in run.kind.state_dict().items())
+    assert run.step == 2 and any(changed)
+
+
+@pytest.mark.parametrize(
+    "device, units, fast",
+    [
+        ("cpu", {"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ("cpu", {"avx512_bf16": True}, True),
+        ("cpu", {"amx_bf16": True}, True),
+        ("cpu", {"bf16": True}, True),
+        ("cuda", {}, True),
+    ],
+)
+def test_bf16_is_taken_where_it_is_no_emulation(monkeypatch, device, units, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    found = []
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled: found.append(enabled))
+    processes.autocast(torch.device(device))
+    assert found == [fast]
 
 
 def test_the_picture_may_count_more_than_its_layers(recipe, tmp_path):
