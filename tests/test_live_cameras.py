@@ -93,6 +93,22 @@ def test_a_clock_that_is_set_is_bridged(step):
     assert np.diff(ours) == pytest.approx(np.diff(arrivals), abs=0.01)
 
 
+@pytest.mark.parametrize("late", [lambda now: 0.0, lambda now: 0.07 * (int(now * 10) % 3)])
+@pytest.mark.parametrize("step", [0.2, 0.5, 1.0, 2.0, 10.0])
+def test_a_clock_that_steps_seldom_is_followed(step, late):
+    """Stamps in whole seconds, for example: between two steps time goes on."""
+    _, arrivals, ours = timeline(lambda t: 50 + step * ((t + 0.3) // step), late=late)
+    assert (np.diff(ours) >= 0).all() and np.diff(ours).max() < 0.6
+    assert ours[-1] - ours[0] == pytest.approx(arrivals[-1] - arrivals[0], abs=0.6)
+
+
+@pytest.mark.parametrize("speed", [-1.0, -0.3])
+def test_a_clock_that_runs_backwards_does_not_stop_ours(speed):
+    _, arrivals, ours = timeline(lambda t: 1000 + speed * t)
+    assert (np.diff(ours) >= 0).all() and np.diff(ours).max() < 3
+    assert ours[-1] - ours[0] == pytest.approx(arrivals[-1] - arrivals[0], abs=1)
+
+
 @pytest.mark.parametrize("step", [-2.0, -100.0, 1000.0])
 def test_sound_stays_with_the_picture_when_a_clock_is_set(step):
     clock, off = LiveClock(0.0), []

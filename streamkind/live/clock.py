@@ -94,15 +94,16 @@ class LiveClock:
         """Return the time on the timeline of a picture with the camera's time `seconds`."""
         if seconds is None:
             return self.at(now)
-        _, before, when = self._last
+        ours, before, when = self._last
         step = seconds - before
         # After a stall of the network everything comes late. That is not a jump.
         jumped = not -BACK_SECONDS <= step <= now - when + JUMP_SECONDS
-        if self._offset is None or jumped:
+        fell = step != 0.0 and seconds + (self._offset or 0.0) < ours - BACK_SECONDS
+        if self._offset is None or jumped or fell:
             self._offset = self.at(now) - seconds
             self._speed.restart()
             self._begun = self.at(now), now
-        elif self.wrong_speed or step == 0.0:
+        elif self.wrong_speed:
             self._offset = self.at(now) - seconds
         speed = self._speed(seconds, now)
         if self._speed.right >= RIGHT_WINDOWS:
@@ -110,10 +111,12 @@ class LiveClock:
         if speed and not self.wrong_speed:
             self.wrong_speed = speed
             # A slow clock has compressed the pictures so far: continue at the correct time.
-            ours, began = self._begun
-            self._offset = max(self.at(now), ours + now - began) - seconds
-        self._last = (seconds + self._offset, seconds, now)
-        return seconds + self._offset
+            first, began = self._begun
+            self._offset = max(self.at(now), first + now - began) - seconds
+        # Some clocks step seldom, once a second: between two steps ours goes on.
+        shown = max(ours, self.at(now) if step == 0.0 else seconds + self._offset)
+        self._last = (shown, seconds, now if shown > ours else when)
+        return shown
 
     def sound(self, seconds: float | None, now: float) -> float:
         """Return the time on the timeline of a packet of sound."""
