@@ -1,0 +1,73 @@
+"""Parts of the published figures measure, on small data, what the pages show."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from parts import film, memory, scores
+from parts.pages import BLOCK, public_pages
+from parts.record import Table, read_all
+
+from streamkind.model.recipe import read_recipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs_debian]
+SIZE = (320, 240)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Folders as beside the repository, with a few small pairs."""
+    rng = np.random.default_rng(0)
+    for name, count in (("lol/our485", 6), ("lol/eval15", 2), ("lol_v2_synthetic/train", 4)):
+        for i in range(count):
+            blobs = rng.integers(60, 250, (6, 8, 3), np.uint8)
+            high = cv2.resize(blobs, SIZE, interpolation=cv2.INTER_CUBIC)
+            for side, picture in (("high", high), ("low", high // 8)):
+                (tmp_path / name / side).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(tmp_path / name / side / f"{i}.png"), picture)
+    return tmp_path
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """As little of everything as tells that it works."""
+
+    def recipe(path):
+        return replace(read_recipe(path), held_out=2)
+
+    little = {"gamma 0.4": scores.METHODS["gamma 0.4"], "input itself": lambda image: image}
+    for where, name, value in (
+        (scores, "read_recipe", recipe),
+        (scores, "METHODS", little),
+        (scores, "paleness", lambda pair: 1.5),
+        (memory, "MINUTES", 0.3),
+        (memory, "CLIPS", {"small": (SIZE, 4, ("realtime",))}),
+    ):
+        monkeypatch.setattr(where, name, value)
+
+
+@pytest.mark.parametrize("part", ["scores", "memory"])
+def test_a_part_measures_every_table_that_a_page_shows(part, data, few, tmp_path):
+    found = importlib.import_module(f"parts.{part}").measure(data, tmp_path)
+    shown = {m[2] for page in public_pages() for m in BLOCK.finditer(page.read_text())}
+    assert {f"{part}-{name}" for name in found.tables} == {n for n in shown if n.startswith(part)}
+    kept = read_all()[part].tables
+    assert found.tables.keys() == kept.keys()
+    for name, table in found.tables.items():
+        assert isinstance(table, Table) and table.rows, name
+        assert table.markdown().count("\n") == len(table.rows) + 1
+    assert all(path.stat().st_size > 1000 for path in found.pictures)
+
+
+def test_a_film_is_compared_with_its_truth():
+    truth = np.full((40, 60, 3), (120, 60, 60), np.uint8)
+    same = film.against_truth(truth, truth)
+    assert same == [0, 0, 0, pytest.approx(1), pytest.approx(1)]
+    paler = film.against_truth(np.full_like(truth, 78), truth)
+    assert paler[0] > 10 and paler[1] > 10 and paler[3] < 0.05
+    gray = film.against_truth(truth // 2, np.full_like(truth, 80))
+    assert np.isnan(gray).tolist() == [False, True, False, True, True]
