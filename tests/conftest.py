@@ -23,8 +23,9 @@ DEBIAN = re.compile(
 )
 """Names, in a file of tests, of programs that Debian brings, or of what starts them."""
 LONG = re.compile(
-    "test_(app_queue|backends|bench|cache|carry|cluster|data|evaluate|export|gpu_check|half|odd_files_.*|"
-    "plans|platform|lite|python_api|scenes|score|student|tensorrt|train|train_ddp)"
+    "test_(app_queue|backends|bench|cache|carry|cluster|data|evaluate|export|gpu_check|half|"
+    "odd_files_.*|openvino|pipeline|plans|platform|lite|python_api|scenes|score|sizes|student|"
+    "tensorrt|train|train_ddp)"
 )
 """Files of tests that train, export, build plans or run all nets: half a minute each, and more."""
 
