@@ -8,9 +8,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from parts import film, memory, scores
+from parts import film, films, memory, scores
 from parts.pages import BLOCK, public_pages
 from parts.record import Table, read_all
+from support.media import make_clip
 
 from streamkind.model.recipe import read_recipe
 
@@ -20,7 +21,7 @@ SIZE = (320, 240)
 
 @pytest.fixture
 def data(tmp_path):
-    """Folders as beside the repository, with a few small pairs."""
+    """Folders as beside the repository, with clips and pairs that are small."""
     rng = np.random.default_rng(0)
     for name, count in (("lol/our485", 6), ("lol/eval15", 2), ("lol_v2_synthetic/train", 4)):
         for i in range(count):
@@ -29,6 +30,9 @@ def data(tmp_path):
             for side, picture in (("high", high), ("low", high // 8)):
                 (tmp_path / name / side).mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(tmp_path / name / side / f"{i}.png"), picture)
+    for name in ("video/street_dusk_rain_1080p", "video/ir_cam_garden_person"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        make_clip(tmp_path / f"{name}.mp4", size=SIZE, frames=24, rate=24)
     return tmp_path
 
 
@@ -44,13 +48,18 @@ def few(monkeypatch):
         (scores, "read_recipe", recipe),
         (scores, "METHODS", little),
         (scores, "paleness", lambda pair: 1.5),
+        (film, "read_recipe", recipe),
+        (film, "FILMS", 2),
+        (film, "METHODS", little | {"LIME": lambda image: image}),
+        (films, "FRAMES", 3),
+        (films, "SIZES", (SIZE,)),
         (memory, "MINUTES", 0.3),
         (memory, "CLIPS", {"small": (SIZE, 4, ("realtime",))}),
     ):
         monkeypatch.setattr(where, name, value)
 
 
-@pytest.mark.parametrize("part", ["scores", "memory"])
+@pytest.mark.parametrize("part", ["scores", "film", "memory"])
 def test_a_part_measures_every_table_that_a_page_shows(part, data, few, tmp_path):
     found = importlib.import_module(f"parts.{part}").measure(data, tmp_path)
     shown = {m[2] for page in public_pages() for m in BLOCK.finditer(page.read_text())}
