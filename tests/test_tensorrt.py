@@ -455,7 +455,7 @@ def test_enhance_builds_what_is_missing_visibly_and_keeps_it(machine, call, tmp_
     code, _, err = call("enhance", clip, tmp_path / "b.mp4", *words)
     assert code == 0
     assert "student on double 0 (cuda:0), tensorrt_rtx" in err
-    assert err.count("decoded in software: NVDEC cannot be used") == 1
+    assert err.count("decoded in software: cuda cannot be used") == 1
     for part in ("decompose", "recompose"):
         assert f"student {part} 64x48 fp16 batch 1:2:2 sm_89: not built yet" in caplog.text
     caplog.clear()

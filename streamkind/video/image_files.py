@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
 from streamkind.video.image_data import Samples, Still
+from streamkind.video.still_tags import exif_of, xmp_of, xmp_options
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
 Image.MAX_IMAGE_PIXELS = 1 << 27  # Pillow refuses twice as many; a damaged file may claim any size
@@ -38,13 +39,6 @@ _MAGIC = {
 _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
 _QUALITY = 95
 """Quality of lossy stills, 0 to 100, as Pillow counts it."""
-_XMP_TAG = 700
-"""Number of the tag of a TIFF for XMP."""
-_LAYOUT_TAGS = (
-    *(254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 317),
-    *(320, 322, 323, 324, 325, 338, 339),
-)
-"""Numbers of the tags of a TIFF that say how its pixels are stored, and dots per inch."""
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
 _DEEP = frozenset({".png", ".tif", ".tiff"})
 """Endings of formats that can have 16 bits."""
@@ -91,7 +85,7 @@ def _read(path: Path, data: bytes) -> Still:
     image.load()
     dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
     upright = ImageOps.exif_transpose(image)
-    exif, xmp, image = _exif_of(image), _xmp_of(upright), upright
+    exif, xmp, image = exif_of(image), xmp_of(upright), upright
     if image.mode in ("CMYK", "LAB", "YCbCr") and icc:
         image, icc = _to_srgb(image, icc), b""
     alpha = None
@@ -120,23 +114,6 @@ def _is_lossy(data: bytes, kind: str) -> bool:
     if kind == "WEBP":
         return b"VP8L" not in data[:64]
     return kind in (*_LOSSY, "MPO")
-
-
-def _exif_of(image: Any) -> bytes:
-    with contextlib.suppress(Exception):  # a picture with damaged tags is still read
-        exif = image.getexif()
-        exif.pop(0x0112, None)
-        if image.format == "TIFF":  # the layout of the old file
-            for tag in _LAYOUT_TAGS:
-                exif.pop(tag, None)
-        return exif.tobytes() if len(exif) else b""
-    return b""
-
-
-def _xmp_of(image: Any) -> bytes:
-    """Return the XMP of an upright picture, from which Pillow has removed the orientation."""
-    found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    return found.encode() if isinstance(found, str) else bytes(found)
 
 
 def _has_16_bits(data: bytes, image: Any) -> bool:
@@ -271,28 +248,12 @@ def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> 
         options["icc_profile"] = still.icc
     if still.dpi is not None and kind in ("JPEG", "PNG", "TIFF", "BMP"):
         options["dpi"] = still.dpi
-    options |= _xmp_options(kind, still)
+    options |= xmp_options(kind, still)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def _xmp_options(kind: str, still: Still) -> dict[str, Any]:
-    """Return Pillow's options to write XMP into a picture of a format."""
-    if not still.xmp:
-        return {}
-    if kind == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("XML:com.adobe.xmp", still.xmp.decode("utf-8", "replace"))
-        return {"pnginfo": info}
-    if kind == "TIFF":
-        tags = Image.Exif()
-        tags.load(still.exif)
-        tags[_XMP_TAG] = still.xmp
-        return {"exif": tags.tobytes()}
-    return {"xmp": still.xmp}
 
 
 def is_animated(path: Path) -> bool:
