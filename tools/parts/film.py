@@ -71,11 +71,14 @@ def frames(path: Path, start: float, count: int) -> Iterator[Planes]:
 
 
 def places_of(path: Path, count: int) -> list[tuple[float, float]]:
-    """Return start and duration, in seconds, of each place: `count` frames."""
+    """Return start and duration, in seconds, of each place: `count` frames, from a frame's time."""
     with av.open(str(path)) as container:
-        rate = float(container.streams.video[0].average_rate or 25)
-        seconds = (container.duration or 0) / 1e6
-    return [(max(0.0, seconds * share - count / rate), (count + 0.5) / rate) for share in PLACES]
+        stream = container.streams.video[0]
+        pts = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
+        times = [float((one - pts[0]) * (stream.time_base or 0)) for one in pts]
+    firsts = [max(0, int(len(times) * share) - count) for share in PLACES]
+    lasts = [min(first + count, len(times) - 1) for first in firsts]
+    return [(times[a], times[b] - times[a]) for a, b in zip(firsts, lasts, strict=True)]
 
 
 def enhanced(path: Path, start: float, duration: float, profile: ProfileName) -> list[Planes]:
