@@ -54,6 +54,7 @@ def few(monkeypatch):
         (films, "FRAMES", 3),
         (films, "SIZES", (SIZE,)),
         (memory, "MINUTES", 0.3),
+        (memory, "FLEET_MINUTES", 0.1),
         (memory, "CLIPS", {"small": (SIZE, 4, ("realtime",))}),
     ):
         monkeypatch.setattr(where, name, value)
