@@ -15,6 +15,7 @@ from support.media import make_clip, scene
 
 import streamkind
 from streamkind.backends.base import Layers
+from streamkind.backends.processor import BF16_UNITS, flags
 from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import PROFILES, choose_profile, open_engine
 from streamkind.engine.reduced import Reduced, ReducedLayers, along_lines, carry, reduced_size
@@ -276,7 +277,9 @@ def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, frames, limit
         profile,
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < limit
+    # What the nets of `quality` keep between layers is twice as large in float32.
+    single = profile == "quality" and not BF16_UNITS & flags()
+    assert int(done.stdout) < limit + (200 if single else 0)
 
 
 @pytest.mark.parametrize("form", ["planes", "rgb"])
