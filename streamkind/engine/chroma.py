@@ -30,7 +30,7 @@ STRONG = 3.0, 6.0
 STILLS = 0.5, 1.2
 """`ROUNDING` of lossy stills: the nets have learned from stills, and find colour in fainter chroma.
 On held-out pairs of our485 as JPEG of quality 75, 85 and 95, CIEDE2000 of `kind` is least here:
-11.27 in the mean; 11.37 if nothing is taken away, 11.33 at 0.7 and 1.7 (docs/night.md)."""
+11.27 in the mean; 11.37 if nothing is taken away, 11.33 at 0.7 and 1.7."""
 STILLS_STRONG = 1.0, 2.0
 """The same where it is not judged over an area."""
 AREA = 5.0

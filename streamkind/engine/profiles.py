@@ -14,7 +14,7 @@ from streamkind.errors import UsageError
 from streamkind.model.released import find_release
 from streamkind.video.encoders import find_encoder
 from streamkind.video.format import VideoFormat
-from streamkind.video.frames import DEEP, PixFmt
+from streamkind.video.frames import PixFmt, as_deep
 
 SEEN_WHOLE = 640 * 400
 """Number of pixels up to which the network sees every picture whole, in all profiles."""
@@ -38,7 +38,7 @@ class Profile:
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
         """Return the pixel format to ask a source for."""
         usual = carried_pix_fmt(form.width, form.height, self.area, SEEN_WHOLE, self.every)
-        return DEEP[usual] if form.deep else usual
+        return as_deep(usual, form)
 
 
 PROFILES = {

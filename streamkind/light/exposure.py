@@ -192,7 +192,7 @@ def lamp_weight(thumbnail: Floats) -> Floats:
     return np.asarray(1 - (1 - LAMP_SHARE) * smooth_step(thumbnail, LAMP, GLARE), np.float32)
 
 
-def smooth_step(x: Floats, low: float, high: float) -> Floats:
+def smooth_step(x: Floats, low: float | Floats, high: float | Floats) -> Floats:
     """Rise smoothly from 0 at `low` to 1 at `high`."""
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

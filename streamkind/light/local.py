@@ -162,5 +162,4 @@ def texture_of(points: Floats, low: Floats) -> tuple[Floats, Floats]:
     dark = (low > DARK[0]) & (low < DARK[1])
     noise = NOISE * float(np.median(spread[dark] / low[dark])) if dark.any() else 0.0
     flat = np.clip(np.float32(noise) * low, FLAT, 2 * FLAT)
-    share = np.clip((spread - flat) / flat, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32), np.maximum(spread, flat)
+    return smooth_step(spread, flat, 2 * flat), np.maximum(spread, flat)

@@ -82,7 +82,12 @@ def rgb24(form: VideoFormat) -> PixFmt:
 
 def rgb(form: VideoFormat) -> PixFmt:
     """Choose RGB, in more than 8 bits if the input has more."""
-    return DEEP["rgb24"] if form.deep else "rgb24"
+    return as_deep("rgb24", form)
+
+
+def as_deep(pix_fmt: PixFmt, form: VideoFormat) -> PixFmt:
+    """Return a format of 8 bits, or the same of more if the input has more."""
+    return DEEP[pix_fmt] if form.deep else pix_fmt
 
 
 @dataclass(frozen=True, slots=True)
