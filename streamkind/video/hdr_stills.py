@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from streamkind.video.color import Reader, read_orientation, read_tags
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels
+from streamkind.video.image_data import in_eight_bits
 from streamkind.video.tonemap import HDR_TRANSFERS, ToneMapper
 
 Deep = NDArray[np.uint16]
@@ -81,7 +82,8 @@ def _mapped(signal: Deep, transfer: int) -> tuple[Pixels, Deep]:
     planes = np.ascontiguousarray(signal)
     frame = av.VideoFrame.from_ndarray(planes, format="rgb48le").reformat(format=ToneMapper.pix_fmt)
     deep = ToneMapper(transfer, frame)(frame).reformat(format="rgb48le").to_ndarray()
-    return ((deep + np.uint32(128)) // 257).astype(np.uint8), np.asarray(deep, np.uint16)
+    samples = np.asarray(deep, np.uint16)
+    return in_eight_bits(samples), samples
 
 
 def tone_note(name: str, transfer: int) -> str:

@@ -35,3 +35,8 @@ class Still:
     """Messages on what was in the file and is not here."""
     lossy: bool = False
     """Whether the file's format has rounded the colours."""
+
+
+def in_eight_bits(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Round samples of 16 bits to 8."""
+    return ((deep + np.uint32(128)) // 257).astype(np.uint8)

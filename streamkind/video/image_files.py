@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
-from streamkind.video.image_data import Samples, Still
+from streamkind.video.image_data import Samples, Still, in_eight_bits
 from streamkind.video.still_tags import exif_of, xmp_of, xmp_options
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
@@ -104,7 +104,7 @@ def _read(path: Path, data: bytes) -> Still:
         rgb, deep = tone_mapped_rgb(data, image, transfer, deep)
         icc = b""
     else:
-        rgb = _rgb(image) if deep is None else ((deep + np.uint32(128)) // 257).astype(np.uint8)
+        rgb = _rgb(image) if deep is None else in_eight_bits(deep)
     lossy = not transfer and _is_lossy(data, kind)
     return Still(rgb, deep, alpha, gray, exif, icc, xmp, dpi, tuple(notes), lossy)
 
