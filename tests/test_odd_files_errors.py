@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from support.media import make_clip, read_video
+from support.odd import make_base, pass_through, times
 from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,29 @@ def test_an_encrypted_file_is_called_encrypted(call, tmp_path, scheme):
     code, _, err = call("enhance", encrypted(tmp_path / "e.mp4", scheme), tmp_path / "out.mp4")
     assert code == 1
     assert re.fullmatch(r"streamkind: [^\n]*encrypted[^\n]*\n", err)
+
+
+HEADERS = {
+    "several blocks with CRC": (1, 0xFE, 6, 0x03),
+    "a profile that is none": (2, 0x3F, 2, 0x3C),
+    "no channels": (2, 0xFE, 3, 0x00),
+}
+"""Of ADTS: number of a byte and its mask, number of a byte and bits to set in it."""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("damage", HEADERS.values(), ids=HEADERS)
+def test_sound_of_damaged_packets_goes_on_after_them(tmp_path, damage, suffix):
+    data = bytearray(make_base(tmp_path / "in.ts").read_bytes())
+    headers = [m.start() for m in re.finditer(rb"\xff\xf1[\x4c\x50]\x80", bytes(data))]
+    hit = headers[len(headers) // 2]
+    masked, mask, filled, bits = damage
+    data[hit + masked] &= mask
+    data[hit + filled] |= bits
+    (tmp_path / "damaged.ts").write_bytes(data)
+    pass_through(tmp_path / "damaged.ts", tmp_path / f"out.{suffix}")
+    assert len(times(tmp_path / f"out.{suffix}", "v")) == 50
+    assert len(times(tmp_path / f"out.{suffix}", "a")) > 0.8 * len(times(tmp_path / "in.ts", "a"))
 
 
 REFUSED = {

@@ -39,6 +39,9 @@ for line in sys.stdin:
         told = "done"
     except StreamkindError as error:
         told = "told in more than a line" if "\\n" in str(error).strip() else "told"
+        if "the result is in " in str(error):
+            name = str(error).partition("the result is in ")[2].partition(";")[0]
+            Path(output).with_name(name).unlink()
     except BaseException as error:
         told = f"{type(error).__name__}: {error!r}"
     signal.alarm(0)

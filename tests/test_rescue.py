@@ -123,9 +123,12 @@ def test_both_cameras_of_a_file_are_kept(tmp_path: Path, fail: Any) -> None:
     assert (count[0], count[2]) == (20, 20)
 
 
-def test_without_matroska_the_video_alone_is_kept(clip: Path, tmp_path: Path, fail: Any) -> None:
+@pytest.mark.parametrize("packets", [30, 10_000], ids=["middle", "end"])
+def test_without_matroska_the_video_alone_is_kept(
+    clip: Path, tmp_path: Path, fail: Any, packets: int
+) -> None:
     (folder := tmp_path / "out").mkdir()
-    fail(30, times=2)
+    fail(packets, times=2)
     error, *files = copy(clip, folder / "b.mp4")
     assert files == ["b.rescued.nut"] and "the result is in b.rescued.nut" in error
     assert len(read_video(folder / "b.rescued.nut").images) == 40

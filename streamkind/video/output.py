@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -257,11 +258,11 @@ class OutputFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file. On an exception, remove it."""
-        if kind is None:
-            self.finish()
-        else:
-            self.abort()
+        """Finish the file. On an exception, also of that, remove it."""
+        with ExitStack() as ending:
+            ending.callback(self.abort)
+            if kind is None:
+                self.finish()
 
 
 def _is_full(exc: Exception) -> bool:

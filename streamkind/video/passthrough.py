@@ -28,6 +28,8 @@ from streamkind.video.timeline import RisingClock
 if TYPE_CHECKING:
     from av.container.core import Chapter  # in the stubs only
 
+REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError
+"""What FFmpeg says of a damaged packet; a full or broken disk is another error."""
 _SEEK_MARGIN_SECONDS = 2
 """Seconds to seek before the start, since packets of other streams may lie earlier in the file."""
 _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
@@ -272,8 +274,8 @@ class Passthrough:
         packet.stream = self._copies[index]
         try:
             self._output.mux_one(packet)
-        except (av.error.InvalidDataError, av.error.ArgumentError):
-            self._refused[index] += 1  # the muxer refused the packet
+        except REFUSED:
+            self._refused[index] += 1
 
     def close(self) -> None:
         """Close the input. It may be called twice."""
