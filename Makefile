@@ -19,7 +19,8 @@ quick: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) -m "not slow and not long and not needs_debian"
 
 slow: .venv/test .venv/debian
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) -m "slow and not alone"
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "slow and alone"
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from streamkind.backends.processor import BF16_UNITS, flags
 from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
 
+ALONE = [pytest.mark.slow, pytest.mark.alone]
 LIMIT = 0.5
 """Seconds of delay allowed."""
 
@@ -39,8 +40,8 @@ def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[
 @pytest.mark.parametrize(
     ("cameras", "rate", "seconds"),
     [
-        pytest.param(1, 15, 8, id="one camera", marks=pytest.mark.slow),
-        pytest.param(8, 6, 120, id="eight cameras", marks=pytest.mark.slow),
+        pytest.param(1, 15, 8, id="one camera", marks=ALONE),
+        pytest.param(8, 6, 120, id="eight cameras", marks=ALONE),
     ],
 )
 def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
@@ -78,6 +79,7 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_720p_at_25_is_held_in_realtime(tmp_path):
     """As the command runs it; the camera and its encoder are on the same cores.
 
