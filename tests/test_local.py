@@ -99,6 +99,20 @@ def test_black_stays_black(luma):
     assert raised(frame, 8.0)[:, : SIZE[1] // 2 - 2].max() < 0.03
 
 
+@pytest.mark.parametrize("light", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("width", [2, 3, 5, 12])
+@pytest.mark.parametrize("black", [0.0, 0.002])
+def test_a_narrow_black_bar_beside_a_picture_stays_black(black, width, light):
+    rng = np.random.default_rng(2)
+    frame = np.clip(light + rng.normal(0, light / 5, SIZE).astype(np.float32), 0, 1)
+    for bar in (np.s_[:width], np.s_[:, -width:], np.s_[60 : 60 + width]):
+        frame[bar] = black
+    after = raised(frame, 8.0)
+    assert after[: width - 1, : -width - 1].max() < 0.012
+    assert after[width + 1 :, 1 - width :].max() < 0.012
+    assert after[61 : 59 + width, : -width - 1].max(initial=0) < 0.012
+
+
 @pytest.mark.parametrize("dark, light", [(0.03, 0.5), (0.08, 0.4), (0.02, 0.9)])
 def test_a_silhouette_before_lit_ground_stays_one_without_a_halo(dark, light):
     after = raised(halves(dark, light), 6.0)

@@ -39,8 +39,13 @@ REACH = 1 / 48
 """Radius of what counts as a place, as a share of the frame's longer side."""
 EDGE = 0.6
 """Standard deviation of luma in a window from which on its edge parts two places."""
-FINE_REACH, FINE_EDGE = 4, 0.02
-"""The same, in pixels and luma, where `MOST_GAIN` is held to: within a codec's block near black."""
+FINE_REACH, FINE_EDGE = 4, 0.012
+"""The same, in pixels and luma, where `MOST_GAIN` is held to: within a codec's block near black,
+whose steps are one or two code values. On films of known truth 0.012 is better than 0.02 in SSIM
+(.699 and .701 to .704) and in CIEDE2000 at equal mean luma (12.40 to 12.37)."""
+FINE_POWER = 2.0
+"""Power of what tells such edges from steps. The guided filter's own, 1, keeps a little of the
+bright side of an edge on its black side, which a gain of seven makes gray: bars of a letterbox."""
 CODE_VALUE = np.float32((1 / 219) ** 2)
 """Square of one code value of 8-bit video, in luma. Detail of this variance is halved: a codec's
 blocks differ by one value in the dark, and a gain of seven makes that a step to be seen."""
@@ -86,7 +91,7 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
     # At most the gain of the place: what is black in it stays black.
     own = np.minimum(lit * np.maximum(slope, 1) + texture * crisp, raised / low)
     rest = relit * (made - high) + own * (seen - low)
-    most = most_of(np.maximum(guided(seen, FINE_REACH, FINE_EDGE), 0))
+    most = most_of(np.maximum(guided(seen, FINE_REACH, FINE_EDGE, FINE_POWER), 0))
     offset = np.minimum(raised, most - rest) - relit * high - own * low
     return LocalMaps(relit, own, np.asarray(offset, np.float32))
 
@@ -97,13 +102,15 @@ def base_of(luma: Floats) -> Floats:
     return np.asarray(np.clip(base, 1e-3, 1), np.float32)
 
 
-def guided(luma: Floats, radius: int, edge: float) -> Floats:
-    """Smooth luma up to its own edges: the guided filter."""
+def guided(luma: Floats, radius: int, edge: float, sharp: float = 1) -> Floats:
+    """Smooth luma up to its own edges: the guided filter, at `sharp` of 1. More parts edges from
+    what is smoothed more sharply.
+    """
     window = 2 * radius + 1, 2 * radius + 1
     mean = cv2.blur(luma, window)
     variance = cv2.sqrBoxFilter(luma, cv2.CV_32F, window) - mean * mean
-    slope = np.maximum(variance, 0)
-    slope /= slope + np.float32(edge**2)
+    slope = power(np.maximum(variance, 0), sharp)
+    slope /= slope + np.float32(edge ** (2 * sharp))
     smooth = cv2.blur(slope, window) * luma + cv2.blur(mean - slope * mean, window)
     return np.asarray(smooth, np.float32)
 
