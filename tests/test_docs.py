@@ -51,7 +51,7 @@ def test_the_readme_commands_run(footage):
     for line in commands:
         if " stream " in line:
             continue  # has no end; below
-        words = [sys.executable, "-m", "streamkind", *shlex.split(line)[1:]]
+        words = [sys.executable, "-m", "streamkind", *shlex.split(line, comments=True)[1:]]
         result = subprocess.run(words, capture_output=True, text=True, cwd=footage)
         assert result.returncode == 0, line + result.stderr
     assert (footage / "clear-photos" / "one.jpg").exists()
@@ -64,7 +64,7 @@ def test_the_readme_stream_runs(tmp_path):
         words = line.replace("rtsp://camera/1", url)
         words = words.replace("rtsp://server:8554/night", published(server))
         seen = tmp_path / "seen.mkv"
-        with command(*shlex.split(words)) as process:
+        with command(*shlex.split(words, comments=True)) as process:
             wait_for(lambda: seen.exists() and seen.stat().st_size > 2000, 60, "nothing comes")
             process.terminate()
             assert process.wait(10) == 0, process.communicate()
