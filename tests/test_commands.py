@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from parts.pages import public_pages
 from write_cli_docs import settings_table
 
 from streamkind import __version__
@@ -28,7 +29,7 @@ PLACES = [
 BLOCK = re.compile(r"^```(?:console|sh|yaml|ini|toml)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 RUN = re.compile(
     r"""(?:^|[/\s"'])streamkind(?::[\w.]+)?    # the program, or the image's name and tag
-    \s+((?:enhance|batch|stream|serve|track|plot|score|bench|doctor|engines)\b.*)""",
+    \s+((?:enhance|batch|app|stream|serve|track|plot|score|bench|doctor|engines)\b.*)""",
     re.VERBOSE,
 )
 """A command line within a line."""
@@ -68,6 +69,50 @@ def parse(line: str) -> None:
 @pytest.mark.parametrize(("place", "line"), commands())
 def test_a_documented_command_is_one_that_there_is(place, line):
     parse(line)
+
+
+INLINE = re.compile(r"`(?:(streamkind)|make) ([^`]+)`")
+"""A command within a sentence. It may be one without its arguments."""
+
+
+def mistake_in(program: str, words: list[str]) -> str | None:
+    """The first word of an inline command that there is not; None if all are right."""
+    if not program:
+        makefile = (ROOT / "Makefile").read_text()
+        return None if re.search(rf"^{words[0]}:", makefile, re.MULTILINE) else words[0]
+    command = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    known |= {"--help"} if not hasattr(command, "commands") else {"--help", "COMMAND"}
+    named = words if hasattr(command, "commands") else [w for w in words if w.startswith("--")]
+    return next((word for word in named if word not in known), None)
+
+
+@pytest.mark.parametrize("path", public_pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_command_in_a_sentence_is_one_that_there_is(path):
+    text = path.read_text(encoding="utf-8")
+    found = [(line, mistake_in(program, line.split())) for program, line in INLINE.findall(text)]
+    assert [line for line, mistake in found if mistake] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ("streamkind enhance a b --two-pass", None),
+        ("streamkind engines", None),
+        ("streamkind --version", None),
+        ("streamkind engines export --single", None),
+        ("streamkind enhance --two-passes", "--two-passes"),
+        ("streamkind improve a b", "improve"),
+        ("streamkind engines make", "make"),
+        ("make test", None),
+        ("make tests", "tests"),
+    ],
+)
+def test_a_mistake_in_an_inline_command_is_found(line, mistake):
+    ((program, words),) = INLINE.findall(f"`{line}`")
+    assert mistake_in(program, words.split()) == mistake
 
 
 def test_commands_are_found_in_every_kind_of_place():
