@@ -227,7 +227,9 @@ def test_boxes_beside_the_streams_are_told(tail: bytes, names: list[str], clip: 
 @pytest.mark.parametrize("suffix", ["m3u8", "mpd"])
 def test_playlists_are_refused_and_leave_nothing(suffix: str, clip: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(UsageError, match=r"is many files; expected a name ending in \.mp4"):
+    with pytest.raises(
+        UsageError, match=r"consists of many files; expected a name ending in \.mp4"
+    ):
         pass_through(clip, tmp_path / f"out.{suffix}")
     assert sorted(tmp_path.iterdir()) == before
     assert not Path("<none>").exists()

@@ -24,10 +24,9 @@ def format_of(path: Path, url: str) -> str:
 
     Raises UsageError for a format that holds no video.
     """
+    kind = _FORMATS.get(path.suffix.lower())
     try:
-        probe = av.open(
-            url, "w", format=_FORMATS.get(path.suffix.lower())
-        )  # nothing is written yet
+        probe = av.open(url, "w", format=kind)  # nothing is written yet
     except (av.FFmpegError, ValueError) as exc:
         raise UsageError(
             f"{path}: unknown kind of file; expected a name ending in .mp4, .mkv or .mov"
@@ -35,8 +34,8 @@ def format_of(path: Path, url: str) -> str:
     name: str = probe.format.name
     if probe.format.flags & _NO_FILE:
         raise UsageError(
-            f"{path}: {name} is many files; expected a name ending in .mp4 or .mkv,"
-            " and `ffmpeg -i OUT.mp4 -c copy` makes them of it"
+            f"{path}: a {name} output consists of many files; expected a name ending in .mp4 or"
+            f" .mkv; afterwards `ffmpeg -i OUT.mp4 -c copy {path.name}` makes them"
         )
     if probe.default_video_codec in _NO_VIDEO:
         raise UsageError(
@@ -54,6 +53,6 @@ def check_name(path: Path, source: Source) -> None:
         raise UsageError(f"{path}: is a folder; expected the name of a file to write")
     animated = ANIMATED_SUFFIXES - {".tif", ".tiff"}
     if isinstance(source, VideoSource):
-        animated -= {".png"}  # that an animation is meant, .apng says
+        animated -= {".png"}  # the ending of an animated PNG is .apng
     if path.suffix.lower() in IMAGE_SUFFIXES - animated:
         raise UsageError(f"{path}: the input is a video; expected a name such as {path.stem}.mp4")

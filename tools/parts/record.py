@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "figures"
 ENGINES = ROOT / "engines"
+COMMIT_DIGITS = 7
+"""Digits of a commit that a page shows, as `git rev-parse --short` gives at least."""
 
 
 @dataclass
@@ -96,9 +97,8 @@ def write(part: str, record: Record, folder: Path = FOLDER) -> None:
     """Write the file of a part."""
     told = {name: value for name, value in asdict(record).items() if value}
     text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-    flat = re.sub(
-        r"\[[^][{}]*\]", lambda row: f"[{' '.join(row[0][1:-1].split())}]", text
-    )  # a row, a line
+    one_line = re.compile(r"\[[^][{}]*\]")  # an innermost list: a row of a table
+    flat = one_line.sub(lambda row: f"[{' '.join(row[0][1:-1].split())}]", text)
     (folder / f"{part}.json").write_text(flat, "utf-8")
 
 
@@ -107,13 +107,13 @@ def stamp(part: str, found: Measured) -> Record:
     from streamkind.backends import processor
     from streamkind.cli.bench import versions
     from streamkind.engine.profiles import PROFILES
+    from streamkind.model.checkpoint import source_commit
 
     profiles = {name: PROFILES[name].model for name in found.profiles}  # type: ignore[index]
     models = sorted({*found.models, *profiles.values()})
-    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     return Record(
         date=str(datetime.date.today()),
-        commit=subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip(),
+        commit=source_commit()[:COMMIT_DIGITS],
         command=f"`python tools/figures.py {part}`",
         cpu=processor.name(),
         cores=os.cpu_count() or 1,
