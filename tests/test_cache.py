@@ -191,7 +191,7 @@ def test_two_processes_at_once_build_once_and_commands_tell_of_it(tmp_path):
     both = results[0][2] + results[1][2]
     assert both.count("not built yet; building") == both.count(": built in ") == 4
     assert both.count(": kept, ") == 4
-    assert ended(engines(folder, "verify"))[1].count("whole") == 4
+    assert ended(engines(folder, "verify"))[1].count("good") == 4
     listed = ended(engines(folder, "list"))[1]
     assert "kind decompose 64x48 fp16 batch 1:1:2 sm_89" in listed
     key = next(path.stem for path in folder.glob("*.plan"))
@@ -200,8 +200,8 @@ def test_two_processes_at_once_build_once_and_commands_tell_of_it(tmp_path):
     assert told["report"]["inputs"]
     os.truncate(folder / f"{key}.plan", 5)
     code, out, err = ended(engines(folder, "verify"))
-    assert (code, out.count("whole")) == (1, 3)
-    assert "1 of 4 plans are not whole" in err
+    assert (code, out.count("good")) == (1, 3)
+    assert "1 of 4 plans are damaged" in err
     assert "4 plans removed" in ended(engines(folder, "prune", "--keep-gb", "0"))[2]
     assert not list(folder.glob("*.plan"))
 

@@ -441,10 +441,10 @@ def test_serve_follows_its_file(camera, start, tmp_path):
     wait_for(said("2 cameras"), 20, "it is not told")
     path.write_text("[camera")
     process.send_signal(signal.SIGHUP)
-    wait_for(said("all goes on as before"), 20, "it is not told")
+    wait_for(said("the cameras go on as before"), 20, "it is not told")
     write("two", console=f"port = {port + 1}")
     wait_for(said("1 cameras"), 20, "the camera is not removed")
-    wait_for(said("acts at the next start"), 5, "it is not told")
+    wait_for(said("takes effect at the next start"), 5, "it is not told")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, log.read_text()
     # Neither was ever stopped while it stood in the file.

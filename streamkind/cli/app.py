@@ -76,10 +76,10 @@ def every_command(
 @options.takes("chosen", options.described())
 def enhance_command(
     input: Annotated[
-        str, typer.Argument(help="A video, an image or a folder of images; - is standard input.")
+        str, typer.Argument(help="A video, an image or a folder of images; - for standard input.")
     ],
     output: Annotated[
-        Path, typer.Argument(help="The result; its ending selects the format; - is NUT to stdout.")
+        Path, typer.Argument(help="The result. Its ending selects the format; - for NUT to stdout.")
     ],
     *,
     chosen: dict[str, Any],
@@ -99,24 +99,26 @@ def enhance_command(
 @options.takes("chosen", options.described(BATCH))
 def batch_command(
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Videos, and folders that are searched for videos.")
+        list[str] | None, typer.Argument(help="Videos, and folders to search for videos.")
     ] = None,
     out: Annotated[
-        str, typer.Option(help="Folder for the results; s3://... or gs://... too.")
+        str, typer.Option(help="Folder for the results, or s3://... or gs://...")
     ] = "clear",
     list_file: Annotated[
         Path | None, typer.Option("--list", help="File that names inputs, one per line.")
     ] = None,
     pattern: Annotated[
-        list[str] | None, typer.Option(help="Files to take from folders, as '*.mp4'; repeatable.")
+        list[str] | None, typer.Option(help="Names of files to take, such as '*.mp4'; repeatable.")
     ] = None,
     name: Annotated[
         str, typer.Option(help="Names of results, made of {folder}, {stem}, {kind}, {suffix}.")
     ] = NAME,
     workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
-    nice: Annotated[int, typer.Option(help="Niceness of the processes, 0 to 19.")] = 0,
+    nice: Annotated[int, typer.Option(help="Niceness of the work, 0 to 19.")] = 0,
     cluster: options.Cluster = None,
-    report: Annotated[Path | None, typer.Option(help="JSON file for the results.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="JSON file for the result of each file.")
+    ] = None,
     *,
     chosen: dict[str, Any],
 ) -> None:
@@ -152,17 +154,19 @@ def end_batch(results: list[Result], report: Path | None) -> None:
 def score_command(
     input: Annotated[Path, typer.Argument(help="The dark video.")],
     output: Annotated[Path, typer.Argument(help="The enhanced video.")],
-    reference: Annotated[Path | None, typer.Option(help="The same scene, well lit.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Video of the same scene, well lit.")
+    ] = None,
     unsmoothed: Annotated[
         Path | None,
-        typer.Option(help="Result of the model without smoothing; made here if missing."),
+        typer.Option(help="Video of the result without smoothing. Default: it is made."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="JSON file for all figures.")
+        Path | None, typer.Option("--json", help="JSON file to write with all scores.")
     ] = None,
     plot: options.Plot = None,
 ) -> None:
-    """Measure flicker and sharpness of a result, beside two baselines."""
+    """Measure flicker and sharpness of a result, and compare with two baselines."""
     with progress_bar() as bar:
         task = bar.add_task(output.name, total=None, told="")
 

@@ -33,48 +33,49 @@ Backends = Annotated[
     list[str] | None, typer.Option(help="Backend: auto, tensorrt, openvino or torch; repeatable.")
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="Preset of x264 for all profiles. Default: that of realtime.")
+    str | None, typer.Option(help="Preset of x264 for all profiles. Default: as realtime.")
 ]
 Plot = Annotated[
-    Path | None, typer.Option(help="Draw quality against cost, given --pairs: .png, .svg.")
+    Path | None, typer.Option(help="Picture of quality by cost, .png or .svg. Needs --pairs.")
 ]
 
 
 def bench_command(
     clip: Annotated[
-        Path | None, typer.Argument(help="A dark video. Without it, a texture is made.")
+        Path | None, typer.Argument(help="A dark video. Default: an artificial texture.")
     ] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(help="Size, as 1920x1080; repeatable. Default: 720p and 1080p."),
+        typer.Option(help="Size, such as 1920x1080; repeatable. Default: 720p and 1080p."),
     ] = None,
     profile: Annotated[
         list[str] | None, typer.Option(help="Profile; repeatable. Default: all.")
     ] = None,
     onnx: Annotated[
         list[Path] | None,
-        typer.Option(help="Another network, from picture to picture; repeatable."),
+        typer.Option(help="ONNX file of another network to measure; repeatable."),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option(help="Measure KinD by ONNX Runtime and PyTorch too, if installed.")
+        bool, typer.Option(help="Also measure KinD in ONNX Runtime and PyTorch, if installed.")
     ] = True,
     pairs: Annotated[
-        Path | None, typer.Option(help="Folder with low/ and high/: score all networks on it.")
+        Path | None,
+        typer.Option(help="Folder of pairs, low/ and high/, to score networks on."),
     ] = None,
     frames: Annotated[int, typer.Option(help="Frames per round.", min=2)] = 24,
-    rounds: Annotated[int, typer.Option(help="Rounds; each measures everything once.", min=1)] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds. Each measures everything once.", min=1)] = 3,
     preset: Preset = None,
     backend: Backends = None,
     device: options.Device = "auto",
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="JSON file for all figures.")
+        Path | None, typer.Option("--json", help="JSON file to write with all measurements.")
     ] = None,
     plot: Plot = None,
 ) -> None:
     """Measure the speed of this machine, stage by stage and from file to file."""
     clip = None if clip is None else as_path(clip)
     if plot and not pairs:
-        raise UsageError("--plot draws quality against cost; give --pairs to measure quality")
+        raise UsageError("--plot draws quality by cost; give --pairs FOLDER to measure quality")
     sizes = [read_size(text) for text in size or ["1280x720", "1920x1080"]]
     found = []
     for one in sizes:
@@ -99,7 +100,7 @@ def bench_command(
 
 
 def tell(told: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print what was measured on, and write all figures where the user wants them."""
+    """Print what the measurement ran on, and write the files that the user asked for."""
     console.print(line(told["machine"]), markup=False)
     if json_file:
         write_whole(json_file, (json.dumps(told, indent=1) + "\n").encode())
@@ -116,7 +117,7 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on."""
+    """Return what the measurement ran on."""
     return {
         "streamkind": __version__,
         "date": str(datetime.date.today()),
@@ -129,7 +130,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of all that computes, decodes and encodes."""
+    """Return the versions of all packages that compute, decode or encode."""
     found = {}
     for name in (*PACKAGES, *OPTIONAL, "onnxruntime"):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -139,7 +140,7 @@ def versions() -> dict[str, str]:
 
 
 def line(told: dict[str, Any]) -> str:
-    """Say in one line what was measured on."""
+    """Return in one line what the measurement ran on."""
     words = [f"{name} {value}" for name, value in told.items() if name != "versions"]
     return "; ".join(words + [f"{name} {value}" for name, value in told["versions"].items()])
 
@@ -149,7 +150,7 @@ def show(found: Bench) -> None:
     wide = Console(width=max(console.width, 150))
     size = "x".join(map(str, found.size))
     what = f"{size}, x264 {found.preset}"
-    title = f"{what}: ms of each stage alone, fps of all; medians, and least to most"
+    title = f"{what}: ms per frame of each stage, and fps; medians, and least to most"
     table = Table(title=title, show_lines=True)
     for name in ("", "nets see", *STAGES, "file to file", FLOOR, "share"):
         table.add_column(name, justify="left" if not name else "right")
@@ -175,13 +176,13 @@ def show(found: Bench) -> None:
 
 
 def spread(figures: tuple[float, float, float], scale: float = 1.0) -> str:
-    """Median, and below it least to most."""
+    """Return a median, and below it least to most."""
     median, least, most = (f"{figure * scale:.3g}" for figure in figures)
     return f"{median}\n{least} to {most}"
 
 
 def nets_table(nets: Times) -> Table:
-    """One line per net, a whole picture without decode and encode."""
+    """Return a table with one line per network: its speed without decoding and encoding."""
     table = Table(title="nets alone, on the processor")
     first = next(iter(nets.rounds))
     for name in ("", "fps", "least to most", f"beside {first}"):
@@ -194,7 +195,7 @@ def nets_table(nets: Times) -> Table:
 
 
 def as_json(found: Bench) -> dict[str, Any]:
-    """All figures: seconds per frame in each round."""
+    """Return all measurements. Times are seconds per frame, one for each round."""
     shares = {name: times.share(FILE_TO_FILE, FLOOR) for name, times in found.profiles.items()}
     return {
         "size": list(found.size),

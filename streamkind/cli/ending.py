@@ -1,4 +1,4 @@
-"""Signals that end the command, and its exit code then. Quick to import."""
+"""Signals that end the command, and its exit code after them. Quick to import."""
 
 from __future__ import annotations
 

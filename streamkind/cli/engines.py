@@ -38,7 +38,7 @@ from streamkind.model.released import PARTS, Release, find_release, padded
 from streamkind.video.storage import write_whole
 
 app = typer.Typer(
-    help="Manage TensorRT plans, which NVIDIA cards run, and export the graphs.",
+    help="Build and manage TensorRT plans for NVIDIA cards; export models as ONNX.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -46,7 +46,7 @@ app = typer.Typer(
 
 @app.callback()
 def show_help(context: typer.Context) -> None:
-    """Manage TensorRT plans, which NVIDIA cards run, and export the graphs."""
+    """Build and manage TensorRT plans for NVIDIA cards; export models as ONNX."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -55,15 +55,17 @@ def show_help(context: typer.Context) -> None:
 def build_command(
     model: Annotated[str, typer.Option(help="Released model.")] = "kind",
     size: Annotated[
-        list[str] | None, typer.Option(help="Picture size; repeatable. Default: 1920x1080.")
+        list[str] | None,
+        typer.Option(help="Size, as 1280x720; repeatable. Default: 1920x1080."),
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option(help="Batch size, fewest:usual:most, as 1:4:8. Default: as enhance takes."),
+        typer.Option(help="Batch size, fewest:usual:most, such as 1:4:8. Default: as in enhance."),
     ] = None,
     precision: Annotated[str, typer.Option(help="Precision: fp16, bf16 or fp32.")] = "fp16",
     gpu: Annotated[
-        str | None, typer.Option(help="Cards to build for: sm_89,sm_120; they need not be here.")
+        str | None,
+        typer.Option(help="Kinds of cards, as sm_89,sm_120. Default: this machine's."),
     ] = None,
 ) -> None:
     """Build plans before their first use, and store them."""
@@ -82,12 +84,12 @@ def build_command(
     with progress_bar() as bar:
         for recipe in recipes:
             take_visibly(cache, work.release, recipe, bar)
-    console.print("not compared with the released graphs: that is done at the first use")
+    console.print("the plans are compared with the released graphs at their first use on a card")
 
 
 @dataclass(frozen=True)
 class Work:
-    """What `engines build` was asked for."""
+    """The plans that `engines build` is asked for."""
 
     release: Release
     sizes: list[tuple[int, int]]
@@ -95,7 +97,7 @@ class Work:
     precision: Precision
 
     def recipes(self, card: Card) -> list[PlanRecipe]:
-        """Say what to build for a card."""
+        """Return the recipes of the plans for a card."""
         return [
             plans.write_recipe(
                 self.release,
@@ -115,7 +117,7 @@ class Work:
 
 @app.command("export")
 def export_command(
-    output: Annotated[Path, typer.Argument(help="ONNX file; without --single a folder.")],
+    output: Annotated[Path, typer.Argument(help="ONNX file to write; without --single, a folder.")],
     single: Annotated[
         bool, typer.Option("--single", help="Write one graph from picture to picture.")
     ] = False,
@@ -125,7 +127,7 @@ def export_command(
         str, typer.Option(help="Pictures of the single graph: uint8, or float from 0 to 1.")
     ] = "uint8",
     target: Annotated[
-        float, typer.Option(help="Mean luma, 0 to 1, at which the single graph aims.")
+        float, typer.Option(help="Mean luma, 0 to 1, that the single graph aims at.")
     ] = STILL_TARGET,
 ) -> None:
     """Write the graphs of a model as ONNX, for other programs."""
@@ -150,7 +152,7 @@ def export_command(
 
 
 def build_here(cache: Cache, work: Work) -> None:
-    """Build on the card that is here, and say what was found about the plans on it."""
+    """Build on the card of this machine, and print what was found about the plans on it."""
     with contextlib.closing(Gpu("auto")) as gpu, progress_bar() as bar:
         recipes = work.recipes(gpu.card)
         for recipe in recipes:
@@ -170,9 +172,9 @@ def take_visibly(
     bar: Bar,
     where: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Plan:
-    """Take a plan from the cache, with a bar while it is built and a line on what it is.
+    """Take a plan from the cache or build it inside `where()`, and print a line about it.
 
-    Where no bar can be drawn, lines say how far it is. It is built inside `where()`.
+    A progress bar is shown meanwhile, or lines if no bar can be drawn.
     """
     task = bar.add_task(recipe.part, total=1.0, told=str(recipe))
     took: list[float] = []
@@ -196,7 +198,7 @@ def take_visibly(
 
 
 def ends(report: Inspection) -> str:
-    """Say the types at both ends and of the layers."""
+    """Return the types of inputs, outputs and layers of a plan."""
     sides = (
         ", ".join(f"{tensor['name']} {tensor['type']}" for tensor in report[side])
         for side in ("inputs", "outputs")
@@ -205,15 +207,15 @@ def ends(report: Inspection) -> str:
 
 
 def on_card(report: Inspection) -> str:
-    """Say what TensorRT's inspector tells of a plan, and how far it is from the released graphs."""
+    """Return what TensorRT's inspector says, and the difference from the released graphs."""
     told = f"layers on the card, by TensorRT's inspector: {counted(report['inspected'])}"
     if found := report.get("parity"):
-        told += f"; from the released graphs {Parity(**found)}"
+        told += f"; difference from the released graphs {Parity(**found)}"
     return told
 
 
 def counted(report: Inspection) -> str:
-    """Say how many layers are of which type."""
+    """Return how many layers there are of each type."""
     return ", ".join(f"{count} {kind}" for kind, count in report["layers"].items())
 
 
@@ -233,7 +235,7 @@ def list_command() -> None:
 
 
 def name_of(entry: Entry) -> str:
-    """Say in few words what a kept plan is."""
+    """Return model, graph, size, precision, batch and card of a stored plan."""
     told = entry.recipe
     size, batch = ("x".join(map(str, told["size"])), ":".join(map(str, told["batch"])))
     return f"{told['model']} {told['part']} {size} {told['precision']} batch {batch} {told['sm']}"
@@ -241,9 +243,9 @@ def name_of(entry: Entry) -> str:
 
 @app.command("info")
 def info_command(
-    key: Annotated[str, typer.Argument(help="Key of the plan, or its beginning.")],
+    key: Annotated[str, typer.Argument(help="Key of the plan, or the beginning of its key.")],
 ) -> None:
-    """Print all that is known of a plan, as JSON."""
+    """Print everything that is known about a plan, as JSON."""
     entry = Cache().find(key)
     typer.echo(json.dumps(asdict(entry), indent=1))
 
@@ -251,30 +253,32 @@ def info_command(
 @app.command("prune")
 def prune_command(
     keep_gb: Annotated[
-        float, typer.Option(min=0, help="Size, in GB, that the last used plans may have.")
+        float, typer.Option(min=0, help="Largest size of the plans that stay, in GB.")
     ] = LIMIT_BYTES / 1e9,
 ) -> None:
-    """Remove damaged plans, then the longest unused ones until the rest fits."""
+    """Remove damaged plans, then those unused for longest, until the rest fits."""
     gone = Cache().prune(int(keep_gb * 1e9))
     console.print(f"{len(gone)} plans removed", markup=False)
 
 
 @app.command("verify")
 def verify_command() -> None:
-    """Compare every plan with the digest from its build; exit code 1 if one differs."""
+    """Compare every plan with its digest. The exit code is 1 if one differs."""
     cache = Cache()
     faults = [(key, cache.fault(key)) for key in cache.kept()]
     for key, fault in faults:
-        typer.echo(f"{key[:8]} {fault or 'whole'}")
+        typer.echo(f"{key[:8]} {fault or 'good'}")
     if bad := sum(fault is not None for _, fault in faults):
-        raise EngineError(f"{bad} of {len(faults)} plans are not whole; run: engines prune")
+        raise EngineError(
+            f"{bad} of {len(faults)} plans are damaged; run: streamkind engines prune"
+        )
 
 
 def read_size(text: str) -> tuple[int, int]:
     """Read `1280x720`."""
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if not found:
-        raise UsageError(f"a size is WIDTHxHEIGHT, as 1280x720, got '{text}'")
+        raise UsageError(f"size '{text}': expected WIDTHxHEIGHT, such as 1280x720")
     return int(found[1]), int(found[2])
 
 
@@ -282,5 +286,5 @@ def read_batch(text: str) -> tuple[int, int, int]:
     """Read `1:4:8`."""
     found = re.fullmatch(r"(\d{1,3}):(\d{1,3}):(\d{1,3})", text)
     if not found:
-        raise UsageError(f"a batch is fewest:usual:most, as 1:4:8, got '{text}'")
+        raise UsageError(f"batch '{text}': expected fewest:usual:most, such as 1:4:8")
     return int(found[1]), int(found[2]), int(found[3])

@@ -15,15 +15,15 @@ DEBUG = "STREAMKIND_DEBUG"
 
 
 def foreign(error: Exception) -> str:
-    """Return one line for an exception that streamkind did not expect."""
+    """Return one line for an exception that is not one of streamkind's own."""
     if isinstance(error, MemoryError):
-        return "the memory of this machine does not suffice; free some, or choose profile realtime"
+        return "this machine has too little memory; free some, or use --profile realtime"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; check the path, its permissions and the disk"
     return (
-        f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; expected "
-        f"no such failure. Run it again with {DEBUG}=1, and report what it shows"
+        f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; this is "
+        f"a fault of streamkind. Run it again with {DEBUG}=1, and report what it shows"
     )
 
 

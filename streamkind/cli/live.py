@@ -40,10 +40,10 @@ from streamkind.platform import RELOAD, STOP, restart
 log = logging.getLogger("streamkind.live")
 
 To = Annotated[
-    list[str], typer.Option(help="rtsp://, rtmp://, udp://, x.m3u8, or a folder; repeatable.")
+    list[str], typer.Option(help="rtsp://, rtmp://, udp://, NAME.m3u8, or a folder; repeatable.")
 ]
 ELSEWHERE = ("url", "to", "required", "required_outputs")
-"""Settings of a camera that `stream` takes in a form of its own, or that mean nothing for it."""
+"""Settings of a camera for which `stream` has other arguments, or which it does not need."""
 CAMERA = [
     options.as_option(name, field.annotation, field.default, " ".join(field.description.split()))
     for name, field in CameraSettings.model_fields.items()
@@ -52,13 +52,13 @@ CAMERA = [
 ENGINE_OPTIONS = options.described(ENGINE)
 LogLevel = Annotated[Level, typer.Option(help="Least level that is logged.")]
 LogFormat = Annotated[
-    Format, typer.Option(help="Form of the log: text, or one JSON object a line.")
+    Format, typer.Option(help="Form of the log: text, or one JSON object in each line.")
 ]
 LOOK_SECONDS = 0.5
 """Interval, in seconds, at which cameras and the settings file are looked at."""
 
 WithConsole = Annotated[
-    bool, typer.Option("--console", help="Serve a page at http://127.0.0.1:8780.")
+    bool, typer.Option("--console", help="Serve the web page at http://127.0.0.1:8780.")
 ]
 
 
@@ -79,7 +79,7 @@ def stream_command(
 ) -> None:
     """Enhance one live camera and publish the result, until the command is stopped.
 
-    'rtsp://user:${VARIABLE}@camera/1' takes the password from the environment.
+    In 'rtsp://user:${VARIABLE}@camera/1', the password comes from the environment.
     """
     move_secrets()
     config = read_camera("camera", {"url": as_url(url), "to": to, **camera})
@@ -111,7 +111,7 @@ def follow(fleet: LiveFleet, console_config: ConsoleConfig | None, signals: Sign
 
 @options.takes("engine", ENGINE_OPTIONS)
 def serve_command(
-    config: Annotated[Path, typer.Argument(help="Settings: cameras.toml, see docs/live.md.")],
+    config: Annotated[Path, typer.Argument(help="Settings file, cameras.toml; see docs/live.md.")],
     with_console: Annotated[
         bool, typer.Option("--console/--no-console", help="Serve the web page, API and metrics.")
     ] = True,
@@ -198,11 +198,11 @@ def reload(
             if config != running.get(name):
                 fleet.put(config)
     except StreamkindError as exc:
-        log.error("%s; all goes on as before", redact(str(exc)))
+        log.error("%s; the cameras go on as before", redact(str(exc)))
         return before
     log.info("%s: %d cameras", path, len(cameras))
     if console_config != listening:
-        log.warning("%s: what [console] says now acts at the next start", path)
+        log.warning("%s: the change of [console] takes effect at the next start", path)
     return cameras
 
 

@@ -1,4 +1,4 @@
-"""The log of live cameras: lines on stderr, written by a thread, so that no caller waits."""
+"""The log of live cameras: lines on stderr. A thread writes them, so that no caller waits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from streamkind.live.secrets import redact
 DEPTH = 1000
 """Lines that may wait for a slow reader. Further ones are dropped and counted."""
 END_SECONDS = 1.0
-"""Longest time for the last lines at the end."""
+"""Longest time, in seconds, to write the last lines at the end."""
 WAIT_SECONDS = 0.1
-"""Longest wait, in seconds, before the end of the log is looked at."""
+"""Longest wait, in seconds, for a line before the thread checks whether the log ends."""
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -103,7 +103,7 @@ class DroppingHandler(logging.Handler):
 
 @contextlib.contextmanager
 def logging_to_stderr(level: Level, form: Format) -> Iterator[None]:
-    """Log to stderr within a `with` block. A blocked or closed reader has no effect."""
+    """Log to stderr within a `with` block. A blocked or closed stderr loses lines only."""
     handler = DroppingHandler(2)
     handler.setFormatter(JsonLine() if form == "json" else TextLine())
     root, ours = logging.getLogger(), logging.getLogger("streamkind")

@@ -1,4 +1,4 @@
-"""Logs the changes of cameras, and once a minute what stays wrong."""
+"""Logs the changes of cameras, and once a minute an error that stays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUIET_SECONDS = 60.0
 
 
 class News:
-    """Logs what is new each time it is called. Use it from one thread only."""
+    """Logs what has changed since its last call. Use it from one thread only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,7 +25,7 @@ class News:
         """Time of the last logged error, by camera and output."""
 
     def __call__(self, cameras: list[CameraStatus]) -> list[CameraStatus]:
-        """Log what is new, and return the status that was given."""
+        """Log what has changed, and return `cameras`."""
         for camera in cameras:
             before = self._known.get(camera.name)
             if before is None:

@@ -18,10 +18,10 @@ from streamkind.errors import UsageError
 from streamkind.light.exposure import Ratio
 
 Cluster = Annotated[
-    str | None, typer.Option(help="Run the work on a Ray cluster: auto or ray://HOST:10001.")
+    str | None, typer.Option(help="Ray cluster to run the work on: auto, or ray://HOST:10001.")
 ]
 Device = Annotated[str, typer.Option(help=help_of("device"))]
-Plot = Annotated[Path | None, typer.Option(help="Draw the figures over time: .png, .svg.")]
+Plot = Annotated[Path | None, typer.Option(help="Picture of the scores over time, .png or .svg.")]
 
 
 def read_time(text: str | float) -> float:
@@ -34,7 +34,7 @@ def read_time(text: str | float) -> float:
     except ValueError:
         parts = []
     if not 1 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
-        raise typer.BadParameter(f"{text!r} is no time; expected seconds, or HH:MM:SS")
+        raise typer.BadParameter(f"{text!r} is not a time; expected seconds, or HH:MM:SS")
     return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
 
 

@@ -23,16 +23,16 @@ from streamkind.platform import open_browser
 
 def app_command(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of this machine that the page shows.")
+        list[Path] | None, typer.Argument(help="Folders whose videos the page shows.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results and for dropped files.")] = Path(
         "clear"
     ),
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine need --token.")
+        str, typer.Option(help="Address to listen on. All except 127.0.0.1 need --token.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
     ] = 8781,
     token: Annotated[
         str, typer.Option(help="Token for access: '${file:PATH}' or '${VARIABLE}'.")
@@ -41,12 +41,12 @@ def app_command(
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
     cameras: Annotated[
-        Path | None, typer.Option(help="Settings of cameras to show too, see docs/live.md.")
+        Path | None, typer.Option(help="cameras.toml, to run live cameras too; see docs/live.md.")
     ] = None,
 ) -> None:
     """Open a page in the browser: choose files, preview, enhance and play them.
 
-    Work that was interrupted goes on when the command is started again with the same --out.
+    To continue interrupted work, start the command again with the same --out.
     """
     try:
         from streamkind.app.settings import Settings  # type: ignore[import-untyped,unused-ignore]
@@ -55,7 +55,7 @@ def app_command(
         raise UsageError(f"the page needs '{exc.name}': pip install 'streamkind[live]'") from exc
     if token and not has_secret(token):
         raise UsageError(
-            "--token: every user of this machine sees arguments; write the token to a file "
+            "--token: all users of this machine can see arguments; write the token to a file "
             "and give '${file:PATH}', or give '${VARIABLE}'"
         )
     usual = Settings.model_validate({"profile": choose_profile("auto", "auto", "auto")})
@@ -77,7 +77,7 @@ def app_command(
 
 @contextmanager
 def fleet_of(settings: Path) -> Iterator[LiveFleet]:
-    """Run the cameras of a settings file within a `with` block."""
+    """Run the cameras of cameras.toml within a `with` block."""
     cameras, _ = read_config(settings)
     with logging_to_stderr("info", "text"), open_fleet() as fleet:
         for camera in cameras.values():

@@ -1,4 +1,4 @@
-"""Handles `-` as a name: footage from standard input, and to standard output."""
+"""Handles the name `-`: video from standard input and to standard output."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from streamkind.video.spool import Spool
 
 PIPE = "-"
 _STREAMED = {b"YUV4MPEG2 ": ".y4m", b"nut/multimedia container": ".nut"}
-"""Kinds of footage that are enhanced while they come in, by their first bytes."""
+"""Endings of the formats that are enhanced while they arrive, by their first bytes."""
 
 
 @contextmanager
 def named(input: str, output: Path) -> Iterator[tuple[str | Path, Path]]:
-    """Give names for a `-`: of what standard input sends, and of standard output.
+    """Give input and output; for `-`, what standard input sends, and standard output.
 
-    NUT and Y4M are read while they come in; of all else, all is received first. The output is NUT,
-    or Y4M for Y4M. Raises InputError.
+    NUT and Y4M are read while they arrive. Other formats are received completely first. The output
+    is NUT, or Y4M if the input is Y4M. Raises InputError.
     """
     if PIPE not in (input, str(output)):
         yield input, output

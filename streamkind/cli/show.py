@@ -42,7 +42,7 @@ def show_progress(bar: Bar, name: str) -> Progress:
             bar.console.print(f"{name}: {report.engine}", markup=False)
             for warning in report.early:
                 bar.console.print(f"warning: {warning}", markup=False)
-        for warning in report.warnings:  # at the end of a first pass that is all
+        for warning in report.warnings:  # there are some only at the end of a first pass alone
             bar.console.print(f"warning: {warning}", markup=False)
         done = report.frames or report.surveyed
         told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}" if report.frames else "first pass"
@@ -81,7 +81,7 @@ def score_table(scores: Scores) -> Table:
 
 
 def show_batch(bar: Bar) -> Callable[[jobs.BatchProgress], None]:
-    """Return a callback that prints what begins and ends, and updates the bar of the batch."""
+    """Return a callback that prints which files begin and end, and updates the bar."""
     task = bar.add_task("batch", total=None, told="")
 
     def show(progress: jobs.BatchProgress) -> None:
@@ -96,7 +96,7 @@ def show_batch(bar: Bar) -> Callable[[jobs.BatchProgress], None]:
 
 
 def batch_table(results: list[Result]) -> Table:
-    """Return a table with one line per file of a batch, and a sum."""
+    """Return a table with one line per file of a batch, and a title with the sums."""
     count = Counter(result.status for result in results)
     table = Table(
         title=f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed"

@@ -20,11 +20,11 @@ from streamkind.video.storage import as_path
 @options.takes("chosen", options.described(TRACK))
 def track_command(
     input: Annotated[str, typer.Argument(help="A video.")],
-    output: Annotated[Path, typer.Argument(help="The CSV: time, ratio, wanted, luma, cut.")],
+    output: Annotated[Path, typer.Argument(help="The CSV file: time, ratio, wanted, luma, cut.")],
     *,
     chosen: dict[str, Any],
 ) -> None:
-    """Write the ratios of a video to a CSV. Edit it and give it to `enhance --ratio-track`."""
+    """Write the ratios of a video to a CSV file, for `enhance --ratio-track`."""
     check_not_input(output, as_path(input))
     Staging(output)  # refuses a folder that is not there before the work, not after
     with progress_bar() as bar:
@@ -35,8 +35,8 @@ def track_command(
 
 
 def plot_command(
-    track: Annotated[Path, typer.Argument(help="A CSV that `streamkind track` wrote.")],
+    track: Annotated[Path, typer.Argument(help="A CSV file from `streamkind track`.")],
     output: Annotated[Path, typer.Argument(help="The picture: .png, .svg or .pdf.")],
 ) -> None:
-    """Draw a track of ratios: before and after smoothing, brightness, scene cuts."""
+    """Draw the ratios of a CSV file: before and after smoothing, luma, scene cuts."""
     plots.draw_track(Track.read(track), output)

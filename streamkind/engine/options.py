@@ -31,64 +31,69 @@ Work = TypeVar("Work", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of `enhance`, of a batch and of `find_track`, which takes fewer of them.
+    """The options of `enhance`. A batch and `find_track` take some of them: `BATCH`, `TRACK`.
 
     Raises UsageError for values that are not valid.
     """
 
     ratio: Annotated[
-        Ratio, "How far the illumination is raised: auto, or 0.1 to 10; 1 changes nothing."
+        Ratio, "How much the light is raised: auto, or 0.1 to 10; 1 changes nothing."
     ] = "auto"
     target: Annotated[
         float | None,
-        "Mean luma, 0 to 1, that an automatic ratio gives dark scenes on average. Default: 0.45,"
-        " for stills 0.47.",
+        "Mean luma, 0 to 1, that an automatic ratio gives dark scenes on average. Default: 0.45"
+        " for videos, 0.47 for stills.",
     ] = None
     steady: Annotated[
         Collection[SteadyName], "What is smoothed over time in videos: ratio,light,noise, or none."
     ] = STEADY
     two_pass: Annotated[
         bool | None,
-        "Find the ratios in a first pass, with look-ahead. Default: as the profile and the light"
-        " need.",
+        "Find all ratios in a first pass, with look-ahead; or in one pass, as the frames come."
+        " Default: two passes, but with profile realtime only if the brightness changes much.",
     ] = None
     ratio_track: Annotated[
-        str | Path | None, "CSV with ratios over time, as `streamkind track` writes it."
+        str | Path | None, "CSV file with ratios over time, as `streamkind track` writes it."
     ] = None
     codec: Annotated[
         str,
-        "Encoder: h264, hevc, av1, auto-hw (hardware), or an FFmpeg name: h264_nvenc. auto: by the"
-        " output's name.",
+        "Encoder: h264, hevc, av1, auto-hw (hardware), or a name of FFmpeg such as h264_nvenc."
+        " auto: chosen by the output's name.",
     ] = "auto"
     crf: Annotated[
-        int | None, "Quality of the encoder, in its own scale; lower is better and larger."
+        int | None,
+        "Quality on the encoder's own scale. A lower number gives better quality and a larger"
+        " file.",
     ] = None
-    preset: Annotated[str | None, "Preset of the encoder, as FFmpeg names it: veryfast."] = None
-    fps: Annotated[
-        float | None, "Frames per second of a raw stream (.h264) or of a folder of images."
-    ] = None
+    preset: Annotated[str | None, "Preset of the encoder, such as veryfast."] = None
+    fps: Annotated[float | None, "Frame rate of a raw stream (.h264) or of a folder of images."] = (
+        None
+    )
     hwaccel: Annotated[
         str | None,
-        "Hardware that decodes: none, auto, or FFmpeg's name: cuda, qsv, vaapi. Default: cuda, if"
-        " the network runs there.",
+        "Hardware that decodes: none, auto, or a name of FFmpeg such as cuda, qsv or vaapi."
+        " Default: cuda if the network runs on an NVIDIA card, else none.",
     ] = None
     deinterlace: Annotated[
-        Deinterlace, "Interlaced video: one frame per frame, one per field, or off, as it is."
+        Deinterlace,
+        "Interlaced video: make one frame of each frame, one of each field, or leave it (off).",
     ] = "frame"
     video_stream: Annotated[
-        int | None, "Number of the only video stream to enhance. Default: all videos."
+        int | None,
+        "Index of the only video stream to enhance, as ffprobe shows it; others are copied."
+        " Default: all videos.",
     ] = None
     side_by_side: Annotated[bool, "Put the original to the left of the result."] = False
-    start: Annotated[float, "Start at this time of the input: seconds, or HH:MM:SS."] = 0.0
-    duration: Annotated[float | None, "Length to enhance: seconds, or HH:MM:SS."] = None
+    start: Annotated[float, "Time of the input to start at: seconds, or HH:MM:SS."] = 0.0
+    duration: Annotated[float | None, "Length of the part to enhance: seconds, or HH:MM:SS."] = None
     profile: Annotated[
-        ProfileName, "Trade of speed for quality. auto: quality for stills and on a GPU."
+        ProfileName,
+        "Trade of quality for speed. auto: quality for stills and on a GPU, else balanced for"
+        " files and realtime for cameras.",
     ] = "auto"
-    model: Annotated[str, "Released model: kind, kindpp or student. auto: that of the profile."] = (
-        "auto"
-    )
+    model: Annotated[str, "Released model: kind, kindpp or student. auto: by the profile."] = "auto"
     backend: Annotated[
-        BackendName, "Library that runs the network. auto: the best that works here."
+        BackendName, "Library that runs the network. auto: the best on this machine."
     ] = "auto"
     device: Annotated[
         str, "Where the network runs: auto, cpu, cuda, cuda:1, gpu, gpu.1, npu or mps."
@@ -149,11 +154,11 @@ class Options:
             raise UsageError(f"{work} does not take {others[0]}; it takes {', '.join(names)}")
 
     def check_for_still(self) -> None:
-        """Raise UsageError if an option for videos is given; the input is a still."""
+        """Raise UsageError if an option for videos is given, for an input that is a still."""
         videos = ("codec", "crf", "preset", "two_pass", "ratio_track")
         if told := [name.replace("_", "-") for name in self.given() if name in videos]:
             raise UsageError(
-                f"{', '.join(told)}: for videos, and the input is no video; leave it out"
+                f"{', '.join(told)}: for videos only, but the input is a still; leave it out"
             )
 
 
@@ -201,7 +206,7 @@ def help_of(name: str) -> str:
 
 
 def describes_options(names: Collection[str] | None = None) -> Callable[[Work], Work]:
-    """Show the options of these names, or all, in `help()` in place of `**options`."""
+    """Make `help()` show the options of these names, or all, in place of `**options`."""
 
     def describe(work: Work) -> Work:
         signature, types = inspect.signature(work), get_type_hints(Options)
