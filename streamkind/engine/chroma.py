@@ -1,10 +1,11 @@
-"""Colour that was recorded: what the nets make of chroma is held to what they saw.
+"""The colour rule: limits the chroma that the network makes by the chroma of its input.
 
-A codec rounds chroma to whole code values, so near gray one value tells nothing; relit eightfold it
-would be purple or olive. Chroma that is no larger than this rounding is taken away, and what is
-clearly larger is kept; between them the share rises smoothly, so that no edge is seen. KinD
-multiplies code values by light, and chroma with them: so the chroma that was recorded, times the
-gain of luma, is a second estimate beside that of the nets. The mean of both is taken.
+A codec rounds chroma to whole code values. Near gray, one code value carries no information, and
+raised eightfold it would be purple or olive. Chroma that is no larger than this rounding is
+removed. Chroma that is clearly larger is kept. Between the two, the share that is kept rises
+smoothly, so that there is no visible edge. There is a second estimate of the output's chroma beside
+the network's: the recorded chroma times the gain of the luma, as KinD multiplies all code values by
+the illumination. The output is the mean of the two.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Frame, Levels, Pixels, levels
 
 ROUNDING = 1.5, 2.5
-"""Chroma, in 8-bit code values, that rounding may make (1.41 is one value in each plane), and from
-which on all of it counts as recorded."""
+"""Chroma in 8-bit code values: up to the first value it may be rounding alone (1.41 is one value in
+each plane), from the second on all of it counts as recorded."""
 STRONG = 3.0, 6.0
-"""The same where it is not judged over an area: small things, such as lamps."""
+"""The same for single pixels, so that small things such as lamps keep their colour."""
 STILLS = 0.5, 1.2
 """`ROUNDING` of lossy stills: the nets have learned from stills, and find colour in fainter chroma.
 On held-out pairs of our485 as JPEG of quality 75, 85 and 95, CIEDE2000 of `kind` is least here:
 11.27 in the mean; 11.37 if nothing is taken away, 11.33 at 0.7 and 1.7."""
 STILLS_STRONG = 1.0, 2.0
-"""The same where it is not judged over an area."""
+"""`STRONG` of lossy stills."""
 AREA = 5.0
-"""Of the Gaussian over which faint chroma is judged, in pixels of half the size."""
+"""Sigma of the Gaussian over which faint chroma is averaged, in pixels of half the size."""
 SIGMA = 1.5
-"""Of the Gaussian within which chroma counts as one place's, in pixels of half the size."""
+"""Sigma of the Gaussian that smooths luma and chroma of a place, in pixels of half the size."""
 DARKEST = np.float32(1.5)
-"""Luma in 8-bit levels that is added before gains are taken, which mean nothing at black."""
+"""Luma in 8-bit levels that is added to both sides of a gain, which is undefined at black."""
 MORE = np.float32(1.3)
-"""How much more colourful than what was recorded, times its gain, the nets may make a place."""
+"""Largest chroma of the network's result, as a multiple of the recorded chroma times the gain."""
 CLEAR = 1.5, 4.0
-"""Chroma recorded in a place itself, in code values, up to which it is raised by the gain of luma
-alone, and from which on by more: codecs take more of faint colours than of luma."""
+"""Recorded chroma of a place, in code values: up to the first value it is raised by the gain of
+luma alone, from the second on by more, because codecs remove more of faint colours than of luma."""
 LOST = 0.6
 """Power of the gain of luma by which faint chroma is raised beside the gain itself. On films of
 known truth (`tools/parts/films.py`) CIEDE2000 at equal mean luma is least from 0.4 to 0.6 (11.71
@@ -71,7 +72,7 @@ def restrain(seen: Levels, made: Levels, black: float) -> Floats:
 
 
 def restrain_rgb(seen: Levels, made: Levels) -> None:
-    """Do the same to RGB, (H, W, 3) each, in place; chroma is changed at half of its size.
+    """Do the same as `restrain` to RGB, (H, W, 3) each, in place, with chroma at half size.
 
     `made` is uint8, or float32 that is not rounded.
     """
@@ -83,10 +84,10 @@ def restrain_rgb(seen: Levels, made: Levels) -> None:
 
 
 def restrain_stills(frames: Sequence[Frame], made: Pixels, ratios: Floats) -> None:
-    """Take from relit stills, (N, H, W, 3) RGB, in place, chroma that their files have rounded.
+    """Remove chroma that is no more than rounding from enhanced stills, (N, H, W, 3), in place.
 
-    Files without loss stay as they are, and so does what is not relit. Nothing is added: the nets
-    have learned from stills, and a gain of luma says less where they are raised further than video.
+    Lossless files, and stills with a ratio of 1, are not changed. No second estimate is added,
+    because the network was trained on stills, and raises them further than videos.
     """
     forth, back = yuv_of_rgb(FULL)[:, :3], rgb_of_yuv(FULL)[:, 1:3]
     for frame, clear, ratio in zip(frames, made, ratios, strict=True):
@@ -109,13 +110,13 @@ def add_enlarged(small: Floats, made: Levels) -> None:
 
 
 def recorded_share(seen: Levels) -> Floats:
-    """How sure it is that the chroma of a picture, YUV (h, w, 3), is more than rounding: (h, w)."""
+    """Return how surely the chroma of a YUV picture, (h, w, 3), is more than rounding: (h, w)."""
     _, u, v = smooth(halved(seen), np.array([0, 128, 128], np.float32))
     return resized(sure_of(u, v), *seen.shape[1::-1])
 
 
 def transformed(picture: Floats, matrix: NDArray[np.float64]) -> Floats:
-    """Take each pixel through a matrix."""
+    """Apply a matrix to each pixel."""
     return np.asarray(cv2.transform(picture, np.ascontiguousarray(matrix)), np.float32)
 
 
@@ -125,7 +126,7 @@ def resized(picture: Floats, width: int, height: int) -> Floats:
 
 
 def halved(picture: Levels) -> Floats:
-    """Means of 2x2 pixels, (H, W, 3), also of a filtered picture, which is in float16."""
+    """Return means of 2x2 pixels, (H, W, 3). The picture may be float16, as filtered ones are."""
     height, width = max(1, picture.shape[0] // 2), max(1, picture.shape[1] // 2)
     small = np.empty((height, width, 3), np.float32)
     for rows, lines, _ in strips(picture.shape[0], height, margin=0):
@@ -134,16 +135,16 @@ def halved(picture: Levels) -> Floats:
 
 
 def mix(before: NDArray[Any], given: Floats, after: NDArray[Any], kept: Floats) -> Floats:
-    """Add up what was recorded in a plane of chroma and what was made of it, each by its share."""
+    """Return before * given + after * kept: a weighted sum of recorded and made chroma."""
     total = np.asarray(cv2.multiply(before, given, dtype=cv2.CV_32F), np.float32)
     cv2.add(total, cv2.multiply(after, kept, dtype=cv2.CV_32F), dst=total)
     return total
 
 
 def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]:
-    """What the chroma recorded and the chroma made are multiplied by: (h, w) each.
+    """Return the weights of the recorded chroma and of the made chroma in the output, (h, w) each.
 
-    Takes YUV pictures, (h, w, 3), in which black is `zero`, (3,).
+    `seen` and `made` are YUV pictures, (h, w, 3), in which black is `zero`, (3,).
     """
     (y, u, v), (z, made_u, made_v) = (smooth(picture, zero) for picture in (seen, made))
     recorded, colored = length(u, v), length(made_u, made_v)
@@ -163,20 +164,20 @@ def sure_of(
     rounding: tuple[float, float] = ROUNDING,
     strong: tuple[float, float] = STRONG,
 ) -> Floats:
-    """How sure it is that chroma around 0 is more than rounding, (h, w) each.
+    """Return how surely chroma, (h, w) each around 0, is more than rounding: (h, w) in [0, 1].
 
-    Faint chroma is judged over an area, so that it has no edges; strong chroma by itself.
+    Faint chroma is averaged over an area, so that the result has no edges. Strong chroma is not.
     """
     area = length(*(np.asarray(cv2.GaussianBlur(p, (0, 0), AREA), np.float32) for p in (u, v)))
     return np.maximum(smooth_step(area, *rounding), smooth_step(length(u, v), *strong))
 
 
 def length(u: Floats, v: Floats) -> Floats:
-    """How far chroma around 0 is from gray."""
+    """Return the distance of chroma, given around 0, from gray."""
     return np.asarray(cv2.magnitude(u, v), np.float32)
 
 
 def smooth(picture: Floats, zero: Floats) -> list[Floats]:
-    """Take each place's luma above black and chroma around gray from YUV: (h, w) each."""
+    """Return smoothed luma above black and smoothed chroma around gray of YUV: (h, w) each."""
     planes = cv2.split(cv2.GaussianBlur(picture, (0, 0), SIGMA))
     return [np.asarray(p - value, np.float32) for p, value in zip(planes, zero, strict=True)]

@@ -68,8 +68,8 @@ def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
 def strips(height: int, small: int, margin: int = 1) -> Iterator[tuple[slice, slice, slice]]:
     """Yield the rows of each strip, the reduced rows to enlarge for it, and its rows in these.
 
-    With the reduced rows of a strip come `margin` more on each side, between which is interpolated.
-    There is one strip only if a reduced row does not stand for a whole number of rows.
+    The reduced rows of a strip include `margin` more rows on each side, for the interpolation.
+    If a reduced row does not stand for a whole number of rows, there is a single strip.
     """
     times, rest = divmod(height, small)
     if rest:
@@ -84,7 +84,7 @@ def strips(height: int, small: int, margin: int = 1) -> Iterator[tuple[slice, sl
 
 
 def motion(before: Floats, now: Floats) -> Floats:
-    """Where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
+    """Return where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
     apart = cv2.absdiff(cv2.blur(before, (3, 3)), cv2.blur(now, (3, 3)))
     moved = np.asarray(cv2.dilate(apart, np.ones((5, 5), np.uint8)), np.float32)
     moved /= NOISE + np.float32(0.04) * cv2.max(before, now)

@@ -35,7 +35,7 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels, PixFmt, levels, size_of, stored
 
 FULL = ColorTags()
-"""The default tags: those of YUV that is made of RGB here."""
+"""The default tags: those of YUV that is converted from RGB here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class Relit(NamedTuple):
 class Reduced:
     """A view in which the network sees frames of at most `area` pixels.
 
-    Frames of at most `most_whole` pixels are not reduced. With `carries`, their result is put into
-    the frame all the same, as that of frames that the network does not see. Frames are RGB,
-    (N, H, W, 3), or yuv420p of the tags `color`, (N, 3 H / 2, W), as FFmpeg lays it out.
+    Frames of at most `most_whole` pixels are not reduced. With `carries`, their result is
+    transferred to the frame in the same way, because a view that skips frames needs that. Frames
+    are RGB, (N, H, W, 3), or yuv420p of the tags `color`, (N, 3 H / 2, W), as FFmpeg lays it out.
     """
 
     state: Any = None

@@ -30,7 +30,7 @@ def planes_of(picture: Pixels) -> Planes:
 
 
 def points(picture: Pixels, small: Levels) -> Plane:
-    """Luma of single pixels of a picture, as many as one reduced has, (h, w)."""
+    """Return luma of single pixels of a picture, as many as the reduced picture has, (h, w)."""
     size = small.shape[1::-1]
     rows = planes_of(picture)[0] if picture.ndim == 2 else picture
     plane = np.asarray(cv2.resize(rows, size, interpolation=cv2.INTER_NEAREST))
@@ -38,7 +38,7 @@ def points(picture: Pixels, small: Levels) -> Plane:
 
 
 def means_of(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Floats, Floats]:
-    """Means over a picture, which know more than 8 bits: RGB, (h, w, 3), and luma, (h, w)."""
+    """Return unrounded means over a picture: RGB, (h, w, 3), and luma, (h, w)."""
     if picture.ndim == 3:
         rgb = shrunk(picture, size)
         return rgb, np.asarray(cv2.transform(rgb, yuv_of_rgb(tags)[:1]), np.float32)
@@ -47,20 +47,20 @@ def means_of(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[F
 
 
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Floats, Floats]:
-    """Means over a picture, near black without colour: RGB, (h, w, 3), and luma, (h, w)."""
+    """Return means over a picture, without colour near black: RGB, (h, w, 3), luma, (h, w)."""
     rgb, luma = means_of(picture, size, tags)
     planes = cv2.split(cv2.transform(rgb, yuv_of_rgb(tags)))
     yuv = without_cast([np.asarray(plane, np.float32) for plane in planes], tags)
     paler = cv2.compare(luma, yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
-    # The rest without a trip to YUV.
+    # Only pixels near black are converted to YUV and back.
     cv2.copyTo(clipped(cv2.transform(cv2.merge(yuv), rgb_of_yuv(tags))), paler, rgb)
     return rgb, luma
 
 
 def without_cast(yuv: list[Floats], tags: ColorTags) -> list[Floats]:
-    """Take the colour from what is near black in reduced planes, (h, w) each.
+    """Remove the colour of pixels near black from reduced planes, (h, w) each.
 
-    There one level of chroma that was rounded is a third of the light; relit, it would be purple.
+    There, a rounding error of one level of chroma is a third of the luma, and would become purple.
     """
     luma, *colors = yuv
     black = np.float32(yuv_of_rgb(tags)[0, 3])
@@ -74,7 +74,7 @@ def clipped(picture: NDArray[Any]) -> Floats:
 
 
 def rounded(picture: Levels) -> Pixels:
-    """Levels, none negative -> uint8."""
+    """Round levels, none of them negative, to uint8."""
     flat = cv2.convertScaleAbs(picture.reshape(len(picture), -1))
     return np.asarray(flat, np.uint8).reshape(picture.shape)
 
@@ -89,25 +89,25 @@ def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
 
 
 def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
-    """Means over a plane or RGB, in levels, scaled down to width and height."""
+    """Reduce a plane or RGB to width and height by means of pixels, in levels."""
     plane = levels(plane)
     factor = round(plane.shape[1] / size[0])
     exact = plane.shape[:2] == (factor * size[1], factor * size[0])
     if factor % 2 and not exact and plane.ndim == 2:
-        # OpenCV is slow at means over parts of pixels; 1280 pixels become 427 of 2.998.
+        # OpenCV is slow if a mean includes parts of pixels: 1280 pixels become 427 of 2.998.
         means = cv2.boxFilter(plane, cv2.CV_32F, (factor, factor))
         return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_LINEAR), np.float32)
     small = np.asarray(plane, np.float32)
-    if exact and factor % 4 == 0:  # OpenCV is fast at means of 2x2
+    if exact and factor % 4 == 0:  # OpenCV is fast for means of 2x2
         half = plane.shape[1] // 2, plane.shape[0] // 2
         small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.float32)
-    # Of 2x2 both are means; planes of chroma are enlarged where luma is not reduced.
+    # For 2x2 both kinds give means. Planes of chroma are enlarged if luma is not reduced.
     kind = cv2.INTER_LINEAR if factor in (0, 2) else cv2.INTER_AREA
     return np.asarray(cv2.resize(small, size, interpolation=kind), np.float32)
 
 
 def transform(picture: Pixels, matrix: NDArray[np.float64]) -> Pixels:
-    """Take each pixel, (H, W, 3), through a (3, 4) matrix of 8-bit levels."""
+    """Apply a (3, 4) matrix of 8-bit levels to each pixel, (H, W, 3)."""
     if picture.dtype == np.uint8:
         return np.asarray(cv2.transform(picture, matrix), np.uint8)
     return stored(np.asarray(cv2.transform(levels(picture), matrix)), picture.dtype)

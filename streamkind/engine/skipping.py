@@ -30,17 +30,19 @@ from streamkind.video.color import yuv_of_rgb
 from streamkind.video.frames import Pixels
 
 WINDOW = 9, 9
-"""Around a pixel of the reduced picture, in which luma goes by one line."""
+"""Size of the window around a pixel of the reduced picture in which one line is fitted to luma."""
 BEYOND = 6.0
-"""Levels outside the luma around a pixel from which on its line says nothing."""
+"""Distance, in 8-bit levels, of a luma from the luma of its window, from which on the line of the
+window is not used."""
 NEAR = np.maximum(1 - np.arange(256, dtype=np.float32) / BEYOND, 0).astype(np.float32)
-"""How much it says so many levels outside."""
+"""Weight of the line at each such distance, 0 to 255."""
 MOST_MOVED = 0.5
-"""Share of a frame that may have moved for the nets to rest a second time."""
+"""Largest share of a frame that may have moved if a second frame in a row is skipped."""
 STOPS = 0.01
-"""Change of the ratio that is followed by the nets."""
+"""Least change of the ratio, in stops, for which the network sees a frame."""
 LIGHT_STOPS = 0.05
-"""Change of a frame's mean luma that is: spread over all, it would be taken for noise."""
+"""Least change of a frame's mean luma, in stops, for which the network sees it. Such a change is
+spread over the whole frame, so that `motion` would take it for noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +55,42 @@ class SkippedLayers(ReducedLayers):
 
 @dataclass(frozen=True)
 class Made:
-    """What the nets made of the last frame that they saw."""
+    """The result of the network for the last frame that it saw."""
 
     ratio: float
     clear: Floats
     """(h, w, 3) YUV."""
     slope: Floats
     offset: Floats
+    """The line from luma before to luma after, around each pixel, (h, w)."""
     gain: Floats
-    """Of chroma."""
+    """Gain of chroma around each pixel, (h, w)."""
     least: Plane
     most: Plane
-    """Luma seen around each pixel; all (h, w)."""
+    """Least and largest luma before, around each pixel, (h, w)."""
     tone: Floats
-    """Luma made of each luma seen, anywhere."""
+    """Mean luma after for each luma before, in the whole frame, (256,)."""
     tone_gain: Floats
-    """Gain of chroma at each luma seen; both (256,)."""
+    """Gain of chroma for each luma before, in the whole frame, (256,)."""
     own: Floats | None = None
-    """How much of the frame's own detail is in it, (h, w)."""
+    """Share of the frame's own detail in `clear`, (h, w)."""
 
     def fits(self, ratio: float) -> bool:
-        """Whether it may stand for what a ratio would give."""
+        """Return whether the result may be used for a frame with this ratio."""
         return abs(math.log2(ratio / self.ratio)) < STOPS
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The last frame that the network saw, and what has been made of it."""
+    """The last frame that the network saw, and its result."""
 
     layers: ReducedLayers
-    """As decomposed."""
+    """Its layers, as decomposed."""
     thumbnail: Floats
     made: Made | None = None
     """None until the frame is recomposed."""
     skipped: int = 0
-    """Frames skipped since."""
+    """Number of frames that were skipped since."""
 
 
 class Skipping:
@@ -103,7 +106,7 @@ class Skipping:
         self.state: Seen | None = state
 
     def decompose(self, pixels: Pixels) -> Layers:
-        """One frame -> its layers, or those of the last frame that the network saw."""
+        """Return the layers of a frame, or those of the last frame that the network saw."""
         if len(pixels) != 1:
             raise ValueError(f"a view that skips frames takes one at a time, got {len(pixels)}")
         size = self._reduced.small_size(pixels)
@@ -122,14 +125,14 @@ class Skipping:
         return layers
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
-        """Filter layers that are new; those of an earlier frame are filtered already."""
+        """Filter new layers over time. Those of an earlier frame are filtered already."""
         if not isinstance(layers, SkippedLayers):
             return self._reduced.steady(layers, before, strength)
         held = {n: getattr(before, n) for n in ("reflectance", "illumination", "ground", "seen")}
         return replace(layers, **held)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """The frame as `decompose` had it, relit by the network or from an earlier frame."""
+        """Return the enhanced frame, made by the network or from an earlier result."""
         if not isinstance(layers, ReducedLayers):
             return self._reduced.recompose(layers, ratios)
         shares = network_shares(ratios)
@@ -148,7 +151,7 @@ class Skipping:
         if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
             own = None if made.own is None else made.own * (1 - layers.moved)
             return [Relit(carry_on(made, now, layers.moved), own)]
-        if isinstance(layers, SkippedLayers):  # its picture is an earlier frame's
+        if isinstance(layers, SkippedLayers):  # `seen` belongs to an earlier frame
             layers = replace(layers, seen=None)
         relit = self._reduced.relight(layers, ratios)
         if self.state:
@@ -160,7 +163,7 @@ class Skipping:
         return relit
 
     def _moved(self, seen: Seen, rgb: Floats, luma: Floats) -> Floats | None:
-        """Where a frame differs from the last that the network saw; None if it must be seen."""
+        """Return where a frame differs from the last one seen; None if the network must see it."""
         if seen.skipped + 1 >= self._every:
             return None
         before, small = seen.layers.luma[0], thumbnail(luma)
@@ -168,24 +171,24 @@ class Skipping:
             return None
         if abs(math.log2((small.mean() + 1e-6) / (seen.thumbnail.mean() + 1e-6))) > LIGHT_STOPS:
             return None
-        # What is coloured may have the luma of what it crosses.
+        # A coloured object may have the luma of its background.
         bright = motion(brightest_of(seen.layers.small[0]), brightest_of(rgb))
         moved = np.maximum(motion(before, luma), bright)
         return moved if seen.skipped == 0 or moved.mean() < MOST_MOVED else None
 
 
 def thumbnail(luma: Floats) -> Floats:
-    """Means of 16x16 pixels, in [0, 1]."""
+    """Return means of 16x16 pixels, in [0, 1]."""
     size = max(1, luma.shape[1] // 16), max(1, luma.shape[0] // 16)
     small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32) / np.float32(255)
 
 
 def lines(seen: Pixels, made: Floats, black: float) -> tuple[Floats, Floats, Floats, Plane, Plane]:
-    """Around each pixel: luma made = slope * luma seen + offset, chroma made = gain * chroma.
+    """Fit, around each pixel, luma made = slope * luma seen + offset, chroma made = gain * chroma.
 
-    And the least and the most luma seen there, between which that holds. Where chroma is but noise,
-    its gain is that of luma; `black` is the code value of black luma.
+    Returns slope, offset, gain, and the least and largest luma seen, for which the fit holds. Where
+    chroma is only noise, its gain is that of luma. `black` is the code value of black luma.
     """
     (x, *chroma), (y, *made_chroma) = cv2.split(seen), cv2.split(made)
     both, alone = (mean(x, WINDOW) for x in agreement(chroma, made_chroma))
@@ -196,20 +199,20 @@ def lines(seen: Pixels, made: Floats, black: float) -> tuple[Floats, Floats, Flo
 
 
 def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tuple[Floats, Floats]:
-    """Of chroma seen and chroma made: their product, and the square of the first."""
+    """Return the dot product of chroma seen and made, and the square of chroma seen."""
     before, after = ([p.astype(np.float32) - 128 for p in planes] for planes in (seen, made))
     both = before[0] * after[0] + before[1] * after[1]
     return both, before[0] * before[0] + before[1] * before[1]
 
 
 def gain_of(luma: NDArray[Any], made: NDArray[Any], black: float) -> Floats:
-    """Gain of luma, given means of code values."""
+    """Return the gain of luma, from means of code values before and after."""
     gain = np.maximum(made - black, 0) / (np.maximum(luma - black, 0) + DARKEST)
     return np.asarray(gain, np.float32)
 
 
 def tones(seen: Pixels, made: Floats, black: float) -> tuple[Floats, ...]:
-    """By luma seen, 0 to 255: the mean luma made of it, and the gain of chroma."""
+    """Return, for each luma seen, 0 to 255, the mean luma made of it and the gain of chroma."""
     (luma, *chroma), (lit, *made_chroma) = (
         [plane.ravel() for plane in cv2.split(np.ascontiguousarray(p[::2, ::2]))]
         for p in (seen, made)
@@ -226,7 +229,7 @@ def tones(seen: Pixels, made: Floats, black: float) -> tuple[Floats, ...]:
 
 
 def carry_on(made: Made, now: Pixels, moved: Floats) -> Floats:
-    """Predict what the nets would make of a later frame: (h, w, 3) YUV."""
+    """Predict the network's result for a later frame: (h, w, 3) YUV."""
     if not moved.any():
         return made.clear
     luma, *chroma = cv2.split(now)

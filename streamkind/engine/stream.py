@@ -128,7 +128,7 @@ class Stream:
             return self.view.recompose(layers, ratios)
 
     def look_at(self, pixels: Pixels, times: Sequence[float]) -> None:
-        """Take frames into the memory without enhancing them, as a batch does before its part."""
+        """Filter frames without enhancing them, so that the next ones follow them smoothly."""
         self._hold(self.view.decompose(pixels), times)
 
     @contextmanager

@@ -30,8 +30,9 @@ def survey(
 ) -> Track:
     """Read a video once, and return its ratios, smoothed with look-ahead.
 
-    The network sees small frames. These have less noise, so their ratio is off by a few per cent,
-    which is the same throughout a scene. The whole first frame of each scene gives the correction.
+    The network sees small frames. They have less noise, so their ratio differs by a few per cent
+    from that of whole frames. The difference is the same throughout a scene. It is measured on the
+    first frame of each scene, which the network sees whole too.
 
     `seen` is called with the number of frames so far. Raises InputError if there are no frames.
     """
@@ -46,9 +47,7 @@ def survey(
             times.append(float(frame.time))
             luma.append(float(told.luma[0]))
             cut.append(before is None or is_cut(before, thumbnail))
-            if (
-                cut[-1] and small is not frame.data
-            ):  # once a scene the whole frame says how far off the small one is
+            if cut[-1] and small is not frame.data:  # the first frame of a scene, whole
                 whole = auto_ratio(engine.decompose(frame.data[None]).statistics, target)
                 share = correction(float(ratio[0]), float(whole[0]))
             wanted.append(float(ratio[0]) ** share)
@@ -64,7 +63,7 @@ def survey(
 def correction(small: float, whole: float) -> float:
     """Return the exponent that turns the ratio of a small frame into that of the whole frame.
 
-    It is between 7/8 and 8/7, because a fade from black says nothing of the scene.
+    It is between 7/8 and 8/7, because the first frame of a fade from black does not show the scene.
     """
     if abs(math.log2(small)) < 0.1:
         return 1.0

@@ -36,11 +36,11 @@ class View(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """Most frames worth giving at once."""
+        """Largest useful batch, in frames."""
         ...
 
     def decompose(self, pixels: Pixels) -> Layers:
-        """N frames of one size -> layers and per-frame statistics. `pixels` stay as they are."""
+        """Split N frames of one size into layers, with statistics. `pixels` are not changed."""
         ...
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
@@ -57,7 +57,7 @@ class View(Protocol):
 
 
 class HasViews(Protocol):
-    """What streams are opened over: an `Engine`."""
+    """An object that gives each stream a view: an `Engine`."""
 
     def view(
         self, color: ColorTags | None = None, *, skip: bool = False, film: bool = True
@@ -76,7 +76,7 @@ class Whole:
 
     @property
     def max_batch(self) -> int:
-        """Most frames worth giving at once. It may change with the first frame."""
+        """Largest useful batch, in frames. It may change with the first frame."""
         return self.backend.max_batch
 
     def decompose(self, pixels: Levels) -> Layers:
@@ -147,7 +147,7 @@ class Filmed(Whole):
         self._whole = whole
 
     def decompose(self, pixels: Levels) -> Layers:
-        """(N, H, W, 3) RGB -> layers, statistics, and the ground of the local ratio."""
+        """Split (N, H, W, 3) RGB into layers, with statistics and the ground of the local ratio."""
         ground = np.stack([ground_of(picture) for picture in pixels])
         return replace(super().decompose(pixels), ground=ground, seen=pixels)
 
