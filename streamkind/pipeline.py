@@ -225,7 +225,7 @@ def find_track(
     asked.check_only(TRACK, "find_track")
     with open_source(input, start=asked.start, duration=asked.duration) as source:
         if source.still:
-            raise UsageError(f"{input}: a ratio track is for videos; stills share no exposure")
+            raise UsageError(f"{input}: a ratio track is for videos, but the input is stills")
         with asked.open_engine() as engine:
             report = Report(source.format.frames, engine.description)
             progress(report)

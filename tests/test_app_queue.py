@@ -154,7 +154,7 @@ def test_two_pages_do_not_share_a_folder(app, tmp_path):
     command = [sys.executable, "-m", "streamkind", "app", "--out", app.clear, "--port", "0"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert told.returncode == 2
-    assert "another `streamkind app` works here" in told.stderr
+    assert "another `streamkind app` uses it" in told.stderr
 
 
 @contextmanager

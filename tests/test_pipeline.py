@@ -441,7 +441,7 @@ def test_stills_share_no_exposure_and_need_no_first_pass(tmp_path, daylight):
     )
     assert report.surveyed == 0
     assert seen[1] > seen[3] > seen[2]  # each its own, none smoothed
-    with pytest.raises(streamkind.UsageError, match="for videos; stills share no exposure"):
+    with pytest.raises(streamkind.UsageError, match="for videos, but the input is stills"):
         find_track(tmp_path / "in")
 
 

@@ -356,7 +356,7 @@ def test_a_steady_track_has_numbers_at_its_side(tmp_path, last, least):
 
 def test_a_picture_of_an_unknown_kind(tmp_path):
     pytest.importorskip("matplotlib")
-    with pytest.raises(UsageError, match=r"draws no 'mp4'; end the name in \.png"):
+    with pytest.raises(UsageError, match=r"cannot write 'mp4'; end the name in \.png"):
         draw_track(track(time=clock(3)), tmp_path / "t.mp4")
     assert not list(tmp_path.iterdir())
 

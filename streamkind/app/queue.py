@@ -49,7 +49,7 @@ class Queue:
             self._held.enter_context(locked(out / f"{QUEUE}.lock", wait=False))
         except BlockingIOError as exc:
             raise UsageError(
-                f"{out}: another `streamkind app` works here; close it, or choose another --out"
+                f"{out}: another `streamkind app` uses it; close that one, or choose another --out"
             ) from exc
         except OSError as exc:
             raise UsageError(
@@ -93,7 +93,9 @@ class Queue:
         with self._changed:
             entry = self._find(key)
             if entry.state == "done":
-                raise UsageError(f"{entry.name}: is done; add it again to make it again")
+                raise UsageError(
+                    f"{entry.name}: is done already; add the file again to enhance it again"
+                )
             if state == "waiting" and entry.state == "running":
                 return entry
             entry.state = state

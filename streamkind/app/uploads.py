@@ -33,9 +33,9 @@ def check_name(name: str) -> None:
     """Raise UsageError unless a name is that of a video, without a path."""
     plain = name.isprintable() and not any(c in name for c in '\\/:*?"<>|')
     if is_refused(name) or not plain or len(name.encode(errors="replace")) > LONGEST:
-        raise UsageError(f"{name!r}: no name of a file; expected letters and digits, no path")
+        raise UsageError(f"{name!r}: not a file name; expected letters and digits, no path")
     if not is_wanted(Path(name), ()):
-        raise UsageError(f"{name}: not named as videos are; expected .mp4, .mov, .mkv, .avi, .ts")
+        raise UsageError(f"{name}: not the name of a video; expected .mp4, .mov, .mkv, .avi, .ts")
 
 
 def free_name(folder: Path, name: str) -> Path:

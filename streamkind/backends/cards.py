@@ -33,7 +33,7 @@ class Card:
 def named_card(sm: str) -> Card:
     """Return a card of a compute capability. It need not be in this machine."""
     if not re.fullmatch(r"sm_\d{2,3}", sm):
-        raise UsageError(f"a card is named by its compute capability, as sm_89, got '{sm}'")
+        raise UsageError(f"card '{sm}': expected a compute capability, such as sm_89")
     return Card(sm)
 
 
@@ -68,6 +68,6 @@ def first_card() -> Card:
     if not cards:
         raise EngineError(
             "no NVIDIA card is found here (nvidia-smi shows none); "
-            "name the card to build for, as --gpu sm_89"
+            "name the card to build for, such as --gpu sm_89"
         )
     return cards[0]

@@ -184,9 +184,9 @@ class TensorRTBackend:
         self._gpu.release_unused()
         if self._most == 1 and len(self._lanes) == 1:
             raise EngineError(
-                f"{self._gpu.card.name} has not the memory for one frame at a time, "
-                f"{self._gpu.free_mib()} MiB are free ({problem}): close what else uses the card, "
-                "or take --profile balanced or a smaller picture"
+                f"{self._gpu.card.name} has too little memory for a single frame: "
+                f"{self._gpu.free_mib()} MiB are free ({problem}). Close other programs on "
+                "the card, or use --profile balanced or a smaller picture"
             )
         lanes = len(self._lanes) if self._most > 1 else 1
         self._most = max(self._most // 2, 1)
@@ -293,6 +293,6 @@ _STEADY = (
 
 def _nan(model: str, part: str) -> EngineError:
     return EngineError(
-        f"{model} {part} gives numbers that are not finite, in fp32 too; nothing of this batch "
-        "was written. Try --backend openvino, and tell us which card and driver"
+        f"{model} {part} gives numbers that are not finite, in fp32 too; this batch was not "
+        "written. Use --backend openvino, and report the card and the driver"
     )

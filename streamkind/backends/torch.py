@@ -157,8 +157,8 @@ def _memory_for(count: int, height: int, width: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as exc:
         raise EngineError(
-            f"the card has not the memory for {count} frames of {width}x{height} by PyTorch: close "
-            "what else uses it, or take --backend tensorrt, --profile balanced or a smaller picture"
+            f"the card has too little memory for {count} frames of {width}x{height} in PyTorch: "
+            "close other programs, or use --backend tensorrt, --profile balanced or a smaller size"
         ) from exc
 
 

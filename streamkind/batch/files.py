@@ -118,5 +118,7 @@ def read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot be read as a list ({exc}); one path a line") from exc
+        raise InputError(
+            f"{path}: cannot be read as a list ({exc}); expected one path per line"
+        ) from exc
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

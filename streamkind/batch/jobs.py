@@ -180,8 +180,8 @@ class JobRunner:
             step()
         except BrokenProcessPool as error:
             raise OutputError(
-                "a worker was killed, perhaps for lack of memory; what was done is kept: "
-                "run the same again, with fewer --jobs"
+                "a worker process was killed, perhaps for lack of memory; finished parts are kept: "
+                "run the same command again, with fewer --jobs"
             ) from error
         except Exception as error:
             self._end(running)

@@ -83,7 +83,7 @@ class Job:
         receipt = read(self.receipt)
         if receipt is None:
             raise OutputError(
-                f"{self.output}: is there, and no batch of this version has made it; "
+                f"{self.output}: exists, and was not made by `batch` of this version; "
                 "move it away, or choose another --out"
             )
         return receipt == self.make_receipt(self.output)

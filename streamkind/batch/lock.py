@@ -29,7 +29,9 @@ class Lock:
             held.enter_context(locked(self._file, wait=False))
             self._held = held
         except BlockingIOError as exc:
-            raise OutputError(f"{job.output}: another process is working on it; wait") from exc
+            raise OutputError(
+                f"{job.output}: another process is working on it; wait until it ends"
+            ) from exc
         except OSError as exc:
             raise OutputError(
                 f"{job.output}: its folder cannot be made or locked ({exc.strerror}); "

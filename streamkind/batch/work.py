@@ -159,7 +159,8 @@ def check_space(path: Path, needed: int) -> None:
     if free < needed + SPARE_BYTES:
         raise OutputError(
             f"{path}: {free >> 20} MiB are free on its disk, about "
-            f"{(needed + SPARE_BYTES) >> 20} are needed; free some space and run the same again"
+            f"{(needed + SPARE_BYTES) >> 20} are needed; free some space and run "
+            "the same command again"
         )
 
 

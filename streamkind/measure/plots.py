@@ -31,7 +31,9 @@ def picture(path: str | Path, panels: int) -> Iterator[Any]:
     figure = Figure(figsize=(10, 1 + 2.2 * panels), layout="constrained")
     path = Path(path)
     if (suffix := path.suffix.lower().lstrip(".")) not in figure.canvas.get_supported_filetypes():
-        raise UsageError(f"{path}: matplotlib draws no '{suffix}'; end the name in .png or .svg")
+        raise UsageError(
+            f"{path}: matplotlib cannot write '{suffix}'; end the name in .png or .svg"
+        )
     yield figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     staging = Staging(path)
     try:

@@ -66,8 +66,8 @@ class VideoWriter:
         if (size := size_of(frame.data)) != self._size:
             (width, height), (wanted, rows) = size, self._size
             raise UsageError(
-                f"a frame is {width}x{height}, expected {wanted}x{rows}, the size of the video that"
-                " it is like; scale it before"
+                f"a frame is {width}x{height}, expected {wanted}x{rows}, as the video `like`;"
+                " scale it first"
             )
         self._sink.write(frame)
         self.frames += 1

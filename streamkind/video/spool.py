@@ -73,7 +73,7 @@ class Spool:
         except OSError as exc:
             self._ended = True
             raise InputError(
-                f"-: no room for it at {self._folder} ({exc.strerror}); set TMPDIR"
+                f"-: no space in {self._folder} ({exc.strerror}); set TMPDIR to another disk"
             ) from exc
         self._size += len(block)
 
