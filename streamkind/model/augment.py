@@ -23,7 +23,7 @@ class Augmentation:
     gray: float = 0.0
     """How often both pictures lose all colour, as infrared footage has none."""
     channels: float = 0.0
-    """How often red, green and blue change places in both: colour is to be seen, not remembered."""
+    """How often red, green and blue change places in both, so that the nets look at colours."""
     jpeg: float = 0.0
     """How often the dark picture is compressed as a JPEG."""
     noise: float = 0.0
@@ -31,15 +31,15 @@ class Augmentation:
     video: float = 0.0
     """How often the dark patch has been through H.264 or HEVC, as all real footage has."""
     identity: float = 0.0
-    """How often the bright picture stands for the dark one too: light is then left as it is."""
+    """How often the bright picture is used as the dark one too: the light is then not changed."""
     darkened: float = 0.0
-    """How often the dark picture is the bright one, darkened: other scenes of night than LOL's."""
+    """How often the dark picture is made from the bright one: another kind of night."""
     flat: float = 0.0
     """How often both pictures are of one level: black, white or any gray, a third each."""
     colorful: float = 0.0
     """How often two places are drawn and the more colourful one is taken."""
     lamps: float = 0.0
-    """How often lamps are drawn into both patches, which LOL's rooms have none of."""
+    """How often lamps are drawn into both patches; LOL's rooms have none."""
     blackout: float = 0.0
     """How often part of both patches is black, as a night sky or the bars of a screen.
 
@@ -47,7 +47,7 @@ class Augmentation:
     """
 
     def __mul__(self, share: float) -> Augmentation:
-        """Everything less often, or less far."""
+        """Return an augmentation whose shares and ranges are multiplied by a number."""
         return Augmentation(**{name: share * value for name, value in vars(self).items()})
 
 
@@ -82,7 +82,7 @@ class Change:
 
 
 def draw(a: Augmentation, rng: np.random.Generator) -> Change:
-    """Draw what happens to one pair."""
+    """Draw at random how one pair is changed."""
     chance = rng.random(4)
     stops = rng.uniform(-1, 1)
     quality = int(rng.integers(40, 96))
@@ -98,29 +98,29 @@ def draw(a: Augmentation, rng: np.random.Generator) -> Change:
 
 
 GAIN, GAMMA = (0.5, 1.0), (1.5, 5.0)
-"""Of darkened pictures; the ranges of Lv et al., MBLLEN (BMVC 2018)."""
+"""Ranges of gain and gamma of darkened pictures: those of Lv et al., MBLLEN (BMVC 2018)."""
 
 
 def darken(image: Image, gain: float, gamma: float) -> Image:
-    """What is left of a picture in less light: luma becomes gain * luma ** gamma, chroma with it.
+    """Return a picture in less light: luma becomes gain * luma ** gamma, and chroma in proportion.
 
-    A curve on each channel would raise the dark one's chroma: reflectance would not be one.
+    A curve on each channel would raise the chroma of the dark picture, and so change reflectance.
     """
     light = gain * (image @ (LUMA / 255).astype(np.float32)) ** (gamma - 1)
     return np.asarray((image * light[..., None] + 0.5).clip(0, 255).astype(np.uint8))
 
 
 LUMA = np.array([0.299, 0.587, 0.114])
-"""Of BT.601."""
+"""Weights of R, G and B in luma, by BT.601."""
 
 
 def saturation_matrix(share: float) -> Matrix:
-    """Multiply chroma by `share`; luma stays."""
+    """Return the matrix that multiplies chroma by `share` and keeps luma."""
     return np.asarray(share * np.eye(3) + (1 - share) * LUMA)
 
 
 def draw_color(a: Augmentation, rng: np.random.Generator) -> Matrix | None:
-    """Draw what happens to colour: white balance, saturation, order of channels, or nothing."""
+    """Draw a change of colour: white balance, saturation, order of channels, or none."""
     chance, color = rng.random(3), np.eye(3)
     (red, blue, stops), order = rng.uniform(-1, 1, 3), rng.permutation(3)
     if chance[0] < 1 / 3:
@@ -137,7 +137,7 @@ def draw_color(a: Augmentation, rng: np.random.Generator) -> Matrix | None:
 def draw_on(
     low: Image, high: Image, a: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Image]:
-    """Draw lamps and black parts, the same into both patches."""
+    """Draw the same lamps and black parts into both patches."""
     side = low.shape[0]
     if rng.random() < a.lamps:
         for _ in range(rng.integers(1, 4)):
@@ -154,7 +154,7 @@ def draw_on(
 
 
 def near_black(height: int, width: int, rng: np.random.Generator) -> Image:
-    """What a decoder makes of blocks of a luma of 0 to 3, with chroma off by one at most: RGB."""
+    """Return RGB blocks decoded from a luma of 0 to 3, with chroma off by one at most."""
     rows, columns = -(-height // 16), -(-width // 16)
     luma = rng.uniform(0, 2.5) + rng.uniform(-0.5, 0.5, (rows, columns))
     luma = luma.clip(0).round().repeat(16, axis=0).repeat(16, axis=1)[:height, :width, None]
@@ -162,7 +162,7 @@ def near_black(height: int, width: int, rng: np.random.Generator) -> Image:
 
 
 def chroma_step(rng: np.random.Generator) -> NDArray[np.float64]:
-    """What chroma off by one level at most, as a codec rounds it, adds to RGB: (3,)."""
+    """Return what a chroma that is off by one level at most adds to RGB, (3,)."""
     u, v = rng.integers(-1, 2, 2)
     return np.array([1.793 * v, -0.213 * u - 0.533 * v, 2.112 * u])  # BT.709, limited range
 

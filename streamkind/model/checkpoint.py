@@ -1,4 +1,4 @@
-"""Checkpoints: everything to go on with a run, or to rebuild the nets; and released weights."""
+"""Checkpoints, from which a run continues or nets are rebuilt; and released weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ARCHITECTURES: dict[str, type[KinD]] = {
 
 
 def save(path: Path, state: State) -> None:
-    """Write whole or not at all, so that a kill at any moment leaves the last good one."""
+    """Write a checkpoint completely or not at all; a kill leaves the one before."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(state, file)
@@ -63,7 +63,7 @@ def load_released(release: Release) -> KinD:
 
 
 def released_weights(kind: KinD, release: Release) -> State:
-    """Return those weights of a released model that the nets have too, the others as they are."""
+    """Return the state of `kind`, with the weights of a released model where both have them."""
     state: State = kind.state_dict()
     for graph in (release.decompose, release.recompose):
         for stored in onnx.load_from_string(graph.read()).graph.initializer:

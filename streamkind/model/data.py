@@ -1,6 +1,6 @@
 """Pairs of dark and bright pictures, and the batches cut from them.
 
-A batch is a pure function of seed, step and share: a resumed run sees what a whole one sees.
+A batch depends only on seed, step and share, so a resumed run sees the same batches.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 
 def match_stems(root: Path) -> list[tuple[str, Path, Path]]:
-    """Pair root/low and root/high by file stem; name what has no partner in a warning and drop it.
+    """Pair root/low and root/high by file stem; leave out others, with a warning.
 
     LOL's own lists pair some files wrongly; the stem is what holds.
     """
@@ -124,7 +124,7 @@ def load_split(
 
 
 def batch_indices(count: int, batch: int, step: int, seed: int) -> NDArray[np.intp]:
-    """Which pairs make up a batch: every pair once an epoch, the incomplete batch dropped."""
+    """Return the pairs of a batch: each comes once an epoch; an incomplete batch is dropped."""
     if count < batch:
         raise ValueError(f"{count} pairs do not fill one batch of {batch}; lower `batch`")
     epoch, place = divmod(step, count // batch)
@@ -134,17 +134,17 @@ def batch_indices(count: int, batch: int, step: int, seed: int) -> NDArray[np.in
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Patches of a step, and the whole pictures they were cut from, small."""
+    """Patches of a step, and the whole pictures that they were cut from, reduced."""
 
     low: Tensor
     """(N, 3, patch, patch) float in [0, 1], channels last in memory; so are the others."""
     high: Tensor
     low_small: Tensor
-    """(N, 3, 80, 120): the ratio is the whole picture's, in training as in use."""
+    """(N, 3, 80, 120): the ratio belongs to the whole picture, in training as in use."""
     high_small: Tensor
 
     def pin_memory(self) -> Self:
-        """Lay it where a GPU fetches it by itself."""
+        """Return it in pinned memory, from which a GPU copies by itself."""
         return type(self)(*(t.pin_memory() for t in vars(self).values()))
 
     def to(self, device: torch.device) -> Self:
@@ -162,7 +162,7 @@ def make_batch(
     augment: Augmentation,
     share: Share = ALONE,
 ) -> TrainingBatch:
-    """Cut and degrade the patches of a step: those of `batch` that fall to this process."""
+    """Cut and degrade the patches of a step: the share of `batch` of this process."""
     rng = share.random(seed, 1, step)
     own = share.of(batch_indices(len(pairs), batch, step, seed))
     columns = zip(*(one_sample(pairs[i], patch, augment, rng) for i in own), strict=True)
@@ -183,7 +183,7 @@ class Steps(Dataset[TrainingBatch]):
 def ahead(
     make: Callable[..., TrainingBatch], steps: range, workers: int
 ) -> Iterator[TrainingBatch]:
-    """Yield `make(step=...)` of each step, made ahead by so many processes; 0: here, when asked."""
+    """Yield `make(step=...)` of each step, made ahead by a number of processes; 0: in this one."""
     loader = DataLoader(
         Steps(make),
         batch_size=None,
@@ -198,14 +198,14 @@ def ahead(
 
 
 def one_thread(_worker: int) -> None:
-    """Keep a worker, of which there is one for each core, to its own."""
+    """Limit a worker process to one thread, because there is a worker for each core."""
     cv2.setNumThreads(0)
 
 
 def one_sample(
     pair: Pair, patch: int, augment: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Image, Image, Image]:
-    """Dark and bright patch, dark and bright whole picture, all degraded alike."""
+    """Return dark and bright patch, dark and bright whole picture, all degraded in the same way."""
     change = draw(augment, rng)
     place = crop(pair, patch, rng)
     if rng.random() < augment.colorful:
@@ -218,7 +218,7 @@ def one_sample(
 def as_filmed(
     low: Image, high: Image, a: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Image]:
-    """Degrade a dark patch as a camera does that films it; what cannot be known then is gray."""
+    """Degrade a dark patch as a camera does, and make gray in the bright one what is lost by it."""
     noise, video, hevc = rng.random(3) < (a.noise, a.video, 1 / 4)
     crf = int(rng.integers(*QUALITIES))
     frames = [sensor_noise(low, rng) if noise else low for _ in range(2)]
@@ -233,7 +233,7 @@ def as_filmed(
 
 
 def known_color(low: Image, high: Image) -> Image:
-    """Take the colour from a patch where a filmed one is too near to black to have any."""
+    """Remove the colour of a patch where the filmed patch is too near to black to have any."""
     luma = np.asarray(cv2.blur(low @ LUMA.astype(np.float32), (8, 8)), np.float32)
     gray = (high @ LUMA.astype(np.float32))[..., None]
     known = gray + smooth_step(luma, *UNSURE)[..., None] * (high - gray)
@@ -241,7 +241,7 @@ def known_color(low: Image, high: Image) -> Image:
 
 
 def small(image: Image) -> Image:
-    """The whole picture at 120x80."""
+    """Return the whole picture, reduced to 120x80."""
     return np.asarray(cv2.resize(image, (120, 80), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -251,7 +251,7 @@ def to_tensor(images: Image) -> Tensor:
 
 
 def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image]:
-    """Cut one place from both pictures, turned and mirrored alike in one of eight ways."""
+    """Cut the same place from both pictures, turned and mirrored in the same of eight ways."""
     height, width = pair.low.shape[:2]
     if patch > min(height, width):
         raise ValueError(f"pair {pair.stem} is {width}x{height}, smaller than a patch of {patch}")
@@ -265,5 +265,5 @@ def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image
 
 
 def chroma(image: Image) -> float:
-    """How colourful a picture is: mean distance of the channels from their mean."""
+    """Return how colourful a picture is: the mean distance of its channels from their mean."""
     return float(np.abs(image - image.mean(axis=2, keepdims=True)).mean())

@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]  # (3, 3), of RGB columns
 
 QUALITIES = (22, 38)
-"""Range of crf: from a good dashcam to a poor surveillance camera, whose dark parts are blocks."""
+"""Range of crf: from a good dashcam to a poor surveillance camera with blocks in the dark."""
 SHOT, READ = (0.02, 0.4), (0.2, 2.0)
 """Variance per 8-bit level of light, and standard deviation in the dark in 8-bit levels."""
 
@@ -35,7 +35,7 @@ def sensor_noise(image: Image, rng: np.random.Generator) -> Image:
 
 
 def compress(image: Image, quality: int) -> Image:
-    """JPEG there and back: blocks, and chroma at half size."""
+    """Encode as JPEG and decode, which adds blocks and halves the size of chroma."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 

@@ -20,7 +20,7 @@ DECOMPOSE_OUTPUTS = ("reflectance", "illumination", "curve", "thumbnail", "expos
 
 
 class Decompose(nn.Module):
-    """Frames -> reflectance, illumination, and what the choice of the ratio needs to know."""
+    """Frames -> reflectance, illumination, and the statistics by which the ratio is chosen."""
 
     ratios: Tensor
 
@@ -64,7 +64,7 @@ class Decompose(nn.Module):
 
 
 def weight_of(thumbnail: Tensor) -> Tensor:
-    """How much each block counts for the exposure: lamps hardly, as `exposure.without_lamps`."""
+    """Return the weight of each block in the exposure: small for lamps, as in `exposure.py`."""
     t = ((thumbnail - LAMP) / (GLARE - LAMP)).clamp(0, 1)
     return 1 - (1 - LAMP_SHARE) * t * t * (3 - 2 * t)
 
@@ -93,7 +93,7 @@ class Recompose(nn.Module):
 
 
 def dark_mask(reflectance: Tensor, sigma: float = 3.0, radius: int = 12) -> Tensor:
-    """What keeps black from turning gray: min(sqrt(2 G(gray(R))), 1), (N, 1, H, W)."""
+    """Return a mask that keeps black from gray: min(sqrt(2 G(gray(R))), 1), (N, 1, H, W)."""
     offset = torch.arange(-radius, radius + 1, device=reflectance.device, dtype=torch.float32)
     kernel = torch.exp(-(offset**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).reshape(1, 1, 1, -1)
@@ -103,11 +103,11 @@ def dark_mask(reflectance: Tensor, sigma: float = 3.0, radius: int = 12) -> Tens
 
 
 NOISE, CONTRAST = 1.2 / 255, 0.04
-"""Difference of 12x12 means that is motion for sure: noise, and a share of the brightness."""
+"""Difference of 12x12 means from which on it is motion: a constant, and a share of brightness."""
 
 
 class Steady(nn.Module):
-    """Layers of two frames in a row -> the later ones, held where nothing moves.
+    """Layers of two frames in a row -> those of the later one, filtered where nothing moves.
 
     A recursive filter: noise of a place that is still for long falls by
     `strength / (2 - strength)` in power. Motion is what differs in the product of the layers.

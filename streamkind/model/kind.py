@@ -103,7 +103,7 @@ class Restoration(nn.Module):
 class Adjustment(nn.Module):
     """Illumination at a ratio -> illumination: a learned tone curve.
 
-    The map beside the illumination carries log2(ratio) rather than the paper's ratio: 1 is then 0,
+    The second input channel is log2(ratio), where the paper has the ratio: 1 is then 0,
     and 1/8 and 8 are equally far from it, which is what makes the curve monotone over two decades.
     """
 
@@ -125,9 +125,9 @@ class Adjustment(nn.Module):
 
 
 class Histogram(nn.Module):
-    """Blocks of a dark picture -> its exposure, by how many there are of which colour.
+    """Blocks of a dark picture -> its exposure, from the number of blocks of each colour.
 
-    What a block is counts, not where it lies, so a picture may have any number of blocks.
+    The place of a block has no influence, so a picture may have any number of blocks.
     """
 
     FLOOR = 0.004  # one 8-bit level: below it a logarithm is noise
@@ -158,10 +158,10 @@ class Histogram(nn.Module):
 
 
 class Look(nn.Module):
-    """A dark picture -> its exposure, by how much there is in it of what decomposition sees."""
+    """A dark picture -> its exposure, from features like those of the decomposition."""
 
     SIZE = 80, 120
-    """Rows and columns that any picture is brought to, as it was in training."""
+    """Rows and columns to which any picture is scaled, as in training."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -184,20 +184,20 @@ class Look(nn.Module):
         return torch.sigmoid(self.out(x)).flatten()
 
     def begin_as(self, decomposition: nn.Module) -> None:
-        """Take over the first layers of a decomposition, to begin with."""
+        """Copy the first layers of a decomposition, as initial values."""
         for name in ("conv1", "conv2", "conv3"):
             getattr(self, name).load_state_dict(getattr(decomposition, name).state_dict())
 
 
 class Exposure(nn.Module):
-    """A dark picture -> how bright a photographer would take it: mean luma of the one wanted.
+    """A dark picture -> its exposure: the mean luma that a photographer would give it.
 
-    Not part of the paper, which takes its ratio from the truth. Two estimates that err at different
+    Not part of the paper, which takes its ratio from the truth. Two estimates that err in different
     scenes; their mean errs less than either.
     """
 
     CEILING = 0.3
-    """What is brighter is cut off, or else every lamp that passes would change the exposure."""
+    """Brighter values are clipped, so that a passing lamp does not change the exposure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,14 +209,14 @@ class Exposure(nn.Module):
         return self.estimates(image).prod(dim=1).sqrt()
 
     def estimates(self, image: Tensor) -> Tensor:
-        """Both of them, (N, 2)."""
+        """Return both estimates, (N, 2)."""
         image = image.clamp(max=self.CEILING)
         blocks = F.avg_pool2d(image, MULTIPLE // 4)
         return torch.stack([self.histogram(blocks), self.look(image)], dim=1)
 
 
 class KinD(nn.Module):
-    """The three nets together, and what sets their ratio where no truth is at hand."""
+    """The three nets, and the net that finds the ratio if there is no bright picture."""
 
     def __init__(
         self,
@@ -248,7 +248,7 @@ def relight(
 
 
 def illumination_ratio(source: Tensor, target: Tensor) -> Tensor:
-    """How far one light is from another: (N, 1, H, W) twice -> (N,).
+    """Return the ratio from one illumination to another: (N, 1, H, W) twice -> (N,).
 
     As the authors train: the mean of dark over bright, or its reciprocal. A mean of bright over
     dark hangs on the few darkest pixels.
@@ -268,5 +268,5 @@ def initialise(module: nn.Module) -> None:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Count the learned numbers of a net."""
+    """Return the number of parameters of a net."""
     return sum(p.numel() for p in module.parameters())

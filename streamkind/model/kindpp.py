@@ -37,7 +37,7 @@ class Up(nn.Sequential):
 
 
 class MSIA(nn.Module):
-    """Multi-scale illumination attention: features weighed by light, then seen at three scales."""
+    """Multi-scale illumination attention: weights features by light, at three scales."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

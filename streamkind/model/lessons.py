@@ -1,4 +1,4 @@
-"""Pools of pictures with the layers that a teacher makes of them.
+"""Pools of training pictures, with the layers that a teacher (the released KinD) makes of them.
 
 The teacher costs several times what a small net costs. So a pool of large patches is made once,
 with the teacher's layers, and many smaller patches are cut from it. A pool and what is cut from it
@@ -44,7 +44,7 @@ class Lesson(TrainingBatch):
     restored: Tensor
     """Restored reflectance of the dark patches, (N, 3, patch, patch)."""
     ratio: Tensor
-    """How far the light of the whole bright picture is from that of the dark one, (N,)."""
+    """Ratio from the light of the whole dark picture to that of the bright one, (N,)."""
 
 
 @functools.cache
@@ -55,7 +55,7 @@ def teacher_of(device: torch.device) -> KinD:
 
 @torch.no_grad()
 def explain(teacher: KinD, batch: TrainingBatch) -> Lesson:
-    """Let a teacher split and restore each pair."""
+    """Return the layers that a teacher makes of each pair."""
 
     def some(part: slice) -> tuple[Tensor, ...]:
         low, high, low_small, high_small = (t[part] for t in vars(batch).values())
@@ -98,9 +98,9 @@ def make_pool(
     augment: Augmentation,
     share: Share = ALONE,
 ) -> TrainingBatch:
-    """Make the pairs of the pool of number `step`; of every second one at half their size.
+    """Make the pairs of pool number `step`; every second pool has them at half size.
 
-    In use a video's frames are mostly reduced before the nets see them.
+    In use, the frames of most videos are reduced before the nets see them.
     """
     reduction = 1 + step % 2
     batch, patch = POOL * share.count, SIDE * reduction

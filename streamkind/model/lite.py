@@ -14,7 +14,7 @@ from streamkind.model.kind import Conv, KinD, initialise
 from streamkind.model.student import FAINTEST_LIGHT, Down, SmallAdjustment, Up, last_up
 
 BEYOND = 0.1
-"""Slope of restored reflectance below 0 and above 1, in training."""
+"""Slope of the limits of restored reflectance, below 0 and above 1, in training."""
 
 
 class LiteDecomposition(nn.Module):
@@ -80,7 +80,7 @@ class LiteRestoration(nn.Module):
 
 
 class Lite(KinD):
-    """KinD's parts, smaller; the exposure is found as KinD finds it."""
+    """The three parts of KinD, smaller. The exposure net is that of KinD."""
 
     def __init__(self) -> None:
         super().__init__(LiteRestoration(), LiteDecomposition(), SmallAdjustment())

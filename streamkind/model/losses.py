@@ -22,33 +22,33 @@ class Weights:
     """Weights and forms of the loss terms."""
 
     reconstruction: float = 1.0
-    """Of |R L - I|, for the dark and for the bright picture."""
+    """Weight of |R L - I|, for the dark and for the bright picture."""
     similarity: float = 0.01
-    """Of the distance between the two reflectances."""
+    """Weight of the distance between the two reflectances."""
     similarity_form: Literal["l1", "l2", "l1_detached"] = "l2"
     """Squared (paper), absolute (authors' code), or absolute against a fixed R_high."""
     smoothness: float = 0.08
-    """Of the illumination's gradient, relative to the image's."""
+    """Weight of the illumination's gradient, relative to the image's."""
     mutual: float = 0.1
-    """Of edges that only one of the two illuminations has."""
+    """Weight of edges that only one of the two illuminations has."""
     mutual_form: Literal["joint", "per_direction"] = "joint"
     """M from both directions at once (paper) or one at a time (authors' code)."""
     cross: float = 0.0
-    """Of |R_low L_high - I_high|: keeps the colour of R_low, which similarity alone lets fade."""
+    """Weight of |R_low L_high - I_high|, without which the colour of R_low fades."""
     low_gain: float = 1.0
-    """How much more the dark picture's reconstruction counts; its values are a tenth as large."""
+    """Factor of the dark picture's reconstruction, whose values are a tenth as large."""
     restoration_gamma: float = 1.0
     """The restoration target is R_high to this power (authors' code: 1.2)."""
     gradient: float = 1.0
-    """Of the distance in gradients, in restoration (KinD++: 0)."""
+    """Weight of the distance in gradients, in restoration (KinD++: 0)."""
     chroma: float = 0.0
-    """Of the distance in chroma, in restoration and in the final picture."""
+    """Weight of the distance in chroma, in restoration and in the final picture."""
     joint_adjustment: float = 1.0
-    """Of the adjustment's own loss in the joint stage; squared distances of light are small."""
+    """Weight of the adjustment's loss in the joint stage; squared distances of light are small."""
     saturation: float = 0.0
-    """Of the error in chroma of the final picture's blocks, in the joint stage."""
+    """Weight of the error in chroma of the final picture's blocks, in the joint stage."""
     prior: float = 0.0
-    """Of the distance to `envelope`, at the first step; it falls linearly."""
+    """Weight of the distance to `envelope`, at the first step; it falls linearly."""
     prior_steps: int = 0
     """Steps after which it would reach zero."""
     prior_floor: float = 0.0
@@ -102,14 +102,14 @@ def gray(image: Tensor) -> Tensor:
 
 
 def reflectance_similarity(low: Tensor, high: Tensor, form: str = "l2") -> Tensor:
-    """Both pictures show the same things, so their reflectance is one."""
+    """Return the distance of the two reflectances, which should be equal."""
     if form == "l2":
         return F.mse_loss(low, high)
     return F.l1_loss(low, high.detach() if form == "l1_detached" else high)
 
 
 def illumination_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
-    """Light changes slowly, except where the picture itself has an edge."""
+    """Return the roughness of the illumination where the picture has no edge."""
     light = gradients(illumination)
     edges = gradients(gray(image))
     return sum(
@@ -119,7 +119,7 @@ def illumination_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
 
 
 def mutual_consistency(low: Tensor, high: Tensor, form: str = "joint") -> Tensor:
-    """Strong edges of light appear in both pictures: u exp(-10 u) is least for none or both."""
+    """Return u exp(-10 u) of edges of light, least for edges in both pictures or in none."""
     pairs = zip(gradients(low), gradients(high), strict=True)
     dx, dy = (a.abs() + b.abs() for a, b in pairs)
     u = [dx[..., :-1, :] + dy[..., :, :-1]] if form == "joint" else [dx, dy]
@@ -129,7 +129,7 @@ def mutual_consistency(low: Tensor, high: Tensor, form: str = "joint") -> Tensor
 
 
 def reconstruction(reflectance: Tensor, illumination: Tensor, image: Tensor) -> Tensor:
-    """The product of the two layers is the picture."""
+    """Return the distance of the product of the layers from the picture."""
     return F.l1_loss(reflectance * illumination, image)
 
 
@@ -162,7 +162,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def chroma_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Absolute distance in colour alone: what is left of R, G, B without their luma."""
+    """Absolute distance of R, G and B after their luma is subtracted."""
     return F.l1_loss(x - gray(x), y - gray(y))
 
 
@@ -240,7 +240,7 @@ def decomposition_loss(
 
 
 def restoration_loss(restored: Tensor, reflectance_high: Tensor, w: Weights) -> dict[str, Tensor]:
-    """Weighted terms that pull a restored reflectance towards the bright picture's."""
+    """Weighted distances of a restored reflectance from that of the bright picture."""
     target = reflectance_high**w.restoration_gamma
     terms = {
         "restoration": F.mse_loss(restored, target)
@@ -268,7 +268,7 @@ def unlikeness(picture: Tensor, wanted: Tensor, scales: int = 1) -> Tensor:
 
 @torch.no_grad()
 def mean_gain(picture: Tensor, wanted: Tensor) -> Tensor:
-    """What brings the mean of each picture to that of the truth, if it is near: (N, 1, 1, 1).
+    """Return the gain from each picture's mean to the truth's, if they are near: (N, 1, 1, 1).
 
     After Liao et al., GT-mean loss (ICCV 2025): the Bhattacharyya distance of two normal
     distributions, each with a tenth of its picture's mean as standard deviation, says how much the

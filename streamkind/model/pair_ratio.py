@@ -1,4 +1,4 @@
-"""The ratio at which the dark picture of a pair is relit in training."""
+"""The ratio that the dark picture of a pair gets in training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def small_light(kind: KinD, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
 
 
 def matching_ratio(kind: KinD, batch: TrainingBatch) -> Tensor:
-    """The ratio at which a dark picture gets the bright one's mean luma, by its curve: (N,)."""
+    """Return the ratio at which a dark picture's curve has the bright one's mean luma, (N,)."""
     reflectance, light = (F.avg_pool2d(x, 4) for x in kind.decomposition(batch.low_small))
     even = torch.ones_like(light)
     decompose = Decompose(kind).to(light.device)

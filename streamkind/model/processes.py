@@ -28,26 +28,26 @@ PATIENCE = timedelta(hours=1)  # for the first process, while it validates; torc
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every batch that falls to this process."""
+    """The part of every batch that this process takes."""
 
     rank: int = 0
     count: int = 1
-    """Processes that share a batch."""
+    """Number of processes that share a batch."""
 
     @classmethod
     def of_environment(cls) -> Share:
-        """What torchrun says of this process; one started without it does everything alone."""
+        """Return the share by torchrun's environment; without torchrun, the whole batch."""
         if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
             return ALONE
         return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
     @property
     def first(self) -> bool:
-        """Whether it is this process that prints, validates and writes."""
+        """Whether this process is the one that prints, validates and writes."""
         return self.rank == 0
 
     def of(self, whole: NDArray[Scalar]) -> NDArray[Scalar]:
-        """Cut this process's part from an array that all of them have alike."""
+        """Return this process's part of an array that is equal in all processes."""
         size = len(whole) // self.count
         return whole[self.rank * size : (self.rank + 1) * size]
 
@@ -99,7 +99,7 @@ def own_device(name: str) -> torch.device:
 
 @contextmanager
 def joined(share: Share, device: torch.device) -> Iterator[None]:
-    """Work with the other processes, if there are any, until the end of the block."""
+    """Connect to the other processes, if there are any, within a `with` block."""
     if share.count == 1:
         yield
         return
@@ -114,12 +114,12 @@ def joined(share: Share, device: torch.device) -> Iterator[None]:
 
 
 def averaging(module: nn.Module) -> nn.Module:
-    """Wrap a module whose forward is the loss: its gradients become the mean of all processes'."""
+    """Wrap a module whose forward is the loss; its gradients are averaged over all processes."""
     return DistributedDataParallel(module) if dist.is_initialized() else module
 
 
 def mean_of_all(x: Tensor) -> Tensor:
-    """Return the mean of what the processes have here; no gradient goes through it."""
+    """Return the mean of a value over all processes, without gradients."""
     if not dist.is_initialized():
         return x.detach()
     total = x.detach().clone()
@@ -128,7 +128,7 @@ def mean_of_all(x: Tensor) -> Tensor:
 
 
 def word_of_first(word: str | None) -> str | None:
-    """Return in every process what the first one says, here where all of them meet."""
+    """Return the value of the first process in all processes, which wait for each other here."""
     if not dist.is_initialized():
         return word
     said = [word]

@@ -15,7 +15,7 @@ from streamkind.model.stages import STAGES
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training with an optimiser of its own."""
+    """A stage of training, with its own optimiser."""
 
     name: str
     steps: int
@@ -23,14 +23,14 @@ class Stage:
     patch: int
     learning_rate: float
     picture: float = 1.0
-    """How much the final picture counts, beside the layers it is made of."""
+    """Weight of the loss of the final picture, beside that of its layers."""
     augment: float = 1.0
     """Share of the recipe's augmentation that this stage keeps."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training run, as its TOML file says."""
+    """A training run, as its TOML file describes it."""
 
     name: str
     data: str
@@ -38,7 +38,7 @@ class Recipe:
     architecture: str = "kind"
     """kind or kindpp"""
     start: str = ""
-    """A released model, of which all nets that this one has too are taken to begin with."""
+    """A released model. Nets that both models have start with its weights."""
     saturation: float = 1.0
     """What the bright pictures of `data` lack of the dark ones' colour: their chroma is multiplied
     by this."""
@@ -57,7 +57,7 @@ class Recipe:
 
 
 def read_recipe(path: Path, processes: int = 1) -> Recipe:
-    """Read a TOML file for so many processes; a key that means nothing is an error."""
+    """Read a TOML file for a number of processes. Raises ValueError for an unknown key."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     table["stage"] = tuple(Stage(**s) for s in table["stage"])
     table["extra"] = tuple(table.get("extra", ()))
@@ -78,7 +78,7 @@ def read_recipe(path: Path, processes: int = 1) -> Recipe:
 
 
 def check_shares(recipe: Recipe, processes: int) -> None:
-    """Refuse a batch that the processes cannot share equally; a mean of means would be another."""
+    """Raise ValueError for a batch that the processes cannot share equally."""
     for stage in recipe.stage:
         if stage.batch % processes:
             raise ValueError(

@@ -17,11 +17,11 @@ from streamkind.video.frames import Levels
 PARTS = ("decompose", "steady", "recompose")
 """The graphs of a model, in the order in which a frame goes through them."""
 MULTIPLE = 16
-"""Pixels: the sides of a picture are multiples of it, as the nets halve it four times."""
+"""Sides of a picture are multiples of this number of pixels: the nets halve it four times."""
 APART = ("kindpp",)
 """Models that packages leave out, as they are too large for a package index."""
 FOLDER = "STREAMKIND_ENGINES"
-"""Environment variable: a folder with graphs that the package lacks."""
+"""Environment variable that names a folder with the graphs that the package lacks."""
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -33,7 +33,7 @@ class Graph:
     sha256: str
 
     def read(self) -> bytes:
-        """Return the file's bytes; refuse them when they are not the released ones."""
+        """Return the bytes of the file. Raises EngineError if they are not the released ones."""
         try:
             data = self.path.read_bytes()
         except OSError as exc:
@@ -55,7 +55,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Release:
-    """A model as released: its graphs and what engine.json says of them."""
+    """A released model: its graphs, and their description in engine.json."""
 
     name: str
     decompose: Graph
@@ -108,7 +108,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def padded(side: int) -> int:
-    """Round a side up to what the graphs take."""
+    """Round a side up to a multiple of `MULTIPLE`."""
     return side + -side % MULTIPLE
 
 

@@ -31,14 +31,14 @@ Layer = tuple[Tensor, Tensor, Tensor]
 def decomposition_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """First stage: split both pictures."""
+    """First stage: train decomposition on both pictures."""
     return decomposition_loss(*split(kind, batch), w, step)
 
 
 def layers_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Second stage: restore the reflectance and adjust the light; decomposition is fixed."""
+    """Second stage: train restoration and adjustment; decomposition is fixed."""
     with torch.no_grad():
         low, high = split(kind, batch)
         light = small_light(kind, batch)
@@ -48,7 +48,7 @@ def layers_stage(
 def joint_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Third stage: all three nets, through their product."""
+    """Third stage: train all three nets, by their product."""
     low, high = split(kind, batch)
     with torch.no_grad():
         light = small_light(kind, batch)
@@ -66,7 +66,7 @@ def joint_stage(
 def picture_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Fourth stage: restoration alone, through the product; light and its curve are as they are.
+    """Fourth stage: train restoration alone, by the product; light and adjustment are fixed.
 
     The ratio is the pair's in one step, and in the next the one that gives the truth's brightness,
     as `auto` chooses it: restoration is to add none of its own.
@@ -79,7 +79,7 @@ def picture_stage(
 def whole_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Fifth stage: decomposition too, so that reflectance keeps the colour of the dark."""
+    """Fifth stage: train decomposition too, so that reflectance keeps the dark picture's colour."""
     low, high = split(kind, batch)
     _, reflectance, light = low
     # The dark picture's layers are to be more of it and less of the bright one's: what
@@ -92,7 +92,7 @@ def whole_stage(
 def picture_terms(
     kind: KinD, batch: TrainingBatch, reflectance: Tensor, light: Tensor, w: Weights, step: int
 ) -> Terms:
-    """Terms of the product alone, with light and its curve as they are."""
+    """Return the terms of the product alone, with fixed light and adjustment."""
     with torch.no_grad():
         if step % 2:
             ratio = illumination_ratio(*small_light(kind, batch))
@@ -111,7 +111,7 @@ def picture_terms(
 def exposure_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Last stage: how bright a scene is to become, from the look of the dark picture alone."""
+    """Last stage: train the exposure, from the dark picture alone."""
     wanted = gray(batch.high_small).mean(dim=(1, 2, 3))
     found = kind.exposure.estimates(batch.low_small).float()
     apart = torch.log(found + 0.02) - torch.log(wanted[:, None] + 0.02)  # in stops, about
@@ -131,11 +131,11 @@ STAGES = {
 
 
 OF_PICTURE = {"picture", "picture_chroma", "saturation"}
-"""Terms that look at the final picture, not at the layers it is made of."""
+"""Names of the terms of the final picture, not of its layers."""
 
 
 class StageLoss(nn.Module):
-    """The nets and what a stage minimises in one module, as DistributedDataParallel needs it."""
+    """The nets and the loss of a stage in one module, as DistributedDataParallel needs it."""
 
     def __init__(
         self, kind: KinD, stage: str, weights: Weights, share: Share, picture: float = 1.0
@@ -197,7 +197,7 @@ def layer_terms(
 def between(
     kind: KinD, patch: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor], rng: SharedRandom
 ) -> Tensor:
-    """Adjustment at ratios that no pair has: 1, those between the two lights, and beyond.
+    """Return the loss of adjustment at ratios that no pair has: 1, between the lights, and beyond.
 
     A target is the geometric mean of the two lights at a random place, or a power of one of them;
     this is what makes ratio 1 the identity and the curve rise from 0.1 to 10.

@@ -21,7 +21,7 @@ def act() -> nn.LeakyReLU:
 
 
 class Down(nn.Sequential):
-    """Strided convolution that halves the size: cheaper than one at full size, then pooled."""
+    """Strided convolution that halves the size; cheaper than a convolution and pooling."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 2) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class Up(nn.Sequential):
 
 
 def last_up(inputs: int, outputs: int) -> nn.Sequential:
-    """To full size, four pixels at once from 3x3 that overlap, so no block shows.
+    """Double the size: four pixels from each 3x3 window. Windows overlap, so there are no blocks.
 
     A transposed convolution could be the same, but OpenVINO computes one near an output in float32.
     """
@@ -65,7 +65,7 @@ class SmallDecomposition(nn.Module):
 
 
 class SmallRestoration(nn.Module):
-    """Reflectance, guided by illumination -> what is wrong with it taken away."""
+    """Reflectance, guided by illumination -> clean reflectance, by a correction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class SmallAdjustment(nn.Module):
 
 
 class Student(KinD):
-    """KinD's parts, small; the exposure is found as KinD finds it."""
+    """The three parts of KinD, small. The exposure net is that of KinD."""
 
     def __init__(self) -> None:
         super().__init__(SmallRestoration(), SmallDecomposition(), SmallAdjustment())

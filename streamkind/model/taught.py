@@ -1,4 +1,4 @@
-"""Stages of the small nets, which learn from the released KinD as well as from the truth."""
+"""Training stages of the small nets, which learn from the released KinD and from the truth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Terms = dict[str, Tensor]
 def distil_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """The one stage of a student: layers and pictures as its teacher's, and pictures as the truth.
+    """The stage of a student: layers as its teacher's, pictures as its teacher's and as the truth.
 
     In use a picture is mostly reduced before; so it is in every second step.
     """
@@ -56,7 +56,7 @@ def distil_stage(
 def taught_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """The one stage of `lite`: layers as its teacher's, and the picture as the truth."""
+    """The stage of `lite`: its layers should be its teacher's, and its picture the truth."""
     assert isinstance(batch, Lesson)
     count = len(batch.low)
     with torch.no_grad():
@@ -82,7 +82,7 @@ def taught_stage(
 
 
 def curve_loss(kind: KinD, light: Tensor, rng: SharedRandom) -> Tensor:
-    """How far the adjustment is from the teacher's at ratios from 0.1 to 10.
+    """Return the distance of the adjustment from the teacher's, at ratios from 0.1 to 10.
 
     `light`, (2 N, 1, h, w), is the teacher's, of dark and of bright pictures: the curve must not
     make up for errors of the light that is learnt.

@@ -109,7 +109,7 @@ GATES = {
     "reconstruction_low": (0.0, 0.03),
     "reconstruction_high": (0.0, 0.03),
 }
-"""Where a sound decomposition of LOL lies; outside, light or reflectance has collapsed."""
+"""Ranges of a sound decomposition of LOL. Outside, light or reflectance has collapsed."""
 RESTORATION_GATES = {"std_restored": (0.1, 1.0), "true_ratio/chroma_ratio": (0.3, 2.0)}
 """The same for the restored reflectance: white or gray, it still scores well on pale scenes."""
 
