@@ -33,7 +33,7 @@ Transport = Literal["auto", "tcp", "udp", "udp_multicast", "http"]
 SOURCES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "v4l2", "file")
 """Schemes of cameras. The API does not accept `file`, which must be the last one."""
 PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
-"""Ports that a URL of a scheme means when it names none."""
+"""Default port of each scheme."""
 SINKS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp")
 """Schemes of outputs. Without a scheme, an output is a folder, or a path that ends in .m3u8."""
 NAME = "^[A-Za-z0-9_-]{1,64}$"
@@ -41,7 +41,7 @@ NAME = "^[A-Za-z0-9_-]{1,64}$"
 STRICT = ConfigDict(
     extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
 )
-"""No value is converted: "3" is no number, and 1 is not true."""
+"""Values are not converted: "3" is not a number, and 1 is not true."""
 
 
 def _as_tuple(value: object) -> object:
@@ -60,42 +60,42 @@ class CameraSettings(BaseModel):
     model_config = STRICT
 
     url: Url
-    """URL with a scheme: rtsp(s), rtmp(s), http(s), udp, v4l2, or in cameras.toml file, where
-    `${VARIABLE}` in it is replaced from the environment, and `${file:PATH}` from a file."""
+    """URL of the camera: rtsp(s), rtmp(s), http(s), udp, v4l2, or in cameras.toml file. In
+    cameras.toml, `${VARIABLE}` is replaced from the environment, `${file:PATH}` from a file."""
     to: Annotated[tuple[Url, ...], BeforeValidator(_as_tuple), Field(max_length=16)] = ()
-    """Outputs: URLs; in cameras.toml playlists and folders for recordings too."""
+    """Outputs: URLs; in cameras.toml also playlists, and folders for recordings."""
     required: bool = True
     """Whether `/readyz` waits for the camera."""
     required_outputs: bool = True
-    """Whether `/readyz` waits for the outputs of a required camera too."""
+    """Whether `/readyz` also waits for the outputs of a required camera."""
     max_delay: Annotated[float, Field(ge=0.05, le=86400)] = 0.5
-    """Largest age of a frame, in seconds from decoder to encoder; older ones are dropped."""
+    """Largest age of a frame, in seconds from decoder to encoder. Older frames are dropped."""
     timeout: Annotated[float, Field(ge=0.5, le=86400)] = 5.0
     """Seconds without a picture after which the camera counts as lost."""
     transport: Transport = "auto"
-    """Transport of RTSP. auto: TCP, then UDP if TCP is refused or delivers nothing."""
+    """Transport of RTSP. auto: TCP; UDP if TCP is refused or delivers nothing."""
     hwaccel: Annotated[str, Field(max_length=64)] = "none"
-    """Hardware that decodes: none, auto, or FFmpeg's name: cuda, qsv, vaapi, videotoolbox."""
+    """Hardware that decodes: none, auto, or a name of FFmpeg such as cuda, qsv or vaapi."""
     deinterlace: Deinterlace = "frame"
-    """Interlaced video: one frame per frame, one per field, or off, as it is."""
+    """Interlaced video: make one frame of each frame, one of each field, or leave it (off)."""
     ratio: Manual | Literal["auto"] = "auto"
-    """How far the illumination is raised: auto, or 0.1 to 10; 1 changes nothing."""
+    """How much the light is raised: auto, or 0.1 to 10; 1 changes nothing."""
     target: Target = DEFAULT_TARGET
     """Mean luma, 0 to 1, that an automatic ratio gives dark scenes on average."""
     codec: Annotated[str, Field(max_length=64)] = "h264"
-    """Encoder: h264, hevc, av1, auto-hw (hardware), or an FFmpeg name: h264_nvenc."""
+    """Encoder: h264, hevc, av1, auto-hw (hardware), or a name of FFmpeg such as h264_nvenc."""
     recording: Literal["mkv", "mp4"] = "mkv"
     """Container of recordings: Matroska, or fragmented MP4."""
     segment_seconds: Annotated[float, Field(ge=1, le=86400)] = 600.0
     """Length of one recording, in seconds."""
     side_by_side: bool = False
-    """Whether recordings show the picture before to the left of the result."""
+    """Whether recordings show the original to the left of the result."""
     keep_gb: Limit = 0.0
-    """Largest size of all recordings in a folder, in 10^9 bytes; the oldest go; 0: no limit."""
+    """Largest size of the recordings in a folder, in GB; the oldest are deleted; 0: no limit."""
     keep_days: Limit = 0.0
     """Age in days after which a recording is deleted; 0: never."""
     keep_free_gb: Limit = 0.0
-    """Space that recordings leave free on their disk, in 10^9 bytes."""
+    """Space that recordings leave free on their disk, in GB."""
 
 
 class CameraConfig(CameraSettings):
@@ -111,12 +111,12 @@ class ConsoleConfig(BaseModel):
     model_config = STRICT
 
     host: str = "127.0.0.1"
-    """Address to listen at."""
+    """Address to listen on."""
     port: Annotated[int, Field(ge=0, lt=65536)] = 8780
-    """TCP port to listen at; 0: any that is free."""
+    """TCP port to listen on; 0: any free one."""
     token: str = ""
-    """Token for access; `${VARIABLE}` and `${file:PATH}` as in a camera's URL. A host other than
-    this machine needs one."""
+    """Token for access; `${VARIABLE}` and `${file:PATH}` as in a camera's URL. Needed if `host` is
+    not this machine."""
 
 
 Model = TypeVar("Model", bound=BaseModel)
