@@ -1,1 +1,1 @@
-"""Live cameras: in by RTSP and others, out by RTSP and others, for months."""
+"""Live cameras: reads, enhances and publishes their streams without end."""

@@ -11,7 +11,7 @@ from streamkind.video.frames import Pixels
 
 
 class Ahead:
-    """What an engine is compiled for. Used from the engine's thread, but for the thread it starts.
+    """The sizes that an engine is compiled for. Used from the engine's thread.
 
     One size is compiled at a time.
     """
@@ -24,7 +24,7 @@ class Ahead:
         self._thread: threading.Thread | None = None
 
     def has(self, pixels: Pixels) -> bool:
-        """Tell whether frames like `pixels` need not wait; else begin to compile for them."""
+        """Return whether the engine is ready for frames like `pixels`; else begin to compile."""
         if self._thread is not None and not self._thread.is_alive():
             self._adopt()
         if pixels.shape in self._known:

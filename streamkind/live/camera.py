@@ -24,11 +24,11 @@ from streamkind.video.format import HD
 from streamkind.video.frames import Pixels, size_of
 
 REFUSED_SECONDS = 60.0
-"""Pause after a wrong password: cameras lock out who tries often."""
+"""Pause, in seconds, after a wrong password: cameras lock out those who try often."""
 DEPTH = 32
-"""Most decoded frames that wait for the engine, whatever their age."""
+"""Largest number of decoded frames that wait for the engine, of any age."""
 FINISH_SECONDS = 60.0
-"""Most time that the last frames of a file may take."""
+"""Longest time, in seconds, for the last frames of a file."""
 
 
 class Camera:
@@ -88,7 +88,7 @@ class Camera:
         self.state.configure(config)
 
     def status(self, *, take_ages: bool) -> CameraStatus:
-        """Tell how it goes; `take_ages` begins a new list of them."""
+        """Return the present state; `take_ages` also begins a new list of ages."""
         return self.state.snapshot(
             dropped=self._dropped(),
             queue=len(self.inbox) + len(self.output.inbox),
@@ -106,7 +106,7 @@ class Camera:
         return time.monotonic() - max(0.0, self.config.max_delay - 2 * seconds)
 
     def took(self, seconds: float) -> None:
-        """Learn how long the engine takes; if too long for any frame, late ones go out."""
+        """Note how long the engine takes. If that is too long for any frame, late ones are sent."""
         self.state.engine_took(seconds)
 
     def stream(self, engine: Engine) -> Stream:
@@ -145,7 +145,7 @@ class Camera:
         self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded, before))
 
     def fail(self, error: str) -> None:
-        """Note what went wrong."""
+        """Note an error."""
         self.state.failed(error)
 
     def _run(self) -> None:

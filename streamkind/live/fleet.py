@@ -25,11 +25,11 @@ STOP_SECONDS = 3.5
 """Time for cameras to finish. With `HALT_SECONDS` it is below the five seconds that the docs
 promise for SIGTERM."""
 HALT_SECONDS = 1.0
-"""Time to end what has not finished by then."""
+"""Time, in seconds, to end the cameras that have not finished by then."""
 MOST_CAMERAS = 256
 """Largest number of cameras of a process."""
 MOST_CHANGES = 1024
-"""Largest number of changes that may wait."""
+"""Largest number of waiting changes."""
 WAIT_SECONDS = 0.1
 """Longest wait before the stop flag is looked at."""
 TRIM_SECONDS = 30.0
@@ -55,7 +55,7 @@ class LiveFleet:
 
     @property
     def engine(self) -> str:
-        """What runs now: model, device, library, effective precision."""
+        """The engine that runs now: model, device, library, effective precision."""
         return self._engine.description
 
     def __enter__(self) -> Self:

@@ -15,7 +15,7 @@ from streamkind.live.publish import RECORDING
 from streamkind.live.secrets import resolve
 
 RESTS_SECONDS = 10.0
-"""A file that was written to within so many seconds counts as being written."""
+"""A file whose last write is less than this time ago, in seconds, counts as being written."""
 DIGITS = len("20261128-180000")
 
 
@@ -30,7 +30,7 @@ class Recording:
     """Unix time of the last writing."""
     bytes: int
     writing: bool
-    """Whether it still grows."""
+    """Whether it is still being written."""
 
 
 def recordings_of(

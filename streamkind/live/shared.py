@@ -19,7 +19,7 @@ from streamkind.live.secrets import redact
 from streamkind.video.frames import Pixels, PixFmt
 
 WINDOW_SECONDS = 0.01
-"""How long a batch that has room waits for frames of other cameras."""
+"""Time, in seconds, that an incomplete batch waits for frames of other cameras."""
 WAIT_SECONDS = 0.05
 """Longest wait, in seconds, before the stop flag is looked at."""
 PAUSE_SECONDS = 2.0
@@ -43,16 +43,16 @@ class Served(Protocol):
         """
 
     def took(self, seconds: float) -> None:
-        """Learn how long the engine takes for its frames."""
+        """Take note of the time that the engine takes for its frames."""
 
     def stream(self, engine: Engine) -> Stream:
-        """Return what remembers its video, over this engine."""
+        """Return the camera's `Stream` over this engine."""
 
     def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
         """Take an enhanced frame, and the ratio it was relit by."""
 
     def fail(self, error: str) -> None:
-        """Learn that a frame could not be enhanced."""
+        """Take note that a frame could not be enhanced."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Turn:
 
 
 class SharedEngine:
-    """The thread that the engine lives in."""
+    """One engine in a thread of its own, for all cameras."""
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine in its thread; raises what opening it raises."""
@@ -110,7 +110,7 @@ class SharedEngine:
             self._cameras.append(camera)
 
     def remove(self, camera: Served) -> None:
-        """Serve it no longer."""
+        """Stop serving a camera."""
         with self.ready:
             if camera in self._cameras:
                 self._cameras.remove(camera)

@@ -26,11 +26,11 @@ from streamkind.live.status import SinkStatus
 
 PUBLISHER = Path(__file__).with_name("publish.py")
 STUCK_SECONDS = 5.0
-"""Time without accepted data after which an output is started again."""
+"""Time, in seconds, without accepted data after which an output is started again."""
 CONNECT_SECONDS = 10.0  # time to connect
 LAST_WORDS_SECONDS = 0.5  # wait for the reason of a failure
 END_SECONDS = 3.0
-"""Time to finish a recording, or to close the connection to a server."""
+"""Time, in seconds, to finish a recording or to close the connection to a server."""
 WAIT_SECONDS = 0.1  # longest wait before flags are looked at
 DEPTH = 256
 """Packets that may wait for an output: some seconds of picture and sound."""
