@@ -26,18 +26,18 @@ State = Literal["waiting", "running", "paused", "done", "failed"]
 
 @dataclass
 class Progress:
-    """How far a job is. Not kept in the file."""
+    """The progress of a job. It is not stored in the file."""
 
     frames: int = 0
-    """Frames that are enhanced."""
+    """Number of enhanced frames."""
     surveyed: int = 0
-    """Frames that the first pass has seen."""
+    """Number of frames that the first pass has read."""
     total: int = 0
-    """Expected frames; 0 if nobody knows."""
+    """Expected number of frames; 0 if unknown."""
     fps: float = 0.0
     """Frames per second of the present pass, over the last `WINDOW_SECONDS`."""
     left_seconds: float | None = None
-    """Expected seconds to the end of the present pass; None if nobody knows."""
+    """Expected seconds to the end of the present pass; None if unknown."""
 
 
 @dataclass
@@ -67,12 +67,12 @@ class QueueEntry:
         return Job(Path(self.input), Path(self.output), self.settings.options())
 
     def record(self) -> dict[str, Any]:
-        """Return what is kept in the file."""
+        """Return the part of an entry that is stored in the file."""
         told = {k: v for k, v in vars(self).items() if k not in ("progress", "_seen")}
         return told | {"settings": self.settings.model_dump()}
 
     def begin(self) -> None:
-        """Set the entry to running, from nothing."""
+        """Set the entry to running, without any progress."""
         self.state, self.error, self.warnings = "running", "", []
         self.progress, self._seen = Progress(), deque()
 
@@ -92,7 +92,7 @@ class QueueEntry:
         self.progress = Progress(frames, surveyed, total, fps, left)
 
     def clean(self) -> None:
-        """Remove all that the job has left, except a result that is complete."""
+        """Remove everything that the job has written, except a complete result."""
         job = self.job()
         remove_folder(job.folder)
         with contextlib.suppress(OSError):
@@ -137,7 +137,7 @@ def load(path: Path) -> list[QueueEntry]:
 
 
 def as_answer(entry: QueueEntry) -> dict[str, Any]:
-    """Return what the page is told of an entry."""
+    """Return the description of an entry for the page."""
     told = entry.record() | {"progress": asdict(entry.progress)}
     told["output"] = Path(entry.output).name
     del told["input"]

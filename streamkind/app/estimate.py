@@ -23,7 +23,7 @@ from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source
 
 WARM_FRAMES = 2
-"""Frames that do not count: with the second the filter over time is compiled."""
+"""Number of first frames that are not measured: the second compiles the filter over time."""
 LEAST_FRAMES, MOST_FRAMES = 3, 24
 """Frames that are enhanced for a measurement. One of `quality` may take seconds."""
 BUDGET_SECONDS = 2.0
@@ -61,7 +61,7 @@ class Estimates:
 
 @dataclass
 class Timer:
-    """Hands on some frames of a source, and measures the time of all but the first ones."""
+    """Passes some frames of a source on, and measures the time of all but the first ones."""
 
     source: VideoSource
     first: float | None = None

@@ -1,4 +1,4 @@
-"""What is told of a file before it is enhanced: length, size, darkness and a thumbnail."""
+"""Facts of a file that the page shows before it is enhanced: length, size, luma, thumbnail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streamkind.video.format import HD
 from streamkind.video.frames import Pixels
 
 GLIMPSES = 3
-"""Number of moments at which a file is looked at."""
+"""Number of moments of a file that are decoded."""
 THUMBNAIL_WIDTH = 320
 """Width of a thumbnail, in pixels."""
 MOST_KEPT = 512
@@ -36,7 +36,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a file."""
+    """The known facts of a file."""
 
     width: int
     height: int
@@ -45,7 +45,7 @@ class Facts:
     fps: float
     """Frames per second on average; 0 if the file does not say."""
     frames: int
-    """Number of frames, perhaps guessed; 0 if nobody knows."""
+    """Number of frames, perhaps estimated; 0 if unknown."""
     codec: str
     luma: float
     """Mean luma of some frames, 0 to 1."""
@@ -82,7 +82,7 @@ class Recent(Generic[Key, Value]):
 
 
 FileKey = tuple[str, int, int]
-"""Path, time of change in nanoseconds, and size of a file: another when the file is another."""
+"""Path, time of change in nanoseconds, and size of a file. A changed file has another key."""
 
 
 def key_of(path: Path) -> FileKey:
@@ -95,7 +95,7 @@ def key_of(path: Path) -> FileKey:
 
 
 class Looks:
-    """Looks at files, once at each. May be used from any thread."""
+    """Decodes facts and thumbnails, once for each file. May be used from any thread."""
 
     def __init__(self) -> None:
         self._known: Recent[FileKey, FileLook] = Recent(MOST_KEPT)

@@ -51,11 +51,11 @@ BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"typ
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
 """Media types by the ending of a file; browsers find out about others by themselves."""
 LOOK_SECONDS = 0.5
-"""Interval at which is looked whether a browser still waits for its answer."""
+"""Interval, in seconds, at which it is checked whether a browser still waits."""
 
 
 class Files:
-    """What may be asked of files, and how it is answered."""
+    """The answers to requests about files."""
 
     def __init__(self, library: Library, previews: FilePreviews) -> None:
         self._library, self._previews = library, previews
@@ -67,21 +67,21 @@ class Files:
         return self._library.list(place)
 
     def facts(self, place: Place) -> Facts:
-        """Tell length, size and darkness of a video."""
+        """Return length, size and mean luma of a video."""
         return self._looks.get(self._library.file(place)).facts
 
     def thumbnail(self, place: Place) -> Response:
-        """Show a frame of a video, small."""
+        """Return a thumbnail of a video."""
         look = self._looks.get(self._library.file(place))
         kept = {"Cache-Control": "private, max-age=60"}
         return Response(look.thumbnail, media_type="image/jpeg", headers=kept)
 
     def content(self, place: Place) -> Response:
-        """Play a video as it is. Range is supported."""
+        """Return a video without changes, to play it. Range is supported."""
         return video(self._library.file(place))
 
     async def upload(self, name: Name, request: Request) -> Listed:
-        """Take a file as the body. Of a name that is there, the new file gets a number."""
+        """Upload a file, which is the body. If the name exists, the new file gets a number."""
         length = int(request.headers.get("content-length", "0"))
         try:
             path = await receive(self._library.uploads, name, request.stream(), length)
@@ -105,7 +105,7 @@ class Files:
         width: Annotated[int, Query(ge=16, le=8192, description="Of one picture.")] = 960,
         fine: Annotated[bool, Query(description="In the profile, not in realtime.")] = False,
     ) -> Response:
-        """Show a moment before (left half) and after (right half). X-Ratio tells its ratio."""
+        """Return a moment before (left half) and after (right half). X-Ratio is its ratio."""
         path = self._library.file(place)
         wanted = Wanted(path, at, profile, ratio, target, width)
         picture = await finished(request, self._previews.show(wanted, fine=fine))
@@ -120,7 +120,7 @@ class Files:
         codec: Literal["h264", "hevc", "av1"] = "h264",
         ratio: RatioQuery = "auto",
     ) -> Estimate:
-        """Measure on some frames how long the whole file will take. This may take a while."""
+        """Measure on some frames how long the whole file will take. This can take some time."""
         path = self._library.file(place)
         settings = Settings(profile=profile, codec=codec, ratio=ratio)
         look = await asyncio.to_thread(self._looks.get, path)

@@ -17,11 +17,11 @@ UPLOADS = "uploads"
 MOST_LISTED = 2000
 """Largest number of entries of a folder that are shown."""
 FOREIGN = ("\\", ":") if WINDOWS else ()
-"""Characters that begin another path, and are in no name."""
+"""Characters that separate paths, and do not occur in names."""
 
 
 class UnknownPlaceError(InputError):
-    """A place that is not there, or that is not shown."""
+    """A place that does not exist, or is not shown."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds: folders and videos, in order of name."""
+    """The content of a folder: folders and videos, in order of name."""
 
     place: str
     folders: list[Place]
@@ -133,7 +133,7 @@ def is_refused(name: str) -> bool:
 
 
 def unknown(place: str) -> UnknownPlaceError:
-    """Return the error for a place that is not there, or is not shown."""
+    """Return the error for a place that does not exist, or is not shown."""
     return UnknownPlaceError(
         f"{place}: no video or folder that this page shows; GET /api/files lists all"
     )

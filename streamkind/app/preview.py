@@ -26,7 +26,7 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Frame
 
 FAST: ProfileChoice = "realtime"
-"""Profile that answers at once."""
+"""Profile of the quick picture, which is shown first."""
 WARM = 3
 """Frames before the moment that fill the filter over time, so that noise is as in the result."""
 FAST_KEPT, FINE_KEPT = 8, 4
@@ -37,7 +37,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame of a file, split into layers: another ratio needs the last step only."""
+    """A frame of a file, split into layers. For another ratio, only the last step is repeated."""
 
     view: View
     layers: Layers
@@ -97,7 +97,7 @@ class FilePreviews:
             self._fast.submit(self._fast_engine)
 
     def show(self, wanted: Wanted, *, fine: bool) -> Future[FilePreview]:
-        """Show a moment: `fine` in its profile, as the result will be; else fast."""
+        """Return a moment: with `fine` in the profile of its settings, else in `FAST`."""
         if fine:
             return self._fine.submit(self._show_fine, wanted)
         return self._fast.submit(self._show_fast, wanted)
@@ -157,7 +157,7 @@ class FilePreviews:
 
 
 def rate_of(path: Path) -> float:
-    """Return the frames per second of a video, 0 if nobody knows. Raises InputError."""
+    """Return the frames per second of a video, 0 if unknown. Raises InputError."""
     with VideoSource(path) as source:
         return float(source.format.frame_rate or 0)
 

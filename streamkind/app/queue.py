@@ -34,7 +34,7 @@ class Queue:
     """Runs files one after the other in a thread. May be used from any thread."""
 
     def __init__(self, out: Path) -> None:
-        """Take the folder of the results, with what is left of the last time.
+        """Use a folder for the results, and the queue that is stored in it.
 
         Raises UsageError if another queue uses it.
         """
@@ -61,7 +61,7 @@ class Queue:
         self._thread.start()
 
     def list(self) -> list[QueueEntry]:
-        """Return all entries in order. It does not wait for others, who may write to a disk."""
+        """Return all entries in order, without waiting for threads that write to a disk."""
         return list(self._entries)
 
     def get(self, key: str) -> QueueEntry:
@@ -112,7 +112,7 @@ class Queue:
             self._save()
 
     def remove(self, key: str) -> None:
-        """Stop and forget an entry, and remove what it has left. A result that is done stays."""
+        """Remove an entry, and the files of its job. A complete result stays."""
         with self._changed:
             entry = self._find(key)
             self._entries.remove(entry)
@@ -126,7 +126,7 @@ class Queue:
         self.picture(key).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Stop the work. What is done is kept for the next time. It may be called twice."""
+        """Stop the work. Finished parts are kept for the next time. It may be called twice."""
         with self._changed:
             self._ended = True
             if self._running is not None:
@@ -180,7 +180,7 @@ class Queue:
                 self._running = self._process = None
 
     def _follow(self, entry: QueueEntry, process: subprocess.Popen[str]) -> None:
-        """Read what a process tells until it ends, and note how it ended."""
+        """Read the progress of a process until it ends, and note how it ended."""
         assert process.stdout is not None
         result: dict[str, Any] = {}
         with process:

@@ -36,7 +36,7 @@ class NewJob(BaseModel):
 
 
 class JobChange(BaseModel):
-    """A change of an entry; what is left out stays."""
+    """A change of an entry. Fields that are missing stay as they are."""
 
     model_config = STRICT
 
@@ -47,7 +47,7 @@ class JobChange(BaseModel):
 
 
 class ProgressAnswer(BaseModel):
-    """How far an entry is."""
+    """The progress of an entry."""
 
     frames: int
     surveyed: int
@@ -84,25 +84,25 @@ class QueueAnswer(BaseModel):
 
 
 class Jobs:
-    """What may be asked of the queue, and how it is answered."""
+    """The answers to requests about the queue."""
 
     def __init__(self, queue: Queue, library: Library, presets: Presets) -> None:
         self._queue, self._library, self._presets = queue, library, presets
 
     def list(self) -> QueueAnswer:
-        """Tell all entries in order."""
+        """Return all entries in order."""
         out = self._queue.out
         jobs = [answer(entry) for entry in self._queue.list()]
         return QueueAnswer(folder=str(out), free_bytes=shutil.disk_usage(out).free, jobs=jobs)
 
     def add(self, new: NewJob) -> JobAnswer:
-        """Add a file at the end of the queue. Its settings are kept as the last ones."""
+        """Add a file at the end of the queue. Its settings become the last ones."""
         entry = self._queue.add(self._library.file(new.path), new.path, new.settings)
         self._presets.use(new.settings)
         return answer(entry)
 
     def change(self, id: Id, change: JobChange) -> JobAnswer:
-        """Pause an entry, let it go on, or move it."""
+        """Pause, continue or move an entry."""
         entry = self._find(id)
         if change.state is not None:
             self._queue.set_state(id, change.state)
@@ -111,12 +111,12 @@ class Jobs:
         return answer(entry)
 
     def remove(self, id: Id) -> None:
-        """Cancel an entry: nothing of it is left. The result of one that is done stays."""
+        """Cancel an entry and delete its files, or remove a finished one; its result stays."""
         self._find(id)
         self._queue.remove(id)
 
     def now(self, id: Id) -> Response:
-        """Show the present frame before (left half) and after (right half)."""
+        """Return the present frame before (left half) and after (right half)."""
         self._find(id)
         try:
             return Response(self._queue.picture(id).read_bytes(), media_type="image/jpeg")
@@ -126,12 +126,12 @@ class Jobs:
     def result(
         self, id: Id, save: Annotated[bool, Query(description="Save it, not play it.")] = False
     ) -> FileResponse:
-        """Play or save the result. Range is supported."""
+        """Return the result, to play or save it. Range is supported."""
         path = self._result(id)
         return video(path, name=path.name if save else None)
 
     def original(self, id: Id) -> FileResponse:
-        """Play the file as it was."""
+        """Return the original file, to play it."""
         return video(self._library.file(self._find(id).place))
 
     def show(self, id: Id) -> None:
@@ -159,7 +159,7 @@ class Jobs:
 
 
 def answer(entry: QueueEntry) -> JobAnswer:
-    """Return what is told of an entry."""
+    """Return the description of an entry."""
     return JobAnswer.model_validate(as_answer(entry))
 
 
@@ -199,12 +199,12 @@ def preset_routes(presets: Presets) -> APIRouter:
 
     @router.get("/api/presets", summary="Presets, and the last settings")
     def get() -> KeptSettings:
-        """Tell all that is kept for the next time."""
+        """Return the presets and the last settings."""
         return presets.get()
 
     @router.put("/api/presets/{name}", status_code=204, responses=NOT_JSON, summary="Keep")
     def put(name: PresetName, settings: Settings) -> None:
-        """Keep settings under a name."""
+        """Store settings under a name."""
         presets.put(name, settings)
 
     @router.delete("/api/presets/{name}", status_code=204, summary="Forget")

@@ -1,4 +1,4 @@
-"""What a user sets for a file, and the presets that keep it."""
+"""The settings of a file, and the presets that store them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Settings(BaseModel):
     target: Target = DEFAULT_TARGET
     codec: Literal["h264", "hevc", "av1"] = "h264"
     crf: Annotated[int, Field(ge=0, le=63)] | None = None
-    """Quality of the encoder, in its own scale; lower is better and larger."""
+    """Quality on the encoder's own scale; a lower number is better, and the file larger."""
     added: Annotated[str, Field(pattern=r"^[\w ()+-]{0,40}$")] = "-clear"
-    """Text that the name of the result has after that of the file."""
+    """Text that is added to the name of the file, for the name of the result."""
 
     @model_validator(mode="after")
     def check_crf(self) -> Settings:
@@ -58,7 +58,7 @@ class Settings(BaseModel):
 
 
 class KeptSettings(BaseModel):
-    """All that is kept for the next time."""
+    """The presets and the last settings, as they are stored."""
 
     model_config = STRICT
 

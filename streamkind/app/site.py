@@ -49,12 +49,12 @@ SHARED = ("console.css", "icon.svg", "parts.js", "api.html", "api.js")
 PRESETS = "app.json"
 """Name of the file of presets, in the user's folder for settings."""
 CODES: dict[type[StreamkindError], int] = {UnknownPlaceError: 404, NoSpaceError: 507}
-"""HTTP status of errors; of all others it is 422."""
+"""HTTP status of each error; all others have 422."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What the page needs to know of the command."""
+    """The facts about the command that the page needs."""
 
     version: str
     cameras: bool
@@ -64,7 +64,7 @@ class About:
 
 
 class SiteParts:
-    """All that the page works with, open within a `with` block."""
+    """Everything that the page uses, open within a `with` block."""
 
     def __init__(self, folders: Sequence[Path], out: Path, usual: Settings) -> None:
         """`usual` are the settings of the first time. Raises UsageError."""
@@ -105,7 +105,7 @@ def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None 
 
     @app.get("/api/about", tags=["session"], summary="This command", responses=REFUSED)
     def about() -> About:
-        """Tell what the page needs to know. No token is needed."""
+        """Return the facts about the command that the page needs. No token is needed."""
         return About(__version__, fleet is not None, local)
 
     add_files(app, [*OWN_PAGE.iterdir(), *(PAGE / name for name in SHARED)])
@@ -127,7 +127,7 @@ def add_cameras(app: FastAPI, fleet: Fleet, gate: Gate) -> None:
 
 
 async def own_page(request: Request) -> None:
-    """Refuse what another site's page asks for: a preview takes much work."""
+    """Refuse requests of other sites' pages, because a preview takes much computing time."""
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         raise HTTPException(403, "another site's page may not ask for this")
 

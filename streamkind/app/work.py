@@ -25,15 +25,15 @@ from streamkind.video.frames import Pixels
 from streamkind.video.storage import write_whole
 
 NICE = 10
-"""Niceness of the process, so that the page and its previews answer soon."""
+"""Niceness of the process, so that the page and its previews stay fast."""
 TELL_SECONDS, LOOK_SECONDS = 0.25, 1.0
-"""Least time between two lines of progress, and between two pictures."""
+"""Least time, in seconds, between two lines of progress, and between two pictures."""
 LOOK_WIDTH = 640
 """Width of a picture of the present frame, in pixels."""
 
 
 class Teller:
-    """Tells how far the batch is, seldom enough."""
+    """Writes the progress of the batch, at limited intervals."""
 
     def __init__(self, picture: Path) -> None:
         """`picture` is the file for the present frame, before and after."""
@@ -70,7 +70,7 @@ def end_with_parent() -> None:
 
 
 def result_of(result: Result) -> dict[str, Any]:
-    """Return what is told at the end of a job."""
+    """Return the last message of a job: its result."""
     return {
         "status": result.status,
         "frames": result.frames,
