@@ -1,1 +1,1 @@
-"""Figures of results: flicker, sharpness, speed; and their plots."""
+"""Measures of flicker, sharpness and speed, and their plots."""

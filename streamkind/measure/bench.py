@@ -79,11 +79,11 @@ class Bench:
     preset: str
     """Of x264."""
     profiles: dict[str, Times] = field(default_factory=dict)
-    """Of each profile: its stages alone, all of it, and the floor."""
+    """For each profile: its stages alone, from file to file, and without networks."""
     nets: Times = field(default_factory=Times)
-    """Of each net beside the nets of `quality`: a whole picture, without decode and encode."""
+    """For each network: a whole picture, without decoding and encoding."""
     engines: dict[str, str] = field(default_factory=dict)
-    """What ran, by profile."""
+    """Description of the engine that ran, by profile."""
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Width and height that the nets of a profile see, padding included."""
     missing: dict[str, str] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def bench(
     pairs: Path | None = None,
     told: Callable[[str], None] = lambda text: None,
 ) -> Bench:
-    """Measure in turns, so that a noisy machine disturbs all alike.
+    """Measure everything in turns, so that other work on the machine affects all equally.
 
     With several `backends` each profile is measured on each. `preset` is x264's, for all profiles,
     by default that of `realtime` at this size; `others` are ONNX nets from picture to picture;

@@ -88,7 +88,7 @@ def by_onnxruntime(release: Release) -> Enhance:
 
 
 def by_openvino(path: Path) -> Enhance:
-    """Any net from picture to picture, RGB: uint8, or float in [0, 1]; channels first or last.
+    """Open any network from RGB to RGB: uint8, or float in [0, 1]; channels first or last.
 
     In the precision in which KinD runs. Raises UsageError and EngineError.
     """
@@ -155,7 +155,7 @@ def read_net(path: Path) -> tuple[Any, bool]:
 
 
 def quality(enhance: Enhance, pairs: Path) -> dict[str, float]:
-    """Mean PSNR in dB and SSIM of dark pictures enhanced blind, beside the true ones.
+    """Return mean PSNR in dB and SSIM of pictures that are enhanced blind, against the true ones.
 
     `pairs` has folders low and high with pictures of the same names. Raises UsageError.
     """

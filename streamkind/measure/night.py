@@ -1,4 +1,4 @@
-"""What a viewer sees in a relit night video or still, measured beside its input without a truth.
+"""Measures what a viewer sees in an enhanced night video or still, against its input alone.
 
 - `cast`: blocks, 8x8 of the chroma planes, that were recorded as gray (chroma within 1.5 code
   values of neutral, luma below .25): distance from gray of their median colour, CIELAB a, b.
@@ -49,7 +49,7 @@ NAMES = (
     "edge_strip",
 )
 ALWAYS = ("dark_lift", "new_clip", "edge_strip")
-"""Figures that count for frames that were hardly changed too."""
+"""Figures that are also taken from frames that were hardly changed."""
 CHANGED = 1.5
 """Least `dark_lift` of a frame that counts as changed."""
 
@@ -65,7 +65,7 @@ class Planes(NamedTuple):
 
 
 def picture_of_rgb(rgb: Pixels) -> Planes:
-    """BT.601 planes of a still, (H, W, 3)."""
+    """Return the BT.601 planes of a still, (H, W, 3)."""
     x = rgb.astype(np.float32)
     y = x @ np.array([0.299, 0.587, 0.114], np.float32)
     size = y.shape[1] // 2, y.shape[0] // 2
@@ -75,7 +75,7 @@ def picture_of_rgb(rgb: Pixels) -> Planes:
 
 
 def picture_of_frame(frame: av.VideoFrame) -> Planes:
-    """Planes as they were stored, undisturbed by any conversion."""
+    """Return the planes as they were stored, without any conversion."""
     name = frame.format.name
     full = name.startswith("yuvj") or frame.color_range == 2
     plain = name in ("yuv420p", "yuvj420p")
@@ -183,7 +183,7 @@ def dark(a: Floats, b: Floats, ma: Floats, mb: Floats, sa: Floats, sb: Floats) -
 
 
 def slope_of(ma: Floats, mb: Floats) -> Floats | None:
-    """Slope of the tone curve of dark places (median output by input), at each pixel."""
+    """Return the slope of the tone curve of dark places (median output by input), per pixel."""
     x, y = ma[ma < 0.16][::3], mb[ma < 0.16][::3]
     if len(x) < 1000:
         return None
@@ -213,7 +213,7 @@ def grid(b: Floats, flat: Mask) -> float:
 
 
 def strip(before: Pixels, after: Pixels) -> float:
-    """The worst side's outermost 4 lines against the next, by two ways, the lesser of them."""
+    """Return the `edge_strip` of the worst side, the lesser of two estimates."""
     worst = 0.0
     x, z = before.astype(np.float32), after.astype(np.float32)
     scale = (z.mean() + 1) / (x.mean() + 1)
@@ -229,7 +229,7 @@ def strip(before: Pixels, after: Pixels) -> float:
 
 
 def by_code(x: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
-    """Return the output that the next 64 lines of a side give for each input value, by pixel."""
+    """Return the output expected by the next 64 lines of a side for each input value, per pixel."""
     seen, made = x[10:74].ravel().astype(int), z[10:74].ravel()
     count, total = np.bincount(seen, minlength=256), np.bincount(seen, made, 256)
     known = np.flatnonzero(count >= 20)
