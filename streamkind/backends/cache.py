@@ -1,4 +1,4 @@
-"""The user's cache of plans: each built once, kept whole, and never loaded when it was touched.
+"""The user's cache of plans: each is built once, and never loaded after it was changed.
 
 A plan is code. It is taken only from a folder that is the user's alone, and only when its digest
 is the one noted beside it when it was built.
@@ -64,7 +64,7 @@ class Cache:
             )
 
     def take(self, recipe: PlanRecipe, build: Callable[[], tuple[Plan, float]], say: Say) -> Plan:
-        """Return a plan; build and keep it when it is not here or not whole, and say why.
+        """Return a plan. If it is missing or damaged, say so, build it and store it.
 
         `build` returns the plan and the seconds it took. Of processes that ask at once, one
         builds and the others wait. Raises EngineError.
@@ -124,7 +124,7 @@ class Cache:
         return sorted({path.stem for path in paths})
 
     def prune(self, limit_bytes: int, *, keep: str = "") -> list[str]:
-        """Remove the longest unused plans, and what is not whole, until the rest fits.
+        """Remove damaged plans, and then those unused for longest, until the rest fits.
 
         What another process is building or reading is left, and so is `keep`. Returns the keys.
         """

@@ -1,4 +1,4 @@
-"""NVIDIA cards: those of this machine, and cards that are only named."""
+"""NVIDIA cards: those of this machine, and others that plans are built for."""
 
 from __future__ import annotations
 

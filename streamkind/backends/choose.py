@@ -68,7 +68,7 @@ def usable(device: str) -> list[Choice]:
 
 
 def open_first(release: Release, choices: Sequence[Choice], device: str) -> Backend:
-    """Open the best choice. On a card it is tried with the first frame, on the CPU it is not."""
+    """Open the best choice. On a card, the first frame decides whether it works."""
     if choices[0][1] == "cpu":
         name = choices[0][0]  # OpenVINO's `auto` also tries Intel's graphics
         return _load((name, "auto" if name == "openvino" else "cpu"), release, device)

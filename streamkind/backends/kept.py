@@ -16,7 +16,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class Kept:
-    """Compiles what is asked for, and keeps what was asked for last. One thread only.
+    """Compiles graphs on demand, and keeps those that were used last. One thread only.
 
     At first `most` are kept: a file has one size, and a folder of images has many that come once.
     One more is kept for each that comes again after it had to go: cameras of many sizes take turns.

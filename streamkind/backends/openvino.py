@@ -31,7 +31,7 @@ from streamkind.model.released import PARTS, Graph, Release, padded
 from streamkind.video.frames import Levels, Pixels
 
 STRIPS = {"decompose": (256, 32), "steady": (160, 32), "recompose": (464, 96)}
-"""Rows of a picture of 1920 pixels that a graph sees at once, lest memory grow with the picture.
+"""Rows of a picture of 1920 pixels that a graph sees at once, so that memory stays bounded.
 
 And how many of them are beside its own: as far as it looks around, but for a grey level.
 """
@@ -113,7 +113,7 @@ class OpenVINOBackend:
         return _join(parts)
 
     def beside(self) -> OpenVINOBackend:
-        """Return a second one for another thread. What this one has compiled, it need not."""
+        """Return a second backend for another thread. It shares the compiled graphs."""
         other = copy.copy(self)
         other._models = {part: model.clone() for part, model in self._models.items()}
 
@@ -233,7 +233,7 @@ def _read(core: Any, graph: Graph) -> Any:
 
 
 def _cut(model: Any) -> tuple[Any, Any]:
-    """Cut a decompose graph where it has taken means of blocks.
+    """Cut a decompose graph into two after the means of blocks.
 
     Returns frames -> layers and blocks, which sees only what is near, and both -> statistics.
     """

@@ -15,7 +15,7 @@ from streamkind.video.frames import Pixels
 RATIOS = (2.0, 4.0, 8.0)
 """Ratio for each of the fixed frames."""
 MEAN, MOST = 1.0, 4.0
-"""Largest difference of a plan, in grey levels: in the mean, and at the 99.9th percentile."""
+"""Largest difference of a plan, in gray levels: in the mean, and at the 99.9th percentile."""
 Relight = Callable[[Pixels, float], Pixels]
 """Takes (H, W, 3) uint8 RGB and a ratio, and returns the enhanced frame."""
 
@@ -26,7 +26,7 @@ class ParityError(EngineError):
 
 @dataclass(frozen=True)
 class Parity:
-    """The difference between two pictures, in grey levels."""
+    """The difference between two pictures, in gray levels."""
 
     mean: float
     most: float

@@ -1,4 +1,4 @@
-"""Plans: what TensorRT makes of a released graph for one kind of card, picture size and precision.
+"""Plans: released graphs that TensorRT has compiled for one card, picture size and precision.
 
 Both libraries have the same calls: `tensorrt` builds on the card that it will run on,
 `tensorrt_rtx` for any RTX card, also on a machine without one.
@@ -105,7 +105,7 @@ def write_recipe(
     precision: Precision = "fp16",
     frames: FrameType = "uint8",
 ) -> PlanRecipe:
-    """Say what to build of one graph; sides are rounded up to multiples of 16.
+    """Return the recipe for one graph. Sides are rounded up to multiples of 16.
 
     `frames` is for decompose, the only part that takes any. `steady` goes from frame to frame, so
     its batch is 1. Raises UsageError and EngineError.
@@ -195,7 +195,7 @@ def build(
     tell: Tell = lambda share: None,
     where: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Plan:
-    """Build a plan; `tell` hears how much of it is done, 0 to 1. Raises EngineError.
+    """Build a plan. `tell` is called with the share that is done, 0 to 1. Raises EngineError.
 
     The thread that builds is inside `where()`: CUDA takes the first card of a thread that has none.
     """

@@ -1,4 +1,4 @@
-"""The instruction sets of the processor, and the number of threads that we may use."""
+"""The instruction sets of the processor, and the number of threads to use."""
 
 from __future__ import annotations
 
