@@ -46,7 +46,7 @@ from streamkind.live.web.watch import Previews, Watch, encode, encode_tile
 
 PAGE = FilePath(__file__).parent / "page"
 AGES = {"ages"}
-"""Left out of answers: only the histogram in /metrics is made of them."""
+"""Fields that answers leave out: they are for the histogram in /metrics only."""
 Name = Annotated[str, Path(pattern=NAME, description="The camera.")]
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
@@ -62,7 +62,7 @@ class Cameras:
         self._previews = Previews(fleet, encode)
         self._tiles = Previews(fleet, encode_tile)
         self._lock = threading.Lock()
-        """Of who looks at the fleet, and then changes it."""
+        """Held while the fleet is read and then changed."""
 
     def list(self) -> FleetAnswer:
         """Return the state of every camera."""
@@ -116,11 +116,11 @@ class Cameras:
             raise unknown(name) from exc
 
     def preview(self, name: Name, if_none_match: Annotated[str, Header()] = "") -> Response:
-        """Show the last frame before (left half) and after (right half), five times a second."""
+        """Return the last frame before (left) and after (right half), at most five a second."""
         return self._picture(self._previews, name, if_none_match)
 
     def tile(self, name: Name, if_none_match: Annotated[str, Header()] = "") -> Response:
-        """Show the last enhanced frame, small, five times a second: for walls of many cameras."""
+        """Return the last enhanced frame, reduced, for walls of cameras, at most five a second."""
         return self._picture(self._tiles, name, if_none_match)
 
     @staticmethod
@@ -143,7 +143,7 @@ def unknown(name: str) -> HTTPException:
 
 
 def hidden(config: CameraConfig) -> CameraConfig:
-    """Return settings whose URLs tell no secret."""
+    """Return settings without the secrets of their URLs."""
     told = {"url": redact(config.url), "to": tuple(map(redact, config.to))}
     return config.model_copy(update=told)  # not checked: *** is no password
 
@@ -192,12 +192,12 @@ def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:
 
 
 def session_routes(gate: Gate) -> APIRouter:
-    """Return how browsers log in and out."""
+    """Return the routes by which browsers log in and out."""
     router = APIRouter(tags=["session"])
 
     @router.post("/api/session", status_code=204, responses=WRONG | REFUSED, summary="Log in")
     async def log_in(login: Login, request: Request, response: Response) -> None:
-        """Take the token and set a cookie that scripts cannot read."""
+        """Check the token, and set a cookie that scripts cannot read."""
         if not gate.takes(login.token):
             await gate.refuse(request)
             raise HTTPException(401, "that is not the console's token")
@@ -205,20 +205,20 @@ def session_routes(gate: Gate) -> APIRouter:
 
     @router.delete("/api/session", status_code=204, summary="Log out")
     def log_out(request: Request, response: Response) -> None:
-        """Forget the cookie."""
+        """Delete the cookie."""
         set_session(response, request, "")
 
     return router
 
 
 def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
-    """Return what Prometheus, systemd and load balancers ask; only metrics need the token."""
+    """Return the routes of health and metrics. Only metrics need the token."""
     router = APIRouter(tags=["health"])
     registry = open_registry(watch, engine, lambda: gate.wrong)
 
     @router.get("/healthz", summary="Process")
     def healthz() -> dict[str, str]:
-        """Answer as long as the process can."""
+        """Answer 200 as long as the process works."""
         return {"status": "ok", "version": __version__}
 
     @router.get(
@@ -242,14 +242,14 @@ def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
         summary="Prometheus",
     )
     def metrics() -> Response:
-        """Tell all figures in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
 
 def delivers(camera: CameraStatus) -> bool:
-    """Tell whether a camera is live, and so are its outputs where they are required."""
+    """Return whether a camera is live, and its outputs too if they are required."""
     outputs = camera.sinks if camera.required_outputs else ()
     return camera.state == "live" and all(sink.state == "live" for sink in outputs)
 
@@ -263,7 +263,7 @@ async def wrong_request(request: Request, exc: Exception) -> JSONResponse:
 
 
 def page_of(file: FilePath) -> Callable[[Request], Awaitable[FileResponse]]:
-    """Return what answers with a file."""
+    """Return a route that answers with a file."""
 
     async def page(request: Request) -> FileResponse:
         return FileResponse(file)

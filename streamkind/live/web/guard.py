@@ -1,4 +1,4 @@
-"""What stands between the network and the console."""
+"""Protects the console: tokens, sessions, and limits of requests."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SESSION_SECONDS = 7 * 86400
 LEAST_TOKEN = 16
 """Least length of a token, in characters."""
 FREE_TRIES, TRY_SECONDS = 5, 60.0
-"""Wrong tokens within so many seconds that are answered at once; further ones wait."""
+"""Number of wrong tokens that are answered at once within a time in seconds; others wait."""
 SLOW_SECONDS = 1.0
 LOG_SECONDS = 10.0
-"""From one line about wrong tokens to the next."""
+"""Least time, in seconds, between two log lines about wrong tokens."""
 MOST_BYTES = 64 * 1024
-"""Of a request's body, unless `most_bytes` of a `Guard` allows more."""
+"""Largest body of a request, in bytes, unless `most_bytes` of a `Guard` allows more."""
 BODY_SECONDS = 10.0
-"""Time for a whole body, in seconds; of a larger body, for each part that comes."""
+"""Longest time for a body, in seconds; for a larger body, from one part to the next."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
@@ -56,7 +56,7 @@ cookie_scheme = APIKeyCookie(name=COOKIE, auto_error=False, description="Set by 
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address or name is this machine's own."""
+    """Return whether an address or a name means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_listening(host: str, token: str) -> None:
-    """Refuse to show cameras to a network without a token."""
+    """Raise UsageError for an address that needs a token, if there is none."""
     if not token and not is_loopback(host):
         raise UsageError(
             f"console: listening on {host} needs a token; set token = '${{file:PATH}}' in "
@@ -78,37 +78,37 @@ def check_listening(host: str, token: str) -> None:
 
 
 class Gate:
-    """Knows the token, and hands out sessions to browsers. Without a token it is open."""
+    """Checks tokens, and gives sessions to browsers. Without a token, everyone is admitted."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
         # Made of the token, so that a browser stays logged in when this process is started again.
         self._key = hashlib.scrypt(self._token, salt=b"streamkind session", n=2**14, r=8, p=1)
         self.wrong = 0
-        """Wrong tokens that were given."""
+        """Number of wrong tokens so far."""
         self._recent: deque[float] = deque(maxlen=FREE_TRIES)
         self._logged = -LOG_SECONDS
 
     def takes(self, token: str) -> bool:
-        """Compare in constant time."""
+        """Return whether a token is right, compared in constant time."""
         return hmac.compare_digest(token.encode(), self._token)
 
     def new_session(self) -> str:
-        """Return a cookie that is good for SESSION_SECONDS, while the token stays the same."""
+        """Return a cookie that is valid for `SESSION_SECONDS`, while the token stays the same."""
         return self._sign(str(int(time.time()) + SESSION_SECONDS))
 
     def _sign(self, expiry: str) -> str:
         return f"{expiry}.{hmac.new(self._key, expiry.encode(), hashlib.sha256).hexdigest()}"
 
     def knows(self, cookie: str) -> bool:
-        """Tell whether a cookie is one of ours, and not too old."""
+        """Return whether a cookie is valid."""
         expiry = cookie.partition(".")[0]
         if not hmac.compare_digest(cookie.encode(), self._sign(expiry).encode()):
             return False
         return time.time() < int(expiry)
 
     async def refuse(self, request: HTTPConnection) -> None:
-        """Count and log a wrong token; where many come, wait before it is answered."""
+        """Count and log a wrong token. After many, wait before it is answered."""
         self.wrong += 1
         now = time.monotonic()
         if now - self._logged >= LOG_SECONDS:
@@ -126,14 +126,14 @@ class Gate:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)],
         cookie: Annotated[str | None, Depends(cookie_scheme)],
     ) -> None:
-        """Let in who has the token or a session; raises HTTPException for all others."""
+        """Raise HTTPException unless a request has the token or a session."""
         if not await self.admits(request, bearer.credentials if bearer else None, cookie):
             raise HTTPException(
                 401, "send 'Authorization: Bearer TOKEN', or log in", {"WWW-Authenticate": "Bearer"}
             )
 
     async def admits(self, request: HTTPConnection, token: str | None, cookie: str | None) -> bool:
-        """Tell whether a token, or else the cookie of a session, is right."""
+        """Return whether the token, or else the cookie of a session, is valid."""
         if not self._token:
             return True
         if token is None:
@@ -145,7 +145,7 @@ class Gate:
 
 
 class Guard:
-    """Refuses requests that no page or program of the user sends; adds headers; tells no secret."""
+    """Refuses foreign and oversized requests, and adds headers for browsers."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class Guard:
 
 
 def is_of_another_site(headers: Headers) -> bool:
-    """Tell whether a browser opens a socket for a page from elsewhere, which no CORS would stop."""
+    """Return whether a browser opens a socket for a page of another site; CORS allows that."""
     if site := headers.get("sec-fetch-site"):
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
@@ -225,7 +225,7 @@ def host_name(host: str) -> str:
 
 
 def limited(receive: Receive, most: int) -> Receive:
-    """Read at most `most` bytes in time; a chunked body does not tell its length."""
+    """Read at most `most` bytes in time, because a chunked body does not state its length."""
     left, more, until = most, True, time.monotonic() + BODY_SECONDS
 
     async def read() -> Message:
@@ -247,7 +247,7 @@ def limited(receive: Receive, most: int) -> Receive:
 
 
 def with_headers(send: Send) -> Send:
-    """Add what tells browsers to trust nobody else, and to keep nothing unless told."""
+    """Add headers that forbid browsers other hosts, frames of other pages, and caching."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -260,7 +260,7 @@ def with_headers(send: Send) -> Send:
 
 
 def set_session(response: Response, request: Request, cookie: str) -> None:
-    """Give a browser its session; an empty one ends it."""
+    """Set the session cookie of a browser; an empty one ends the session."""
     response.set_cookie(
         COOKIE,
         cookie,

@@ -1,4 +1,4 @@
-"""What Prometheus reads from /metrics."""
+"""The metrics for Prometheus, at /metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ COUNTERS: dict[str, tuple[str, Of]] = {
     "streamkind_reconnects": ("Times a camera was connected to again.", lambda c: c.reconnects),
 }
 GAUGES: dict[str, tuple[str, Of]] = {
-    "streamkind_ratio": ("How far the light of the last frame was raised.", lambda c: c.ratio),
+    "streamkind_ratio": (
+        "Ratio by which the light of the last frame was raised.",
+        lambda c: c.ratio,
+    ),
     "streamkind_queue_frames": ("Frames waiting for the engine.", lambda c: c.queue),
 }
 SINK_COUNTERS: dict[str, tuple[str, OfSink]] = {
@@ -41,7 +44,7 @@ SINK_COUNTERS: dict[str, tuple[str, OfSink]] = {
 
 
 class FleetCollector(Collector):
-    """Turns one look at the fleet into metrics, at the moment of the scrape."""
+    """Makes metrics from the state of the fleet, when Prometheus reads them."""
 
     def __init__(self, watch: Watch, engine: Callable[[], str], wrong: Callable[[], int]) -> None:
         self._watch = watch
@@ -94,7 +97,7 @@ class FleetCollector(Collector):
 
 
 def up(cameras: list[CameraStatus]) -> Metric:
-    """Tell which cameras deliver, and which of them readiness waits for."""
+    """Return which cameras are live, and which are required."""
     metric = GaugeMetricFamily(
         "streamkind_camera_up", "1 while a camera delivers.", labels=["camera", "required"]
     )
@@ -105,7 +108,7 @@ def up(cameras: list[CameraStatus]) -> Metric:
 
 
 def stages(cameras: list[CameraStatus]) -> Metric:
-    """Tell how long each stage was busy."""
+    """Return the working time of each stage."""
     metric = CounterMetricFamily(
         "streamkind_stage_seconds", "Busy seconds of a stage.", labels=["camera", "stage"]
     )
@@ -116,7 +119,7 @@ def stages(cameras: list[CameraStatus]) -> Metric:
 
 
 def sinks(cameras: list[CameraStatus]) -> Iterator[Metric]:
-    """Tell of each output of each camera."""
+    """Yield the metrics of each output of each camera."""
     labels = ["camera", "sink"]
     # Two outputs may differ in what is redacted only; Prometheus refuses a line that comes twice.
     known = {(camera.name, sink.url): sink for camera in cameras for sink in camera.sinks}

@@ -16,7 +16,7 @@ from streamkind.live.status import Fleet
 from streamkind.live.web.schemas import Problem, RecordingsAnswer
 
 MOST_LISTED = 2000
-"""Recordings of one answer, the newest: two weeks of ten minutes each."""
+"""Largest number of recordings in an answer, the newest: two weeks of ten minutes each."""
 KINDS = {".mkv": "video/x-matroska", ".mp4": "video/mp4"}
 CHUNK = 1 << 18
 """Bytes of a recording that are read at once."""
@@ -44,14 +44,14 @@ class RecordingsOf:
         self._fleet = fleet
 
     def list(self, name: str, since: Moment = 0.0, until: Moment = END_OF_TIME) -> RecordingsAnswer:
-        """Tell of the recordings that begin from `since` on and before `until`."""
+        """List the recordings that begin from `since` on and before `until`."""
         config = self._config(name)
         found = recordings_of(config, time.time(), since=since, until=until)
         listed = found[-MOST_LISTED:]
         return RecordingsAnswer(span_of(config), listed, config.side_by_side)
 
     def get(self, name: str, file: File, range: Annotated[str, Header()] = "") -> Response:
-        """Send a recording, whole or the bytes of Range; one that grows is sent as it is now."""
+        """Return a recording, or the bytes of Range. An unfinished one is sent as far as it is."""
         path = find_recording(self._config(name), file)
         if path is None:
             raise HTTPException(

@@ -13,7 +13,7 @@ from streamkind.live.status import CameraStatus
 
 
 class Light(BaseModel):
-    """Ratio and target from a camera's next frame on. A value that is left out stays."""
+    """Ratio and target, from a camera's next frame on. A missing value does not change."""
 
     model_config = STRICT
 
@@ -60,7 +60,7 @@ class FleetAnswer:
     """All cameras at one moment."""
 
     engine: str
-    """What runs: model, device, library, effective precision."""
+    """The engine that runs: model, device, library, effective precision."""
     time: float
     """Unix time of this answer."""
     cameras: list[CameraStatus]
@@ -79,11 +79,11 @@ class RecordingsAnswer:
     """Recordings of one camera."""
 
     span: tuple[float, float] | None
-    """When the first and the last of all begin, Unix times; null without any."""
+    """Begin of the first and of the last of all recordings, Unix times; null if there is none."""
     recordings: list[Recording]
-    """Those asked for, the oldest first."""
+    """The recordings in the asked range, the oldest first."""
     side_by_side: bool
-    """Whether new ones show each picture before to the left of the result."""
+    """Whether new recordings show the original to the left of the result."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,6 @@ class Ready:
 
     ready: bool
     required: int
-    """Cameras."""
+    """Number of required cameras."""
     live: int
-    """Of these, with all their required outputs."""
+    """Number of required cameras that are live, with all their required outputs."""

@@ -54,7 +54,7 @@ def serve(guard: Guard, config: ConsoleConfig) -> Iterator[str]:
 
 
 def settings(guard: Guard) -> uvicorn.Config:
-    """Return how uvicorn serves: no logs of requests, no foreign headers believed, few at once."""
+    """Return the settings of uvicorn: no request log, no proxy headers, few requests at once."""
     return uvicorn.Config(
         guard,
         http="h11",

@@ -20,7 +20,7 @@ REFUSED, UNKNOWN, BUSY, ENDED = 4401, 4404, 4429, 4410
 
 
 def video_routes(fleet: Fleet, gate: Gate) -> APIRouter:
-    """Return the route of live video. WebSockets are not part of OpenAPI; docs tell of it."""
+    """Return the route of live video, which docs/live-console.md describes, not OpenAPI."""
     router = APIRouter()
 
     @router.websocket("/api/cameras/{name}/live")
@@ -70,7 +70,7 @@ async def watch(socket: WebSocket, viewer: Viewer, woken: asyncio.Event) -> None
 
 
 async def send(socket: WebSocket, viewer: Viewer, woken: asyncio.Event) -> None:
-    """Send what a viewer has to see; a slow network makes this wait, and the viewer drop."""
+    """Send the video of a viewer. If the network is slow, pictures are dropped."""
     told = False
     while not viewer.closed:
         await woken.wait()

@@ -23,7 +23,7 @@ PREVIEW_SECONDS = 0.2
 PREVIEW_WIDTH = 960
 """Largest width of each half of a preview, in pixels."""
 TILE_WIDTH = 384
-"""Pixels of a picture on a wall of many."""
+"""Largest width of a picture of the wall of cameras, in pixels."""
 JPEG_QUALITY = 85
 """Quality of previews, 0 to 100, as JPEG encoders count it."""
 
@@ -37,7 +37,7 @@ class AgeHistogram:
     sum: float = 0.0
     """Seconds."""
     frames: int = 0
-    """Of the camera at the last look: fewer than before is another camera of the same name."""
+    """Frames of the camera at the last look. If there are fewer now, it is another camera."""
 
     def add(self, ages: Iterable[float]) -> None:
         """Count ages in seconds."""
@@ -47,7 +47,7 @@ class AgeHistogram:
 
 
 class Watch:
-    """The fleet as the console sees it, redacted once more. May be used from any thread.
+    """The state of the fleet for the console, without secrets. May be used from any thread.
 
     Every look takes the ages since the last one, so all looks go through one `Watch`.
     """
@@ -95,7 +95,7 @@ class Jpeg:
 
     data: bytes
     tag: str
-    """Differs when the picture does."""
+    """ETag: it differs if the picture differs."""
 
 
 class Previews:
