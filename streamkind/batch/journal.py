@@ -115,7 +115,7 @@ class Journal:
     ticks: float
     """Units of pts in a second."""
     frames: int | None
-    """Of the whole video; None when nobody knows."""
+    """Number of frames of the whole video; None if unknown."""
     track: str | None = None
     """Digest of the ratio track, when there is one."""
     others: list[int] = field(default_factory=list)

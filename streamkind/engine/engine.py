@@ -73,7 +73,7 @@ class Engine:
     ) -> Pixels:
         """Enhance one still: (H, W, 3) uint8 RGB in and out. The result has memory of its own.
 
-        `ratio` is how far the illumination is raised, 0.1 to 10; 1 changes nothing. "auto" brings
+        `ratio` is how much the illumination is raised, 0.1 to 10; 1 changes nothing. "auto" brings
         dark pictures to a mean luma of `target` on average, in (0, 1]. Raises UsageError,
         EngineError, and ValueError for an image of another shape or type.
         """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ratio = float | Literal["auto"]
-"""How far the illumination is raised, 0.1 to 10; "auto": as far as the frame needs."""
+"""How much the illumination is raised, 0.1 to 10; "auto": as much as the frame needs."""
 
 MANUAL_RANGE = (0.1, 10.0)
 """Least and largest ratio that a user may set."""
@@ -143,12 +143,13 @@ def auto_ratio(
 def wanted_luma(
     statistics: Statistics, target: float = DEFAULT_TARGET, *, still: bool = False
 ) -> Floats:
-    """Return the luma to aim at, (N,): that of a day frame itself, for a night frame its exposure.
+    """Return the luma to aim at, (N,): for a day frame its own, for a night frame its exposure.
 
-    `target` scales the exposure. A frame that is partly black gets less: a night sky and the bars
-    of a screen stay dark. In a still without bright parts, a few black blocks count as shadows;
-    in a video, where lamps pass, that would come and go. A still that is partly bright gets less
-    too. A video does not: its lit places keep their light by the local ratio (`light/local.py`).
+    `target` scales the exposure. A frame that is partly black gets less, so that a night sky and
+    the bars of a screen stay dark. In a still without bright parts, a few black blocks count as
+    shadows. In a video they do not, because that would change with each passing lamp. A still that
+    is partly bright gets less too. A video does not, because the local ratio (`light/local.py`)
+    keeps the light of its lit places.
     """
     luma, thumbnail, exposure = statistics.luma, statistics.thumbnail, statistics.exposure
     lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)

@@ -1,4 +1,4 @@
-"""Optical flow between consecutive frames, and how far the frames differ along it.
+"""Optical flow between consecutive frames, and the difference of the frames along it.
 
 E_warp of Lai et al. (ECCV 2018) with the mask of Ruder et al. (GCPR 2016). Floats in [0, 1].
 """

@@ -141,7 +141,7 @@ class ClearFrame(Frame):
     """An enhanced frame."""
 
     ratio: float = 1.0
-    """How far its illumination was raised."""
+    """Ratio by which its illumination was raised."""
 
 
 @dataclass(frozen=True, slots=True)
