@@ -96,7 +96,7 @@ def test_the_table_and_the_folder_agree():
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
     shared = ("__init__", "base", "choose", "cache", "cards", "cuda", "lane", "parity", "process")
     shared += ("plans", "precision", "watch", "inspector", "processor", "ov", "ov_devices", "kept")
-    shared += ("onnx_graph", "ratio_graph", "single")
+    shared += ("onnx_graph", "ratio_graph", "local_graph", "window_graph")
     others = {f"streamkind.backends.{n}" for n in shared}
     assert {b.target.partition(":")[0] for b in BACKENDS.values()} == files - others
     assert all(b.target.startswith(f"streamkind.backends.{n}:") for n, b in BACKENDS.items())

@@ -18,7 +18,7 @@ OWN_EXTRA = {
     "measure/score.py": {"skimage"},
     "backends/onnx_graph.py": {"onnx"},
     "backends/precision.py": {"onnx"},
-    "backends/single.py": {"onnx"},
+    "engine/single.py": {"onnx"},
     "measure/bench_nets.py": {"onnxruntime"},
 }
 """What a file's own extra brings: `export`, `score`, `tensorrt`, `tensorrt-rtx` and `train`."""

@@ -27,13 +27,13 @@ from streamkind.backends.inspector import Inspection
 from streamkind.backends.parity import Parity
 from streamkind.backends.plans import Plan, PlanRecipe
 from streamkind.backends.precision import FRAME_TYPES, Precision, graph_in, read_precision
-from streamkind.backends.single import need_onnx, operators, read_picture_type, single_graph
 from streamkind.backends.tensorrt import TensorRTBackend
 from streamkind.backends.watch import Told
 from streamkind.cli.show import console, progress_bar
 from streamkind.engine.engine import check_target
+from streamkind.engine.single import need_onnx, operators, read_picture_type, single_graph
 from streamkind.errors import EngineError, UsageError
-from streamkind.light.exposure import STILL_TARGET
+from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET
 from streamkind.model.released import PARTS, Release, find_release, padded
 from streamkind.video.storage import write_whole
 
@@ -126,17 +126,25 @@ def export_command(
     pictures: Annotated[
         str, typer.Option(help="Pictures of the single graph: uint8, or float from 0 to 1.")
     ] = "uint8",
+    stills: Annotated[
+        bool, typer.Option("--stills", help="The single graph is for stills, not for videos.")
+    ] = False,
     target: Annotated[
-        float, typer.Option(help="Mean luma, 0 to 1, that the single graph aims at.")
-    ] = STILL_TARGET,
+        float | None,
+        typer.Option(
+            help="Mean luma, 0 to 1, at which the single graph aims. "
+            f"Default: {DEFAULT_TARGET:g}, for stills {STILL_TARGET:g}."
+        ),
+    ] = None,
 ) -> None:
     """Write the graphs of a model as ONNX, for other programs."""
     need_onnx()
-    check_target(target)
+    if target is not None:
+        check_target(target)
     release, told = find_release(model), read_precision(precision)
     if single:
         kind = read_picture_type(pictures)
-        data = single_graph(release, pictures=kind, precision=told, target=target)
+        data = single_graph(release, pictures=kind, precision=told, stills=stills, target=target)
         files = {output: data}
     else:
         output.mkdir(parents=True, exist_ok=True)

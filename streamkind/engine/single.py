@@ -1,6 +1,7 @@
 """One ONNX graph from picture to picture, for programs that run ONNX without streamkind.
 
-It does what `Engine.enhance` does with a still: the ratio is chosen inside. It remembers nothing.
+It does what `Engine.stream` does with the first frame of a video, or what `Engine.enhance` does
+with a still: the ratio is chosen inside. It remembers nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from streamkind.backends.onnx_graph import FLOAT, GraphBuilder, model_of
+from streamkind.backends.onnx_graph import FLOAT, GraphBuilder, Tensor, model_of
 from streamkind.backends.precision import Precision, graph_in
 from streamkind.backends.ratio_graph import add_ratio
+from streamkind.engine.film_graph import LEVELS, FilmGraph
 from streamkind.errors import EngineError, UsageError
-from streamkind.light.exposure import FADE_STOPS, MANUAL_RANGE, STILL_TARGET
+from streamkind.light.exposure import DEFAULT_TARGET, FADE_STOPS, MANUAL_RANGE, STILL_TARGET
 from streamkind.model.released import MULTIPLE, Graph, Release
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 PictureType = Literal["uint8", "float"]
 """What a picture consists of: levels of 8 bits, or numbers from 0 to 1."""
 PICTURE_TYPES: tuple[PictureType, ...] = get_args(PictureType)
-LEVELS = 255
-"""The brightest level of 8 bits."""
 
 
 def read_picture_type(text: str) -> PictureType:
@@ -41,13 +41,16 @@ def single_graph(
     *,
     pictures: PictureType = "uint8",
     precision: Precision = "fp32",
-    target: float = STILL_TARGET,
+    stills: bool = False,
+    target: float | None = None,
 ) -> bytes:
     """Return an ONNX model from `picture` to `clear`, (N, 3, H, W) RGB each, of any size.
 
-    Its second input `ratio`, (1,) or (N,), may be left out: 0 chooses the ratio by itself, aiming
-    at a mean luma of `target`. Float pictures are float32, in fp16 float16. Raises UsageError for a
-    precision that is not offered. The package onnx must be there.
+    Pictures are frames of videos, which are relit by a local ratio, or with `stills` stills, each
+    by one ratio all over. The second input `ratio`, (1,) or (N,), may be left out: 0 chooses the
+    ratio by itself, aiming at a mean luma of `target`, or else at that of `Engine`. Float pictures
+    are float32, in fp16 float16. Raises UsageError for a precision that is not offered. The package
+    onnx must be there.
     """
     if precision == "bf16":
         raise UsageError("precision 'bf16': few programs run it in ONNX; choose fp16 or fp32")
@@ -57,17 +60,22 @@ def single_graph(
     if pictures == "float":
         kind = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.FLOAT
     g = GraphBuilder()
-    levels, size = _padded(g, _levels(g, "picture", pictures))
+    seen = _levels(g, g.tensor("picture"), pictures)
     decompose, recompose = (
         _Part(getattr(release, name), name, precision) for name in ("decompose", "recompose")
     )
-    told = decompose.add(g, frames=levels)
-    auto = add_ratio(g, told["curve"], told["thumbnail"], told["exposure"], target)
-    ratio = _chosen(g, auto)
+    told = decompose.add(g, frames=_padded(g, seen))
+    target = target or (STILL_TARGET if stills else DEFAULT_TARGET)
+    curve, thumbnail, exposure = (told[name] for name in ("curve", "thumbnail", "exposure"))
+    ratio = _chosen(g, add_ratio(g, curve, thumbnail, exposure, target, still=stills))
     layers = {name: told[name] for name in ("reflectance", "illumination")}
-    made = recompose.add(g, **layers, ratio=ratio)["frames"]
-    clear = _mixed(g, levels, made, ratio, pictures)
-    g.nodes.append(helper.make_node("Cast", [_cut(g, clear, size)], ["clear"], to=kind))
+    # .5 has been added, for rounding.
+    made = _cut(g, recompose.add(g, **layers, ratio=ratio)["frames"], seen)
+    made = g.add("Floor", made) if pictures == "uint8" else g.clip(made - 0.5, 0, LEVELS)
+    if not stills:
+        made = FilmGraph(g, seen, rounds=pictures == "uint8").finish(made)
+    clear = _mixed(g, seen, made, ratio, pictures)
+    g.nodes.append(helper.make_node("Cast", [clear.name], ["clear"], to=kind))
     g.constants.append(numpy_helper.from_array(np.zeros(1, np.float32), "ratio"))
     shape: list[str | int | None] = ["n", 3, "height", "width"]
     inputs = [
@@ -75,7 +83,7 @@ def single_graph(
         helper.make_tensor_value_info("ratio", TensorProto.FLOAT, ["k"]),
     ]
     outputs = [helper.make_tensor_value_info("clear", kind, shape)]
-    about = {"model": release.name, "precision": precision}
+    about = {"model": release.name, "precision": precision, "of": "stills" if stills else "videos"}
     about |= {name: getattr(release, name).sha256 for name in ("decompose", "recompose")}
     return model_of(g, inputs, outputs, opset=decompose.opset, ir=decompose.ir, about=about)
 
@@ -100,66 +108,59 @@ class _Part:
         self.opset: int = self._model.opset_import[0].version
         self.ir: int = self._model.ir_version
 
-    def add(self, g: GraphBuilder, **inputs: str) -> dict[str, str]:
-        """Add all nodes; return the names of the outputs. Frames are levels before rounding."""
+    def add(self, g: GraphBuilder, **inputs: Tensor) -> dict[str, Tensor]:
+        """Add all nodes; return the outputs. Frames are levels before rounding."""
         graph = self._model.graph
-        given = {f"{self._name}.{name}": tensor for name, tensor in inputs.items()}
+        given = {f"{self._name}.{name}": tensor.name for name, tensor in inputs.items()}
         for node in graph.node:
             node.input[:] = [given.get(name, name) for name in node.input]
         g.nodes.extend(graph.node)
         g.constants.extend(graph.initializer)
-        found = {o.name.removeprefix(f"{self._name}."): o.name for o in graph.output}
+        found = {o.name.removeprefix(f"{self._name}."): g.tensor(o.name) for o in graph.output}
         if "frames" in found:  # instead of the cast to uint8
             last = g.nodes.pop()
             found["frames"] = g.cast(last.input[0], FLOAT)
         return found
 
 
-def _levels(g: GraphBuilder, picture: str, pictures: PictureType) -> str:
+def _levels(g: GraphBuilder, picture: Tensor, pictures: PictureType) -> Tensor:
     """Pictures of either type as levels from 0 to 255, float32."""
     values = g.cast(picture, FLOAT)
-    if pictures == "uint8":
-        return values
-    return g.clip(g.add("Mul", values, np.float32(LEVELS)), 0, LEVELS)
+    return values if pictures == "uint8" else g.clip(values * LEVELS, 0, LEVELS)
 
 
-def _padded(g: GraphBuilder, levels: str) -> tuple[str, str]:
-    """Repeat the last row and column until the graphs take both sides: (N, H, W, 3).
-
-    Returns the sides from before, (2,), too.
-    """
+def _padded(g: GraphBuilder, levels: Tensor) -> Tensor:
+    """Repeat the last row and column until the graphs take both sides: (N, H, W, 3)."""
     size = g.slice(g.add("Shape", levels), 2, 4, 0)
-    whole = g.add("Div", g.add("Add", size, [MULTIPLE - 1]), [MULTIPLE])
-    missing = g.add("Sub", g.add("Mul", whole, [MULTIPLE]), size)
+    missing = (size + (MULTIPLE - 1)) / MULTIPLE * MULTIPLE - size
     pads = g.add("Concat", [0] * 6, missing, axis=0)
     padded = g.add("Pad", levels, pads, mode="edge")
-    return g.add("Transpose", padded, perm=[0, 2, 3, 1]), size
+    return g.add("Transpose", padded, perm=[0, 2, 3, 1])
 
 
-def _chosen(g: GraphBuilder, auto: str) -> str:
+def _chosen(g: GraphBuilder, auto: Tensor) -> Tensor:
     """The ratio that the user gives, or else the automatic one, (N,)."""
     given = g.clip("ratio", *MANUAL_RANGE)
-    return g.add("Where", g.add("Greater", "ratio", np.float32(0)), given, auto)
+    return g.add("Where", g.add("Greater", "ratio", 0.0), given, auto)
 
 
-def _mixed(g: GraphBuilder, seen: str, made: str, ratio: str, pictures: PictureType) -> str:
-    """The network's result, near a ratio of 1 mixed with the picture; (N, H, W, 3) levels.
+def _cut(g: GraphBuilder, padded: Tensor, seen: Tensor) -> Tensor:
+    """Cut (N, H, W, 3) to the size of other pictures; (N, 3, H, W)."""
+    planes = g.add("Transpose", padded, perm=[0, 3, 1, 2])
+    size = g.slice(g.add("Shape", seen), 2, 4, 0)
+    return g.add("Slice", planes, [0, 0], size, [2, 3])
 
-    `made` are levels to which .5 has been added, for rounding.
-    """
-    made = g.add("Floor", made) if pictures == "uint8" else g.add("Sub", made, np.float32(0.5))
-    stops = g.add("Div", g.add("Abs", g.add("Log", ratio)), np.float32(np.log(2)))
+
+def _mixed(
+    g: GraphBuilder, seen: Tensor, made: Tensor, ratio: Tensor, pictures: PictureType
+) -> Tensor:
+    """The result, near a ratio of 1 mixed with the picture; as levels, or numbers from 0 to 1."""
+    stops = g.add("Abs", g.add("Log", ratio)) / np.log(2)
     share = g.add("Unsqueeze", g.smooth_step(stops, 0.0, FADE_STOPS), [1, 2, 3])
-    mixed = g.add("Add", seen, g.add("Mul", share, g.add("Sub", made, seen)))
+    mixed = seen + share * (made - seen)
     if pictures == "uint8":
         return g.clip(g.add("Round", mixed), 0, LEVELS)
-    return g.add("Div", g.clip(mixed, 0, LEVELS), np.float32(LEVELS))
-
-
-def _cut(g: GraphBuilder, levels: str, size: str) -> str:
-    """Cut pictures to a size; (N, 3, H, W)."""
-    planes = g.add("Transpose", levels, perm=[0, 3, 1, 2])
-    return g.add("Slice", planes, [0, 0], size, [2, 3])
+    return g.clip(mixed, 0, LEVELS) / LEVELS
 
 
 def operators(data: bytes) -> tuple[int, Counter[str]]:

@@ -1,0 +1,112 @@
+"""What is done to frames of videos around the nets, as ONNX operators: `Filmed` without a past.
+
+Pictures are RGB, (N, 3, H, W), in levels from 0 to 255.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamkind.backends.local_graph import add_maps
+from streamkind.backends.onnx_graph import GraphBuilder, Tensor
+from streamkind.backends.window_graph import COLUMNS, ROWS, gaussian, nearest, resized, shrunk
+from streamkind.engine import chroma
+from streamkind.engine.local import FULL, MAP_SIDE, WHITE, luma_range
+from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
+
+LEVELS = 255.0
+"""The brightest level of 8 bits."""
+
+
+class FilmGraph:
+    """Adds the local ratio and the colour rule of videos to a graph."""
+
+    def __init__(self, g: GraphBuilder, seen: Tensor, *, rounds: bool) -> None:
+        """Take pictures. `rounds` says that they are of 8 bits: the engine rounds these between."""
+        self._g, self._seen, self._rounds = g, seen, rounds
+        self._size = g.size(seen, ROWS), g.size(seen, COLUMNS)
+
+    def finish(self, made: Tensor) -> Tensor:
+        """Return what comes of what the network made of the pictures: `Filmed.finish`."""
+        made = self._restrained(self._raised(made))
+        white = float(int(LEVELS * WHITE))
+        return self._g.add("Min", made, self._g.at_least(self._seen, white))
+
+    def _raised(self, made: Tensor) -> Tensor:
+        """Apply the local ratio: `engine.local.raise_rgb`."""
+        g, seen = self._g, self._seen
+        factor = (g.add("Max", *self._size) + (MAP_SIDE - 1)) / MAP_SIDE
+        size = [g.add("Max", side / factor, 1) for side in self._size]
+        ground, single = shrunk(g, seen, *size), _luma(g, nearest(g, seen, *size))
+        if self._rounds:
+            single = g.add("Round", single)
+        scale, black = luma_range(FULL)
+        lumas = _luma(g, ground), shrunk(g, _luma(g, made), *size), single
+        before, after, points = (g.clip((luma - black) / scale) for luma in lumas)
+        brightest = g.clip(g.sum("ReduceMax", ground, 1) / LEVELS)
+        maps = g.add("Concat", *add_maps(g, before, after, points, brightest), axis=1)
+        maps = resized(g, maps, *self._size)
+        relit, own, offset = (g.slice(maps, i, i + 1, 1) for i in range(3))
+        return self._limited(relit * made + own * seen + LEVELS * offset)
+
+    def _restrained(self, made: Tensor) -> Tensor:
+        """Hold chroma to what was recorded: `engine.chroma.restrain_rgb`."""
+        g = self._g
+        before, after = (
+            _transformed(g, self._halved(picture), yuv_of_rgb(FULL)[:, :3])
+            for picture in (self._seen, made)
+        )
+        given, kept = _shares(g, before, after)
+        before, after = (g.slice(picture, 1, 3, 1) for picture in (before, after))
+        change = _transformed(g, before * given + after * (kept - 1.0), rgb_of_yuv(FULL)[:, 1:3])
+        return self._limited(made + resized(g, change, *self._size))
+
+    def _halved(self, picture: Tensor) -> Tensor:
+        half = [self._g.add("Max", side / 2, 1) for side in self._size]
+        small = resized(self._g, picture, *half)
+        return self._g.add("Floor", small + 0.5) if self._rounds else small
+
+    def _limited(self, picture: Tensor) -> Tensor:
+        if self._rounds:
+            picture = self._g.add("Round", picture)
+        return self._g.clip(picture, 0, LEVELS)
+
+
+def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+    """Say what chroma recorded and chroma made are multiplied by: `engine.chroma.shares_of`."""
+    smooth = [gaussian(g, picture, chroma.SIGMA, 3) for picture in (seen, made)]
+    y, z = (g.slice(picture, 0, 1, 1) for picture in smooth)
+    u_and_v, colors = (g.slice(picture, 1, 3, 1) for picture in smooth)
+    recorded, colored = (_length(g, picture) for picture in (u_and_v, colors))
+    dark = float(chroma.DARKEST)
+    gain = -g.add("MaxPool", -((z + dark) / (y + dark)), kernel_shape=[3, 3], pads=[1] * 4)
+    given = _sure(g, u_and_v, recorded) * gain
+    kept = float(chroma.MORE) * given * recorded / g.at_least(colored, 1e-3)
+    kept = g.add("Min", kept, 1.0)
+    more = (g.at_least(gain, 1.0) ** chroma.LOST - 1.0) * g.smooth_step(recorded, *chroma.CLEAR)
+    pale, strong = float(chroma.PALE) * g.at_least(z, 1.0), gain * recorded
+    pale = pale * pale
+    half = (1.0 + more * pale / (pale + strong * strong)) / 2.0
+    return given * half, kept * half
+
+
+def _sure(g: GraphBuilder, u_and_v: Tensor, length: Tensor) -> Tensor:
+    """Say how sure it is that chroma is more than rounding: `engine.chroma.sure_of`."""
+    area = _length(g, gaussian(g, u_and_v, chroma.AREA, 2))
+    judged = g.smooth_step(area, *chroma.ROUNDING), g.smooth_step(length, *chroma.STRONG)
+    return g.add("Max", *judged)
+
+
+def _length(g: GraphBuilder, u_and_v: Tensor) -> Tensor:
+    return g.add("Sqrt", g.sum("ReduceSum", u_and_v * u_and_v, 1))
+
+
+def _luma(g: GraphBuilder, picture: Tensor) -> Tensor:
+    """Luma in levels, (N, 1, h, w)."""
+    return _transformed(g, picture, yuv_of_rgb(FULL)[:1, :3])
+
+
+def _transformed(g: GraphBuilder, picture: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+    """Take the channels of each pixel through a matrix."""
+    return g.add("Conv", picture, matrix[:, :, None, None])
