@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -16,17 +18,22 @@ from streamkind import __version__
 from streamkind.model.released import APART, PARTS
 
 ROOT = Path(__file__).parents[1]
+HOME = "https://github.com/owner/name"
+PYTHONS = ("3.11", "3.12", "3.13")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def run(*command, **options) -> str:
+OWN = ("PYTHONPATH", "VIRTUAL_ENV")
+OUTSIDE = {name: value for name, value in os.environ.items() if name not in OWN}
+"""The environment of a user who does not have this one."""
+
+
+def run(*command, code: int = 0, **options) -> str:
     """Run a command as a user would, outside this environment; return its output."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    result = subprocess.run(
-        [str(c) for c in command], capture_output=True, text=True, env=environment, **options
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    words = [str(c) for c in command]
+    result = subprocess.run(words, capture_output=True, text=True, env=OUTSIDE, **options)
+    assert result.returncode == code, result.stdout + result.stderr
     return result.stdout + result.stderr
 
 
@@ -40,9 +47,11 @@ def clone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dist(clone, tmp_path_factory):
-    """The folder of the wheel and the source distribution, as they would be published."""
+    """The folder of the wheel and the source distribution, as the release would publish them."""
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", folder, clone)
+    source = shutil.copytree(clone, tmp_path_factory.mktemp("named") / "source")
+    run(sys.executable, source / ".github" / "name_home.py", HOME, "v0", source)
+    run(sys.executable, "-m", "build", "--outdir", folder, source)
     return folder
 
 
@@ -67,8 +76,38 @@ def test_what_is_published_is_whole_and_small(dist):
     assert not [n for n in names if n.startswith(("tests", "tools", "engines"))]
 
 
-def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path):
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
+def test_the_page_of_the_package_leads_to_the_repository(dist):
+    with zipfile.ZipFile(wheel_of(dist)) as wheel:
+        (told,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        page = message_from_bytes(wheel.read(told))
+    urls = dict(line.split(", ") for line in page.get_all("Project-URL"))
+    assert urls["Homepage"] == HOME
+    assert urls["Changelog"] == f"{HOME}/blob/v0/CHANGELOG.md"
+    text = page.get_payload()
+    assert f"]({HOME}/raw/v0/docs/before-after.jpg)" in text
+    assert re.findall(r"\]\((?!https://)[^)]*\)", text) == []
+    assert page["Author"] and page["Version"] == __version__
+    python = {c.rpartition(" ")[2] for c in page.get_all("Classifier") if "Python :: 3." in c}
+    assert python == set(PYTHONS)
+
+
+def interpreter(version: str) -> Path:
+    """A Python of a version; skips the test where there is none."""
+    if sys.version.startswith(f"{version}."):
+        return Path(sys.executable)
+    kept = (".pyenv/versions", ".local/share/uv/python")
+    found = [
+        path for folder in kept for path in Path.home().glob(f"{folder}/*/bin/python{version}")
+    ]
+    for path in [shutil.which(f"python{version}"), *found]:
+        if path and not subprocess.run([path, "--version"], capture_output=True).returncode:
+            return Path(path)
+    pytest.skip(f"there is no Python {version} here")
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path, python):
+    run(interpreter(python), "-m", "venv", tmp_path / "venv")
     binaries = tmp_path / "venv" / "bin"
     run(binaries / "pip", "install", "--quiet", f"{wheel_of(dist)}[live]")
     assert "torch" not in run(binaries / "pip", "list")
@@ -79,11 +118,8 @@ def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path
     assert "problem" not in told
     run(*enhance, cwd=tmp_path)
     assert clear.stat().st_size > 1000
-    failed = subprocess.run(
-        [*enhance, "--model", "kindpp"], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert failed.returncode == 1
-    assert "name its folder in STREAMKIND_ENGINES" in " ".join(failed.stderr.split())
+    told = run(*enhance, "--model", "kindpp", code=1, cwd=tmp_path)
+    assert "name its folder in STREAMKIND_ENGINES" in " ".join(told.split())
     named = ("env", f"STREAMKIND_ENGINES={clone / 'engines'}")
     told = run(*named, binaries / "streamkind", "doctor", cwd=tmp_path)
     assert len(re.findall(r"^kindpp .* verified", told, re.MULTILINE)) == len(PARTS)
@@ -91,17 +127,26 @@ def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path
         f'[console]\nport = 0\n[camera.a]\nurl = "file:{sample}"\n'
     )
     serve = [binaries / "streamkind", "serve", "cameras.toml"]
-    with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+    options = {"stderr": subprocess.PIPE, "text": True, "cwd": tmp_path, "env": OUTSIDE}
+    with subprocess.Popen(serve, **options) as server:
         told = next((line for line in server.stderr if "a: " in line), "")
         server.terminate()
         assert told
         assert server.wait(30) == 0
 
 
-def test_uvx_runs_the_wheel(dist, tmp_path):
-    uvx = Path(sys.executable).with_name("uvx")
-    told = run(uvx, "--from", wheel_of(dist), "streamkind", "--version", cwd=tmp_path)
-    assert __version__ in told.split()  # uvx tells what it installs, too
+@pytest.mark.parametrize("runner", ["uvx", "pipx"])
+def test_runners_run_the_wheel(dist, clone, tmp_path, runner):
+    uvx, home = Path(sys.executable).with_name("uvx"), f"PIPX_HOME={tmp_path}"
+    words = {
+        "uvx": (uvx, "--from", wheel_of(dist), "streamkind"),
+        "pipx": ("env", home, uvx, "pipx", "run", "--spec", wheel_of(dist), "streamkind"),
+    }[runner]
+    told = run(*words, "--version", cwd=tmp_path)
+    assert __version__ in told.split()  # a runner tells what it installs, too
+    sample, clear = clone / "samples" / "night_street.mp4", tmp_path / "clear.mp4"
+    run(*words, "enhance", sample, clear, "--duration", "0.2", cwd=tmp_path)
+    assert clear.stat().st_size > 1000
 
 
 def test_make_demo_from_a_fresh_clone(clone):
