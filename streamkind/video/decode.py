@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,14 @@ from streamkind.video.demux import PacketReader, announced_frames, encrypted, ta
 
 _MOST_WAITING = 1000
 """Packets that are kept from a keyframe on while a position is searched. More are decoded."""
+_CLOSED = {
+    "h264": re.compile(rb"\x00\x00\x01[\x25\x45\x65]"),
+    "hevc": re.compile(rb"\x00\x00\x01[\x26\x28]"),
+    "mjpeg": re.compile(b""),
+    "mpeg2video": re.compile(rb"\x00\x00\x01\xb8...[\x40-\x7f\xc0-\xff]", re.DOTALL),
+}
+"""What the packet of a keyframe has in it if all frames that follow it in the file are shown later
+than all before it: an IDR picture (H.264 and H.265, table 7-1), or `closed_gop` (H.262, 6.3.8)."""
 _TELL_LENGTH = frozenset({"matroska", "mxf"})
 """FFmpeg's names of formats without a number of frames whose header tells the length of a video."""
 
@@ -28,12 +37,14 @@ class Decoder:
         """Packets given to the decoder."""
         self.failed = 0
         """Packets that the decoder refused."""
-        self.skip_to: int | None = None
-        """Position (pts) to skip to: packets that no frame from there on needs are not decoded."""
+        self.skipped = 0
+        """Packets that were left out before the first one that was decoded, with `count_to`."""
         self._container = container
         self._reader = PacketReader(container, [stream])
         self._stream = stream
         self._path = path
+        self._skip_to: int | None = None
+        self._closed: re.Pattern[bytes] | None = None
         self._empty = self._next = 0
         self._hidden = self._decoded = self._patched = 0
 
@@ -49,6 +60,11 @@ class Decoder:
             yield from self._decode(packet)
         yield from self._decode(None)
 
+    @property
+    def counts(self) -> bool:
+        """Whether `count_to` is possible: whether the packets of the codec can tell frames."""
+        return self._stream.codec_context.name in _CLOSED
+
     def nothing(self) -> InputError:
         """Return the error for a file without any decoded frame."""
         return InputError(
@@ -56,23 +72,55 @@ class Decoder:
             " footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
         )
 
+    def skip_to(self, pts: int) -> None:
+        """Skip to a position: packets that no frame from there on needs are not decoded."""
+        self._skip_to = pts
+
+    def count_to(self, frame: int) -> None:
+        """Skip to the frame of that number, in a stream without time stamps, from its beginning."""
+        self._skip_to, self._closed = frame, _CLOSED[self._stream.codec_context.name]
+
     def _packets(self) -> Iterator[av.Packet[VideoStream]]:
         waiting: list[av.Packet[VideoStream]] = []
-        for packet in self._reader:
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            if self.skip_to is not None and stamp is not None and stamp < self.skip_to:
-                # A keyframe that is shown before `skip_to`: decoding can begin there.
-                if packet.is_keyframe and (packet.pts or stamp) <= self.skip_to:
+        dropped = 0
+        for number, packet in enumerate(self._reader):
+            if self._is_before(packet, number):
+                if self._can_begin(packet):
+                    dropped += len(waiting)
                     waiting.clear()
+                    self.skipped = number
                 waiting.append(packet)
                 if len(waiting) < _MOST_WAITING:
                     continue
+                if self._closed is not None:
+                    self._skip_to = None  # the number of decoded frames has to be known
             else:
-                self.skip_to = None
+                self._skip_to = None
                 waiting.append(packet)
+            if dropped:  # else an open GOP would refer to what was decoded before
+                self._stream.codec_context.flush_buffers()
+                dropped = 0
             yield from waiting
             waiting.clear()
         yield from waiting
+
+    def _is_before(self, packet: av.Packet[VideoStream], number: int) -> bool:
+        """Return whether a packet lies before the position to skip to."""
+        if self._skip_to is None:
+            return False
+        if self._closed is not None:
+            # What is before the first keyframe gives no frames that could be counted.
+            return number < self._skip_to if number else self._can_begin(packet)
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        return stamp is None or stamp < self._skip_to
+
+    def _can_begin(self, packet: av.Packet[VideoStream]) -> bool:
+        """Return whether what is shown from the position on can be decoded from this packet on."""
+        if self._closed is not None:
+            return packet.is_keyframe and self._closed.search(bytes(packet)) is not None
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        before = stamp is not None and self._skip_to is not None and stamp <= self._skip_to
+        return packet.is_keyframe and before
 
     def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
         try:

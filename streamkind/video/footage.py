@@ -15,8 +15,7 @@ from av.container import InputContainer
 
 from streamkind.video.bridge import may_step
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
-from streamkind.video.decode import Decoder
-from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
+from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.demux import (
     announced_frames,
     main_video,
@@ -28,8 +27,9 @@ from streamkind.video.demux import (
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import DEEP, ChoosePixFmt, Frame, rgb24
 from streamkind.video.hardware import open_hwaccel, software_note
+from streamkind.video.pictures import Pictures
 from streamkind.video.remarks import other_videos, remarks
-from streamkind.video.timeline import Cut, FrameClock, nothing_from, shortened
+from streamkind.video.timeline import Cut, cut_of, nothing_from, shortened
 from streamkind.video.tonemap import SDR, is_hdr
 
 
@@ -63,6 +63,8 @@ class VideoSource:
         self.warnings: list[str] = []
         self.cut: Cut | None = None
         """The part that is delivered, on the file's own clock. None: the whole file."""
+        self.place: int | None = None
+        """Where the part is found, in bytes, if the file has no index but this is sure."""
         self.start_pts = 0
         """The first time stamp in the file."""
         self.origin = Fraction(0)
@@ -94,15 +96,17 @@ class VideoSource:
         self.stream_index = self._stream.index
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
         self.origin = origin_of(container)
-        self._clock = FrameClock(container, self._stream, self.path, self._fps)
+        self._pictures = Pictures(
+            container, self._stream, self.path, fps=self._fps, deinterlace=self._deinterlace
+        )
         read_only(container, [self._stream])
         self._stream.thread_type = "AUTO"
-        decoded = self._start_decoding(container)
+        decoded = self._pictures.start()
         first = next(decoded, None)
         self.warnings += software_note(self._accel, self._stream.codec_context)
         if first is None:
-            raise self._decoder.nothing()
-        self._rate = self._deinterlacer.rate(self._clock.rate)
+            raise self._pictures.decoder.nothing()
+        self._rate = self._pictures.deinterlacer.rate(self._pictures.clock.rate)
         self._size = first.width, first.height
         self._orientation = read_orientation(first)
         self.format = self._describe(first, container)
@@ -114,11 +118,11 @@ class VideoSource:
         if container.start_time is None:  # a few frames of Matroska
             self.origin = max(Fraction(0), self.start_pts * self._time_base)
         raws = chain([first], decoded)
-        cut = self._cut_of(start, duration)
+        cut = cut_of(self.start_pts, self._time_base, start, duration)
         if like is not None:
             cut, self.origin = like.cut, like.origin
         if part is not None:
-            self._frames = self._part(container, raws, *part)
+            self._frames = self._part(raws, *part)
         elif cut is not None:
             self._frames = self._cut(container, raws, cut)
         else:
@@ -165,7 +169,7 @@ class VideoSource:
     @property
     def lost(self) -> int:
         """Frames that could not be decoded so far; at the end, with those that are missing."""
-        return self._decoder.failed if self._lost is None else self._lost
+        return self._pictures.decoder.failed if self._lost is None else self._lost
 
     def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
         self._tags = read_tags(first, self.warnings)
@@ -189,12 +193,6 @@ class VideoSource:
             duration=float(seconds) if seconds else None,
         )
 
-    def _start_decoding(self, container: InputContainer) -> Iterator[av.VideoFrame]:
-        self._decoder = Decoder(container, self._stream, self.path)
-        self._clock.restart()
-        self._deinterlacer = Deinterlacer(self._deinterlace, self._time_base)
-        return progressive(self._clock.stamp(iter(self._decoder)), self._deinterlacer)
-
     def _deliver(
         self,
         decoded: Iterator[av.VideoFrame],
@@ -203,9 +201,9 @@ class VideoSource:
         shift: int = 0,
     ) -> Iterator[Frame]:
         """Yield frames from `begin` (pts) to before `end` (seconds), moved back by `shift`."""
-        last_end = Fraction(0)
+        last_end, clock = Fraction(0), self._pictures.clock
         for raw in decoded:
-            pts, duration = self._clock(raw)
+            pts, duration = clock(raw)
             if begin is not None and pts < begin:
                 continue
             if end is not None and pts * self._time_base >= end:
@@ -216,12 +214,13 @@ class VideoSource:
             if pixels.ndim == 3:
                 pixels = self._orientation.apply(pixels)
             yield Frame(pixels, pts - shift, self._time_base, duration)
-        self.warnings += self._deinterlacer.notes
+        self.warnings += self._pictures.deinterlacer.notes
+        decoder = self._pictures.decoder
         if begin is None and end is None:
             rate = self._rate or Fraction(25)
-            self._lost = self._decoder.lost(last_end=last_end, rate=rate)
+            self._lost = decoder.lost(last_end=last_end, rate=rate)
         if not self._is_part:  # a part may have met damage that is outside of it
-            self.warnings += self._decoder.notes(self.lost, self._clock.repaired)
+            self.warnings += decoder.notes(self.lost, clock.repaired)
 
     def _note_size(self, raw: av.VideoFrame) -> None:
         if (raw.width, raw.height) == self._size:
@@ -229,16 +228,6 @@ class VideoSource:
         width, height = self._size
         note = f"the picture size changes on the way; all frames are scaled to {width}x{height}"
         self.warnings += [note] if note not in self.warnings else []
-
-    def _cut_of(self, start: float, duration: float | None) -> Cut | None:
-        """Return the part from `start` seconds after the first frame on; None is the whole."""
-        if not start and duration is None:
-            return None
-        begin = (self.start_pts + round(Fraction(start) / self._time_base)) * self._time_base
-        if duration is None:
-            return Cut(begin, None)
-        # 0.4 means 2/5, not the float's 0.40000000000000002
-        return Cut(begin, begin + Fraction(duration).limit_denominator(1_000_000))
 
     def _cut(
         self, container: InputContainer, raws: Iterator[av.VideoFrame], cut: Cut
@@ -251,7 +240,8 @@ class VideoSource:
         length = self.format.duration
         frame = None
         if length is None or may_step(container) or start < length + 1:
-            raws = self._seek(container, raws, shift, self.start_pts)
+            raws = self._pictures.seek(raws, shift, origin=self.start_pts, indexed=False)
+            self.place = self._pictures.place
             frames = self._deliver(raws, shift, cut.end, shift)
             frame = next(frames, None)
         if frame is None:
@@ -261,34 +251,11 @@ class VideoSource:
 
     def _part(
         self,
-        container: InputContainer,
         raws: Iterator[av.VideoFrame],
         begin: int | None,
         end: int | None,
     ) -> Iterator[Frame]:
         self.format = replace(self.format, frames=None)
         if begin is not None:
-            raws = self._seek(container, raws, begin, self.start_pts)
+            raws = self._pictures.seek(raws, begin, origin=self.start_pts, indexed=True)
         return self._deliver(raws, begin, None if end is None else end * self._time_base)
-
-    def _seek(
-        self, container: InputContainer, raws: Iterator[av.VideoFrame], pts: int, origin: int
-    ) -> Iterator[av.VideoFrame]:
-        """Decode from the keyframe before `pts`, or from the beginning if seeking fails."""
-        if pts == origin or self._clock.missing:
-            return raws
-        if may_step(container) and not self._is_part:
-            self._decoder.skip_to = pts  # with steps of the clock, a place is found by reading
-            return raws
-        for target in (pts, origin):
-            try:
-                container.seek(target, stream=self._stream)
-            except av.FFmpegError:
-                return raws  # without an index, as in raw H.264, decoding continues
-            raws = self._start_decoding(container)
-            first = next(raws, None)
-            if first is not None:
-                raws = chain([first], raws)
-                if first.pts is not None and first.pts <= pts:
-                    break
-        return raws

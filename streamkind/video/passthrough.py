@@ -42,7 +42,7 @@ class Passthrough:
         """Open the input of `source` a second time. `others` are enhanced too, and not copied."""
         self.warnings: list[str] = []
         self._path, self._kind = source.path, ""
-        self._cut, self._origin = source.cut, source.origin
+        self._cut, self._origin, self._place = source.cut, source.origin, source.place
         self._rate = source.format.frame_rate
         self._input: InputContainer = open_input(source.path)
         if any(s.type == "audio" and not _described(s) for s in self._input.streams):
@@ -176,8 +176,10 @@ class Passthrough:
         if not moving:
             return
         read_only(self._input, moving)
+        if self._place is not None:
+            self._input.seek(self._place, unsupported_byte_offset=True)
         # Where the clock may step all is read, as `VideoSource` does.
-        if self._cut is not None and not may_step(self._input):
+        elif self._cut is not None and not may_step(self._input):
             target = self._cut.start - _SEEK_MARGIN_SECONDS
             with contextlib.suppress(av.FFmpegError):  # then all is read and dropped
                 self._input.seek(int(target * 1_000_000))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -96,8 +96,12 @@ class FrameClock:
         self.step = round(1 / ((self.rate or 25) * self.time_base))
         self._rising = RisingClock(self.time_base, self.step)
 
-    def stamp(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    def stamp(
+        self, frames: Iterable[av.VideoFrame], skipped: Callable[[], int]
+    ) -> Iterator[av.VideoFrame]:
         """Give frames without time stamps an even rate: that of the first frame's duration.
+
+        `skipped` returns the number of frames that were left out before the first one.
 
         If only the first frames have none, they come before the first one that has: Matroska does
         not store the time of what lies before 0.
@@ -109,12 +113,14 @@ class FrameClock:
             if not number and not self._told and frame.duration:
                 self.rate = 1 / (frame.duration * self.time_base)
                 self.restart()
-            frame.pts, frame.time_base = number * self.step, self.time_base
+            frame.pts = (skipped() + number) * self.step
+            frame.time_base = self.time_base
             frame.duration = self.step
             yield frame
 
-    def _before_the_first(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    def _before_the_first(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         early: list[av.VideoFrame] = []
+        frames = iter(frames)
         for frame in frames:
             if frame.pts is None and len(early) < _MOST_EARLY:
                 early.append(frame)
@@ -143,6 +149,17 @@ def check_times(start: float, duration: float | None) -> None:
         raise UsageError(f"start={start}: expected seconds from 0 up")
     if duration is not None and not (math.isfinite(duration) and duration > 0):
         raise UsageError(f"duration={duration}: expected seconds above 0, or none for all")
+
+
+def cut_of(start_pts: int, time_base: Fraction, start: float, duration: float | None) -> Cut | None:
+    """Return the part from `start` seconds after `start_pts` on; None is the whole."""
+    if not start and duration is None:
+        return None
+    begin = (start_pts + round(Fraction(start) / time_base)) * time_base
+    if duration is None:
+        return Cut(begin, None)
+    # 0.4 means 2/5, not the float's 0.40000000000000002
+    return Cut(begin, begin + Fraction(duration).limit_denominator(1_000_000))
 
 
 def shortened(
