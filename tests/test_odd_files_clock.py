@@ -278,23 +278,6 @@ def test_what_an_edit_list_hides_is_not_lost(base: Path, tmp_path: Path) -> None
         assert source.lost == 0 and not any("damaged" in w for w in source.warnings)
 
 
-@pytest.mark.parametrize(
-    "suffix, words",
-    [
-        ("mxf", "-c:v mpeg2video -c:a pcm_s16le"),
-        ("mkv", "-c:v mpeg4 -c:a aac"),
-    ],
-)
-def test_a_file_that_is_cut_off_is_said_to_be(suffix: str, words: str, tmp_path: Path) -> None:
-    path = make_base(tmp_path / f"a.{suffix}", seconds=5, words=words)
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    with open_source(path) as source:
-        frames = len(list(source))
-    assert frames < 80 and abs(source.lost + frames - 125) <= 2
-    assert any("cut off" in warning for warning in source.warnings)
-
-
 def test_frames_before_0_keep_their_distance(base: Path, tmp_path: Path) -> None:
     path, output = tmp_path / "a.mkv", tmp_path / "out.mp4"  # FFmpeg writes no times before 0
     ffmpeg("-i", base, "-c", "copy", "-output_ts_offset", "-1", "-avoid_negative_ts", "disabled",

@@ -39,6 +39,16 @@ def private_boxes(path: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def ends_in_box(file: BinaryIO, end: int) -> bool:
+    """Return whether a file of `end` bytes ends within a box, as fragments of a cut-off MP4 do."""
+    boxes = list(_boxes(file, 0, end))
+    stop = boxes[-1][2] if boxes else 0
+    file.seek(stop)
+    head = file.read(8)
+    size = int.from_bytes(head[:4], "big")
+    return head[4:].decode("latin-1") in _KNOWN and (size == 1 or stop + size > end)
+
+
 def _is_private(name: str, start: int, stop: int) -> bool:
     return name not in _KNOWN and stop - start >= _LEAST_BYTES
 

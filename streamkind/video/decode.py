@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamkind.errors import InputError
+from streamkind.video.cut_off import is_cut_off
 from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
 
 _MOST_WAITING = 1000
@@ -47,6 +48,7 @@ class Decoder:
         self._closed: re.Pattern[bytes] | None = None
         self._empty = self._next = 0
         self._hidden = self._decoded = self._patched = 0
+        self._ended = False
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Yield pictures in order of presentation, as stored (not turned upright)."""
@@ -58,6 +60,7 @@ class Decoder:
             # Samples before the start of an MP4's edit list serve as references only.
             self._hidden += packet.is_discard
             yield from self._decode(packet)
+        self._ended = True
         yield from self._decode(None)
 
     @property
@@ -154,7 +157,9 @@ class Decoder:
 
     def _announced_end(self, fallback: Fraction) -> Fraction:
         """Return the end of the video by the header, if its format has it there."""
-        if not _TELL_LENGTH.intersection(self._container.format.name.split(",")):
+        kind = self._container.format.name
+        cut_off = kind == "flv" and is_cut_off(self._path, kind)
+        if not (cut_off or _TELL_LENGTH.intersection(kind.split(","))):
             return fallback
         tagged = tagged_seconds(self._stream)
         if tagged is not None:
@@ -172,6 +177,8 @@ class Decoder:
                 f"{lost} of about {total} frames could not be decoded: the file is damaged"
                 " or cut off; all others are there"
             )
+        elif self._ended and is_cut_off(self._path, self._container.format.name):
+            notes.append("the file is cut off: it ends in the middle; all before is there")
         if self._reader.bridge is not None and (steps := self._reader.bridge.steps):
             told = ", ".join(f"{step:+.1f} s" for step in steps[:3]) + ", ..." * (len(steps) > 3)
             notes.append(
