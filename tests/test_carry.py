@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
+from parts.memory import peak
 from support.engines import Gain
 from support.media import make_clip, scene
 
@@ -244,18 +243,6 @@ def test_encoding_keeps_up_with_realtime_at_any_size(tmp_path, size, options, wa
     assert wanted + b" " in (tmp_path / "out.mp4").read_bytes()
 
 
-PEAK = """
-import re, sys
-from streamkind.cli import main
-try:
-    main()
-except SystemExit as leave:
-    assert leave.code == 0
-print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
-"""
-"""Not `ru_maxrss`: it begins with what the tests had when they started the process."""
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # nine seconds a frame on two cores with AVX2 alone
 @pytest.mark.parametrize("profile, frames, limit", [("quality", 30, 1500), ("realtime", 60, 600)])
@@ -266,20 +253,10 @@ def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, frames, limit
     images = [rng.integers(0, 40, (1080, 1920, 3), np.uint8) for _ in range(3)]
     clip = make_clip(tmp_path / "in.mp4", images=[images[i % 3] for i in range(frames)], rate=30,
                      frames=frames, size=(1920, 1080), options={"preset": "ultrafast"})  # fmt: skip
-    words = [
-        sys.executable,
-        "-c",
-        PEAK,
-        "enhance",
-        clip,
-        tmp_path / "out.mp4",
-        "--profile",
-        profile,
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    most = peak("enhance", str(clip), str(tmp_path / "out.mp4"), "--profile", profile)
     # What the nets of `quality` keep between layers is twice as large in float32.
     single = profile == "quality" and not BF16_UNITS & flags()
-    assert int(done.stdout) < limit + (200 if single else 0)
+    assert most < limit + (200 if single else 0)
 
 
 @pytest.mark.parametrize("form", ["planes", "rgb"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from parts import film, films, memory, scores
+from parts import film, films, fleet, memory, scores, soak
 from parts.pages import BLOCK, public_pages
 from parts.record import Table, read_all
 from support.media import make_clip
@@ -53,14 +53,15 @@ def few(monkeypatch):
         (film, "METHODS", little | {"LIME": lambda image: image}),
         (films, "FRAMES", 3),
         (films, "SIZES", (SIZE,)),
-        (memory, "MINUTES", 0.3),
-        (memory, "FLEET_MINUTES", 0.1),
+        (soak, "MINUTES", 0.4),
+        (soak, "SETTLED_MINUTES", 0),
+        (fleet, "MINUTES", 0.1),
         (memory, "CLIPS", {"small": (SIZE, 4, ("realtime",))}),
     ):
         monkeypatch.setattr(where, name, value)
 
 
-@pytest.mark.parametrize("part", ["scores", "film", "memory"])
+@pytest.mark.parametrize("part", ["scores", "film", "memory", "soak", "fleet"])
 def test_a_part_measures_every_table_that_a_page_shows(part, data, few, tmp_path):
     found = importlib.import_module(f"parts.{part}").measure(data, tmp_path)
     shown = {m[2] for page in public_pages() for m in BLOCK.finditer(page.read_text())}

@@ -24,13 +24,15 @@ PARTS = {
     "flicker": "steadiness of clips and rendered scenes",
     "bench": "speed from file to file, of the nets, of smoothing, of a cluster",
     "live": "delay and frames of a live camera",
-    "memory": "peak memory, and a long run of cameras with faults",
+    "memory": "peak memory of the command",
+    "soak": "an hour of cameras with faults: memory, descriptors",
+    "fleet": "eight cameras of six sizes for ten minutes",
     "files": "what each container holds",
     "int8": "what INT8 would cost",
 }
 """Part -> what it measures: a module of `parts`, whose `measure` draws its plots into a folder."""
-BY_NAME = ("int8",)
-"""Parts that run only if they are named, for the packages that they need."""
+BY_NAME = ("int8", "soak")
+"""Parts that run only if they are named, for the packages or the hour that they need."""
 
 
 def measure(part: str, data: Path, folder: Path) -> None:
