@@ -109,6 +109,33 @@ def test_a_clock_that_runs_backwards_does_not_stop_ours(speed):
     assert ours[-1] - ours[0] == pytest.approx(arrivals[-1] - arrivals[0], abs=1)
 
 
+@pytest.mark.parametrize("rate", [5.0, 25.0])
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        lambda t: t % 1,  # begins anew with each group of pictures
+        lambda t: (t % 2) / 2,
+        lambda t: 2.5 * t % 1,
+        lambda t: 2 * t - int(t) % 2,
+        lambda t: t + 0.5 * (round(25 * t) % 3),  # pictures in another order than their stamps
+        lambda t: t + 2.9 * int(t / 4),
+        lambda t: 1000 * np.sin(1e4 * t),  # at random
+    ],
+)
+def test_a_clock_that_is_set_again_and_again_is_replaced_by_arrival_times(stamp, rate):
+    clock, arrivals, ours = timeline(stamp, rate)
+    assert clock.restless or clock.wrong_speed
+    later = arrivals > 14
+    assert (np.diff(ours) >= 0).all()
+    assert np.diff(ours[later]) == pytest.approx(np.diff(arrivals[later]), abs=0.6)
+    assert ours[-1] - ours[later][0] == pytest.approx(arrivals[-1] - arrivals[later][0], abs=0.6)
+
+
+def test_a_clock_that_was_set_often_is_followed_again():
+    clock, _, ours = timeline(lambda t: t + 100 * int(min(t, 8)), seconds=40)
+    assert not clock.restless and np.diff(ours[-50:]) == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("step", [-2.0, -100.0, 1000.0])
 def test_sound_stays_with_the_picture_when_a_clock_is_set(step):
     clock, off = LiveClock(0.0), []

@@ -201,10 +201,11 @@ class Camera:
 
     def _tell_of_clock(self) -> None:
         speed = self.clock.wrong_speed
-        if speed and not self._clock_told:
+        if (speed or self.clock.restless) and not self._clock_told:
             self._clock_told = True
+            how = f"counts {speed:.2g} s in a second" if speed else "is set again and again"
             self.fail(
-                f"{redact(self.config.url)}: its clock counts {speed:.2g} s in a second; its"
+                f"{redact(self.config.url)}: its clock {how}; its"
                 " pictures get the time at which they come"
             )
 

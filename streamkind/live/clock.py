@@ -6,12 +6,17 @@ The tests put clocks that jump, stand still or run wrong through it (`tests/test
 from __future__ import annotations
 
 import random
+from collections import deque
 
 JUMP_SECONDS = 3.0
 """Step ahead of our clock, from one picture to the next, from which on the camera's clock was
 set."""
 BACK_SECONDS = 0.25
 """Step back, from one picture to the next, from which on the camera's clock was set."""
+AHEAD_SECONDS = 1.0
+"""Step ahead of our clock that a clock which runs does not often take."""
+MOST_SETS, SETS_SECONDS = 3, 15.0
+"""A camera's clock that is set, or steps so far ahead, so often in this time is not followed."""
 WINDOW_SECONDS, WINDOW_PICTURES = 1.0, 4
 """Least duration and least number of pictures of one measurement of a clock's speed."""
 WRONG_SPEED = 0.25
@@ -77,12 +82,17 @@ class LiveClock:
         self._begun = (0.0, now)
         """Our time and `now` of the first picture of this timeline."""
         self.wrong_speed = 0.0
-        """Seconds that a wrong camera clock counts per second; 0 while the clock is followed."""
+        """Seconds that a wrong camera clock counts per second; 0 while its speed is right."""
+        self.restless = False
+        """Whether the camera's clock is set so often that it is not followed."""
+        self._sets: deque[float] = deque(maxlen=MOST_SETS)
+        """When it was set last."""
 
     def restart(self) -> None:
         """Expect other time stamps, because of a new connection."""
         self._offset = self._sound_offset = None
-        self.wrong_speed = 0.0
+        self.wrong_speed, self.restless = 0.0, False
+        self._sets.clear()
         self._speed.restart()
 
     def at(self, now: float) -> float:
@@ -103,11 +113,13 @@ class LiveClock:
             self._offset = self.at(now) - seconds
             self._speed.restart()
             self._begun = self.at(now), now
-        elif self.wrong_speed:
+        elif not self._followed:
             self._offset = self.at(now) - seconds
+        if jumped or fell or step > now - when + AHEAD_SECONDS:
+            self._was_set(now)
         speed = self._speed(seconds, now)
         if self._speed.right >= RIGHT_WINDOWS:
-            self.wrong_speed = 0.0
+            self.wrong_speed, self.restless = 0.0, False
         if speed and not self.wrong_speed:
             self.wrong_speed = speed
             # A slow clock has compressed the pictures so far: continue at the correct time.
@@ -118,11 +130,20 @@ class LiveClock:
         self._last = (shown, seconds, now if shown > ours else when)
         return shown
 
+    @property
+    def _followed(self) -> bool:
+        return not (self.wrong_speed or self.restless)
+
+    def _was_set(self, now: float) -> None:
+        self._sets.append(now)
+        if len(self._sets) == MOST_SETS and now - self._sets[0] < SETS_SECONDS:
+            self.restless = True
+
     def sound(self, seconds: float | None, now: float) -> float:
         """Return the time on the timeline of a packet of sound."""
         if seconds is None:
             return self.at(now)
-        if self._offset is not None and not self.wrong_speed:
+        if self._offset is not None and self._followed:
             self._sound_offset = self._offset
         ours, _, when = self._last
         ahead = seconds + (self._sound_offset or 0.0) - ours

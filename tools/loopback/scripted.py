@@ -13,53 +13,42 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import av
-import numpy as np
-
-RATE = 90_000
-"""RTP time stamps a second."""
-MOST_BYTES = 1200
-"""Of an RTP packet."""
-
-
-Draw = Callable[[int, int, int], np.ndarray]
-"""(number, width, height) -> (H, W, 3) uint8 RGB."""
-
-
-def dark_ball(number: int, width: int, height: int) -> np.ndarray:
-    """A dark picture in which something moves."""
-    image = np.full((height, width, 3), 20, np.uint8)
-    left = 4 * number % (width - 32)
-    image[height // 3 : height // 3 + 32, left : left + 32] = 60
-    return image
+from loopback.rtp import (
+    RATE,
+    Draw,
+    coded_pictures,
+    dark_ball,
+    interleaved,
+    rtp_packets,
+    sender_report,
+    silence,
+)
 
 
-def coded_pictures(
-    count: int, size: tuple[int, int], rate: int, gop: int, draw: Draw = dark_ball
-) -> list[list[bytes]]:
-    """Encode `count` pictures as H.264; each is a list of its NAL units."""
-    context: Any = av.CodecContext.create("libx264", "w")
-    context.width, context.height = size
-    context.pix_fmt, context.framerate, context.thread_count = "yuv420p", rate, 1
-    context.options = {
-        "preset": "ultrafast",
-        "tune": "zerolatency",
-        "g": str(gop),
-        "sc_threshold": "0",
-        "keyint_min": str(gop),
-        "x264-params": "force-cfr=1",
-    }
-    units = []
-    for number in range(count):
-        frame = av.VideoFrame.from_ndarray(draw(number, *size))
-        frame.pts = number
-        units += [bytes(packet) for packet in context.encode(frame)]
-    units += [bytes(packet) for packet in context.encode(None)]
-    assert len(units) == count
-    return [[n for n in re.split(b"\0\0\0?\1", unit) if n] for unit in units]
+@dataclass(frozen=True)
+class Script:
+    """What a camera does otherwise than most; by default nothing. Sound and reports are by TCP."""
+
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Lines of the answer to a method."""
+    sdp: Callable[[str], str] = lambda text: text
+    """Changes the description."""
+    sees: Callable[[int], bool] = lambda number: True
+    """Whether the n-th picture is sent."""
+    hears: Callable[[int], bool] = lambda number: True
+    """Whether sound is sent with it, if the camera has any: silence of G.711."""
+    reports: Callable[[int], float | None] = lambda number: None
+    """Seconds of the sender's clock that are reported before it."""
+    keep_alive_seconds: float = 0.0
+    """It hangs up on who plays and asks nothing for so long; 0: never."""
+    late_seconds: Mapping[str, float] = field(default_factory=dict)
+    """How late a method is answered."""
+    nonces: Callable[[int], str] = lambda number: "1234"
+    """The nonce that the n-th answer of 401 gives, after which only this one is right."""
 
 
 class ScriptedCamera:
@@ -80,15 +69,19 @@ class ScriptedCamera:
         transports: tuple[str, ...] = ("tcp", "udp"),
         sound: str = "",
         draw: Draw = dark_ball,
+        pictures: list[list[bytes]] | None = None,
+        script: Script = Script(),
     ) -> None:
         """Play `count` pictures again and again, from `first` on, `burst` of them at once.
 
         `stamp` gives the seconds of the n-th picture sent, by default n / rate; `login` is
         "Basic", "Digest MD5" or "Digest SHA-256" (of user "user", password "right"); `code`
-        answers every DESCRIBE; the transport "silent tcp" is taken, and brings nothing.
+        answers every DESCRIBE; the transport "silent tcp" is taken, and brings nothing. `pictures`
+        are NAL units of each picture, instead of what `draw` draws.
         """
-        self.size, self.rate = size, rate
-        self._pictures = coded_pictures(count, size, rate, gop, draw)
+        self.size, self.rate, self.script = size, rate, script
+        self._pictures = pictures or coded_pictures(count, size, rate, gop, draw)
+        self._nonce, self._nonces = "", 0
         self._first, self._burst = first, burst
         self.stamp = stamp or (lambda n: n / rate)
         self._login, self._code, self._transports = login, code, transports
@@ -150,6 +143,8 @@ class ScriptedCamera:
         waiting = b""
         with contextlib.suppress(OSError), client:
             while not self._stop.is_set():
+                if player is not None and self.script.keep_alive_seconds:
+                    client.settimeout(self.script.keep_alive_seconds)
                 data = client.recv(65536)
                 if not data:
                     break
@@ -160,10 +155,13 @@ class ScriptedCamera:
                     method, answer, found = self._answer(head.decode(errors="replace"))
                     self.asked.append(request.splitlines()[0])
                     peer = found or peer
+                    self._stop.wait(self.script.late_seconds.get(method, 0.0))
                     client.sendall(answer)
                     if method == "PLAY" and player is None:
                         player = threading.Thread(target=self._play, args=(client, peer, gone))
                         player.start()
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
         gone.set()
         if player is not None:
             player.join()
@@ -179,18 +177,27 @@ class ScriptedCamera:
             code = self._code
         elif self._login and not self._knows(head):
             code = 401
-            kind, _, algorithm = self._login.partition(" ")
-            asks = f'WWW-Authenticate: {kind} realm="camera"'
-            lines.append(asks + (f', nonce="1234", algorithm={algorithm}' if algorithm else ""))
+            lines.append(self._login_wanted("response=" in head))
         elif method == "DESCRIBE":
             body = self._sdp()
             lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
         elif method == "SETUP":
             code, peer = self._set_up(head, lines)
-        lines.append("Session: 1;timeout=60")
+        lines += self.script.headers.get(method, ())
+        lines.append(f"Session: 1;timeout={round(self.script.keep_alive_seconds) or 60}")
         told = {200: "OK", 401: "Unauthorized", 461: "Unsupported Transport"}.get(code, "Refused")
         text = "\r\n".join([f"RTSP/1.0 {code} {told}", *lines, "", body])
         return method, text.encode(), peer
+
+    def _login_wanted(self, answered: bool) -> str:
+        kind, _, algorithm = self._login.partition(" ")
+        line = f'WWW-Authenticate: {kind} realm="camera"'
+        if not algorithm:
+            return line
+        self._nonce = self.script.nonces(self._nonces)
+        self._nonces += 1
+        stale = ", stale=true" if answered and self._nonces > 1 else ""
+        return f'{line}, nonce="{self._nonce}", algorithm={algorithm}{stale}'
 
     def _knows(self, head: str) -> bool:
         if self._login == "Basic":
@@ -198,7 +205,7 @@ class ScriptedCamera:
         found = re.search(r'(\w+) \S+ RTSP.*uri="([^"]*)".*response="([^"]*)"', head, re.DOTALL)
         if self._login != "Digest MD5" or not found:
             return False
-        right = md5(f"{md5('user:camera:right')}:1234:{md5(f'{found[1]}:{found[2]}')}")
+        right = md5(f"{md5('user:camera:right')}:{self._nonce}:{md5(f'{found[1]}:{found[2]}')}")
         return found[3] == right
 
     def _set_up(self, head: str, lines: list[str]) -> tuple[int, Any]:
@@ -235,11 +242,21 @@ class ScriptedCamera:
         ]
         if self._sound:
             lines += ["m=audio 0 RTP/AVP 97", f"a=rtpmap:97 {self._sound}", "a=control:audio"]
-        return "\r\n".join([*lines, ""])
+        return self.script.sdp("\r\n".join([*lines, ""]))
 
     def _play(self, client: socket.socket, peer: Any, gone: threading.Event) -> None:
-        sequence, began = 0, time.monotonic()
+        sequences, began = [0, 0], time.monotonic()
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+        def send(packets: list[bytes], stream: int) -> None:
+            for packet in packets:
+                whole = packet[:2] + struct.pack(">H", sequences[stream] % 65536) + packet[4:]
+                sequences[stream] += 1
+                if peer == "tcp":
+                    client.sendall(interleaved(2 * stream, whole))
+                elif not stream:
+                    udp.sendto(whole, peer)
+
         with contextlib.suppress(OSError), udp:
             number = 0
             while not gone.is_set() and not self._stop.is_set():
@@ -249,38 +266,22 @@ class ScriptedCamera:
                 if self.frozen.is_set() or (peer == "tcp" and "tcp" not in self._transports):
                     gone.wait(0.02)
                     continue
-                units = self._pictures[(self._first + number) % len(self._pictures)]
-                stamp = round(self.stamp(number) * RATE) % 2**32
-                for packet in rtp_packets(units, stamp):
-                    whole = packet[:2] + struct.pack(">H", sequence % 65536) + packet[4:]
-                    sequence += 1
-                    if peer == "tcp":
-                        client.sendall(b"$\0" + struct.pack(">H", len(whole)) + whole)
-                    else:
-                        udp.sendto(whole, peer)
-                self.sent_at[(self._first + number) % len(self._pictures)] = time.monotonic()
+                if (clock := self.script.reports(number)) is not None and peer == "tcp":
+                    stamp = round(self.stamp(number) * RATE) % 2**32
+                    client.sendall(interleaved(1, sender_report(clock, stamp)))
+                if self.script.sees(number):
+                    self._send_picture(number, send)
+                if self._sound and self.script.hears(number):
+                    send([silence(number, self.rate)], 1)
                 number += 1
-                self.sent += 1
+
+    def _send_picture(self, number: int, send: Callable[[list[bytes], int], None]) -> None:
+        place = (self._first + number) % len(self._pictures)
+        send(rtp_packets(self._pictures[place], round(self.stamp(number) * RATE) % 2**32), 0)
+        self.sent_at[place] = time.monotonic()
+        self.sent += 1
 
 
 def md5(text: str) -> str:
     """As RFC 2069 wants it."""
     return hashlib.md5(text.encode()).hexdigest()
-
-
-def rtp_packets(units: list[bytes], stamp: int) -> list[bytes]:
-    """Cut a picture into RTP packets of H.264, sequence numbers left 0."""
-    payloads = []
-    for unit in units:
-        if len(unit) <= MOST_BYTES:
-            payloads.append(unit)
-            continue
-        parts = [unit[i : i + MOST_BYTES] for i in range(1, len(unit), MOST_BYTES)]
-        for i, part in enumerate(parts):
-            ends = (0x80 if i == 0 else 0) | (0x40 if i == len(parts) - 1 else 0)
-            payloads.append(bytes([unit[0] & 0xE0 | 28, ends | unit[0] & 31]) + part)
-    last = len(payloads) - 1
-    return [
-        struct.pack(">BBHII", 0x80, (0x80 if i == last else 0) | 96, 0, stamp, 1) + payload
-        for i, payload in enumerate(payloads)
-    ]
