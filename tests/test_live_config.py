@@ -201,6 +201,15 @@ def test_secrets_come_from_the_environment_and_files(tmp_path, monkeypatch):
         "http://10.0.0.5/v?session=SESAME",
         "http://10.0.0.5/v?jwt=SESAME",
         "http://10.0.0.5/v?password%3DSESAME",
+        "http://10.0.0.5/v?user=a&pin=SESAME",
+        "http://10.0.0.5/v?usuario=a&senha=SESAME",
+        "http://10.0.0.5/v?contrasena=SESAME&wachtwoord=SESAME",
+        "http://10.0.0.5/v?login=admin:SESAME",
+        "http://10.0.0.5/v?user=admin%3ASESAME&x=1",
+        "rtmp://10.0.0.5/app/s?md5=SESAME&expires=1",
+        "rtsp://10.0.0.5/password:SESAME/1",
+        "rtsp://10.0.0.5/user/admin/password/SESAME",
+        "rtsp://10.0.0.5/user_admin_password_SESAME_channel_1",
     ],
 )
 def test_no_password_is_told_however_its_url_is_broken(url):
@@ -224,6 +233,11 @@ def test_no_password_is_told_however_its_url_is_broken(url):
         "//admin:SESAME@10.0.0.5/1",
         "admin:SESAME@10.0.0.5/1",
         "admin:a@SESAME@10.0.0.5/1",
+        "v4l2:admin:SESAME@10.0.0.5/1",
+        "rtsp\uff1a//admin:SESAME@10.0.0.5/1",
+        "rtsp://admin\uff1aSESAME@10.0.0.5/1",
+        "rtsp://admin:SESAME\uff2010.0.0.5/1",
+        "rtsp:\uff0f\uff0fadmin:SESAME@10.0.0.5/1",
         "rtsp://admin:a\nSESAME@10.0.0.5/1",
         "http://10.0.0.5/v?password=a SESAME&channel=1",
         "http://10.0.0.5/v?password=a'SESAME&channel=1",
@@ -249,7 +263,15 @@ def test_folders_are_taken_whatever_their_names(folder):
 
 @pytest.mark.parametrize(
     "text",
-    ["max_delay=3, stop=1", "rtsp://user@h/1", "http://h/clip=2?fps=3", "http://h/?codec=h264"],
+    [
+        *(
+            "max_delay=3, stop=1",
+            "rtsp://user@h/1",
+            "http://h/clip=2?fps=3",
+            "http://h/?codec=h264",
+        ),
+        *("wrong user or password; correct them", "[console] token: Field required", "at\uff1a12"),
+    ],
 )
 def test_what_is_no_secret_is_shown(text):
     assert redact(text) == text

@@ -239,7 +239,7 @@ def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
     if not local:
         check_characters(url)
     if scheme == "v4l2" and not re.fullmatch(r"(//)?/dev/video\d+", rest):
-        raise UsageError(f"{where}: cannot take {url!r}; expected v4l2:/dev/videoN")
+        raise UsageError(f"{where}: cannot take {redact_url(url)!r}; expected v4l2:/dev/videoN")
 
 
 def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:

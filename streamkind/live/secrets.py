@@ -55,13 +55,23 @@ def _read(from_file: bool, name: str) -> str:
 _URL = r"(?<![\w:/@.+-])(\w[\w+.-]*://)"
 _LOGIN = re.compile(rf"{_URL}((?:(?![\s'\"(<\[,;=]\w[\w+.-]*://)[^\n])*)@")
 """A scheme, and all up to the last @ before the next URL: a password may have any character."""
+_NAMES = (
+    r"[a-z0-9.-]*(?:pas|pwd|psw|pswd|token|key|secret|auth|sig|cred|jwt|session|ticket|hash|senha"
+    r"|contrase|clave|wachtwoord|kennwort|geheim|mdp)[a-z0-9.\[\]_-]*"
+    r"|[a-z0-9.-]*code|pw?|pin|pss|sid|md5"
+)
+"""Names of values that look secret."""
 _NAMED = re.compile(
-    r"(?<![^\W_])((?:[a-z0-9.-]*(?:pas|pwd|psw|token|key|secret|auth|sig|cred|jwt|session|ticket"
-    r"|hash)[a-z0-9.\[\]_-]*|[a-z0-9.-]*code|pw?)(?:=|%3d))"
-    r"(?:(?!;\w[\w.-]*=|_(?:channel|stream|subtype|onvif|user)\w*=)[^&\s'\"])+",
+    rf"(?<![^\W_])((?:{_NAMES})(?:=|%3d)|(?:pass(?:word|wd|wort)|pwd)(?::|%3a|[_/])(?=[^\s_/])"
+    r"|(?:user|usr|login)\w*(?:=|%3d)[^&:\s@/]*(?::|%3a))"
+    r"""('[^']*'|"[^"]*"|(?:(?!;\w[\w.-]*=|_(?:channel|stream|subtype|onvif|user)(?:\w*=|_))"""
+    r"""[^&\s'"])+)""",
     re.IGNORECASE,
 )
-"""A value whose name looks secret: in a query, or in a path as `user=a_password=b_channel=1`."""
+"""A value whose name looks secret: in a query, or in a path as `user=a_password=b_channel=1`; and
+what stands behind a user, as in `?login=admin:b`."""
+_NARROW = str.maketrans("\uff1a\uff20\uff0f", ":@/")
+"""Full-width :, @ and /, which Chinese and Japanese keyboards write."""
 _SAFE = re.compile(r"[^/?#@\s]*")
 """A user or password without characters that end this part of a URL."""
 
@@ -73,6 +83,8 @@ def redact(text: str) -> str:
     """
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
+    if "//" in (narrow := text.translate(_NARROW)):
+        text = narrow
     return _NAMED.sub(rf"\1{HIDDEN}", _LOGIN.sub(_without_password, text))
 
 
@@ -108,6 +120,7 @@ _NOT_IN_URLS = re.compile(r"[\s\"'<>\x00-\x1f]")
 
 def is_meant_as_url(text: str) -> bool:
     """Return whether a text is, or should be, a URL of the network, however broken it is."""
+    text = text.translate(_NARROW)
     return "://" in text or _MEANT.match(text) is not None
 
 
@@ -116,6 +129,7 @@ def redact_url(url: str) -> str:
 
     What is behind a character that no URL has is hidden too: it may belong to a password.
     """
+    url = url.translate(_NARROW)
     _, found, rest = url.rpartition("@")
     shown = f"{HIDDEN}@{rest}" if found and not _LOGIN.match(url) else redact(url)
     begin = _NOT_IN_URLS.split(shown, maxsplit=1)[0]
@@ -128,7 +142,8 @@ def _has_strange_characters(url: str) -> bool:
 
 def _is_broken(text: str) -> bool:
     return is_meant_as_url(text) and (
-        is_unclear(text)
+        text != text.translate(_NARROW)
+        or is_unclear(text)
         or _has_strange_characters(text)
         or ("@" in text and not _LOGIN.match(text))
     )
@@ -136,6 +151,12 @@ def _is_broken(text: str) -> bool:
 
 def check_characters(url: str) -> None:
     """Raise UsageError for a URL with characters, behind user and password, that no URL has."""
+    if url != (narrow := url.translate(_NARROW)):
+        wide = next(a for a, b in zip(url, narrow, strict=True) if a != b)
+        raise UsageError(
+            f"{redact_url(url)} is no URL: it has {wide!r} where {wide.translate(_NARROW)!r} is"
+            " meant, or must be percent-encoded"
+        )
     if _has_strange_characters(_PLACE.sub("x", url)):
         raise UsageError(
             f"{redact_url(url)} is no URL: it has a space, a quote, < or >; percent-encode it:"
