@@ -9,6 +9,7 @@ script, and imports PyAV only, to be small.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -26,8 +27,7 @@ import av
 RECORDING = re.compile(r"\d{8}-\d{6}Z?(-\d+)?\.(mkv|mp4)")
 MODE = 0o640
 """Mode of recordings: the group may read them, others may not."""
-LATE_SECONDS = 10.0
-"""Length of a stream without a new HLS part after which writing counts as failed."""
+WRITE = 2  # FFmpeg's AVIO_FLAG_WRITE
 LOOK_SECONDS = 5.0  # interval of looking for recordings to delete
 
 
@@ -77,11 +77,13 @@ def publish(order: dict[str, Any]) -> None:
 class To:
     """An output that takes all packets in one stream, such as a server. A context manager."""
 
+    io_open: Any = None
+    """Opens files instead of FFmpeg."""
+
     def __init__(self, order: dict[str, Any], source: Any) -> None:
         self.order, self.source = order, source
         self.first: Fraction | None = None
         """Time of the first packet, in seconds."""
-        self.output: Any = None
         self.open(order["url"])
 
     def __enter__(self) -> To:
@@ -90,13 +92,13 @@ class To:
 
     def __exit__(self, *_: object) -> None:
         """Finish the output."""
-        if self.output is not None:
-            self.output.close()
+        self.output.close()
 
     def open(self, url: str) -> None:
         """Open `url` with the streams that its format can hold."""
         kind, options = self.order["format"], self.order["options"]
-        self.output = av.open(url, "w", format=kind, container_options=options)
+        how = {"container_options": options, "io_open": self.io_open}
+        self.output: Any = av.open(url, "w", format=kind, **how)
         self.copies = copies_of(self.source, self.output, self.order)
         self.output.start_encoding()
 
@@ -116,48 +118,50 @@ class To:
 
 
 class Parts(To):
-    """HLS. FFmpeg does not report a part that it cannot write, so each part is checked."""
+    """HLS. FFmpeg would list parts that it cannot write, so it writes through `Part`."""
 
-    def __init__(self, order: dict[str, Any], source: Any) -> None:
-        self._playlist = Path(order["url"])
-        self._known = set(self._names())
-        self._bytes = 0
-        """Bytes written since the last part was complete."""
-        self._grown: Fraction | None = None
-        """Time of the first packet after the last part."""
-        super().__init__(order, source)
+    failed: OSError | None = None
+    """What could not be written; nothing is listed after it."""
+    size = 0  # bytes of the newest file
 
-    def write(self, packet: Any) -> None:
-        """Write a packet; raises OSError if the part before it was not written completely."""
-        begins, size = packet.stream.type == "video" and packet.is_keyframe, packet.size
-        seconds = packet.pts * packet.time_base
-        self.mux(packet)
-        if begins:
-            self._check(seconds)
-        self._bytes += size
+    def __exit__(self, *_: object) -> None:
+        """Finish the last part. Without a packet there is none, and nothing is listed."""
+        with contextlib.nullcontext() if self.size or self.failed else contextlib.suppress(OSError):
+            super().__exit__()
 
-    def _names(self) -> list[str]:
-        lines = (
-            self._playlist.read_text(encoding="utf-8").splitlines()
-            if self._playlist.exists()
-            else []
-        )
-        return [line for line in lines if line and not line.startswith("#")]
+    def io_open(self, url: str, flags: int, options: dict[str, str]) -> Any:
+        """Open a part or the playlist; FFmpeg lists a part by opening the playlist after it."""
+        if not flags & WRITE:  # the playlist that is continued
+            return open(url, "rb") if Path(url).exists() else io.BytesIO()
+        if self.failed or (".m3u8" in Path(url).suffixes and not self.size):
+            raise self.failed or OSError("a part without packets is not listed")
+        self.size = 0
+        return Part(url, self)
 
-    def _check(self, seconds: Fraction) -> None:
-        fresh = [name for name in self._names() if name not in self._known]
-        if fresh:
-            written = sum((self._playlist.parent / name).stat().st_size for name in fresh)
-            if written < self._bytes / 2:  # sound may be written later
-                raise OSError(
-                    f"{fresh[-1]}: only {written} of {self._bytes} bytes were written; is the"
-                    " disk full?"
-                )
-            self._known, self._bytes, self._grown = set(self._names()), 0, seconds
-        elif self._grown is None:
-            self._grown = seconds
-        elif seconds - self._grown > LATE_SECONDS:
-            raise OSError(f"{self._playlist}: cannot be written any more; is the disk full?")
+
+class Part:
+    """A file of HLS."""
+
+    def __init__(self, url: str, parts: Parts) -> None:
+        self.name, self._parts = url, parts
+        self._file = os.open(url, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    def write(self, data: bytes) -> int:
+        """Write all; raises OSError."""
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._file, data[done:])
+        except OSError as exc:
+            told = f"{Path(self.name).stem}: {exc.strerror}; is the disk full?"
+            self._parts.failed = OSError(exc.errno, told)
+            raise self._parts.failed from exc
+        self._parts.size += done
+        return done
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
 
 
 class Recordings(To):
@@ -176,9 +180,8 @@ class Recordings(To):
             self._leave_no_empty_file()
 
     def _leave_no_empty_file(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if not self._path.stat().st_size:
-                self._path.unlink()
+        if self._path.exists() and not self._path.stat().st_size:
+            self._path.unlink(missing_ok=True)
 
     def open(self, url: str) -> None:
         """Begin a new file in the folder `url`."""
