@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from loopback.scripted import ScriptedCamera
+from loopback.rtp import coded_pictures
+from loopback.scripted import Script, ScriptedCamera
 from support.live import (
     GainEngine,
     camera_server,
@@ -322,3 +323,108 @@ def test_a_line_says_that_a_camera_is_tone_mapped(tmp_path, caplog):
     with connect(f"file:{path}") as connection:
         assert first_pictures(connection, 5)
     assert caplog.text.count("HDR video (HLG): tone-mapped") == 1
+
+
+def heard(*names, **script):
+    """A camera with sound, of 20 pictures a second."""
+    camera = {"sound": "PCMU/8000", "rate": 20, "script": Script(**script)}
+    return pytest.param(camera, id=" ".join(names))
+
+
+def sdp(change):
+    return Script(sdp=change)
+
+
+TWO_SIZES = [p for size in ((160, 128), (320, 240)) for p in coded_pictures(10, size, 10, 10)]
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        {"script": sdp(lambda text: text.replace("a=control:video\r\n", ""))},
+        {"script": sdp(lambda text: text.replace(":video", ":rtsp://10.0.0.9/other/video"))},
+        {"script": sdp(lambda text: text.replace("t=0 0", "t=0 0\r\na=control:*"))},
+        {"script": sdp(lambda text: text.replace("sets=", "sets=AAAA,"))},
+        {"script": sdp(lambda text: text.partition("a=fmtp")[0] + "a=control:video\r\n")},
+        {"script": sdp(lambda text: text.replace("\r\n", "\n"))},
+        {"script": Script(headers={"DESCRIBE": ("Content-Base: rtsp://10.0.0.9:1/wrong/",)})},
+        {"script": Script(headers={"DESCRIBE": ("Content-Base: /1/",)})},
+        {"script": Script(late_seconds={"DESCRIBE": 1.0, "TEARDOWN": 30.0})},
+        {"script": Script(nonces=str), "login": "Digest MD5"},
+        {"pictures": TWO_SIZES},
+        {"pictures": TWO_SIZES[:15] + TWO_SIZES[5:]},
+    ],
+)
+def test_cameras_that_speak_otherwise_are_understood(camera):
+    counts = []
+    with ScriptedCamera(**camera, rate=25) as scripted:
+        url = scripted.url.replace("://", "://user:right@")
+        with connect(url, lambda damaged, seconds: counts.append(damaged)) as connection:
+            assert len(first_pictures(connection, 25)) == 25
+            began = time.monotonic()
+        assert time.monotonic() - began < 15  # it does not wait for the answer to TEARDOWN
+    assert scripted.clients == 1
+    assert (
+        sum(counts) == 0 or len(scripted._pictures) == 30
+    )  # of which some lack what they refer to
+
+
+@pytest.mark.parametrize("public", ["", "Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER"])
+def test_a_camera_is_asked_often_enough_to_go_on(public):
+    script = Script(keep_alive_seconds=2.0, headers={"OPTIONS": (public,)} if public else {})
+    with ScriptedCamera(script=script) as camera, connect(camera) as connection:
+        assert len(first_pictures(connection, 35)) == 35
+    kept = [line.partition(" ")[0] for line in camera.asked[4:]]
+    assert ("GET_PARAMETER" if public else "OPTIONS") in kept
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        heard("first", sees=lambda n: n > 15),
+        heard("late", hears=lambda n: n > 15),
+        heard("never", hears=lambda n: False),
+        heard("stops", hears=lambda n: n < 15),
+        heard("in and out", hears=lambda n: n // 8 % 2 == 0),
+        *(
+            heard(name, reports=lambda n, clock=clock: clock(n) if n % 8 == 0 else None)
+            for name, clock in {
+                "right": lambda n: 3.9e9 + n / 20,
+                "set": lambda n: 3.9e9 + n / 20 + 100 * (n > 15),
+                "set back": lambda n: 3.9e9 + n / 20 - 100 * (n > 15),
+                "standing": lambda n: 0.0,
+                "backwards": lambda n: 3.9e9 - n,
+                "at random": lambda n: 3.9e9 + n * 7919 % 1000,
+            }.items()
+        ),
+    ],
+)
+def test_sound_and_pictures_stay_together_whatever_the_camera_reports(camera):
+    """Times on our timeline, against each other: what the camera sends together belongs so."""
+    shown, sounds, began = [], [], time.monotonic()
+    with ScriptedCamera(**camera) as scripted, connect(scripted) as connection:
+        clock = LiveClock(time.monotonic())
+        for item in connection:
+            now = time.monotonic()
+            if isinstance(item, Picture):
+                shown.append(clock(item.seconds, now))
+            else:
+                last = shown[-1] if shown else 0.0
+                sounds.append((clock.sound(item.seconds, now), last, clock.at(now)))
+            if len(shown) == 40:
+                break
+    assert all(b >= a for a, b in pairwise(shown))
+    assert 1 < shown[-1] - shown[0] < now - began + 1
+    assert all(last - 1.1 < ours < there + 1.1 for ours, last, there in sounds)
+
+
+def test_a_camera_that_hangs_up_within_a_gop_comes_back_without_damage(tmp_path):
+    with ScriptedCamera(gop=30) as camera, LiveFleet(GainEngine) as fleet:
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=(str(tmp_path / "rec"),)))
+        wait_for(lambda: state(fleet).frames_in > 13, 30, "no pictures")
+        camera.hang_up()
+        wait_for(lambda: state(fleet).reconnects == 1, 30, "not back")
+        told = state(fleet)
+    assert told.damaged == 0 and [s.reconnects for s in told.sinks] == [0]
+    times = read_pts(next((tmp_path / "rec").iterdir()))
+    assert all(b > a for a, b in pairwise(times))
