@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 import time
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import numpy as np
@@ -32,6 +34,10 @@ from streamkind.live.source import Connection, Picture
 def connect(camera, count=lambda damaged, seconds: None, timeout=5.0, **options):
     url = camera if isinstance(camera, str) else camera.url
     return Connection(url, timeout, threading.Event(), count, lambda *size: "rgb24", **options)
+
+
+def sdp(change):
+    return Script(sdp=change)
 
 
 def first_pictures(connection, count):
@@ -211,6 +217,8 @@ def test_a_camera_that_freezes_is_noticed_after_one_timeout():
         ({"code": 404}, InputError, "no such stream"),
         *(({"code": n}, InputError, "too many viewers") for n in (400, 415, 453, 454, 500, 503)),
         ({"transports": ()}, InputError, "set transport"),
+        ({"script": sdp(lambda text: "v=0\r\n")}, InputError, "no video, only nothing"),
+        ({"script": sdp(lambda text: text.replace("H264", "H266"))}, InputError, "set it to H.264"),
     ],
 )
 def test_each_refusal_has_its_own_line(camera, error, said):
@@ -219,6 +227,56 @@ def test_each_refusal_has_its_own_line(camera, error, said):
         with pytest.raises(error, match=said) as caught:
             connect(url)
     assert "sesame" not in str(caught.value) and "power" not in str(caught.value)
+
+
+@contextmanager
+def answering(answer):
+    """A server on loopback that answers a request with these bytes, and hangs up; None: never."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held = []
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    client = listener.accept()[0]
+                    held.append(client)
+                    if answer is not None and client.recv(4096):
+                        client.sendall(answer)
+                        client.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"rtsp://127.0.0.1:{listener.getsockname()[1]}/1"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for client in held:
+            client.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (b"", InputError, "no RTSP camera"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", InputError, "no RTSP camera"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", InputError, "no RTSP camera"),
+        (b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n", InputError, "no RTSP camera"),
+        (None, SilentError, "nothing came for 1 s"),
+    ],
+)
+def test_what_is_no_camera_is_told(answer, error, said):
+    with answering(answer) as url, pytest.raises(error, match=said):
+        connect(url, timeout=1.0)
+
+
+@pytest.mark.parametrize("login", ["", "user:right@"])
+@pytest.mark.parametrize("code", [301, 302, 303])
+def test_a_camera_that_sends_elsewhere_is_followed(login, code):
+    with ScriptedCamera(login="Digest MD5" if login else "") as other:
+        script = Script(headers={"DESCRIBE": (f"Location: {other.url}",)})
+        with ScriptedCamera(code=code, script=script) as camera:
+            with connect(camera.url.replace("://", f"://{login}")) as connection:
+                assert first_pictures(connection, 1)
+            assert (camera.clients, other.sent > 0) == (1, True)
 
 
 @pytest.mark.parametrize("login", ["Basic", "Digest MD5"])
@@ -329,10 +387,6 @@ def heard(*names, **script):
     """A camera with sound, of 20 pictures a second."""
     camera = {"sound": "PCMU/8000", "rate": 20, "script": Script(**script)}
     return pytest.param(camera, id=" ".join(names))
-
-
-def sdp(change):
-    return Script(sdp=change)
 
 
 TWO_SIZES = [p for size in ((160, 128), (320, 240)) for p in coded_pictures(10, size, 10, 10)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+from typing import Any
 from urllib.parse import urlsplit
 
 import av
@@ -34,8 +35,11 @@ class SilentError(InputError):
     """No data came within the camera's timeout."""
 
 
-def explain(exc: Exception, url: str, timeout_seconds: float) -> InputError:
-    """Return an error that explains a failure. `url` is resolved. It may contact the camera."""
+def explain(exc: Exception, url: str, timeout_seconds: float, seconds: float = 0.0) -> InputError:
+    """Return an error that explains a failure after `seconds`. It may contact the camera.
+
+    `url` is resolved.
+    """
     where = redact(url)
     if isinstance(exc, HTTPForbiddenError):
         return RefusedError(
@@ -51,8 +55,12 @@ def explain(exc: Exception, url: str, timeout_seconds: float) -> InputError:
             f"{where}: the camera answers with an error ({exc.strerror}); check the path, and"
             " whether too many viewers are connected to it"
         )
-    if isinstance(exc, av.error.ExitError):
+    if isinstance(exc, av.error.ExitError) or (
+        isinstance(exc, av.error.InvalidDataError) and seconds >= timeout_seconds
+    ):
         return nothing_came(where, timeout_seconds)
+    if isinstance(exc, av.error.InvalidDataError) and url.startswith("rtsp"):
+        return InputError(f"{where}: what answers is no RTSP camera; check the port and the path")
     reason = redact(getattr(exc, "strerror", None) or str(exc))
     if isinstance(exc, av.error.ProtocolNotFoundError) or reason == "Protocol not supported":
         return InputError(
@@ -64,6 +72,22 @@ def explain(exc: Exception, url: str, timeout_seconds: float) -> InputError:
     if host := _unknown_host(url):
         return InputError(f"{where}: unknown host {host!r}; check the name, or write its address")
     return InputError(f"{where}: {reason}; check its address, power and network")
+
+
+def check_video(container: Any, where: str) -> None:
+    """Raise InputError if a camera sends no video that can be decoded. `where` is its URL."""
+    videos = container.streams.video
+    if not videos:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise InputError(
+            f"{where}: the camera sends no video, only {kinds}; correct the path, or switch its"
+            " video on"
+        )
+    if videos[0].codec_context is None:
+        raise InputError(
+            f"{where}: the camera's video has a codec without a decoder here; set it to H.264 or"
+            " H.265"
+        )
 
 
 def nothing_came(where: str, timeout_seconds: float) -> SilentError:

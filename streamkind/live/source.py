@@ -17,7 +17,7 @@ from av.codec.hwaccel import HWAccel
 
 from streamkind.errors import InputError
 from streamkind.live.config import Transport
-from streamkind.live.explain import explain, nothing_came
+from streamkind.live.explain import check_video, explain, nothing_came
 from streamkind.live.secrets import redact, resolve
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer
@@ -107,12 +107,15 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         self._stop = stop
         self.is_file = url.startswith("file:")
+        began = time.monotonic()
         try:
             accel, note = open_hwaccel(hwaccel)
             self._container = _open(resolve(url), timeout_seconds, transport, accel)
         except (av.FFmpegError, ValueError) as exc:
-            raise self._explain(exc) from exc
+            raise self._explain(exc, time.monotonic() - began) from exc
         try:
+            if not self.is_file:
+                check_video(self._container, redact(url))
             self._video = main_video(self._container, redact(url))  # type: ignore[arg-type]
             context = self._video.codec_context
             if not self.is_file:
@@ -236,8 +239,8 @@ class Connection:
         if picture.seconds is not None and (self.is_file or self._container.format.name == "hls"):
             self._stop.wait(self._pace(picture.seconds, time.monotonic()))
 
-    def _explain(self, exc: Exception) -> InputError:
-        return explain(exc, resolve(self._url), self._timeout_seconds)
+    def _explain(self, exc: Exception, seconds: float = 0.0) -> InputError:
+        return explain(exc, resolve(self._url), self._timeout_seconds, seconds)
 
 
 def _open(url: str, timeout_seconds: float, transport: Transport, accel: HWAccel | None) -> Any:

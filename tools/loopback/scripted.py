@@ -254,7 +254,7 @@ class ScriptedCamera:
                 sequences[stream] += 1
                 if peer == "tcp":
                     client.sendall(interleaved(2 * stream, whole))
-                elif not stream:
+                elif not stream and peer is not None:
                     udp.sendto(whole, peer)
 
         with contextlib.suppress(OSError), udp:
