@@ -1,4 +1,4 @@
-"""Raises each place of a video's frame as far as it needs: pictures in YUV and in RGB."""
+"""Applies the local ratio (`light/local.py`) and the colour rule to frames in YUV and in RGB."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from streamkind.video.frames import QUARTERS, Levels, levels
 MAP_SIDE = 320
 """Longer side, in pixels, of the largest maps: a larger frame is divided by a whole number."""
 GRAIN = np.float32(12.0)
-"""Difference of one channel of a pixel, in 8-bit levels, from which on it is no noise: four times
-that of a small sensor at night between two frames (`tools/make_scenes.py`)."""
+"""Difference of a channel of a pixel between two frames, in 8-bit levels, from which on it is not
+noise: four times the noise of a small sensor at night (`tools/make_scenes.py`)."""
 STRIP = 64
-"""Rows done at once: what lies between then stays in the processor's cache."""
+"""Rows done at once, so that intermediate results stay in the processor's cache."""
 WHITE = 0.94
-"""Luma, and value of a channel of RGB, beyond which nothing is raised that was not beyond it."""
+"""Limit of luma, and of a channel of RGB, in [0, 1]: what was below it is not raised above it."""
 FULL = ColorTags()
 
 
 def ground_of(picture: Levels) -> Floats:
-    """Return RGB at the size of its local maps, (h, w, 3): what they are found from."""
+    """Return the ground of a frame: RGB at the size of its maps, from which they are computed."""
     size = map_size(picture.shape[1], picture.shape[0])
     return np.asarray(shrunk(picture, size), np.float32)
 
 
 def still_share(now: Floats, before: Floats) -> Floats:
-    """Where the grounds of two frames, (h, w, 3), differ by noise only: (h, w) in [0, 1]."""
-    # A coloured line may have the luma of what it crosses.
+    """Return where the grounds of two frames, (h, w, 3), differ by noise only: (h, w) in [0, 1]."""
+    # A coloured line may have the luma of its background.
     seen = (luma_of, brightest_of)
     moved = [motion(*(np.asarray(of(g), np.float32) for g in (before, now))) for of in seen]
     return 1 - np.maximum(*moved)
@@ -46,8 +46,8 @@ def still_share(now: Floats, before: Floats) -> Floats:
 def steady_ground(now: Floats, before: Floats, weight: Floats) -> Floats:
     """Filter the ground of a frame over time, (h, w, 3).
 
-    `weight`, (h, w), is that of `before`, the filtered ground of the frame before. Without this
-    filter, noise near black, raised sevenfold, would move the light of whole places.
+    `weight`, (h, w), is the weight of `before`, the filtered ground of the frame before. Without
+    this filter, noise near black would be raised sevenfold, and change the light of whole places.
     """
     return np.asarray(now + weight[..., None] * (before - now), np.float32)
 
@@ -55,8 +55,8 @@ def steady_ground(now: Floats, before: Floats, weight: Floats) -> Floats:
 def steady_picture(now: Levels, before: Levels, weight: Floats, into: Levels) -> None:
     """Filter a picture over time, (H, W, 3) RGB, and write it to `into`.
 
-    `weight`, (h, w), is that of `before`, the filtered picture before. A pixel that differs by more
-    than noise has less weight, down to none: what is thin and moves is not seen in a ground.
+    `weight`, (h, w), is the weight of `before`, the filtered picture. A pixel that differs by
+    more than noise has less weight, down to 0, because a ground does not show thin moving objects.
     """
     height, width = now.shape[:2]
     calm = enlarged(weight, width, height)
@@ -73,11 +73,11 @@ def steady_picture(now: Levels, before: Levels, weight: Floats, into: Levels) ->
 def raise_yuv(
     small: Levels, made: Floats, points: Plane, tags: ColorTags, ground: Floats | None = None
 ) -> tuple[Floats, Floats]:
-    """Raise a reduced frame, RGB, towards what the network made of it, YUV, (h, w, 3) each.
+    """Apply the local ratio to a reduced frame, RGB, and the network's result, YUV, (h, w, 3) each.
 
-    `points` is luma of single pixels of the whole frame, (h, w); `ground` is the filtered one, or
-    else the frame's own. Returns YUV that is not rounded, and how much of the frame's own detail is
-    in it, (h, w).
+    `points` is luma of single pixels of the whole frame, (h, w). `ground` is the filtered ground;
+    default: the frame's own. Returns YUV that is not rounded, and the share of the frame's own
+    detail in it, (h, w).
     """
     height, width = small.shape[:2]
     scale, black = luma_range(tags)
@@ -100,7 +100,7 @@ def raise_yuv(
 
 
 def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
-    """Do the same to RGB, (H, W, 3) each; `made`, uint8 or float32, is changed in place.
+    """Do the same as `raise_yuv` to RGB, (H, W, 3) each; `made`, uint8 or float32, is changed.
 
     It shares `maps_of`, `blend` and the shares of colour with `raise_yuv`. The rest differs: whole
     frames are large, so they stay RGB and are changed strip by strip, without a copy in YUV.
@@ -123,9 +123,9 @@ def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
 
 
 def maps_of(ground: Floats, made: Levels, points: Levels, tags: ColorTags) -> LocalMaps:
-    """Find the maps of a frame from its ground, (h, w, 3) RGB, and luma in code values, (h, w).
+    """Compute the maps of a frame from its ground, (h, w, 3) RGB, and luma in code values, (h, w).
 
-    `made` is luma of what the network made, `points` that of single pixels of the frame.
+    `made` is luma of the network's result, `points` luma of single pixels of the frame.
     """
     seen = np.asarray(cv2.transform(ground, yuv_of_rgb(tags)[:1]))
     before, after, single = (unit(luma, *luma_range(tags)) for luma in (seen, made, points))
@@ -133,7 +133,7 @@ def maps_of(ground: Floats, made: Levels, points: Levels, tags: ColorTags) -> Lo
 
 
 def alike(picture: Levels, other: Levels) -> Levels:
-    """Give a picture the type of another one: uint8, float32, or its own."""
+    """Convert a picture to the type of another one, uint8 or float32."""
     if picture.dtype == other.dtype:
         return picture
     picture = levels(picture)
@@ -142,7 +142,7 @@ def alike(picture: Levels, other: Levels) -> Levels:
 
 
 def nearest(picture: Levels, size: tuple[int, int]) -> Levels:
-    """Take single pixels of a picture, as many as `size` says."""
+    """Return single pixels of a picture, `size` (width, height) of them."""
     rows, columns = (
         np.arange(small) * whole // small
         for small, whole in zip(size[::-1], picture.shape[:2], strict=True)
@@ -157,7 +157,7 @@ def map_size(width: int, height: int) -> tuple[int, int]:
 
 
 def blend(before: Levels, after: Levels, relit: Floats, own: Floats, offset: Floats) -> Levels:
-    """Mix a plane of a frame and what was made of it, and add an offset in code values."""
+    """Return relit * after + own * before + offset, for planes before and after the network."""
     mixed = cv2.multiply(after, relit, dtype=cv2.CV_32F)
     cv2.add(mixed, cv2.multiply(before, own, dtype=cv2.CV_32F), dst=mixed)
     if after.dtype == np.uint8:
@@ -166,7 +166,7 @@ def blend(before: Levels, after: Levels, relit: Floats, own: Floats, offset: Flo
 
 
 def scaled(maps: LocalMaps, scale: float, zero: float) -> Floats:
-    """Offset in code values of a plane: what is mixed are distances from its `zero`."""
+    """Return the offset of a plane in code values, whose black or gray is `zero`."""
     rest = 1 - maps.relit - maps.own
     return np.asarray(np.float32(scale) * maps.offset + np.float32(zero) * rest, np.float32)
 
@@ -182,7 +182,7 @@ def split(picture: Levels) -> list[Levels]:
 
 
 def luma_of(picture: Levels) -> Levels:
-    """Luma of RGB, (h, w)."""
+    """Return luma of RGB, (h, w)."""
     return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL)[:1]))
 
 
@@ -193,7 +193,7 @@ def brightest_of(picture: Levels) -> Levels:
 
 
 def keep_below_white(before: Levels, after: Levels, tags: ColorTags) -> None:
-    """Keep a plane of luma, or RGB, in place, below white where the frame's own is."""
+    """Limit luma or RGB `after`, in place, to white where the frame before is below white."""
     scale, black = luma_range(tags)
     limit = (black + WHITE * scale) * (QUARTERS if after.dtype == np.uint16 else 1)
     white = np.full((STRIP, *before.shape[1:]), int(limit), after.dtype)
@@ -204,9 +204,9 @@ def keep_below_white(before: Levels, after: Levels, tags: ColorTags) -> None:
 
 
 def keep_color_below_white(seen: Levels, made: Floats, tags: ColorTags) -> None:
-    """Keep each channel of what is coded in YUV, (h, w, 3), below white where that of RGB is.
+    """Limit the RGB channels of `made`, YUV (h, w, 3), to white where those of `seen` are below.
 
-    Chroma is lowered in place; luma stays, and so does the hue.
+    Chroma is lowered in place. Luma and hue do not change.
     """
     back = rgb_of_yuv(tags)
     bright = brightest_of(np.asarray(cv2.transform(made, back), np.float32))
@@ -226,6 +226,6 @@ def luma_range(tags: ColorTags) -> tuple[float, float]:
 
 
 def unit(luma: NDArray[Any], scale: float, black: float) -> Floats:
-    """Code values of luma -> [0, 1]."""
+    """Convert code values of luma to [0, 1]."""
     light = (luma.astype(np.float32) - np.float32(black)) / np.float32(scale)
     return np.asarray(np.clip(light, 0, 1), np.float32)
