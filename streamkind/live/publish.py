@@ -118,7 +118,7 @@ class To:
 
 
 class Parts(To):
-    """HLS. FFmpeg would list parts that it cannot write, so it writes through `Part`."""
+    """HLS. FFmpeg would list parts that it cannot write, so it writes through `Segment`."""
 
     failed: OSError | None = None
     """What could not be written; nothing is listed after it."""
@@ -136,10 +136,10 @@ class Parts(To):
         if self.failed or (".m3u8" in Path(url).suffixes and not self.size):
             raise self.failed or OSError("a part without packets is not listed")
         self.size = 0
-        return Part(url, self)
+        return Segment(url, self)
 
 
-class Part:
+class Segment:
     """A file of HLS."""
 
     def __init__(self, url: str, parts: Parts) -> None:
