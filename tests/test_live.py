@@ -30,6 +30,7 @@ from support.live import (
     published,
     read_pts,
     record_server,
+    slower,
     state,
     wait_for,
     wait_for_state,
@@ -408,8 +409,8 @@ def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, sta
     assert b"sesame" not in seen and b"user:$" in seen
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    out, said = process.communicate(timeout=20)
-    assert time.monotonic() - began < 5
+    out, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 5 * slower()
     assert process.returncode == 0, said
     assert "sesame" not in out + said and "user:***@" not in out
     (recording,) = folder.iterdir()
@@ -492,8 +493,8 @@ def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, froz
             time.sleep(1)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=20)
-            assert time.monotonic() - began < 5
+            _, said = process.communicate(timeout=60)
+            assert time.monotonic() - began < 5 * slower()
         assert process.returncode == 0, said
         assert recorded(folder) > 5
 

@@ -41,7 +41,7 @@ def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[
     ("cameras", "rate", "seconds"),
     [
         pytest.param(1, 15, 8, id="one camera", marks=ALONE),
-        pytest.param(8, 6, 120, id="eight cameras", marks=ALONE),
+        pytest.param(8, 6, 30, id="eight cameras", marks=ALONE),
     ],
 )
 def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
@@ -85,7 +85,7 @@ def test_720p_at_25_is_held_in_realtime(tmp_path):
 
     Without instructions for bf16 two cores hold half of that rate.
     """
-    seconds, rate = 20, 25 if BF16_UNITS & flags() else 12
+    seconds, rate = 10, 25 if BF16_UNITS & flags() else 12
     with (
         camera_server(tmp_path, moving_picture(1280, 720, rate)) as server,
         open_fleet("realtime") as fleet,
