@@ -6,8 +6,10 @@ import contextlib
 import os
 import re
 import resource
+import subprocess
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +25,7 @@ from streamkind.errors import OutputError
 from streamkind.live import output
 from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
-from streamkind.live.encoder import HLS_KEY_SECONDS, KEY_SECONDS, LiveEncoder
+from streamkind.live.encoder import HLS_KEY_SECONDS, KEY_SECONDS, TIME_BASE, Coded, LiveEncoder
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.inbox import Waiting
 from streamkind.live.order import order
@@ -39,11 +41,11 @@ def config(**more):
 class Written:
     """A publisher that gets `rate` pictures for each second of a stream, as fast as it can."""
 
-    def __init__(self, to, rate=10, key_seconds=KEY_SECONDS, **more):
+    def __init__(self, to, rate=10, key_seconds=KEY_SECONDS, sound=(), **more):
         self._encoder = LiveEncoder("h264", (64, 48), Fraction(rate), Fraction(1), key_seconds)
         self._rate, self._count = rate, 0
         told = order(str(to), config(**more))
-        self.publisher = Publisher(told, [self._encoder.stream], threading.Event())
+        self.publisher = Publisher(told, [self._encoder.stream, *sound], threading.Event())
         self.pid = self.publisher._process.pid
 
     def __enter__(self):
@@ -61,8 +63,38 @@ class Written:
         return self
 
 
+def sound_of(path):
+    """Write a tone as ADTS in a transport stream; return its stream, and packets of `Coded`."""
+    words = ["-f", "lavfi", "-i", "sine=440:d=2", "-c:a", "aac", "-f", "mpegts", str(path)]
+    subprocess.run(["ffmpeg", "-v", "error", *words], check=True)
+    stream = av.open(str(path)).streams.audio[0]
+    packets = [packet for packet in stream.container.demux(stream) if packet.size]
+    times = [round((p.pts - packets[0].pts) * p.time_base / TIME_BASE) for p in packets]
+    coded = [Coded(bytes(p), t, 0, True, False) for p, t in zip(packets, times, strict=True)]
+    return stream, coded
+
+
 def mkv_and_mp4(test):
     return pytest.mark.parametrize("recording", ["mkv", "mp4"])(test)
+
+
+@mkv_and_mp4
+def test_a_damaged_packet_of_sound_does_not_end_a_recording(recording, tmp_path):
+    stream, packets = sound_of(tmp_path / "in.ts")
+    data = bytearray(packets[30].data)
+    data[1] &= 0xFE  # a CRC is there
+    data[6] |= 3  # and there are four blocks: FFmpeg does not take both
+    packets[30] = replace(packets[30], data=bytes(data))
+    with Written(tmp_path / "out", recording=recording, sound=[stream]) as written:
+        written.write(1)
+        for packet in packets:
+            written.publisher.write(packet)
+        written.publisher.finish()
+        heard = written.publisher.heard()
+    assert heard == ["live", "error damaged packets of sound are left out"]
+    (file,) = (tmp_path / "out").iterdir()
+    with av.open(str(file)) as container:
+        assert sum(bool(p.size) for p in container.demux(audio=0)) == len(packets) - 1
 
 
 @mkv_and_mp4

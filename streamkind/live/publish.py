@@ -27,6 +27,7 @@ import av
 RECORDING = re.compile(r"\d{8}-\d{6}Z?(-\d+)?\.(mkv|mp4)")
 MODE = 0o640
 """Mode of recordings: the group may read them, others may not."""
+REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError
 WRITE = 2  # FFmpeg's AVIO_FLAG_WRITE
 LOOK_SECONDS = 5.0  # interval of looking for recordings to delete
 
@@ -79,6 +80,7 @@ class To:
 
     io_open: Any = None
     """Opens files instead of FFmpeg."""
+    refused = 0  # packets of sound that the muxer did not take
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:
         self.order, self.source = order, source
@@ -112,16 +114,22 @@ class To:
         self.mux(packet)
 
     def mux(self, packet: Any) -> None:
-        """Write a packet to its stream."""
-        packet.stream = self.copies[packet.stream_index]
-        self.output.mux_one(packet)
+        """Write a packet to its stream. Sound is left out if FFmpeg finds it damaged."""
+        stream = packet.stream = self.copies[packet.stream_index]
+        try:
+            self.output.mux_one(packet)
+        except REFUSED:
+            if stream.type == "video":
+                raise
+            if not self.refused:
+                tell("error damaged packets of sound are left out")
+            self.refused += 1
 
 
 class Parts(To):
     """HLS. FFmpeg would list parts that it cannot write, so it writes through `Segment`."""
 
-    failed: OSError | None = None
-    """What could not be written; nothing is listed after it."""
+    failed: OSError | None = None  # what could not be written; nothing is listed after it
     size = 0  # bytes of the newest file
 
     def __exit__(self, *_: object) -> None:
@@ -139,29 +147,25 @@ class Parts(To):
         return Segment(url, self)
 
 
-class Segment:
-    """A file of HLS."""
+class Segment(io.FileIO):
+    """A file of HLS. It counts what is written, and keeps why something cannot be written."""
 
     def __init__(self, url: str, parts: Parts) -> None:
-        self.name, self._parts = url, parts
-        self._file = os.open(url, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        super().__init__(url, "w")
+        self._parts = parts
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         """Write all; raises OSError."""
         done = 0
         try:
             while done < len(data):
-                done += os.write(self._file, data[done:])
+                done += super().write(data[done:])
         except OSError as exc:
-            told = f"{Path(self.name).stem}: {exc.strerror}; is the disk full?"
+            told = f"{Path(str(self.name)).stem}: {exc.strerror}; is the disk full?"
             self._parts.failed = OSError(exc.errno, told)
             raise self._parts.failed from exc
         self._parts.size += done
         return done
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
 
 
 class Recordings(To):
@@ -247,12 +251,6 @@ def forget_parts(playlist: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def codec_of(stream: Any) -> str:
-    """Return FFmpeg's name of a stream's codec."""
-    context = stream.codec_context
-    return context.codec.canonical_name if context else "unknown"
-
-
 def copies_of(source: Any, output: Any, order: dict[str, Any]) -> dict[int, Any]:
     """Add the streams that the output can hold; return them by their number in the source.
 
@@ -263,7 +261,9 @@ def copies_of(source: Any, output: Any, order: dict[str, Any]) -> dict[int, Any]
     holds, container = order["holds"], order["container"]
     for stream in source.streams:
         try:
-            if stream.type == "audio" and (name := codec_of(stream)) not in (holds or {name}):
+            context = stream.codec_context
+            name = context.codec.canonical_name if context else "unknown"
+            if stream.type == "audio" and name not in (holds or {name}):
                 raise ValueError(f"{container} cannot hold {name}; have the camera send AAC")
             copies[stream.index] = output.add_stream_from_template(stream, opaque=True)
         except ValueError as exc:
