@@ -20,6 +20,7 @@ from streamkind.model.released import APART, PARTS
 ROOT = Path(__file__).parents[1]
 HOME = "https://github.com/owner/name"
 PYTHONS = ("3.11", "3.12", "3.13")
+UV = Path(sys.executable).with_name("uv")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -107,10 +108,11 @@ def interpreter(version: str) -> Path:
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path, python):
-    run(interpreter(python), "-m", "venv", tmp_path / "venv")
+    run(UV, "venv", "--quiet", "--python", interpreter(python), tmp_path / "venv")
     binaries = tmp_path / "venv" / "bin"
-    run(binaries / "pip", "install", "--quiet", f"{wheel_of(dist)}[live]")
-    assert "torch" not in run(binaries / "pip", "list")
+    here = ("--python", binaries / "python")
+    run(UV, "pip", "install", "--quiet", *here, f"{wheel_of(dist)}[live]")
+    assert "torch" not in run(UV, "pip", "list", *here)
     sample, clear = clone / "samples" / "night_street.mp4", tmp_path / "clear.mp4"
     enhance = (binaries / "streamkind", "enhance", sample, clear, "--duration", "0.2")
     told = run(binaries / "streamkind", "doctor", cwd=tmp_path)
@@ -137,7 +139,7 @@ def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path
 
 @pytest.mark.parametrize("runner", ["uvx", "pipx"])
 def test_runners_run_the_wheel(dist, clone, tmp_path, runner):
-    uvx, home = Path(sys.executable).with_name("uvx"), f"PIPX_HOME={tmp_path}"
+    uvx, home = UV.with_name("uvx"), f"PIPX_HOME={tmp_path}"
     words = {
         "uvx": (uvx, "--from", wheel_of(dist), "streamkind"),
         "pipx": ("env", home, uvx, "pipx", "run", "--spec", wheel_of(dist), "streamkind"),

@@ -146,6 +146,16 @@ def test_lit_places_of_a_street_stay_as_they_are_in_the_engine(engine, film):
     assert found["dark_lift"] > 4
 
 
+@pytest.mark.parametrize("ratio", [1.6, 10.0])
+def test_coloured_lamps_are_not_clipped(film, ratio):
+    image = np.full((96, 160, 3), 12, np.uint8)
+    for i, color in enumerate([(235, 30, 20), (230, 230, 30), (238, 120, 60)]):
+        image[20:60, 10 + 50 * i : 40 + 50 * i] = color
+    picture, given = image.transpose(2, 0, 1)[None], np.array([ratio], np.float32)
+    clear = film.run(None, {"picture": picture, "ratio": given})[0]
+    assert clear.max() < 240  # 255 * engine.local.WHITE
+
+
 @pytest.mark.parametrize("stills", [False, True], ids=["videos", "stills"])
 def test_each_picture_of_a_batch_has_its_own_ratio(stills):
     graph = session(single_graph(find_release("student"), stills=stills))
