@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.media import read_tracks
-from support.odd import ffmpeg, pass_through
+from support.odd import ffmpeg, pass_through, times
 
 from streamkind.video import demux, pictures
 from streamkind.video.source import open_source
@@ -41,6 +42,23 @@ RAW = {
     "closed.m2v": "-c:v mpeg2video -g 12 -bf 2 -flags +cgop -sc_threshold 1000000000",
     "a.mjpeg": "-c:v mjpeg -pix_fmt yuvj420p",
 }
+INDEXED = {
+    "a.avi": f"{X264} -g 25 -c:a mp3",
+    "a.flv": f"{X264} -g 25 -bf 2 -c:a aac -ar 44100",
+    "a.gif": "-an -vf scale=32:24",
+    "a.mkv": f"{X264} -g 25 -bf 2 -c:a aac",
+    "a.mp4": f"{X264}:open-gop=1 -g 25 -bf 3 -c:a aac",
+    "a.mxf": "-c:v mpeg2video -g 12 -bf 2 -c:a pcm_s16le",
+    "a.nut": f"{X264} -g 25 -bf 2 -c:a aac",
+    "a.ogv": "-c:v libtheora -g 25 -c:a libvorbis",
+    "a.rm": "-c:v rv10 -s 176x144 -g 25 -c:a ac3",
+    "a.swf": "-c:v flv -g 25 -c:a mp3 -ar 44100",
+    "a.wmv": "-c:v wmv2 -g 25 -c:a wmav2 -b:a 64k",
+    "fragments.mp4": f"{X264} -g 25 -bf 2 -movflags frag_keyframe+empty_moov -c:a aac",
+    "live.asf": "-c:v mpeg4 -g 25 -c:a mp3",
+    "live.nut": f"{X264} -g 25 -bf 2 -c:a aac",
+}
+"""Files of five seconds. Those that are "live" are written into a pipe, so without an index."""
 READ_WHOLE = {"whole.ts"}
 """Files with one keyframe, at the beginning."""
 DECODED_WHOLE = {"open.h264", "open.h265", "open.m2v"}
@@ -137,6 +155,25 @@ def test_a_part_is_what_the_whole_has(
     name: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_part(files / name, [12.5, 19.96, 36.0], tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_a_part_of_a_file_is_what_the_whole_has_whether_it_has_an_index_or_not(
+    name: str, tmp_path: Path
+) -> None:
+    path, words = tmp_path / name, INDEXED[name].split()
+    if name.startswith("live"):
+        pipe = ["ffmpeg", "-v", "error", *footage(5), *words, "-f", path.suffix[1:], "-"]
+        path.write_bytes(subprocess.run(pipe, capture_output=True, check=True).stdout)
+    else:
+        ffmpeg(*footage(5), *words, path)
+    whole = frames_of(path)
+    for start in (0.12, 1.88, 2.4, 3.96):
+        assert same(frames_of(path, start=start, duration=1), whole, start)
+    if "-an" not in words:
+        pass_through(path, tmp_path / "out.mkv", start=0.12, duration=1)
+        sound = times(tmp_path / "out.mkv", "a")
+        assert sound[0] < 0.1 and sound[-1] > 0.9
 
 
 @pytest.mark.parametrize("name", WITH_SOUND)

@@ -65,6 +65,8 @@ class VideoSource:
         """The part that is delivered, on the file's own clock. None: the whole file."""
         self.place: int | None = None
         """Where the part is found, in bytes, if the file has no index but this is sure."""
+        self.indexed = True
+        """Whether the part is found by an index of the file."""
         self.start_pts = 0
         """The first time stamp in the file."""
         self.origin = Fraction(0)
@@ -241,7 +243,7 @@ class VideoSource:
         frame = None
         if length is None or may_step(container) or start < length + 1:
             raws = self._pictures.seek(raws, shift, origin=self.start_pts, indexed=False)
-            self.place = self._pictures.place
+            self.place, self.indexed = self._pictures.place, self._pictures.indexed
             frames = self._deliver(raws, shift, cut.end, shift)
             frame = next(frames, None)
         if frame is None:

@@ -43,6 +43,7 @@ class Passthrough:
         self.warnings: list[str] = []
         self._path, self._kind = source.path, ""
         self._cut, self._origin, self._place = source.cut, source.origin, source.place
+        self._indexed = source.indexed
         self._rate = source.format.frame_rate
         self._input: InputContainer = open_input(source.path)
         if any(s.type == "audio" and not _described(s) for s in self._input.streams):
@@ -179,10 +180,12 @@ class Passthrough:
         if self._place is not None:
             self._input.seek(self._place, unsupported_byte_offset=True)
         # Where the clock may step all is read, as `VideoSource` does.
-        elif self._cut is not None and not may_step(self._input):
-            target = self._cut.start - _SEEK_MARGIN_SECONDS
-            with contextlib.suppress(av.FFmpegError):  # then all is read and dropped
-                self._input.seek(int(target * 1_000_000))
+        elif self._cut is not None and self._indexed and not may_step(self._input):
+            target = int((self._cut.start - _SEEK_MARGIN_SECONDS) * 1_000_000)
+            # AVI and FLV give no more packets after seeking to before their start.
+            if target > (self._input.start_time or 0):
+                with contextlib.suppress(av.FFmpegError):  # then all is read and dropped
+                    self._input.seek(target)
         self._packets = iter(PacketReader(self._input, moving))
 
     def copy_until(self, seconds: Fraction | None) -> None:

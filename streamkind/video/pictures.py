@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from streamkind.video.bridge import may_step
 from streamkind.video.decode import Decoder
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
-from streamkind.video.places import find_place
+from streamkind.video.places import find_place, find_target
 from streamkind.video.timeline import FrameClock
 
 
@@ -34,6 +34,8 @@ class Pictures:
         """Gives the pictures their times. It starts anew with each `start`."""
         self.place: int | None = None
         """Where in the file `seek` began, in bytes, if it was not found by an index."""
+        self.indexed = True
+        """Whether positions are found by an index, as far as `seek` has tried."""
         self._container, self._stream, self._path = container, stream, path
         self._deinterlace = deinterlace
 
@@ -66,11 +68,16 @@ class Pictures:
             pictures = pictures if self.place is None else self.start(self.place)
             self.decoder.skip_to(pts)
             return pictures
-        for target in (pts, origin):
+        found = find_target(self._path, self._stream.index, pts)
+        self.indexed = found is not None
+        if found is None:
+            self.decoder.skip_to(pts)
+            return pictures
+        for target in (found, origin):
             try:
                 self._container.seek(target, stream=self._stream)
             except av.FFmpegError:
-                return pictures  # without an index, decoding continues
+                return pictures
             pictures = self.start()
             first = next(pictures, None)
             if first is not None:

@@ -1,7 +1,7 @@
-"""Finds where in an MPEG-TS or MPEG-PS to begin reading for a position, without reading it all.
+"""Finds where in a file to begin reading for a position, or that it has to be read whole.
 
-These formats have no index, and their clock may step: what is behind a step can be found only by
-reading all that is before it. So the clock is looked at every two seconds of the way.
+MPEG-TS and MPEG-PS have no index, and their clock may step: what is behind a step can be found only
+by reading all that is before it. So the clock is looked at every two seconds of the way.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ counts (`BACK_SECONDS`), so that a step back shows."""
 _LEAD_SECONDS = 2
 """Seconds to begin before a position: packets of other streams may lie later in the file than those
 of the video, by up to 0.7 s in what FFmpeg writes."""
+
+_EARLIER_SECONDS = (0, 1, 10)
+"""Seconds before a position for which FFmpeg is asked, until it comes to a keyframe before it."""
 
 
 class _Look(NamedTuple):
@@ -55,6 +58,35 @@ def find_place(path: Path, index: int, pts: int) -> int | None:
             return walk.place_before(pts) if walk.reaches(pts) else None
         except av.FFmpegError:
             return None
+
+
+def find_target(path: Path, index: int, pts: int) -> int | None:
+    """Return for which pts to seek, so that FFmpeg comes to a keyframe at or before `pts`.
+
+    None: it does not, as in ASF without an index. In some files it comes to a later keyframe and
+    reports success; in others it searches for the dts, which comes before the pts.
+    """
+    if isinstance(path, Spool):
+        return None
+    with open_input(path) as container:
+        stream = container.streams[index]
+        read_only(container, [stream])
+        for seconds in _EARLIER_SECONDS:
+            target = pts - round(seconds / (stream.time_base or Fraction(1, 90_000)))
+            try:
+                container.seek(target, stream=stream)
+            except av.FFmpegError:
+                return None
+            packets = PacketReader(container, [stream])
+            stamps = (
+                packet.pts if packet.pts is not None else packet.dts
+                for packet in packets
+                if packet.is_keyframe
+            )
+            found = next((stamp for stamp in stamps if stamp is not None), None)
+            if found is not None and found <= pts:
+                return target
+    return None
 
 
 class _Walk:

@@ -54,7 +54,10 @@ class SequenceSource:
         self.path = path
         self.lost = 0
         self.warnings: list[str] = []
-        self._start, self._end = start, math.inf if duration is None else start + duration
+        # 2.4 means 12/5, not the float's 2.39999999999999991
+        self._start = Fraction(start).limit_denominator(1_000_000)
+        length = None if duration is None else Fraction(duration).limit_denominator(1_000_000)
+        self._end = math.inf if length is None else self._start + length
         self._taken = False
         if path.is_dir():
             files = list_images(path)
