@@ -171,7 +171,7 @@ DEFINED = {
     "docs/getting-started.md": {"3.11", "3.13"},
     "docs/live-console.md": {"2", "10", "25", "64", "16", "127.0"},
     "docs/live.md": {"0.05", "0.1", "0.5", "5", "10", "25"},
-    "docs/machines.md": {"1.1", "3.11", "3.13"},
+    "docs/machines.md": {"1.1", "3.11", "3.12", "3.13"},
     "docs/nvidia.md": {"8", "99.9"},
     "docs/onnx.md": {"0.1"},
     "docs/profiles.md": {"0.3"},
