@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from streamkind.video.demux import PacketReader, open_input, read_only
 from streamkind.video.spool import Spool
+from streamkind.video.storage import is_local
 
 _HEAD_SECONDS = 10
 """Seconds at the beginning of a file that are read whole. It tells the bytes per second."""
@@ -45,9 +46,10 @@ def find_place(path: Path, index: int, pts: int) -> int | None:
     """Return a place in bytes; reading from it gives what reading all gives from `pts` on.
 
     From there to the frame at `pts` of stream number `index` there is a keyframe. None: the file
-    has to be read from its beginning, as the clock steps before `pts`, or `pts` is near.
+    has to be read from its beginning, as the clock steps before `pts`, or `pts` is near. Files of
+    remote storage always are: some kinds cannot be open twice.
     """
-    if isinstance(path, Spool):
+    if isinstance(path, Spool) or not is_local(path):
         return None
     with open_input(path) as container:
         stream = container.streams[index]
@@ -64,10 +66,13 @@ def find_target(path: Path, index: int, pts: int) -> int | None:
     """Return for which pts to seek, so that FFmpeg comes to a keyframe at or before `pts`.
 
     None: it does not, as in ASF without an index. In some files it comes to a later keyframe and
-    reports success; in others it searches for the dts, which comes before the pts.
+    reports success; in others it searches for the dts, which comes before the pts. Files of remote
+    storage are not tried, as some kinds cannot be open twice.
     """
     if isinstance(path, Spool):
         return None
+    if not is_local(path):
+        return pts
     with open_input(path) as container:
         stream = container.streams[index]
         read_only(container, [stream])
