@@ -176,7 +176,7 @@ def test_data_of_unknown_kind_is_left_out_with_a_warning(tmp_path: Path) -> None
     assert kept == []
     assert [len(track.packets) for track in read_tracks(tmp_path / "out.ts")] == [10]
     (warning,) = copy(path, tmp_path / "out.mp4")
-    assert "stream #1 (data klv) is left out: a mp4 file cannot hold it" in warning
+    assert "stream #1 (data klv) is left out: the format mp4 cannot hold it" in warning
 
 
 def test_cover_art_goes_into_matroska(tmp_path: Path) -> None:

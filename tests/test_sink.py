@@ -250,7 +250,7 @@ def test_crf_and_preset_do_something(tmp_path: Path) -> None:
         ("out.mp4", {"preset": "warp"}, UsageError, "preset='warp': libx264 knows ultrafast"),
         ("out.mkv", {"codec": "mpeg4", "preset": "fast"}, UsageError, "has no presets"),
         ("out.mp4", {"codec": "h264_nvenc"}, OutputError, "25 frames a second .* ending in .mkv"),
-        ("out.webm", {}, UsageError, "a webm file cannot hold it; try codec"),
+        ("out.webm", {}, UsageError, "the format webm cannot hold it; try codec"),
         ("out.xyz", {}, UsageError, "unknown kind of file"),
         ("out", {}, UsageError, "unknown kind of file"),
         ("out.png", {}, UsageError, "the input is a video"),

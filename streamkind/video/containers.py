@@ -113,7 +113,7 @@ def decide(
         return Decision("left out", why="FFmpeg does not know its codec; keep the input for it")
     if stream.type == "audio":
         if kind in _ONE_SOUND and stream.container.streams.audio[0].index != stream.index:
-            return Decision("left out", why=f"a {kind} file holds one sound; .mkv keeps all")
+            return Decision("left out", why=f"the format {kind} holds one sound; .mkv keeps all")
         held = kind in SOUND and codec in (SOUND[kind] or {codec})
         admitted = whole or admits(stream, kind)
         if held and admitted and writes(stream, kind, packets):
@@ -126,12 +126,14 @@ def decide(
     if writes(stream, kind, packets):
         return Decision("copied")
     hint = " (records of sensors or places)" if stream.type == "data" else ""
-    return Decision("left out", why=f"a {kind} file cannot hold it{hint}; keep the input for it")
+    return Decision(
+        "left out", why=f"the format {kind} cannot hold it{hint}; keep the input for it"
+    )
 
 
 def _convert_sound(stream: Any, kind: str) -> Decision:
     if kind not in SOUND:
-        return Decision("left out", why=f"a {kind} file cannot hold sound; .mkv keeps it")
+        return Decision("left out", why=f"the format {kind} cannot hold sound; .mkv keeps it")
     encoder = "pcm_s16le" if kind == "matroska" else _OWN_SOUND.get(kind, "aac")
     if not stream.codec_context.sample_rate:
         return Decision("left out", why="no sample rate is known; keep the input for it")
@@ -142,7 +144,7 @@ def _convert_sound(stream: Any, kind: str) -> Decision:
     name = encoder.removeprefix("lib").removesuffix("lame").upper().replace("_S16LE", "")
     if channels > 2 and encoder not in MANY_CHANNELS:
         name += " in stereo"
-    return Decision("converted", encoder, f"to {name}: a {kind} file cannot hold it{hint}")
+    return Decision("converted", encoder, f"to {name}: the format {kind} cannot hold it{hint}")
 
 
 def settle_channels(stream: Any) -> int:
@@ -163,11 +165,11 @@ def settle_channels(stream: Any) -> int:
 def _convert_text(codec: str, kind: str) -> Decision:
     own = _OWN_SUBTITLES.get(kind)
     if own is None:
-        return Decision("left out", why=f"a {kind} file cannot hold it; .mkv keeps it")
+        return Decision("left out", why=f"the format {kind} cannot hold it; .mkv keeps it")
     if codec not in _TEXTS:
         hint = "" if kind == "matroska" else "; .mkv keeps nearly all"
-        return Decision("left out", why=f"a {kind} file cannot hold it{hint}")
-    return Decision("converted", own, f"to {own}: a {kind} file cannot hold it")
+        return Decision("left out", why=f"the format {kind} cannot hold it{hint}")
+    return Decision("converted", own, f"to {own}: the format {kind} cannot hold it")
 
 
 def codec_of(stream: Any) -> str:

@@ -267,8 +267,8 @@ def add_encoder(container: OutputContainer, settings: EncoderSettings, pix_fmt: 
         )
     except ValueError as exc:
         raise UsageError(
-            f"codec {settings.codec.name}: a {container.format.name} file cannot hold it; try codec"
-            f" {container.default_video_codec}"
+            f"codec {settings.codec.name}: the format {container.format.name} cannot hold it;"
+            f" try codec {container.default_video_codec}"
         ) from exc
     assert isinstance(stream, VideoStream)
     settings.apply(stream.codec_context, pix_fmt)
