@@ -1,1 +1,1 @@
-"""Footage in, footage out: sources, sinks, and the threads that overlap them."""
+"""Reads and writes videos and images, and runs both in threads beside the enhancement."""

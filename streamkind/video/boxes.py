@@ -1,4 +1,4 @@
-"""Finds records of cameras in an MP4 outside of its streams, which FFmpeg does not read."""
+"""Finds boxes of an MP4 in which cameras keep records of their own. FFmpeg does not read them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _KNOWN = frozenset({
     "meta", "udta", "PICT", "pdin", "prft", "emsg", "mvhd", "trak", "mvex", "iods", "drm", "pssh",
 })
 # fmt: on
-"""Boxes of the MP4 standard, which any file may have."""
+"""Names of boxes that the standards of MP4 and QuickTime define."""
 _LEAST_BYTES = 32
-"""Least size of a box that counts as a record."""
+"""Smallest content of a box that counts as a record, in bytes."""
 _MOST_BOXES = 10_000
-"""Boxes that are read at most, as a damaged file may have any number."""
+"""Most boxes that are read from one file: a damaged file may seem to have any number."""
 
 
 def private_boxes(path: Path) -> list[str]:
@@ -40,7 +40,7 @@ def private_boxes(path: Path) -> list[str]:
 
 
 def ends_in_box(file: BinaryIO, end: int) -> bool:
-    """Return whether a file of `end` bytes ends within a box, as fragments of a cut-off MP4 do."""
+    """Return whether a file of `end` bytes ends within a box: a fragmented MP4 was cut off then."""
     boxes = list(_boxes(file, 0, end))
     stop = boxes[-1][2] if boxes else 0
     file.seek(stop)
@@ -54,7 +54,10 @@ def _is_private(name: str, start: int, stop: int) -> bool:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Yield name, begin and end of the content of each box; stop at data that is not a box."""
+    """Yield the name of each box, and where its content begins and ends, in bytes.
+
+    Stop at data that is not a box.
+    """
     for _ in range(_MOST_BOXES):
         file.seek(start)
         head = file.read(16)

@@ -1,4 +1,4 @@
-"""Makes one continuous clock of time stamps that step: joined recordings, gaps, wraps."""
+"""Makes time stamps continuous where they step: at joined recordings, gaps and wraps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import av
 from av.container import InputContainer
 
 TS_DISCONT = 0x0200
-"""AVFMT_TS_DISCONT: the flag of a format whose clock may step, such as MPEG-TS and MPEG-PS."""
+"""FFmpeg's flag AVFMT_TS_DISCONT: the time stamps of a format may step, as in MPEG-TS and -PS."""
 BACK_SECONDS = 1
-"""Least step back that counts as another clock, as dts never fall within a recording. A smaller
-one is a damaged stamp."""
+"""Smallest step back of dts that counts as the start of another clock, in seconds. dts always rise
+within a recording, so a smaller step back is a damaged time stamp."""
 FORWARD_SECONDS = 10
-"""Least step forward that counts as another clock, not as a pause: FFmpeg's own limit."""
+"""Smallest step forward that counts as the start of another clock, in seconds: FFmpeg's limit
+(`dts_delta_threshold`). A smaller step is a pause."""
 WRAP_SECONDS = Fraction(2**33, 90_000)
-"""Period of MPEG's clock, 26.5 hours: it has 33 bits, in units of 1/90,000 s."""
+"""Time after which MPEG's clock wraps: 26.5 hours. It counts units of 1/90,000 s in 33 bits."""
 MOST_HELD = 256
-"""Packets that may wait until all streams have come to a step."""
+"""Most packets that are held until every stream has reached a step."""
 
 
 @dataclass(slots=True)
@@ -27,17 +28,17 @@ class _Clock:
     """The clock of one stream."""
 
     offset: Fraction
-    """Seconds to add to the stamps of the file."""
+    """Seconds that are added to the time stamps of the file."""
     end: Fraction
     """End of the last packet, in seconds on the continuous clock."""
 
 
 @dataclass(slots=True)
 class Bridge:
-    """Moves the packets after a step so that picture and sound continue, both by the same time.
+    """Moves the packets after a step so that the video continues. All streams move by one offset.
 
-    Feed all packets of pictures and sound in the order of the file, so that two readers of one file
-    find the same times.
+    Feed all packets of video and audio in the order of the file: then every reader of the file
+    gets the same times.
     """
 
     steps: list[float] = field(default_factory=list)
@@ -48,11 +49,11 @@ class Bridge:
 
     @property
     def moved(self) -> bool:
-        """Whether any time differs from that in the file."""
+        """Whether any time stamp was changed so far."""
         return bool(self.steps or self._offset)
 
     def feed(self, packet: av.Packet[Any]) -> list[av.Packet[Any]]:
-        """Take a packet, and return those whose times are known now: usually the packet itself."""
+        """Take a packet, and return all packets whose times are now known: usually this one."""
         index, time = packet.stream_index, seconds_of(packet)
         clock = self._clocks.get(index)
         if time is None or packet.stream.type not in ("video", "audio"):
@@ -69,11 +70,11 @@ class Bridge:
         return self._release() if full or self._all_held() else []
 
     def finish(self) -> list[av.Packet[Any]]:
-        """Return the packets that still wait."""
+        """Return the packets that are still held."""
         return self._release() if self._held else []
 
     def _fits(self, clock: _Clock, time: Fraction) -> bool:
-        """Return whether a time continues the clock. A wrap of the counter is not a step."""
+        """Return whether `time` continues the clock. Change the offset of the clock at a wrap."""
         for offset in (clock.offset, self._offset):
             for wrap in (0, WRAP_SECONDS, -WRAP_SECONDS):
                 ahead = time + offset + wrap - clock.end
@@ -85,12 +86,12 @@ class Bridge:
         return False
 
     def _nearest(self, time: Fraction) -> Fraction:
-        """Return the offset for subtitles and data, whose packets may be far apart."""
+        """Return the offset for a packet of subtitles or data: these may be hours apart."""
         front = max((clock.end for clock in self._clocks.values()), default=time + self._offset)
         return self._offset + WRAP_SECONDS * round((front - time - self._offset) / WRAP_SECONDS)
 
     def _without_stray(self, index: int) -> list[av.Packet[Any]]:
-        """Return the waiting packets of a stream whose clock continues: they have wrong stamps."""
+        """Return the held packets of a stream whose clock went on. Their time stamps are wrong."""
         stray = [packet for packet in self._held if packet.stream_index == index]
         self._held = [packet for packet in self._held if packet.stream_index != index]
         for packet in stray:
@@ -104,7 +105,7 @@ class Bridge:
         return running <= held
 
     def _release(self) -> list[av.Packet[Any]]:
-        """Release the waiting packets. Each stream continues at its former end or later."""
+        """Return the held packets, moved so that no stream begins before its former end."""
         held, self._held = self._held, []
         first = _first_times(held)
         gaps = [clock.end - first[i] for i, clock in self._clocks.items() if i in first]
@@ -119,7 +120,7 @@ class Bridge:
 
 
 def _first_times(packets: list[av.Packet[Any]]) -> dict[int, Fraction]:
-    """Return the first time of each stream."""
+    """Return the decoding time of the first packet of each stream, in seconds."""
     first: dict[int, Fraction] = {}
     for packet in packets:
         time = seconds_of(packet)
@@ -136,7 +137,7 @@ def seconds_of(packet: av.Packet[Any]) -> Fraction | None:
 
 def _move(packet: av.Packet[Any], offset: Fraction) -> av.Packet[Any]:
     ticks = round(offset / packet.time_base) if offset else 0
-    # One of the two stamps may have wrapped before the other.
+    # pts wraps before dts, as it is later: both are brought to the same side of the wrap.
     if packet.pts is not None and packet.dts is not None:
         wrap = round(WRAP_SECONDS / packet.time_base)
         packet.pts += wrap * round((packet.dts - packet.pts) / wrap)
@@ -148,5 +149,5 @@ def _move(packet: av.Packet[Any], offset: Fraction) -> av.Packet[Any]:
 
 
 def may_step(container: InputContainer) -> bool:
-    """Return whether the clock of a container's format may step."""
+    """Return whether the time stamps of a container's format may step."""
     return bool(container.format.flags & TS_DISCONT)

@@ -1,4 +1,4 @@
-"""Reads the colour tags of a video, and converts between YUV and RGB by exactly these tags."""
+"""Reads the colour tags of a video, and converts between YUV and RGB as the tags say."""
 
 from __future__ import annotations
 
@@ -34,19 +34,17 @@ from streamkind.video.side_data import display_matrix
 from streamkind.video.tonemap import ToneMapper, is_hdr
 
 UNSURE = 2, 5
-"""Luma above black, in 8-bit levels: up to the first value chroma counts as rounding, and from the
-second on as the scene's."""
+"""Luma above black, in 8-bit levels. Up to the first value, chroma counts as an error of rounding;
+from the second value on, it counts as colour of the scene."""
 
-# AVCOL_SPC_* -> SWS_CS_*: what swscale can convert. BT.2020 constant luminance (10) is close
-# enough to non-constant for pictures that are not HDR.
+# FFmpeg's AVCOL_SPC_* -> SWS_CS_*, for the matrices that swscale can convert. BT.2020 constant
+# luminance (10) is converted as non-constant luminance: without HDR they differ little.
 _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
-# Without FULL_CHR_H_INT, swscale uses tables whose results are wrong by up to 3 levels.
 RGB16 = 65535 / (255 * QUARTERS)
-"""Values of FFmpeg's gbrp16le in one of uint16 pixels."""
+"""Values of FFmpeg's gbrp16le for one value of uint16 pixels."""
+# Without FULL_CHR_H_INT, swscale uses tables whose results are wrong by up to 3 levels.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
 _LUMA = {
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -56,11 +54,11 @@ _LUMA = {
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),
 }
-"""Weights of red and blue in luma, by matrix (ITU-T H.273, table 4)."""
+"""Weights of red and blue in luma, by AVCOL_SPC_* (ITU-T H.273, table 4)."""
 
 
 def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
-    """Return the matrix from 8-bit RGB to 8-bit YUV, (3, 4). Its last column is added."""
+    """Return the matrix from 8-bit RGB to 8-bit YUV: (3, 4), whose last column is an offset."""
     red, blue = _LUMA[tags.matrix]
     luma = np.array([red, 1 - red - blue, blue])
     chroma = [(np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)]
@@ -71,7 +69,7 @@ def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
 
 
 def rgb_of_yuv(tags: ColorTags) -> NDArray[np.float64]:
-    """Return the matrix from 8-bit YUV to 8-bit RGB, (3, 4). Its last column is added."""
+    """Return the matrix from 8-bit YUV to 8-bit RGB: (3, 4), whose last column is an offset."""
     forth = yuv_of_rgb(tags)
     back = np.linalg.inv(forth[:, :3])
     return np.column_stack([back, -back @ forth[:, 3]])
@@ -85,7 +83,7 @@ class _Tagged(Protocol):
 
 
 def read_tags(frame: av.VideoFrame, warnings: list[str]) -> ColorTags:
-    """Read the tags of a decoded frame. A guess for a missing tag is added to `warnings`."""
+    """Read the tags of a decoded frame. Add a message to `warnings` if the matrix is a guess."""
     tagged: _Tagged = frame
     name = frame.format.name
     colored = frame.format.is_rgb, name.startswith(("gray", "mono", "pal8"))
@@ -127,9 +125,9 @@ class Reader:
         *,
         made: ColorTags | None = None,
     ) -> None:
-        """Read frames of `tags`, and scale those of another size to `width` x `height`.
+        """Read frames with the tags `tags`; scale frames of another size to `width` x `height`.
 
-        Planes are converted to the tags `made`, if given. HDR is tone-mapped.
+        If `pix_fmt` is YUV, frames are converted to the tags `made`, if given. HDR is tone-mapped.
         """
         self._tags, self._made = tags, made or tags
         self._size = width, height
@@ -138,7 +136,7 @@ class Reader:
         self._sws = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
-        """Return the pixels as stored (not turned upright). The caller may keep the array."""
+        """Return the pixels as stored, not turned upright. The caller may keep the array."""
         rgb = self._pix_fmt in ("rgb24", "gbrp16le")
         tags = self._tags
         if is_hdr(tags):
@@ -177,14 +175,14 @@ class Reader:
 
 
 def scaled(rgb: Pixels, by: float) -> Pixels:
-    """Multiply RGB of 16 bits, (H, W, 3)."""
+    """Multiply RGB of 16 bits, (H, W, 3), by a factor."""
     return np.asarray(cv2.addWeighted(rgb, by, rgb, 0, 0), np.uint16)
 
 
 def dithered(planes: Pixels) -> Pixels:
-    """Convert planes of 10 bits to 8 bits, (H, W), with a dither by Bayer's 2x2 pattern.
+    """Convert planes of 10 bits, (H, W), to 8 bits, dithered by Bayer's 2x2 pattern.
 
-    Means over 2x2 pixels keep all 10 bits. The dither of swscale keeps one of the two bits only.
+    The mean of each 2x2 pixels keeps all 10 bits. The dither of swscale would keep only 9.
     """
     raised = planes.copy()
     for row, thresholds in enumerate(((0, 2), (3, 1))):
@@ -197,9 +195,9 @@ class YuvWriter:
     """Converts RGB or yuv420p to frames for an encoder. Use it from one thread only."""
 
     def __init__(self, tags: ColorTags, pix_fmt: str, *, planes: ColorTags | None = None) -> None:
-        """Write frames of `pix_fmt` and `tags`, from RGB or planes.
+        """Make frames of `pix_fmt` with the tags `tags`, from RGB or yuv420p.
 
-        The planes have the tags `planes`, if given, else the same.
+        yuv420p has the tags `planes`, or `tags` if `planes` is None.
         """
         self._tags, self._planes = tags, planes or tags
         self._pix_fmt = pix_fmt
@@ -208,7 +206,7 @@ class YuvWriter:
     def __call__(self, pixels: Pixels) -> av.VideoFrame:
         """Return a new frame; `pixels` is not kept."""
         if pixels.dtype == np.uint16 and not is_deep(self._pix_fmt):
-            # swscale would dither, which after relighting is noise only.
+            # swscale would dither 10 bits to 8. In enhanced pixels, that would only be more noise.
             pixels = stored(levels(pixels))
         rgb = pixels.ndim == 3
         matrix = _SWS_MATRIX[self._tags.matrix]
@@ -229,7 +227,7 @@ class YuvWriter:
 
 
 def frame_of(pixels: Pixels) -> av.VideoFrame:
-    """Return a frame of pixels, RGB or yuv420p. It shares the memory of planes."""
+    """Return a frame of pixels, RGB or yuv420p. RGB is copied; yuv420p shares its memory."""
     deep = pixels.dtype == np.uint16
     if pixels.ndim == 3:  # copied, because swscale reads some bytes beyond the last row of RGB
         whole = scaled(pixels, RGB16) if deep else np.ascontiguousarray(pixels)
@@ -244,7 +242,7 @@ def frame_of(pixels: Pixels) -> av.VideoFrame:
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How to turn stored pixels upright: all eight cases of a display matrix."""
+    """How stored pixels are turned upright: one of the eight cases of a display matrix."""
 
     transpose: bool = False
     flip_x: bool = False

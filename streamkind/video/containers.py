@@ -1,4 +1,4 @@
-"""Decides for each stream whether a container can hold it, or what becomes of it."""
+"""Decides for each stream whether it is copied into a container, converted or left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import av
 from av.container import OutputContainer
 
 MP4_LIKE = ("mp4", "mov", "3gp", "3g2")
-"""FFmpeg's names of the formats with the structure of MP4."""
+"""FFmpeg's names of the formats that are built as MP4 is."""
 
 # fmt: off
 _RIFF = frozenset({
@@ -42,22 +42,22 @@ SOUND: dict[str, frozenset[str] | None] = {
     "svcd": _MPEG,
     "webm": frozenset({"opus", "vorbis"}),
 }
-"""Sound that each format holds, by FFmpeg's name of the format. None: all that can be written can
-be read again.
+"""Audio codecs that each format holds, by FFmpeg's name of the format. None: every codec that can
+be written can be read again.
 
-PCM in MP4 is left out: FFmpeg writes it since version 6, but few players read it.
+PCM in MP4 is not listed: FFmpeg writes it since version 6, but few players read it.
 """
 _OWN_SOUND = {
     "avi": "libmp3lame", "mpeg": "mp2", "mxf": "pcm_s16le", "svcd": "mp2", "webm": "libopus",
 }
-"""Encoder for sound that a container does not hold, unless it is AAC."""
+"""Encoder for audio that a format does not hold, by FFmpeg's name of the format; else AAC."""
 _ONE_SOUND = frozenset({"flv"})
 LAYOUTS = {
     1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
 }
-"""Layout of converted sound, by its number of channels."""
+"""Channel layout of converted audio, by its number of channels."""
 MANY_CHANNELS = ("aac", "pcm_s16le")
-"""Encoders that take more than two channels."""
+"""Encoders that accept more than two channels."""
 SUBTITLES: dict[str, frozenset[str]] = {
     "3g2": frozenset({"mov_text"}),
     "3gp": frozenset({"mov_text"}),
@@ -70,7 +70,7 @@ SUBTITLES: dict[str, frozenset[str]] = {
     "mpegts": frozenset({"dvb_subtitle", "dvb_teletext"}),
     "webm": frozenset({"webvtt"}),
 }
-"""Subtitles that each format holds, by FFmpeg's name of the format."""
+"""Subtitle codecs that each format holds, by FFmpeg's name of the format."""
 _OWN_SUBTITLES = {
     "3g2": "mov_text", "3gp": "mov_text", "matroska": "subrip", "mov": "mov_text",
     "mp4": "mov_text", "webm": "webvtt",
@@ -79,24 +79,24 @@ _TEXTS = frozenset({
     "ass", "microdvd", "mov_text", "mpl2", "sami", "subrip", "subviewer", "text", "webvtt",
 })
 # fmt: on
-"""Subtitles that are text. FFmpeg converts each of them into the others."""
+"""Codecs of text subtitles. FFmpeg converts each of them into every other."""
 _TRIAL_PACKETS = 8
-"""Packets that are written to find out whether a container holds a stream."""
+"""Number of packets that are written to test whether a container holds a stream."""
 _TRIAL_STEP = Fraction(1, 50)
-"""Seconds between them if they have no duration."""
+"""Seconds between packets of the test that have no duration."""
 MXF_RATE = 48_000
-"""Samples per second of all sound in MXF."""
+"""Sample rate of all audio in MXF, in Hz."""
 
 Fate = Literal["copied", "converted", "left out"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a stream."""
+    """Whether a stream is copied, converted or left out, and why."""
 
     fate: Fate
     encoder: str = ""
-    """FFmpeg's name of the encoder by which it is converted."""
+    """FFmpeg's name of the encoder that converts the stream; "" if it is not converted."""
     why: str = ""
     """Reason, for the user."""
 
@@ -104,9 +104,9 @@ class Decision:
 def decide(
     stream: Any, kind: str, packets: Sequence[av.Packet[Any]], *, whole: bool = True
 ) -> Decision:
-    """Decide on a stream for a container of FFmpeg's format `kind`, by its first packets.
+    """Decide on a stream by its first packets. `kind` is FFmpeg's name of the container's format.
 
-    Without `whole`, only streams that PyAV admits are copied into Matroska.
+    Without `whole`, only streams that PyAV accepts are copied into Matroska.
     """
     codec = codec_of(stream)
     if not codec and stream.type in ("audio", "subtitle"):
@@ -148,9 +148,9 @@ def _convert_sound(stream: Any, kind: str) -> Decision:
 
 
 def settle_channels(stream: Any) -> int:
-    """Return the number of channels of sound. For PCM, set the usual layout for that number.
+    """Return the number of channels of audio. For PCM, set the usual layout for that number.
 
-    QuickTime invents layouts, and PyAV ends the process when it frees an invented layout.
+    QuickTime files may have custom layouts, and PyAV crashes when it frees a custom layout.
     """
     context = stream.codec_context
     bits = re.fullmatch(r"pcm_(?:[suf](\d+)[lb]?e?|[am]u?law)", context.codec.canonical_name)
@@ -179,7 +179,7 @@ def codec_of(stream: Any) -> str:
 
 
 def admits(stream: Any, kind: str) -> bool:
-    """Return whether PyAV admits a stream to a container. For Matroska it admits too few."""
+    """Return whether PyAV accepts a stream for a container. It refuses some that Matroska holds."""
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
         output = av.open(str(Path(folder, "a")), "w", format=kind)
         try:
@@ -190,8 +190,8 @@ def admits(stream: Any, kind: str) -> bool:
 
 
 def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
-    """Return whether packets can be written into a complete file, and read from it again."""
-    if kind == "mxf":  # it cannot be without a picture
+    """Return whether a test file with these packets can be written and read again."""
+    if kind == "mxf":  # FFmpeg writes no MXF without video
         return stream.type != "audio" or bool(stream.codec_context.sample_rate == MXF_RATE)
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
         path = Path(folder, "a")
@@ -199,7 +199,7 @@ def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
         try:
             copy = output.add_stream_from_template(stream, opaque=True)
             output.start_encoding()
-            if not packets:  # none comes soon: a file that is read back would be empty
+            if not packets:  # the stream begins late: a test file would be empty
                 return True
             longest = max(packet.duration or 0 for packet in packets)
             for number, packet in enumerate(packets[:_TRIAL_PACKETS]):
@@ -227,22 +227,22 @@ def _again(packet: av.Packet[Any], copy: Any, stamp: int) -> av.Packet[Any]:
 def _reads(path: Path, stream: Any, kind: str) -> bool:
     with av.open(str(path)) as back:
         found = [other for other in back.streams if other.type == stream.type]
-        if stream.type == "data":  # MPEG-TS takes all data, but loses its type
+        if stream.type == "data":  # MPEG-TS accepts all data, but does not keep its type
             named = [other.name for other in found if other.name is not None]
             return stream.name in named and (stream.name != "bin_data" or kind in MP4_LIKE)
         return any(_like(codec_of(other), codec_of(stream)) for other in found)
 
 
 def _like(found: str, codec: str) -> bool:
-    # MP4 has one code for all layers of MPEG audio. The packets say which it is.
+    # MP4 has one codec tag for all layers of MPEG audio. The packets say which layer it is.
     return found == codec or {found, codec} == {"mp2", "mp3"}
 
 
 def open_output(name: str, kind: str, *, wide: bool = False, **options: Any) -> OutputContainer:
-    """Open a container for writing. With `wide`, Matroska takes all that FFmpeg writes into it.
+    """Open a container for writing. With `wide`, Matroska accepts all codecs that FFmpeg can write.
 
-    PyAV checks strictly whether a format holds a codec, and refuses some that FFmpeg writes into
-    Matroska. It does not check the segment muxer, so that is used, with one segment.
+    PyAV checks whether a format holds a codec, and refuses some codecs that FFmpeg writes into
+    Matroska. It does not check the segment muxer. So `wide` uses that muxer, with one segment.
     """
     output: OutputContainer
     if not (wide and kind == "matroska"):

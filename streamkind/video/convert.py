@@ -1,4 +1,4 @@
-"""Converts sound and subtitles to codecs that a container holds."""
+"""Converts audio and subtitles to codecs that a container holds."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from av.container import OutputContainer
 from streamkind.video.containers import LAYOUTS, MANY_CHANNELS, MXF_RATE
 
 _BITS_PER_CHANNEL = 96_000
-"""Bit rate of converted sound, per second and channel. Ample for AAC."""
+"""Bit rate of converted audio, in bits per second and channel. It is more than AAC needs."""
 
 
 class Converter(Protocol):
-    """Takes packets of a stream of the input, and yields packets of a stream of the output."""
+    """Converts packets of an input stream to packets of an output stream."""
 
     stream: Any
-    """The stream of the output."""
+    """The output stream."""
     failed: int
-    """Packets that could not be decoded."""
+    """Number of packets that could not be decoded."""
 
     def __call__(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
         """Convert a packet; None is the end."""
 
 
 class SoundConverter:
-    """Decodes sound and encodes it again, with the same times."""
+    """Decodes audio and encodes it again, with the same time stamps."""
 
     def __init__(self, stream: Any, encoder: str, output: OutputContainer) -> None:
         """Add a stream to the output, which has no header yet."""
@@ -101,21 +101,21 @@ class TextConverter:
             self.failed += 1
             return
         if text is None or not text.size:
-            return  # a gap between subtitles
+            return  # an empty subtitle marks a gap
         text.time_base = packet.time_base
         text.pts, text.dts, text.duration = packet.pts, packet.dts, packet.duration
         yield text
 
 
 def converter(stream: Any, encoder: str, output: OutputContainer) -> Converter:
-    """Open the converter for a stream of sound or subtitles."""
+    """Open the converter for a stream of audio or subtitles."""
     if stream.type == "audio":
         return SoundConverter(stream, encoder, output)
     return TextConverter(stream, encoder, output)
 
 
 def _nearest(rate: int, rates: list[int] | None) -> int:
-    """Return the lowest rate of an encoder that is at least `rate`, or its highest."""
+    """Return the lowest sample rate of an encoder that is at least `rate`, or else its highest."""
     if not rates:
         return rate
     return min((r for r in rates if r >= rate), default=max(rates))

@@ -1,6 +1,6 @@
-"""Tells whether a file was cut off, by its end as its format has it, or by the size in its header.
+"""Detects files that were cut off: by the end that their format requires, or a size in the header.
 
-FFmpeg reads such a file to where it ends and reports no error.
+FFmpeg reads such a file to its end and reports no error.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from streamkind.video.spool import Spool
 from streamkind.video.storage import is_local
 
 _TS_PACKETS = {188: 0, 192: 4, 204: 0}
-"""Sizes of MPEG-TS packets, in bytes, and where in them the sync byte is. The last two: Blu-ray,
-and broadcasts with their error correction."""
+"""Sizes of MPEG-TS packets, in bytes, and the offset of the sync byte in them: plain, on Blu-ray,
+and with the error correction of broadcasts."""
 _TS_SYNC = 0x47
 _ASF_PROPERTIES = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
-"""ASF's File Properties Object. The size of the file stands 40 bytes from its beginning."""
+"""GUID of ASF's File Properties Object. The file's size is 40 bytes after the object's begin."""
 _FLV_SIZE = b"\0\x08filesize\0"
-"""Name and type of the size of the file in an FLV's onMetaData. A big-endian double follows."""
+"""Name and type of the field `filesize` in an FLV's onMetaData. A big-endian double follows it."""
 _HEADER = 1 << 16
-"""Bytes at the beginning of a file that have the size of ASF or FLV."""
+"""Bytes at the beginning of a file in which the size of an ASF or FLV is searched."""
 _LARGEST_PAGE = 65_307
-"""Bytes of an Ogg page at most (RFC 3533, section 6)."""
+"""Largest size of an Ogg page, in bytes (RFC 3533, section 6)."""
 _END_OF_STREAM = 4
-"""The flag of the last page of an Ogg stream."""
+"""Flag of the last page of an Ogg stream (RFC 3533, section 6)."""
 _NUT_INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"
-"""NUT's startcode of the index, at the end of a file."""
+"""Start code of NUT's index, which is at the end of a file."""
 _FLV_TAG = 11
-"""Bytes of the header of an FLV tag. After each tag, its size is repeated."""
+"""Size of the header of an FLV tag, in bytes. The size of a tag is repeated after it."""
 
 
 def is_cut_off(path: Path, kind: str) -> bool:
-    """Return whether a file of FFmpeg's format `kind` says by itself that it ends too early.
+    """Return whether a file ends too early by its own structure. `kind` is FFmpeg's format name.
 
-    Streams without an end of their own, such as raw H.264 and MPEG-PS, never do.
+    Formats without an end mark, such as raw H.264 and MPEG-PS, always give False.
     """
     check = next((_CHECKS[name] for name in kind.split(",") if name in _CHECKS), None)
     if check is None or isinstance(path, Spool) or not is_local(path):
@@ -98,4 +98,4 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], bool]] = {
     "nut": _nut,
     "ogg": _ogg,
 }
-"""The checks, by FFmpeg's names of the formats."""
+"""The check of each format, by FFmpeg's name of the format."""

@@ -1,4 +1,4 @@
-"""Decodes packets into pictures, and counts what a damaged file has lost."""
+"""Decodes packets into frames, and counts the frames that a damaged file has lost."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from streamkind.video.cut_off import is_cut_off
 from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
 
 _MOST_WAITING = 1000
-"""Packets that are kept from a keyframe on while a position is searched. More are decoded."""
+"""Most packets that are held from a keyframe on while a position is searched. If there are more,
+they are decoded."""
 _CLOSED = {
     "h264": re.compile(rb"\x00\x00\x01[\x25\x45\x65]"),
     "hevc": re.compile(rb"\x00\x00\x01[\x26\x28]"),
     "mjpeg": re.compile(b""),
     "mpeg2video": re.compile(rb"\x00\x00\x01\xb8...[\x40-\x7f\xc0-\xff]", re.DOTALL),
 }
-"""What the packet of a keyframe has in it if all frames that follow it in the file are shown later
-than all before it: an IDR picture (H.264 and H.265, table 7-1), or `closed_gop` (H.262, 6.3.8)."""
+"""Bytes in the packet of a keyframe that begins a closed GOP, by codec: all later packets are then
+shown after all earlier ones. IDR (H.264 and H.265, table 7-1) or `closed_gop` (H.262, 6.3.8)."""
 _TELL_LENGTH = frozenset({"matroska", "mxf"})
-"""FFmpeg's names of formats without a number of frames whose header tells the length of a video."""
+"""FFmpeg's names of formats whose header has the length of a video but not its number of frames."""
 
 
 class Decoder:
-    """Decodes one stream as far as possible, and counts failures."""
+    """Decodes one stream, skips packets that cannot be decoded, and counts them."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, path: Path) -> None:
-        """Decode `stream` from where the container stands."""
+        """Decode `stream` from the present position of the container."""
         self.sent = 0
-        """Packets given to the decoder."""
+        """Number of packets given to the decoder."""
         self.failed = 0
-        """Packets that the decoder refused."""
+        """Number of packets that the decoder refused."""
         self.skipped = 0
-        """Packets that were left out before the first one that was decoded, with `count_to`."""
+        """Number of packets that `count_to` has left out before the first decoded packet."""
         self._container = container
         self._reader = PacketReader(container, [stream])
         self._stream = stream
@@ -51,13 +52,13 @@ class Decoder:
         self._ended = False
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
-        """Yield pictures in order of presentation, as stored (not turned upright)."""
+        """Yield frames in order of presentation, as stored: not turned upright."""
         for packet in self._packets():
             if not self.sent and packet.has_sidedata("encryption_info"):
                 raise InputError(encrypted(self._path))
             self.sent += 1
             self._count_empty(packet)
-            # Samples before the start of an MP4's edit list serve as references only.
+            # Samples before the start of an MP4's edit list are only references for other frames.
             self._hidden += packet.is_discard
             yield from self._decode(packet)
         self._ended = True
@@ -65,22 +66,22 @@ class Decoder:
 
     @property
     def counts(self) -> bool:
-        """Whether `count_to` is possible: whether the packets of the codec can tell frames."""
+        """Whether `count_to` is possible: the frames of the codec can be counted by packets."""
         return self._stream.codec_context.name in _CLOSED
 
     def nothing(self) -> InputError:
-        """Return the error for a file without any decoded frame."""
+        """Return the error for a file of which no frame was decoded."""
         return InputError(
             f"{self._path}: none of its {self.sent} video packets could be decoded; expected"
             " footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
         )
 
     def skip_to(self, pts: int) -> None:
-        """Skip to a position: packets that no frame from there on needs are not decoded."""
+        """Skip to `pts`: packets that no frame from there on needs are not decoded."""
         self._skip_to = pts
 
     def count_to(self, frame: int) -> None:
-        """Skip to the frame of that number, in a stream without time stamps, from its beginning."""
+        """Skip to frame number `frame`, from 0, in a stream without time stamps."""
         self._skip_to, self._closed = frame, _CLOSED[self._stream.codec_context.name]
 
     def _packets(self) -> Iterator[av.Packet[VideoStream]]:
@@ -100,7 +101,7 @@ class Decoder:
             else:
                 self._skip_to = None
                 waiting.append(packet)
-            if dropped:  # else an open GOP would refer to what was decoded before
+            if dropped:  # the decoder still holds frames from before the dropped packets
                 self._stream.codec_context.flush_buffers()
                 dropped = 0
             yield from waiting
@@ -112,13 +113,13 @@ class Decoder:
         if self._skip_to is None:
             return False
         if self._closed is not None:
-            # What is before the first keyframe gives no frames that could be counted.
+            # Packets before the first keyframe give no frames, so they cannot be counted.
             return number < self._skip_to if number else self._can_begin(packet)
         stamp = packet.dts if packet.dts is not None else packet.pts
         return stamp is None or stamp < self._skip_to
 
     def _can_begin(self, packet: av.Packet[VideoStream]) -> bool:
-        """Return whether what is shown from the position on can be decoded from this packet on."""
+        """Return whether all frames from the position on can be decoded if decoding begins here."""
         if self._closed is not None:
             return packet.is_keyframe and self._closed.search(bytes(packet)) is not None
         stamp = packet.pts if packet.pts is not None else packet.dts
@@ -136,7 +137,7 @@ class Decoder:
         return frames
 
     def _count_empty(self, packet: av.Packet[VideoStream]) -> None:
-        """Count dropped frames of AVI, which has an empty chunk for each of them."""
+        """Count the dropped frames of an AVI: it has an empty chunk for each of them."""
         if packet.dts is not None:
             self._empty += max(0, packet.dts - self._next)
             self._next = packet.dts + 1
@@ -150,13 +151,13 @@ class Decoder:
             missing = announced - self._hidden - self._decoded
         else:
             missing = round((self._announced_end(last_end) - last_end) * rate)
-            missing = 0 if missing == 1 else missing  # the end of the last frame is a guess
+            missing = 0 if missing == 1 else missing  # the duration of the last frame is a guess
         if self.failed:  # one failed packet can take several frames with it
             missing = max(missing, self.sent - self._hidden - self._decoded)
         return max(self.failed, missing)
 
     def _announced_end(self, fallback: Fraction) -> Fraction:
-        """Return the end of the video by the header, if its format has it there."""
+        """Return the end of the video by the header, in seconds, or `fallback` if it has none."""
         kind = self._container.format.name
         cut_off = kind == "flv" and is_cut_off(self._path, kind)
         if not (cut_off or _TELL_LENGTH.intersection(kind.split(","))):
@@ -165,28 +166,28 @@ class Decoder:
         if tagged is not None:
             return tagged
         end = Fraction(self._container.duration or 0, 1_000_000)
-        # This is the end of the longest stream. Sound may continue a little longer.
+        # This is the end of the longest stream. Audio may be a little longer than the video.
         return end if end - fallback > 1 else fallback
 
     def notes(self, lost: int, repaired: int) -> list[str]:
-        """Return messages on what went wrong."""
+        """Return messages on lost and damaged frames, and on repaired time stamps."""
         notes = []
         if lost:
             total = lost + self._decoded
             notes.append(
                 f"{lost} of about {total} frames could not be decoded: the file is damaged"
-                " or cut off; all others are there"
+                " or cut off; all other frames were decoded"
             )
         elif self._ended and is_cut_off(self._path, self._container.format.name):
-            notes.append("the file is cut off: it ends in the middle; all before is there")
+            notes.append("the file is cut off before its end; all frames before that were decoded")
         if self._reader.bridge is not None and (steps := self._reader.bridge.steps):
             told = ", ".join(f"{step:+.1f} s" for step in steps[:3]) + ", ..." * (len(steps) > 3)
             notes.append(
                 f"the time stamps jump {len(steps)} time{'s' * (len(steps) > 1)} ({told}):"
-                " recordings were joined, or there are gaps; picture and sound go on without"
+                " recordings were joined, or there are gaps; picture and sound continue without"
             )
         if self._patched:
-            notes.append(f"{self._patched} frames are damaged; the decoder patched them")
+            notes.append(f"{self._patched} frames are damaged; the decoder concealed the damage")
         if repaired:
             notes.append(f"{repaired} time stamps were missing or did not rise; they were repaired")
         return notes

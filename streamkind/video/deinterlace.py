@@ -12,7 +12,7 @@ from av.filter import Graph
 from streamkind.errors import UsageError
 
 Deinterlace = Literal["frame", "field", "off"]
-"""What becomes of an interlaced frame: one frame, one for each of its two fields, or no change."""
+"""An interlaced frame becomes one frame, becomes one frame for each field, or is not changed."""
 _MODES = {"frame": "send_frame", "field": "send_field"}
 
 
@@ -26,12 +26,12 @@ def check_deinterlace(mode: str) -> None:
 class Deinterlacer:
     """Converts decoded frames to progressive ones. Use it from one thread only.
 
-    Until the first interlaced frame comes, frames are returned at once. After it, all frames are
-    returned one frame late; those that are not interlaced are not changed.
+    Frames before the first interlaced frame are returned at once. Later frames are returned one
+    frame late. Frames that are not interlaced are not changed.
     """
 
     def __init__(self, mode: Deinterlace, time_base: Fraction) -> None:
-        """Count `pts` and durations in `time_base`."""
+        """Return frames whose `pts` and durations are in units of `time_base`."""
         check_deinterlace(mode)
         self.found = False
         """Whether any frame so far was interlaced."""
@@ -42,31 +42,31 @@ class Deinterlacer:
 
     @property
     def notes(self) -> list[str]:
-        """Messages on what was done."""
+        """One message if the video is interlaced; else none."""
         if not self.found or self._mode == "off":
             return []
         each = "frame" if self._mode == "frame" else "field"
         return [
-            f"the video is interlaced: deinterlaced to a frame for each {each}"
+            f"the video is interlaced: it is deinterlaced to one frame for each {each}"
             " (--deinterlace frame, field or off)"
         ]
 
     def rate(self, rate: Fraction | None) -> Fraction | None:
-        """Return the frame rate of the output for that of the input.
+        """Return the frame rate of the output for the rate of the input, in frames per second.
 
-        Raises UsageError for a clock that is too coarse to separate the fields of a frame.
+        Raises UsageError if the time base is too coarse to separate the fields of a frame.
         """
         if not self.found or self._mode != "field" or rate is None:
             return rate
         if rate * self._time_base > Fraction(1, 2):
             raise UsageError(
-                f"deinterlace=field: the clock counts {self._time_base} s, which is too coarse"
+                f"deinterlace=field: the time base is {self._time_base} s, which is too coarse"
                 " for two fields in a frame; choose frame, or first: ffmpeg -i IN -c copy OUT.mkv"
             )
         return 2 * rate
 
     def __call__(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """Take a frame and return those that are ready. None ends the video."""
+        """Take a frame, and return the frames that are ready. None is the end of the video."""
         if frame is None:
             return self._flush()
         self.found = self.found or frame.interlaced_frame

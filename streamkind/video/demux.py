@@ -1,4 +1,4 @@
-"""Opens containers and reads their packets. FFmpeg's errors are explained in plain words."""
+"""Opens containers and reads their packets. Explains FFmpeg's errors."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ from streamkind.video.spool import Spool
 from streamkind.video.storage import is_local, open_remote
 
 _GIVE_UP_AFTER = 32
-"""Read errors in a row after which reading ends. Good packets may follow a single error."""
+"""Number of read errors in a row after which reading ends. Good packets may follow fewer errors."""
 
 _LARGEST_INDEX = 1 << 26
-"""Bytes of an MP4's index that are read to find out why it cannot be opened."""
+"""Most bytes of an MP4's index that are read to find out why the file cannot be opened."""
 _PRIMING_SECONDS = Fraction(1, 10)
-"""Longest time by which sound may begin before 0: samples of its encoder, which players skip."""
+"""Longest time before 0 at which audio may begin, in seconds. Such samples come from the start of
+its encoder (priming), and players skip them."""
 _OPTIONS = {"correct_ts_overflow": "0"}
-"""FFmpeg takes every step back for a wrap after 26.5 hours. `Bridge` distinguishes them instead."""
+"""FFmpeg takes every step back for a wrap of MPEG's clock. This option turns that off: `Bridge`
+distinguishes steps from wraps."""
 
 _THOROUGH = {"probesize": "1000000000", "analyzeduration": "3600000000"}
-"""Bytes and microseconds that FFmpeg may read to find a stream: sound may begin late."""
+"""Bytes and microseconds that FFmpeg may read to identify each stream: audio may begin late."""
 
 _LOOKED_AT = 1000
-"""Packets at the beginning of a file that are read to decide on its streams."""
+"""Number of packets at the beginning of a file that are read to decide on its streams."""
 _LOOKED_AT_IN_PIPE = 60
-"""The same for what still comes in: about a second of picture and sound."""
+"""The same for an input that comes through a pipe: about a second of video and audio."""
 _KEPT = 8
-"""Packets of each stream that are kept to decide on it."""
+"""Number of packets of each stream that are kept to decide on it."""
 
 
 def file_url(path: Path) -> str:
-    """Return a URL for a local file, so that FFmpeg takes no colon in it for a protocol."""
+    """Return a URL for a local file. FFmpeg would take a name with a colon for a protocol."""
     return f"file:{path}"
 
 
@@ -52,13 +54,13 @@ def open_input(
 ) -> InputContainer:
     """Open a container for reading. Raises InputError with the reason if that fails.
 
-    Without a card that `hwaccel` can use, it is opened for decoding in software. With `thorough`,
-    FFmpeg reads as much as it needs to identify every stream.
+    Decoding is in software if `hwaccel` finds no device. With `thorough`, FFmpeg reads as much as
+    it needs to identify every stream.
     """
     options = _OPTIONS | _THOROUGH if thorough else _OPTIONS
     check_readable(path)
     try:
-        # surrogateescape: metadata in an unknown encoding stays unchanged.
+        # surrogateescape keeps the bytes of metadata in an unknown encoding.
         name = file_url(path) if is_local(path) else open_remote(path)
         if hwaccel is not None:
             with contextlib.suppress(av.FFmpegError):
@@ -104,7 +106,7 @@ def _why_unreadable(path: Path, exc: Exception) -> str:
 
 
 def _mp4_index(path: Path) -> bytes | None:
-    """Return the index of an MP4, b"" if it has none; None if it is something else."""
+    """Return the index (moov) of an MP4, b"" if it has none, or None if the file is no MP4."""
     with path.open("rb") as file:
         begin, size = 0, path.stat().st_size
         while begin + 8 <= size:
@@ -121,12 +123,15 @@ def _mp4_index(path: Path) -> bytes | None:
 
 
 def is_picture(stream: Any) -> bool:
-    """Return whether a video stream is cover art or thumbnails of chapters, not footage."""
+    """Return whether a video stream is cover art or thumbnails of chapters."""
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
 def main_video(container: InputContainer, path: Path, wanted: int | None = None) -> VideoStream:
-    """Return the stream to enhance: number `wanted`, else the default one, but no cover art."""
+    """Return the video stream to enhance: number `wanted`, or the default one. Never cover art.
+
+    Raises InputError if there is no video, and UsageError if `wanted` is no video.
+    """
     videos = [stream for stream in container.streams.video if not is_picture(stream)]
     if not videos:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
@@ -138,7 +143,7 @@ def main_video(container: InputContainer, path: Path, wanted: int | None = None)
             told = ", ".join(map(str, known))
             raise UsageError(f"video-stream={wanted}: {path} has video in {told}; choose one")
         stream = known[wanted]
-    # FFmpeg leaves the tag of an encrypted MP4 track in place.
+    # FFmpeg keeps the codec tag of an encrypted MP4 track.
     if stream.codec_context is not None and stream.codec_context.codec_tag in ("encv", "drmi"):
         raise InputError(encrypted(path))
     if stream.codec_context is None:
@@ -149,7 +154,7 @@ def main_video(container: InputContainer, path: Path, wanted: int | None = None)
 
 
 def tagged_seconds(stream: VideoStream) -> Fraction | None:
-    """Return the end of a Matroska stream by its own tag, in seconds; None if it has none."""
+    """Return the end of a Matroska stream by its tag DURATION, in seconds; None without the tag."""
     tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
     if tag is None:
         return None
@@ -158,18 +163,18 @@ def tagged_seconds(stream: VideoStream) -> Fraction | None:
 
 
 def seconds_of(stream: VideoStream, container: InputContainer) -> Fraction:
-    """Return the length of a video by its header, in seconds; 0 if it has none."""
+    """Return the length of a video by its header, in seconds; 0 if the header does not say."""
     if stream.duration:
         return stream.duration * (stream.time_base or Fraction(1, 90_000))
     return tagged_seconds(stream) or Fraction(container.duration or 0, 1_000_000)
 
 
 def announced_frames(stream: VideoStream, container: InputContainer) -> int:
-    """Return the number of frames by the header; 0 if it has none.
+    """Return the number of frames by the header; 0 if the header does not say.
 
-    Of an MP4 with an edit list, FFmpeg reads only what the list shows and what that refers to.
+    Of an MP4 with an edit list, FFmpeg reads only the frames in the list and their references.
     """
-    if container.format.name == "dv":  # FFmpeg tells its ticks as the number of frames
+    if container.format.name == "dv":  # FFmpeg gives its ticks as the number of frames
         return 0
     if "mp4" in container.format.name:
         return min(stream.frames, len(stream.index_entries))
@@ -178,11 +183,11 @@ def announced_frames(stream: VideoStream, container: InputContainer) -> int:
 
 def encrypted(path: Path) -> str:
     """Return the message for an encrypted file."""
-    return f"{path}: the video is encrypted (DRM); expected a file in the clear, decrypt it first"
+    return f"{path}: the video is encrypted (DRM); expected an unencrypted file; decrypt it first"
 
 
 def origin_of(container: InputContainer) -> Fraction:
-    """Return the time that becomes 0 in the output, in seconds, as `ffmpeg -c copy` has it."""
+    """Return the time that becomes 0 in the output, in seconds: the same as of `ffmpeg -c copy`."""
     told = Fraction(container.start_time or 0, 1_000_000)
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time and s.time_base]
     start = min([told, *starts], key=lambda t: (abs(t - told) > Fraction(2, 10**6), t == told))
@@ -190,7 +195,7 @@ def origin_of(container: InputContainer) -> Fraction:
 
 
 def read_only(container: InputContainer, wanted: Sequence[Any]) -> None:
-    """Let the demuxer skip all other streams, except those that show steps of the clock."""
+    """Let the demuxer skip all other streams, but not those that `Bridge` needs to find steps."""
     indices = {stream.index for stream in wanted}
     stepping = may_step(container)
     for stream in container.streams:
@@ -200,13 +205,13 @@ def read_only(container: InputContainer, wanted: Sequence[Any]) -> None:
 
 
 class PacketReader:
-    """Reads packets past the errors in a damaged file."""
+    """Reads the packets of a file, and goes on after errors in a damaged file."""
 
     def __init__(self, container: InputContainer, streams: Sequence[Any]) -> None:
         """Read the packets of `streams` in the order of the file."""
         self.errors = 0
         self.bridge = Bridge() if may_step(container) else None
-        """Heeds all that is not discarded; None where the clock cannot step."""
+        """Gets all packets of the streams that are not discarded. None if the clock cannot step."""
         self._container = container
         self._streams = streams
         self._wanted = {stream.index for stream in streams}

@@ -1,4 +1,4 @@
-"""Choosing and opening the encoder of the enhanced video."""
+"""Chooses and opens the encoder of the enhanced video."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CODECS_OF = {
         ".mxf": "mpeg2video",
     },
 }
-"""Encoders for endings of files that hold no H.264."""
+"""Default encoders, by the ending of files that cannot hold H.264."""
 _TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
 _CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
 _PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
@@ -60,27 +60,29 @@ _X26X_PRESETS = (
 )
 _SVT_PRESETS = tuple(str(number) for number in range(-2, 14))
 _PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SVT_PRESETS}
-"""What these encoders know; asked for others, they print to stderr by themselves."""
+"""Presets of encoders that print to stderr if they are given an unknown preset."""
 _DEBLOCK = "2:2"
-"""Offsets of H.264's deblocking filter: relit walls have more blocks than usual videos. With
-these `tools/figures.py film` finds a quarter less of them, as much detail, and files as small."""
+"""Offsets of H.264's deblocking filter. Enhanced flat areas show more blocks than usual videos.
+With these offsets, `tools/figures.py film` finds a quarter fewer blocks, at equal detail and file
+size."""
 _MAX_CRF = 63
-"""Largest crf of all encoders: that of AV1 and VP9."""
+"""Largest crf of any encoder: the limit of AV1 and VP9."""
 _WEBP_QUALITY = 90
-"""Of 100."""
+"""Quality of animated WebP, 0 to 100, as libwebp counts it."""
 PART_THREADS = 4
-"""Threads of the encoder of a part, on every machine: x264 and x265 decide by their number."""
+"""Number of threads that encode a part. It is fixed, because the output of x264 and x265 depends on
+it, and the parts of a video may be encoded on different machines."""
 _PIX_FMTS = ("yuv420p", "nv12", "yuvj420p", "yuv422p", "yuv444p", "yuvj444p")
-"""Pixel formats to encode in, in the order in which they are tried."""
+"""Pixel formats of the encoder, in the order in which they are tried."""
 _DEEP_PIX_FMTS = ("yuv420p10le", "p010le", "yuv422p10le", "yuv444p10le")
-"""The same for inputs of more than 8 bits, before those of 8 bits."""
+"""Pixel formats that are tried first if the input has more than 8 bits."""
 _SHALLOW = ("h264",)
-"""Codecs that are written in 8 bits all the same: few devices play H.264 in 10 bits."""
+"""Codecs that are always written in 8 bits: few devices play H.264 in 10 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """What the encoder must know before the first frame."""
+    """The settings of an encoder, which are fixed before the first frame."""
 
     codec: Codec
     width: int
@@ -90,14 +92,14 @@ class EncoderSettings:
     sample_aspect_ratio: Fraction
     color: ColorTags
     deep: bool = False
-    """Whether to keep more than 8 bits, if the encoder can."""
+    """Whether to encode more than 8 bits if the encoder can."""
     b_frames: bool = True
     in_band: bool = False
-    """Whether headers are repeated in the packets, in a container that has them in one place."""
+    """Whether headers are repeated in the packets, although the container stores them once."""
     threads: int = 0
-    """0 leaves the number to the encoder."""
+    """Number of threads; 0 lets the encoder choose."""
     thread_type: str = "AUTO"
-    """FFmpeg's; with "SLICE" no encoder holds frames back for its threads."""
+    """FFmpeg's thread_type. With "SLICE", threads do not delay frames."""
     options: dict[str, str] = field(default_factory=dict)
 
     def apply(self, context: VideoCodecContext, pix_fmt: str) -> None:
@@ -123,12 +125,12 @@ class EncoderSettings:
 
 
 def usual_codec(output: str | Path, told: str) -> str:
-    """Return the codec that the user names, or for `auto` what a file of that name holds."""
+    """Return the codec that the user names, or for `auto` the default of the output's format."""
     return _CODECS_OF.get(Path(str(output)).suffix.lower(), "h264") if told == "auto" else told
 
 
 def find_encoder(name: str) -> Codec:
-    """Look up an encoder by its short or FFmpeg name; raises UsageError."""
+    """Find an encoder by its short name or FFmpeg's name. Raises UsageError."""
     if asked := AUTO_HW.fullmatch(name):
         name = _on_hardware((asked[1] or "h264").lower())
     try:
@@ -144,7 +146,7 @@ def find_encoder(name: str) -> Codec:
 
 @functools.cache
 def _on_hardware(kind: str) -> str:
-    """Return the hardware encoder of this machine, or else the codec itself; say which, once."""
+    """Return a hardware encoder for a codec, or the codec itself if none opens. Log which, once."""
     found, failed = find_hardware_encoder(kind, av.codecs_available, _opens)
     if found:
         log.warning("encoded on hardware: %s", found)
@@ -155,7 +157,7 @@ def _on_hardware(kind: str) -> str:
 
 
 def _opens(name: str) -> bool:
-    """Try an encoder on a size that all of them take."""
+    """Return whether an encoder opens, at a size that all encoders accept."""
     settings = EncoderSettings(
         codec=Codec(name, "w"),
         width=256,
@@ -173,7 +175,7 @@ def _opens(name: str) -> bool:
 
 
 def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[str, str]:
-    """Express crf and preset in the encoder's own options; raises UsageError."""
+    """Return crf and preset as options of the encoder. Raises UsageError."""
     if crf is not None and not 0 <= crf <= _MAX_CRF:
         raise UsageError(f"crf={crf}: expected 0 (best) to {_MAX_CRF} (smallest)")
     context = av.CodecContext.create(codec.name, "w")
@@ -202,21 +204,21 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
     if codec.name == "libx264":
         options["deblock"] = _DEBLOCK
     if codec.name == "libx265":
-        options["x265-params"] = "log-level=none"  # it prints to stderr by itself
+        options["x265-params"] = "log-level=none"  # otherwise x265 prints to stderr
     return options
 
 
 def coded_color(codec: Codec, color: ColorTags) -> ColorTags:
-    """Return the colours to encode in: a JPEG cannot say which, and always means the same."""
+    """Return the tags to encode in. Motion JPEG has no tags: it is always full-range BT.601."""
     return replace(color, matrix=BT601, range=FULL) if codec.name == "mjpeg" else color
 
 
 def choose_pix_fmt(settings: EncoderSettings) -> str:
-    """Find a format that the encoder opens with; raises OutputError if there is none.
+    """Return a pixel format that the encoder opens with. Raises OutputError if there is none.
 
-    yuv420p plays everywhere. H.264 and HEVC cannot crop 4:2:0 to an odd size (their crop counts
-    pairs of pixels), so x264 and x265 refuse it, and yuv422p (even widths) or yuv444p keeps the
-    exact size; VP9 and AV1 can have both.
+    yuv420p plays on all devices. H.264 and HEVC cannot have an odd size in 4:2:0, because they crop
+    in pairs of pixels. For odd sizes, yuv422p (even widths) or yuv444p is chosen instead. VP9 and
+    AV1 can have odd sizes in 4:2:0.
     """
     known = {form.name for form in settings.codec.video_formats or []}
     deep = settings.deep and settings.codec.canonical_name not in _SHALLOW
@@ -253,14 +255,14 @@ def _why_not_open(settings: EncoderSettings, failure: Exception | None) -> str:
 
 
 def _hardware(codec: Codec) -> HWAccel | None:
-    # VAAPI takes frames in the card's memory only; NVENC, QSV and the others upload by themselves.
+    # VAAPI accepts only frames in the device's memory. NVENC, QSV and others upload frames.
     if not codec.name.endswith("_vaapi"):
         return None
     return HWAccel("vaapi")
 
 
 def add_encoder(container: OutputContainer, settings: EncoderSettings, pix_fmt: str) -> VideoStream:
-    """Add the video stream to a container and open its encoder; raises UsageError."""
+    """Add the video stream to a container, and open its encoder. Raises UsageError."""
     try:
         stream = container.add_stream(
             settings.codec.name, rate=settings.rate, hwaccel=_hardware(settings.codec)
@@ -274,7 +276,7 @@ def add_encoder(container: OutputContainer, settings: EncoderSettings, pix_fmt: 
     settings.apply(stream.codec_context, pix_fmt)
     stream.time_base = settings.time_base
     if settings.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
-        stream.codec_context.codec_tag = "hvc1"  # Apple's players know no other
+        stream.codec_context.codec_tag = "hvc1"  # Apple's players accept no other tag
     try:
         with keeps_scheduling():
             stream.codec_context.open()

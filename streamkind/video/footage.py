@@ -1,4 +1,4 @@
-"""The frames of a video file."""
+"""Reads the frames of a video file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from streamkind.video.tonemap import SDR, is_hdr
 
 
 class VideoSource:
-    """The frames of a container's main video stream, by FFmpeg."""
+    """The frames of one video stream of a file, read by FFmpeg."""
 
     still = False
 
@@ -54,17 +54,17 @@ class VideoSource:
     ) -> None:
         """Open the file and decode its first frame.
 
-        `part` is a range of pts without its end, whose frames keep their time stamps. None in it
-        means the beginning or the end of the file. `like` is another video of the same file, whose
-        cut and origin this one takes.
+        `part` is a range of pts, without its end. None in it is the beginning or the end of the
+        file. Its frames keep their time stamps. If `like` is given, it is another video of the same
+        file, and this source gets the same cut and origin.
         """
         self.path = path
         self._is_part = part is not None
         self.warnings: list[str] = []
         self.cut: Cut | None = None
-        """The part that is delivered, on the file's own clock. None: the whole file."""
+        """The part that is delivered, on the file's own clock; None for the whole file."""
         self.place: int | None = None
-        """Where the part is found, in bytes, if the file has no index but this is sure."""
+        """Byte of the file from which the part is read; None if it was not found this way."""
         self.indexed = True
         """Whether the part is found by an index of the file."""
         self.start_pts = 0
@@ -72,7 +72,7 @@ class VideoSource:
         self.origin = Fraction(0)
         """The time that becomes 0 in the output, in seconds on the file's own clock."""
         self.others: list[int] = []
-        """Numbers of the file's other videos. Cover art is not among them."""
+        """Stream numbers of the file's other videos, without cover art."""
         self._lost: int | None = None
         self._taken, self._wanted = False, video_stream
         self._pix_fmt, self._hwaccel, self._deinterlace = pix_fmt, hwaccel, deinterlace
@@ -113,11 +113,11 @@ class VideoSource:
         self._orientation = read_orientation(first)
         self.format = self._describe(first, container)
         pix_fmt = self._pix_fmt(self.format)
-        if self._orientation != Orientation():  # planes are not turned
+        if self._orientation != Orientation():  # only RGB can be turned
             pix_fmt = DEEP["rgb24"] if pix_fmt in DEEP.values() else "rgb24"
         self._read = Reader(self._tags, *self._size, pix_fmt, made=self.format.color)
         self.start_pts = first.pts or 0
-        if container.start_time is None:  # a few frames of Matroska
+        if container.start_time is None:  # as in a Matroska file of a few frames
             self.origin = max(Fraction(0), self.start_pts * self._time_base)
         raws = chain([first], decoded)
         cut = cut_of(self.start_pts, self._time_base, start, duration)
@@ -157,7 +157,7 @@ class VideoSource:
         return self._frames
 
     def open_other(self, index: int, pix_fmt: ChoosePixFmt | None = None) -> VideoSource:
-        """Open another video of the same file: the same part of it, with the same options."""
+        """Open stream number `index` of the same file, with the same part and options."""
         return VideoSource(
             self.path,
             pix_fmt=pix_fmt or self._pix_fmt,
@@ -170,7 +170,7 @@ class VideoSource:
 
     @property
     def lost(self) -> int:
-        """Frames that could not be decoded so far; at the end, with those that are missing."""
+        """Number of frames that could not be decoded. At the end, missing frames are included."""
         return self._pictures.decoder.failed if self._lost is None else self._lost
 
     def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
@@ -202,7 +202,7 @@ class VideoSource:
         end: Fraction | None = None,
         shift: int = 0,
     ) -> Iterator[Frame]:
-        """Yield frames from `begin` (pts) to before `end` (seconds), moved back by `shift`."""
+        """Yield frames from `begin` (pts) to before `end` (seconds). `shift` is taken off pts."""
         last_end, clock = Fraction(0), self._pictures.clock
         for raw in decoded:
             pts, duration = clock(raw)
@@ -221,20 +221,20 @@ class VideoSource:
         if begin is None and end is None:
             rate = self._rate or Fraction(25)
             self._lost = decoder.lost(last_end=last_end, rate=rate)
-        if not self._is_part:  # a part may have met damage that is outside of it
+        if not self._is_part:  # for a part, packets around it are decoded too
             self.warnings += decoder.notes(self.lost, clock.repaired)
 
     def _note_size(self, raw: av.VideoFrame) -> None:
         if (raw.width, raw.height) == self._size:
             return
         width, height = self._size
-        note = f"the picture size changes on the way; all frames are scaled to {width}x{height}"
+        note = f"the picture size changes; all frames are scaled to {width}x{height}"
         self.warnings += [note] if note not in self.warnings else []
 
     def _cut(
         self, container: InputContainer, raws: Iterator[av.VideoFrame], cut: Cut
     ) -> Iterator[Frame]:
-        """Return the frames of a part, on a clock that is 0 at its begin."""
+        """Return the frames of a part. Their times count from its beginning."""
         self.cut, self.origin = cut, cut.start
         shift = round(cut.start / self._time_base)
         start = float(cut.start - self.start_pts * self._time_base)

@@ -1,4 +1,4 @@
-"""The format of frames: size, clock and colour, by FFmpeg's names and numbers."""
+"""The format of frames: size, time base and colour, by FFmpeg's names and numbers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ VIDEO_SUFFIXES = frozenset(
     | {".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm"}
     | {".rmvb", ".tod", ".trp", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
 )
-"""Endings of video files. A batch takes them from a folder if no pattern is given."""
+"""Endings of video files. A batch takes files with these from a folder if no pattern is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColorTags:
-    """How YUV is converted to RGB: FFmpeg's AVCOL_* numbers, as in PyAV."""
+    """The colour tags of a video, which say how YUV is converted to RGB: FFmpeg's AVCOL_*."""
 
     range: int = FULL
-    """1: limited (16-235), 2: full (0-255). Never unknown: a missing value has been guessed."""
+    """AVCOL_RANGE_*: 1 is limited (16-235), 2 is full (0-255). A missing tag was guessed."""
     matrix: int = BT709
-    """AVCOL_SPC_*: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020. Never unknown."""
+    """AVCOL_SPC_*: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020. A missing tag was guessed."""
     primaries: int = UNSPECIFIED
     """AVCOL_PRI_*, as in the input."""
     transfer: int = UNSPECIFIED
@@ -40,9 +40,9 @@ class ColorTags:
 
 
 HD = ColorTags(range=LIMITED, matrix=BT709)
-"""The usual tags of high-definition video. The planes of live cameras are converted to them."""
+"""The usual tags of high-definition video. Frames of live cameras are converted to them."""
 HD_ROWS = 720
-"""Height from which on a picture counts as high definition, and BT.709 is assumed for it."""
+"""Smallest height, in pixels, at which BT.709 is assumed if the matrix is not specified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class VideoFormat:
     frame_rate: Fraction | None
     """Average frames per second; None if unknown."""
     sample_aspect_ratio: Fraction
-    """Shape of a pixel in the delivered (upright) frames; 1 if the file does not say."""
+    """Width of a pixel by its height, in the delivered (upright) frames; 1 if unknown."""
     color: ColorTags
-    """Tags of the delivered frames, where they are YUV, and of the output."""
+    """Tags of the output, and of the delivered frames if they are YUV."""
     pix_fmt: str
     """FFmpeg's pixel format of the input."""
     frames: int | None
@@ -75,5 +75,5 @@ class VideoFormat:
 
 
 def is_deep(pix_fmt: str) -> bool:
-    """Return whether FFmpeg's pixel format has more than 8 bits; False for a device's own."""
+    """Return whether a pixel format of FFmpeg has more than 8 bits. Hardware formats give False."""
     return any(component.bits > 8 for component in av.VideoFormat(pix_fmt).components)

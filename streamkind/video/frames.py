@@ -1,4 +1,4 @@
-"""Frames and batches of frames: pixels with their time. And the protocol of their sources."""
+"""Frames and batches of frames: pixels with their times. Also the protocol of a source."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from streamkind.video.image_data import Still
 Pixels = NDArray[Any]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.
 
-From source to sink it may be yuv420p instead, with its planes below each other: (3 H / 2, W). Where
-the input has more than 8 bits, pixels may be uint16: 8-bit levels times `QUARTERS`.
+Sources and sinks may use yuv420p instead, (3 H / 2, W), with its planes one below the other. If the
+input has more than 8 bits, pixels may be uint16: 8-bit levels times `QUARTERS`.
 """
 Levels = NDArray[Any]
 """RGB in 8-bit levels, (N, H, W, 3), 0 to 255: uint8, or a float type with more than 8 bits."""
 QUARTERS = 4
-"""Values of uint16 pixels in one 8-bit level: they have 10 bits."""
+"""Number of values of uint16 pixels in one 8-bit level: these pixels have 10 bits."""
 MOST_DEEP = 1023
-"""The largest value of uint16 pixels."""
+"""Largest value of uint16 pixels."""
 PixFmt = Literal["rgb24", "yuv420p", "gbrp16le", "yuv420p10le"]
 """Pixel formats in which sources deliver frames, by FFmpeg's names. The last two are uint16."""
 DEEP: dict[PixFmt, PixFmt] = {"rgb24": "gbrp16le", "yuv420p": "yuv420p10le"}
-"""The formats of more than 8 bits, by those of 8 bits."""
+"""For each pixel format of 8 bits, the same format with more bits."""
 ChoosePixFmt = Callable[[VideoFormat], PixFmt]
-"""Chooses the pixel format that a source delivers, by the format of the source."""
+"""Returns the pixel format that a source delivers, for the format of the source."""
 
 
 def size_of(pixels: Levels) -> tuple[int, int]:
@@ -50,14 +50,14 @@ def yuv420p_planes(picture: Pixels) -> tuple[Pixels, Pixels, Pixels]:
 
 
 def levels(pixels: Pixels) -> Levels:
-    """Give pixels in 8-bit levels, of a type that OpenCV takes: uint8 as they are, else float32."""
+    """Return pixels in 8-bit levels, in a type that OpenCV accepts: uint8 or float32."""
     if pixels.dtype == np.uint16:
         return np.asarray(pixels * np.float32(1 / QUARTERS))
     return np.asarray(pixels, np.float32) if pixels.dtype == np.float16 else pixels
 
 
 def stored(picture: Levels, kind: Any = np.uint8) -> Pixels:
-    """Round levels of any range to pixels of a type, uint8 or uint16."""
+    """Round 8-bit levels to pixels of type uint8 or uint16, and clip them to the range."""
     deep = kind == np.uint16
     values = picture * np.float32(QUARTERS if deep else 1) + np.float32(0.5)
     return np.asarray(np.clip(values, 0, MOST_DEEP if deep else 255), kind)
@@ -86,13 +86,13 @@ def rgb(form: VideoFormat) -> PixFmt:
 
 
 def as_deep(pix_fmt: PixFmt, form: VideoFormat) -> PixFmt:
-    """Return a format of 8 bits, or the same of more if the input has more."""
+    """Return `pix_fmt`, or the same format with more than 8 bits if the input has more."""
     return DEEP[pix_fmt] if form.deep else pix_fmt
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture and its place in time."""
+    """One picture with its presentation time."""
 
     data: Pixels
     """RGB, shape (H, W, 3), or yuv420p, (3 H / 2, W): uint8, or uint16 as in `Pixels`."""
@@ -101,9 +101,9 @@ class Frame:
     time_base: Fraction
     """Seconds per unit of `pts`."""
     duration: int = 0
-    """How long the frame is shown, in units of `time_base`; 0 when the container does not say."""
+    """How long the frame is shown, in units of `time_base`; 0 if the container does not say."""
     still: Still | None = None
-    """What a still has besides its pixels, to be written with the result; None for videos."""
+    """Metadata, alpha and 16-bit pixels of a still, for writing the result; None in videos."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for pixels of another shape or type, and for an inexact time base."""
@@ -141,7 +141,7 @@ class ClearFrame(Frame):
     """An enhanced frame."""
 
     ratio: float = 1.0
-    """Ratio by which its illumination was raised."""
+    """Ratio by which the illumination was multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,9 @@ class Batch:
     """Consecutive frames of one size, their pixels stacked for the engine."""
 
     pixels: Pixels
-    """Those of the frames, (N, ...)."""
+    """Pixels of the frames, (N, H, W, 3) or (N, 3 H / 2, W)."""
     frames: tuple[Frame, ...]
-    """The N frames as they came from the source."""
+    """The N frames from the source."""
 
     @property
     def times(self) -> list[float]:
@@ -165,7 +165,7 @@ class Batch:
 
 
 class Source(Protocol):
-    """A context manager that delivers upright RGB frames, once."""
+    """A context manager that delivers upright frames, once."""
 
     @property
     def path(self) -> Path:
@@ -177,11 +177,11 @@ class Source(Protocol):
 
     @property
     def still(self) -> bool:
-        """True for images, whose exposures are independent."""
+        """Whether the frames are separate images, each of which gets its own ratio."""
 
     @property
     def lost(self) -> int:
-        """Frames that could not be decoded so far."""
+        """Number of frames that could not be decoded so far."""
 
     @property
     def warnings(self) -> list[str]:
@@ -206,7 +206,7 @@ class Source(Protocol):
 
 
 def batched(frames: Iterable[Frame], size: int) -> Iterator[Batch]:
-    """Group frames into batches of at most `size`, in order. A change of picture size ends one."""
+    """Group frames into batches of at most `size`, in order. A batch has frames of one size."""
     waiting: list[Frame] = []
     for frame in frames:
         if waiting and waiting[0].data.shape != frame.data.shape:

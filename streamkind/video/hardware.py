@@ -1,4 +1,4 @@
-"""Finds hardware that decodes and hardware that encodes, of any maker."""
+"""Finds hardware decoders and encoders of any maker."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from av.video.codeccontext import VideoCodecContext
 from streamkind.errors import UsageError
 
 HWACCELS = ("cuda", "videotoolbox", "d3d12va", "d3d11va", "qsv", "vaapi", "vulkan")
-"""FFmpeg's names of hardware that decodes, in the order in which `auto` tries it. Others follow."""
+"""FFmpeg's names of hardware decoders, in the order in which `auto` tries them. Others follow."""
 
 FAMILIES = ("nvenc", "qsv", "amf", "videotoolbox", "vaapi", "mf")
-"""Endings of the names of FFmpeg's hardware encoders, in the order in which `auto-hw` tries them.
-
-They are of NVIDIA, Intel, AMD, Apple, Linux (for Intel and AMD) and Windows (for all).
-"""
+"""Endings of the names of FFmpeg's hardware encoders, in the order in which `auto-hw` tries them:
+NVIDIA, Intel, AMD, Apple, Linux (Intel and AMD), Windows (all makers)."""
 AUTO_HW = re.compile(r"auto-hw(?::(h264|hevc|av1))?", re.IGNORECASE)
 """The codec names that ask for a hardware encoder: auto-hw, auto-hw:hevc."""
 _NVENC = {"h264": "h264_nvenc", "hevc": "hevc_nvenc", "h265": "hevc_nvenc", "av1": "av1_nvenc"}
@@ -36,9 +34,10 @@ def check_hwaccel(name: str) -> None:
 def find_hwaccel(
     asked: str, known: Collection[str], opens: Callable[[str], bool]
 ) -> tuple[str | None, str]:
-    """Return the hardware that decodes, or None, and a message if it is not what was asked for.
+    """Return the name of a hardware decoder that opens, or None, and a message on that.
 
-    `known` are the names of FFmpeg's devices; `opens` tries one.
+    The message is "" if the decoder is the one asked for. `known` are FFmpeg's names of devices.
+    `opens` tries one.
     """
     if asked == "none":
         return None, ""
@@ -55,9 +54,9 @@ def find_hwaccel(
 
 
 def open_hwaccel(asked: str) -> tuple[HWAccel | None, str]:
-    """Return what decodes in hardware here, or None for software, and a message on that.
+    """Return the hardware decoder, or None for software, and a message on that.
 
-    FFmpeg goes back to software for a video that the hardware cannot decode.
+    FFmpeg decodes a video in software if the hardware cannot decode it.
     """
     name, note = find_hwaccel(asked, hwdevices_available(), _decodes)
     return (None if name is None else HWAccel(name, allow_software_fallback=True)), note
@@ -72,7 +71,7 @@ def software_note(accel: HWAccel | None, context: VideoCodecContext) -> list[str
 
 @functools.cache
 def _decodes(name: str) -> bool:
-    """Try a device on the codec that all of them have."""
+    """Return whether a device decodes H.264, which all devices do."""
     try:
         HWAccel(name, allow_software_fallback=False).create(Codec("h264", "r"))
     except (av.FFmpegError, NotImplementedError, RuntimeError, ValueError):
@@ -81,7 +80,7 @@ def _decodes(name: str) -> bool:
 
 
 def nvenc(codec: str) -> str | None:
-    """Return NVIDIA's encoder for a codec that the user named without an encoder."""
+    """Return NVIDIA's encoder for the name of a codec, or None."""
     return _NVENC.get(codec.lower())
 
 

@@ -1,4 +1,4 @@
-"""HDR in still images (HLG, PQ), which is tone-mapped to SDR as that of videos is."""
+"""Tone-maps HDR stills (HLG, PQ) to SDR, as videos are."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from streamkind.video.tonemap import HDR_TRANSFERS, ToneMapper
 Deep = NDArray[np.uint16]
 """RGB in 16 bits, (H, W, 3)."""
 _NCLX = re.compile(rb"colrnclx..\x00[\x10\x12]", re.DOTALL)
-"""Box of HEIF and AVIF that says PQ or HLG: after primaries, the transfer."""
+"""Box `colr` of HEIF and AVIF with the transfer PQ or HLG, which follows the primaries."""
 
 
 def transfer_of(data: bytes, image: Any) -> int:
-    """Return the transfer of an open PNG, HEIC or AVIF that is HDR (ITU-T H.273); else 0."""
+    """Return the transfer (ITU-T H.273) of an open PNG, HEIC or AVIF that is HDR; else 0."""
     told = 0
     if image.format == "PNG":
         at = data.find(b"cICP", 0, data.find(b"IDAT"))
@@ -40,13 +40,13 @@ def transfer_of(data: bytes, image: Any) -> int:
 def tone_mapped_rgb(
     data: bytes, image: Any, transfer: int, signal: Deep | None
 ) -> tuple[Pixels, Deep | None]:
-    """Return upright SDR pixels of an HDR still, in 8 bits, and in 16 if `signal` has them.
+    """Return upright SDR pixels of an HDR still in 8 bits, and in 16 bits if `signal` is given.
 
-    `image` is the upright picture as Pillow reads it; `signal` is the same in 16 bits, if known.
+    `image` is the upright picture from Pillow. `signal` is the same picture in 16 bits, or None.
     """
     size = image.height, image.width
     if data[4:8] == b"ftyp":
-        with contextlib.suppress(Exception):  # then 8 bits are better than nothing
+        with contextlib.suppress(Exception):  # then the 8 bits of `image` are used
             if b"avif" in data[8:64]:
                 rgb = _from_avif(data)
                 if rgb.shape[:2] == size:
@@ -66,7 +66,7 @@ def _first_frame(data: bytes) -> tuple[av.VideoFrame, ColorTags]:
 
 
 def _from_avif(data: bytes) -> Pixels:
-    """Tone-mapped pixels of an AVIF; those of the first tile if it has several."""
+    """Return tone-mapped pixels of an AVIF, or of its first tile if it has several."""
     frame, tags = _first_frame(data)
     pixels = Reader(tags, frame.width, frame.height)(frame)
     return read_orientation(frame).apply(pixels)
@@ -87,5 +87,5 @@ def _mapped(signal: Deep, transfer: int) -> tuple[Pixels, Deep]:
 
 
 def tone_note(name: str, transfer: int) -> str:
-    """Return the message on the tone mapping of a still."""
+    """Return the message that a still was tone-mapped."""
     return f"{name}: HDR ({HDR_TRANSFERS[transfer]}), tone-mapped: the result is SDR"

@@ -1,4 +1,4 @@
-"""The data of a still image besides its 8-bit pixels."""
+"""The pixels and metadata of a still image."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
-"""A channel of 8 or 16 bits."""
+"""One channel, (H, W), of 8 or 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A still image: the 8-bit RGB for the engine, and what else is to be kept."""
+    """A still image: 8-bit RGB for the engine, and the data that the result keeps."""
 
     rgb: NDArray[np.uint8]
     """Upright pixels, (H, W, 3) uint8."""
     deep: NDArray[np.uint16] | None = None
     """The same pixels in 16 bits, if the file has them."""
     alpha: Samples | None = None
-    """Transparency, (H, W), uint8, or uint16 beside `deep`."""
+    """Alpha channel, (H, W): uint8, or uint16 if `deep` is given."""
     gray: bool = False
-    """Whether the file has gray values only."""
+    """Whether the file has only gray values."""
     exif: bytes = b""
     """EXIF without the orientation, which has been applied."""
     icc: bytes = b""
-    """Colour profile (ICC), which says what the values mean."""
+    """ICC colour profile."""
     xmp: bytes = b""
-    """Metadata of photo programs (XMP), without the orientation."""
+    """XMP metadata, without the orientation."""
     dpi: tuple[float, float] | None = None
     """Dots per inch, horizontal and vertical."""
     notes: tuple[str, ...] = ()
-    """Messages on what was in the file and is not here."""
+    """Messages on data of the file that was left out."""
     lossy: bool = False
-    """Whether the file's format has rounded the colours."""
+    """Whether the file's compression is lossy, so that its chroma is rounded."""
 
 
 def in_eight_bits(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Round samples of 16 bits to 8."""
+    """Round samples of 16 bits to 8 bits."""
     return ((deep + np.uint32(128)) // 257).astype(np.uint8)

@@ -30,15 +30,15 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 ANIMATED_SUFFIXES = frozenset({".apng", ".avif", ".gif", ".png", ".tif", ".tiff", ".webp"})
-"""Endings of files that may have several pictures, which are shown one after the other."""
+"""Endings of files that may be animations or have several pages."""
 _MAGIC = {
     **{b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"WEBP": "WEBP", b"ftyp": "HEIF"},
     **{b"II*\0": "TIFF", b"MM\0*": "TIFF"},
 }
-"""Bytes near the beginning of a file by which its format is recognised."""
+"""Formats, by bytes that are near the beginning of a file."""
 _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
 _QUALITY = 95
-"""Quality of lossy stills, 0 to 100, as Pillow counts it."""
+"""Quality of lossy stills, on Pillow's scale from 0 to 100."""
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
 _DEEP = frozenset({".png", ".tif", ".tiff"})
 """Endings of formats that can have 16 bits."""
@@ -48,7 +48,7 @@ _NO_TAGS = frozenset({".bmp", ".pgm", ".pnm", ".ppm", ".tga"})
 
 
 def read_still(path: Path) -> Still:
-    """Read a picture, and turn it upright. Raises InputError."""
+    """Read an image, and turn it upright. Raises InputError."""
     try:
         data = path.read_bytes()
     except OSError as exc:
@@ -70,7 +70,7 @@ def _why(path: Path, data: bytes, exc: Exception) -> str:
         kind = next((kind for magic, kind in _MAGIC.items() if magic in data[:16]), "")
         if not kind:
             return f"{path}: not an image; expected e.g. PNG, JPEG or HEIC"
-    rare = "its header makes no sense, or it is of a rare kind"
+    rare = "its header is not valid, or its variant is not supported"
     why = rare if isinstance(exc, UnidentifiedImageError) else exc
     return f"{path}: a {kind} that is damaged or cut off ({why}); copy it again from its source"
 
@@ -79,7 +79,7 @@ def _read(path: Path, data: bytes) -> Still:
     image: Any = Image.open(io.BytesIO(data))
     notes, kind = [], image.format
     if getattr(image, "n_frames", 1) > 1:
-        notes.append(f"{path.name}: the first of {image.n_frames} pictures in it is taken")
+        notes.append(f"{path.name}: only the first of its {image.n_frames} pictures is enhanced")
     transfer = transfer_of(data, image)
     sixteen = path.suffix.lower() in _DEEP and _has_16_bits(data, image)
     image.load()
@@ -110,7 +110,7 @@ def _read(path: Path, data: bytes) -> Still:
 
 
 def _is_lossy(data: bytes, kind: str) -> bool:
-    """Return whether a file of Pillow's format `kind` has rounded the colours."""
+    """Return whether the compression of a file of Pillow's format `kind` is lossy."""
     if kind == "WEBP":
         return b"VP8L" not in data[:64]
     return kind in (*_LOSSY, "MPO")
@@ -124,7 +124,7 @@ def _has_16_bits(data: bytes, image: Any) -> bool:
 
 
 def _deep(data: bytes) -> NDArray[np.uint16] | None:
-    """Read 16 bits by OpenCV, because Pillow reads colour in 8 bits only."""
+    """Read 16 bits with OpenCV: Pillow reads colour only in 8 bits. None if that fails."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -139,7 +139,7 @@ def _deep(data: bytes) -> NDArray[np.uint16] | None:
 
 
 def _turn(data: bytes) -> Any:
-    """Return a function that turns an array upright by EXIF; None if it is upright."""
+    """Return a function that turns an array upright by EXIF, or None if it is upright."""
     flips = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 1), 6: (3, 0), 7: (3, 1), 8: (1, 0)}
     orientation = Image.open(io.BytesIO(data)).getexif().get(0x0112, 1)
     if orientation not in flips:
@@ -172,10 +172,10 @@ def _rgb(image: Any) -> Pixels:
 
 
 def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[str]]:
-    """Return a picture in the format that `path` names, and messages on what it cannot keep.
+    """Return an image file in the format that `path` names, and messages on data it cannot hold.
 
-    `pixels` is the result for `still.rgb`: (H, W, 3) uint8, or twice as wide with the original on
-    the left. Raises OutputError.
+    `pixels` is the enhanced `still.rgb`, (H, W, 3) uint8, or (H, 2 W, 3) with the original on the
+    left. Raises OutputError.
     """
     suffix, notes = path.suffix.lower(), []
     alpha = still.alpha
@@ -205,7 +205,7 @@ def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[s
 
 
 def _deepened(pixels: Pixels, still: Still) -> NDArray[np.uint16]:
-    """Return the result in 16 bits: add what 8 bits have cut off, times the local gain."""
+    """Return the result in 16 bits: add the low 8 bits of the input, times the local gain."""
     assert still.deep is not None
     across = pixels.shape[1] // still.rgb.shape[1]
     before = np.tile(still.rgb, (1, across, 1)).astype(np.float32)
@@ -257,7 +257,7 @@ def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> 
 
 
 def is_animated(path: Path) -> bool:
-    """Return whether a file has pictures that are shown one after the other."""
+    """Return whether a file is an animation or has several pages."""
     if path.suffix.lower() not in ANIMATED_SUFFIXES:
         return False
     try:

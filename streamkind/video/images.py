@@ -29,7 +29,7 @@ def is_still(path: str | Path) -> bool:
 
 
 class ImageSource:
-    """One image, or the images of a folder in order of name. `pts` is the number of the file."""
+    """One image, or the images of a folder in order of name. `pts` is the index of the file."""
 
     still = True
 
@@ -37,7 +37,7 @@ class ImageSource:
         """List the files and read the first one that can be read."""
         if start or duration is not None:
             raise UsageError(
-                f"{path}: start and duration are for videos, and this is not one; leave them out"
+                f"{path}: start and duration are for videos, and this is a still; leave them out"
             )
         self.path = path
         self.lost = 0
@@ -72,7 +72,7 @@ class ImageSource:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
+        """Close the source."""
 
     def close(self) -> None:
         """Do nothing, as no file is open."""
@@ -110,7 +110,7 @@ def list_images(path: Path) -> list[Path]:
         check_readable(path)
         return [path]
     try:
-        # macOS writes files such as ._IMG.jpg that are not images.
+        # macOS writes files with names such as ._IMG.jpg that are not images.
         present = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     except OSError as exc:
         raise InputError(f"{path}: cannot be listed ({exc.strerror}); check permissions") from exc
@@ -127,10 +127,10 @@ def list_images(path: Path) -> list[Path]:
 
 
 class ImageSink:
-    """Writes one image, or a folder of images with the names of their inputs."""
+    """Writes one image, or a folder of images that are named as their inputs."""
 
     def __init__(self, path: Path, source: ImageSource) -> None:
-        """Check that the result can be written, and prepare a temporary beside it."""
+        """Check that the result can be written, and prepare a temporary place beside it."""
         self.path = path
         self.warnings: list[str] = []
         self._folder = source.path.is_dir()

@@ -20,11 +20,11 @@ from streamkind.video.sink import encoder_settings
 from streamkind.video.source import VideoSource
 
 _JOINABLE = ("matroska", "webm", "mp4", "mov")
-"""Formats that keep time stamps, and store the parameters for the decoder in one place."""
+"""Formats that store time stamps, and store the parameters of the decoder once in a header."""
 
 
 Others = Sequence[tuple[VideoSource, Part]]
-"""Other videos of the same file, and what they have become."""
+"""Other videos of the same file, each with its enhanced video."""
 
 
 def join(
@@ -37,9 +37,9 @@ def join(
     crf: int | None,
     preset: str | None,
 ) -> list[str]:
-    """Write the parts one after the other, with the other streams of the input; return warnings.
+    """Write the parts one after the other, and the other streams of the input. Return warnings.
 
-    Raises OutputError, also if a part does not contain what it should.
+    Raises OutputError, also if a part has other frames than expected.
     """
     with OutputFile(path, source, others=[video.stream_index for video, _ in others]) as file:
         video, time_base = _start(file, source, others, codec, crf, preset)
@@ -98,7 +98,10 @@ def _start(
 def _encoder(
     source: VideoSource, *, codec: str, crf: int | None, preset: str | None
 ) -> tuple[AddVideo, Fraction]:
-    """Return what adds the encoder of a video. It receives no frame: it describes the stream."""
+    """Return a function that adds the stream of a video, and its time base.
+
+    The stream has an encoder that describes it. The encoder receives no frame.
+    """
     settings = encoder_settings(
         source.format, codec=codec, crf=crf, preset=preset, threads=PART_THREADS
     )

@@ -1,4 +1,4 @@
-"""A quick look at a video: its key frames, small and gray."""
+"""Reads the key frames of a video, small and gray, to judge its light quickly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamkind.video.frames import Pixels
 from streamkind.video.sequence import is_sequence
 
 MOST = 256
-"""Largest number of key frames that are decoded, however long a video is."""
+"""Most key frames that are decoded of a video."""
 
 
 def key_frames(
@@ -26,12 +26,14 @@ def key_frames(
     duration: float | None = None,
     video_stream: int | None = None,
 ) -> Iterator[Pixels]:
-    """Yield the luma of key frames at least a second apart, and of the last: (h, w), 16x16 means.
+    """Yield the luma of the last key frame, and of key frames at least a second apart.
+
+    Each is (h, w), the means of blocks of 16x16 pixels.
 
     Frames that cannot be decoded are skipped. Raises InputError if the file cannot be opened.
     """
     if is_sequence(path):
-        return  # callers take no key frames as no change of light
+        return  # no key frame: callers take this as no change of light
     with open_input(path) as container:
         stream = main_video(container, path, video_stream)
         read_only(container, [stream])

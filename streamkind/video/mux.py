@@ -1,4 +1,4 @@
-"""Options and times for muxers, so that no time stamp is rounded, moved or refused."""
+"""Options and time stamps for muxers, so that no time stamp is rounded, moved or refused."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from streamkind.video.passthrough import Passthrough
 from streamkind.video.source import Source, VideoSource
 
 _MAX_DELAY = "700000"
-"""Longest lead of MPEG's multiplex, in microseconds: the default of the program `ffmpeg`."""
+"""FFmpeg's muxdelay of MPEG, in microseconds: the default of the program `ffmpeg`."""
 _MAX_TIMESCALE = 100_000_000
 """Largest time scale of an MP4, in units per second. MP4 stores it in 32 bits."""
 _FOREVER = {"apng": {"plays": "0"}, "webp": {"loop": "0"}, "avif": {"loop": "0"}}
-"""Options by which animations repeat without end, as GIFs do."""
+"""Options with which animations repeat without end, as GIFs do."""
 _REORDER_TICKS = 16
-"""Distance of the first decoding time before the first presentation time, if it is unknown."""
+"""Time of the first dts before the first pts, in units of the time base, if it is unknown."""
 _LONGEST_REORDER_SECONDS = 3600
-"""Distance from which on a decoding time counts as uninitialised."""
+"""A dts that is farther from its pts counts as uninitialised, in seconds."""
 
 
 def container_options(kind: str, source: Source, passthrough: Passthrough | None) -> dict[str, str]:
-    """Return the options for a container of FFmpeg's format `kind`."""
+    """Return the options for a container. `kind` is FFmpeg's name of its format."""
     options = {}
     early = isinstance(source, VideoSource) and source.cut is None and _first(source) < 0
     if kind in (*MP4_LIKE, "matroska", "webm") or (kind == "nut" and passthrough is None):
-        # These formats can store sound before 0. By default all streams would be moved. Pictures
-        # before 0 would not be shown, so with them all streams are moved.
+        # These formats can store audio before 0, but FFmpeg would move all streams by default.
+        # Frames of video before 0 would not be shown: if there are any, all streams are moved.
         options["avoid_negative_ts"] = "make_non_negative" if early else "disabled"
     if kind in ("mpegts", "mpeg", "svcd"):
         options["max_delay"] = _MAX_DELAY
@@ -45,24 +45,24 @@ def _first(source: VideoSource) -> Fraction:
 
 
 def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, str]:
-    """Return time scales in which all time stamps, and the starts of streams, are whole numbers."""
+    """Return time scales in which the times of all packets and streams are whole numbers."""
     streams = passthrough.streams if passthrough is not None else []
     origin = source.origin if isinstance(source, VideoSource) else 0
     scale = source.format.time_base.denominator
     for stream in streams:
         if stream.type == "video" and not is_picture(stream) and stream.time_base:
-            # One scale for all videos.
+            # All videos have the same scale.
             exact = math.lcm(scale, stream.time_base.denominator)
             scale = exact if exact <= _MAX_TIMESCALE else scale
     movie = scale
     for stream in streams:
-        # The start of a stream is stored in the scale of the movie.
+        # The start of a stream is stored in the time scale of the movie.
         start = (stream.start_time or 0) * (stream.time_base or 0) - origin
         exact = math.lcm(movie, Fraction(start).denominator)
         if exact <= _MAX_TIMESCALE:
             movie = exact
-    # The keys of phones (com.apple.quicktime.location...) fit only into QuickTime's own list of
-    # tags, and cover art only into the other list.
+    # Tags of phones (com.apple.quicktime.location...) can be stored only in QuickTime's list of
+    # tags, and cover art only in the other list.
     keys = passthrough.tags if passthrough is not None else {}
     listed = any(key.startswith("com.") for key in keys)
     if any(is_picture(stream) for stream in streams):
@@ -75,10 +75,10 @@ def _mp4_options(source: Source, passthrough: Passthrough | None) -> dict[str, s
 
 
 class PacketTimes:
-    """Completes the times of packets that come from the encoder."""
+    """Completes the time stamps of packets from the encoder."""
 
     def __init__(self, time_base: Fraction) -> None:
-        """Take packets in `time_base`."""
+        """Complete packets whose times are in units of `time_base`."""
         self._durations: dict[int, int] = {}
         self._first_pts = 0
         self._first_dts: int | None = None
@@ -87,7 +87,7 @@ class PacketTimes:
         self._longest = int(_LONGEST_REORDER_SECONDS / time_base)
 
     def expect(self, pts: int, duration: int) -> None:
-        """Note the duration of a frame that is given to the encoder."""
+        """Store the duration of a frame that is given to the encoder."""
         if self._end is None:
             self._first_pts = pts
         self._end = pts + duration
@@ -95,7 +95,7 @@ class PacketTimes:
             self._durations[pts] = duration
 
     def complete(self, packet: av.Packet[Any]) -> None:
-        """Give a packet the duration of its frame, and a decoding time that muxers accept."""
+        """Give a packet the duration of its frame, and a dts that muxers accept."""
         # Some encoders do not pass durations on.
         duration = self._durations.pop(packet.pts or 0, None)
         if duration is not None:
@@ -113,8 +113,8 @@ class PacketTimes:
     def stretch(self, packet: av.Packet[Any]) -> None:
         """Extend the last packet of an MP4 to the end of the last frame.
 
-        The length of an MP4 track is that of its decoding times. With B-frames, the last packet is
-        not the last frame.
+        The length of an MP4 track ends with its last dts. With B-frames, the packet with the last
+        dts is not the last frame.
         """
         if self._end is not None and self._first_dts is not None:
             rest = self._end - self._first_pts - (self._last_dts - self._first_dts)

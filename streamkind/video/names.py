@@ -1,4 +1,4 @@
-"""What the name of an output says: FFmpeg's format for a video, or why it cannot be one."""
+"""Finds FFmpeg's format for the name of an output, and refuses names that cannot be a video."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from streamkind.video.source import Source, VideoSource
 _NO_FILE = 0x1  # AVFMT_NOFILE: playlists with their segments
 
 _FORMATS = {".m4v": "mp4", ".png": "apng", ".nut": "nut", ".y4m": "yuv4mpegpipe"}
-"""FFmpeg's formats for endings that it would take for another format, or that follow `pipe:1`."""
+"""Formats for endings for which FFmpeg would choose another format, and for endings of `pipe:1`."""
 _NO_VIDEO = ("none", "png")
-"""Default video codecs of FFmpeg's formats for sound: none, or the picture of a cover."""
+"""Default video codecs of FFmpeg's audio formats: none, or PNG for cover art."""
 
 
 def format_of(path: Path, url: str) -> str:
-    """Return FFmpeg's name of the format for an output, which is written at `url`.
+    """Return FFmpeg's name of the format for an output. `url` is the place where it is written.
 
     Raises UsageError for a format that holds no video.
     """
@@ -47,7 +47,7 @@ def format_of(path: Path, url: str) -> str:
 
 
 def check_name(path: Path, source: Source) -> None:
-    """Raise UsageError for the name of a folder, of the input, or of a still image."""
+    """Raise UsageError if the output is a folder, the input itself, or named as a still image."""
     check_not_input(path, source.path)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; expected the name of a file to write")

@@ -1,4 +1,4 @@
-"""The public reader and writer of videos, for programs that process frames between them."""
+"""The public reader and writer of videos, for programs that process the frames themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamkind.video.source import VideoSource, open_source
 def open_video(
     path: str | Path, *, start: float = 0.0, duration: float | None = None
 ) -> VideoSource:
-    """Open a video: a context manager that yields upright RGB frames in order of time, once.
+    """Open a video for reading: a context manager that yields upright RGB frames in order, once.
 
     `start` and `duration` are in seconds. Frames that cannot be decoded are left out and counted
     in `lost`. Raises InputError if nothing can be decoded, and UsageError for anything but a video.
@@ -58,7 +58,7 @@ class VideoWriter:
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know, such as streams that the output cannot hold."""
+        """Messages for the user, such as on streams that the output cannot hold."""
         return self._sink.warnings
 
     def write(self, frame: Frame) -> None:

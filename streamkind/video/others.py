@@ -1,4 +1,4 @@
-"""Copies other enhanced videos of a file beside its main video: a file may have several cameras."""
+"""Copies the other enhanced videos of a file, such as the rear camera's, beside its main video."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from streamkind.video.mux import PacketTimes
 from streamkind.video.source import VideoSource
 
 PART_SUFFIX = ".nut"
-"""Container of a part: NUT takes every time base, and the output of every encoder."""
+"""Ending of a part's file. NUT holds every time base and the output of every encoder."""
 AddVideo = Callable[[OutputContainer], VideoStream]
-"""Adds the stream of an encoder to a container."""
+"""Adds the stream of an encoder to a container, and returns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A video, or a part of one, as VideoSink has written it."""
+    """The file of a video, or of a part of a video, that VideoSink has written."""
 
     path: Path
     frames: int
@@ -35,12 +35,12 @@ class Part:
 
 
 class OtherVideo:
-    """A video that is enhanced into a file of its own first, and copied from that file."""
+    """A video that is first enhanced into a file of its own, and then copied from that file."""
 
     def __init__(
         self, source: VideoSource, add: AddVideo, time_base: Fraction, part: Callable[[], Part]
     ) -> None:
-        """Take the encoder's settings. `part` returns the enhanced video, once it is needed."""
+        """Copy a video in `time_base`. `add` adds its stream. `part` returns the enhanced video."""
         self.index = source.stream_index
         """Number of the stream in the input."""
         self._add, self._time_base, self._part = add, time_base, part
@@ -50,7 +50,7 @@ class OtherVideo:
         self._waiting: av.Packet[Any] | None = None
 
     def again(self) -> OtherVideo:
-        """Return the same, not begun."""
+        """Return a copy that has not been read."""
         return OtherVideo(self._source, self._add, self._time_base, self._part)
 
     def add(self, container: OutputContainer) -> VideoStream:
@@ -60,7 +60,7 @@ class OtherVideo:
         return self._stream
 
     def copy_until(self, seconds: Fraction | None) -> None:
-        """Copy what comes before `seconds` of the output's timeline; None is all the rest."""
+        """Copy the packets before `seconds` of the output's timeline; all the rest for None."""
         if self._packets is None:
             self._packets = self._read(self._part())
             self._waiting = next(self._packets, None)
@@ -81,7 +81,7 @@ class OtherVideo:
             self._packets.close()
 
     def _read(self, part: Part) -> Generator[av.Packet[Any], None, None]:
-        # The clock of a part begins at the first frame of the source, or at the cut.
+        # The times of a part count from the first frame of the source, or from the cut.
         tick, whole = self._source.format.time_base, self._source.cut is None
         begin = self._source.start_pts * tick if whole else Fraction(0)
         origin = round((begin - self._source.origin) / self._time_base) if whole else 0
@@ -94,7 +94,7 @@ class OtherVideo:
 
 
 def packets_of(part: Part, extradata: bytes | None) -> Iterator[av.Packet[Any]]:
-    """Yield the packets of a part. Raises OutputError if they are not those of its encoder."""
+    """Yield the packets of a part. Raises OutputError for another encoder or number of frames."""
     frames = 0
     with open_input(part.path) as container:
         stream = container.streams.video[0]
@@ -110,9 +110,9 @@ def packets_of(part: Part, extradata: bytes | None) -> Iterator[av.Packet[Any]]:
 
 
 def move(packet: av.Packet[Any], time_base: Fraction, origin: int) -> None:
-    """Convert the times of a packet to the clock of the output."""
+    """Convert the times of a packet to `time_base`, counted from `origin`."""
     scale = packet.time_base / time_base
     packet.pts = origin + round((packet.pts or 0) * scale)
     packet.dts = None if packet.dts is None else origin + round(packet.dts * scale)
-    packet.duration = 0  # NUT has none, and the guess of the muxer is as good as that of FFmpeg
+    packet.duration = 0  # NUT stores no durations; the muxer derives them from the next packet
     packet.time_base = time_base

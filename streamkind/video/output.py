@@ -1,4 +1,4 @@
-"""Writes a container: the enhanced video, and the other streams of the input beside it."""
+"""Writes a container with the enhanced video and the other streams of the input."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 _GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 
 RESCUE = "matroska"
-"""FFmpeg's name of the format that takes nearly everything."""
+"""FFmpeg's name of the format that is used if another fails: Matroska holds nearly all codecs."""
 
 Write = av.FFmpegError, ValueError
-"""The exceptions of PyAV if a packet, a header or a trailer cannot be written."""
+"""Exceptions of PyAV for a packet, a header or a trailer that cannot be written."""
 
 
 class OutputFile:
     """A file that appears complete or not at all.
 
-    The caller gives the packets of the main video, and files with other enhanced videos. The rest
-    of the input is copied beside them, except with `alone`.
+    The caller gives the packets of the main video, and files with other enhanced videos. The other
+    streams of the input are copied, except with `alone`.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class OutputFile:
         others: Collection[int] = (),
         spare: bool = False,
     ) -> None:
-        """Open the container under a temporary name. `start` is the next step.
+        """Open the container under a temporary name. Call `start` next.
 
-        `others` are the numbers of the other streams that are enhanced. With `spare`, the video is
-        kept a second time, and becomes a Matroska file if this container fails.
+        `others` are the numbers of the other streams that are enhanced. With `spare`, a second copy
+        of the video is written. It becomes a Matroska file if this container fails.
         """
         self.path = path
         self.warnings: list[str] = []
@@ -82,9 +82,9 @@ class OutputFile:
             self._spare = Spare(path)
         flags = ContainerFormat(self.name, "w").flags
         self.fixed_rate = not flags & _VARIABLE_FPS
-        """Whether the format counts frames and has no time stamps, as AVI does."""
+        """Whether the format has a fixed frame rate and no time stamps, as AVI has."""
         self.in_band = not flags & _GLOBAL_HEADER
-        """Whether the headers of a codec are in its packets, as in MPEG-TS."""
+        """Whether the packets contain the headers of the codec, as in MPEG-TS."""
 
     def _open(self) -> OutputContainer:
         name = self._staging.url
@@ -147,7 +147,7 @@ class OutputFile:
             raise self.failure(exc) from exc
 
     def expect(self, pts: int, duration: int) -> None:
-        """Note the duration of a frame whose packet will follow."""
+        """Store the duration of a frame whose packet will follow."""
         self._times.expect(pts, duration)
 
     def mux(self, packets: Sequence[av.Packet[Any]], *, last: bool = False) -> None:
@@ -170,7 +170,7 @@ class OutputFile:
             self._break(exc)
 
     def _break(self, exc: Exception) -> None:
-        """Give the container up, and go on with the spare copy. Without one, raise OutputError."""
+        """Close the failed container, and go on with the spare copy. Raises OutputError if none."""
         gone = _is_full(exc) or getattr(exc, "errno", None) == errno.EPIPE
         if gone or self._spare is None or not self._spare.whole:
             raise self.failure(exc) from exc
@@ -184,7 +184,7 @@ class OutputFile:
             self._passthrough.copy_until(seconds)
 
     def finish(self) -> None:
-        """Write the rest and the trailer, and give the file its name. Raises OutputError."""
+        """Write the other streams to their end and the trailer, and publish. Raises OutputError."""
         assert self._container is not None
         try:
             if self._broken is None:
@@ -202,7 +202,7 @@ class OutputFile:
         self._staging.publish()
 
     def _rescued(self, exc: Exception) -> OutputError:
-        """Make a Matroska file of the spare copy, or else publish that; say so."""
+        """Make a Matroska file of the spare copy, or else publish that. Return the error for it."""
         assert self._spare is not None
         self._spare.finish()
         if not self._spare.whole:
@@ -227,7 +227,7 @@ class OutputFile:
             self._spare.discard()
 
     def _close(self) -> None:
-        # It is removed first, because closing writes a trailer, and may move gigabytes for it.
+        # The file is removed first: closing writes a trailer, and may move gigabytes for that.
         self._staging.discard()
         if self._container is not None:
             with contextlib.suppress(*Write):
@@ -241,7 +241,7 @@ class OutputFile:
     def failure(self, exc: Exception) -> OutputError:
         """Return an error that explains why something could not be written."""
         if getattr(exc, "errno", None) == errno.EPIPE:
-            return OutputError("-: nobody reads the output any more; keep the reader open")
+            return OutputError("-: the reader of the output has closed it; keep the reader open")
         full = _is_full(exc)
         advice = "free some space" if full else "check the disk, or choose another codec or .mkv"
         return OutputError(
@@ -258,7 +258,7 @@ class OutputFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file. On an exception, also of that, remove it."""
+        """Finish the file. On an exception, also from finishing, remove it."""
         with ExitStack() as ending:
             ending.callback(self.abort)
             if kind is None:
@@ -274,7 +274,7 @@ def _reason(exc: Exception) -> str:
 
 
 def copy_spare(path: Path, file: OutputFile, others: Sequence[OtherVideo]) -> None:
-    """Copy a spare copy into another container, with the other streams of the input."""
+    """Copy the video from a spare copy into `file`, with the other streams of the input."""
     with open_input(path) as container:
         stream = container.streams.video[0]
         time_base = stream.time_base or Fraction(1, 90_000)

@@ -21,9 +21,9 @@ class PagesSink:
     """Writes each frame as a page of 8-bit RGB, without loss."""
 
     def __init__(self, path: Path, source: SequenceSource) -> None:
-        """Prepare a temporary beside the final path. Raises OutputError and UsageError."""
+        """Prepare a temporary file beside the final path. Raises OutputError and UsageError."""
         self.path = path
-        self.warnings = [f"{path.name}: pages have 8 bits and RGB; tags are left out"]
+        self.warnings = [f"{path.name}: pages are written in RGB of 8 bits; tags are left out"]
         check_not_input(path, source.path)
         self._staging = Staging(path)
         self._file: Any = None
@@ -49,7 +49,7 @@ class PagesSink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish the file. On an exception, or without a page, remove it."""
+        """Publish the file. On an exception, or if no page was written, remove it."""
         if self._file is not None:
             self._file.close()
         if kind is None and self._file is not None:

@@ -1,6 +1,6 @@
-"""Copies everything that is not enhanced: sound, subtitles, data, chapters, tags.
+"""Copies everything that is not enhanced: audio, subtitles, data, chapters and tags.
 
-The input is read a second time, in step with the video, so that memory stays bounded.
+The input is opened a second time and read only as far as the video is written: memory is bounded.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from av.container.core import Chapter  # in the stubs only
 
 REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError
-"""What FFmpeg says of a damaged packet; a full or broken disk is another error."""
+"""FFmpeg's errors for damaged packets. A full or broken disk gives other errors."""
 _SEEK_MARGIN_SECONDS = 2
-"""Seconds to seek before the start, since packets of other streams may lie earlier in the file."""
+"""Time to seek to before the start, in seconds: packets of audio may be earlier in the file."""
 _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 
 
 class Passthrough:
-    """Copies all streams except the enhanced ones, packet for packet."""
+    """Copies the packets of all streams that are not enhanced."""
 
     def __init__(self, source: VideoSource, others: Collection[int] = ()) -> None:
-        """Open the input of `source` a second time. `others` are enhanced too, and not copied."""
+        """Open the input of `source` a second time. `others` are enhanced too, so not copied."""
         self.warnings: list[str] = []
         self._path, self._kind = source.path, ""
         self._cut, self._origin, self._place = source.cut, source.origin, source.place
@@ -47,7 +47,7 @@ class Passthrough:
         self._rate = source.format.frame_rate
         self._input: InputContainer = open_input(source.path)
         if any(s.type == "audio" and not _described(s) for s in self._input.streams):
-            self._input.close()  # sound begins late
+            self._input.close()  # FFmpeg must read more, as audio begins late
             self._input = open_input(source.path, thorough=True)
         self._enhanced = {source.stream_index, *others}
         self._decisions: dict[int, Decision] = {}
@@ -64,16 +64,16 @@ class Passthrough:
 
     @property
     def streams(self) -> list[Any]:
-        """All streams of the input in its order, including the enhanced one."""
+        """All streams of the input in order, with the enhanced ones."""
         return list(self._input.streams)
 
     @property
     def tags(self) -> dict[str, str]:
-        """The metadata of the file, without what is not true of the output."""
+        """The tags of the file that are true of the output."""
         return self.fresh(self._input.metadata)
 
     def fresh(self, metadata: dict[str, str]) -> dict[str, str]:
-        """Return the tags that are still true of the part that is delivered."""
+        """Return the tags that are true of the part that is delivered."""
         tags, rate = fresh_tags(metadata), self._rate or 0
         for key in [key for key in tags if key.lower() == "timecode"]:
             if self._cut is not None or not counts_frames(tags[key], rate):
@@ -81,7 +81,7 @@ class Passthrough:
         return tags
 
     def decide(self, kind: str) -> bool:
-        """Decide what becomes of each stream in a container of FFmpeg's format `kind`.
+        """Decide which streams are copied, converted and left out in FFmpeg's format `kind`.
 
         Return whether the container must be opened with `wide` (see `open_output`).
         """
@@ -100,16 +100,16 @@ class Passthrough:
         if boxes := private_boxes(self._path):
             names = ", ".join(f"'{name}'" for name in boxes)
             self.warnings.append(
-                f"the camera's own records in the file ({names}) are left out: keep the input"
+                f"private records of the camera in the file ({names}) are left out; keep the input"
             )
         copied = [s for s in self._input.streams if self._fate(s) == "copied"]
         return kind == "matroska" and any(not admits(s, kind) for s in copied)
 
     def _is_rewritten(self, stream: Any, kind: str) -> bool:
         if stream.discard == Discard.all:
-            return True  # the track of an MP4's chapters, which are written again
+            return True  # the track with the chapters of an MP4: the chapters are written anew
         if stream.type == "data" and "timecode" in stream.metadata:
-            return True  # FFmpeg writes a new one from the video's own tag
+            return True  # a track of time codes: FFmpeg writes it anew from the video's tag
         return is_picture(stream) and kind == "matroska"
 
     def _fate(self, stream: Any) -> str:
@@ -117,7 +117,7 @@ class Passthrough:
         return "" if decision is None else decision.fate
 
     def add(self, stream: Any, output: OutputContainer) -> None:
-        """Add `stream` to `output`, as decided."""
+        """Add a stream of the input to `output`, as `decide` has decided."""
         if is_picture(stream) and self._kind == "matroska":
             self._attach_picture(stream, output)
             return
@@ -134,7 +134,7 @@ class Passthrough:
         self._copies[stream.index] = copy
 
     def _attach_picture(self, stream: Any, output: OutputContainer) -> None:
-        """Add cover art as an attachment, as Matroska has it."""
+        """Add cover art as an attachment: Matroska stores it so."""
         ending, mime = _PICTURE_TYPES.get(stream.codec_context.name, ("", ""))
         # Cover art comes before all other packets.
         packet = next(iter(PacketReader(self._input, [stream])), None)
@@ -166,7 +166,7 @@ class Passthrough:
         return moved
 
     def start(self, output: OutputContainer) -> None:
-        """Write cover art and get ready to copy; the header has been written."""
+        """Write cover art, and prepare to copy packets. The header has been written before."""
         self._output = output
         self._mp4 = self._kind in MP4_LIKE
         copied = [s for s in self._input.streams if s.index in self._copies]
@@ -179,17 +179,17 @@ class Passthrough:
         read_only(self._input, moving)
         if self._place is not None:
             self._input.seek(self._place, unsupported_byte_offset=True)
-        # Where the clock may step all is read, as `VideoSource` does.
+        # If the clock may step, the file is read from its beginning, as in `VideoSource`.
         elif self._cut is not None and self._indexed and not may_step(self._input):
             target = int((self._cut.start - _SEEK_MARGIN_SECONDS) * 1_000_000)
             # AVI and FLV give no more packets after seeking to before their start.
             if target > (self._input.start_time or 0):
-                with contextlib.suppress(av.FFmpegError):  # then all is read and dropped
+                with contextlib.suppress(av.FFmpegError):  # then packets before it are dropped
                     self._input.seek(target)
         self._packets = iter(PacketReader(self._input, moving))
 
     def copy_until(self, seconds: Fraction | None) -> None:
-        """Copy what comes before `seconds` of the output's timeline; None is all the rest."""
+        """Copy the packets before `seconds` of the output's timeline; all the rest for None."""
         while True:
             if self._waiting is None:
                 self._waiting = self._next_packet()
@@ -204,7 +204,7 @@ class Passthrough:
 
     def _next_packet(self) -> av.Packet[Any] | None:
         for packet in self._packets:
-            # FFmpeg's MP4 muxer writes the gaps between subtitles by itself.
+            # FFmpeg's MP4 muxer writes the empty packets between subtitles itself.
             gap = self._mp4 and packet.stream.type == "subtitle" and bytes(packet) == b"\0\0"
             if not gap and self._keep(packet):
                 self._retime(packet)
@@ -224,7 +224,7 @@ class Passthrough:
         if self._cut.end is not None and stamp * base >= self._cut.end:
             return False
         if stamp < begin:
-            # A subtitle that is shown at the cut is still shown.
+            # A subtitle that begins before the cut and is shown after it is kept.
             if packet.stream.type != "subtitle" or stamp + (packet.duration or 0) <= begin:
                 return False
             packet.duration = stamp + (packet.duration or 0) - begin
@@ -237,7 +237,7 @@ class Passthrough:
         return True
 
     def _retime(self, packet: av.Packet[Any]) -> None:
-        """Make time stamps rise, as muxers require. Good ones are not changed."""
+        """Make dts rise, as muxers require. Time stamps that rise already are not changed."""
         index = packet.stream_index
         if index not in self._clocks:
             self._clocks[index] = RisingClock(packet.time_base, packet.duration or 1)
@@ -247,12 +247,12 @@ class Passthrough:
         stamp = self._clocks[index](packet.dts, least=least)
         moved = 0 if packet.dts is None else stamp - packet.dts
         if abs(moved) * packet.time_base < 1:
-            moved = 0  # a stray dts says nothing about pts; only a clock set back moves both
+            moved = 0  # one wrong dts does not change pts; a clock that was set back changes both
         packet.pts = stamp if packet.pts is None else max(stamp, packet.pts + moved)
         packet.dts = stamp
 
     def _guess_dts(self, packet: av.Packet[Any]) -> int | None:
-        """Guess a dts for Matroska, which has none. FFmpeg guesses only after some B-frames."""
+        """Guess a dts for a packet of Matroska, which stores none. FFmpeg's guess begins late."""
         delay = getattr(packet.stream, "has_b_frames", 0)
         if not delay or packet.pts is None:
             return packet.pts
@@ -267,7 +267,7 @@ class Passthrough:
             self._write(result, index)
 
     def _finish(self) -> None:
-        """Write what the converters still hold."""
+        """Write the packets that the converters still hold."""
         for index, made in self._converters.items():
             for result in made(None):
                 self._write(result, index)

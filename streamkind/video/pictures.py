@@ -1,4 +1,4 @@
-"""The decoded, progressive pictures of a video, from any position on."""
+"""Decodes the progressive frames of a video from any position on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streamkind.video.timeline import FrameClock
 
 
 class Pictures:
-    """Decodes one stream, and decodes again from elsewhere."""
+    """Decodes one stream, and can begin again at another position."""
 
     def __init__(
         self,
@@ -31,16 +31,16 @@ class Pictures:
     ) -> None:
         """Use `fps` for a stream without time stamps. Raises UsageError for other streams."""
         self.clock = FrameClock(container, stream, path, fps)
-        """Gives the pictures their times. It starts anew with each `start`."""
+        """Gives the frames their times. Each `start` restarts it."""
         self.place: int | None = None
-        """Where in the file `seek` began, in bytes, if it was not found by an index."""
+        """Byte of the file at which `seek` began to read; None if it used an index or none."""
         self.indexed = True
-        """Whether positions are found by an index, as far as `seek` has tried."""
+        """Whether `seek` has found its positions by an index so far."""
         self._container, self._stream, self._path = container, stream, path
         self._deinterlace = deinterlace
 
     def start(self, place: int | None = None) -> Iterator[av.VideoFrame]:
-        """Decode from a place in bytes, or from where the container stands."""
+        """Decode from byte `place` of the file, or from the present position of the container."""
         if place is not None:
             self._container.seek(place, unsupported_byte_offset=True)
         self.decoder = decoder = Decoder(self._container, self._stream, self._path)
@@ -52,14 +52,14 @@ class Pictures:
     def seek(
         self, pictures: Iterator[av.VideoFrame], pts: int, *, origin: int, indexed: bool
     ) -> Iterator[av.VideoFrame]:
-        """Return pictures from the keyframe before `pts` on, or from the beginning.
+        """Return frames from the keyframe before `pts` on, or from the beginning.
 
-        `pictures` are those from `origin` on, which is the beginning. With `indexed`, a clock that
-        may step is known not to.
+        `pictures` are the frames from the beginning, whose pts is `origin`. With `indexed`, the
+        time stamps of the file are known not to step.
         """
         if pts == origin:
             return pictures
-        if self.deinterlacer.found:  # it looks at the picture before, too
+        if self.deinterlacer.found:  # it needs the frame before, too
             pts = max(origin, pts - self.clock.step)
         if self.clock.missing:
             return self._count(pictures, pts // self.clock.step)
@@ -87,9 +87,9 @@ class Pictures:
         return pictures
 
     def _count(self, pictures: Iterator[av.VideoFrame], number: int) -> Iterator[av.VideoFrame]:
-        """Return pictures from the keyframe before the one of a number on, if they are counted."""
+        """Return frames from the keyframe before frame `number` on, if frames can be counted."""
         if self.deinterlacer.found or not self.decoder.counts:
-            return pictures  # a packet may be a field
+            return pictures  # a packet may be a field instead of a frame
         pictures = self.start(0)
         self.decoder.count_to(number)
         return pictures

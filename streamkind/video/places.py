@@ -1,7 +1,8 @@
-"""Finds where in a file to begin reading for a position, or that it has to be read whole.
+"""Finds from where to read a file for a position, or that it must be read from its beginning.
 
-MPEG-TS and MPEG-PS have no index, and their clock may step: what is behind a step can be found only
-by reading all that is before it. So the clock is looked at every two seconds of the way.
+MPEG-TS and MPEG-PS have no index, and their time stamps may step. Only a reader that has read
+everything before a step knows the times after it. So this module checks every two seconds of video
+up to the position that the time stamps do not step.
 """
 
 from __future__ import annotations
@@ -19,35 +20,36 @@ from streamkind.video.spool import Spool
 from streamkind.video.storage import is_local
 
 _HEAD_SECONDS = 10
-"""Seconds at the beginning of a file that are read whole. It tells the bytes per second."""
+"""Length of the beginning of a file that is read completely, in seconds. It gives the bytes per
+second."""
 _STRIDE_SECONDS = 2
-"""Seconds between two looks, by the bytes per second before: twice the least step of the clock that
-counts (`BACK_SECONDS`), so that a step back shows."""
+"""Distance of two readings of the clock, in seconds, by the bytes per second so far. It is twice
+`BACK_SECONDS`, the smallest step back that counts, so that such a step is detected."""
 _LEAD_SECONDS = 2
-"""Seconds to begin before a position: packets of other streams may lie later in the file than those
-of the video, by up to 0.7 s in what FFmpeg writes."""
+"""Time before a position at which reading begins, in seconds. In files of FFmpeg, audio is up to
+0.7 s later in the file than the video of the same time."""
 
 _EARLIER_SECONDS = (0, 1, 10)
-"""Seconds before a position for which FFmpeg is asked, until it comes to a keyframe before it."""
+"""Seconds before a position to which FFmpeg seeks in turn, until a keyframe is early enough."""
 
 
 class _Look(NamedTuple):
-    """What the clock of the video says at a place of the file."""
+    """The time of the first video packet after a byte of the file."""
 
     place: int
-    """Where reading began, in bytes."""
+    """Byte at which reading began."""
     found: int
-    """Where the first packet of the video is, in bytes."""
+    """Byte of the first video packet."""
     time: Fraction
-    """Its decoding time, in seconds on the file's own clock."""
+    """Decoding time of that packet, in seconds on the file's own clock."""
 
 
 def find_place(path: Path, index: int, pts: int) -> int | None:
-    """Return a place in bytes; reading from it gives what reading all gives from `pts` on.
+    """Return the byte of the file from which to read for the frames from `pts` on.
 
-    From there to the frame at `pts` of stream number `index` there is a keyframe. None: the file
-    has to be read from its beginning, as the clock steps before `pts`, or `pts` is near. Files of
-    remote storage always are: some kinds cannot be open twice.
+    A keyframe lies between it and the frame at `pts` of stream `index`. Return None if the file
+    must be read from its beginning: time stamps step before `pts`, or `pts` is near the beginning.
+    Files of remote storage always give None, because some kinds cannot be opened twice.
     """
     if isinstance(path, Spool) or not is_local(path):
         return None
@@ -63,11 +65,11 @@ def find_place(path: Path, index: int, pts: int) -> int | None:
 
 
 def find_target(path: Path, index: int, pts: int) -> int | None:
-    """Return for which pts to seek, so that FFmpeg comes to a keyframe at or before `pts`.
+    """Return the pts to which FFmpeg must seek to reach a keyframe at or before `pts`.
 
-    None: it does not, as in ASF without an index. In some files it comes to a later keyframe and
-    reports success; in others it searches for the dts, which comes before the pts. Files of remote
-    storage are not tried, as some kinds cannot be open twice.
+    Return None if FFmpeg reaches none, as in ASF without an index. In some files, FFmpeg reaches a
+    later keyframe and reports success. In others, it searches by dts, which is before the pts.
+    Files of remote storage are not tried, because some kinds cannot be opened twice.
     """
     if isinstance(path, Spool):
         return None
@@ -95,7 +97,7 @@ def find_target(path: Path, index: int, pts: int) -> int | None:
 
 
 class _Walk:
-    """Goes through a file in strides."""
+    """Reads the clock of a file at regular distances."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
@@ -103,7 +105,7 @@ class _Walk:
         self._looks: list[_Look] = []
 
     def reaches(self, pts: int) -> bool:
-        """Return whether the clock goes on without a step up to `pts`, which is not near."""
+        """Return whether time stamps do not step before `pts`. `pts` must not be in the head."""
         goal = pts * self._time_base - _LEAD_SECONDS
         if not self._read_head(goal):
             return False
@@ -114,14 +116,14 @@ class _Walk:
             if there is None or there.found <= here.found or there.time <= here.time:
                 return False
             passed = (there.time - here.time) / _STRIDE_SECONDS
-            # A step may hide in the stride before, if that is longer by as much.
+            # A stride that is too long may hide a step back of as much.
             if not 0.5 < passed < 2 and not self._is_steady(before, there):
                 return False
             self._looks.append(there)
         return True
 
     def place_before(self, pts: int) -> int | None:
-        """Return the last place that is early enough, with a keyframe between it and `pts`."""
+        """Return the last byte that is early enough and has a keyframe between it and `pts`."""
         goal = pts * self._time_base - _LEAD_SECONDS
         early = [look for look in self._looks[1:] if look.time <= goal]
         end = pts
@@ -133,7 +135,7 @@ class _Walk:
         return None
 
     def _has_keyframe(self, place: int, begin: int, end: int, pts: int) -> bool:
-        """Return whether a keyframe that is shown until `pts` has its dts in `begin` to `end`."""
+        """Return whether there is a keyframe with dts in `begin` to `end`, and not after `pts`."""
         self._container.seek(place, unsupported_byte_offset=True)
         for packet in PacketReader(self._container, [self._stream]):
             if packet.dts is None or packet.pts is None or packet.dts < begin:
@@ -145,7 +147,7 @@ class _Walk:
         return False
 
     def _read_head(self, goal: Fraction) -> bool:
-        """Read the beginning of the file. Return False if `goal` is in it, or a step."""
+        """Read the beginning of the file. Return False if it contains `goal` or a step."""
         reader = PacketReader(self._container, [self._stream])
         first = None
         for packet in reader:
@@ -173,7 +175,7 @@ class _Walk:
         return _Look(place, packet.pos, packet.dts * self._time_base)
 
     def _is_steady(self, begin: _Look, end: _Look) -> bool:
-        """Read all between two places. Return whether the clock goes on without a step."""
+        """Read everything between two readings. Return whether time stamps do not step there."""
         self._container.seek(begin.place, unsupported_byte_offset=True)
         reader = PacketReader(self._container, [self._stream])
         for packet in reader:

@@ -1,4 +1,4 @@
-"""Publishes results: they appear under their name complete, or not at all."""
+"""Publishes results: a result appears under its name when it is complete, or not at all."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from streamkind.errors import OutputError, UsageError
 from streamkind.platform import replace, sync
 
 STDOUT = "pipe:1"
-"""FFmpeg's name of standard output; with an ending that says the format it is the name of a result
-that is sent there."""
+"""FFmpeg's name of standard output. A result that is sent there is named so, with an ending for its
+format."""
 
 
 def is_stdout(path: Path) -> bool:
@@ -22,7 +22,7 @@ def is_stdout(path: Path) -> bool:
 
 
 def check_not_input(output: Path, source: Path) -> None:
-    """Raise UsageError if both are the same file, also by links."""
+    """Raise UsageError if both are the same file, also if one is a link."""
     try:
         same = os.path.samefile(output, source)
     except OSError:
@@ -34,7 +34,7 @@ def check_not_input(output: Path, source: Path) -> None:
 
 
 class Staging:
-    """A hidden temporary beside the final path, on the same disk. A rename publishes it."""
+    """A hidden temporary file beside the final path, on the same disk. A rename publishes it."""
 
     def __init__(self, final: Path) -> None:
         """Choose a name. Raises OutputError if the folder does not exist or is not writable."""
@@ -61,7 +61,7 @@ class Staging:
             raise OutputError(f"{self.final}: cannot be created ({exc.strerror})") from exc
 
     def publish(self) -> None:
-        """Write the temporary to the disk, then give it its final name. Raises OutputError."""
+        """Sync the temporary to the disk, then give it its final name. Raises OutputError."""
         try:
             sync(self.path)
             replace(self.path, self.final)
@@ -82,15 +82,12 @@ class Staging:
 
 
 class Sent:
-    """The place of a result that is sent while it is made: nothing is hidden, renamed or removed.
-
-    It has the methods of `Staging`.
-    """
+    """A result that is sent to a pipe while it is made, with the methods of `Staging`."""
 
     url = STDOUT
 
     def publish(self) -> None:
-        """Do nothing: all has been sent."""
+        """Do nothing: everything has been sent."""
 
     def discard(self) -> None:
         """Do nothing: what has been sent cannot be taken back."""

@@ -1,4 +1,4 @@
-"""Messages on what of a video is changed or left out, from its header and first picture."""
+"""Messages on what is changed or left out of a video, from its header and first frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def remarks(
     tags: ColorTags,
     path: Path,
 ) -> list[str]:
-    """Return messages on what of a video is changed or left out.
+    """Return messages on what is changed or left out of a video.
 
     Raises InputError for a video that cannot be enhanced at all.
     """
@@ -33,18 +33,18 @@ def remarks(
 
 
 def has_alpha(first: av.VideoFrame, stream: VideoStream) -> bool:
-    """Return whether pictures have transparency. In VP8 and VP9, FFmpeg's decoder ignores it."""
+    """Return whether a video has an alpha channel. FFmpeg's decoders of VP8 and VP9 ignore it."""
     known = first.format.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8"))
     return known or stream.metadata.get("alpha_mode") == "1"
 
 
 def other_videos(container: InputContainer, stream: VideoStream) -> list[int]:
-    """Return the numbers of the videos beside `stream`. Cover art is not among them."""
+    """Return the stream numbers of the videos other than `stream`, without cover art."""
     videos = [s for s in container.streams.video if not is_picture(s) and s.codec_context]
     return [video.index for video in videos if video.index != stream.index]
 
 
 def copied_note(index: int, others: Collection[int]) -> str:
-    """Return the message on videos that are copied beside the enhanced one."""
+    """Return the message on videos that are copied and not enhanced."""
     told = ", ".join(f"#{other}" for other in others)
-    return f"stream #{index} is enhanced; {told} is video too and is copied as it is"
+    return f"stream #{index} is enhanced; other videos are copied unchanged: {told}"

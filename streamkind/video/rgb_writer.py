@@ -1,4 +1,4 @@
-"""Makes frames for the encoders of animations, which take RGB or a palette."""
+"""Makes frames for the encoders of animations, which accept RGB or a palette."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from streamkind.video.format import FULL, ColorTags
 from streamkind.video.frames import Pixels
 
 RGB_FORMATS = {"gif": "pal8", "apng": "rgb24", "libwebp": "bgra", "libwebp_anim": "bgra"}
-"""Encoders of animations, and the pixel format that each is given."""
+"""Pixel format for each encoder of animations."""
 _COLORS = 256
-"""Colours of a palette: the limit of GIF."""
+"""Number of colours in a palette: the limit of GIF."""
 
 
 class RgbWriter:
-    """Converts RGB or yuv420p to RGB frames, or to pictures with a palette each."""
+    """Converts RGB or yuv420p to RGB frames, or to frames with a palette each."""
 
     def __init__(self, tags: ColorTags, pix_fmt: str, *, planes: ColorTags | None = None) -> None:
-        """Write frames of `pix_fmt`. Planes have the tags `planes`, if given, else `tags`."""
+        """Make frames of `pix_fmt`. yuv420p has the tags `planes`, or `tags` if that is None."""
         self._planes = YuvWriter(planes or tags, "yuv420p")
         self._pix_fmt = pix_fmt
         self._sws = VideoReformatter()
@@ -38,5 +38,5 @@ class RgbWriter:
         palette = np.zeros((_COLORS, 4), np.uint8)  # alpha, red, green, blue
         known = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
         palette[:, 0], palette[: len(known), 1:] = 255, known
-        coded: Any = np.asarray(image), palette  # PyAV's stubs do not know of such a pair
+        coded: Any = np.asarray(image), palette  # PyAV's stubs do not have such a pair
         return av.VideoFrame.from_ndarray(coded, format="pal8")

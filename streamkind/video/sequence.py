@@ -1,4 +1,4 @@
-"""Reads pictures as a video: animations, pages of a TIFF, and folders of images with a rate."""
+"""Reads animations, TIFFs of several pages, and folders of images as videos."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from streamkind.video.storage import as_path
 USUAL_FPS = 25.0
 """Default rate of a folder of images that becomes a video, in frames per second."""
 PAGE_SECONDS = 1.0
-"""Duration of a page of a TIFF, which has none of its own."""
+"""Duration of a page of a TIFF, in seconds: TIFF stores none."""
 _UNTOLD_SECONDS = 0.1
-"""Duration of a picture of an animation without durations, as browsers have it."""
+"""Duration of a frame of an animation that stores none, in seconds: the same as in browsers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Picture:
 
 
 class SequenceSource:
-    """The pictures of one file, or of a folder with `fps` pictures per second, as a video."""
+    """A video of the pictures in one file, or of a folder's images with `fps` frames per second."""
 
     still = False
 
@@ -99,7 +99,7 @@ class SequenceSource:
                         image.seek(number)
                         image.load()
                         yield _Picture(self._flat(image), seconds or self._seconds(image))
-                except Exception as exc:  # a decoder may raise anything at what is damaged
+                except Exception as exc:  # for damaged files, decoders raise any exception
                     self.lost += 1
                     self._note(f"picture {number} of {self.path.name} is damaged ({exc})")
 
@@ -114,7 +114,7 @@ class SequenceSource:
         if upright.has_transparency_data:
             rgba = upright.convert("RGBA")
             if np.asarray(rgba.getchannel("A")).min() < 255:
-                self._note(f"{self.path.name}: its transparency is left out; it is black now")
+                self._note(f"{self.path.name}: its transparency is left out; it becomes black")
                 black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
                 upright = Image.alpha_composite(black, rgba)
         return np.array(upright.convert("RGB"), np.uint8)
@@ -186,12 +186,12 @@ def _rate(fps: float) -> Fraction:
 
 
 def is_sequence(path: Path) -> bool:
-    """Return whether a path that is not a still is read by this module, not by FFmpeg."""
+    """Return whether a path that is not a still is read as a sequence, not by FFmpeg."""
     return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES | {".gif", ".apng"}
 
 
 def becomes_video(input: str | Path, output: str | Path) -> bool:
-    """Return whether a folder of images becomes one video, by the name of the output."""
+    """Return whether the input is a folder of images and the output is named as a video."""
     return Path(output).suffix.lower() in VIDEO_SUFFIXES | {".gif", ".apng"} and (
         as_path(input).is_dir()
     )

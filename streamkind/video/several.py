@@ -1,4 +1,4 @@
-"""The videos of one file that are enhanced in one run: cameras at the front and at the rear."""
+"""Enhances several videos of one file in one run, such as those of a front and a rear camera."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from streamkind.video.source import Source, VideoSource
 
 
 class Several:
-    """A source, and the other videos of its file, of the same part of it."""
+    """A source and the other videos of its file, all of the same part of the file."""
 
     def __init__(self, source: Source, read: Callable[[], Source], *, others: bool = True) -> None:
-        """Open the other videos, if `others`. One that cannot be decoded is left out and told.
+        """Open the other videos, if `others`. `read` opens `source` once more.
 
-        `read` opens `source` once more.
+        A video that cannot be decoded is left out, and a message says so.
         """
         self.main, self._read = source, read
         self.others: list[VideoSource] = []
@@ -47,11 +47,11 @@ class Several:
 
     @property
     def lost(self) -> int:
-        """Frames of all videos that could not be decoded so far."""
+        """Number of frames of all videos that could not be decoded so far."""
         return sum(video.lost for video in (*self.others, self.main))
 
     def told(self, sink: Sink) -> list[str]:
-        """Return the messages so far of all videos and of their output."""
+        """Return all messages so far, on the videos and their output."""
         notes = [f"stream #{v.stream_index}: {note}" for v in self.others for note in v.warnings]
         return [*self.main.warnings, *self._failures, *notes, *sink.warnings]
 
@@ -60,7 +60,7 @@ class Several:
         return open_sink(path, self.main, others=self.others, **options)
 
     def each(self, sink: Sink) -> Iterator[tuple[Source, Sink]]:
-        """Yield each video with its sink. The main one is last: the others are copied beside it."""
+        """Yield each video with its sink. The main video is last: the others are copied into it."""
         parts = sink.parts if isinstance(sink, VideoSink) else []
         for video, part in zip(self.others, parts, strict=True):
             with part:

@@ -9,14 +9,14 @@ from av.sidedata.sidedata import Type
 
 
 def _unknown(cls: type[Type], value: int) -> Type:
-    """Create a type for side data that PyAV does not have, such as EXIF (31). It would fail."""
+    """Create a type for side data that PyAV does not know, such as EXIF (31). PyAV would fail."""
     kind = object.__new__(cls)
     kind._name_ = f"TYPE_{value}"
     kind._value_ = value  # type: ignore[assignment]
     return kind
 
 
-# PyAV reads all side data of a frame when any of it is asked for.
+# PyAV reads all side data of a frame, even if only one type is needed.
 Type._missing_ = classmethod(_unknown)  # type: ignore[method-assign,assignment]
 
 

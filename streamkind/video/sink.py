@@ -1,4 +1,4 @@
-"""Outputs of frames: a video with the other streams of its input, an image, or a folder of them."""
+"""Writes frames to a video with the other streams of its input, an image or a folder of images."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ __all__ = ["ImageSink", "Sink", "VideoSink", "open_sink"]
 
 
 class Sink(Protocol):
-    """A context manager that takes frames. The result appears when it ends without an exception."""
+    """A context manager that writes frames. Its result appears if it ends without an exception."""
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know, such as streams that the output cannot hold."""
+        """Messages for the user, such as on streams that the output cannot hold."""
 
     def write(self, frame: Frame) -> None:
         """Write one frame. Raises OutputError."""
@@ -116,11 +116,11 @@ class VideoSink:
     ) -> None:
         """Open encoder and container, and write the header.
 
-        With `part`, the file has the video alone, to be joined with other parts. Its times begin at
-        the first frame of the whole source. Its encoder has a fixed number of threads, because the
-        result of x264 depends on that number. `beside` is the file into which a part is copied.
+        With `part`, the file has only this video, and will be joined with other parts. Its times
+        count from the first frame of the whole source. Its encoder has a fixed number of threads,
+        because the result of x264 depends on it. `beside` is the file into which a part is copied.
 
-        `others` are other videos of the same file: each has a sink in `parts`, which must end
+        `others` are other videos of the same file. Each has a sink in `parts`, which must end
         before the first frame is written here.
         """
         self.path = path
@@ -171,7 +171,7 @@ class VideoSink:
             self.parts.append(VideoSink(path, source, part=True, beside=self._file, **told))
 
     def as_other(self, source: VideoSource) -> OtherVideo:
-        """Return what is needed to copy this part beside another video, once it is written."""
+        """Return this part for copying beside another video, once it is written."""
         settings = self._settings
         return OtherVideo(
             source,
@@ -206,7 +206,7 @@ class VideoSink:
                 self._file.finish()
 
     def _abort(self) -> None:
-        """Remove what is not published."""
+        """Remove all temporary files."""
         for part in self.parts:
             part._abort()
         self._file.abort()
@@ -257,11 +257,11 @@ def _origin(source: Source, part: bool) -> int:
 
 
 def depth_note(settings: EncoderSettings, pix_fmt: str) -> list[str]:
-    """Return one message if an encoder has fewer bits than the input; else none."""
+    """Return one message if fewer bits are written than the input has; else none."""
     if not settings.deep or is_deep(pix_fmt):
         return []
     name = settings.codec.canonical_name
-    return [f"the input has more than 8 bits, {name} is written in 8; codec hevc or av1 keeps 10"]
+    return [f"the input has more than 8 bits, but {name} is written in 8; hevc or av1 keeps 10"]
 
 
 def encoder_settings(
@@ -282,7 +282,7 @@ def encoder_settings(
         codec=encoder,
         width=form.width * width_factor,
         height=form.height,
-        # AVI and its like count frames: their clock is the frame rate.
+        # AVI and similar formats have a fixed frame rate, which gives the time base.
         time_base=1 / rate if fixed_rate else form.time_base,
         rate=rate,
         sample_aspect_ratio=form.sample_aspect_ratio,

@@ -1,4 +1,4 @@
-"""Sources of frames: a video file, an animation, an image, or a folder of images."""
+"""Opens a source of frames: a video file, an animation, an image or a folder of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spare copy of an output's video. If the container fails at its end, the work is not lost."""
+"""Writes a spare copy of the encoded video, in case that the container fails at its end."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from streamkind.platform import replace
 from streamkind.video.publish import Staging
 
 SPARE_SUFFIX = ".nut"
-"""NUT takes every time base, and the output of every encoder."""
+"""Ending of the spare copy. NUT holds every time base and the output of every encoder."""
 KEPT_FREE = 1 << 30
-"""Bytes that stay free on the disk: with less, there is no spare copy."""
+"""Free space on the disk below which there is no spare copy, in bytes."""
 
 
 class Spare:
     """The packets of a video, in a hidden file beside the output.
 
-    Without space on the disk it removes itself, and `whole` becomes false.
+    If the disk is nearly full, the file is removed, and `whole` becomes False.
     """
 
     def __init__(self, final: Path) -> None:
-        """Choose a name. `start` is the next step."""
+        """Choose a name. Call `start` next."""
         self.whole = False
-        """Whether it has all packets so far."""
+        """Whether the file has all packets so far."""
         self._staging = Staging(final.with_suffix(SPARE_SUFFIX))
         self._container: OutputContainer | None = None
 
@@ -39,7 +39,7 @@ class Spare:
         return self._staging.path
 
     def start(self, video: VideoStream) -> None:
-        """Begin a file for the stream of a container whose header has been written."""
+        """Begin the file for a stream whose container has its header already."""
         with contextlib.suppress(av.FFmpegError, ValueError, OSError):
             if shutil.disk_usage(self.path.parent).free < KEPT_FREE:
                 return
@@ -53,7 +53,7 @@ class Spare:
             self.whole = True
 
     def put(self, packet: av.Packet[Any]) -> None:
-        """Keep a packet. It is not changed."""
+        """Write a packet to the file. The packet is not changed."""
         if not self.whole or self._container is None:
             return
         try:

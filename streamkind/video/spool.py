@@ -1,4 +1,4 @@
-"""Footage that comes in through a pipe, and is read several times while it still comes."""
+"""Stores an input that comes through a pipe, so that it can be read several times meanwhile."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from streamkind.errors import InputError
 
 _BLOCK = 1 << 16
-"""Bytes that are taken from the pipe at once, at most."""
+"""Most bytes that are read from the pipe at once."""
 
 
 class Spool:
-    """Keeps what comes through a pipe in a file. It has the methods of a path that readers need.
+    """Stores the data of a pipe in a file. It has the methods of a `Path` that readers need.
 
-    A reader that needs more than has come takes it from the pipe. So no more is read than is used.
+    Data is read from the pipe when a reader needs it, so no more is read than is used.
     """
 
     def __init__(self, pipe: BufferedReader, folder: Path, suffix: str) -> None:
-        """Read from `pipe`, and keep it in `folder`. `suffix` says what kind of footage it is."""
+        """Read from `pipe`, and store the data in `folder`. `suffix` is the format's ending."""
         self.name, self.suffix = f"-{suffix}", suffix
         self._pipe, self._folder = pipe, folder
         self._kept = folder / f"input{suffix}"
@@ -32,23 +32,23 @@ class Spool:
         return "-"
 
     def exists(self) -> bool:
-        """Return that there is something to read."""
+        """Return True, as for a file that exists."""
         return True
 
     def is_file(self) -> bool:
-        """Return that it can be opened."""
+        """Return True, as for a file."""
         return True
 
     def is_dir(self) -> bool:
-        """Return that it is not a folder."""
+        """Return False, as for a file."""
         return False
 
     def open(self, mode: str = "rb") -> SpoolReader:
-        """Open it for reading from the beginning."""
+        """Open the data for reading from the beginning."""
         return SpoolReader(self, self._kept)
 
     def receive(self) -> Path:
-        """Wait for the end of the input, and return the file in which it is. Raises InputError."""
+        """Wait for the end of the input, and return the file that has it. Raises InputError."""
         while self.take(self._size):
             pass
         return self._kept
@@ -56,7 +56,7 @@ class Spool:
     def take(self, position: int) -> bool:
         """Wait until there is a byte at `position`. Return False if the input ends before it.
 
-        Raises InputError if there is no room for what comes.
+        Raises InputError if the disk is full.
         """
         while position >= self._size and not self._ended:
             with self._lock:
@@ -78,21 +78,21 @@ class Spool:
         self._size += len(block)
 
     def close(self) -> None:
-        """Close the file. What was kept is the caller's to remove."""
+        """Close the file. The caller removes it."""
         self._file.close()
 
 
 class SpoolReader:
-    """Reads a spool once, from the beginning. It cannot seek, as a pipe cannot."""
+    """Reads a spool once, from the beginning. Like a pipe, it cannot seek."""
 
     def __init__(self, spool: Spool, kept: Path) -> None:
-        """Open the file in which the spool keeps what has come."""
+        """Open `kept`, the file in which the spool stores its data."""
         self.name = spool.name
-        """Name for FFmpeg, which knows Y4M by its ending."""
+        """Name for FFmpeg, which recognises Y4M by its ending."""
         self._spool, self._file, self._position = spool, kept.open("rb", buffering=0), 0
 
     def read(self, size: int = _BLOCK) -> bytes:
-        """Return at most `size` bytes, at least one; none at the end."""
+        """Return 1 to `size` bytes, or b"" at the end."""
         if not self._spool.take(self._position):
             return b""
         data = self._file.read(size) or b""

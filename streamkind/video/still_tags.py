@@ -1,4 +1,4 @@
-"""Tags of stills: EXIF and XMP, without the orientation, which is applied to the pixels."""
+"""Reads and writes EXIF and XMP of stills, without the orientation: the pixels are upright."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from PIL import Image, PngImagePlugin
 from streamkind.video.image_data import Still
 
 _XMP_TAG = 700
-"""Number of the tag of a TIFF for XMP."""
+"""Number of the TIFF tag for XMP."""
 _LAYOUT_TAGS = (
     *(254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 317),
     *(320, 322, 323, 324, 325, 338, 339),
 )
-"""Numbers of the tags of a TIFF that say how its pixels are stored, and dots per inch."""
+"""Numbers of the TIFF tags for the layout of the pixels and the dots per inch."""
 
 
 def exif_of(image: Any) -> bytes:
-    """Return the EXIF of a picture of Pillow; of a TIFF, without the layout of the old file."""
-    with contextlib.suppress(Exception):  # a picture with damaged tags is still read
+    """Return the EXIF of a picture of Pillow. For a TIFF, leave out the layout of its pixels."""
+    with contextlib.suppress(Exception):  # a picture with damaged tags is read without them
         exif = image.getexif()
         exif.pop(0x0112, None)
         if image.format == "TIFF":
@@ -37,7 +37,7 @@ def xmp_of(image: Any) -> bytes:
 
 
 def xmp_options(kind: str, still: Still) -> dict[str, Any]:
-    """Return Pillow's options to write XMP into a picture of a format."""
+    """Return the options with which Pillow writes XMP into Pillow's format `kind`."""
     if not still.xmp:
         return {}
     if kind == "PNG":

@@ -1,4 +1,4 @@
-"""Access to files by their location: local paths, and s3:// and others through fsspec."""
+"""Opens files on local disks, and through fsspec on other storage, such as s3://."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from streamkind.errors import OutputError, UsageError
 from streamkind.video.publish import Staging
 
 _LIVE = frozenset({"rtp", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "tcp", "udp", "mms", "ws"})
-"""Schemes of live streams, which have no end."""
+"""URL schemes of live streams."""
 _BLOCK, _BLOCKS = 1 << 18, 16
-"""Size in bytes and number of the samples of a fingerprint."""
+"""Size of a sample of a fingerprint, in bytes, and number of samples."""
 
 
 def as_path(name: str | Path) -> Path:
-    """Return a local path, or for s3://bucket/key and others an object with the same methods.
+    """Return a local path. For a URL such as s3://bucket/key, return an object like a path.
 
     Raises UsageError if the library that reads it is not installed.
     """
@@ -52,14 +52,14 @@ def is_local(path: Path) -> bool:
 
 
 def open_remote(path: Path) -> BinaryIO:
-    """Open an object for reading at any position. Only the parts that are read are fetched."""
+    """Open a remote file for reading at any position. Only the parts that are read are fetched."""
     return cast(BinaryIO, path.open("rb"))
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file, completely or not at all. Raises OutputError."""
     if not is_local(path):
-        path.write_bytes(data)  # object stores show an object when it is complete
+        path.write_bytes(data)  # object stores show only complete objects
         return
     staging = Staging(path)
     try:
@@ -72,7 +72,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def local_file(path: Path) -> Iterator[Path]:
-    """Yield a local path to write to. Afterwards the file is at `path`, except on an exception."""
+    """Yield a local path to write to. Copy the file to `path` then, but not on an exception."""
     if is_local(path):
         yield path
         return
@@ -104,7 +104,7 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """Return a digest of a file's size and of samples at 16 places: fast for any size."""
+    """Return a digest of a file's size and of 16 samples of its data: fast for any size."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

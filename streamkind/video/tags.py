@@ -1,4 +1,4 @@
-"""Tags of files and streams, and short descriptions of streams."""
+"""Reads the tags of files and streams, and describes streams for messages."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 from streamkind.video.demux import is_picture
 
-# Tags that describe the old container. The new one writes its own.
+# Tags that describe the container of the input. The muxer writes its own.
 _STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
 _STALE_PREFIXES = ("DURATION", "NUMBER_OF_", "BPS", "_STATISTICS_")
 _MOST_COUNTED = 255
-"""Most frames per second of a time code: MP4 stores their number in a byte."""
+"""Largest frame rate of a time code, in frames per second: MP4 stores it in one byte."""
 
 
 def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """Return the tags that are still true of the output."""
+    """Return the tags of the input that are true of the output."""
     tags = {
         key: value
         for key, value in metadata.items()
         if key.lower() not in _STALE_TAGS and not key.upper().startswith(_STALE_PREFIXES)
     }
-    # In MP4 tracks, FFmpeg reads the tag as "name", and writes it from "title".
+    # In MP4 tracks, FFmpeg reads the title as "name", but writes it from "title".
     if "name" in tags:
         tags.setdefault("title", tags["name"])
     return tags
 
 
 def counts_frames(timecode: str, rate: Fraction | int) -> bool:
-    """Return whether FFmpeg writes a time code, HH:MM:SS:FF, at a rate of frames per second."""
+    """Return whether FFmpeg can write a time code, HH:MM:SS:FF, at a rate in frames per second."""
     if not re.fullmatch(r"\d\d:\d\d:\d\d[:;.]\d+", timecode) or rate > _MOST_COUNTED:
         return False
-    # The ; marks drop-frame time codes, which FFmpeg refuses at other rates than NTSC's.
+    # A semicolon marks a drop-frame time code, which FFmpeg accepts only at NTSC's frame rates.
     dropping = timecode[8] != ":"
     return not dropping or (rate * Fraction(1001, 30_000)).denominator == 1
 

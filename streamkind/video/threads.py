@@ -1,7 +1,7 @@
-"""Reads and writes frames in threads beside the caller's own work.
+"""Reads and writes frames in threads, while the caller works.
 
-Rules of both classes: a thread ends before its `with` block ends. Every wait is short, and looks at
-a stop flag. The error of a thread is raised in the caller.
+Rules of both classes: a thread ends before its `with` block ends. Every wait is short and then
+checks a stop flag. The error of a thread is raised in the caller.
 
 Nest them so that the writer ends before the sink:
 
@@ -24,7 +24,7 @@ from typing import Protocol, Self
 from streamkind.video.frames import Batch, Frame
 
 _WAIT_SECONDS = 0.05
-"""Longest wait before the stop flag is looked at."""
+"""Longest wait before the stop flag is checked, in seconds."""
 
 
 class FrameSink(Protocol):
@@ -35,7 +35,7 @@ class FrameSink(Protocol):
 
 
 class _Worker:
-    """A thread with a bounded queue, a stop flag, and a place for its error."""
+    """A thread with a bounded queue, a stop flag and its error."""
 
     _name = "streamkind"
 
@@ -43,7 +43,7 @@ class _Worker:
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self.seconds = 0.0
-        """Seconds that the thread has worked so far, without waits."""
+        """Time that the thread has worked so far, without waits, in seconds."""
         self._queue: queue.Queue[Frame | Batch | None] = queue.Queue(depth)
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -79,7 +79,7 @@ class _Worker:
             self._thread.join(_WAIT_SECONDS)
 
     def _offer(self, item: Frame | Batch | None) -> bool:
-        """Put an item if there is room for it soon; say whether it was put."""
+        """Put an item if there is room within `_WAIT_SECONDS`. Return whether it was put."""
         try:
             self._queue.put(item, timeout=_WAIT_SECONDS)
         except queue.Full:
@@ -93,7 +93,7 @@ class ReadAhead(_Worker):
     _name = "streamkind-read"
 
     def __init__(self, source: Iterable[Frame], *, depth: int = 4) -> None:
-        """Read from `source`, which only the thread touches until the `with` is left."""
+        """Read from `source`, which only the thread may use until the `with` block ends."""
         super().__init__(depth)
         self._source = source
 
@@ -115,7 +115,7 @@ class ReadAhead(_Worker):
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order. Raises what the source raised."""
         while True:
-            # Looked at before the queue, so that all frames of a finished thread are seen.
+            # Checked before the queue: a finished thread has put all its frames.
             alive = self._alive()
             try:
                 item = self._queue.get(timeout=_WAIT_SECONDS if alive else 0)
@@ -168,7 +168,7 @@ class WriteBehind(_Worker):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write the rest, and raise the writer's error. On an exception, stop without the rest."""
+        """Write the rest of the queue, and raise the writer's error. On an exception, drop it."""
         if error is not None:
             self._stop.set()
             self._join()
@@ -184,7 +184,7 @@ class WriteBehind(_Worker):
     def put(self, batch: Batch) -> None:
         """Add a batch to the queue, and wait for room in it. Raises the writer's error."""
         while True:
-            alive = self._alive()  # before the error: a thread sets its error, then ends
+            alive = self._alive()  # checked before the error: a thread sets its error, then ends
             if self._error is not None:
                 raise self._error
             if not alive:

@@ -1,4 +1,4 @@
-"""Repairs time stamps so that they rise, as encoders and containers require."""
+"""Repairs time stamps so that they rise: encoders and containers require this."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from streamkind.errors import InputError, UsageError
 from streamkind.video.format import VideoFormat
 
 _NO_CLOCK = 0x0080
-"""AVFMT_NOTIMESTAMPS: the flag of formats without time stamps, such as raw H.264."""
+"""FFmpeg's flag AVFMT_NOTIMESTAMPS: the format has no time stamps, as raw H.264."""
 _JUMP_SECONDS = 1
-"""Step back from which on the clock was set back. A smaller one is a single wrong stamp."""
+"""Smallest step back that means that the clock was set back, in seconds. A smaller step back is one
+wrong time stamp."""
 
 _MOST_EARLY = 32
-"""Most frames without a time stamp that wait for the first one that has one."""
+"""Most frames without a time stamp that are held until the first frame that has one."""
 MOST_FPS = 1000
-"""Most frames per second. A header that tells more is wrong."""
+"""Largest frame rate, in frames per second. A header with a larger one is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,16 @@ class Cut:
     """A part of a file. In the output, its `start` becomes 0."""
 
     start: Fraction
-    """Begin, in seconds on the file's own clock."""
+    """Beginning of the part, in seconds on the file's own clock."""
     end: Fraction | None
-    """End, in seconds on the file's own clock; None is the end of the file."""
+    """End of the part, in seconds on the file's own clock; None for the end of the file."""
 
 
 class RisingClock:
-    """Repairs time stamps that are missing or do not rise. It does not change others."""
+    """Repairs time stamps that are missing or do not rise. Other time stamps are not changed."""
 
     def __init__(self, time_base: Fraction, step: int) -> None:
-        """Use `step`, in `time_base`, as the distance to a missing time stamp."""
+        """Place a missing time stamp `step` units of `time_base` after the one before."""
         self.repaired = 0
         self.last: int | None = None
         self._step = max(1, step)
@@ -48,7 +49,7 @@ class RisingClock:
         self._offset = 0
 
     def __call__(self, stamp: int | None, *, least: int = 1) -> int:
-        """Return `stamp`, repaired if it is not at least `least` above the one before."""
+        """Return `stamp`, repaired if it is less than `least` units after the one before."""
         if stamp is None:
             self.repaired += 1
             self.last = 0 if self.last is None else self.last + self._step
@@ -56,7 +57,7 @@ class RisingClock:
         result = stamp + self._offset
         if self.last is not None and result < self.last + least:
             self.repaired += 1
-            # If the clock was set back (a camera restarted), later stamps are moved too.
+            # If the clock was set back (a camera restarted), later time stamps are moved too.
             if self.last - result > self._jump:
                 self._offset += self.last + self._step - result
                 result = self.last + self._step
@@ -67,17 +68,17 @@ class RisingClock:
 
 
 class FrameClock:
-    """Gives frames their times, also in streams without time stamps, such as raw .h264."""
+    """Gives frames their pts, also in streams without time stamps, such as raw .h264."""
 
     def __init__(
         self, container: InputContainer, stream: VideoStream, path: Path, fps: float | None
     ) -> None:
         """Use `fps` for a stream without time stamps. Raises UsageError for other streams."""
         self.missing = bool(container.format.flags & _NO_CLOCK)
-        """Whether frames have no time stamps. They get an even rate then."""
+        """Whether frames have no time stamps. They then get a constant rate."""
         self.time_base = stream.time_base or Fraction(1, 90_000)
-        # For a stream without time stamps, FFmpeg gives an average rate of 25 in any case; for DV,
-        # it gives its ticks.
+        # For a stream without time stamps, FFmpeg always gives an average rate of 25. For DV, it
+        # gives ticks per second.
         average = None if self.missing else stream.average_rate
         average = average if average is not None and average <= MOST_FPS else None
         self.rate: Fraction | None = average or stream.guessed_rate or None
@@ -92,19 +93,19 @@ class FrameClock:
         self.restart()
 
     def restart(self) -> None:
-        """Start again, as after seeking."""
+        """Restart the clock, as after seeking."""
         self.step = round(1 / ((self.rate or 25) * self.time_base))
         self._rising = RisingClock(self.time_base, self.step)
 
     def stamp(
         self, frames: Iterable[av.VideoFrame], skipped: Callable[[], int]
     ) -> Iterator[av.VideoFrame]:
-        """Give frames without time stamps an even rate: that of the first frame's duration.
+        """Give frames without time stamps a constant rate: that of the first frame's duration.
 
-        `skipped` returns the number of frames that were left out before the first one.
+        `skipped` returns the number of frames that were skipped before the first one.
 
-        If only the first frames have none, they come before the first one that has: Matroska does
-        not store the time of what lies before 0.
+        If only the first frames have no time stamps, they get times before the first frame that has
+        one: Matroska does not store times before 0.
         """
         if not self.missing:
             yield from self._before_the_first(frames)
@@ -135,11 +136,11 @@ class FrameClock:
 
     @property
     def repaired(self) -> int:
-        """Number of time stamps that were missing or did not rise."""
+        """Number of repaired time stamps so far."""
         return self._rising.repaired
 
     def __call__(self, raw: av.VideoFrame) -> tuple[int, int]:
-        """Return pts and duration of a frame, in the time base."""
+        """Return pts and duration of a frame, in units of `time_base`."""
         return self._rising(raw.pts), max(0, raw.duration or 0)
 
 
@@ -152,7 +153,7 @@ def check_times(start: float, duration: float | None) -> None:
 
 
 def cut_of(start_pts: int, time_base: Fraction, start: float, duration: float | None) -> Cut | None:
-    """Return the part from `start` seconds after `start_pts` on; None is the whole."""
+    """Return the part from `start` seconds after `start_pts` on, or None for the whole file."""
     if not start and duration is None:
         return None
     begin = (start_pts + round(Fraction(start) / time_base)) * time_base
@@ -165,7 +166,7 @@ def cut_of(start_pts: int, time_base: Fraction, start: float, duration: float | 
 def shortened(
     form: VideoFormat, start: float, duration: float | None, rate: Fraction | None
 ) -> VideoFormat:
-    """Return the format of a part of a video, with its length and number of frames if known."""
+    """Return `form` with the length and number of frames of a part of the video, if known."""
     seconds = seconds_left(form.duration, start, duration)
     count = max(1, round(seconds * rate)) if seconds and rate else None
     return replace(form, frames=count, duration=seconds)
@@ -178,6 +179,9 @@ def nothing_from(path: Path, start: float, length: float | None) -> InputError:
 
 
 def seconds_left(length: float | None, start: float, duration: float | None) -> float | None:
-    """Return the length of a part of a video, in seconds; None if it is unknown."""
+    """Return the length of a part of a video, in seconds; None if it is unknown.
+
+    `length` is the length of the video.
+    """
     rest = None if length is None else max(0.0, length - start)
     return min((known for known in (duration, rest) if known is not None), default=None)

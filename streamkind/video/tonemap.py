@@ -1,7 +1,7 @@
 """Tone-maps HDR video (HLG, PQ) to SDR: Hable's curve in linear light, and BT.709 primaries.
 
 The result is that of FFmpeg's filters `zscale=t=linear:npl=100,zscale=p=bt709,
-tonemap=hable:desat=0,zscale=t=bt709`. It is stored in a table that FFmpeg's lut3d interpolates.
+tonemap=hable:desat=0,zscale=t=bt709`. FFmpeg's filter lut3d applies it from a table.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ SDR = ColorTags(range=LIMITED, matrix=BT709, primaries=BT709, transfer=BT709)
 _DOLBY_TAGS = ("dvh1", "dvhe", "dva1", "dvav")
 """Codec tags of Dolby Vision in MP4."""
 _WHITE_NITS = 100.0
-"""Luminance of SDR white (ITU-R BT.2408 has 203 for graphics; FFmpeg's recipe 100)."""
+"""Luminance of SDR white, in cd/m2, as in the filters above. ITU-R BT.2408 has 203 for graphics."""
 _HLG_NITS, _HLG_GAMMA = 1000.0, 1.2
-"""Peak luminance and gamma of the display that HLG is graded for (ITU-R BT.2100, table 5)."""
+"""Peak luminance, in cd/m2, and gamma of the reference display of HLG (ITU-R BT.2100, table 5)."""
 _USUAL_PEAK = 10.0
-"""Brightest light of a scene without metadata, in units of SDR white: 1000 nits."""
+"""Brightest light of a video without metadata, in units of SDR white: 1000 cd/m2."""
 _TICK = Fraction(1, 1000)
-"""Time base within a filter graph. Its time stamps are not used."""
+"""Time base of the filter graph, in seconds. Its time stamps are not used."""
 _GRID = 65
-"""Colours along each side of the table."""
+"""Number of table entries along each of red, green and blue."""
 _BT709_OF_BT2020 = np.array(
     [
         [1.660491, -0.587641, -0.072850],
@@ -53,7 +53,7 @@ def is_hdr(tags: ColorTags) -> bool:
 
 
 def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: object) -> None:
-    """Raise InputError for Dolby Vision without a base picture in HLG, PQ or SDR (profile 5).
+    """Raise InputError for Dolby Vision without a base layer in HLG, PQ or SDR (profile 5).
 
     Its colours (IPT) cannot be converted without its metadata.
     """
@@ -61,8 +61,8 @@ def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: ob
     dolby = codec_tag in _DOLBY_TAGS or "DOVI_METADATA" in {d.type.name for d in side_data}
     if dolby and tags.transfer == UNSPECIFIED:
         raise InputError(
-            f"{path}: Dolby Vision without a base picture (profile 5); expected HLG, PQ or SDR."
-            " Film in HLG or in profile 8, or convert it by a tool that knows Dolby Vision"
+            f"{path}: Dolby Vision without a base layer (profile 5); expected HLG, PQ or SDR."
+            " Record in HLG or in profile 8, or convert it with a tool for Dolby Vision"
         )
 
 
@@ -74,14 +74,14 @@ def tone_note(tags: ColorTags) -> list[str]:
 
 
 def linear(signal: Floats, transfer: int) -> Floats:
-    """Convert a BT.2020 signal, (..., 3), 0 to 1, to light of the display; 1 is SDR white."""
+    """Convert a BT.2020 signal, (..., 3), 0 to 1, to linear display light, where 1 is SDR white."""
     if transfer == PQ:  # SMPTE ST 2084
         root = np.clip(signal, 0, 1) ** (1 / 78.84375)
         light = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
         return np.asarray(10_000 / _WHITE_NITS * light ** (1 / 0.1593017578125))
     a, b, c = 0.17883277, 0.28466892, 0.55991073  # BT.2100, HLG's inverse OETF
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
-    # Per channel, as FFmpeg's zscale does. By luma, as in BT.2100, colours would be paler.
+    # Applied per channel, as in FFmpeg's zscale. Applied by luma, as in BT.2100, colours are paler.
     return np.asarray(_HLG_NITS / _WHITE_NITS * scene**_HLG_GAMMA)
 
 
@@ -103,7 +103,7 @@ def tone_mapped(signal: Floats, transfer: int, peak: float) -> Floats:
 
 
 def peak_of(frame: av.VideoFrame) -> float:
-    """Return the brightest light of a scene by its metadata, in units of SDR white."""
+    """Return the brightest light by the metadata of a frame, in units of SDR white."""
     side_data: Any = frame.side_data
     level, display = (
         side_data.get("CONTENT_LIGHT_LEVEL"),
@@ -126,7 +126,7 @@ class ToneMapper:
     """Pixel format of its input and output."""
 
     def __init__(self, transfer: int, frame: av.VideoFrame) -> None:
-        """Make the table for a transfer, with the metadata of a frame."""
+        """Make the table for a transfer and for the brightest light by the metadata of a frame."""
         self._table = _table(transfer, peak_of(frame))
         self._graph: Graph | None = None
         self._size = 0, 0
