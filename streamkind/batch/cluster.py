@@ -1,4 +1,4 @@
-"""Runs the work of a batch on many machines by Ray, which repeats what a lost node had."""
+"""Runs the tasks of a batch on many machines with Ray, which repeats the tasks of a lost node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamkind.backends.process import settle
 from streamkind.errors import EngineError, UsageError
 
 FOREVER = -1
-"""Ray's value for retries without limit after lost nodes. Errors of the work are not retried."""
+"""Ray's `max_retries` for any number of retries after lost nodes. Exceptions are not retried."""
 
 
 class Cluster(Executor):
@@ -45,7 +45,7 @@ class Cluster(Executor):
 
     @property
     def slots(self) -> int:
-        """Number of tasks that the cluster can run at once now."""
+        """Number of tasks that the cluster can run at once at present."""
         return max(1, int(self._ray.cluster_resources().get(self._unit, 1)))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -54,15 +54,15 @@ class Cluster(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Disconnect from the cluster, which drops tasks that it has not begun."""
+        """Disconnect from the cluster. It drops tasks that have not begun."""
         self._ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
-    """Raise EngineError if nothing listens at HOST:PORT. Ray itself would try for minutes."""
+    """Raise EngineError if no server listens at HOST:PORT. Ray itself would try for minutes."""
     host, _, port = address.rpartition("/")[2].rpartition(":")
     if not port.isdecimal():
-        return  # a name that Ray looks up
+        return  # a name that Ray resolves
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except OSError as exc:
@@ -74,5 +74,5 @@ def _check_reachable(address: str) -> None:
 
 def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     settle()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core, one thread
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a task gets one core
     return fn(*args, **kwargs)

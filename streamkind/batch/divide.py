@@ -13,10 +13,11 @@ from streamkind.light.track import Track
 from streamkind.video.demux import PacketReader, main_video, open_input, read_only
 
 PART_SECONDS = 10.0
-"""Wanted length of a part, in seconds: an interruption loses the work on one part at most."""
+"""Target length of a part, in seconds. An interruption loses the work on at most one part for each
+process."""
 WARM_FRAMES = 12
-"""Frames before a part that are read to fill the filter over time. With a weight of 0.6 (`KEPT`),
-0.6^12, or 0.2 %, of its memory is older."""
+"""Number of frames before a part that are read to initialise the filter over time. Its weight is
+0.6 (`KEPT`), so earlier frames would contribute 0.6^12, or 0.2 %."""
 
 
 class Division(NamedTuple):
@@ -25,7 +26,7 @@ class Division(NamedTuple):
     starts: list[int]
     """The pts at which each part begins."""
     warm: list[int]
-    """The pts at which the frames begin that each part reads first."""
+    """The pts of the first frame that is read for each part, to initialise the filter over time."""
     packets: list[int]
     """Packets in each part; empty if the time stamps cannot be relied on."""
     ticks: float
@@ -33,10 +34,10 @@ class Division(NamedTuple):
 
 
 def divide(path: Path, track: Track | None) -> Division:
-    """Choose where parts begin: at scene cuts, else at keyframes of the input, else anywhere.
+    """Choose where parts begin: at scene cuts, else at keyframes of the input, else at any frame.
 
-    Reading cannot begin in the middle of a file whose time stamps are missing, repeated or set
-    back: such a file is one part.
+    A file whose time stamps are missing, repeated or set back is one part, because reading cannot
+    begin in its middle.
     """
     stamps, keys, ticks = read_stamps(path)
     if not stamps:
@@ -54,7 +55,7 @@ def divide(path: Path, track: Track | None) -> Division:
 
 
 def expected_frames(path: Path) -> int:
-    """Return about how many frames a file has by its header; 0 if the header does not say."""
+    """Return the estimated number of frames of a file by its header; 0 if the header has none."""
     try:
         with open_input(path) as container:
             stream = main_video(container, path)
@@ -65,7 +66,7 @@ def expected_frames(path: Path) -> int:
 
 
 def nearest(stamps: list[int], goal: int, reach: int) -> int | None:
-    """Return the stamp nearest to `goal`, or None if none is within `reach`."""
+    """Return the time stamp nearest to `goal`, or None if none is within `reach`."""
     near = min(stamps, key=lambda stamp: abs(stamp - goal), default=None)
     return near if near is not None and abs(near - goal) <= reach else None
 
@@ -84,7 +85,7 @@ def read_stamps(path: Path) -> tuple[list[int], list[int], float]:
         for packet in reader:
             if packet.is_discard:
                 continue
-            # In Matroska, the first packets and some later ones have no dts.
+            # In Matroska, the first packets and some later packets have no dts.
             behind = last is not None and packet.dts is not None and packet.dts <= last
             if packet.pts is None or packet.is_corrupt or behind:
                 return [], [], ticks

@@ -1,4 +1,4 @@
-"""The end of a job: joins its parts, and gives the complete output its name."""
+"""Ends a job: joins its parts, and gives the complete output its name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
 
 
 def make(job: Job, journal: Journal, made: dict[int, Part], path: Path) -> list[str]:
-    """Write the output to the file `path`; return warnings. `made` are the parts by number."""
+    """Write the output to the file `path`. Return warnings. `made` has the parts by number."""
     if journal.still:
         path.write_bytes(made[0].path.read_bytes())
         return []

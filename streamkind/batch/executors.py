@@ -1,4 +1,4 @@
-"""Executors for the work of a batch: this process, several processes, or a cluster."""
+"""Executors for the tasks of a batch: this process, several processes or a cluster."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from streamkind.platform import cores
 def open_executor(
     jobs: int, cluster: str | None, device: str
 ) -> tuple[Executor, Callable[[], int]]:
-    """Return an executor, and a function for how many tasks to submit at once.
+    """Return an executor, and a function that returns how many tasks to submit at once.
 
     Raises UsageError.
     """
     if jobs < 1:
-        raise UsageError(f"jobs is a number of processes from 1 up, got {jobs}")
+        raise UsageError(f"jobs={jobs}: expected a number of processes from 1 up")
     if cluster is None:
         return (Here() if jobs == 1 else Processes(jobs)), lambda: jobs
     from streamkind.batch.cluster import Cluster
@@ -35,7 +35,7 @@ class Here(Executor):
     """An executor that runs each task at once, in the calling thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call a function and return a future that has its result or error already."""
+        """Call a function, and return a finished future with its result or error."""
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -45,7 +45,7 @@ class Here(Executor):
 
 
 class Processes(ProcessPoolExecutor):
-    """Processes that share the cores of this machine. An error in the caller ends them at once."""
+    """Processes that share the cores of this machine. An exception in the caller ends them."""
 
     def __init__(self, count: int) -> None:
         threads = max(1, cores() // count)

@@ -13,9 +13,9 @@ from streamkind.video.format import VIDEO_SUFFIXES
 from streamkind.video.storage import as_path, is_local
 
 KEPT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
-"""Containers that results keep. Others become .mkv, which holds nearly everything."""
+"""Endings of containers that results keep. Others become .mkv, which holds nearly all codecs."""
 MOST_NAMED = 5
-"""Largest number of files that a message names."""
+"""Most files that a message names."""
 NAME = "{folder}/{stem}{suffix}"
 """Default template for the names of results."""
 
@@ -31,10 +31,10 @@ def find_jobs(
 ) -> list[Job]:
     """Return a job for every input file, and for the matching files of every input folder.
 
-    In `name`, {folder} is the folder of a file below the input folder, and {stem} and {suffix} are
-    parts of its name. `left_out` receives the files of folders that are not taken, except hidden
-    ones. Raises InputError if there is nothing to do, and UsageError if two results would have the
-    same name, or for options that a batch does not take.
+    In `name`, {folder} is the path from the input folder to the file's folder, and {stem} and
+    {suffix} are parts of the file's name. The files of folders that are not taken are added to
+    `left_out`, except hidden files. Raises InputError if no file is found. Raises UsageError if two
+    results would have the same name, and for options that a batch does not take.
     """
     options.check_only(BATCH, "a batch")
     base, jobs = as_path(out), dict[str, Job]()
@@ -74,14 +74,14 @@ def find_files(
 
 
 def tell_left_out(files: Sequence[Path]) -> str:
-    """Return a message on the files of folders that are not taken. The first few are named."""
+    """Return a message on the files of folders that are not taken, with the names of a few."""
     names = ", ".join(str(file) for file in files[:MOST_NAMED])
     rest = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-    return f"left out, as they are not named as videos are or as --pattern says: {names}{rest}"
+    return f"left out, as their names are not those of videos or of --pattern: {names}{rest}"
 
 
 def is_wanted(path: Path, patterns: Sequence[str]) -> bool:
-    """Return whether to take a file of a folder."""
+    """Return whether a file of a folder is taken: by `patterns`, or by its ending without any."""
     if patterns:
         return any(fnmatch(path.name, pattern) for pattern in patterns)
     return path.suffix.lower() in VIDEO_SUFFIXES

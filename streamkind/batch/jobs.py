@@ -1,6 +1,7 @@
-"""Read this module of `batch` first: jobs are prepared, their parts enhanced, and then joined.
+"""Runs the jobs of a batch: prepares each job, enhances its parts and joins them.
 
-Any `concurrent.futures.Executor` runs the work: this process, several processes, or a cluster.
+Read this module of `batch` first. Any `concurrent.futures.Executor` can run the tasks: in this
+process, in several processes or on a cluster.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ Status = Literal["waiting", "done", "skipped", "failed"]
 
 @dataclass
 class Result:
-    """The present result of a job."""
+    """The result of a job so far."""
 
     job: Job
     status: Status = "waiting"
     expected: int = 0
-    """Number of frames by the input's header; 0 if it does not say."""
+    """Number of frames by the input's header; 0 if the header has none."""
     frames: int = 0
     lost: int = 0
     seconds: float = 0.0
-    """Seconds from begin to end of the job."""
+    """Time from the beginning to the end of the job, in seconds."""
     warnings: list[str] = field(default_factory=list)
     error: str = ""
 
@@ -54,15 +55,15 @@ class BatchProgress:
 
     results: list[Result]
     frames: int = 0
-    """Frames in finished parts."""
+    """Number of frames in finished parts."""
     surveyed: int = 0
-    """Frames seen so far by the first pass over the file that this process works on."""
+    """Frames read so far by the first pass, if it runs in this process."""
     under_way: int = 0
-    """Frames enhanced so far in the part that this process works on."""
+    """Frames enhanced so far in the present part, if it is enhanced in this process."""
     total: int = 0
     """Expected frames of all jobs that are not skipped and have not failed."""
     told: str = ""
-    """Message on what has just begun or ended; "" if there is none."""
+    """Message on a job that has just begun or ended; "" if there is none."""
 
 
 @dataclass
@@ -77,7 +78,7 @@ class _Running:
 
 
 _Task = tuple[Callable[..., Any], Callable[[_Running, Any], None], _Running]
-"""The function for the executor, the function here that receives its result, and the job."""
+"""The function for the executor, the method that receives its result, and the job."""
 
 
 class JobRunner:
@@ -92,9 +93,9 @@ class JobRunner:
         progress: Callable[[BatchProgress], None] = lambda progress: None,
         look: work.Look | None = None,
     ) -> None:
-        """`slots` returns how many tasks to submit at once, which changes as a cluster grows.
+        """`slots` returns how many tasks to submit at once: a cluster may grow.
 
-        `look` receives frames before and after, if the work is done in this process.
+        `look` is called with frames before and after, if this process enhances them.
         """
         self.results = [Result(job, expected=expected_frames(job.input)) for job in jobs]
         self._executor = executor or Here()
@@ -125,13 +126,13 @@ class JobRunner:
         return self.results
 
     def _begin(self, result: Result) -> None:
-        """Skip a job that is done; otherwise lock it, and submit its preparation."""
+        """Skip a job that is done. Otherwise lock it, and submit its preparation."""
         job = result.job
         try:
             if job.is_done():
                 remove_folder(job.folder)
                 result.status = "skipped"
-                self._say(f"{job.output}: is there, made with these settings")
+                self._say(f"{job.output}: skipped, it exists and was made with these settings")
                 return
             lock = Lock(job)
         except (StreamkindError, OSError) as error:
@@ -144,11 +145,11 @@ class JobRunner:
             self._engine_told = True
             self._waiting.append((partial(work.engine_told, job), self._engine_is, running))
         if job.output.exists():
-            self._note(running, "its result is damaged or was made otherwise; it is made again")
+            self._note(running, "its result is damaged or from other settings; it is made again")
         self._try(running, lambda: self._read_journal(running))
 
     def _engine_is(self, running: _Running, told: str) -> None:
-        self._engine_told = bool(told)  # else the next file is to tell
+        self._engine_told = bool(told)  # if not, the next file is to say it
         if told:
             self._say(f"{running.result.job.input}: {told}")
 
@@ -159,7 +160,7 @@ class JobRunner:
             self._go_on(running, found)
             return
         if found:
-            self._note(running, f"{found}; it is begun anew")
+            self._note(running, f"{found}; the job starts again")
         seen = self._surveyed if isinstance(self._executor, Here) else None
         self._waiting.append((partial(work.prepare, job, seen), self._prepared, running))
 
@@ -211,7 +212,7 @@ class JobRunner:
             tasks.append((call, partial(self._enhanced, index=index), running))
         if running.outcomes:
             done, parts = len(running.outcomes), journal.count
-            self._say(f"{job.input}: goes on, {done} of {parts} parts are done")
+            self._say(f"{job.input}: resumed, {done} of {parts} parts are done")
         self._waiting.extendleft(reversed(tasks))
         self._join(running)
 
@@ -221,7 +222,7 @@ class JobRunner:
 
     def _enhanced(self, running: _Running, outcome: work.Outcome, *, index: int) -> None:
         job = running.result.job
-        if outcome.data is not None:  # made where the job's folder is not seen
+        if outcome.data is not None:  # from a machine that cannot see the job's folder
             write_whole(job.part(index), outcome.data)
             outcome.data = None
             write(job.record(index), outcome.record())
@@ -255,8 +256,8 @@ class JobRunner:
         result.warnings += [w for w in warnings if w not in result.warnings]
         if result.lost and len(journal.starts) > 1:
             result.warnings.append(
-                f"{result.lost} frames could not be decoded, all others are there: "
-                "the file is damaged"
+                f"{result.lost} frames could not be decoded: the file is damaged; "
+                "all other frames were enhanced"
             )
         found = sum(outcome.frames for outcome in outcomes[: len(journal.starts)])
         if journal.frames is not None and journal.frames != found:

@@ -1,4 +1,4 @@
-"""The plan of a job, which is written once, and the records of what is done."""
+"""The plan of a job, which is written once, and the records of its finished parts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VERSION = 2
 
 
 def recorded(options: Options) -> dict[str, Any]:
-    """Return everything that the result depends on, with this version and the model's digest."""
+    """Return everything that the result depends on: options, version and the model's digest."""
     release = find_release(options.chosen_model)
     graphs = "".join(getattr(release, part).sha256 for part in PARTS)
     engine = hashlib.sha256(graphs.encode()).hexdigest()
@@ -51,7 +51,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """The hidden folder beside the output for what is done so far."""
+        """The hidden folder beside the output with the finished parts."""
         return self.output.parent / f".{self.output.name}.job"
 
     @property
@@ -61,11 +61,11 @@ class Job:
 
     @property
     def track(self) -> Path:
-        """The file for the ratios that the first pass has found."""
+        """The file with the ratios from the first pass."""
         return self.folder / "track.csv"
 
     def part(self, index: int) -> Path:
-        """The file for part `index`, enhanced; for an image, the whole image."""
+        """The file of the enhanced part `index`. For an image, it is the whole image."""
         still = self.output.suffix.lower() in IMAGE_SUFFIXES
         return self.folder / f"{index:05}{self.output.suffix if still else PART_SUFFIX}"
 
@@ -76,7 +76,7 @@ class Job:
     def is_done(self) -> bool:
         """Return whether the output exists, is complete, and has this input and these settings.
 
-        Raises OutputError if there is a file without a receipt.
+        Raises OutputError if the output exists without a receipt.
         """
         if not self.output.exists():
             return False
@@ -89,7 +89,7 @@ class Job:
         return receipt == self.make_receipt(self.output)
 
     def make_receipt(self, output: Path) -> dict[str, Any]:
-        """Return settings and fingerprints, by which an output is recognised."""
+        """Return the settings and fingerprints that identify an output."""
         return {
             "settings": recorded(self.options),
             "input": fingerprint(self.input),
@@ -109,17 +109,17 @@ class Journal:
     starts: list[int]
     """The pts of the input at which each part begins."""
     warm: list[int]
-    """Where the frames begin that each part is to look at first."""
+    """The pts of the first frame that is read for each part, to initialise the filter over time."""
     packets: list[int]
-    """How many packets of video each part has; none where nobody has looked."""
+    """Number of video packets in each part; empty if unknown."""
     ticks: float
-    """Units of pts in a second."""
+    """Units of pts per second."""
     frames: int | None
     """Number of frames of the whole video; None if unknown."""
     track: str | None = None
-    """Digest of the ratio track, when there is one."""
+    """SHA-256 digest of the ratio track, or None without a track."""
     others: list[int] = field(default_factory=list)
-    """Numbers of the file's other videos. After the parts of the main one, each is a part."""
+    """Stream numbers of the file's other videos. Each is one part, after the main video's parts."""
 
     @property
     def count(self) -> int:
@@ -127,11 +127,11 @@ class Journal:
         return len(self.starts) + len(self.others)
 
     def video(self, index: int) -> int | None:
-        """Return the number of the other video that part `index` is; None for the main one."""
+        """Return the stream number of part `index` if it is an other video, or None."""
         return self.others[index - len(self.starts)] if index >= len(self.starts) else None
 
     def part(self, index: int) -> tuple[int | None, int | None] | None:
-        """Return the range of pts that part `index` is; None is the whole video."""
+        """Return the range of pts of part `index`, or None for a whole video."""
         if len(self.starts) == 1 or self.video(index) is not None:
             return None
         ends = [*self.starts[1:], None]
@@ -161,7 +161,7 @@ class Journal:
 
     @classmethod
     def read(cls, job: Job) -> Self | str:
-        """Return the journal of a job, or why it cannot be used; "" if there is none."""
+        """Return the journal of a job, or a reason why it cannot be used; "" if it has none."""
         path = job.folder / JOURNAL
         if not path.exists():
             return ""
@@ -194,14 +194,17 @@ def empty(folder: Path) -> None:
 
 
 def write(path: Path, told: dict[str, Any]) -> None:
-    """Write JSON with its own digest, completely or not at all. Raises OutputError."""
+    """Write a JSON file with a digest of its content, completely or not at all.
+
+    Raises OutputError.
+    """
     text = json.dumps(told, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     write_whole(path, json.dumps({"check": digest, **told}, indent=1).encode())
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Read what `write` wrote; None if it does not exist, or was cut off or edited."""
+    """Read a file of `write`. Return None if it does not exist, was cut off or was edited."""
     try:
         told = json.loads(path.read_bytes())
         digest = told.pop("check")

@@ -1,4 +1,4 @@
-"""A lock by which one process at a time works on a job."""
+"""A lock that lets only one process at a time work on a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamkind.video.storage import is_local
 class Lock:
     """A lock on a file beside a job's folder. The system releases it when the process ends.
 
-    Storage other than disks has no locks: a job that is started twice there is done twice.
+    Storage other than disks has no locks. A job that is started twice there is done twice.
     """
 
     def __init__(self, job: Job) -> None:

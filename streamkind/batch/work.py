@@ -1,4 +1,4 @@
-"""The tasks of a job: prepare it, enhance a part. Each may run on any machine."""
+"""The tasks of a job: preparation, and enhancing a part. Each may run on any machine."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ from streamkind.video.source import Source, VideoSource, open_source
 from streamkind.video.storage import fingerprint, is_local, local_file, sha256
 
 SPARE_BYTES = 16 << 20
-"""Space to leave free on the disk."""
+"""Space that must stay free on the disk, in bytes."""
 
 Seen = Callable[[int], None]
-"""Called with the number of frames done in a task."""
+"""A function that is called with the number of frames that a task has done."""
 Look = Callable[[Pixels, Pixels, ColorTags], None]
-"""Called with a frame before and after, RGB or yuv420p of these tags. It must not keep them."""
+"""A function that is called with a frame before and after, RGB or yuv420p, and its tags.
+
+It must not keep the frames.
+"""
 
 
 class NothingDecodedError(Exception):
@@ -54,7 +57,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     sha256: str = ""
     data: bytes | None = None
-    """The encoded part itself, if the job's folder is not visible on that machine."""
+    """The encoded part, if the machine that made it cannot see the job's folder."""
 
     def record(self) -> dict[str, Any]:
         """Return the record that is stored beside the part."""
@@ -76,7 +79,7 @@ def engine_of(job: Job) -> Engine:
 def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
     """Open a stream for a part of a video.
 
-    The network sees all its frames, because the choice of skipped ones depends on earlier frames.
+    The network runs on all frames, because which frames are skipped would depend on earlier frames.
     """
     told = job.options
     choose = choose_ratio(told.ratio, target=told.video_target, track=track, steady=told.steady)
@@ -87,7 +90,7 @@ def open_stream(job: Job, track: Track | None, source: Source) -> Stream:
 def source_of(
     job: Job, part: tuple[int | None, int | None] | None = None, video: int | None = None
 ) -> VideoSource:
-    """Open a video of a job, by default the main one, or a part of it."""
+    """Open a video of a job, or a part of it. The default is the main video."""
     told = job.options
     return VideoSource(
         job.input,
@@ -99,17 +102,17 @@ def source_of(
 
 
 def input_of(job: Job, video: int | None = None) -> Source:
-    """Open the input of a job, still or video, or another video of it."""
+    """Open the input of a job, which is a still or a video, or stream `video` of it."""
     return open_source(job.input, deinterlace=job.options.deinterlace, video_stream=video)
 
 
 def is_smoothed(job: Job) -> bool:
-    """Return whether a first pass finds the ratios of videos."""
+    """Return whether a first pass finds the ratios of a job's videos."""
     return job.options.ratio == "auto" and "ratio" in job.options.steady
 
 
 def engine_told(job: Job) -> str:
-    """Return the description of the engine; "" for stills, and for inputs that cannot be read."""
+    """Return the description of a job's engine; "" for stills and inputs that cannot be read."""
     with contextlib.suppress(StreamkindError), input_of(job) as source:
         if not source.still:
             return engine_of(job).description
@@ -117,7 +120,7 @@ def engine_told(job: Job) -> str:
 
 
 def prepare(job: Job, seen: Seen | None = None) -> tuple[Journal, Track | None]:
-    """Read the input, and return the plan and the ratios. Nothing is written.
+    """Read the input of a job. Return the plan and the ratios; write nothing.
 
     Raises InputError, OutputError or UsageError.
     """
@@ -165,7 +168,7 @@ def check_space(path: Path, needed: int) -> None:
 
 
 def whole_part(job: Job, index: int) -> Outcome | str:
-    """Return the result of a finished part, or why it cannot be used; "" if there is none."""
+    """Return the result of a finished part, or why it cannot be used; "" if it is not finished."""
     if not job.record(index).exists():
         return ""
     told = read(job.record(index))
@@ -185,9 +188,9 @@ def enhance_part(
     seen: Seen | None = None,
     look: Look | None = None,
 ) -> Outcome:
-    """Enhance a part and store it in the job's folder; if that is not visible here, return it.
+    """Enhance a part, and store it in the job's folder, or return it if there is no such folder.
 
-    `track` has at least the ratios of the part.
+    `track` has the ratios of the part, and may have more.
     """
     if not (job.folder / JOURNAL).exists():
         with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
@@ -212,7 +215,7 @@ def encode_part(
     seen: Seen | None = None,
     look: Look | None = None,
 ) -> Outcome:
-    """Enhance a part into a file. The result depends on the journal and the track only."""
+    """Enhance a part into a file. The result depends only on the journal and the track."""
     if journal.still:
         return encode_still(job, path)
     report, video = Report(None, ""), journal.video(index)
@@ -239,13 +242,13 @@ def encode_part(
     lost = source.lost
     if (
         video is None and len(journal.starts) > 1
-    ):  # failures around the part are counted by its neighbours
+    ):  # failed packets before and after the part belong to other parts
         lost = min(lost, max(0, journal.packets[index] - report.frames))
     return Outcome(report.frames, lost, sink.end_pts, warnings, sha256(path))
 
 
 def shown(look: Look | None, color: ColorTags) -> Callable[[Pixels, Pixels], Pixels] | None:
-    """Return a function for `run` that hands on the last frame of each batch, and its result."""
+    """Return the function `show` of `run`, which calls `look` with the last frame of each batch."""
     if look is None:
         return None
 
