@@ -1,4 +1,4 @@
-"""The exceptions of streamkind, as a tree.
+"""The exceptions of streamkind:
 
 StreamkindError
 ├── UsageError    an option or a combination of options that cannot work
@@ -11,7 +11,7 @@ Every message says what was wrong, what was expected and what to do next.
 
 
 class StreamkindError(Exception):
-    """Base of all exceptions that streamkind raises on purpose."""
+    """Base class of all exceptions of streamkind."""
 
 
 class UsageError(StreamkindError):

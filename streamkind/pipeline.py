@@ -1,7 +1,7 @@
-"""Read this module first: it is the flow of a file, source -> batches -> stream -> sink.
+"""Enhances a file: source -> batches -> stream -> sink. Read this module first.
 
-`run` has the flow. The steps of one batch are those of a `Stream` (`engine/stream.py`). The other
-functions open what `run` needs, from the options that a user gives.
+`run` has the flow. A `Stream` (`engine/stream.py`) has the steps of one batch. The other functions
+open the source, engine and sink by the options of the user.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ class Report:
     """The progress of a run while it works, and its result at the end."""
 
     total: int | None
-    """Number of frames expected. None if the container does not say."""
+    """Expected number of frames; None if the container does not say."""
     engine: str
     """Description of the engine: profile, model, device and precision."""
     early: list[str] = field(default_factory=list)
-    """The warnings that are known before the first frame."""
+    """Warnings that are known before the first frame."""
     surveyed: int = 0
-    """Frames seen by the first of two passes so far."""
+    """Number of frames that the first of two passes has read so far."""
     frames: int = 0
-    """Frames enhanced so far."""
+    """Number of frames enhanced so far."""
     ratio: float = 1.0
     """Ratio of the last frame."""
     lost: int = 0
-    """Frames that could not be decoded."""
+    """Number of frames that could not be decoded."""
     began: float = field(default_factory=time.perf_counter)
     """Start of the run, in seconds of `time.perf_counter`."""
     seconds: float = 0.0
-    """Seconds from the start of the run to the last finished batch."""
+    """Time from the start of the run to the last finished batch, in seconds."""
     stages: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds that each stage worked. Stages overlap, so the sum may exceed `seconds`."""
+    """Time that each stage has worked, in seconds. Stages overlap: the sum may exceed `seconds`."""
     warnings: list[str] = field(default_factory=list)
-    """What was changed, guessed or left out: one line each."""
+    """Messages on data that was changed, guessed or left out."""
 
     @property
     def fps(self) -> float:
@@ -109,9 +109,9 @@ def run(
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Decoding and encoding run in threads of their own. `show` combines the batch before and after,
-    (N, H, W, 3) each, into what is written; without it the enhanced batch is written. `progress`
-    is called after each batch.
+    Decoding and encoding run in threads of their own. `show` makes the written batch of the batch
+    before and after, (N, H, W, 3) each. Without it, the enhanced batch is written. `progress` is
+    called after each batch.
     """
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, stream.max_batch):
@@ -135,7 +135,7 @@ def enhance(
 ) -> Report:
     """Enhance all videos of a file, an image or a folder of images, and return a report.
 
-    The output is complete or not there. `progress` is called after each batch.
+    The output appears when it is complete, or not at all. `progress` is called after each batch.
     Raises UsageError, InputError, OutputError or EngineError.
     """
     return enhance_file(input, output, Options(**options), progress=progress)
@@ -197,7 +197,7 @@ def enhance_file(
 
 
 def open_stream(source: Source, engine: Engine, track: Track | None, options: Options) -> Stream:
-    """Open a stream for the frames of a source. Stills of a folder do not affect each other."""
+    """Open a stream for the frames of a source. Each still of a folder gets its own ratio."""
     color, in_order = source.format.color, not source.still
     held = options.steady if in_order else ()
     choose = choose_ratio(
@@ -217,7 +217,7 @@ def find_track(
     progress: Progress = lambda report: None,
     **options: Unpack[TrackOptions],
 ) -> Track:
-    """Run the first of two passes alone: return the smoothed ratio of every frame of a video.
+    """Run only the first of two passes: return the smoothed ratio of every frame of a video.
 
     Raises UsageError, InputError or EngineError.
     """
@@ -236,9 +236,10 @@ def find_track(
 
 
 def finds_track(input: str | Path, video: Source, options: Options) -> bool:
-    """Return whether a first pass finds the ratios: automatic ones of a video, smoothed.
+    """Return whether a first pass finds the ratios of a video.
 
-    It does if the user says so, or else if the profile and the light need it.
+    It can if ratios are automatic and smoothed. It does if the user wants two passes, or by default
+    if the profile and the light need them.
     """
     chosen = options.ratio == "auto" and options.ratio_track is None
     if video.still or not chosen or "ratio" not in options.steady or not as_path(input).is_file():
@@ -246,7 +247,7 @@ def finds_track(input: str | Path, video: Source, options: Options) -> bool:
     if options.two_pass is not None:
         return options.two_pass
     if isinstance(input, Spool):
-        return False  # what comes through a pipe is not waited for
+        return False  # a first pass would wait for the end of the pipe
     return needs_two_passes(
         input,
         options.chosen,
@@ -266,7 +267,7 @@ def needs_two_passes(
 ) -> bool:
     """Return whether the profile and the light need two passes.
 
-    A fast profile needs two only if the light of the key frames changes.
+    A fast profile needs two passes only if the light of the key frames changes.
     """
     if not profile.fast:
         return True
@@ -279,7 +280,7 @@ def needs_two_passes(
 def first_pass(
     source: Source, engine: Engine, target: float, report: Report, progress: Progress
 ) -> Track:
-    """Read a whole video to find its ratios, report the progress of that, and close the source."""
+    """Read a whole video to find its ratios. Report the progress, and close the source."""
 
     def seen(frames: int) -> None:
         report.surveyed, report.seconds = frames, time.perf_counter() - report.began

@@ -18,7 +18,7 @@ from pathlib import Path
 
 WINDOWS = sys.platform == "win32"
 RELOAD = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
-"""Signals that ask to read the settings again. Windows has none."""
+"""Signals that ask to read the configuration again. Windows has none."""
 STOP = [
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
 ]
@@ -26,14 +26,15 @@ STOP = [
 BELOW_NORMAL_PRIORITY_CLASS = 0x4000
 """Value for SetPriorityClass, from processthreadsapi.h of Windows."""
 CACHE = "STREAMKIND_CACHE"
-"""Environment variable with the folder of all caches, if it is not the user's usual one."""
+"""Environment variable for the folder of all caches. It replaces the default folder."""
 REPLACE_SECONDS = 2.0
-"""Time for which replacing a file is tried on Windows, as a virus scanner may have it open."""
+"""Longest time for which replacing a file is retried on Windows, in seconds: a virus scanner may
+have it open."""
 
 SCREENS = {"DISPLAY", "WAYLAND_DISPLAY"}
-"""Environment variables that tell of a screen, on Linux."""
+"""Environment variables that are set on Linux if there is a screen."""
 SHOW_SECONDS = 10.0
-"""Time for the file manager to open."""
+"""Longest wait for the file manager to open, in seconds."""
 
 
 def cores() -> int:
@@ -56,9 +57,10 @@ def give_way(nice: int) -> None:
 
 @contextmanager
 def keeps_scheduling() -> Iterator[None]:
-    """Let no library change how threads are scheduled, in the block: new ones are as the caller.
+    """Undo changes of libraries to the scheduling of threads in the block.
 
-    As root, SVT-AV1 puts the thread that opens it, and its own, before all others of the machine.
+    New threads get the scheduling of the caller. As root, SVT-AV1 gives its threads, and the thread
+    that opens it, real-time priority over all others of the machine.
     """
     before = schedulings()
     own = before.get(threading.get_native_id())
@@ -66,12 +68,12 @@ def keeps_scheduling() -> Iterator[None]:
     for thread, found in schedulings().items():
         wanted = before.get(thread, own)
         if wanted is not None and found != wanted:
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the thread has ended
                 os.sched_setscheduler(thread, wanted[0], os.sched_param(wanted[1]))
 
 
 def schedulings() -> dict[int, tuple[int, int]]:
-    """Return policy and priority of each thread of this process; nothing where none tells."""
+    """Return policy and priority of each thread of this process; {} if the system has none."""
     found = {}
     with contextlib.suppress(OSError, AttributeError):
         for name in os.listdir("/proc/self/task"):
@@ -83,7 +85,7 @@ def schedulings() -> dict[int, tuple[int, int]]:
 
 
 def give_memory_back() -> None:
-    """Give freed memory back to the system. Only glibc keeps a heap for each ended thread."""
+    """Return freed memory to the system. Only glibc keeps the heaps of ended threads."""
     if not WINDOWS:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -91,12 +93,12 @@ def give_memory_back() -> None:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Give a file or folder the name `target` in one step, over a file or an empty folder.
+    """Rename a file or folder to `target` in one step. `target` may be a file or an empty folder.
 
-    Raises OSError; on Windows only after REPLACE_SECONDS of trying.
+    Raises OSError; on Windows only after retries for REPLACE_SECONDS.
     """
     if WINDOWS and source.is_dir() and target.is_dir():
-        target.rmdir()  # Windows replaces no folder
+        target.rmdir()  # Windows cannot replace a folder
     until = time.monotonic() + REPLACE_SECONDS
     while True:
         try:
@@ -113,7 +115,7 @@ def sync(path: Path) -> None:
     """Write a file, or the names in a folder, to the disk. Windows cannot do this for a folder."""
     if WINDOWS and path.is_dir():
         return
-    # Windows syncs only what is open for writing.
+    # Windows syncs only files that are open for writing.
     descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -126,11 +128,12 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file that the system lets go of when the process dies.
+    """Hold a lock file. The system releases it when the process dies.
 
-    Raises BlockingIOError when another holds it and `wait` is false, OSError where none can be.
+    Raises BlockingIOError if another process holds it and `wait` is false, and OSError if the file
+    cannot be created.
     """
-    from filelock import FileLock, Timeout  # the command line is to begin quickly
+    from filelock import FileLock, Timeout  # imported here, so that commands start quickly
 
     lock = FileLock(path, timeout=-1 if wait else 0, mode=0o600)
     try:
@@ -144,7 +147,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def cache_folder(name: str) -> Path:
-    """Return this user's cache folder `name`: below $STREAMKIND_CACHE, if that is set."""
+    """Return this user's cache folder `name`. It is below $STREAMKIND_CACHE if that is set."""
     if chosen := os.environ.get(CACHE):
         return Path(chosen) / name
     local = os.environ.get("LOCALAPPDATA" if WINDOWS else "XDG_CACHE_HOME")
@@ -152,7 +155,7 @@ def cache_folder(name: str) -> Path:
 
 
 def config_folder() -> Path:
-    """Return this user's folder for the settings of streamkind, which may not exist yet."""
+    """Return this user's folder for the settings of streamkind. It may not exist yet."""
     told = os.environ.get("APPDATA" if WINDOWS else "XDG_CONFIG_HOME")
     return Path(told or Path.home() / ".config") / "streamkind"
 
@@ -169,13 +172,13 @@ def show_in_folder(path: Path) -> None:
 
 
 def open_browser(url: str) -> bool:
-    """Open a page in the user's browser; return whether there is one with a window."""
+    """Open a page in the user's browser. Return False if there is no screen or browser."""
     screen = WINDOWS or sys.platform == "darwin" or SCREENS & os.environ.keys()
     return bool(screen) and webbrowser.open(url)
 
 
 def writable_by_others(folder: Path) -> bool:
-    """Return whether other users may write to a folder. On Windows, user folders are private."""
+    """Return whether other users may write to a folder. Always False on Windows."""
     if not hasattr(os, "getuid"):
         return False
     found = folder.stat()
@@ -183,17 +186,17 @@ def writable_by_others(folder: Path) -> bool:
 
 
 def restart(words: list[str], environment: Mapping[str, str]) -> None:
-    """Start this program again with other arguments, in its place.
+    """Replace this process by the same program with other arguments.
 
-    On Windows it returns: a new process would not be in the place of this one, and only
-    administrators see the arguments of others' processes.
+    On Windows, return without doing so. Windows cannot replace a process, and there only
+    administrators see the arguments of other users' processes.
     """
     if not WINDOWS:
         os.execve(sys.executable, words, environment)
 
 
 def print_anything() -> None:
-    """Print `?` for characters that the console cannot show, as in cp1252, instead of failing."""
+    """Let `print` write `?` for characters that the console's encoding, such as cp1252, lacks."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # not a console
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
