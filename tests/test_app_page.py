@@ -182,7 +182,7 @@ def test_presets_and_last_settings_come_back(page):
     page.set_range("#target", 0.6)
     page.find("#preset-name").send_keys("My car")
     page.find("#keep").click()
-    wait_until(lambda: page.text("#announce") == "Kept as My car.")
+    wait_until(lambda: page.text("#announce") == "The preset My car is saved.")
     page.set_range("#target", 0.3)
     page.driver.refresh()
     choose(page)

@@ -94,7 +94,7 @@ def test_a_lost_camera_is_seen_and_announced(page):
     assert page.text("#veil").startswith("No signal since ")
     assert page.text("#state") == "No signal"
     assert "lost" in page.find("#stage").get_attribute("class")
-    assert page.text("#announce") == "Camera gate lost: no signal."
+    assert page.text("#announce") == "Camera gate has no signal."
     assert page.find("#announce").get_attribute("aria-live") == "assertive"
     assert "no frame for 5 s" in page.text("#errors")
     page.fleet.change("gate", state="live")

@@ -143,9 +143,9 @@ def test_a_recording_is_found_by_its_day_played_sought_and_downloaded(
             "const day = document.getElementById('day'); day.value = '2026-11-27';"
             "day.dispatchEvent(new Event('change'))"
         )
-        until(lambda: page.text("#recordings") == "None on this day")
+        until(lambda: page.text("#recordings") == "No recordings on this day")
         driver.execute_script("location.hash = '#/c2'")
-        until(lambda: page.text("#recordings") == "None")
+        until(lambda: page.text("#recordings") == "No recordings")
         assert not page.find("#replay").is_displayed()
         driver.get("about:blank")
 

@@ -44,7 +44,7 @@ def test_the_page_follows_a_real_camera(yard, tmp_path):
         assert console.get("/readyz").status_code == 200
         yard.kill()
         wait_until(lambda: page.text("#state") == "No signal", 20)
-        wait_until(lambda: page.text("#announce") == "Camera yard lost: no signal.")
+        wait_until(lambda: page.text("#announce") == "Camera yard has no signal.")
         assert page.find("#veil").is_displayed() and page.text("#errors") != "None"
         assert console.get("/readyz").status_code == 503
         yard.start()

@@ -1,4 +1,4 @@
-// The page for files: choose, see before it runs, run, play.
+// The page for files: choose a file, preview the result, enhance it and play it.
 
 import { darkness, listenToLibrary, open, refresh } from "./library.js";
 import { get, listenToLogin, query, send } from "./net.js";

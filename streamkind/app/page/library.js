@@ -1,4 +1,4 @@
-// Choosing a video: dropped, or from the folders of the command.
+// Chooses a video: a dropped file, or one from the folders of the command.
 
 import { ask, get, query, upload } from "./net.js";
 import { at, make, write } from "./parts.js";
@@ -14,7 +14,7 @@ export function darkness(luma) {
 
 // ---- the list
 
-// Open a folder, or with "" the list of folders and of dropped files.
+// Open a folder. "" opens the list of folders and of dropped files.
 export async function open(place, names = []) {
   Object.assign(page, { place, names });
   const listing = await get(query("/api/files", { path: place }));
@@ -81,7 +81,7 @@ function deleteButton(file) {
   return button;
 }
 
-// Facts are asked for when an item is seen, one after the other.
+// Facts of a file are requested when its item becomes visible, one file after the other.
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
@@ -171,7 +171,7 @@ async function attempt(act) {
   }
 }
 
-// `chosen` is called with a file, or null; `told` with what a screen reader is to say.
+// `chosen` is called with a file or null, and `told` with text for a screen reader.
 export function listenToLibrary(chosen, told) {
   Object.assign(page, { choose: chosen, told });
   at("pick").addEventListener("click", () => at("picked").click());

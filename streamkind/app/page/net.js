@@ -12,7 +12,7 @@ async function detailOf(answer) {
   }
 }
 
-// Ask, and return the answer; a refusal is thrown with what was wrong.
+// Send a request, and return the answer. Throw an error with the server's message if it refuses.
 export async function ask(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   if (answer.status === 401 && path !== "/api/session") showLogin();
@@ -33,7 +33,7 @@ export function query(path, values) {
   return `${path}?${new URLSearchParams(values)}`;
 }
 
-// Send a file as it is read from the disk; `moved` hears the bytes that are sent.
+// Send a file from the disk. `moved` is called with the number of bytes sent.
 export function upload(file, moved) {
   const request = new XMLHttpRequest();
   const done = new Promise((resolve, reject) => {

@@ -1,9 +1,9 @@
-// Plays a result, with the original in step.
+// Plays a result, and the original at the same time.
 
 import { at, write } from "./parts.js";
 import { t } from "./texts.js";
 
-const APART = 0.08; // seconds by which the two may differ
+const APART = 0.08; // longest time between the two videos, in seconds
 
 export function play(job) {
   const [before, after] = [at("video-before"), at("video-after")];

@@ -1,4 +1,4 @@
-// The queue: what works, waits and is done.
+// The queue: jobs that run, wait and are done.
 
 import { ask, get, query, send } from "./net.js";
 import { at, make, write } from "./parts.js";
@@ -7,7 +7,7 @@ import { bytes, number, span, t } from "./texts.js";
 
 const page = { local: false, states: new Map(), told: () => {}, look: () => {} };
 
-// Show the queue as the command tells it.
+// Show the queue that the server returns.
 export async function lookAtQueue() {
   const queue = await get("/api/jobs");
   write(at("space"), t("space", { size: bytes(queue.free_bytes) }));
@@ -87,7 +87,7 @@ function told(job, share) {
   }
 }
 
-// The picture of now is asked for once a second.
+// The present picture is requested once a second.
 function showNow(picture, job) {
   picture.hidden = job.state !== "running" || !job.progress.frames;
   if (picture.hidden || document.hidden) return;
@@ -139,7 +139,7 @@ async function attempt(act) {
   page.look();
 }
 
-// `local`: whether a file manager can be opened; `look` asks for the queue at once.
+// `local` says whether a file manager can be opened. `look` requests the queue at once.
 export function listenToQueue(local, look, said) {
   Object.assign(page, { local, look, told: said });
 }

@@ -1,4 +1,4 @@
-// Profile, light, result and presets; and the expected time of each profile.
+// Profile, light, result and presets, and the expected time of each profile.
 
 import { ask, get, query, send } from "./net.js";
 import { at, make, write } from "./parts.js";
@@ -38,7 +38,7 @@ export function showSettings(wanted) {
   page.changed();
 }
 
-// Say what the sliders mean; an automatic ratio is that of the picture, and moves its slider.
+// Show the values of the sliders. An automatic ratio moves the slider to that of the picture.
 export function nameLight() {
   const auto = at("auto").checked;
   const ratio = auto ? shownRatio() : ratioOfSlider();
@@ -130,7 +130,7 @@ async function attempt(act) {
   }
 }
 
-// `changed` is called after each change; `told` with what a screen reader is to say.
+// `changed` is called after each change, and `told` with text for a screen reader.
 export function listenToSettings(changed, told) {
   page.changed = changed;
   makeProfiles();

@@ -1,5 +1,5 @@
-// Three moments of a file before and after. A quick picture comes first, and then one as the
-// chosen profile makes it. One JPEG holds before in its left half and after in its right.
+// Three moments of a file before and after. A quick preview comes first, then the result of the
+// chosen profile. One JPEG has before in its left half and after in its right half.
 
 import { ask, query, Refused } from "./net.js";
 import { at, listenToDivider, make, write } from "./parts.js";
@@ -8,7 +8,7 @@ import { clock, t } from "./texts.js";
 const SHARES = [1 / 6, 1 / 2, 5 / 6];
 const WIDTH = 960;
 const FULL_WIDTH = 8192;
-const REST_MS = 350; // without a change, before the chosen profile is asked
+const REST_MS = 350; // time without a change before the chosen profile's result is requested
 const page = {
   file: null, seconds: 0, light: {}, moments: [], chosen: 0, percent: 50, changed: 0,
   shown: () => {}, large: null,
@@ -16,7 +16,7 @@ const page = {
 
 // ---- what is wanted
 
-// Show a file from its beginning; with null, nothing.
+// Show a file from its beginning, or nothing for null.
 export function showFile(file, seconds, light) {
   for (const moment of page.moments) moment.picture?.close();
   Object.assign(page, { file, seconds, light, chosen: 0, changed: Date.now() });
@@ -138,7 +138,7 @@ function tellQuality() {
   at("stage").dataset.ready = ready ? "fine" : moment?.picture ? "quick" : "";
 }
 
-// The ratio of the picture that is seen; 0 if there is none.
+// The ratio of the visible picture; 0 if there is none.
 export function shownRatio() {
   return now()?.ratio ?? 0;
 }
@@ -244,7 +244,7 @@ function drawLarge() {
     0, 0, half, page.large.height);
 }
 
-// `shown` is called when the chosen profile's picture is seen; `drawn` after each drawing.
+// `shown` is called when the chosen profile's picture is visible, and `drawn` after each drawing.
 export function listenToStage(shown, drawn) {
   listenToDivider(at("stage"), at("divider"), (percent) => {
     page.percent = percent;

@@ -1,4 +1,4 @@
-// All texts of the page, in every language; {name} is replaced.
+// All texts of the page in every language. Words in braces, such as {name}, are replaced.
 
 export const LANGUAGES = { en: "English", de: "Deutsch" };
 
@@ -18,16 +18,16 @@ const TEXTS = {
   choose: ["Choose a video", "Video wählen"],
   drop: ["Drop videos here", "Videos hier ablegen"],
   pick: ["Choose files …", "Dateien wählen …"],
-  uploads: ["Files on their way", "Dateien unterwegs"],
+  uploads: ["Uploads", "Hochgeladene Dateien"],
   uploading: ["{name}: {done} of {size}", "{name}: {done} von {size}"],
-  uploaded: ["{name} is here.", "{name} ist da."],
+  uploaded: ["{name} is uploaded.", "{name} ist hochgeladen."],
   cancel: ["Cancel", "Abbrechen"],
   cancelOf: ["Cancel {name}", "{name} abbrechen"],
   folder: ["Folder", "Ordner"],
   folders: ["Folders", "Ordner"],
   dropped: ["Dropped files", "Abgelegte Dateien"],
   videos: ["Videos", "Videos"],
-  nothing: ["No video here.", "Hier ist kein Video."],
+  nothing: ["There is no video in this folder.", "In diesem Ordner ist kein Video."],
   delete: ["Delete", "Löschen"],
   deleteOf: ["Delete {name}", "{name} löschen"],
   veryDark: ["very dark", "sehr dunkel"],
@@ -37,8 +37,8 @@ const TEXTS = {
   unreadable: ["cannot be read", "nicht lesbar"],
   none: ["No video chosen", "Kein Video gewählt"],
   hint: [
-    "Choose a video: three moments of it are shown before and after.",
-    "Wählen Sie ein Video: drei Momente erscheinen vorher und nachher.",
+    "Choose a video. Three frames of it are shown before and after.",
+    "Wählen Sie ein Video. Drei Bilder daraus werden vorher und nachher gezeigt.",
   ],
   before: ["Before", "Vorher"],
   after: ["After", "Nachher"],
@@ -49,58 +49,62 @@ const TEXTS = {
     "{name} bei {time}, links vorher, rechts nachher",
   ],
   loading: ["Preparing the preview …", "Vorschau wird vorbereitet …"],
-  quick: ["Quick preview; {profile} follows …", "Schnelle Vorschau; {profile} folgt …"],
-  asResult: ["As {profile} makes it", "So wird es mit {profile}"],
+  quick: [
+    "Quick preview. The result of {profile} follows …",
+    "Schnelle Vorschau. Das Ergebnis von {profile} folgt …",
+  ],
+  asResult: ["Result of {profile}", "Ergebnis von {profile}"],
   beside: ["Side by side", "Nebeneinander"],
   full: ["Full size", "Volle Größe"],
   showBefore: ["Show before", "Vorher zeigen"],
   close: ["Close", "Schließen"],
   moments: ["Moments", "Momente"],
   moment: ["Moment {number}, {time}", "Moment {number}, {time}"],
-  time: ["Time of this moment", "Zeit dieses Moments"],
+  time: ["Time in the video", "Zeit im Video"],
   profile: ["Profile", "Profil"],
   realtime: ["Realtime", "Realtime"],
   balanced: ["Balanced", "Balanced"],
   quality: ["Quality", "Quality"],
-  expected: ["{time} for the whole file, {fps} frames a second",
-    "{time} für die ganze Datei, {fps} Bilder je Sekunde"],
-  measuring: ["time is measured …", "Zeit wird gemessen …"],
-  unmeasured: ["time unknown", "Zeit unbekannt"],
+  expected: ["{time} for the whole file, {fps} frames per second",
+    "{time} für die ganze Datei, {fps} Bilder pro Sekunde"],
+  measuring: ["Measuring the time …", "Die Zeit wird gemessen …"],
+  unmeasured: ["Time unknown", "Zeit unbekannt"],
   light: ["Light", "Licht"],
   ratio: ["Ratio", "Verhältnis"],
   auto: ["Automatic", "Automatisch"],
   autoRatio: ["auto, {ratio}", "auto, {ratio}"],
   ratioHelp: [
-    "How far light is raised; moving it turns automatic off.",
-    "Wie weit das Licht angehoben wird; Bewegen schaltet die Automatik aus.",
+    "Factor by which the illumination is raised. Moving the slider turns off Automatic.",
+    "Faktor, um den die Beleuchtung erhöht wird. Bewegen schaltet die Automatik aus.",
   ],
   target: ["Target", "Ziel"],
   targetHelp: [
-    "Mean luma that the automatic ratio aims at.",
-    "Mittlere Helligkeit, die das automatische Verhältnis anstrebt.",
+    "Mean luma of the result, if the ratio is automatic.",
+    "Mittlere Helligkeit des Ergebnisses bei automatischem Verhältnis.",
   ],
   result: ["Result", "Ergebnis"],
   codec: ["Codec", "Codec"],
   crf: ["Quality (CRF)", "Qualität (CRF)"],
-  crfHelp: ["Lower is better and larger; empty: the usual.",
-    "Kleiner ist besser und größer; leer: wie üblich."],
-  added: ["Added to the name", "Zusatz zum Namen"],
+  crfHelp: ["A lower value gives better quality and a larger file. Empty: the encoder's default.",
+    "Ein kleinerer Wert gibt bessere Qualität und eine größere Datei. Leer: Vorgabe des Encoders."],
+  added: ["Suffix of the file name", "Zusatz zum Dateinamen"],
   presets: ["Presets", "Vorgaben"],
   preset: ["Use a preset", "Vorgabe verwenden"],
   choosePreset: ["Choose …", "Wählen …"],
   forget: ["Delete", "Löschen"],
-  presetName: ["Keep these settings as", "Einstellungen merken als"],
-  keep: ["Keep", "Merken"],
-  kept: ["Kept as {name}.", "Gemerkt als {name}."],
-  run: ["Add to the queue", "In die Warteschlange"],
+  presetName: ["Name of a new preset", "Name einer neuen Vorgabe"],
+  keep: ["Save", "Speichern"],
+  kept: ["The preset {name} is saved.", "Die Vorgabe {name} ist gespeichert."],
+  run: ["Add to the queue", "Zur Warteschlange hinzufügen"],
   added_: ["{name} is in the queue.", "{name} ist in der Warteschlange."],
   queue: ["Queue", "Warteschlange"],
-  idle: ["Nothing in the queue.", "Die Warteschlange ist leer."],
+  idle: ["The queue is empty.", "Die Warteschlange ist leer."],
   space: ["{size} free", "{size} frei"],
   waiting: ["Waiting", "Wartet"],
   starting: ["Starting …", "Beginnt …"],
-  surveying: ["Looking through: {share} %, {left}", "Durchsicht: {share} %, {left}"],
-  working: ["{share} %, {fps} frames a second, {left}", "{share} %, {fps} Bilder je Sekunde, {left}"],
+  surveying: ["First pass: {share} %, {left}", "Erster Durchlauf: {share} %, {left}"],
+  working: ["{share} %, {fps} frames per second, {left}",
+    "{share} %, {fps} Bilder pro Sekunde, {left}"],
   left: ["{time} left", "noch {time}"],
   unknownLeft: ["time left unknown", "Restzeit unbekannt"],
   paused: ["Paused at {share} %", "Angehalten bei {share} %"],
@@ -110,24 +114,28 @@ const TEXTS = {
   isFailed: ["{name} has failed.", "{name} ist fehlgeschlagen."],
   progressOf: ["Progress of {name}", "Fortschritt von {name}"],
   pause: ["Pause", "Anhalten"],
-  goOn: ["Go on", "Weiter"],
-  again: ["Try again", "Noch einmal"],
-  up: ["Up", "Nach oben"],
-  down: ["Down", "Nach unten"],
+  goOn: ["Resume", "Fortsetzen"],
+  again: ["Try again", "Noch einmal versuchen"],
+  up: ["Move up", "Nach oben"],
+  down: ["Move down", "Nach unten"],
   remove: ["Remove", "Entfernen"],
   play: ["Play", "Abspielen"],
   save: ["Download", "Herunterladen"],
   show: ["Show in folder", "Im Ordner zeigen"],
   doOf: ["{what}: {name}", "{what}: {name}"],
   noBefore: [
-    "The browser cannot play the original; only the result is shown.",
-    "Der Browser kann das Original nicht abspielen; nur das Ergebnis wird gezeigt.",
+    "The browser cannot play the original. Only the result is shown.",
+    "Der Browser kann das Original nicht abspielen. Nur das Ergebnis wird gezeigt.",
   ],
   noAfter: [
     "The browser cannot play the result. Download it, and open it in a player.",
-    "Der Browser kann das Ergebnis nicht abspielen. Laden Sie es herunter.",
+    "Der Browser kann das Ergebnis nicht abspielen. Laden Sie es herunter, und öffnen Sie es " +
+      "in einem Player.",
   ],
-  tooFar: ["The request did not arrive; try again.", "Die Anfrage kam nicht an; noch einmal."],
+  tooFar: [
+    "streamkind did not answer. Try again.",
+    "streamkind hat nicht geantwortet. Versuchen Sie es noch einmal.",
+  ],
 };
 
 let language = Object.keys(LANGUAGES)[0];
@@ -137,7 +145,7 @@ export function t(key, values = {}) {
   return TEXTS[key][place].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-// Set the language, and all texts that stand in the HTML.
+// Set the language, and all texts in the HTML.
 export function speak(wanted) {
   language = wanted in LANGUAGES ? wanted : "en";
   document.documentElement.lang = language;
@@ -170,7 +178,7 @@ export function clock(seconds) {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-// A length of time as one says it: 45 s, 3 min, 2 h 5 min.
+// A length of time in words: 45 s, 3 min, 2 h 5 min.
 export function span(seconds) {
   const unit = (value, name) => new Intl.NumberFormat(language, {
     style: "unit", unit: name, maximumFractionDigits: 0,

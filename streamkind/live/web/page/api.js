@@ -1,4 +1,4 @@
-// The API page: what openapi.json says, as text. No asset of another host, nothing is sent.
+// The API page: shows openapi.json as text. It loads nothing from other hosts, and sends nothing.
 
 function make(tag, text = "", name = "") {
   const node = document.createElement(tag);

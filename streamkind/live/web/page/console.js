@@ -1,4 +1,4 @@
-// The page of the console: one look at the fleet a second; the wall, or the chosen camera.
+// The page of the console. It asks for all cameras every second, and shows the wall or one camera.
 
 import { ask, badge, brief, clock, keepItems, repeat, send, showState, STATES } from "./fleet.js";
 import { at, make, write } from "./parts.js";
@@ -10,7 +10,7 @@ import { getTiles, showWall } from "./wall.js";
 
 const LOOK_MS = 1000;
 const PICTURE_MS = 250;
-const STILL_MS = 2000; // where people want less motion
+const STILL_MS = 2000; // for people who prefer reduced motion
 const WALL_MS = 1000;
 const RECORDINGS_MS = 20000;
 const page = { cameras: [], chosen: null, states: new Map() };
@@ -40,7 +40,7 @@ function fillButton(button, camera) {
   write(what, brief(camera));
 }
 
-// The address says what is shown: #/ the wall, #/NAME a camera.
+// The hash of the address selects the view: #/ is the wall, #/NAME is a camera.
 function follow() {
   const { hash } = location;
   if (hash && !hash.startsWith("#/")) return; // the link to the picture
@@ -65,8 +65,8 @@ function announceChanges() {
     const before = page.states.get(camera.name);
     const now = camera.state;
     if (before !== undefined && before !== now) {
-      if (now === "lost") told.push(`Camera ${camera.name} lost: no signal.`);
-      else if (now === "refused") told.push(`Camera ${camera.name} refused the password.`);
+      if (now === "lost") told.push(`Camera ${camera.name} has no signal.`);
+      else if (now === "refused") told.push(`Camera ${camera.name} has refused the password.`);
       else if (now === "live") told.push(`Camera ${camera.name} is live.`);
     }
   }

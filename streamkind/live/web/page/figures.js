@@ -1,4 +1,4 @@
-// What the chosen camera tells of itself: figures, outputs, errors.
+// Figures, outputs and errors of the chosen camera.
 
 import { clock, milliseconds } from "./fleet.js";
 import { at, make, write } from "./parts.js";

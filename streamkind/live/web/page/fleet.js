@@ -1,4 +1,4 @@
-// What the parts of the console share: requests, cameras in words, and what repeats.
+// Shared by the parts of the console: requests, states in words, and repeated calls.
 
 import { at, make, repeat as act, write } from "./parts.js";
 
@@ -38,14 +38,14 @@ export function showState(node, state) {
   write(node, STATES[state] ?? state);
 }
 
-// One line about a camera: how it does, or since when it does not.
+// One line about a camera: frame rate and delay, or since when it is not live.
 export function brief(camera) {
   return camera.state === "live"
     ? `${camera.fps.toFixed(1)} fps · ${milliseconds(camera.delay_seconds)}`
     : `since ${clock(camera.since)}`;
 }
 
-// Keeps a list of one item a camera in the cameras' order; `fresh` makes a new item's content.
+// Keeps a list with one item for each camera, in their order. `fresh` makes a new item's content.
 export function keepItems(list, cameras, fresh) {
   const names = cameras.map((camera) => camera.name);
   for (const item of [...list.children]) if (!names.includes(item.dataset.name)) item.remove();
@@ -60,7 +60,7 @@ export function keepItems(list, cameras, fresh) {
   });
 }
 
-// Says in the page when the console does not answer.
+// Shows in the page whether the server answers.
 export function repeat(what, pause) {
   return act(what, pause, (well) => {
     at("offline").hidden = well;

@@ -3,7 +3,7 @@
 import { pathOf, send } from "./fleet.js";
 import { at, write } from "./parts.js";
 
-const SETTLE_MS = 1500; // after a change the page shows what was asked for, not yet what is
+const SETTLE_MS = 1500; // for this time after a change, the page shows the requested values
 const SEND_MS = 60;
 const state = { camera: null, touched: 0, ratio: 1 };
 
@@ -52,7 +52,7 @@ async function sendChanges() {
       write(at("setting-error"), problem);
       if (problem) state.touched = 0;
     } catch {
-      write(at("setting-error"), "The change did not reach the console; try again.");
+      write(at("setting-error"), "The change did not reach the server. Try again.");
     }
     await new Promise((done) => setTimeout(done, SEND_MS));
   }

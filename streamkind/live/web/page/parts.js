@@ -1,8 +1,8 @@
-// What the pages share: nodes with text, what repeats, and the line between before and after.
+// Shared by the pages: nodes with text, repeated calls, and the divider of before and after.
 
 export const at = (id) => document.getElementById(id);
 
-// Everything goes in as text, never as HTML.
+// Content is inserted as text, never as HTML.
 export function make(tag, text = "", attributes = {}) {
   const node = document.createElement(tag);
   node.textContent = text;
@@ -11,10 +11,10 @@ export function make(tag, text = "", attributes = {}) {
 }
 
 export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text; // untouched text is not read out again
+  if (node.textContent !== text) node.textContent = text; // screen readers read changed text again
 }
 
-// Act again and again, with a pause in milliseconds; `answered` hears whether it went well.
+// Call `act` repeatedly, with a pause in milliseconds. `answered` is called with its success.
 export function repeat(act, pause, answered) {
   const loop = { timer: 0, running: false, again: false };
   const run = async () => {

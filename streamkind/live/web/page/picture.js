@@ -1,7 +1,7 @@
 // The picture of the chosen camera: live video, or before and after with a divider.
 //
-// One JPEG holds before in its left half and after in its right. It is shown too where video does
-// not play.
+// One JPEG has before in its left half and after in its right half. It is also shown if the browser
+// cannot play the video.
 
 import { ask, pathOf } from "./fleet.js";
 import { at, listenToDivider } from "./parts.js";

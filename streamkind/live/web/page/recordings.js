@@ -1,4 +1,4 @@
-// Recordings of the chosen camera: by day, played here, downloaded.
+// Recordings of the chosen camera: a list for each day, to play or download.
 
 import { ask, clock, pathOf } from "./fleet.js";
 import { at, make, write } from "./parts.js";
@@ -55,13 +55,13 @@ function showDays(span) {
 
 function showList(camera, told) {
   write(at("recordings-note"), !told.span ? "" : told.side_by_side
-    ? "New ones show before (left) and after."
-    : "They show the result only. For before and after set side_by_side = true.");
+    ? "New recordings show before (left) and after."
+    : "Recordings show only the result. For before and after, set side_by_side = true.");
   const listed = JSON.stringify(told);
   if (listed === shown.listed) return; // the focus stays where it is
   shown.listed = listed;
   const items = told.recordings.map((recording) => item(camera, recording));
-  const none = told.span ? "None on this day" : "None";
+  const none = told.span ? "No recordings on this day" : "No recordings";
   at("recordings").replaceChildren(...(items.length ? items : [make("li", none)]));
 }
 

@@ -1,4 +1,4 @@
-// The wall: all cameras at once, each a small picture; gray when it is not live.
+// The wall: a small picture of each camera, gray if the camera is not live.
 
 import { ask, badge, brief, keepItems, pathOf, showState } from "./fleet.js";
 import { at, make, write } from "./parts.js";
@@ -34,7 +34,7 @@ async function getTile(item) {
   if (before) URL.revokeObjectURL(before);
 }
 
-// A camera that is not live keeps its last picture; it is asked for once if there is none.
+// A camera that is not live keeps its last picture. If there is none, it is requested once.
 export async function getTiles() {
   const wanted = [...at("tiles").children].filter((item) =>
     item.dataset.live === "true" || item.querySelector("img").hidden);
