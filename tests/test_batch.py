@@ -262,7 +262,7 @@ def test_a_list_names_inputs(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("one.mp4\n\n# two.mp4\n three four.mp4 \n")
     assert read_list(path) == ["one.mp4", "three four.mp4"]
-    with pytest.raises(InputError, match="one path a line"):
+    with pytest.raises(InputError, match="one path per line"):
         read_list(tmp_path / "none.txt")
 
 
