@@ -14,7 +14,7 @@ import streamkind
 from streamkind.engine import profiles
 from streamkind.engine.reduced import Reduced
 from streamkind.engine.skipping import (
-    Made,
+    NetworkResult,
     SkippedLayers,
     Skipping,
     carry_on,
@@ -137,7 +137,9 @@ def test_a_line_goes_on_where_something_moves():
     clear = np.clip(2 * before + 5, 0, 255)
     clear[..., 1:] = 3 * (before[..., 1:] - 128) + 128
     made = [x.astype(np.uint8) for x in (before, clear, now)]
-    found = Made(4.0, made[1], *lines(made[0], made[1], 0.0), *tones(made[0], made[1], 0.0))
+    found = NetworkResult(
+        4.0, made[1], *lines(made[0], made[1], 0.0), *tones(made[0], made[1], 0.0)
+    )
     got = carry_on(found, made[2], np.ones((60, 80), np.float32))
     assert np.abs(got[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
 

@@ -24,14 +24,14 @@ def open_executor(
     if jobs < 1:
         raise UsageError(f"jobs={jobs}: expected a number of processes from 1 up")
     if cluster is None:
-        return (Here() if jobs == 1 else Processes(jobs)), lambda: jobs
+        return (InProcess() if jobs == 1 else Processes(jobs)), lambda: jobs
     from streamkind.batch.cluster import Cluster
 
     ray = Cluster(cluster, device=device)
     return ray, lambda: 2 * ray.slots  # twice as many, so that no node waits for this process
 
 
-class Here(Executor):
+class InProcess(Executor):
     """An executor that runs each task at once, in the calling thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from streamkind.batch import work
 from streamkind.batch.divide import expected_frames
 from streamkind.batch.ending import finish
-from streamkind.batch.executors import Here
+from streamkind.batch.executors import InProcess
 from streamkind.batch.journal import Job, Journal, write
 from streamkind.batch.lock import Lock
 from streamkind.errors import OutputError, StreamkindError
@@ -91,14 +91,14 @@ class JobRunner:
         executor: Executor | None = None,
         slots: Callable[[], int] = lambda: 1,
         progress: Callable[[BatchProgress], None] = lambda progress: None,
-        look: work.Look | None = None,
+        look: work.ShowFrames | None = None,
     ) -> None:
         """`slots` returns how many tasks to submit at once: a cluster may grow.
 
         `look` is called with frames before and after, if this process enhances them.
         """
         self.results = [Result(job, expected=expected_frames(job.input)) for job in jobs]
-        self._executor = executor or Here()
+        self._executor = executor or InProcess()
         self._slots = slots
         self._tell, self._look = progress, look
         self._progress = BatchProgress(self.results)
@@ -161,7 +161,7 @@ class JobRunner:
             return
         if found:
             self._note(running, f"{found}; the job starts again")
-        seen = self._surveyed if isinstance(self._executor, Here) else None
+        seen = self._surveyed if isinstance(self._executor, InProcess) else None
         self._waiting.append((partial(work.prepare, job, seen), self._prepared, running))
 
     def _submit(self, task: _Task) -> None:
@@ -196,7 +196,7 @@ class JobRunner:
         """Submit all parts that are not finished."""
         job, running.journal = running.result.job, journal
         track = Track.read(job.track) if journal.track else None
-        here = isinstance(self._executor, Here)
+        here = isinstance(self._executor, InProcess)
         seen, look = (self._seen, self._look) if here else (None, None)
         self._progress.surveyed = 0
         tasks: list[_Task] = []

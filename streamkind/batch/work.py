@@ -33,9 +33,9 @@ from streamkind.video.storage import fingerprint, is_local, local_file, sha256
 SPARE_BYTES = 16 << 20
 """Space that must stay free on the disk, in bytes."""
 
-Seen = Callable[[int], None]
+CountFrames = Callable[[int], None]
 """A function that is called with the number of frames that a task has done."""
-Look = Callable[[Pixels, Pixels, ColorTags], None]
+ShowFrames = Callable[[Pixels, Pixels, ColorTags], None]
 """A function that is called with a frame before and after, RGB or yuv420p, and its tags.
 
 It must not keep the frames.
@@ -119,7 +119,7 @@ def engine_told(job: Job) -> str:
     return ""
 
 
-def prepare(job: Job, seen: Seen | None = None) -> tuple[Journal, Track | None]:
+def prepare(job: Job, seen: CountFrames | None = None) -> tuple[Journal, Track | None]:
     """Read the input of a job. Return the plan and the ratios; write nothing.
 
     Raises InputError, OutputError or UsageError.
@@ -146,7 +146,7 @@ def encoding(job: Job, form: VideoFormat) -> dict[str, Any]:
     return replace(job.options, codec=codec).encoder(form)
 
 
-def find_ratios(job: Job, seen: Seen | None = None, video: int | None = None) -> Track:
+def find_ratios(job: Job, seen: CountFrames | None = None, video: int | None = None) -> Track:
     """Run the first pass over a video."""
     report = Report(None, "")
     told = (lambda r: seen(r.surveyed)) if seen else (lambda r: None)
@@ -185,8 +185,8 @@ def enhance_part(
     journal: Journal,
     index: int,
     track: Track | None,
-    seen: Seen | None = None,
-    look: Look | None = None,
+    seen: CountFrames | None = None,
+    look: ShowFrames | None = None,
 ) -> Outcome:
     """Enhance a part, and store it in the job's folder, or return it if there is no such folder.
 
@@ -212,8 +212,8 @@ def encode_part(
     index: int,
     track: Track | None,
     path: Path,
-    seen: Seen | None = None,
-    look: Look | None = None,
+    seen: CountFrames | None = None,
+    look: ShowFrames | None = None,
 ) -> Outcome:
     """Enhance a part into a file. The result depends only on the journal and the track."""
     if journal.still:
@@ -247,7 +247,7 @@ def encode_part(
     return Outcome(report.frames, lost, sink.end_pts, warnings, sha256(path))
 
 
-def shown(look: Look | None, color: ColorTags) -> Callable[[Pixels, Pixels], Pixels] | None:
+def shown(look: ShowFrames | None, color: ColorTags) -> Callable[[Pixels, Pixels], Pixels] | None:
     """Return the function `show` of `run`, which calls `look` with the last frame of each batch."""
     if look is None:
         return None

@@ -95,7 +95,7 @@ def restrain_stills(frames: Sequence[Frame], made: Pixels, ratios: Floats) -> No
             continue
         before, after = (transformed(halved(p), forth) for p in (frame.data, clear))
         _, u, v = smooth(before, np.zeros(3, np.float32))
-        less = sure_of(u, v, STILLS, STILLS_STRONG) - 1
+        less = chroma_confidence(u, v, STILLS, STILLS_STRONG) - 1
         change = np.dstack([less * after[..., i] for i in (1, 2)])
         add_enlarged(transformed(change, back), clear)
 
@@ -110,9 +110,9 @@ def add_enlarged(small: Floats, made: Levels) -> None:
 
 
 def recorded_share(seen: Levels) -> Floats:
-    """Return how surely the chroma of a YUV picture, (h, w, 3), is more than rounding: (h, w)."""
+    """Return the confidence that the chroma of a YUV picture, (h, w, 3), is no rounding: (h, w)."""
     _, u, v = smooth(halved(seen), np.array([0, 128, 128], np.float32))
-    return resized(sure_of(u, v), *seen.shape[1::-1])
+    return resized(chroma_confidence(u, v), *seen.shape[1::-1])
 
 
 def transformed(picture: Floats, matrix: NDArray[np.float64]) -> Floats:
@@ -149,7 +149,7 @@ def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]
     (y, u, v), (z, made_u, made_v) = (smooth(picture, zero) for picture in (seen, made))
     recorded, colored = length(u, v), length(made_u, made_v)
     gain = cv2.erode((z + DARKEST) / (y + DARKEST), np.ones((3, 3), np.uint8))
-    given = sure_of(u, v) * gain
+    given = chroma_confidence(u, v) * gain
     kept = np.minimum(MORE * given * recorded / np.maximum(colored, np.float32(1e-3)), 1)
     more = np.asarray(cv2.pow(np.maximum(gain, 1), LOST), np.float32) - 1
     more *= smooth_step(recorded, *CLEAR)
@@ -158,13 +158,13 @@ def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]
     return np.asarray(given * half, np.float32), np.asarray(kept * half, np.float32)
 
 
-def sure_of(
+def chroma_confidence(
     u: Floats,
     v: Floats,
     rounding: tuple[float, float] = ROUNDING,
     strong: tuple[float, float] = STRONG,
 ) -> Floats:
-    """Return how surely chroma, (h, w) each around 0, is more than rounding: (h, w) in [0, 1].
+    """Return the confidence that chroma, (h, w) each around 0, is no rounding: (h, w) in [0, 1].
 
     Faint chroma is averaged over an area, so that the result has no edges. Strong chroma is not.
     """

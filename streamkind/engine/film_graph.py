@@ -81,7 +81,7 @@ def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor
     recorded, colored = (_length(g, picture) for picture in (u_and_v, colors))
     dark = float(chroma.DARKEST)
     gain = -g.add("MaxPool", -((z + dark) / (y + dark)), kernel_shape=[3, 3], pads=[1] * 4)
-    given = _sure(g, u_and_v, recorded) * gain
+    given = _chroma_confidence(g, u_and_v, recorded) * gain
     kept = float(chroma.MORE) * given * recorded / g.at_least(colored, 1e-3)
     kept = g.add("Min", kept, 1.0)
     more = (g.at_least(gain, 1.0) ** chroma.LOST - 1.0) * g.smooth_step(recorded, *chroma.CLEAR)
@@ -91,8 +91,8 @@ def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor
     return given * half, kept * half
 
 
-def _sure(g: GraphBuilder, u_and_v: Tensor, length: Tensor) -> Tensor:
-    """Say how sure it is that chroma is more than rounding: `engine.chroma.sure_of`."""
+def _chroma_confidence(g: GraphBuilder, u_and_v: Tensor, length: Tensor) -> Tensor:
+    """Return the confidence that chroma is no rounding, as `engine.chroma.chroma_confidence`."""
     area = _length(g, gaussian(g, u_and_v, chroma.AREA, 2))
     judged = g.smooth_step(area, *chroma.ROUNDING), g.smooth_step(length, *chroma.STRONG)
     return g.add("Max", *judged)

@@ -39,10 +39,10 @@ NEAR = np.maximum(1 - np.arange(256, dtype=np.float32) / BEYOND, 0).astype(np.fl
 MOST_MOVED = 0.5
 """Largest share of a frame that may have moved if a second frame in a row is skipped."""
 STOPS = 0.01
-"""Least change of the ratio, in stops, for which the network sees a frame."""
+"""Smallest change of the ratio, in stops, for which the network runs on a frame."""
 LIGHT_STOPS = 0.05
-"""Least change of a frame's mean luma, in stops, for which the network sees it. Such a change is
-spread over the whole frame, so that `motion` would take it for noise."""
+"""Smallest change of a frame's mean luma, in stops, for which the network runs on it. Such a change
+is spread over the whole frame, so `motion` would take it for noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class SkippedLayers(ReducedLayers):
 
 
 @dataclass(frozen=True)
-class Made:
-    """The result of the network for the last frame that it saw."""
+class NetworkResult:
+    """The result of the network for the last frame that it ran on."""
 
     ratio: float
     clear: Floats
@@ -81,32 +81,32 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The last frame that the network saw, and its result."""
+class NetworkFrame:
+    """The last frame that the network ran on, and its result."""
 
     layers: ReducedLayers
-    """Its layers, as decomposed."""
+    """Layers of the frame."""
     thumbnail: Floats
-    made: Made | None = None
+    made: NetworkResult | None = None
     """None until the frame is recomposed."""
     skipped: int = 0
     """Number of frames that were skipped since."""
 
 
 class Skipping:
-    """A view in which the network sees at least one of `every` frames of one video.
+    """A view in which the network runs on at least one of `every` frames of one video.
 
     The frames come in order, one by one.
     """
 
     max_batch = 1
 
-    def __init__(self, reduced: Reduced, every: int, *, state: Seen | None = None) -> None:
+    def __init__(self, reduced: Reduced, every: int, *, state: NetworkFrame | None = None) -> None:
         self._reduced, self._every = reduced, every
-        self.state: Seen | None = state
+        self.state: NetworkFrame | None = state
 
     def decompose(self, pixels: Pixels) -> Layers:
-        """Return the layers of a frame, or those of the last frame that the network saw."""
+        """Return the layers of a frame, or those of the last frame that the network ran on."""
         if len(pixels) != 1:
             raise ValueError(f"a view that skips frames takes one at a time, got {len(pixels)}")
         size = self._reduced.small_size(pixels)
@@ -121,7 +121,7 @@ class Skipping:
             now = {"pixels": pixels, "small": small[None], "luma": luma[None]}
             return SkippedLayers(**old | now, moved=moved)
         layers = self._reduced.split(pixels, small[None], luma[None])
-        self.state = Seen(layers, thumbnail(luma))
+        self.state = NetworkFrame(layers, thumbnail(luma))
         return layers
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
@@ -158,11 +158,11 @@ class Skipping:
             clear, own = relit[0]
             black = float(matrix[0, 3])
             kept = (*lines(now, clear, black), *tones(now, clear, black))
-            made = replace(Made(ratio, clear, *kept), own=own)
+            made = replace(NetworkResult(ratio, clear, *kept), own=own)
             self.state = replace(self.state, made=made)
         return relit
 
-    def _moved(self, seen: Seen, rgb: Floats, luma: Floats) -> Floats | None:
+    def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:
         """Return where a frame differs from the last one seen; None if the network must see it."""
         if seen.skipped + 1 >= self._every:
             return None
@@ -228,7 +228,7 @@ def tones(seen: Pixels, made: Floats, black: float) -> tuple[Floats, ...]:
     return tuple(np.interp(every, levels, x).astype(np.float32) for x in (tone, gain))
 
 
-def carry_on(made: Made, now: Pixels, moved: Floats) -> Floats:
+def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Floats:
     """Predict the network's result for a later frame: (h, w, 3) YUV."""
     if not moved.any():
         return made.clear

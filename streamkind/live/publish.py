@@ -67,7 +67,7 @@ def publish(order: dict[str, Any]) -> None:
         forget_parts(Path(order["url"]))
     fast = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
     with av.open("pipe:0", "r", format="nut", container_options=fast) as source:
-        kind = Recordings if order["segment_seconds"] else To
+        kind = Recordings if order["segment_seconds"] else Destination
         with (Parts if order["format"] == "hls" else kind)(order, source) as output:
             tell("live")
             for packet in source.demux():
@@ -75,7 +75,7 @@ def publish(order: dict[str, Any]) -> None:
                     output.write(packet)
 
 
-class To:
+class Destination:
     """An output that takes all packets in one stream, such as a server. A context manager."""
 
     io_open: Any = None
@@ -88,7 +88,7 @@ class To:
         """Time of the first packet, in seconds."""
         self.open(order["url"])
 
-    def __enter__(self) -> To:
+    def __enter__(self) -> Destination:
         """Return the output, which is open already."""
         return self
 
@@ -126,7 +126,7 @@ class To:
             self.refused += 1
 
 
-class Parts(To):
+class Parts(Destination):
     """HLS. FFmpeg would list parts that it cannot write, so it writes through `Segment`."""
 
     failed: OSError | None = None  # what could not be written; nothing is listed after it
@@ -168,7 +168,7 @@ class Segment(io.FileIO):
         return done
 
 
-class Recordings(To):
+class Recordings(Destination):
     """Recordings in a folder. Each begins at a keyframe with time 0; none is ever overwritten."""
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:

@@ -157,7 +157,7 @@ class Histogram(nn.Module):
         return torch.sigmoid(self.out(x)).flatten()
 
 
-class Look(nn.Module):
+class FeatureExposure(nn.Module):
     """A dark picture -> its exposure, from features like those of the decomposition."""
 
     SIZE = 80, 120
@@ -202,7 +202,7 @@ class Exposure(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.histogram = Histogram()
-        self.look = Look()
+        self.look = FeatureExposure()
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB of a picture, a quarter of its size, (N, 3, H/4, W/4) -> (N,) in [0, 1]."""

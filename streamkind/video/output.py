@@ -23,7 +23,7 @@ from streamkind.video.mux import PacketTimes, container_options
 from streamkind.video.names import check_name, format_of
 from streamkind.video.others import AddVideo, OtherVideo, move
 from streamkind.video.passthrough import Passthrough
-from streamkind.video.publish import STDOUT, Sent, Staging, is_stdout
+from streamkind.video.publish import STDOUT, Staging, StdoutStaging, is_stdout
 from streamkind.video.remarks import copied_note
 from streamkind.video.source import Source, VideoSource
 from streamkind.video.spare import Spare
@@ -62,7 +62,7 @@ class OutputFile:
         self.path = path
         self.warnings: list[str] = []
         check_name(path, source)
-        self._staging = Sent() if is_stdout(path) else Staging(path)
+        self._staging = StdoutStaging() if is_stdout(path) else Staging(path)
         self._source = source
         self._others: dict[int, OtherVideo] = {}
         self._passthrough: Passthrough | None = None

@@ -33,7 +33,7 @@ _EARLIER_SECONDS = (0, 1, 10)
 """Seconds before a position to which FFmpeg seeks in turn, until a keyframe is early enough."""
 
 
-class _Look(NamedTuple):
+class _ClockReading(NamedTuple):
     """The time of the first video packet after a byte of the file."""
 
     place: int
@@ -57,9 +57,9 @@ def find_place(path: Path, index: int, pts: int) -> int | None:
         stream = container.streams[index]
         assert isinstance(stream, VideoStream)
         read_only(container, [stream])
-        walk = _Walk(container, stream)
+        search = _ClockSearch(container, stream)
         try:
-            return walk.place_before(pts) if walk.reaches(pts) else None
+            return search.place_before(pts) if search.reaches(pts) else None
         except av.FFmpegError:
             return None
 
@@ -96,41 +96,41 @@ def find_target(path: Path, index: int, pts: int) -> int | None:
     return None
 
 
-class _Walk:
+class _ClockSearch:
     """Reads the clock of a file at regular distances."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container, self._stream = container, stream
         self._time_base = stream.time_base or Fraction(1, 90_000)
-        self._looks: list[_Look] = []
+        self._readings: list[_ClockReading] = []
 
     def reaches(self, pts: int) -> bool:
         """Return whether time stamps do not step before `pts`. `pts` must not be in the head."""
         goal = pts * self._time_base - _LEAD_SECONDS
         if not self._read_head(goal):
             return False
-        while self._looks[-1].time <= goal:
-            before, here = self._looks[-2:]
+        while self._readings[-1].time <= goal:
+            before, here = self._readings[-2:]
             rate = (here.found - before.found) / (here.time - before.time)
-            there = self._look(here.place + max(1, round(rate * _STRIDE_SECONDS)))
+            there = self._read_clock(here.place + max(1, round(rate * _STRIDE_SECONDS)))
             if there is None or there.found <= here.found or there.time <= here.time:
                 return False
             passed = (there.time - here.time) / _STRIDE_SECONDS
             # A stride that is too long may hide a step back of as much.
             if not 0.5 < passed < 2 and not self._is_steady(before, there):
                 return False
-            self._looks.append(there)
+            self._readings.append(there)
         return True
 
     def place_before(self, pts: int) -> int | None:
         """Return the last byte that is early enough and has a keyframe between it and `pts`."""
         goal = pts * self._time_base - _LEAD_SECONDS
-        early = [look for look in self._looks[1:] if look.time <= goal]
+        early = [reading for reading in self._readings[1:] if reading.time <= goal]
         end = pts
-        for look in reversed(early):
-            begin = round(look.time / self._time_base)
-            if self._has_keyframe(look.place, begin, end, pts):
-                return look.place
+        for reading in reversed(early):
+            begin = round(reading.time / self._time_base)
+            if self._has_keyframe(reading.place, begin, end, pts):
+                return reading.place
             end = begin
         return None
 
@@ -151,30 +151,30 @@ class _Walk:
         reader = PacketReader(self._container, [self._stream])
         first = None
         for packet in reader:
-            look = self._seen(packet, packet.pos or 0)
-            if look is None:
+            reading = self._reading_of(packet, packet.pos or 0)
+            if reading is None:
                 continue
-            first = first or look
+            first = first or reading
             if goal < first.time + _HEAD_SECONDS:
                 return False
-            if look.time - first.time >= _HEAD_SECONDS:
-                self._looks = [first, look]
-                return not _moved(reader) and look.found > first.found
+            if reading.time - first.time >= _HEAD_SECONDS:
+                self._readings = [first, reading]
+                return not _moved(reader) and reading.found > first.found
         return False
 
-    def _look(self, place: int) -> _Look | None:
+    def _read_clock(self, place: int) -> _ClockReading | None:
         self._container.seek(place, unsupported_byte_offset=True)
         reader = PacketReader(self._container, [self._stream])
-        looks = (self._seen(packet, place) for packet in reader)
-        look = next((look for look in looks if look is not None), None)
-        return None if _moved(reader) else look
+        readings = (self._reading_of(packet, place) for packet in reader)
+        reading = next((reading for reading in readings if reading is not None), None)
+        return None if _moved(reader) else reading
 
-    def _seen(self, packet: av.Packet[VideoStream], place: int) -> _Look | None:
+    def _reading_of(self, packet: av.Packet[VideoStream], place: int) -> _ClockReading | None:
         if packet.dts is None or packet.pos is None:
             return None
-        return _Look(place, packet.pos, packet.dts * self._time_base)
+        return _ClockReading(place, packet.pos, packet.dts * self._time_base)
 
-    def _is_steady(self, begin: _Look, end: _Look) -> bool:
+    def _is_steady(self, begin: _ClockReading, end: _ClockReading) -> bool:
         """Read everything between two readings. Return whether time stamps do not step there."""
         self._container.seek(begin.place, unsupported_byte_offset=True)
         reader = PacketReader(self._container, [self._stream])

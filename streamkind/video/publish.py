@@ -81,7 +81,7 @@ class Staging:
                 self.path.unlink()
 
 
-class Sent:
+class StdoutStaging:
     """A result that is sent to a pipe while it is made, with the methods of `Staging`."""
 
     url = STDOUT
