@@ -171,7 +171,7 @@ def test_a_video_is_played_in_parts(app, tree, range_, code, part):
         assert answer.headers["Content-Type"] == "video/mp4"
 
 
-def test_what_cannot_be_read_is_told(app):
+def test_files_that_cannot_be_read_are_listed_with_a_reason(app):
     for path in ("facts", "thumbnail.jpg", "preview.jpg", "estimate"):
         answer = app.get(f"/api/files/{path}", params={"path": "1/broken.mp4"})
         assert answer.status_code == 422

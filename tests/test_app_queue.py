@@ -177,7 +177,7 @@ def command(folder, clips):
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_what_is_interrupted_goes_on_at_the_next_start(clips, tmp_path, number):
+def test_an_interrupted_job_is_resumed_at_the_next_start(clips, tmp_path, number):
     with command(tmp_path, clips) as (process, app):
         key = add(app, "long.mp4")
         wait_until(lambda: job(app, key)["progress"]["frames"] > 110, LONG)

@@ -174,7 +174,7 @@ def blinking(image, by=40):
     return other
 
 
-def test_what_stands_still_is_held_and_what_moves_is_not(engine):
+def test_still_areas_are_held_and_moving_areas_are_not(engine):
     image = picture(0)
     noisy = np.clip(image + np.random.default_rng(1).normal(0, 1, image.shape), 0, 255)
     before = engine.decompose(image[None])
@@ -423,7 +423,7 @@ def test_an_engine_json_that_cannot_be_read(tmp_path, text):
         ),
     ],
 )
-def test_a_name_that_does_not_exist(options, message):
+def test_unknown_names_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         open_engine(**{"model": MODEL} | options)
 
@@ -443,7 +443,7 @@ def test_pytorch_says_when_a_card_is_short_of_memory(part):
             engine.recompose(layers, ratios(2))
 
 
-def test_a_card_that_is_not_there():
+def test_a_card_that_does_not_exist_is_refused():
     with pytest.raises(EngineError, match=r"'cuda:99' is not there.*--device cpu"):
         open_engine(MODEL, backend="torch", device="cuda:99")
 
@@ -476,7 +476,7 @@ def test_a_ratio_that_is_fine(kind, ratio):
     ],
     ids=["float", "gray", "rgba", "batch", "empty"],
 )
-def test_what_is_no_picture(kind, image):
+def test_an_array_that_is_no_picture_is_refused(kind, image):
     with pytest.raises(ValueError, match=r"RGB uint8 of shape \(H, W, 3\), got"):
         kind.enhance(image)
 

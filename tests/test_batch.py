@@ -51,7 +51,7 @@ def test_parts_joined_are_the_whole_video(tmp_path, short_parts):
     assert left(tmp_path) == []
 
 
-def test_what_is_done_is_skipped_and_what_was_made_otherwise_is_made_again(tmp_path):
+def test_finished_outputs_are_skipped_and_outputs_of_other_settings_made_again(tmp_path):
     clip, out = night(tmp_path / "night.mp4", 5), tmp_path / "clear"
     (job,) = find_jobs([clip], out, QUICK)
     assert [r.status for r in run([job])[0]] == ["done"]
@@ -111,7 +111,7 @@ def flip(path):
         (lambda job: job.track.unlink(), "ratio track is damaged", [0, 1, 2, 3]),
     ],
 )
-def test_what_is_damaged_is_noticed_made_again_and_said(
+def test_damaged_outputs_and_parts_are_made_again_with_a_message(
     tmp_path, short_parts, monkeypatch, harm, said, made_again
 ):
     job = interrupted(tmp_path)
@@ -146,7 +146,9 @@ def change_version(job):
         (lambda job: None, Options(preset="ultrafast", crf=30), "settings, the model or"),
     ],
 )
-def test_a_journal_of_other_work_is_begun_anew(tmp_path, short_parts, change, settings, said):
+def test_a_job_whose_journal_does_not_fit_starts_again(
+    tmp_path, short_parts, change, settings, said
+):
     job = interrupted(tmp_path)
     change(job)
     (result,), told = run([Job(job.input, job.output, settings)])

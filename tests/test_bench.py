@@ -90,7 +90,7 @@ def test_all_is_measured_scored_and_written(call, tmp_path):
         (["--pairs", "nowhere"], "low/ and high/"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(call, words, message):
+def test_impossible_measurements_are_refused(call, words, message):
     size = [] if words[0] == "--size" else ["--size", "64x48"]
     rest = ["--frames", "2", "--rounds", "1", "--no-baselines", "--profile", "realtime"]
     code, _, err = call("bench", *size, *(rest if words[0] != "--profile" else rest[:-2]), *words)
@@ -165,7 +165,7 @@ def test_a_clip_that_is_too_short_is_refused(tmp_path):
         ("realtime", (608, 400), (608, 400)),
     ],
 )
-def test_what_nets_see_is_told_with_its_padding(profile, size, seen):
+def test_the_size_that_nets_get_is_reported_with_its_padding(profile, size, seen):
     with open_engine(profile=profile) as engine:
         assert engine.seen_size(*size) == seen
 

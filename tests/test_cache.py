@@ -142,7 +142,7 @@ def put_a_foreign_one(cache):
         (put_a_foreign_one, "was built for something else"),
     ],
 )
-def test_what_was_touched_is_built_again_and_never_loaded(asked, touch, reason):
+def test_changed_plans_are_built_again_and_never_loaded(asked, touch, reason):
     asked.take()
     touch(asked.cache)
     assert asked.take() == steady_plan()
@@ -336,14 +336,14 @@ def test_a_plan_that_is_larger_than_the_bound_is_kept_until_the_next(tmp_path):
     assert [entry.key for entry in asked.cache.entries()] == [other.key]
 
 
-def test_what_another_process_builds_during_a_prune_is_kept(asked, monkeypatch):
+def test_a_plan_that_another_process_builds_during_a_prune_is_kept(asked, monkeypatch):
     other, kept = Asked(Cache(asked.cache.folder)), asked.cache.kept
     monkeypatch.setattr(asked.cache, "kept", lambda: (other.take(), kept())[1])
     assert asked.cache.prune(0) == []  # it was not there when the plans were listed
     assert [entry.key for entry in asked.cache.entries()] == [RECIPE.key]
 
 
-def test_what_another_process_holds_is_not_pruned(asked):
+def test_a_plan_that_another_process_holds_is_not_pruned(asked):
     asked.take()
     with asked.cache._locked(RECIPE.key):
         assert asked.cache.prune(0) == []

@@ -36,7 +36,7 @@ def test_cards_are_read_in_their_order(nvidia_smi):
         "true",
     ],
 )
-def test_what_names_no_card_is_none(nvidia_smi, script):
+def test_a_device_name_without_a_card_gives_none(nvidia_smi, script):
     nvidia_smi(script)
     assert find_cards() == []
     with pytest.raises(EngineError, match=r"no NVIDIA card is found here.*--gpu sm_89"):

@@ -298,7 +298,7 @@ def test_ten_bits_come_out_smoother_than_their_eight_bit_copy(tmp_path, profile)
 
 
 @pytest.mark.parametrize("tags", [ColorTags(), ColorTags(range=FULL)])
-def test_what_is_near_black_has_no_colour_and_the_rest_keeps_it(tags):
+def test_areas_near_black_lose_their_colour_and_others_keep_it(tags):
     black = yuv_of_rgb(tags)[0, 3]
     yuv = np.random.default_rng(0).integers(0, 40, (60, 80, 3), np.uint8) + np.uint8([0, 108, 108])
     before = yuv.astype(np.float32)
@@ -312,7 +312,7 @@ def test_what_is_near_black_has_no_colour_and_the_rest_keeps_it(tags):
     assert 0 < np.abs(found - 128)[between, 1:].mean() < np.abs(before - 128)[between, 1:].mean()
 
 
-def test_so_it_is_in_a_still_whose_other_pixels_are_untouched():
+def test_areas_of_a_still_near_black_lose_their_colour_and_others_are_unchanged():
     rng = np.random.default_rng(1)
     still = cv2.resize(rng.integers(0, 30, (40, 60, 3), np.uint8), (120, 80))
     still[:40] //= 8

@@ -74,7 +74,7 @@ def test_auto_prefers_tensorrt_then_pytorch_on_the_card_then_openvino(
         (TRT, {}, "auto", "with device 'auto'.*openvino is not installed: pip install openvino"),
     ],
 )
-def test_what_keeps_auto_from_working_is_said(machine, packages, how, device, message):
+def test_auto_says_why_no_backend_works(machine, packages, how, device, message):
     machine(*packages, **how)
     with pytest.raises(EngineError, match=message):
         usable(device)

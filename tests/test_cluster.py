@@ -117,7 +117,7 @@ def test_a_cluster_makes_the_same_frames_whatever_it_loses(cluster, clip, tmp_pa
 
 
 @pytest.mark.slow
-def test_what_fails_on_a_cluster_is_told_in_a_line(cluster, tmp_path):
+def test_a_failure_on_a_cluster_is_reported_in_one_line(cluster, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
     result = batch(tmp_path / "broken.mp4", "--out", tmp_path / "clear", "--cluster", "auto")
     assert result.returncode == 1

@@ -307,7 +307,7 @@ def scaled(image, gains):
         "swapped identity",
     ],
 )
-def test_what_a_change_does(change, low, high):
+def test_each_change_of_a_pair_gives_the_expected_pixels(change, low, high):
     got = Change(**NOTHING | change)(LOW, HIGH)
     np.testing.assert_array_equal(got[0], low)
     np.testing.assert_array_equal(got[1], high)
@@ -434,7 +434,7 @@ def test_channels_take_every_order_alike():
 
 
 @pytest.mark.parametrize("augment", [Augmentation(lamps=1), Augmentation(blackout=1)])
-def test_what_is_drawn_is_drawn_into_both_patches(augment):
+def test_shapes_are_drawn_into_both_patches(augment):
     drawn_on = tinted = 0
     for seed in range(30):
         low, high = np.full((32, 32, 3), 20, np.uint8), np.full((32, 32, 3), 90, np.uint8)

@@ -248,7 +248,9 @@ def test_a_dusk_of_three_stops_in_ten_minutes_is_followed(sigma, within):
 @pytest.mark.parametrize(
     "depth, seconds, least", [(0.6, 1, 1), (-0.9, 1, 1), (0.6, 2, 0.55), (3, 2, 0)]
 )
-def test_what_passes_is_not_followed_and_an_event_wholly(depth, seconds, least):
+def test_a_passing_change_is_not_followed_and_a_lasting_one_is_followed_fully(
+    depth, seconds, least
+):
     wanted = np.full(150, 2.0)
     wanted[50 : 50 + seconds * FPS] -= depth
     left = 1 - np.abs(wander(RatioSmoother(), wanted) - 2).max() / abs(depth)
@@ -394,5 +396,5 @@ BLACK = np.zeros((12, 16), np.float32)
         "slow-pan", "headlights", "flat", "black", "noise-on-black", "mirrored", "other-size",
     ],
 )  # fmt: skip
-def test_cuts(before, after, cut):
+def test_scene_cuts_are_told_from_other_changes(before, after, cut):
     assert is_cut(before, after) is cut

@@ -51,7 +51,7 @@ def changed(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_what_is_between_the_markers_is_what_was_measured(root):
+def test_text_between_markers_must_equal_the_measured_tables(root):
     page = (root / "README.md").read_text()
     assert "| | fps |\n| --- | --- |\n| fast | 48.2 |\n| slow | |\n" in page
     assert "`command`, 2026-11-29, commit abc, a processor, 2 cores." in page

@@ -56,7 +56,7 @@ def test_figures_are_measured_and_told(tmp_path, monkeypatch):
     assert "| tensorrt | missing |" in told
 
 
-def test_what_fails_is_in_the_report_and_the_rest_is_measured(tmp_path, monkeypatch, capsys):
+def test_a_failed_check_is_reported_and_the_others_are_measured(tmp_path, monkeypatch, capsys):
     class Short:
         """Has not the memory for two frames, and says so as PyTorch does."""
 

@@ -32,7 +32,7 @@ def test_without_a_card_frames_are_decoded_in_software_and_it_is_said_once(tmp_p
     np.testing.assert_array_equal(found, expected)
 
 
-def test_what_cannot_be_opened_is_refused_all_the_same(tmp_path):
+def test_unreadable_inputs_are_refused_with_hardware_decoding_too(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match=r"a\.mp4"):
         open_source(tmp_path / "a.mp4", hwaccel="auto")
@@ -155,7 +155,7 @@ NONE = "decoded in software: no hardware decoder can be used here ({})"
         ("videotoolbox", ALL, {"videotoolbox"}, None, HERE.format("videotoolbox")),
     ],
 )
-def test_what_decodes_is_what_is_there(asked, known, there, found, note):
+def test_the_first_available_hardware_decoder_is_chosen(asked, known, there, found, note):
     assert hardware.find_hwaccel(asked, known, there.__contains__) == (found, note)
 
 

@@ -91,7 +91,7 @@ def test_the_result_is_sdr(call, tmp_path, size):
     assert np.abs(pair[0].astype(int) - pair[1]).mean() < 3
 
 
-def test_what_is_known_of_the_curves():
+def test_curves_map_the_reference_whites_and_rise():
     black, white = np.zeros(3), np.full(3, 0.75)
     assert linear(white, 18)[0] == pytest.approx(2.03, abs=0.02)  # HLG's reference white: 203 nits
     assert linear(np.full(3, 0.5081), 16)[0] == pytest.approx(1.0, abs=0.01)  # PQ's 100 nits

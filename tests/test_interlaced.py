@@ -47,7 +47,7 @@ def test_a_frame_for_each_field_where_it_is_asked_for(tmp_path):
         assert abs(bright.mean() - (15.5 + SPEED * number)) < 1.5
 
 
-def test_what_cannot_be_is_refused(tmp_path):
+def test_impossible_modes_are_refused(tmp_path):
     path = woven(tmp_path / "a.avi", "mpeg4")
     for mode, says in (("field", "too coarse"), ("bob", "frame, field, off")):
         with pytest.raises(UsageError, match=says):

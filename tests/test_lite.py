@@ -45,7 +45,7 @@ def work(kind):
     return count.get_total_flops() / 2 / 64**2
 
 
-def test_it_does_an_eighth_of_the_work():
+def test_lite_does_an_eighth_of_the_work_of_kind():
     assert 25_000 < work(Lite()) < 40_000
     assert work(KinD()) > 7.5 * work(Lite())
     sizes = {n: parameter_count(net) for n, net in Lite().named_children()}
@@ -104,7 +104,7 @@ def test_each_pair_of_a_pool_is_seen_as_often_as_the_others(pairs):
     assert counts.tolist() == [3] * 4
 
 
-def test_what_is_cut_belongs_together():
+def test_crops_of_a_lesson_are_of_the_same_place():
     side, patch = 48, 32
     ramp = torch.arange(4 * side * side, dtype=torch.float32).reshape(4, 1, side, side)
     color, small, ratio = ramp.expand(4, 3, side, side), torch.rand(4, 3, 80, 120), torch.rand(4)
@@ -154,7 +154,7 @@ def test_all_parts_learn_but_not_the_teacher(step):
     assert all(p.grad is None for p in teacher_of(CPU).parameters())
 
 
-def test_it_comes_to_do_as_its_teacher_and_the_truth_do():
+def test_lite_learns_from_its_teacher_and_the_truth():
     torch.manual_seed(0)
     lite, batch = Lite(), lesson()
     loss = StageLoss(lite, "taught", PRESETS["default"], ALONE)

@@ -508,7 +508,7 @@ def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, froz
         (["serve", "none.toml"], 1, "none.toml: No such file"),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_line(tmp_path, words, code, said):
+def test_impossible_options_are_refused_in_one_line(tmp_path, words, code, said):
     process = command(*words, cwd=tmp_path)
     _, told = process.communicate(timeout=60)
     assert process.returncode == code

@@ -88,7 +88,7 @@ def test_an_engine_that_does_not_compile_takes_every_size_at_once():
         assert ahead.has(np.zeros((48, 64, 3), np.uint8))
 
 
-def test_what_was_adopted_is_kept_beside_what_runs():
+def test_adopted_sizes_are_kept_beside_those_in_use():
     parts = ("decompose", "tell", "steady", "recompose")
     compiled = []
     runs, other = (Kept(lambda *key: compiled.append(key), len(parts) * SHAPES_KEPT) for _ in "12")

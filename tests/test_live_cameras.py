@@ -264,7 +264,7 @@ def answering(answer):
         (None, SilentError, "nothing came for 1 s"),
     ],
 )
-def test_what_is_no_camera_is_told(answer, error, said):
+def test_a_server_that_is_no_camera_is_reported(answer, error, said):
     with answering(answer) as url, pytest.raises(error, match=said):
         connect(url, timeout=1.0)
 
@@ -313,7 +313,7 @@ def test_a_url_that_leads_nowhere_is_told_why(url, said):
         (("tcp", "udp", "udp_multicast"), "udp_multicast", "multicast"),
     ],
 )
-def test_transports(known, transport, used):
+def test_a_transport_that_the_camera_offers_is_used(known, transport, used):
     with ScriptedCamera(transports=known) as camera:
         with connect(camera, transport=transport) as connection:
             assert first_pictures(connection, 3)

@@ -244,7 +244,7 @@ def test_no_password_is_told_however_its_url_is_broken(url):
         'http://10.0.0.5/v?password=a"SESAME&channel=1',
     ],
 )
-def test_what_is_meant_as_a_url_is_refused_and_its_password_hidden(url):
+def test_a_broken_url_is_refused_and_its_password_hidden(url):
     """As a file or a folder, it would be told with the password in it."""
     for change in ({"url": url}, {"url": f"file:{url}"}, {"to": (url,)}):
         with pytest.raises(UsageError) as refused:
@@ -273,7 +273,7 @@ def test_folders_are_taken_whatever_their_names(folder):
         *("wrong user or password; correct them", "[console] token: Field required", "at\uff1a12"),
     ],
 )
-def test_what_is_no_secret_is_shown(text):
+def test_text_that_is_no_secret_is_not_redacted(text):
     assert redact(text) == text
 
 

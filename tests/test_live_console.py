@@ -229,7 +229,9 @@ def test_wrong_settings_are_refused_and_nothing_changes(console, body, told):
         ("GET", "/..%2fapp.py", None, 404),
     ],
 )
-def test_what_does_not_exist_or_fit_is_refused(console, method, path, body, code):
+def test_unknown_cameras_and_settings_that_do_not_fit_are_refused(
+    console, method, path, body, code
+):
     answer = console.ask(method, path, json=body)
     assert answer.status_code == code
     assert answer.json()["detail"]
@@ -468,7 +470,7 @@ def test_a_port_in_use_is_told(console):
 
 
 @pytest.mark.timeout(60)
-def test_it_ends_though_a_client_does_not_and_leaves_nothing():
+def test_the_console_ends_while_a_client_is_connected_and_leaves_nothing():
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with console_at(two_cameras()) as console:
         where = urlsplit(console.url)

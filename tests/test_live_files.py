@@ -171,7 +171,7 @@ def test_retention_goes_by_the_time_of_writing(ages, limits, kept, tmp_path):
     assert all(other.exists() for other in others)
 
 
-def test_what_is_being_written_is_never_deleted(tmp_path):
+def test_a_recording_that_is_being_written_is_never_deleted(tmp_path):
     files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3)]
     for i, file in enumerate(files):
         file.write_bytes(bytes(100))

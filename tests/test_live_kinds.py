@@ -147,7 +147,7 @@ def clip(tmp_path):
     "camera",
     [over_udp, over_rtmp, over_http, over_https, over_plain_http, over_mjpeg, over_rtsps],
 )
-def test_cameras_of_other_kinds(clip, camera):
+def test_cameras_of_other_protocols_become_live(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=url))
         wait_for_state(fleet, "live", 20)

@@ -122,7 +122,7 @@ def test_serve_goes_on_and_obeys_sigterm_whatever_becomes_of_its_log(stderr, tmp
     assert len(read_pts(next((tmp_path / "two").iterdir()))) >= 1
 
 
-def test_what_was_lost_is_counted():
+def test_lost_lines_of_the_log_are_counted():
     reader, writer = os.pipe()
     handler = DroppingHandler(writer)
     logger = logging.Logger("test")

@@ -63,7 +63,7 @@ def test_all_bytes_arrive(start):
     assert heard(pipes, 2).split() == [b"first", b"1000000"]
 
 
-def test_a_process_that_takes_nothing_is_told_of(start):
+def test_a_process_that_reads_nothing_is_reported(start):
     pipes, _ = start("import time; time.sleep(600)")
     data, taken = memoryview(bytes(1 << 16)), 1
     for _ in range(100):  # until the pipe is full

@@ -137,7 +137,9 @@ def test_the_type_is_that_of_the_container(console):
     assert answer.headers["Content-Type"] == "video/mp4"
 
 
-def test_what_grows_while_it_is_sent_is_sent_as_long_as_promised(console, folder, monkeypatch):
+def test_a_recording_that_grows_while_it_is_sent_keeps_the_announced_length(
+    console, folder, monkeypatch
+):
     large = folder / "20261128-040000Z.mkv"
     large.write_bytes(b"0" * (8 << 20))
     answer = console.get(f"/api/cameras/yard/recordings/{large.name}", stream=True)

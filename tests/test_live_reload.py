@@ -50,7 +50,7 @@ def test_a_file_without_cameras_stops_none_unless_it_says_so(served, text, caplo
     assert set(write(TWO)) == {"two"}
 
 
-def test_what_the_api_has_changed_stays_until_the_file_says_otherwise(served):
+def test_changes_by_the_api_stay_until_the_file_changes_them(served):
     fleet, write = served
     fleet.set("one", ratio=3.0)
     fleet.put(fleet.configs()["two"].model_copy(update={"timeout": 9.0}))

@@ -135,7 +135,7 @@ def test_every_method_is_looked_at():
         ("sil", "stopped", 1, 0),  # for good
     ],
 )
-def test_what_happens_to_a_camera_tells_its_state(events, state, frames, reconnects, monkeypatch):
+def test_events_of_a_camera_set_its_state(events, state, frames, reconnects, monkeypatch):
     monkeypatch.setattr("streamkind.live.state.time.monotonic", lambda: NOW)
     camera = CameraState(CONFIG)
     for event in events:
@@ -184,7 +184,7 @@ def test_ages_are_taken_once_and_sums_stay():
         ("cps", ("stopped", 1, 0, 0)),
     ],
 )
-def test_what_happens_to_an_output(events, expected):
+def test_events_of_an_output_set_its_state(events, expected):
     output = OutputState("rtsp://user:sesame@host/1")
     for event in events:
         if event == "p":
@@ -201,7 +201,7 @@ def test_what_happens_to_an_output(events, expected):
     assert "sesame" not in now.url
 
 
-def test_what_is_too_old_is_a_query():
+def test_whether_a_camera_is_too_old_is_asked_without_changing_it():
     engine = SharedEngine(GainEngine)
     try:
         camera = Camera(CONFIG, engine)

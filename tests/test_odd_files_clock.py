@@ -265,7 +265,7 @@ def test_ticks_are_no_frame_rate(tmp_path: Path) -> None:
     assert times(output, "v") == pytest.approx([n / 25 for n in range(5)], abs=0.001)
 
 
-def test_what_an_edit_list_hides_is_not_lost(base: Path, tmp_path: Path) -> None:
+def test_frames_that_an_edit_list_hides_do_not_count_as_lost(base: Path, tmp_path: Path) -> None:
     for name, words in {
         "early": ("-i", base, "-output_ts_offset", "-1", "-avoid_negative_ts", "disabled"),
         "cut": ("-ss", "0.5", "-i", base),

@@ -97,7 +97,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_is_one_line_that_says_what_to_do(call, monkeypatch, tmp_path, case):
+def test_impossible_inputs_end_in_one_line_with_advice(call, monkeypatch, tmp_path, case):
     words, wanted, says = REFUSED[case]
     make_clip(tmp_path / "in.mp4", frames=2)
     (tmp_path / "videos").mkdir()
@@ -135,7 +135,7 @@ def test_a_name_that_is_not_utf8_is_kept(clip):
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_what_a_library_raises_is_one_line(call, clip, tmp_path, monkeypatch, debug):
+def test_an_exception_of_a_library_ends_in_one_line(call, clip, tmp_path, monkeypatch, debug):
     def broken(*words, **options):
         raise AttributeError("a library\nis broken")
 

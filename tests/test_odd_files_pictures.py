@@ -111,7 +111,7 @@ def test_sixteen_bits_stay(tmp_path, suffix, kind):
     assert "8 bits of 16" in "".join(copy(path, tmp_path / "out.jpg"))
 
 
-def test_what_sixteen_bits_have_more_is_lifted_with_the_rest(call, tmp_path):
+def test_the_low_bits_of_sixteen_are_enhanced_with_the_others(call, tmp_path):
     """A ramp of four 8-bit levels in 1,000 steps: in 8 bits it would come out in four."""
     ramp = np.linspace(8 * 257, 12 * 257, 1024).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "in.png"), np.dstack([np.tile(ramp, (64, 1))] * 3))
@@ -203,7 +203,7 @@ def test_a_folder_of_images_becomes_a_video(call, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["--codec", "hevc"], ["--crf", "9"], ["--two-pass"]])
-def test_what_means_nothing_for_stills_is_refused(call, tmp_path, words):
+def test_options_of_videos_are_refused_for_stills(call, tmp_path, words):
     Image.fromarray(CORNER).save(tmp_path / "in.png")
     code, _, err = call("enhance", tmp_path / "in.png", tmp_path / "out.png", *words)
     assert code == 2

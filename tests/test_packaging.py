@@ -61,7 +61,7 @@ def wheel_of(dist: Path) -> Path:
     return wheel
 
 
-def test_what_is_published_is_whole_and_small(dist):
+def test_the_published_packages_are_complete_and_small(dist):
     run(sys.executable, "-m", "twine", "check", "--strict", *dist.iterdir())
     assert wheel_of(dist).stat().st_size < 20e6
     names = set(zipfile.ZipFile(wheel_of(dist)).namelist())

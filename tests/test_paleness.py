@@ -24,7 +24,7 @@ def test_a_bright_picture_is_found_as_pale_as_it_is(share, cast):
     assert paleness.paleness(pair(share, cast=cast)) == pytest.approx(1 / share, rel=0.1)
 
 
-def test_what_is_too_dark_or_clipped_tells_nothing():
+def test_dark_and_clipped_pixels_are_not_measured():
     dark, white = pair(0.5, gain=0.05), pair(0.5)
     assert paleness.paleness(dark) is None
     assert paleness.paleness(Pair("white", white.low, np.full_like(white.high, 255))) is None

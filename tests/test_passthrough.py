@@ -187,7 +187,7 @@ def test_cover_art_goes_into_matroska(tmp_path: Path) -> None:
     assert [data for _, data in two.packets] == [data for _, data in one.packets]
 
 
-def test_what_the_container_cannot_hold_is_converted_or_told(
+def test_streams_that_the_container_cannot_hold_are_converted_or_reported(
     tmp_path: Path,
 ) -> None:
     path = make_clip(

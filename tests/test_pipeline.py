@@ -386,7 +386,7 @@ def ratios_of(tmp_path, **options):
     return np.array(seen)
 
 
-def test_what_is_steady_can_be_switched_off(tmp_path):
+def test_steadiness_can_be_switched_off(tmp_path):
     make_clip(tmp_path / "in.mkv", frames=20, size=(128, 96), images=drift(20))
     own = ratios_of(tmp_path, steady=())
     one = ratios_of(tmp_path, steady=["ratio"], two_pass=False)

@@ -79,7 +79,7 @@ def test_frames_come_out_while_the_input_still_comes(tmp_path, kind, format):
     assert sounds == [len(t.packets) for t in read_tracks(tmp_path / "in.mp4")]
 
 
-def test_a_file_is_sent_and_a_reader_that_goes_is_told_of(tmp_path):
+def test_a_file_is_sent_and_a_reader_that_closes_is_reported(tmp_path):
     path = make_clip(tmp_path / "in.mp4", frames=100, size=(320, 240))
     command = [sys.executable, "-m", "streamkind", "enhance", str(path), "-", "--ratio", "1"]
     with subprocess.Popen(
@@ -98,7 +98,7 @@ def test_a_pipe_into_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"no video" * 100])
-def test_what_is_no_footage_is_one_line(data):
+def test_an_input_that_is_no_video_ends_in_one_line(data):
     done = piped(["-", "-"], data)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"streamkind: ") and done.stderr.count(b"\n") == 1

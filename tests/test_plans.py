@@ -129,7 +129,7 @@ def test_sides_are_padded_to_16(size, padded):
         ({"sm": "ada"}, "as sm_89, got 'ada'"),
     ],
 )
-def test_what_cannot_be_built_is_refused_before(options, error):
+def test_impossible_plans_are_refused_before_the_build(options, error):
     with pytest.raises(UsageError, match=error):
         recipe_of(**options)
 
@@ -182,7 +182,7 @@ def test_a_build_can_be_interrupted():
         plans.build(recipe_of(), find_release("kind").steady, interrupt)
 
 
-def test_what_the_library_says_is_in_the_error():
+def test_the_library_message_is_in_the_error():
     recipe = replace(recipe_of("recompose", precision="fp32", size=(640, 480)), workspace_mib=1)
     with pytest.raises(EngineError, match=r"cannot build kind recompose .*: .*; try a smaller"):
         plans.build(recipe, find_release("kind").recompose)

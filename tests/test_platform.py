@@ -125,7 +125,7 @@ def test_a_console_of_cp1252_shows_what_it_can(tmp_path, name, shown):
     ("windows", "failures", "fails"),
     [(True, 0, False), (True, 3, False), (True, 10**6, True), (False, 1, True)],
 )
-def test_what_a_virus_scanner_holds_is_tried_again_on_windows(
+def test_replacing_a_file_that_a_virus_scanner_holds_is_retried_on_windows(
     tmp_path, monkeypatch, windows, failures, fails
 ):
     left = iter([PermissionError] * failures)

@@ -75,6 +75,6 @@ def test_a_process_of_our_own_is_set(program):
     assert told_by(program) == SET
 
 
-def test_what_the_user_has_set_stays():
+def test_settings_of_the_user_are_kept():
     told = told_by(COMMAND + REPORT, SVT_LOG="3", CUDA_DEVICE_ORDER="FASTEST_FIRST")
     assert told["environ"] == {"SVT_LOG": "3", "CUDA_DEVICE_ORDER": "FASTEST_FIRST"}

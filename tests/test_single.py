@@ -127,7 +127,7 @@ def test_any_size_is_taken(engine, film, size):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 700), (15, 2)], ids=str)
-def test_so_are_sizes_below_a_window(engine, film, size):
+def test_sizes_below_a_window_are_taken(engine, film, size):
     image = np.resize(lit(scene(700, 40)), (*size, 3))
     # OpenCV halves 8 bits in fixed point; in so few pixels that is more than elsewhere.
     assert abs(run(film, image) - as_engine(engine, image)).mean() < 1.5

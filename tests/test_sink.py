@@ -220,7 +220,9 @@ def test_side_by_side_is_twice_as_wide(clip: Path, tmp_path: Path) -> None:
     ("codec", "name"),
     [("h264", "h264"), ("h265", "hevc"), ("vp9", "vp9"), ("av1", "libdav1d"), ("mpeg4", "mpeg4")],
 )
-def test_codecs(codec: str, name: str, clip: Path, tmp_path: Path, capfd: Any) -> None:
+def test_each_codec_writes_all_frames_in_order(
+    codec: str, name: str, clip: Path, tmp_path: Path, capfd: Any
+) -> None:
     copy(clip, tmp_path / "out.mkv", codec=codec)
     after = read_video(tmp_path / "out.mkv")
     assert after.codec == name
@@ -261,7 +263,7 @@ def test_crf_and_preset_do_something(tmp_path: Path) -> None:
         ("folder.mp4", {}, UsageError, "is a folder"),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(
+def test_impossible_options_are_refused_at_once(
     name: str,
     options: dict[str, Any],
     error: type[StreamkindError],

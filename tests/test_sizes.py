@@ -133,7 +133,7 @@ def clip_of(path, size, frames=1, codec="ffv1", pix_fmt="yuv420p", **more):
 
 @pytest.mark.parametrize("profile", ["quality", "balanced", "realtime"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_a_video(tmp_path, monkeypatch, size, profile):
+def test_a_video_of_any_size_keeps_its_size_and_pixels(tmp_path, monkeypatch, size, profile):
     clip = clip_of(tmp_path / "in.mkv", size, frames=2)
     made = enhanced(clip, tmp_path / "out.mp4", plug_in(monkeypatch), profile)
     assert made.size == size and len(made.images) == 2
@@ -148,7 +148,7 @@ def enhanced(clip, output, backend, profile, **more):
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 @pytest.mark.parametrize("size", SIZES[::5], ids=str)
-def test_a_clip_of_a_phone_held_otherwise(tmp_path, monkeypatch, size, degrees):
+def test_a_rotated_clip_of_any_size_is_turned_upright(tmp_path, monkeypatch, size, degrees):
     pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
     clip = clip_of(
         tmp_path / "in.mp4", size, codec="libx264", pix_fmt=pix_fmt, options={"qp": "1"},
@@ -161,7 +161,7 @@ def test_a_clip_of_a_phone_held_otherwise(tmp_path, monkeypatch, size, degrees):
 
 @pytest.mark.parametrize("codec", ["hevc", "av1", "vp9", "mjpeg", "ffv1"])
 @pytest.mark.parametrize("size", [(658, 402), (660, 407), (661, 406), (663, 409)], ids=str)
-def test_every_codec(tmp_path, monkeypatch, codec, size):
+def test_every_codec_keeps_any_size(tmp_path, monkeypatch, codec, size):
     preset = {"hevc": "ultrafast", "av1": "12"}.get(codec)
     clip = clip_of(tmp_path / "in.mkv", size)
     made = enhanced(
@@ -173,14 +173,14 @@ def test_every_codec(tmp_path, monkeypatch, codec, size):
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv422p", "yuv444p", "bgr0", "yuv420p10le"])
-def test_every_format(tmp_path, monkeypatch, pix_fmt):
+def test_every_pixel_format_keeps_an_odd_size(tmp_path, monkeypatch, pix_fmt):
     clip = clip_of(tmp_path / "in.mkv", (662, 406), pix_fmt=pix_fmt)
     made = enhanced(clip, tmp_path / "out.mp4", plug_in(monkeypatch), "balanced")
     assert far(made.images[0]) <= LEVELS
 
 
 @pytest.mark.parametrize("size", [(368 + i, 720 + j) for i, j in REMAINDERS], ids=str)
-def test_a_camera(tmp_path, size):
+def test_a_camera_of_any_size_keeps_its_size_and_pixels(tmp_path, size):
     """High enough for planes, from the connection to the encoder."""
     clip = clip_of(tmp_path / "in.mkv", size)
     engine = Engine(Gain(), area=PROFILES["balanced"].area, whole=SEEN_WHOLE)

@@ -151,7 +151,7 @@ def test_an_infrared_cameras_gray_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(63, 48), (64, 47), (33, 31)])
-def test_odd_sizes(size: tuple[int, int], tmp_path: Path) -> None:
+def test_odd_sizes_are_read(size: tuple[int, int], tmp_path: Path) -> None:
     source, frames = read(make_clip(tmp_path / "a.mp4", size=size, pix_fmt="yuv444p"))
     assert (source.format.width, source.format.height) == size
     assert frames[0].data.shape == (size[1], size[0], 3)
@@ -254,7 +254,7 @@ def test_a_part_of_a_video(
         ({"start": 99}, InputError, r"no frame from start=99 s on; it lasts 0\.4 s"),
     ],
 )
-def test_impossible_times(
+def test_impossible_times_are_refused(
     options: dict[str, float], error: type[StreamkindError], text: str, clip: Path
 ) -> None:
     with pytest.raises(error, match=text):

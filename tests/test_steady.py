@@ -48,7 +48,7 @@ def test_each_frame_is_held_against_what_the_one_before_became():
         ([], None),
     ],
 )
-def test_what_is_switched_off_is_not_held(what, strength):
+def test_only_the_parts_that_are_asked_for_are_held(what, strength):
     engine = Recorder()
     hold = Steadier(engine, what)
     for i, name in enumerate("ab"):

@@ -133,7 +133,7 @@ def test_frames_of_several_videos_share_a_batch_and_nothing_else(kind):
 
 @KINDS
 @pytest.mark.parametrize("ratio", [1.0, 1.1, 4.0])
-def test_what_comes_out_is_the_callers_own(kind, ratio):
+def test_results_are_the_callers_own(kind, ratio):
     frame = scene()
     clear, _ = Stream(engine(kind), FixedRatio(ratio))(frame[None], [0.0])
     assert not np.shares_memory(clear, frame)
@@ -178,7 +178,7 @@ def test_any_number_is_a_ratio(ratio):
 
 
 @pytest.mark.parametrize("ratio", [True, False, 0, -1, 11, np.nan, "bright", None])
-def test_anything_else_is_none(ratio):
+def test_a_value_that_is_no_ratio_is_refused(ratio):
     with pytest.raises(UsageError, match=r"ratio must be 'auto' or a number from 0\.1 to 10"):
         engine("whole").enhance(scene(), ratio=ratio)
 

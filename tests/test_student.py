@@ -22,7 +22,7 @@ def work(kind):
     return count.get_total_flops() / 2 / 64**2
 
 
-def test_it_does_a_twentieth_of_the_work():
+def test_the_student_does_a_twentieth_of_the_work_of_kind():
     assert work(Student()) == 12_160
     assert work(KinD()) > 20 * work(Student())
     sizes = {n: parameter_count(net) for n, net in Student().named_children()}
@@ -66,7 +66,7 @@ def test_all_parts_learn_but_not_the_teacher(step):
     assert all(p.grad is None for p in student.exposure.parameters())
 
 
-def test_it_comes_to_do_as_its_teacher_does():
+def test_the_student_learns_from_its_teacher():
     torch.manual_seed(0)
     student = Student()
     loss = StageLoss(student, "distil", PRESETS["default"], ALONE)

@@ -206,7 +206,7 @@ def test_an_error_in_a_batch_waits_for_the_card_and_the_next_one_works(machine, 
     assert engine.decompose(frames(4)).statistics.luma.shape == (4,)
 
 
-def test_what_the_driver_says_becomes_an_engine_error(machine, engine):
+def test_an_error_of_the_driver_becomes_an_engine_error(machine, engine):
     def fail(*args):
         raise machine.driver.Error("an illegal memory access")
 
@@ -248,7 +248,7 @@ def test_recorded_calls_that_find_no_memory_make_fewer_frames_at_once(
     assert np.abs(found.astype(int) - expected).max() <= 2
 
 
-def test_too_little_memory_is_said(machine):
+def test_too_little_memory_is_reported(machine):
     machine.total_bytes = 150_000
     with (
         closing(TensorRTBackend(find_release(MODEL))) as engine,
@@ -258,7 +258,9 @@ def test_too_little_memory_is_said(machine):
 
 
 @pytest.mark.parametrize("output", ["curve", "guard"])
-def test_what_is_not_finite_is_done_again_in_single_precision(machine, engine, caplog, output):
+def test_frames_that_are_not_finite_are_repeated_in_single_precision(
+    machine, engine, caplog, output
+):
     engine.recompose(engine.decompose(frames(2)), ratios(2))
     left = [2]  # as many pieces of one frame
 
@@ -278,7 +280,7 @@ def test_what_is_not_finite_is_done_again_in_single_precision(machine, engine, c
 
 
 @pytest.mark.parametrize(("output", "part"), [("curve", "decompose"), ("guard", "recompose")])
-def test_what_stays_not_finite_is_never_given_back(machine, engine, output, part):
+def test_frames_that_stay_not_finite_are_never_returned(machine, engine, output, part):
     engine.recompose(engine.decompose(frames(2)), ratios(2))
     machine.falsify = lambda name, array: array * np.nan if name == output else array
     with pytest.raises(EngineError, match=rf"student {part} gives numbers that are not finite"):

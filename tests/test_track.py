@@ -121,7 +121,7 @@ def test_headlights_that_pass_are_bridged(height):
 
 
 @pytest.mark.parametrize("height, seconds", [(1.5, 1), (0.5, 4), (-2, 2)])
-def test_what_is_deeper_or_longer_is_followed(height, seconds):
+def test_deeper_or_longer_changes_are_followed(height, seconds):
     wanted = bump(height, seconds)
     middle = slice(60 + 5, 60 + round(seconds * FPS) - 5)
     assert np.abs(smoothed(wanted) - wanted)[middle].max() < 0.1

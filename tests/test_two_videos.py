@@ -122,7 +122,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path, stage):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_becomes_of_streams_is_told_before_the_work_and_once(call, tmp_path):
+def test_messages_on_streams_come_once_and_before_the_work(call, tmp_path):
     path = two_cameras(tmp_path / "in.mkv", audio="aac", subtitles="subrip", attachment=b"font")
     seen = []
     enhance(
@@ -145,7 +145,7 @@ def test_what_becomes_of_streams_is_told_before_the_work_and_once(call, tmp_path
 
 
 @pytest.mark.parametrize("wanted", [0, 1])
-def test_one_video_is_enhanced_and_the_other_told_of(call, tmp_path, wanted):
+def test_one_video_is_enhanced_and_a_message_names_the_other(call, tmp_path, wanted):
     path = two_cameras(tmp_path / "in.mp4")
     words = ["--ratio", "3", "--profile", "realtime", "--video-stream", wanted]
     code, _, err = call("enhance", path, tmp_path / "out.mp4", *words)
