@@ -1,4 +1,4 @@
-"""The page for files: what its API shows and takes, and what it refuses to whom."""
+"""The API of the page for files: its answers, and the requests that it refuses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dark_clip(path, frames=12):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A folder with videos, and all that must not be shown."""
+    """A folder with videos, and with files that must not be shown."""
     top = tmp_path_factory.mktemp("machine")
     nights, secret = top / "nights", top / "secret"
     for folder in (nights / "trip", nights / ".hidden", secret):

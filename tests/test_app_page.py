@@ -1,4 +1,4 @@
-"""The page for files in real Chromium: a night clip from the drop to its result."""
+"""The page for files in real Chromium: a night clip is dropped, enhanced and played."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def seen(page, css):
 
 
 def click(page, css):
-    """Click what appears; the page may be about to show it anew."""
+    """Wait for an element, and click it. The page may replace it meanwhile."""
     wait_until(lambda: seen(page, css), LONG)
     page.driver.execute_script("document.querySelector(arguments[0]).click()", css)
 
@@ -146,7 +146,7 @@ def test_a_dropped_file_is_previewed_enhanced_and_played(page, app, clip, tmp_pa
 
 
 def share(page):
-    """How far the first file of the queue is, 0 to 1."""
+    """Progress of the first file of the queue, 0 to 1."""
     return page.driver.execute_script("return document.querySelector('#queue progress').value")
 
 

@@ -1,4 +1,4 @@
-"""The queue of the page: results as of the command, pause, order, cancel, and any interruption."""
+"""The queue of the page: results as of the command; jobs are paused, ordered and resumed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def wait_for(app, key, state):
 
 
 def files(folder):
-    """What lies in the folder of the results, besides the queue's own files."""
+    """Files in the folder of the results, without the queue's own files."""
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".streamkind-app"))
 
 

@@ -1,4 +1,4 @@
-"""Many files: each is done, skipped or reported, and any interruption is made good."""
+"""Batches: each file is done, skipped or reported, and an interrupted batch is resumed."""
 
 from __future__ import annotations
 
@@ -378,7 +378,7 @@ def minute(tmp_path_factory):
 
 
 def killed_at_work(command, out, choose):
-    """Start a job, kill it when it has come some way further; tell whether it was alive then."""
+    """Start a job, and kill it after some progress. Return whether it was still running."""
     folder = find_jobs([out.parent / "night.mp4"], out, QUICK)[0].folder
     parts = len(list(folder.glob("*.nut"))) + choose.randrange(2)
     process = subprocess.Popen([*command, "--out", str(out)])

@@ -1,4 +1,4 @@
-"""The benchmark: what it measures, prints and writes, and what it refuses."""
+"""The benchmark: its measurements, its output and the options that it refuses."""
 
 from __future__ import annotations
 

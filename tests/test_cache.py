@@ -1,4 +1,4 @@
-"""Real plans in a cache: kept, checked, built once, and never loaded when they were touched."""
+"""The cache of plans: plans are built once, checked, and never loaded if they were changed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cache(tmp_path):
 
 
 class Asked:
-    """Takes plans, and notes what was built and what was said."""
+    """Gets plans from a cache, and records builds and messages."""
 
     def __init__(self, cache):
         self.cache, self.built, self.said = cache, 0, []
@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
 
 @contextmanager
 def nobody():
-    """Root may write anywhere: be somebody else for a while."""
+    """Run as another user in the block: root may write anywhere."""
     if os.getuid() != 0:
         yield
         return

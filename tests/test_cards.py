@@ -1,4 +1,4 @@
-"""Cards as nvidia-smi tells of them: a small program in its place, run for real."""
+"""Cards as nvidia-smi reports them. A small program takes its place."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from streamkind.errors import EngineError
 
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
-    """Return what puts a shell script where nvidia-smi is looked for."""
+    """Return a function that installs a shell script as nvidia-smi."""
     return partial(put_nvidia_smi, monkeypatch, tmp_path)
 
 

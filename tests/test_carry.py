@@ -1,4 +1,4 @@
-"""Reduced pictures whose light is carried up: sizes, colours, edges, noise, and whole videos."""
+"""Light of reduced pictures, applied at full size: sizes, colours, edges, noise, whole videos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which backend `auto` is, on machines that are made up, and what becomes of one that fails."""
+"""The backend that `auto` chooses on simulated machines, and backends that fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FRAMES = np.full((2, 16, 16, 3), 7, np.uint8)
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Make a machine up: a card or none, packages, and whether PyTorch comes with CUDA."""
+    """Simulate a machine: a card or none, packages, and PyTorch with or without CUDA."""
 
     def make(*packages, card=False, cuda=False):
         if card:
@@ -110,7 +110,7 @@ def test_on_gpu_tells_where_the_frames_will_be(machine, backend, device, package
 
 
 class Named(Gain):
-    """A backend that tells its device, and what became of it."""
+    """A backend that records its device and its calls."""
 
     opened = ()
 

@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine does the work of a batch."""
+"""Batches on a real Ray cluster of two nodes on this machine."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def pairs(count):
 
 
 def numbered(count, size=24):
-    """Pairs whose pixels say which pair they are; the dark one is 100 below the bright one."""
+    """Pairs whose pixel value is their number. The dark picture is 100 below the bright one."""
     flat = [np.full((size, size, 3), 100 + i, np.uint8) for i in range(count)]
     return [Pair(str(i), high - 100, high) for i, high in enumerate(flat)]
 

@@ -1,4 +1,4 @@
-"""What cameras do to dark pictures."""
+"""Noise and compression of cameras, applied to dark pictures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Inputs of more than 8 bits: what the network sees of them, and what comes out."""
+"""Inputs of more than 8 bits, from the decoder through the network to the encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is documented is what happens."""
+"""Examples in the documents run as documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of scores: its methods, its protocols, what it writes."""
+"""The table of scores: its methods, protocols and output."""
 
 import csv
 import sys

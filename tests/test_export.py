@@ -1,4 +1,4 @@
-"""Release of a trained model: what is written, that it loads, and when it is refused."""
+"""Export of a trained model: its files, loading them, and models that are refused."""
 
 import hashlib
 import json

@@ -27,7 +27,7 @@ FPS = 25
 
 
 def scene(seed, luma=0.1, shape=(12, 16)):
-    """Blocks of one scene: the same shapes at whatever brightness."""
+    """Blocks of one scene at any brightness."""
     blocks = np.random.default_rng(seed).random(shape) ** 2 + 0.05
     return (blocks * luma / blocks.mean()).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Published figures are those that were measured: of these weights, and in no page by hand."""
+"""Published figures must be measured with the released weights, and never be written by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of the published figures measure, on small data, what the pages show."""
+"""Each part of the published figures can be measured on small data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def few(monkeypatch):
-    """As little of everything as tells that it works."""
+    """The smallest settings with which everything is measured."""
 
     def recipe(path):
         return replace(read_recipe(path), held_out=2)

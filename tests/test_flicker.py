@@ -1,4 +1,4 @@
-"""The promises of steadiness, kept by the released model on scenes with known truth."""
+"""Flicker, delay and ghosts of the released model on scenes with known truth."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The first half second of real night clips, where they lie beside the project."""
+"""The first half second of real night clips, if they are beside the project."""
 
 from __future__ import annotations
 

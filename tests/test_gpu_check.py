@@ -1,4 +1,4 @@
-"""The check of a card: what it says where there is none, and its figures on another device."""
+"""The check of a card: its report without a card, and its figures on another device."""
 
 import json
 import sys
@@ -58,7 +58,7 @@ def test_figures_are_measured_and_told(tmp_path, monkeypatch):
 
 def test_a_failed_check_is_reported_and_the_others_are_measured(tmp_path, monkeypatch, capsys):
     class Short:
-        """Has not the memory for two frames, and says so as PyTorch does."""
+        """Raises PyTorch's error of missing memory for two frames."""
 
         def __init__(self, engine):
             self._engine = engine

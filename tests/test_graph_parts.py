@@ -1,4 +1,4 @@
-"""Parts of the single graph, each beside what the engine does with NumPy and OpenCV."""
+"""Parts of the single graph, compared with the engine in NumPy and OpenCV."""
 
 from __future__ import annotations
 

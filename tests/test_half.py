@@ -1,4 +1,4 @@
-"""Graphs in fp16 and bf16 beside those in fp32, fp16 on real pictures too, on the CPU.
+"""Graphs in fp16 and bf16, compared with fp32 on the CPU.
 
 ONNX Runtime and OpenVINO compute float16 graphs in float32 on CPUs. onnx's own evaluator rounds
 after every node, as a card does; PyTorch lends it the operators that would take it minutes.

@@ -1,4 +1,4 @@
-"""Decoding and encoding on a card: here, where there is none, what is said and done instead."""
+"""Hardware decoding and encoding: choice, and messages and software if there is no card."""
 
 import logging
 import threading

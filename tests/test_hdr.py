@@ -1,4 +1,4 @@
-"""HDR is tone-mapped as FFmpeg's zscale and tonemap do it, and comes out as SDR."""
+"""HDR is tone-mapped to SDR with the result of FFmpeg's zscale and tonemap."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_hdr(path: Path, kind: str, *, size: tuple[int, int] = (64, 48), frames:
 
 
 def reference(path: Path) -> np.ndarray:
-    """What FFmpeg makes of the first frame."""
+    """The first frame, tone-mapped by FFmpeg."""
     output = path.with_suffix(".png")
     words = ["-i", path, "-vf", RECIPE, "-frames:v", "1", output]
     subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True)

@@ -1,4 +1,4 @@
-"""The house's rules: who may import whom, what is in CONTRIBUTING's map, how long things are."""
+"""Rules of the code: directions of imports, the map in CONTRIBUTING, lengths of functions."""
 
 from __future__ import annotations
 

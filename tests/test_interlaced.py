@@ -1,4 +1,4 @@
-"""Interlaced video comes out progressive, with the frames and the times that it had."""
+"""Interlaced video becomes progressive, with the same frames and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled graphs: kept where sizes come again, not where they come once, and never all memory."""
+"""Compiled graphs are kept for sizes that come again, within a bound of memory."""
 
 from __future__ import annotations
 

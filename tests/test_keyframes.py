@@ -1,4 +1,4 @@
-"""The quick look: which key frames, of which part, of what is there."""
+"""Reading of key frames: their distance and the part that they are from."""
 
 from support.media import make_clip, number_of
 

@@ -1,4 +1,4 @@
-"""KinD's nets: sizes, shapes, and what they keep of the paper."""
+"""KinD's networks: sizes, shapes, and agreement with the paper."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The tool that measures latency by a number in the picture; bounded, as this machine is shared."""
+"""The tool that measures latency by a number in the picture. Bounds suit shared machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The net `lite`: its cost and parts; and the lessons that it learns from."""
+"""The network `lite`: its cost, its parts and its training."""
 
 from __future__ import annotations
 

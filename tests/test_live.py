@@ -1,4 +1,4 @@
-"""From a camera to a server, to folders and over UDP; sound, commands, signals."""
+"""Live cameras, from the connection to servers, folders and UDP; sound, commands, signals."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_an_engine_that_cannot_be_opened_is_told():
 
 
 class LostDevice(GainBackend):
-    """Takes no frame until it has been opened twice again; knows how many are open."""
+    """Fails until it has been opened twice more. Counts how many are open."""
 
     open, most, refused = 0, 0, 0
 
@@ -294,7 +294,7 @@ def test_frames_wait_for_an_output_that_opens_slowly(tmp_path, monkeypatch):
 
 
 class SeesReduced(GainBackend):
-    """Multiplies what it saw, which need not be the whole picture."""
+    """Multiplies the pixels that it got, which may be a part of the picture."""
 
     def decompose(self, pixels):
         return replace(super().decompose(pixels), reflectance=pixels)

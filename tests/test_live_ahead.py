@@ -1,4 +1,4 @@
-"""A new size of picture is compiled beside the cameras that run; none of them waits."""
+"""A new picture size is compiled while cameras run, and no camera waits."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_released_student_is_compiled_beside_whole(monkeypatch):
 
 
 def test_a_camera_alone_waits_for_nobody():
-    """Another thread would only make it later."""
+    """A size is compiled in the camera's thread, because no other camera waits."""
     may = threading.Event()
     backend = []
 

@@ -1,4 +1,4 @@
-"""Cameras that do what real ones do: clocks, keyframes, logins and transports of all kinds."""
+"""Peculiarities of real cameras: clocks, keyframes, logins and transports."""
 
 from __future__ import annotations
 

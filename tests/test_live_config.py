@@ -1,4 +1,4 @@
-"""cameras.toml: what is read, what is refused, and that no secret is told."""
+"""cameras.toml: settings that are read or refused, and secrets, which no message shows."""
 
 from __future__ import annotations
 

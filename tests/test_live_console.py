@@ -1,4 +1,4 @@
-"""The console's API: what it answers, and what it refuses to whom."""
+"""The console's API: its answers, and the requests that it refuses."""
 
 from __future__ import annotations
 

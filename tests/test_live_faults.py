@@ -1,4 +1,4 @@
-"""Cameras and servers that die, freeze, change and lie: all comes back, nothing is left over."""
+"""Recovery from cameras and servers that die, freeze, change or send damaged data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings and HLS: restarts, full disks, names, rights, and what is kept."""
+"""Recordings and HLS: restarts, full disks, names, permissions and retention."""
 
 from __future__ import annotations
 

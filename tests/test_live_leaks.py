@@ -25,7 +25,7 @@ HEAVY = {
 
 
 def held():
-    """What there is of them; and threads and descriptors."""
+    """Counts of live objects, threads and descriptors."""
     gc.collect()
     alive = Counter(type(thing).__name__ for thing in gc.get_objects())
     return {name: alive[name] for name in HEAVY}, open_things()

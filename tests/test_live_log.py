@@ -1,4 +1,4 @@
-"""The log: it ends, hangs and tells nothing that it should not, whoever reads it, or nobody."""
+"""The log: it never ends or blocks the program, whether it is read or not."""
 
 from __future__ import annotations
 

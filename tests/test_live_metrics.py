@@ -1,4 +1,4 @@
-"""What Prometheus reads: by its own parser, its own linter, and a real server; the dashboard."""
+"""Metrics: checked with Prometheus' parser, its linter and a real server. The dashboard."""
 
 from __future__ import annotations
 

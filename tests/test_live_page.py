@@ -1,4 +1,4 @@
-"""The console's page in real Chromium: seen, heard, and worked by pointer and keyboard."""
+"""The console's page in real Chromium: pictures, announcements, pointer and keyboard."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_the_age_is_that_of_the_packet_which_leaves(monkeypatch):
 
 
 class MagicSink:
-    """Takes all."""
+    """A sink that accepts everything."""
 
     url = "x"
     wants_key = threading.Event()

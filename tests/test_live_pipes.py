@@ -44,7 +44,7 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
 
 
 def heard(pipes: ProcessPipes, lines: int) -> bytes:
-    """What comes, until it has some lines; for a minute at most."""
+    """Read until there are some lines, for at most a minute."""
     found, until = b"", time.monotonic() + 60
     while found.count(b"\n") < lines and time.monotonic() < until:
         found += pipes.read()

@@ -1,4 +1,4 @@
-"""Recordings in the console: found by camera and time, sent whole and in parts."""
+"""Recordings in the console: found by camera and time, sent completely or in ranges."""
 
 from __future__ import annotations
 

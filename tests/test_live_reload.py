@@ -1,4 +1,4 @@
-"""Settings that change while cameras run: by the file, by the API, and by both; and who may."""
+"""Settings that change while cameras run, by the file and by the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the threads of a camera share: one lock, queries that change nothing, nothing half told."""
+"""The state that threads of a camera share: its lock, events and snapshots."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ NAMES = [f"{kind.__name__}-{name}" for kind, _, name, _ in ALL]
 
 
 def watched(kind):
-    """The same, but that a field touched without the lock is an error."""
+    """The same state, but access to a field without the lock is an error."""
 
     class Watched(kind):
         ready = False
@@ -240,7 +240,7 @@ def test_settings_from_two_threads_at_once_both_count():
 
 
 class Numbered(GainBackend):
-    """One of several in a row; all but the last fail, and cannot even be closed."""
+    """One of several engines. All but the last fail, also when they are closed."""
 
     def __init__(self, number, last, log):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The console before cameras that are really there: page, API and readiness, end to end."""
+"""The console with real cameras, end to end: page, API and readiness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local ratio and recorded colour: what becomes of lit places, black ones, edges and gray."""
+"""Local ratio and recorded colour at lit places, black places, edges and gray."""
 
 from __future__ import annotations
 

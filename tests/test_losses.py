@@ -1,4 +1,4 @@
-"""Every loss beside a value worked out by hand or by numpy."""
+"""Every loss, compared with a value from numpy or by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Damaged files: none ends in a foreign exception or a hang, and nothing is left behind."""
+"""Damaged files: no foreign exception, no hang, and no file is left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of night clips: each tells the fault it is for, and nothing of a picture left alone."""
+"""Figures of night clips: each responds to its fault, and not to an unchanged picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def night():
 
 
 def lifted(rgb, gain=4.0):
-    """Raise the dark only, as it should be."""
+    """Raise only dark pixels: the correct result."""
     x = rgb.astype(np.float32)
     lit = np.clip((cv2.blur(x, (15, 15)) - 40) / 60, 0, 1)
     return np.clip(x * (gain + (1 - gain) * lit), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Clocks as cameras have them: late, joined, wrapped, with gaps, none; beside `ffmpeg -c copy`."""
+"""Time stamps of cameras (late, joined, wrapped, with gaps), compared with `ffmpeg -c copy`."""
 
 from __future__ import annotations
 

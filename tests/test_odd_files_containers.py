@@ -1,4 +1,4 @@
-"""What each container holds: copied, converted or told, and never lost after the work."""
+"""Streams that each container holds: they are copied, converted or reported before the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong, in foreign code too, is one line; nothing is left behind, no host is asked."""
+"""Every error ends in one line, leaves no file behind and contacts no host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stills keep what comes with them; animations and pages go through as videos do."""
+"""Stills keep their metadata; animations and pages are enhanced as videos."""
 
 from __future__ import annotations
 

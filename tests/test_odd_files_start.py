@@ -1,4 +1,4 @@
-"""Parts of files without an index: they are found without reading all, and are the same parts."""
+"""Parts of files without an index are found without reading everything, and are the right parts."""
 
 from __future__ import annotations
 

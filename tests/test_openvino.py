@@ -1,4 +1,4 @@
-"""What is the OpenVINO backend's own: large pictures strip by strip."""
+"""The OpenVINO backend: large pictures are computed in strips."""
 
 import os
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""OpenVINO's devices on machines that are made up; the CPU computes in place of each."""
+"""OpenVINO's devices on simulated machines. The CPU computes for each device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stranger gets: the wheel alone, and `make demo` from a fresh clone."""
+"""The published packages: the wheel alone, and `make demo` from a fresh clone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pale the bright pictures of pairs are, and what a recipe makes of that."""
+"""The measured paleness of bright pictures, and its correction by a recipe."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The whole path: every frame once, errors from every stage at once, light handled as promised."""
+"""The whole pipeline: every frame once, errors of every stage, ratios over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done where there is no Linux: on a double of Windows, for real where it can be."""
+"""Functions for systems other than Linux, on a double of Windows where needed."""
 
 from __future__ import annotations
 

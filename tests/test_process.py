@@ -1,4 +1,4 @@
-"""What acts on a whole process: the command sets it, a library user's program stays as it is."""
+"""Settings of the whole process: commands change them, the library does not."""
 
 from __future__ import annotations
 

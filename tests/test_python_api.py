@@ -1,4 +1,4 @@
-"""What other people's programs use: streams of frames, reader and writer, cancelling."""
+"""The public Python API: streams of frames, reader and writer, cancelling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FPS, SIZE = 25, (64, 48)
 
 
 def night(count):
-    """Dark frames under light that flickers, with noise."""
+    """Dark, noisy frames whose light flickers."""
     rng = np.random.default_rng(0)
     ground = scene(*SIZE).astype(np.float32)
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""A container that fails in the middle or at its end: the work is kept in another one."""
+"""If a container fails, the encoded video is kept in another container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runtime stays light, and its API is what it says."""
+"""The runtime does not import torch, and its API is as documented."""
 
 import ast
 import inspect

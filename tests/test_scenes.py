@@ -1,4 +1,4 @@
-"""The rendered test scenes: what their truth says is what is in them."""
+"""The rendered test scenes agree with their truth."""
 
 import json
 

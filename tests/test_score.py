@@ -1,4 +1,4 @@
-"""The score: each figure against one worked out by hand, and what bad input gets."""
+"""The score: each figure is compared with one by hand, and bad input is refused."""
 
 import json
 

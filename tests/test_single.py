@@ -1,4 +1,4 @@
-"""The single graph: from picture to picture in ONNX Runtime, as the engine does it."""
+"""The single graph in ONNX Runtime, compared with the engine."""
 
 from __future__ import annotations
 

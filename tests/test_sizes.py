@@ -1,4 +1,4 @@
-"""Every size, in every way through the program: each region in its colour, to the last row."""
+"""Pictures of every size, through files and cameras: each region keeps its colour to the border."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_every_pixel_format_keeps_an_odd_size(tmp_path, monkeypatch, pix_fmt):
 
 @pytest.mark.parametrize("size", [(368 + i, 720 + j) for i, j in REMAINDERS], ids=str)
 def test_a_camera_of_any_size_keeps_its_size_and_pixels(tmp_path, size):
-    """High enough for planes, from the connection to the encoder."""
+    """The size is large enough for yuv420p from the connection to the encoder."""
     clip = clip_of(tmp_path / "in.mkv", size)
     engine = Engine(Gain(), area=PROFILES["balanced"].area, whole=SEEN_WHOLE)
     view = engine.view(HD)
@@ -195,7 +195,7 @@ def test_a_camera_of_any_size_keeps_its_size_and_pixels(tmp_path, size):
 
 
 def streamed(pixels, size):
-    """What a viewer sees of a picture."""
+    """Encode a picture as a camera's output, and return the decoded pictures."""
     encoder = LiveEncoder("h264", size, Fraction(25), Fraction(1))
     packets = [*encoder(pixels, 0.0, key=True), *encoder.finish()]
     decoder = av.CodecContext.create("h264", "r")

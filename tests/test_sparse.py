@@ -1,4 +1,4 @@
-"""Nets that rest between frames: when they may, and what a frame between becomes."""
+"""Skipped frames: when the network runs, and the results of the frames that it skips."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_nets_see_the_first_frame_of_a_scene():
 
 
 def test_nets_see_light_that_rises_over_all():
-    """By no more than noise at any one place."""
+    """The light rises everywhere by no more than the noise."""
     frames = [np.full((240, 320, 3), level, np.uint8) for level in (12, 12, 13, 13)]
     _, seen = shown(skipping(), frames)
     assert seen == [True, False, True, False]

@@ -1,4 +1,4 @@
-"""Layers held over time: what is asked of the engine, and what is seen of it in pictures."""
+"""Layers that are held over time: calls of the engine, and results in pictures."""
 
 from dataclasses import replace
 

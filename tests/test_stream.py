@@ -1,4 +1,4 @@
-"""One stream per video over one engine: what it remembers, and what it does not share."""
+"""Streams of several videos over one engine: their state, and that they do not share it."""
 
 from __future__ import annotations
 

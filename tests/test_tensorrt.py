@@ -1,4 +1,4 @@
-"""TensorRT: order and lifetime of calls on a double of the driver, and what a user is told.
+"""TensorRT: order and lifetime of calls on a double of the driver, and messages for users.
 
 No card is at hand in CI. `cuda_double` computes by ONNX Runtime, only so that a wrong address or
 a buffer used too early shows; plans are built by the real library. On a card, test_backends.py

@@ -1,4 +1,4 @@
-"""Frames are read ahead and written behind: all, in order, and no thread outlives its block."""
+"""Threads that read and write frames: all frames in order, and no thread outlives its block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch's nets on a card, as far as that shows without one: on torch's device of no data."""
+"""PyTorch's networks on a card, tested on torch's `meta` device, which has no data."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ class OnCard(TorchDispatchMode):
 
 
 class NoCopies(TorchFunctionMode):
-    """Refuses what begins on the host: a CUDA graph cannot record its copy."""
+    """Refuses tensors that begin on the host: a CUDA graph cannot record their copy."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         assert func not in {torch.tensor, torch.as_tensor, torch.from_numpy}, f"{func} copies"

@@ -1,4 +1,4 @@
-"""Ratios of a whole video: smoothed with look-ahead, written, edited, given back."""
+"""Ratios of a whole video: smoothed with look-ahead, written, edited and read again."""
 
 import re
 import time
@@ -261,7 +261,7 @@ class Camera:
 
 
 class Meter:
-    """An engine that can only look: a gain would brighten, and it keeps the sizes it saw."""
+    """An engine that can only decompose. It records the sizes of its frames."""
 
     def __init__(self):
         self.sizes = []

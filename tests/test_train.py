@@ -1,4 +1,4 @@
-"""Training on a tiny made data set: it learns, stops, and goes on exactly where it was."""
+"""Training on a small generated data set: it learns, stops and resumes exactly."""
 
 import json
 import os
@@ -141,7 +141,7 @@ def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
 
 
 class Killed(BaseException):
-    """Stands for the signal."""
+    """Takes the place of the signal."""
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7, 9, 11])  # 2 and 4 end a stage

@@ -1,4 +1,4 @@
-"""Training in two processes, as torchrun starts them on one machine: it is one and the same run."""
+"""Training in two processes of torchrun gives the same run as training in one."""
 
 import contextlib
 import json
