@@ -264,7 +264,7 @@ def test_a_tiff_of_16_bits_without_tags_loses_none(tmp_path):
     assert copy(tmp_path / "in.tif", tmp_path / "out.tif") == []
 
 
-def test_a_tiff_of_a_rare_kind_is_called_one(tmp_path):
+def test_a_tiff_of_an_unsupported_variant_is_reported(tmp_path):
     cv2.imwrite(str(tmp_path / "in.tif"), CORNER.astype(np.float32) / 255)
     with pytest.raises(InputError, match=r"a TIFF that is damaged .* variant is not supported"):
         read_still(tmp_path / "in.tif")
