@@ -242,11 +242,23 @@ def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "error"),
     [
-        (("build", "--size", "big", "--gpu", "sm_89"), 2, "as 1280x720, got 'big'"),
-        (("build", "--batch", "8", "--gpu", "sm_89"), 2, "as 1:4:8, got '8'"),
+        (
+            ("build", "--size", "big", "--gpu", "sm_89"),
+            2,
+            "size 'big': expected WIDTHxHEIGHT, such as 1280x720",
+        ),
+        (
+            ("build", "--batch", "8", "--gpu", "sm_89"),
+            2,
+            "batch '8': expected fewest:usual:most, such as 1:4:8",
+        ),
         (("build", "--precision", "fp4", "--gpu", "sm_89"), 2, "choose fp16, fp32, bf16"),
         (("build", "--precision", "int8", "--gpu", "sm_89"), 2, "'int8' is not offered"),
-        (("build", "--gpu", "RTX 4090"), 2, "as sm_89, got 'RTX 4090'"),
+        (
+            ("build", "--gpu", "RTX 4090"),
+            2,
+            "card 'RTX 4090': expected a compute capability, such as sm_89",
+        ),
         (("info", "00"), 1, "0 plans have a key that begins '00'"),
     ],
 )

@@ -126,7 +126,7 @@ def test_sides_are_padded_to_16(size, padded):
         ({"batch": (0, 1, 1)}, "rising from 1 to 64"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; choose fp16, fp32, bf16"),
         ({"precision": "int8"}, r"'int8' is not offered: .*0\.3 dB.*choose fp16, fp32, bf16"),
-        ({"sm": "ada"}, "as sm_89, got 'ada'"),
+        ({"sm": "ada"}, "card 'ada': expected a compute capability, such as sm_89"),
     ],
 )
 def test_impossible_plans_are_refused_before_the_build(options, error):

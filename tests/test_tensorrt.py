@@ -252,7 +252,9 @@ def test_too_little_memory_is_reported(machine):
     machine.total_bytes = 150_000
     with (
         closing(TensorRTBackend(find_release(MODEL))) as engine,
-        pytest.raises(EngineError, match=r"not the memory for one frame.*MiB are free.*smaller"),
+        pytest.raises(
+            EngineError, match=r"too little memory for a single frame.*MiB are free.*smaller"
+        ),
     ):
         engine.recompose(engine.decompose(frames(2)), ratios(2))
 
