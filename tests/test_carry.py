@@ -244,6 +244,7 @@ def test_encoding_keeps_up_with_realtime_at_any_size(tmp_path, size, options, wa
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)  # nine seconds a frame on two cores with AVX2 alone
 @pytest.mark.parametrize("profile, frames, limit", [("quality", 30, 1500), ("realtime", 60, 600)])
 def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, frames, limit):
