@@ -134,7 +134,7 @@ def test_messages_on_streams_come_once_and_before_the_work(call, tmp_path):
     )
     frames, early = seen[0]
     assert frames == 0
-    assert sum("avi file" in warning for warning in early) == 2
+    assert sum("the format avi" in warning for warning in early) == 2
     code, _, err = call(
         "enhance", path, tmp_path / "b.avi", "--ratio", "1", "--profile", "realtime"
     )
