@@ -27,7 +27,7 @@ import av
 RECORDING = re.compile(r"\d{8}-\d{6}Z?(-\d+)?\.(mkv|mp4)")
 MODE = 0o640
 """Mode of recordings: the group may read them, others may not."""
-REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError
+REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError  # damaged
 WRITE = 2  # FFmpeg's AVIO_FLAG_WRITE
 LOOK_SECONDS = 5.0  # interval of looking for recordings to delete
 
@@ -80,7 +80,7 @@ class Destination:
 
     io_open: Any = None
     """Opens files instead of FFmpeg."""
-    refused = 0  # packets of sound that the muxer did not take
+    refused = False  # whether the muxer has refused a packet of sound
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:
         self.order, self.source = order, source
@@ -123,7 +123,7 @@ class Destination:
                 raise
             if not self.refused:
                 tell("error damaged packets of sound are left out")
-            self.refused += 1
+            self.refused = True
 
 
 class Parts(Destination):

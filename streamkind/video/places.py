@@ -7,6 +7,8 @@ up to the position that the time stamps do not step.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +30,6 @@ _STRIDE_SECONDS = 2
 _LEAD_SECONDS = 2
 """Time before a position at which reading begins, in seconds. In files of FFmpeg, audio is up to
 0.7 s later in the file than the video of the same time."""
-
 _EARLIER_SECONDS = (0, 1, 10)
 """Seconds before a position to which FFmpeg seeks in turn, until a keyframe is early enough."""
 
@@ -53,10 +54,7 @@ def find_place(path: Path, index: int, pts: int) -> int | None:
     """
     if isinstance(path, Spool) or not is_local(path):
         return None
-    with open_input(path) as container:
-        stream = container.streams[index]
-        assert isinstance(stream, VideoStream)
-        read_only(container, [stream])
+    with _opened(path, index) as (container, stream):
         search = _ClockSearch(container, stream)
         try:
             return search.place_before(pts) if search.reaches(pts) else None
@@ -75,9 +73,7 @@ def find_target(path: Path, index: int, pts: int) -> int | None:
         return None
     if not is_local(path):
         return pts
-    with open_input(path) as container:
-        stream = container.streams[index]
-        read_only(container, [stream])
+    with _opened(path, index) as (container, stream):
         for seconds in _EARLIER_SECONDS:
             target = pts - round(seconds / (stream.time_base or Fraction(1, 90_000)))
             try:
@@ -94,6 +90,16 @@ def find_target(path: Path, index: int, pts: int) -> int | None:
             if found is not None and found <= pts:
                 return target
     return None
+
+
+@contextmanager
+def _opened(path: Path, index: int) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file once more, to read stream `index` alone."""
+    with open_input(path) as container:
+        stream = container.streams[index]
+        assert isinstance(stream, VideoStream)
+        read_only(container, [stream])
+        yield container, stream
 
 
 class _ClockSearch:
