@@ -18,7 +18,7 @@ from streamkind.engine.reduced import Reduced
 from streamkind.engine.stream import Stream
 from streamkind.engine.whole import Filmed, Whole
 from streamkind.light.exposure import FixedRatio
-from streamkind.light.local import MOST_GAIN, local_maps
+from streamkind.light.local import MOST_GAIN, VIVID, local_maps
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import LIMITED, ColorTags
 from streamkind.video.frames import Frame
@@ -252,6 +252,22 @@ def test_no_channel_of_a_colour_is_clipped(color, planes):
         raise_rgb(frame, made)
     assert made.max() < 250 and made.max() > 1.3 * frame.max()
     assert made[90, 160].argmax() == np.argmax(color)
+
+
+@pytest.mark.parametrize("color", [(4, 8, 60), (60, 6, 4), (5, 50, 10), (40, 4, 50), (10, 10, 120)])
+@pytest.mark.parametrize("planes", [False, True])
+def test_a_dark_strong_colour_is_raised_and_does_not_become_neon(color, planes):
+    frame = np.full((*SIZE, 3), color, np.uint8)
+    made = np.clip(frame.astype(int) * 6, 0, 255).astype(np.uint8)
+    if planes:
+        yuv = cv2.transform(made, yuv_of_rgb(ColorTags()))
+        points = cv2.transform(frame, yuv_of_rgb(ColorTags()))[..., 0]
+        clear = raise_yuv(frame, yuv, points, ColorTags())[0]
+        made = cv2.transform(clear, np.ascontiguousarray(rgb_of_yuv(ColorTags())))
+    else:
+        raise_rgb(frame, made)
+    brightest = made[20:-20, 20:-20].max(axis=2)
+    assert 1.1 * max(color) < brightest.mean() < max(255 * VIVID, 1.2 * max(color))
 
 
 @pytest.mark.parametrize("planes", [False, True])

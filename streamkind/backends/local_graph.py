@@ -73,8 +73,11 @@ def _curve(g: GraphBuilder, low: Tensor, high: Tensor, bright: Tensor) -> tuple[
     These are the share of the network's rise, and how fast the room falls times its share.
     """
     rise = g.at_least(g.add("Min", high, _most(g, low)) - low, 1e-6)
-    top = (bright**light.KNEE + light.TOP**light.KNEE) ** (1 / light.KNEE)
-    room = top - bright + 1e-6
+    top, vivid = (
+        (bright**light.KNEE + most**light.KNEE) ** (1 / light.KNEE)
+        for most in (light.TOP, light.VIVID)
+    )
+    room = g.add("Min", top - bright, (vivid - bright) * (low / bright)) + 1e-6
     by_rise, by_room = room**light.BEND, rise**light.BEND
     total = by_rise + by_room
     lift = rise * room / total ** (1 / light.BEND)
