@@ -65,7 +65,7 @@ def test_the_readme_stream_runs(tmp_path):
         words = words.replace("rtsp://server:8554/night", published(server))
         seen = tmp_path / "seen.mkv"
         with command(*shlex.split(words, comments=True)) as process:
-            wait_for(lambda: seen.exists() and seen.stat().st_size > 2000, 60, "nothing comes")
+            wait_for(lambda: seen.exists() and seen.stat().st_size > 2000, "nothing comes")
             process.terminate()
             assert process.wait(10) == 0, process.communicate()
 

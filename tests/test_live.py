@@ -21,6 +21,7 @@ import pytest
 from support.live import (
     GainBackend,
     GainEngine,
+    Stalls,
     camera_server,
     command,
     config,
@@ -30,7 +31,6 @@ from support.live import (
     published,
     read_pts,
     record_server,
-    slower,
     state,
     wait_for,
     wait_for_state,
@@ -97,12 +97,12 @@ def test_a_night_clip_comes_out_brighter_at_the_other_end(tmp_path):
     with camera_server(tmp_path, pipeline) as camera, record_server(tmp_path) as server:
         with LiveFleet(warm_engine) as fleet:
             fleet.put(config(camera, published(server), max_delay=30.0))
-            wait_for_state(fleet, "lost", 60)  # the clip has ended
+            wait_for_state(fleet, "lost")  # the clip has ended
             camera.kill()  # or it would be played again
-            wait_for(lambda: all_through(state(fleet)), 30, "frames still wait")
+            wait_for(lambda: all_through(state(fleet)), "frames still wait")
             told = state(fleet)
             fleet.remove("yard")
-            wait_for(lambda: server.told("closed"), 10, "it is still published")
+            wait_for(lambda: server.told("closed"), "it is still published")
         pts = read_pts(seen)
     figures = (told.frames_in, told.frames_out, told.dropped, told.damaged, len(pts))
     lumas = [luma for luma in lumas_of(seen) if luma > 1.3 * DARK]  # the slate joins in at the end
@@ -146,8 +146,8 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
     with LiveFleet(GainEngine) as fleet:
         fleet.put(config(camera, *outputs, segment_seconds=2.0, max_delay=5.0))
         fleet.put(config(camera, str(tmp_path / "mp4"), name="gate", recording="mp4"))
-        wait_for_state(fleet, "live", 15)
-        wait_for(lambda: len(list((tmp_path / "mkv").glob("*.mkv"))) >= 3, 15, "one file only")
+        wait_for_state(fleet, "live")
+        wait_for(lambda: len(list((tmp_path / "mkv").glob("*.mkv"))) >= 3, "one file only")
         receiver.join(40)
         told = state(fleet)
         ages = next(camera.ages for camera in fleet.status() if camera.name == "yard")
@@ -175,16 +175,16 @@ def is_brighter(preview):
 def test_settings_act_at_once_and_without_a_new_connection(camera):
     with LiveFleet(GainEngine) as fleet:
         fleet.put(config(camera))
-        wait_for_state(fleet, "live", 15)
-        wait_for(lambda: fleet.preview("yard"), 5, "no preview")
+        wait_for_state(fleet, "live")
+        wait_for(lambda: fleet.preview("yard"), "no preview")
         fleet.set("yard", ratio=1.0)
-        wait_for(lambda: state(fleet).ratio == 1.0, 10, "the ratio did not act")
-        wait_for(lambda: is_unchanged(fleet.preview("yard")), 10, "the preview is not as it was")
+        wait_for(lambda: state(fleet).ratio == 1.0, "the ratio did not act")
+        wait_for(lambda: is_unchanged(fleet.preview("yard")), "the preview is not as it was")
         fleet.set("yard", ratio=4.0)
-        wait_for(lambda: state(fleet).ratio == 4.0, 10, "the ratio did not act")
-        wait_for(lambda: is_brighter(fleet.preview("yard")), 10, "the preview is not brighter")
+        wait_for(lambda: state(fleet).ratio == 4.0, "the ratio did not act")
+        wait_for(lambda: is_brighter(fleet.preview("yard")), "the preview is not brighter")
         fleet.put(config(camera, target=0.3))
-        wait_for(lambda: state(fleet).ratio not in (1.0, 4.0), 10, "the target did not act")
+        wait_for(lambda: state(fleet).ratio not in (1.0, 4.0), "the target did not act")
         assert state(fleet).reconnects == 0 and state(fleet).state == "live"
         with pytest.raises(UsageError, match=r"0\.1 to 10"):
             fleet.set("yard", ratio=99.0)
@@ -232,7 +232,7 @@ def test_a_lost_engine_is_closed_before_another_is_opened(tmp_path, monkeypatch)
     clip = make_clip(tmp_path / "clip.mp4", frames=40, size=(160, 128), rate=20)
     with LiveFleet(lambda: Engine(LostDevice())) as fleet:
         fleet.put(camera_of(clip, str(tmp_path / "rec")))
-        wait_for_state(fleet, "stopped", 30)
+        wait_for_state(fleet, "stopped")
         assert state(fleet).frames_out > 0
     assert (LostDevice.most, LostDevice.open, LostDevice.refused) == (1, 0, 1)
 
@@ -248,14 +248,14 @@ def test_frames_of_cameras_of_one_size_share_a_batch(camera):
         for name in ("one", "two", "three"):
             fleet.put(config(camera, name=name))
         for name in ("one", "two", "three"):
-            wait_for_state(fleet, "live", 15, name)
-        wait_for(lambda: 3 in engines[0].gain.batches, 10, "no batch of three")
+            wait_for_state(fleet, "live", name)
+        wait_for(lambda: 3 in engines[0].gain.batches, "no batch of three")
         outs = [camera.frames_out for camera in fleet.look()]
 
         def gained():
             return [c.frames_out - o for c, o in zip(fleet.look(), outs, strict=True)]
 
-        wait_for(lambda: min(gained()) >= 15, 10, "no more frames")
+        wait_for(lambda: min(gained()) >= 15, "no more frames")
         assert max(gained()) - min(gained()) <= 3
 
 
@@ -264,7 +264,7 @@ def test_a_file_is_played_at_its_own_pace_then_all_ends(tmp_path):
     began = time.monotonic()
     with LiveFleet(GainEngine) as fleet:
         fleet.put(camera_of(clip, str(tmp_path / "rec")))
-        wait_for_state(fleet, "stopped", 15)
+        wait_for_state(fleet, "stopped")
         assert time.monotonic() - began > 1.9
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 20
@@ -276,7 +276,7 @@ def test_a_slow_engine_gets_through_a_file_too(tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=3, size=(160, 128), rate=10)
     with LiveFleet(lambda: GainEngine(seconds=1.5, max_batch=1)) as fleet:
         fleet.put(camera_of(clip, str(tmp_path / "rec"), max_delay=20.0))
-        wait_for_state(fleet, "stopped", 30)
+        wait_for_state(fleet, "stopped")
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 3
 
@@ -287,7 +287,7 @@ def test_frames_wait_for_an_output_that_opens_slowly(tmp_path, monkeypatch):
     clip = make_clip(tmp_path / "clip.mp4", frames=24, size=(160, 128), rate=24)
     with LiveFleet(GainEngine) as fleet:
         fleet.put(camera_of(clip, str(tmp_path / "rec"), max_delay=20.0))
-        wait_for_state(fleet, "stopped", 30)
+        wait_for_state(fleet, "stopped")
         assert (state(fleet).frames_out, state(fleet).dropped) == (24, 0)
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 24
@@ -326,7 +326,7 @@ def test_planes_of_a_large_camera_never_become_rgb_and_keep_their_colours(tmp_pa
                      color=(2, 5, 6, 6))  # fmt: skip
     with LiveFleet(lambda: Engine(SeesReduced(), area=480 * 270)) as fleet:
         fleet.put(camera_of(clip, str(tmp_path / "rec"), ratio=2.0))
-        wait_for_state(fleet, "stopped", 30)
+        wait_for_state(fleet, "stopped")
         preview, told = fleet.preview("yard"), state(fleet)
     assert set(shapes) == {(1, 1080, 1280)} and (told.width, told.height) == (1280, 720)
     clear = raised(orange, Engine(SeesReduced(), area=480 * 270))
@@ -357,7 +357,7 @@ def test_nets_rest_for_each_camera_where_nothing_moves(tmp_path):
         for name in ("one", "two"):
             fleet.put(camera_of(still, str(tmp_path / name), name=name, ratio=2.0))
         for name in ("one", "two"):
-            wait_for_state(fleet, "stopped", 30, name)
+            wait_for_state(fleet, "stopped", name)
     assert len(backends[0].batches) == 2 * 18 // 3
     expected = raised(image, Engine(SeesReduced(), area=160 * 120))[300:].mean()
     for name in ("one", "two"):
@@ -397,20 +397,18 @@ def test_the_command_streams_a_file_and_ends(tmp_path):
     assert len(read_pts(next((tmp_path / "rec").iterdir()))) == 16
 
 
-def test_sigterm_finishes_recordings_in_time_and_no_password_is_seen(camera, start, tmp_path):
+def test_sigterm_finishes_recordings_and_no_password_is_seen(camera, start, tmp_path):
     url = f"rtsp://user:sesame77@127.0.0.1:{camera.port}/1"
     process = start("stream", url, "--to", str(tmp_path / "rec"), "--recording", "mp4")
     folder = tmp_path / "rec"
-    wait_for(lambda: recorded(folder) > 5, 60, "nothing is recorded")
+    wait_for(lambda: recorded(folder) > 5, "nothing is recorded")
     seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in children:
         seen += Path(f"/proc/{child}/cmdline").read_bytes()
     assert b"sesame" not in seen and b"user:$" in seen
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     out, said = process.communicate(timeout=60)
-    assert time.monotonic() - began < 5 * slower()
     assert process.returncode == 0, said
     assert "sesame" not in out + said and "user:***@" not in out
     (recording,) = folder.iterdir()
@@ -435,17 +433,17 @@ def test_serve_follows_its_file(camera, start, tmp_path):
     write("one")
     with log.open("w") as file:
         process = start("serve", str(path), stderr=file)
-    wait_for(lambda: files(tmp_path / "one"), 60, "nothing is recorded")
-    wait_for(lambda: answer(port, "readyz") == 200, 40, "it is not ready")
+    wait_for(lambda: files(tmp_path / "one"), "nothing is recorded")
+    wait_for(lambda: answer(port, "readyz") == 200, "it is not ready")
     write("one", "two")
-    wait_for(lambda: files(tmp_path / "two"), 40, "the new camera does not record")
-    wait_for(said("2 cameras"), 20, "it is not told")
+    wait_for(lambda: files(tmp_path / "two"), "the new camera does not record")
+    wait_for(said("2 cameras"), "it is not told")
     path.write_text("[camera")
     process.send_signal(signal.SIGHUP)
-    wait_for(said("the cameras go on as before"), 20, "it is not told")
+    wait_for(said("the cameras go on as before"), "it is not told")
     write("two", console=f"port = {port + 1}")
-    wait_for(said("1 cameras"), 20, "the camera is not removed")
-    wait_for(said("takes effect at the next start"), 5, "it is not told")
+    wait_for(said("1 cameras"), "the camera is not removed")
+    wait_for(said("takes effect at the next start"), "it is not told")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, log.read_text()
     # Neither was ever stopped while it stood in the file.
@@ -474,6 +472,7 @@ def recorded(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("frozen", ["camera", "server", "browser"])
 def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, frozen):
     path, port, folder = tmp_path / "cameras.toml", free_port(), tmp_path / "rec"
@@ -483,7 +482,7 @@ def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, froz
             f"to = ['{folder}', '{published(server)}']\nrecording = 'mp4'\n"
         )
         process = start("serve", str(path))
-        wait_for(lambda: recorded(folder) > 5, 60, "nothing is recorded")
+        wait_for(lambda: recorded(folder) > 5, "nothing is recorded")
         with socket.create_connection(("127.0.0.1", port)) as browser:
             if frozen == "browser":  # asks, and does not say all
                 browser.sendall(b"POST /api/session HTTP/1.1\r\nHost: localhost\r\n")
@@ -491,10 +490,12 @@ def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, froz
             else:
                 freeze({"camera": camera, "server": server}[frozen])
             time.sleep(1)
-            began = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=60)
-            assert time.monotonic() - began < 5 * slower()
+            with Stalls() as stalls:
+                began = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                _, said = process.communicate(timeout=60)
+                took = time.monotonic() - began
+            assert took < 5 + stalls.most
         assert process.returncode == 0, said
         assert recorded(folder) > 5
 

@@ -72,14 +72,14 @@ def test_cameras_that_run_do_not_wait_for_a_new_size(fails):
         LiveFleet(opened) as fleet,
     ):
         fleet.put(CameraConfig(name="runs", url=runs.url))
-        wait_for(lambda: state(fleet, "runs").frames_out > 3, 30, "the first does not run")
+        wait_for(lambda: state(fleet, "runs").frames_out > 3, "the first does not run")
         fleet.put(CameraConfig(name="new", url=new.url))
-        wait_for(lambda: state(fleet, "new").frames_in > 3, 30, "the second does not come")
+        wait_for(lambda: state(fleet, "new").frames_in > 3, "the second does not come")
         before = state(fleet, "runs").frames_out
-        wait_for(lambda: state(fleet, "runs").frames_out > before + 10, 30, "the first waits")
+        wait_for(lambda: state(fleet, "runs").frames_out > before + 10, "the first waits")
         assert state(fleet, "new").frames_out == 0
         may.set()
-        wait_for(lambda: state(fleet, "new").frames_out > 3, 30, "the second is left waiting")
+        wait_for(lambda: state(fleet, "new").frames_out > 3, "the second is left waiting")
         assert (LARGE in backends[0].waited) == fails
 
 
@@ -118,13 +118,13 @@ def test_the_released_student_is_compiled_beside_whole(monkeypatch):
         closing(Engine(OpenVINOBackend(find_release("student")), area=32 * 32)) as engine,
         closing(Ahead(engine)) as ahead,
     ):
-        wait_for(lambda: ahead.has(frame), 60, "it is never compiled")
+        wait_for(lambda: ahead.has(frame), "it is never compiled")
         assert compiled and threading.get_ident() not in compiled
         count = len(compiled)
         engine.compile_for(frame[None], HD, skip=True)
         assert len(compiled) == count
         with closing(Ahead(engine)) as again:  # what is compiled already is not compiled again
-            wait_for(lambda: again.has(frame), 60, "it is never ready")
+            wait_for(lambda: again.has(frame), "it is never ready")
         assert len(compiled) == count
 
 
@@ -139,5 +139,5 @@ def test_a_camera_alone_waits_for_nobody():
 
     with ScriptedCamera(size=LARGE) as camera, LiveFleet(opened) as fleet:
         fleet.put(CameraConfig(name="yard", url=camera.url))
-        wait_for(lambda: state(fleet).frames_out > 3, 30, "it waits")
+        wait_for(lambda: state(fleet).frames_out > 3, "it waits")
     assert backend[0].waited == [LARGE]

@@ -46,25 +46,25 @@ def running(tmp_path, camera, **more):
     with record_server(tmp_path) as server:
         with LiveFleet(GainEngine) as fleet:
             fleet.put(config(camera, published(server), **more))
-            wait_for_state(fleet, "live", 15)
-            wait_for(lambda: state(fleet).sinks[0].state == "live", 15, "the sink is not live")
+            wait_for_state(fleet, "live")
+            wait_for(lambda: state(fleet).sinks[0].state == "live", "the sink is not live")
             yield fleet, server, open_things()
             comes_on(fleet)
-        wait_for(lambda: server.told("closed"), 10, "it is still published")
+        wait_for(lambda: server.told("closed"), "it is still published")
 
 
 def comes_on(fleet, name="yard"):
     """More frames go out, and get written."""
     before = state(fleet, name)
-    wait_for(lambda: state(fleet, name).frames_out >= before.frames_out + 5, 10, "no more frames")
-    wait_for(lambda: state(fleet, name).sinks[0].frames > before.sinks[0].frames, 10, "not written")
+    wait_for(lambda: state(fleet, name).frames_out >= before.frames_out + 5, "no more frames")
+    wait_for(lambda: state(fleet, name).sinks[0].frames > before.sinks[0].frames, "not written")
 
 
 def nothing_left_over(before):
     def is_so():
         return all(now <= then for now, then in zip(open_things(), before, strict=True))
 
-    wait_for(is_so, 5, f"{open_things()} after {before}")
+    wait_for(is_so, f"{open_things()} after {before}")
 
 
 def rises(times):
@@ -78,14 +78,14 @@ def test_a_camera_that_is_killed_comes_back(tmp_path):
         running(tmp_path, camera) as (fleet, server, before),
     ):
         camera.kill()
-        wait_for_state(fleet, "lost", 10)
+        wait_for_state(fleet, "lost")
         frames = state(fleet).sinks[0].frames
-        wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, 5, "no slate is sent")
+        wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, "no slate is sent")
         attempt = state(fleet).error_time
-        wait_for(lambda: state(fleet).error_time > attempt, 10, "no further attempt")
+        wait_for(lambda: state(fleet).error_time > attempt, "no further attempt")
         camera.start()
         # The pause under way is the second or third.
-        wait_for_state(fleet, "live", 4 * BACKOFF + 2)
+        wait_for_state(fleet, "live")
         told = state(fleet)
         assert told.reconnects == 1
         assert told.error.startswith("rtsp://127.0.0.1")
@@ -102,11 +102,11 @@ def test_a_camera_may_come_back_with_another_codec(tmp_path):
         running(tmp_path, camera) as (fleet, server, before),
     ):
         camera.kill()
-        wait_for_state(fleet, "lost", 10)
+        wait_for_state(fleet, "lost")
         coded = camera.words.index(moving_picture())
         camera.words[coded] = moving_picture(coder=VP8)
         camera.start()
-        wait_for_state(fleet, "live", 4 * BACKOFF + 2)
+        wait_for_state(fleet, "live")
         comes_on(fleet)
         assert state(fleet).sinks[0].reconnects == 0 and server.told("closed") == 0
         nothing_left_over(before)
@@ -119,10 +119,10 @@ def test_a_camera_that_freezes_comes_back(tmp_path):
         running(tmp_path, camera) as (fleet, server, before),
     ):
         freeze(camera)
-        assert wait_for_state(fleet, "lost", 6) >= 1.5  # timeout is 2 s
+        assert wait_for_state(fleet, "lost") >= 1.5  # timeout is 2 s
         assert "nothing came for 2 s" in state(fleet).error
         thaw(camera)
-        wait_for_state(fleet, "live", 4 * BACKOFF + 2 + 2)
+        wait_for_state(fleet, "live")
         assert state(fleet).reconnects == 1
         nothing_left_over(before)
         assert server.told("closed") == 0
@@ -134,10 +134,10 @@ def test_a_server_that_is_killed_gets_the_stream_again(tmp_path):
         running(tmp_path, camera) as (fleet, server, before),
     ):
         server.kill()
-        wait_for(lambda: state(fleet).sinks[0].state == "lost", 10, "the sink is not lost")
+        wait_for(lambda: state(fleet).sinks[0].state == "lost", "the sink is not lost")
         out = state(fleet).frames_out
         server.start()
-        wait_for(lambda: state(fleet).sinks[0].state == "live", 4 * BACKOFF + 4, "not live again")
+        wait_for(lambda: state(fleet).sinks[0].state == "live", "not live again")
         told = state(fleet)
         assert told.frames_out > out and told.reconnects == 0 and told.state == "live"
         assert told.sinks[0].reconnects == 1 and told.sinks[0].dropped > 0 and told.sinks[0].error
@@ -153,10 +153,10 @@ def test_a_server_that_freezes_does_not_stop_the_camera(tmp_path):
         freeze(server)
         out = state(fleet).frames_out
         fleet.set("yard", target=0.5)
-        wait_for(lambda: state(fleet).frames_out > out + 25, 10, "the camera stops")
+        wait_for(lambda: state(fleet).frames_out > out + 25, "the camera stops")
         server.kill()
         server.start()
-        wait_for(lambda: state(fleet).sinks[0].reconnects == 1, 15, "not live again")
+        wait_for(lambda: state(fleet).sinks[0].reconnects == 1, "not live again")
         nothing_left_over(before)
 
 
@@ -177,18 +177,18 @@ def test_a_picture_that_changes_its_size_is_fitted(tmp_path):
         running(tmp_path, camera) as (fleet, server, before),
     ):
         assert state(fleet).width == 320
-        wait_for(lambda: state(fleet).width == 192, 10, "the size did not change")
+        wait_for(lambda: state(fleet).width == 192, "the size did not change")
         comes_on(fleet)
         assert state(fleet).sinks[0].reconnects == 0 and state(fleet).reconnects == 0
         nothing_left_over(before)
         assert server.told("closed") == 0
         fleet.remove("yard")
-        wait_for(lambda: server.told("closed"), 5, "the server still has a client")
+        wait_for(lambda: server.told("closed"), "the server still has a client")
         with av.open(str(tmp_path / "seen.mkv")) as seen:
             sizes = {(f.width, f.height) for f in seen.decode(video=0)}
         assert sizes == {(320, 240)}
         fleet.put(config(camera, published(server)))
-        wait_for_state(fleet, "live", 15)
+        wait_for_state(fleet, "live")
 
 
 def with_sound(picture, sound):
@@ -208,8 +208,8 @@ def test_a_picture_that_stops_while_its_sound_goes_on_is_noticed(tmp_path):
     stops = with_sound("videotestsrc is-live=true num-buffers=40", AAC)
     with camera_server(tmp_path, stops) as camera, LiveFleet(GainEngine) as fleet:
         fleet.put(config(camera))
-        wait_for_state(fleet, "live", 15)
-        wait_for_state(fleet, "lost", 20)
+        wait_for_state(fleet, "live")
+        wait_for_state(fleet, "lost")
         assert "data comes, but no picture" in state(fleet).error
         assert state(fleet).frames_in <= 40
 
@@ -224,8 +224,8 @@ def test_sound_that_a_recording_cannot_hold_is_left_out_and_told(tmp_path):
             to = (str(folder), *([str(tmp_path / "hls" / "x.m3u8")] if kind == "mp4" else []))
             fleet.put(config(camera, *to, name=kind, recording=kind, segment_seconds=2.0))
         for kind in outputs:
-            wait_for(lambda kind=kind: state(fleet, kind).sinks, 15, "no outputs")
-            wait_for(lambda kind=kind: state(fleet, kind).sinks[0].frames > 30, 20, "not written")
+            wait_for(lambda kind=kind: state(fleet, kind).sinks, "no outputs")
+            wait_for(lambda kind=kind: state(fleet, kind).sinks[0].frames > 30, "not written")
         told = {kind: state(fleet, kind).sinks for kind in outputs}
     assert [sink.error for sink in told["mkv"]] == [""]
     for sink, kind in zip(told["mp4"], ("mp4", "hls"), strict=True):
@@ -256,9 +256,9 @@ def test_damaged_packets_are_counted_and_left_out(tmp_path):
     ):
         assert state(fleet).damaged == 0
         flip.set()
-        wait_for(lambda: state(fleet).damaged > 3, 15, "no damage is counted")
+        wait_for(lambda: state(fleet).damaged > 3, "no damage is counted")
         flip.clear()
-        wait_for_state(fleet, "live", 10)
+        wait_for_state(fleet, "live")
         comes_on(fleet)
         assert server.told("closed") == 0
         nothing_left_over(before)
@@ -331,14 +331,14 @@ def test_a_wrong_password_is_told_apart(tmp_path):
         before = open_things()
         wrong = f"rtsp://user:wrong@127.0.0.1:{camera.port}/1"
         fleet.put(CameraConfig(name="yard", url=wrong))
-        wait_for_state(fleet, "refused", 10)
+        wait_for_state(fleet, "refused")
         told = state(fleet)
         assert "wrong user or password" in told.error
         assert "wrong@" not in str(told) and "user:***@" in told.url
         time.sleep(3)
         assert state(fleet).error_time == told.error_time  # no second attempt: slowly
         fleet.put(CameraConfig(name="yard", url=wrong.replace("wrong", "right")))
-        wait_for_state(fleet, "live", 10)
+        wait_for_state(fleet, "live")
         fleet.remove("yard")
         nothing_left_over(before)
 
@@ -346,9 +346,9 @@ def test_a_wrong_password_is_told_apart(tmp_path):
 def test_frames_for_a_server_that_is_not_there_count_as_dropped(tmp_path):
     with camera_server(tmp_path) as camera, LiveFleet(GainEngine) as fleet:
         fleet.put(config(camera, f"rtsp://127.0.0.1:{free_port()}/in"))
-        wait_for_state(fleet, "live", 15)
-        wait_for(lambda: state(fleet).sinks[0].state == "lost", 20, "the sink is not lost")
-        wait_for(lambda: state(fleet).sinks[0].dropped > 10, 20, "no drop is counted")
+        wait_for_state(fleet, "live")
+        wait_for(lambda: state(fleet).sinks[0].state == "lost", "the sink is not lost")
+        wait_for(lambda: state(fleet).sinks[0].dropped > 10, "no drop is counted")
         assert state(fleet).sinks[0].frames == 0
 
 
@@ -358,9 +358,9 @@ def test_a_host_that_is_not_there_is_tried_again(address):
     url = f"rtsp://{address.format(closed=free_port())}/1"
     with LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=url, timeout=1.0))
-        wait_for(lambda: state(fleet).error, 5, "no error is told")
+        wait_for(lambda: state(fleet).error, "no error is told")
         first = state(fleet).error_time
-        wait_for(lambda: state(fleet).error_time > first, 6, "it is not tried again")
+        wait_for(lambda: state(fleet).error_time > first, "it is not tried again")
         told = state(fleet)
         assert told.state == "connecting" and told.frames_in == 0
         assert "password" not in told.error
@@ -376,14 +376,16 @@ def test_one_failure_touches_no_other_camera(tmp_path):
     ):
         fleet.put(config(good, name="good"))
         fleet.put(config(bad, name="bad"))
-        wait_for_state(fleet, "live", 15, "good")
-        wait_for_state(fleet, "live", 15, "bad")
-        wait_for(lambda: "engine: lost" in state(fleet, "bad").error + state(fleet, "good").error,
-                 10, "the failure is not told")  # fmt: skip
+        wait_for_state(fleet, "live", "good")
+        wait_for_state(fleet, "live", "bad")
+        wait_for(
+            lambda: any("engine: lost" in state(fleet, name).error for name in ("bad", "good")),
+            "the failure is not told",
+        )
         bad.kill()
-        wait_for_state(fleet, "lost", 5, "bad")
+        wait_for_state(fleet, "lost", "bad")
         before = state(fleet, "good")
-        wait_for(lambda: state(fleet, "good").frames_out > before.frames_out + 20, 10, "stopped")
+        wait_for(lambda: state(fleet, "good").frames_out > before.frames_out + 20, "stopped")
         assert state(fleet, "good").state == "live"
 
 
@@ -414,21 +416,21 @@ def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
         LiveFleet(lambda: Engine(Breaks())) as fleet,
     ):
         fleet.put(config(camera, published(server)))
-        wait_for_state(fleet, "live", 15)
-        wait_for(lambda: state(fleet).sinks[0].state == "live", 15, "the sink is not live")
+        wait_for_state(fleet, "live")
+        wait_for(lambda: state(fleet).sinks[0].state == "live", "the sink is not live")
         before = open_things()
         Breaks.broken.set()
         try:
-            wait_for_state(fleet, "lost", 15)
+            wait_for_state(fleet, "lost")
             told = state(fleet)
             assert "engine: lost the device" in told.error
             frames = told.sinks[0].frames
-            wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, 10, "no slate is sent")
+            wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, "no slate is sent")
             assert state(fleet).frames_out == told.frames_out
             assert told.dropped > 0  # what came to nothing is not hidden
         finally:
             Breaks.broken.clear()
-        wait_for_state(fleet, "live", 10)
+        wait_for_state(fleet, "live")
         comes_on(fleet)
         assert server.told("closed") == 0 and state(fleet).reconnects == 0
         nothing_left_over(before)

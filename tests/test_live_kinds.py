@@ -113,7 +113,7 @@ def over_http(clip, certificate=None, part_seconds=1):
     play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy", "-f", "hls")
     try:
         with ffmpeg(*play, "-hls_time", str(part_seconds), str(folder / "live.m3u8")):
-            wait_for((folder / "live.m3u8").exists, 20, "no playlist")
+            wait_for((folder / "live.m3u8").exists, "no playlist")
             scheme = "https" if certificate else "http"
             yield f"{scheme}://127.0.0.1:{server.server_port}/live.m3u8"
     finally:
@@ -150,8 +150,8 @@ def clip(tmp_path):
 def test_cameras_of_other_protocols_become_live(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=url))
-        wait_for_state(fleet, "live", 20)
-        wait_for(lambda: state(fleet).frames_out > 10, 15, "no frames")
+        wait_for_state(fleet, "live")
+        wait_for(lambda: state(fleet).frames_out > 10, "no frames")
         assert (state(fleet).width, state(fleet).height) == (160, 128)
 
 
@@ -159,7 +159,7 @@ def test_pictures_without_time_stamps_keep_their_pace(clip, tmp_path):
     with over_mjpeg(clip) as url, LiveFleet(GainEngine) as fleet:
         folder = tmp_path / "rec"
         fleet.put(CameraConfig(name="yard", url=url, to=(str(folder),), max_delay=5.0))
-        wait_for(lambda: state(fleet).frames_out > 60, 40, "no frames")
+        wait_for(lambda: state(fleet).frames_out > 60, "no frames")
     times = read_pts(next(folder.iterdir()))
     # 10 a second, not the 25 that FFmpeg takes for granted.
     assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.1, rel=0.3)
@@ -171,7 +171,7 @@ def test_parts_of_many_seconds_are_played_at_their_pace(clip):
         LiveFleet(lambda: GainEngine(seconds=0.04, max_batch=1)) as fleet,
     ):
         fleet.put(CameraConfig(name="yard", url=url, max_delay=3.0))
-        wait_for(lambda: state(fleet).frames_in > 100, 40, "no frames")
+        wait_for(lambda: state(fleet).frames_in > 100, "no frames")
         told = state(fleet)
     assert told.dropped < 0.1 * told.frames_in  # 40 come at once, and 32 may wait
 
@@ -199,7 +199,7 @@ def test_a_playlist_from_elsewhere_gets_at_no_file(clip, tmp_path, scheme):
     subprocess.run(remux, check=True)
     with playlist_of(tmp_path, f"{scheme}{part}") as url, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=url))
-        wait_for(lambda: state(fleet).error, 20, "nothing is told")
+        wait_for(lambda: state(fleet).error, "nothing is told")
         assert state(fleet).frames_in == 0
 
 
@@ -210,10 +210,10 @@ def test_published_by_rtmp(clip, tmp_path):
         ffmpeg("-listen", "1", "-i", url, "-c", "copy", str(tmp_path / "seen.mkv")) as server,
         LiveFleet(GainEngine) as fleet,
     ):
-        wait_for(lambda: listens(port), 20, "the server did not start")
+        wait_for(lambda: listens(port), "the server did not start")
         fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=60.0))
-        wait_for(lambda: state(fleet).sinks[0].frames > 30, 20, "nothing is published")
-        wait_for_state(fleet, "stopped", 15)
+        wait_for(lambda: state(fleet).sinks[0].frames > 30, "nothing is published")
+        wait_for_state(fleet, "stopped")
         fleet.close()
         server.wait(10)
     assert len(read_pts(tmp_path / "seen.mkv")) >= 38

@@ -55,15 +55,15 @@ def test_nothing_is_left_of_what_was_connected_before(tmp_path, monkeypatch, end
             else:
                 for pid in publishers():
                     os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: count() > before, 60, "it is not connected again")
-            wait_for(lambda: state(fleet).frames_out > frames + 5, 60, "nothing comes")
-            wait_for(lambda: all(s.state == "live" for s in state(fleet).sinks), 60, "no output")
+            wait_for(lambda: count() > before, "it is not connected again")
+            wait_for(lambda: state(fleet).frames_out > frames + 5, "nothing comes")
+            wait_for(lambda: all(s.state == "live" for s in state(fleet).sinks), "no output")
 
-        wait_for_state(fleet, "live", 60)
-        wait_for(lambda: all(s.state == "live" for s in state(fleet).sinks), 60, "no output")
+        wait_for_state(fleet, "live")
+        wait_for(lambda: all(s.state == "live" for s in state(fleet).sinks), "no output")
         again()
         first = held()
         assert first[0]["Connection"] == first[0]["InputContainer"] == 1  # they are seen
         for _ in range(6):
             again()
-        wait_for(lambda: held() == first, 60, f"more than {first}")
+        wait_for(lambda: held() == first, f"more than {first}")

@@ -55,7 +55,7 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
         for name in names:
             fleet.put(config(server, str(tmp_path / name), name=name, max_delay=LIMIT))
             # One by one: gst-rtsp-server may abort where clients join one medium at once.
-            wait_for_state(fleet, "live", 30, name)
+            wait_for_state(fleet, "live", name)
         time.sleep(3)  # files are opened, the engine learns how long it takes
         before, things = {c.name: c for c in fleet.look()}, open_things()
         with Stalls() as stalls:
@@ -91,7 +91,7 @@ def test_720p_at_25_is_held_in_realtime(tmp_path):
         open_fleet("realtime") as fleet,
     ):
         fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay=LIMIT))
-        wait_for_state(fleet, "live", 30)
+        wait_for_state(fleet, "live")
         time.sleep(5)  # compiled by then
         before = fleet.look()[0]
         with Stalls() as stalls:

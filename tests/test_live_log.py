@@ -75,7 +75,7 @@ def test_a_log_that_nobody_can_read_ends_and_hangs_nothing(stderr):
     for end in (writer, reader):
         if end is not None:
             os.close(end)
-    wait_for(lambda: "streamkind-log" not in str(threading.enumerate()), 10, "the thread stays")
+    wait_for(lambda: "streamkind-log" not in str(threading.enumerate()), "the thread stays")
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_serve_goes_on_and_obeys_sigterm_whatever_becomes_of_its_log(stderr, tmp
     process = command("serve", str(path), stdout=None, stderr=writer)
     os.close(writer)
     try:
-        wait_for(lambda: recorded("one"), 60, "nothing is recorded")
+        wait_for(lambda: recorded("one"), "nothing is recorded")
         write("two")  # the reload is logged too
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: recorded("two"), 60, "it was not read again")
+        wait_for(lambda: recorded("two"), "it was not read again")
         assert listening(port)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

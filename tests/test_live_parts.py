@@ -99,9 +99,7 @@ def test_a_late_frame_gives_way_unless_nothing_else_comes(monkeypatch):
         before = state.frames_out, output.inbox.dropped
         now = time.monotonic()
         output.inbox.put(Waiting(np.zeros((2, 2, 3), np.uint8), 0.0, now - age))
-        wait_for(
-            lambda: (state.frames_out, output.inbox.dropped) != before, 10, "it is still there"
-        )
+        wait_for(lambda: (state.frames_out, output.inbox.dropped) != before, "it is still there")
         return state.frames_out > before[0]
 
     output.start()
@@ -168,7 +166,7 @@ def test_rtmp_begins_at_0_and_anew_before_its_time_stamps_end(tmp_path):
                 publisher.write(packet)
             said += publisher.heard()
             time.sleep(0.01)
-    wait_for(lambda: publisher.failed, 10, "it goes on")
+    wait_for(lambda: publisher.failed, "it goes on")
     assert "live" in said and "anew" in " ".join(said + publisher.heard())
     publisher.close()
     with av.open(str(tmp_path / "seen.flv")) as seen:

@@ -269,7 +269,7 @@ def test_a_lost_engine_that_cannot_be_closed_gives_way_to_another(tmp_path, monk
     ) as fleet:
         assert "number 0" in fleet.engine
         fleet.put(CameraConfig(name="yard", url=f"file:{clip}", max_delay=60.0))
-        wait_for(lambda: state(fleet).frames_out > 0, 30, "no engine is opened anew")
+        wait_for(lambda: state(fleet).frames_out > 0, "no engine is opened anew")
         assert f"number {last}" in fleet.engine
     steps = [f"{what} {i}" for i in range(last + 1) for what in ("open", "close")]
     assert log == steps

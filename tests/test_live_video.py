@@ -170,8 +170,8 @@ def test_a_camera_is_seen_live_from_the_encoder_that_runs_anyway(tmp_path, recor
     to = (str(tmp_path),) if recorded else ()
     with ScriptedCamera() as camera, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=camera.url, to=to))
-        wait_for_state(fleet, "live", 20)
-        wait_for(lambda: state(fleet).frames_out > 3, 20, "no pictures")
+        wait_for_state(fleet, "live")
+        wait_for(lambda: state(fleet).frames_out > 3, "no pictures")
         assert (state(fleet).stages["encode"] > 0) == recorded
         with console_at(fleet) as console:
             with watching(console) as socket, watching(console) as other:
@@ -183,7 +183,7 @@ def test_a_camera_is_seen_live_from_the_encoder_that_runs_anyway(tmp_path, recor
             assert len(shown) == 15
             assert all(a[0] < b[0] for a, b in pairwise(shown))
             output = fleet._cameras["yard"].output
-            wait_for(lambda: not output.viewers, 20, "it is still watched")
+            wait_for(lambda: not output.viewers, "it is still watched")
 
 
 def test_the_socket_ends_when_the_camera_is_removed():

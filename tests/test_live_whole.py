@@ -57,20 +57,20 @@ def test_cameras_come_and_go_by_the_api_while_others_go_on(yard, tmp_path):
     url = f"rtsp://127.0.0.1:{yard.port}/1"
     with record_server(tmp_path) as server, LiveFleet(GainEngine) as fleet:
         fleet.put(config(yard, str(tmp_path / "rec")))
-        wait_for_state(fleet, "live", 20)
+        wait_for_state(fleet, "live")
         with console_at(fleet) as console:
             settings = {"url": url, "to": [published(server)], "ratio": 1.0}
             assert console.ask("PUT", "/api/cameras/gate", json=settings).status_code == 201
-            wait_for_state(fleet, "live", 20, "gate")
-            wait_for(lambda: state(fleet, "gate").sinks[0].state == "live", 15, "not published")
+            wait_for_state(fleet, "live", "gate")
+            wait_for(lambda: state(fleet, "gate").sinks[0].state == "live", "not published")
             light = {"ratio": 0.5}
             assert console.ask("PATCH", "/api/cameras/gate", json=light).status_code == 200
-            wait_for(lambda: state(fleet, "gate").ratio == 0.5, 5, "the ratio did not act")
+            wait_for(lambda: state(fleet, "gate").ratio == 0.5, "the ratio did not act")
             assert state(fleet).ratio != 0.5
             settings = {"url": url, "to": []}
             assert console.ask("PUT", "/api/cameras/gate", json=settings).status_code == 200
-            wait_for(lambda: server.told("closed"), 10, "it is published still")
-            wait_for_state(fleet, "live", 20, "gate")
+            wait_for(lambda: server.told("closed"), "it is published still")
+            wait_for_state(fleet, "live", "gate")
             assert console.ask("DELETE", "/api/cameras/gate").status_code == 204
             names = [camera["name"] for camera in console.get("/api/cameras").json()["cameras"]]
             assert names == ["yard"]

@@ -47,7 +47,6 @@ __all__ = [
     "published",
     "read_pts",
     "record_server",
-    "slower",
     "state",
     "thaw",
     "wait_for",
@@ -115,14 +114,6 @@ class Stalls:
     def __exit__(self, *_: object) -> None:
         self.most = float(self._process.communicate()[0])
         """Seconds; a few milliseconds on a quiet machine."""
-
-
-def slower(seconds: float = 0.3) -> float:
-    """Return how many times longer work takes now than its CPU time: 1 on a quiet machine."""
-    began, worked = time.monotonic(), time.process_time()
-    while (done := time.process_time() - worked) < seconds:
-        pass
-    return max(1.0, (time.monotonic() - began) / done)
 
 
 STALLS = """

@@ -123,7 +123,7 @@ def measure(
         )
         fleet.put(config)
         try:
-            wait_for(lambda: receiver.came, 60, "nothing comes out")
+            wait_for(lambda: receiver.came, "nothing comes out")
             time.sleep(WARM_SECONDS)
             sent: dict[tuple[int, float], None] = {}
             until = time.monotonic() + seconds
@@ -152,7 +152,7 @@ def measure_hls(
         playlist = Path(folder, "a.m3u8")
         fleet.put(CameraConfig(name="latency", url=camera.url, to=(str(playlist),), codec=codec))
         try:
-            wait_for(lambda: len(parts_of(playlist)) > PARTS, 60, "no parts come")
+            wait_for(lambda: len(parts_of(playlist)) > PARTS, "no parts come")
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 now, part = time.monotonic(), parts_of(playlist)[-PARTS]

@@ -63,7 +63,7 @@ def held() -> list[list[Any]]:
         open_fleet("realtime") as fleet,
     ):
         fleet.put(config(camera, published(server)))
-        wait_for_state(fleet, "live", 60)
+        wait_for_state(fleet, "live")
         time.sleep(5)
         fleet.status()
         for minute in range(1, MINUTES + 1):

@@ -41,7 +41,7 @@ def fill_queue(url: str) -> None:
         told = requests.get(queue, timeout=60).json()["jobs"][0]["state"]
         return bool(told == "done")
 
-    wait_for(is_done, SECONDS, "the queue is not done")
+    wait_for(is_done, "the queue is not done", SECONDS)
 
 
 def main() -> None:
@@ -68,9 +68,9 @@ def main() -> None:
             prefer(driver, prefers_color_scheme=scheme)
             driver.get(url)
             for css in ("#list .folder", "#list li[data-place] button"):
-                wait_for(lambda css=css: is_shown(css), SECONDS, f"no {css}")
+                wait_for(lambda css=css: is_shown(css), f"no {css}", SECONDS)
                 driver.find_element(By.CSS_SELECTOR, css).click()
-            wait_for(lambda: is_shown("#stage[data-ready=fine]"), SECONDS, "no preview")
-            wait_for(measured, SECONDS, "no expected times")
+            wait_for(lambda: is_shown("#stage[data-ready=fine]"), "no preview", SECONDS)
+            wait_for(measured, "no expected times", SECONDS)
             driver.save_screenshot(str(ROOT / "docs" / name))
             print(f"docs/{name}: {width}x{height}, {scheme}")
