@@ -14,16 +14,18 @@ from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
-import onnxruntime
 import tensorrt_rtx
 
-from streamkind.backends import cuda, plans, tensorrt
+from streamkind.backends import cuda, parity, plans, tensorrt
 from streamkind.backends.cards import Card
 from streamkind.backends.precision import graph_in
+from support.graphs import session
 
 SCRATCH_PER_FRAME = 1 << 16
 BUILT = {}
-"""Plans of the real library, by key: each is built once for all tests."""
+"""Plans of the real library, and ONNX Runtime's sessions, by key: made once for all tests."""
+EXPECTED = {}
+"""What the released graphs make of the fixed frames, by model and size: computed once."""
 INSPECTED = json.dumps(
     {
         "Layers": [
@@ -57,7 +59,7 @@ class Machine:
         self.refuse_plans = 0
         self.short_of_memory = 0
         self.falsify = lambda name, array: array
-        self.onnx = {}
+        self.graphs_of_plans = {}
 
     def tell(self, *what):
         """Note a call; it needs a context."""
@@ -161,11 +163,8 @@ class Engine:
         self._machine, self._trt, self._runtime = machine, trt, runtime
         machine.alive["engine"] += 1
         self.contexts = 0
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        graph = machine.onnx[hashlib.sha256(data).hexdigest()]
-        self.session = onnxruntime.InferenceSession(graph.onnx, options)
-        self._size = graph.size
+        graph = machine.graphs_of_plans[hashlib.sha256(data).hexdigest()]
+        self.session, self._size = graph.session, graph.size
         ends = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(ends)
         self._ends = {end.name: end for end in ends}
@@ -398,15 +397,25 @@ def install(monkeypatch, machine, *, records_itself=False):
         if recipe.key not in BUILT:
             with monkeypatch.context() as patch:
                 patch.setattr(plans, "load", real_load)
-                BUILT[recipe.key] = real_build(recipe, graph, tell)
-        plan = BUILT[recipe.key]
+                plan = real_build(recipe, graph, tell)
+            onnx = graph_in(graph.read(), recipe.precision, recipe.frames)
+            BUILT[recipe.key] = plan, session(onnx)
+        plan, computes = BUILT[recipe.key]
         with where():
             machine.tell("build on", machine.stack[-1])
         machine.told.append(("build", recipe.part, recipe.precision))
-        onnx = graph_in(graph.read(), recipe.precision, recipe.frames)
-        machine.onnx[hashlib.sha256(plan.data).hexdigest()] = SimpleNamespace(
-            onnx=onnx, size=recipe.size
+        machine.graphs_of_plans[hashlib.sha256(plan.data).hexdigest()] = SimpleNamespace(
+            session=computes, size=recipe.size
         )
         return plan
 
     monkeypatch.setattr(tensorrt.plans, "build", build)
+    expected = parity.expected
+
+    def expected_once(release, frames):
+        key = release.name, np.shape(frames)
+        if key not in EXPECTED:
+            EXPECTED[key] = expected(release, frames)
+        return EXPECTED[key]
+
+    monkeypatch.setattr(parity, "expected", expected_once)
