@@ -79,17 +79,31 @@ def test_a_file_of_the_users_is_never_replaced(tmp_path):
     assert left(tmp_path) == []
 
 
-def interrupted(tmp_path, settings=QUICK):
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of a job that was killed before its parts were joined, and the whole result."""
+    folder = tmp_path_factory.mktemp("kept")
+    clip = night(folder / "night.mp4")
+    (job,) = find_jobs([clip], folder / "clear", QUICK)
+    job.output.parent.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streamkind.batch.divide.PART_SECONDS", 1.0)
+        (reference,) = find_jobs([clip], folder / "reference", QUICK)
+        run([reference])
+        journal, track = work.prepare(job)
+        journal = journal.keep(job, track)
+        assert len(journal.starts) == 4
+        for index in range(4):
+            work.enhance_part(job, journal, index, track)
+    return folder, digests(reference.output)
+
+
+@pytest.fixture
+def interrupted(kept, tmp_path):
     """A job of which all parts are done, but which was killed before they were joined."""
-    clip = night(tmp_path / "night.mp4")
-    (job,) = find_jobs([clip], tmp_path / "clear", settings)
-    (job.output.parent).mkdir()
-    journal, track = work.prepare(job)
-    journal = journal.keep(job, track)
-    assert len(journal.starts) == 4
-    for index in range(4):
-        work.enhance_part(job, journal, index, track)
-    return job
+    shutil.copy(kept[0] / "night.mp4", tmp_path)
+    shutil.copytree(kept[0] / "clear", tmp_path / "clear")
+    return find_jobs([tmp_path / "night.mp4"], tmp_path / "clear", QUICK)[0]
 
 
 def flip(path):
@@ -112,11 +126,9 @@ def flip(path):
     ],
 )
 def test_damaged_outputs_and_parts_are_made_again_with_a_message(
-    tmp_path, short_parts, monkeypatch, harm, said, made_again
+    tmp_path, short_parts, monkeypatch, kept, interrupted, harm, said, made_again
 ):
-    job = interrupted(tmp_path)
-    reference = tmp_path / "reference" / "night.mp4"
-    run(find_jobs([job.input], reference.parent, QUICK))
+    job = interrupted
     harm(job)
     made = []
     encode = work.encode_part
@@ -127,7 +139,7 @@ def test_damaged_outputs_and_parts_are_made_again_with_a_message(
     assert result.status == "done"
     assert sorted(made) == made_again
     assert said in told
-    assert digests(job.output) == digests(reference)
+    assert digests(job.output) == kept[1]
     assert left(tmp_path) == []
 
 
@@ -147,9 +159,9 @@ def change_version(job):
     ],
 )
 def test_a_job_whose_journal_does_not_fit_starts_again(
-    tmp_path, short_parts, change, settings, said
+    short_parts, interrupted, change, settings, said
 ):
-    job = interrupted(tmp_path)
+    job = interrupted
     change(job)
     (result,), told = run([Job(job.input, job.output, settings)])
     assert result.status == "done"
@@ -193,12 +205,12 @@ def test_a_job_is_worked_on_by_one_process(tmp_path):
 
 
 def test_two_processes_make_the_same_frames_as_one(tmp_path):
-    clip = night(tmp_path / "night.mp4", 240)
+    clip = night(tmp_path / "night.mp4", 48, rate=2)
     alone, shared = (find_jobs([clip], tmp_path / n, QUICK)[0] for n in ("alone", "shared"))
     run([alone])
     with Processes(2) as executor:
         (result,), _ = run([shared], executor=executor, slots=lambda: 2)
-    assert (result.status, result.frames) == ("done", 240)
+    assert (result.status, result.frames) == ("done", 48)
     assert digests(shared.output) == digests(alone.output)
 
 
