@@ -184,25 +184,27 @@ def ended(process):
     return process.returncode, out, err
 
 
-def test_two_processes_at_once_build_once_and_commands_tell_of_it(tmp_path):
+def test_two_processes_at_once_build_once_and_commands_tell_of_it(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "150")
     folder = tmp_path / "plans"
     results = [ended(p) for p in [engines(folder, *BUILD), engines(folder, *BUILD)]]
     assert [code for code, _, _ in results] == [0, 0]
     both = results[0][2] + results[1][2]
     assert both.count("not built yet; building") == both.count(": built in ") == 4
     assert both.count(": kept, ") == 4
-    assert ended(engines(folder, "verify"))[1].count("good") == 4
-    listed = ended(engines(folder, "list"))[1]
+    assert call("engines", "verify")[1].count("good") == 4
+    listed = call("engines", "list")[1]
     assert "kind decompose 64x48 fp16 batch 1:1:2 sm_89" in listed
     key = next(path.stem for path in folder.glob("*.plan"))
-    told = json.loads(ended(engines(folder, "info", key[:8]))[1])
+    told = json.loads(call("engines", "info", key[:8])[1])
     assert told["key"] == key
     assert told["report"]["inputs"]
     os.truncate(folder / f"{key}.plan", 5)
-    code, out, err = ended(engines(folder, "verify"))
+    code, out, err = call("engines", "verify")
     assert (code, out.count("good")) == (1, 3)
     assert "1 of 4 plans are damaged" in err
-    assert "4 plans removed" in ended(engines(folder, "prune", "--keep-gb", "0"))[2]
+    assert "4 plans removed" in call("engines", "prune", "--keep-gb", "0")[2]
     assert not list(folder.glob("*.plan"))
 
 
