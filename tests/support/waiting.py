@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.02
 """Interval at which a condition is looked at."""
 
 
