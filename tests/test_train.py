@@ -110,15 +110,20 @@ STRETCHES = [
 ]
 
 
+def whole_recipe(data, folder):
+    """Write a recipe of all stages; return its path."""
+    text = RECIPE.format(preset="default", data=data, minutes=100.0, gate_after=10**6)
+    stages = "".join(STAGE.format(name=n, steps=s, rate=1e-3) for n, s in STRETCHES)
+    (folder / "tiny.toml").write_text(text + stages)
+    return folder / "tiny.toml"
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     """The checkpoint of a run of all stages."""
     folder = tmp_path_factory.mktemp("whole")
-    text = RECIPE.format(preset="default", data=data, minutes=100.0, gate_after=10**6)
-    stages = "".join(STAGE.format(name=n, steps=s, rate=1e-3) for n, s in STRETCHES)
-    (folder / "tiny.toml").write_text(text + stages)
     with pytest.MonkeyPatch.context() as patch:
-        yield start(patch, folder / "tiny.toml", folder / "runs")
+        yield start(patch, whole_recipe(data, folder), folder / "runs")
     shutil.rmtree(folder)
 
 
@@ -140,29 +145,41 @@ def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
     assert isinstance(checkpoint.load_kind(uninterrupted / "checkpoint.pt"), KinD)
 
 
-class Killed(BaseException):
-    """Takes the place of the signal."""
+KILLED_AFTER = (1, 2, 3, 4, 5, 7, 9, 11)
+"""Steps; 2 and 4 end a stage."""
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7, 9, 11])  # 2 and 4 end a stage
-def test_a_run_that_was_killed_goes_on_bit_for_bit(recipe, runs, monkeypatch, uninterrupted, steps):
-    path = recipe(*STRETCHES)
+@pytest.fixture(scope="module")
+def killed(data, tmp_path_factory):
+    """Folders with what is left of a run that is killed after a number of steps."""
+    folder = tmp_path_factory.mktemp("killed")
     train_step = train.train_step
 
-    def save_and_die(run, source):
+    def save_and_move(run, source):
         terms = train_step(run, source)
-        if run.total_step == steps:
+        if run.total_step in KILLED_AFTER:
             run.save()
-            raise Killed
+            (left := folder / f"{run.total_step}" / "tiny").mkdir(parents=True)
+            (run.folder / "checkpoint.pt").rename(left / "checkpoint.pt")
         return terms
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(train, "train_step", save_and_die)
-        start(patch, path, runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "train_step", save_and_move)
+        start(patch, whole_recipe(data, folder), folder / "runs")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("steps", KILLED_AFTER)
+def test_a_run_that_was_killed_goes_on_bit_for_bit(
+    recipe, monkeypatch, killed, uninterrupted, steps
+):
+    runs = killed / str(steps)
     kept = checkpoint.load(runs / "tiny" / "checkpoint.pt")
     assert sum(s for _, s in STRETCHES[: kept["stage"]]) + kept["step"] == steps
-    folder = start(monkeypatch, path, runs, "--resume")
+    folder = start(monkeypatch, recipe(*STRETCHES), runs, "--resume")
     assert_same(folder / "checkpoint.pt", uninterrupted / "checkpoint.pt")
+    shutil.rmtree(runs)
 
 
 def test_a_finished_run_stays_as_it_is_when_resumed(recipe, tmp_path, runs, monkeypatch):
