@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Compiled modules are kept, or each of some hundred processes of the tests compiles all of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Two processes, for many tests wait. The tests of a file stay together: they share what is costly.
 AT_ONCE = --numprocesses 2 --dist loadfile
@@ -16,7 +18,7 @@ test: .venv/test .venv/debian
 
 # What a contributor runs after each change: needs nothing from Debian, and two minutes.
 quick: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) -m "not slow and not long and not needs_debian"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) --quick
 
 slow: .venv/test .venv/debian
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) -m "slow and not alone"

@@ -30,15 +30,17 @@ LONG = re.compile(
 """Files of tests that train, export, build plans or run all nets: half a minute each, and more."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` leaves out."""
-    for path in {item.path for item in items}:
-        marks = [pytest.mark.long] * bool(LONG.fullmatch(path.stem))
-        marks += [pytest.mark.needs_debian] * bool(DEBIAN.search(path.read_text()))
-        for item in items:
-            if item.path == path:
-                for mark in marks:
-                    item.add_marker(mark)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make quick`."""
+    parser.addoption("--quick", action="store_true", help="leave out files of long tests")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files with --quick before they are imported, which takes long itself."""
+    if not config.getoption("quick") or collection_path.suffix != ".py":
+        return None
+    long = LONG.fullmatch(collection_path.stem)
+    return bool(long or DEBIAN.search(collection_path.read_text())) or None
 
 
 @pytest.fixture(autouse=True)

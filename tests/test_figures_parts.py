@@ -15,7 +15,7 @@ from support.media import make_clip
 
 from streamkind.model.recipe import read_recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs_debian]
+pytestmark = pytest.mark.slow
 SIZE = (320, 240)
 
 
