@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -186,3 +187,21 @@ def test_the_library_message_is_in_the_error():
     recipe = replace(recipe_of("recompose", precision="fp32", size=(640, 480)), workspace_mib=1)
     with pytest.raises(EngineError, match=r"cannot build kind recompose .*: .*; try a smaller"):
         plans.build(recipe, find_release("kind").recompose)
+
+
+def test_ctrl_c_ends_a_build_also_while_tensorrt_reads_the_graph(monkeypatch):
+    said = []
+
+    def log(logger, severity, message):
+        said.append(message)
+        if len(said) == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    monkeypatch.setattr(type(plans.logger_of("tensorrt_rtx")), "log", log)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            plans.build(recipe_of(), find_release("kind").steady)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert said

@@ -204,6 +204,23 @@ def build(
     trt = load(recipe.library)
     logger = logger_of(recipe.library)
     logger.errors.clear()
+
+    def run(monitor: Any) -> tuple[Any, Inspection]:
+        with where():
+            return _build(trt, recipe, graph, monitor)
+
+    data, report = run_watched(trt, run, tell)
+    if data is None:
+        raise EngineError(
+            f"TensorRT {trt.__version__} cannot build {recipe}: {'; '.join(logger.errors)}; "
+            "try a smaller size or batch"
+        )
+    return Plan(bytes(data), report)
+
+
+def _build(trt: Any, recipe: PlanRecipe, graph: Graph, monitor: Any) -> tuple[Any, Inspection]:
+    """Return the plan, None if it cannot be built, and what TensorRT read. Raises EngineError."""
+    logger = logger_of(recipe.library)
     builder = trt.Builder(logger)
     network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, logger)
@@ -213,19 +230,9 @@ def build(
     config = builder.create_builder_config()
     _configure(trt, config, recipe)
     config.add_optimization_profile(_profile(builder, network, recipe))
+    config.progress_monitor = monitor
     report = examine(network)
-
-    def run() -> Any:
-        with where():
-            return builder.build_serialized_network(network, config)
-
-    data = run_watched(trt, config, run, tell)
-    if data is None:
-        raise EngineError(
-            f"TensorRT {trt.__version__} cannot build {recipe}: {'; '.join(logger.errors)}; "
-            "try a smaller size or batch"
-        )
-    return Plan(bytes(data), report)
+    return builder.build_serialized_network(network, config), report
 
 
 @functools.cache

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger("streamkind.engines")
+T = TypeVar("T")
 
 
 class Phases:
@@ -43,12 +44,11 @@ class Phases:
         return share
 
 
-def run_watched(
-    trt: Any, config: Any, run: Callable[[], Any], tell: Callable[[float], None]
-) -> Any:
+def run_watched(trt: Any, build: Callable[[Any], T], tell: Callable[[float], None]) -> T:
     """Run a build and tell how much of it is done. What `tell` raises, and Ctrl-C, end it.
 
-    It runs in a thread, for an exception must not cross TensorRT: Ctrl-C comes to the caller's.
+    `build` gets the progress monitor for TensorRT, and runs in a thread. Ctrl-C comes to the
+    caller's thread: raised in a callback of TensorRT, such as the logger's, it would be lost.
     """
     phases, errors = Phases(), list[BaseException]()
 
@@ -70,10 +70,8 @@ def run_watched(
         def phase_finish(self, name: str) -> None:
             phases.finish(name)
 
-    monitor = Monitor()
-    config.progress_monitor = monitor
     with ThreadPoolExecutor(1, thread_name_prefix="streamkind-build") as pool:
-        future = pool.submit(run)
+        future = pool.submit(build, Monitor())
         try:
             result = future.result()
         except BaseException as error:
