@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from support.compiled import graphs_compiled_once
 from support.media import make_clip
 
 from streamkind import cli
@@ -24,8 +25,8 @@ DEBIAN = re.compile(
 """Names, in a file of tests, of programs that Debian brings, or of what starts them."""
 LONG = re.compile(
     "test_(app_queue|backends|bench|cache|carry|cluster|data|evaluate|export|gpu_check|half|"
-    "odd_files_.*|openvino|pipeline|plans|platform|lite|python_api|scenes|score|sizes|student|"
-    "tensorrt|train|train_ddp)"
+    "odd_files_.*|openvino|pipeline|plans|platform|lite|python_api|scenes|score|single|sizes|"
+    "student|tensorrt|train|train_ddp)"
 )
 """Files of tests that train, export, build plans or run all nets: half a minute each, and more."""
 
@@ -41,6 +42,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     long = LONG.fullmatch(collection_path.stem)
     return bool(long or DEBIAN.search(collection_path.read_text())) or None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_once() -> Iterator[None]:
+    with graphs_compiled_once():
+        yield
 
 
 @pytest.fixture(autouse=True)
