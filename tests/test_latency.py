@@ -20,9 +20,9 @@ def test_every_number_can_be_read(size):
         assert latency.number_in(np.clip(image.astype(int) * 3, 0, 255)) == number
 
 
-@pytest.mark.parametrize(
-    "codec", ["h264", pytest.param("hevc", marks=[pytest.mark.slow, pytest.mark.alone])]
-)
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_pictures_come_out_with_their_numbers_and_not_late(monkeypatch, codec):
     monkeypatch.setattr(latency, "WARM_SECONDS", 1.0)
     with LiveFleet(GainEngine) as fleet:
