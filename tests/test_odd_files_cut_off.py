@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.odd import make_base
+from support.odd import ffmpeg, make_base
 
 from streamkind.errors import InputError
+from streamkind.video.cut_off import is_cut_off
 from streamkind.video.source import open_source
 
 SECONDS = 3
@@ -24,22 +25,28 @@ COUNTED = {
 """Files that tell how long they were."""
 TOLD = {
     "a.asf": "-c:v mpeg4 -c:a mp3",
+    "a.dv": "-s 720x576 -c:v dvvideo -c:a pcm_s16le",
     "a.m2ts": "-c:a ac3",
     "a.mjpeg": "-an -c:v mjpeg -pix_fmt yuvj420p",
+    "a.mpg": "-c:v mpeg2video -c:a mp2",
     "a.nut": "",
     "a.ogv": "-c:v libtheora -c:a libvorbis",
+    "a.rm": "-c:v rv10 -s 176x144 -c:a ac3",
+    "a.swf": "-c:v flv -c:a mp3 -ar 44100",
     "a.ts": "",
+    "a.vob": "-c:v mpeg2video -c:a ac3",
     "a.wmv": "-c:v wmv2 -c:a wmav2 -b:a 64k",
     "fragments.mp4": "-movflags frag_keyframe+empty_moov",
     "live.flv": "-ar 44100 -flvflags no_duration_filesize",
+    "live.mkv": "-live 1 -f matroska",
+    "mpeg1.mpg": "-c:v mpeg1video -c:a mp2",
 }
 """Files that tell that they are not whole."""
 REFUSED = {"a.mov": "-c:a pcm_s16le", "a.mp4": ""}
 SILENT = {
     "a.h264": "-an",
     "a.m2v": "-an -c:v mpeg2video",
-    "a.mpg": "-c:v mpeg2video -c:a mp2",
-    "a.vob": "-c:v mpeg2video -c:a ac3",
+    "a.obu": "-an -c:v libaom-av1 -cpu-used 8",
 }
 """Files that have no end of their own."""
 
@@ -62,10 +69,51 @@ def test_a_file_that_is_cut_off_is_said_to_be(name: str, tmp_path: Path) -> None
     words = (COUNTED | TOLD | SILENT)[name]
     path = make_base(tmp_path / name, seconds=SECONDS, words=words)
     assert told(path) == (25 * SECONDS, 0, [])
-    frames, lost, lines = told(cut(path, 0.6))
-    assert 20 < frames < 65
+    frames, lost, lines = told(cut(path, 0.613))
+    assert 20 < frames < 70
     assert len(lines) == (name not in SILENT)
     assert (abs(lost + frames - 25 * SECONDS) <= 3) if name in COUNTED else not lost
+
+
+UNITS = {
+    "420.y4m": "-pix_fmt yuv420p",
+    "411.y4m": "-pix_fmt yuv411p",
+    "deep.y4m": "-s 64x49 -pix_fmt yuv422p10le -strict -1",
+    "gray.y4m": "-pix_fmt gray",
+    "ntsc.dv": "-s 720x480 -r 30000/1001 -pix_fmt yuv411p -c:v dvvideo",
+    "pal.dv": "-s 720x576 -c:v dvvideo",
+}
+"""Files of units that all have the same size."""
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_file_of_equal_units_is_cut_off_if_the_last_is_not_whole(
+    name: str, tmp_path: Path
+) -> None:
+    path, kind = tmp_path / name, "dv" if name.endswith("dv") else "yuv4mpegpipe"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=63x49:r=25:d=0.4", *UNITS[name].split(), path)
+    assert not is_cut_off(path, kind)
+    data = path.read_bytes()
+    for left_out in (1, 999):
+        path.write_bytes(data[:-left_out])
+        assert is_cut_off(path, kind)
+
+
+def test_a_recording_of_dahua_is_cut_off_within_its_last_frame(tmp_path: Path) -> None:
+    frames = [bytes([n]) * size for n, size in enumerate((3000, 70, 900))]
+    path = tmp_path / "a.dav"
+    path.write_bytes(whole := b"".join(map(dahua, frames)))
+    assert not is_cut_off(path, "dhav")
+    path.write_bytes(whole[:-500])
+    assert is_cut_off(path, "dhav")
+    path.write_bytes(whole + bytes(4000))  # padded
+    assert not is_cut_off(path, "dhav")
+
+
+def dahua(payload: bytes) -> bytes:
+    """A frame of a .dav: its length stands in the header of 24 bytes and in the trailer of 8."""
+    size = (len(payload) + 32).to_bytes(4, "little")
+    return b"DHAV\xfd\0\0\0" + bytes(4) + size + bytes(8) + payload + b"dhav" + size
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -5,6 +5,7 @@ FFmpeg reads such a file to its end and reports no error.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +33,31 @@ _NUT_INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"
 """Start code of NUT's index, which is at the end of a file."""
 _FLV_TAG = 11
 """Size of the header of an FLV tag, in bytes. The size of a tag is repeated after it."""
+_TAIL = 1 << 20
+"""Bytes at the end of a file in which its last unit is searched."""
+_START_CODE = b"\0\0\1"
+_PACK, _PROGRAM_END, _FIRST_OF_PES = 0xBA, 0xB9, 0xBB
+"""Last bytes of start codes of MPEG-PS (ISO 13818-1, 2.5.3): of a pack, of the end of the stream,
+and the smallest one of the packets whose length follows."""
+_DV_FRAMES = 120_000, 144_000
+"""Size of a DV frame with 525 and with 625 lines, in bytes. All frames of DVCPRO are multiples."""
+_DV_SYNC = b"\x1f\x07\x00"
+_REAL_SLACK = 10
+"""Bytes by which FFmpeg states the size of a RealMedia's DATA chunk too large."""
+_SWF_UNKNOWN = 100 << 20
+"""Size of a file that FFmpeg writes into an SWF if it cannot seek back, in bytes."""
+_DESCENDED = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+"""IDs of Matroska's Segment and Cluster. Their size is unknown in a live recording."""
+_Y4M_CHROMA = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1)}
+"""Pixels across and down for one sample of chroma, by the colour space of a Y4M."""
+_MOST_ELEMENTS = 100_000
+"""Most elements of a Matroska file that are looked at."""
 
 
 def is_cut_off(path: Path, kind: str) -> bool:
     """Return whether a file ends too early by its own structure. `kind` is FFmpeg's format name.
 
-    Formats without an end mark, such as raw H.264 and MPEG-PS, always give False.
+    Formats in which nothing says where a unit ends, such as raw H.264, always give False.
     """
     check = next((_CHECKS[name] for name in kind.split(",") if name in _CHECKS), None)
     if check is None or isinstance(path, Spool) or not is_local(path):
@@ -89,13 +109,117 @@ def _mjpeg(file: BinaryIO, end: int) -> bool:
     return b"\xff\xd9" not in _at(file, end - 64, 64)  # cameras pad with a few zeros
 
 
+def _mpegps(file: BinaryIO, end: int) -> bool:
+    tail = _at(file, end - _TAIL, _TAIL)
+    place = tail.find(_START_CODE + bytes([_PACK]))
+    while place >= 0:
+        stop = _after_packets(tail, place)
+        if stop is not None:
+            return stop > len(tail)
+        place = tail.find(_START_CODE + bytes([_PACK]), place + 1)
+    return False
+
+
+def _after_packets(data: bytes, place: int) -> int | None:
+    """Return where the last packet of MPEG-PS ends by its length; None if no packet is there."""
+    while place < len(data):
+        head = data[place : place + 14].ljust(14, b"\0")
+        code = head[3] if head[:3] == _START_CODE else 0
+        if code == _PROGRAM_END:
+            return len(data)
+        if code == _PACK:
+            place += 14 + (head[13] & 7) if head[4] >> 6 == 1 else 12  # MPEG-2, else MPEG-1
+        elif code >= _FIRST_OF_PES:
+            place += 6 + int.from_bytes(head[4:6], "big")
+        else:
+            return None
+    return place
+
+
+def _dv(file: BinaryIO, end: int) -> bool:
+    head = _at(file, 0, 4)
+    return head[:3] == _DV_SYNC and end % _DV_FRAMES[head[3] >> 7] > 0
+
+
+def _real(file: BinaryIO, end: int) -> bool:
+    place, name = 0, b".RMF"
+    while name in (b".RMF", b"PROP", b"MDPR", b"CONT"):
+        head = _at(file, place, 8)
+        name, size = head[:4], int.from_bytes(head[4:], "big")
+        place += max(size, 8)
+    return name == b"DATA" and place - _REAL_SLACK > end
+
+
+def _swf(file: BinaryIO, end: int) -> bool:
+    head = _at(file, 0, 8)
+    size = int.from_bytes(head[4:], "little")
+    return head[:3] == b"FWS" and size != _SWF_UNKNOWN and size > end
+
+
+def _y4m(file: BinaryIO, end: int) -> bool:
+    header = _at(file, 0, _HEADER).partition(b"\n")[0]
+    told = {word[:1]: word[1:] for word in header.decode("latin-1").split()[1:]}
+    width, height, kind = int(told["W"]), int(told["H"]), told.get("C", "420")
+    samples = width * height
+    if kind[:3] in _Y4M_CHROMA:
+        across, down = _Y4M_CHROMA[kind[:3]]
+        samples += 2 * -(-width // across) * -(-height // down)
+    samples += width * height * kind.endswith("alpha")
+    deep = re.search(r"(p|mono)\d+$", kind) is not None
+    line = b"FRAME\n"
+    step, begin = len(line) + samples * (1 + deep), len(header) + 1
+    rest = (end - begin) % step
+    return rest > 0 and _at(file, end - rest, len(line)) == line[:rest]
+
+
+def _dahua(file: BinaryIO, end: int) -> bool:
+    tail = _at(file, end - _TAIL, _TAIL)
+    place = tail.rfind(b"DHAV")
+    size = int.from_bytes(tail[place + 12 : place + 16], "little")
+    return place >= 0 and place + size > len(tail)
+
+
+def _matroska(file: BinaryIO, end: int) -> bool:
+    place = 0
+    for _ in range(_MOST_ELEMENTS):
+        head = _at(file, place, 12).ljust(12, b"\0")
+        begin, size = _element(head)
+        if place >= end or not begin:
+            return False
+        live = size is None and head[:4] in _DESCENDED
+        place += begin + (0 if live else size or 0)
+        if place > end:
+            return True
+    return False
+
+
+def _element(head: bytes) -> tuple[int, int | None]:
+    """Return where the content of an EBML element begins, and its size if it is known.
+
+    Return 0 for data that is no element.
+    """
+    if head[0] < 1 << 4:
+        return 0, None
+    place = 9 - head[0].bit_length()  # the leading zeros of a number say its length (RFC 8794, 4)
+    length = 9 - head[place].bit_length()
+    size = int.from_bytes(head[place : place + length], "big") - (1 << 7 * length)
+    return place + length, None if size == (1 << 7 * length) - 1 else size
+
+
 _CHECKS: dict[str, Callable[[BinaryIO, int], bool]] = {
     "asf": _asf,
+    "dhav": _dahua,
+    "dv": _dv,
     "flv": _flv,
+    "matroska": _matroska,
     "mjpeg": _mjpeg,
     "mov": ends_in_box,
+    "mpeg": _mpegps,
     "mpegts": _mpegts,
     "nut": _nut,
     "ogg": _ogg,
+    "rm": _real,
+    "swf": _swf,
+    "yuv4mpegpipe": _y4m,
 }
 """The check of each format, by FFmpeg's name of the format."""
