@@ -288,3 +288,22 @@ def test_frames_before_0_keep_their_distance(base: Path, tmp_path: Path) -> None
     steps = [b - a for a, b in itertools.pairwise(video)]
     assert len(video) == 50 and steps == pytest.approx([0.04] * 49, abs=NEAR)
     assert video[0] - times(output, "a")[0] == pytest.approx(0.021, abs=0.03)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+@pytest.mark.parametrize("name", ["a.flv", "a.mov", "a.mp4"])
+def test_b_frames_whose_pts_are_in_the_order_of_decoding_come_out_in_even_steps(
+    codec: str, name: str, tmp_path: Path
+) -> None:
+    """As some cameras and old converters write them: each pts is the dts of its packet."""
+    if codec == "mpeg4" and name == "a.flv":
+        pytest.skip("FLV holds no MPEG-4")
+    words = f"-c:v {codec} -bf 2 -preset veryfast -an -bsf:v setts=pts=DTS"
+    path = make_base(tmp_path / name, words=words)
+    with open_source(path) as source:
+        shown = [float(frame.time) for frame in source]
+    steps = [after - before for before, after in itertools.pairwise(shown[4:-2])]
+    assert len(shown) >= 48  # an edit list may hide the first ones
+    assert steps == pytest.approx([0.04] * len(steps), abs=NEAR)
+    repaired = [line for line in source.warnings if "time stamps" in line]
+    assert all(int(line.split()[0]) <= 2 for line in repaired)

@@ -186,6 +186,7 @@ def camera_data(path: Path, mark: bytes) -> Path:
 @pytest.mark.parametrize(
     "mark, suffix, kept",
     [(b"gpmd", "mp4", 4), (b"gpmd", "mov", 4), (b"gpmd", "mkv", 0), (b"camm", "mp4", 0),
+     (b"fdsc", "mp4", 0),
      (b"mett", "mp4", 0), (b"mett", "ts", 0)],
 )  # fmt: skip
 def test_records_of_a_camera_are_kept_or_told(
@@ -200,6 +201,39 @@ def test_records_of_a_camera_are_kept_or_told(
 
 def box(name: bytes, content: bytes) -> bytes:
     return (8 + len(content)).to_bytes(4, "big") + name + content
+
+
+GOOGLE_SPHERICAL = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")
+"""UUID of the box of spherical metadata, version 1."""
+
+
+def spherical(path: Path, stereo: str) -> Path:
+    """Mark the video of an MP4 as that of a 360-degree camera."""
+    fields = {"Spherical": "true", "Stitched": "true", "ProjectionType": "equirectangular"}
+    fields |= {"StitchingSoftware": "none", "StereoMode": stereo}
+    told = "".join(f"<GSpherical:{k}>{v}</GSpherical:{k}>" for k, v in fields.items())
+    added = box(b"uuid", GOOGLE_SPHERICAL + f"<rdf:SphericalVideo>{told}".encode())
+    data = bytearray(path.read_bytes())
+    moov, trak = data.rindex(b"moov") - 4, data.rindex(b"trak") - 4
+    end = trak + int.from_bytes(data[trak : trak + 4], "big")
+    for place in (moov, trak):
+        size = int.from_bytes(data[place : place + 4], "big") + len(added)
+        data[place : place + 4] = size.to_bytes(4, "big")
+    data[end:end] = added
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "stereo, words", [("mono", ["spherical"]), ("top-bottom", ["spherical", "stereoscopic"])]
+)
+def test_marks_of_spherical_and_stereoscopic_cameras_are_told(
+    stereo: str, words: list[str], tmp_path: Path
+) -> None:
+    path = spherical(make_base(tmp_path / "a.mp4", seconds=0.4, words="-an"), stereo)
+    warnings, _ = pass_through(path, tmp_path / "out.mp4")
+    told = [line for line in warnings if "not marked" in line]
+    assert len(told) == len(words) and all(w in line for w, line in zip(words, told, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +19,14 @@ from support.media import make_clip, read_video
 from support.odd import make_base, pass_through, times
 from support.waiting import wait_until
 
+from streamkind.errors import InputError
+from streamkind.video.demux import PacketReader, first_packets
+from streamkind.video.source import open_source
+
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+INFO = "encryption_info"
+"""PyAV's name of the side data of an encrypted packet."""
 KEY = "76a6c65c5ea762046bd749a2e632ccbb"
 
 
@@ -61,6 +69,24 @@ def test_an_encrypted_file_is_called_encrypted(call, tmp_path, scheme):
     code, _, err = call("enhance", encrypted(tmp_path / "e.mp4", scheme), tmp_path / "out.mp4")
     assert code == 1
     assert re.fullmatch(r"streamkind: [^\n]*encrypted[^\n]*\n", err)
+
+
+def test_a_file_that_is_encrypted_after_its_beginning_is_called_encrypted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams for sale begin with some clear seconds. No tool at hand writes such a file."""
+    mark = first_packets(encrypted(tmp_path / "e.mp4", b"cenc"))[0][0].get_sidedata(INFO)
+    clip, read = make_clip(tmp_path / "clip.mp4", frames=9), PacketReader._read
+
+    def marked(reader: PacketReader, streams: Any) -> Iterator[Any]:
+        for number, packet in enumerate(read(reader, streams)):
+            if number > 4:
+                packet.set_sidedata(mark)
+            yield packet
+
+    monkeypatch.setattr(PacketReader, "_read", marked)
+    with pytest.raises(InputError, match="encrypted"), open_source(clip) as source:
+        list(source)
 
 
 HEADERS = {

@@ -54,7 +54,7 @@ class Decoder:
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Yield frames in order of presentation, as stored: not turned upright."""
         for packet in self._packets():
-            if not self.sent and packet.has_sidedata("encryption_info"):
+            if packet.has_sidedata("encryption_info"):  # the beginning may be clear
                 raise InputError(encrypted(self._path))
             self.sent += 1
             self._count_empty(packet)

@@ -134,7 +134,8 @@ def main_video(container: InputContainer, path: Path, wanted: int | None = None)
     """
     videos = [stream for stream in container.streams.video if not is_picture(stream)]
     if not videos:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        named = ("cover art" if is_picture(s) else s.type for s in container.streams)
+        kinds = ", ".join(sorted(set(named))) or "an empty index"
         raise InputError(f"{path}: no video in it, only {kinds}; expected footage")
     stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
     if wanted is not None:

@@ -106,7 +106,7 @@ class Passthrough:
         return kind == "matroska" and any(not admits(s, kind) for s in copied)
 
     def _is_rewritten(self, stream: Any, kind: str) -> bool:
-        if stream.discard == Discard.all:
+        if stream.discard == Discard.all and getattr(stream, "name", None) is not None:
             return True  # the track with the chapters of an MP4: the chapters are written anew
         if stream.type == "data" and "timecode" in stream.metadata:
             return True  # a track of time codes: FFmpeg writes it anew from the video's tag

@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 
 from streamkind.video.demux import is_picture
 from streamkind.video.format import ColorTags
+from streamkind.video.side_data import is_spherical, is_stereo
 from streamkind.video.tonemap import refuse_dolby, tone_note
 
 
@@ -29,6 +30,16 @@ def remarks(
     notes = tone_note(tags)
     if has_alpha(first, stream):
         notes.append("the video has transparency, which is left out")
+    if is_spherical(first):
+        notes.append(
+            "the video is spherical (360 or 180 degrees), but the output is not marked as that;"
+            " mark it with a tool for spherical metadata"
+        )
+    if is_stereo(first):
+        notes.append(
+            "the video is stereoscopic (3D), but the output is not marked as that; if each view is"
+            " coded by itself (MV-HEVC), only the first view is enhanced, and the other is left out"
+        )
     return notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import av
@@ -18,6 +19,26 @@ def _unknown(cls: type[Type], value: int) -> Type:
 
 # PyAV reads all side data of a frame, even if only one type is needed.
 Type._missing_ = classmethod(_unknown)  # type: ignore[method-assign,assignment]
+
+
+_RECTILINEAR = 4
+"""FFmpeg's AV_SPHERICAL_RECTILINEAR: the projection of a usual lens."""
+
+
+def is_spherical(frame: av.VideoFrame) -> bool:
+    """Return whether a picture is marked as a part of a sphere, as of a 360-degree camera."""
+    return _first_number(frame, "SPHERICAL") not in (None, _RECTILINEAR)
+
+
+def is_stereo(frame: av.VideoFrame) -> bool:
+    """Return whether a picture is marked as one with two views."""
+    return bool(_first_number(frame, "STEREO3D"))  # AV_STEREO3D_2D is 0
+
+
+def _first_number(frame: av.VideoFrame, name: str) -> int | None:
+    side_data: Any = frame.side_data
+    data = side_data.get(name)
+    return None if data is None else int.from_bytes(bytes(data)[:4], sys.byteorder)
 
 
 def display_matrix(frame: av.VideoFrame) -> bytes | None:

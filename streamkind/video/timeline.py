@@ -108,7 +108,7 @@ class FrameClock:
         one: Matroska does not store times before 0.
         """
         if not self.missing:
-            yield from self._before_the_first(frames)
+            yield from self._before_the_first(_in_order(frames))
             return
         for number, frame in enumerate(frames):
             if not number and not self._told and frame.duration:
@@ -142,6 +142,34 @@ class FrameClock:
     def __call__(self, raw: av.VideoFrame) -> tuple[int, int]:
         """Return pts and duration of a frame, in units of `time_base`."""
         return self._rising(raw.pts), max(0, raw.duration or 0)
+
+
+def _in_order(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """Give frames their dts as pts from when pts fail to rise more often than dts, as FFmpeg does.
+
+    Such pts are in the order of decoding: some muxers write B-frames so, and AVI stores no pts.
+    """
+    last_pts: int | None = None
+    last_dts: int | None = None
+    faulty = 0
+    held: av.VideoFrame | None = None
+    for frame in frames:
+        pts, dts = frame.pts, frame.dts
+        if pts is not None:
+            faulty += last_pts is not None and pts <= last_pts
+            last_pts = pts
+        if dts is not None:
+            faulty -= last_dts is not None and dts <= last_dts
+            last_dts = dts
+        if faulty > 0:
+            frame.pts = dts
+        if held is not None:
+            if faulty > 0:
+                held.pts = held.dts  # it came out before a frame with a smaller pts
+            yield held
+        held = frame
+    if held is not None:
+        yield held
 
 
 def check_times(start: float, duration: float | None) -> None:
