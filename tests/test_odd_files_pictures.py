@@ -268,3 +268,44 @@ def test_a_tiff_of_an_unsupported_variant_is_reported(tmp_path):
     cv2.imwrite(str(tmp_path / "in.tif"), CORNER.astype(np.float32) / 255)
     with pytest.raises(InputError, match=r"a TIFF that is damaged .* variant is not supported"):
         read_still(tmp_path / "in.tif")
+
+
+def deep_heic(path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64 * 48 * 3).astype(np.uint16).reshape(48, 64, 3)
+    made = pillow_heif.from_bytes("RGB;16", (64, 48), ramp.tobytes())
+    made.save(path, quality=90)
+
+
+DEEP = {
+    "a.pgm": lambda path: cv2.imwrite(str(path), np.full((8, 8), 900, np.uint16)),
+    "a.ppm": lambda path: path.write_bytes(b"P6 # of 12 bits\n4 2 4095\n" + bytes(48)),
+    "a.jp2": lambda path: Image.fromarray(np.full((64, 64), 900, np.uint16)).save(path),
+    "a.heic": deep_heic,
+}
+"""Pictures of more than 8 bits in formats that are read in 8."""
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_bits_that_are_lost_in_reading_are_told(tmp_path: Path, name: str) -> None:
+    DEEP[name](tmp_path / name)
+    assert any("more than 8 bits" in note for note in read_still(tmp_path / name).notes)
+    Image.fromarray(CORNER).save(tmp_path / f"plain{name[1:]}")
+    assert not read_still(tmp_path / f"plain{name[1:]}").notes
+
+
+def test_sixteen_bits_under_a_wrong_name_are_read(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), CORNER.astype(np.uint16) * 200)
+    (tmp_path / "in.png").rename(tmp_path / "in.jpg")
+    assert read_still(tmp_path / "in.jpg").deep is not None
+
+
+def test_a_damaged_tag_does_not_take_the_others_with_it(tmp_path: Path) -> None:
+    """The resolution is text: Pillow reads it, and cannot write it."""
+    number = (282).to_bytes(2, "little") + b"\2\0\7\0\0\0"
+    entries = b"\2\0" + number + (38).to_bytes(4, "little")
+    entries += (306).to_bytes(2, "little") + b"\2\0\x14\0\0\0" + (46).to_bytes(4, "little")
+    body = b"Exif\0\0II*\0\x08\0\0\0" + entries + bytes(4) + b"300300\0\0" + TAKEN.encode() + b"\0"
+    Image.fromarray(CORNER).save(tmp_path / "in.jpg", exif=body)
+    told = copy(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    assert told == ["in.jpg: damaged EXIF tags are left out: XResolution"]
+    assert opened(tmp_path / "out.jpg").getexif().get(0x0132) == TAKEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ _MAGIC = {
 }
 """Formats, by bytes that are near the beginning of a file."""
 _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".pnm": "PPM"}
+_PPM_HEADER = rb"P\d(?:(?:\s+#[^\n]*)*\s+(\d+)){3}"
+"""Header of a PPM. Its last number is the largest sample."""
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+"""Begin of a JPEG 2000 codestream: SOC and SIZ (ISO 15444-1, A.4 and A.5)."""
 _QUALITY = 95
 """Quality of lossy stills, on Pillow's scale from 0 to 100."""
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
@@ -81,11 +86,13 @@ def _read(path: Path, data: bytes) -> Still:
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"{path.name}: only the first of its {image.n_frames} pictures is enhanced")
     transfer = transfer_of(data, image)
-    sixteen = path.suffix.lower() in _DEEP and _has_16_bits(data, image)
+    kept = _has_16_bits(data, image)
     image.load()
     dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
     upright = ImageOps.exif_transpose(image)
-    exif, xmp, image = exif_of(image), xmp_of(upright), upright
+    (exif, damaged), xmp, image = exif_of(image), xmp_of(upright), upright
+    if damaged:
+        notes.append(f"{path.name}: damaged EXIF tags are left out: {', '.join(damaged)}")
     if image.mode in ("CMYK", "LAB", "YCbCr") and icc:
         image, icc = _to_srgb(image, icc), b""
     alpha = None
@@ -94,11 +101,16 @@ def _read(path: Path, data: bytes) -> Still:
         alpha = np.asarray(image.getchannel("A"))
         alpha = None if alpha.min() == 255 else alpha
     gray = image.mode in ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-    deep = _deep(data) if sixteen else None
+    deep = _deep(data) if kept else None
     if deep is not None and deep.ndim == 3 and deep.shape[2] == 4:
         alpha, deep = (None if alpha is None else deep[..., 3]), deep[..., :3]
     if deep is not None:
         deep = np.ascontiguousarray(np.dstack([deep] * 3) if deep.ndim == 2 else deep)
+    elif not transfer and (kept or _is_deep(data, image)):
+        notes.append(
+            f"{path.name}: it has more than 8 bits, but is read in 8;"
+            " an unsigned PNG or TIFF of 16 bits keeps them"
+        )
     if transfer:
         notes.append(tone_note(path.name, transfer))
         rgb, deep = tone_mapped_rgb(data, image, transfer, deep)
@@ -121,6 +133,17 @@ def _has_16_bits(data: bytes, image: Any) -> bool:
         return data[24] == 16  # IHDR
     bits = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample
     return bool(bits) and max(bits) == 16
+
+
+def _is_deep(data: bytes, image: Any) -> bool:
+    """Return whether a picture has more than 8 bits, in a format that is read in 8."""
+    if image.mode.startswith("I") or image.info.get("bit_depth", 8) > 8:  # HEIC tells bit_depth
+        return True
+    if data[:2] in (b"P3", b"P6"):
+        header = re.match(_PPM_HEADER, data)
+        return header is not None and int(header[1]) > 255
+    place = data.find(_JPEG_2000)
+    return place >= 0 and data[place + 42] & 0x7F >= 8  # Ssiz: bits - 1
 
 
 def _deep(data: bytes) -> NDArray[np.uint16] | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from streamkind.video.image_data import Still
 
 _XMP_TAG = 700
 """Number of the TIFF tag for XMP."""
+_POINTERS = (0x8769, 0x8825, 0xA005)
+"""Numbers of the tags that point to other lists of tags: EXIF, GPS and interoperability."""
 _LAYOUT_TAGS = (
     *(254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 317),
     *(320, 322, 323, 324, 325, 338, 339),
@@ -18,16 +20,37 @@ _LAYOUT_TAGS = (
 """Numbers of the TIFF tags for the layout of the pixels and the dots per inch."""
 
 
-def exif_of(image: Any) -> bytes:
-    """Return the EXIF of a picture of Pillow. For a TIFF, leave out the layout of its pixels."""
+def exif_of(image: Any) -> tuple[bytes, list[str]]:
+    """Return the EXIF of a picture of Pillow, and the names of damaged tags, which are left out.
+
+    For a TIFF, leave out the layout of its pixels.
+    """
     with contextlib.suppress(Exception):  # a picture with damaged tags is read without them
         exif = image.getexif()
         exif.pop(0x0112, None)
         if image.format == "TIFF":
             for tag in _LAYOUT_TAGS:
                 exif.pop(tag, None)
-        return exif.tobytes() if len(exif) else b""
-    return b""
+        damaged = []
+        pointed = (exif.get_ifd(number) for number in _POINTERS if number in exif)
+        for tags in (exif, *pointed):
+            for tag, value in list(tags.items()):
+                if tag not in _POINTERS and not _writes(tag, value):
+                    damaged.append(ExifTags.TAGS.get(tag, hex(tag)))
+                    del tags[tag]
+        return (exif.tobytes() if len(exif) else b""), damaged
+    return b"", ["all"] if image.info.get("exif") else []
+
+
+def _writes(tag: int, value: Any) -> bool:
+    """Return whether Pillow can write an EXIF tag."""
+    alone = Image.Exif()
+    alone[tag] = value
+    try:
+        alone.tobytes()
+    except Exception:  # depends on the value
+        return False
+    return True
 
 
 def xmp_of(image: Any) -> bytes:
