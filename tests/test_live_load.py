@@ -19,10 +19,79 @@ from support.live import (
 from streamkind.backends.processor import BF16_UNITS, flags
 from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
+from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.load import FULL_WAIT_SECONDS, WAIT_SECONDS, Load
 
 ALONE = [pytest.mark.slow, pytest.mark.alone]
 LIMIT = 0.5
 """Seconds of delay allowed."""
+
+
+PERIOD = 0.04
+"""Seconds from one simulated frame to the next."""
+FIRST = 1.5
+"""Seconds that the engine takes for the first frame, as it compiles."""
+
+
+def served(costs: list[float], stalls: tuple[int, ...] = (), count: int = 1000) -> np.ndarray:
+    """Number and wait of each frame that a simulated engine takes in turn, (N, 2), at `costs`.
+
+    With each frame of `stalls` the machine stands still for a second.
+    """
+    inbox, load, taken = Inbox(count), Load(), []
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    now, came = 0.0, 0
+    while came < count or len(inbox):
+        if not len(inbox):
+            now = max(now, came * PERIOD)
+        while came < count and came * PERIOD <= now:
+            inbox.put(Waiting(pixels, float(came), came * PERIOD))
+            came += 1
+        dropped = inbox.dropped
+        frame = inbox.take(now - load.longest_wait(now))
+        assert frame is not None
+        cost = costs[len(taken) % len(costs)] if taken else FIRST
+        cost += 1.0 * (len(taken) in stalls)
+        taken.append((frame.seconds, now - frame.decoded))
+        load.note(now, now + cost, 1, inbox.dropped - dropped)
+        now += cost
+    return np.array(taken)
+
+
+@pytest.mark.parametrize(
+    ("costs", "kept", "gap"),
+    [
+        pytest.param([0.005], 1.0, 1, id="fast"),
+        pytest.param([0.036], 1.0, 1, id="just fast enough"),
+        pytest.param([0.086, 0.012, 0.012], 1.0, 1, id="fast enough but for every third"),
+        pytest.param([0.042], 0.93, 2, id="hardly too slow"),
+        pytest.param([0.06], 0.65, 2, id="too slow"),
+        pytest.param([0.11, 0.03, 0.03], 0.65, 3, id="too slow, every third above all"),
+        pytest.param([0.19], 0.2, 5, id="far too slow"),
+    ],
+)
+def test_a_backlog_is_given_up_and_drops_are_evenly_spaced(costs, kept, gap):
+    numbers, waits = served(costs).T
+    begun = numbers > (FIRST + 2) / PERIOD
+    assert waits[begun].max() <= max(FULL_WAIT_SECONDS, max(costs) - PERIOD) + 1e-6
+    assert begun.sum() >= kept * (1000 - (FIRST + 2) / PERIOD) - 1
+    assert np.diff(numbers[begun]).max() <= gap
+
+
+def test_a_stall_is_left_behind_at_once():
+    stalls = (200, 400, 600)
+    numbers, waits = served([0.036], stalls).T
+    assert waits[200:].max() <= FULL_WAIT_SECONDS
+    assert 1000 - len(numbers) <= (len(stalls) * 1.0 + FIRST) / PERIOD + 8
+
+
+def test_frames_that_a_network_held_back_come_through():
+    """Frames that come together wait for each other, while the engine is not behind."""
+    load = Load()
+    for began in np.arange(0, 2, PERIOD):
+        load.note(began, began + 0.01, 1, 0)
+    assert load.longest_wait(2.0) == WAIT_SECONDS
+    assert Load().longest_wait(2.0) == WAIT_SECONDS
 
 
 def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[float]]:

@@ -206,11 +206,14 @@ def test_whether_a_camera_is_too_old_is_asked_without_changing_it():
     try:
         camera = Camera(CONFIG, engine)
         before = told(camera.state)
-        assert camera.oldest(0.0) < camera.oldest(0.5) < camera.oldest(100.0)
+        assert camera.oldest(0.0, 9.0) < camera.oldest(0.5, 9.0) < camera.oldest(100.0, 9.0)
+        assert camera.oldest(0.0, 9.0) < camera.oldest(0.0, 0.2) < camera.oldest(0.0, 0.06)
+        file = Camera(camera_of(url="file:/a.mp4"), engine)
+        assert file.oldest(0.0, 0.06) < camera.oldest(0.0, 1.9)  # all of a file comes through
         assert not camera.state.all_late and told(camera.state) == before
         camera.took(2.5)
         assert camera.state.all_late
-        camera.oldest(0.0)
+        camera.oldest(0.0, 0.2)
         assert camera.state.all_late
         camera.change(camera_of(max_delay=3.0))
         assert not camera.state.all_late

@@ -100,10 +100,14 @@ class Camera:
         """Return whether an enhanced frame can wait for the encoder without loss of another."""
         return not self.output.inbox.is_full
 
-    def oldest(self, seconds: float) -> float:
-        """Return the time before which a decoded frame is too old to be begun."""
+    def oldest(self, seconds: float, wait: float) -> float:
+        """Return the time before which a decoded frame is too old to be begun.
+
+        Frames of a file may wait longer than `wait`, as all of it should come through.
+        """
         # Twice: the next frames may take longer than the last ones.
-        return time.monotonic() - max(0.0, self.config.max_delay - 2 * seconds)
+        most = max(0.0, self.config.max_delay - 2 * seconds)
+        return time.monotonic() - (most if self.config.url.startswith("file:") else min(wait, most))
 
     def took(self, seconds: float) -> None:
         """Note how long the engine takes. If that is too long for any frame, late ones are sent."""

@@ -37,8 +37,9 @@ QUIET_SECONDS = 0.5
 """Time from the last frame of a lost camera to the first slate."""
 LATE_SECONDS = 1.0
 """Time without a picture after which a late one is better than none."""
-DEPTH = 8
-"""Enhanced pictures that may wait for the encoder."""
+DEPTH = 2
+"""Enhanced pictures that may wait for the encoder. More wait before the engine, where they can be
+dropped before they have cost anything."""
 WAIT_SECONDS = 0.05
 """Longest wait, in seconds, before the stop flag is looked at."""
 RETRY_SECONDS = 5.0

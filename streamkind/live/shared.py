@@ -15,6 +15,7 @@ from streamkind.engine.engine import Engine
 from streamkind.engine.stream import Stream, enhance_together
 from streamkind.live.ahead import Ahead
 from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.load import Load
 from streamkind.live.secrets import redact
 from streamkind.video.frames import Pixels, PixFmt
 
@@ -36,10 +37,10 @@ class Served(Protocol):
     def has_room(self) -> bool:
         """Return whether it can take an enhanced frame; its frames wait meanwhile."""
 
-    def oldest(self, seconds: float) -> float:
+    def oldest(self, seconds: float, wait: float) -> float:
         """Return the time before which a decoded frame is too old if it takes `seconds` more.
 
-        A query: it changes nothing.
+        `wait` is how long it may have waited at this load. A query: it changes nothing.
         """
 
     def took(self, seconds: float) -> None:
@@ -61,6 +62,8 @@ class Turn:
 
     camera: Served
     frame: Waiting
+    dropped: int
+    """Older frames of the camera that were dropped."""
     done: bool = False
 
 
@@ -80,6 +83,7 @@ class SharedEngine:
         # Of the engine's thread.
         self._ahead: Ahead | None = None
         self._cost: dict[tuple[int, ...], float] = {}
+        self._load = Load()
         self._failures = 0
         self._stop = threading.Event()
         self._opened = threading.Event()
@@ -190,7 +194,9 @@ class SharedEngine:
         shape = (len(turns), *turns[0].frame.pixels.shape)
         if self._ahead is not None:
             self._ahead.learn(shape[1:])
-        took = time.monotonic() - began
+        ended = time.monotonic()
+        self._load.note(began, ended, len(turns), sum(turn.dropped for turn in turns))
+        took = ended - began
         # The first batch of a size is compiled for: that will not come again.
         before = self._cost.get(shape)
         self._cost[shape] = 0.0 if before is None else max(took, 0.8 * before + 0.2 * took)
@@ -240,9 +246,10 @@ class SharedEngine:
             if self._ahead is not None and not alone and not self._ahead.has(first.pixels):
                 continue  # its frames grow old meanwhile, and others go on
             cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
-            frame = camera.inbox.take(camera.oldest(cost))
+            dropped = camera.inbox.dropped
+            frame = camera.inbox.take(camera.oldest(cost, self._load.longest_wait(now)))
             if frame is not None:
-                turns.append(Turn(camera, frame))
+                turns.append(Turn(camera, frame, camera.inbox.dropped - dropped))
         return turns
 
 
