@@ -23,8 +23,11 @@ libc.mallinfo2.restype = Info
 libc.free(libc.malloc(30 << 20))  # glibc's own threshold is 30 MiB from now on
 mapped = libc.mallinfo2().hblks
 libc.malloc(20 << 20)
+large = libc.mallinfo2().hblks > mapped
+libc.free(libc.malloc(4 << 20))
 print(json.dumps({
-    "returns_large": libc.mallinfo2().hblks > mapped,
+    "returns_large": large,
+    "keeps_small": libc.mallinfo2().keepcost >= 4 << 20,
     "environ": {name: os.environ.get(name) for name in ("SVT_LOG", "CUDA_DEVICE_ORDER")},
 }))
 """
@@ -50,8 +53,16 @@ from streamkind.batch.executors import Processes
 with Processes(1) as processes:
     processes.submit(exec, {REPORT!r}, dict()).result()
 """
-LEFT = {"returns_large": False, "environ": {"SVT_LOG": None, "CUDA_DEVICE_ORDER": None}}
-SET = {"returns_large": True, "environ": {"SVT_LOG": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}}
+LEFT = {
+    "returns_large": False,
+    "keeps_small": True,
+    "environ": {"SVT_LOG": None, "CUDA_DEVICE_ORDER": None},
+}
+SET = {
+    "returns_large": True,
+    "keeps_small": True,
+    "environ": {"SVT_LOG": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+}
 
 
 def told_by(program, **variables):

@@ -11,12 +11,17 @@ VARIABLES = {
     "SVT_LOG": "1",  # SVT-AV1 prints to stderr by itself: errors only
 }
 """Environment variables for libraries in this process. Values that the user has set stay."""
-M_MMAP_THRESHOLD = -3
-"""Number of the parameter in malloc.h of glibc."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Numbers of parameters in malloc.h of glibc."""
 LARGE_BYTES = 8 << 20
 """Arrays from this size on go back to the system when they are freed, so layers of a 720p frame do.
 
 Else glibc comes to keep them, and the holes between: 200 MB at 1080p.
+"""
+KEPT_BYTES = 4 * LARGE_BYTES
+"""Freed memory that a thread keeps for its next frame: all smaller arrays of one frame.
+
+Once one parameter is set, glibc would give back all but 128 KiB, and get it anew for each array.
 """
 
 
@@ -25,4 +30,6 @@ def settle() -> None:
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     with contextlib.suppress(OSError, AttributeError):  # another system's library
-        ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
