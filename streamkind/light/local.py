@@ -92,35 +92,50 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
     texture = (1 - lit) * share
     steep = (high / low) ** np.float32(TONE)
     slope = curve.slope(steep)
-    calm = (np.float32(SMOOTH) * recorded(seen)) ** np.clip(steep - 1, 0, 1)
+    fine = of_windows(seen, FINE_REACH)
+    calm = (np.float32(SMOOTH) * recorded(fine[1])) ** np.clip(steep - 1, 0, 1)
     relit = calm * (1 - lit - texture) * slope / np.maximum(steep, slope)
     crisp = np.minimum(np.float32(CRISP) * slope, np.maximum(STRONG / spread, 1))
     # At most the gain of the place, so that black detail stays black.
     own = np.minimum(lit * np.maximum(slope, 1) + texture * crisp, raised / low)
     rest = relit * (made - high) + own * (seen - low)
-    most = most_of(np.maximum(guided(seen, FINE_REACH, FINE_EDGE, FINE_POWER), 0))
+    most = most_of(np.maximum(along(seen, *fine, FINE_REACH, FINE_EDGE, FINE_POWER), 0))
     offset = np.minimum(raised, most - rest) - relit * high - own * low
     return LocalMaps(relit, own, np.asarray(offset, np.float32))
 
 
 def base_of(luma: Floats) -> Floats:
     """Return the base of a frame: its luma, smoothed up to edges."""
-    base = guided(luma, max(1, round(REACH * max(luma.shape))), EDGE)
-    return np.asarray(np.clip(base, 1e-3, 1), np.float32)
+    radius = max(1, round(REACH * max(luma.shape)))
+    base = along(luma, *of_windows(luma, radius), radius, EDGE)
+    return np.clip(base, np.float32(1e-3), np.float32(1), out=base)
 
 
-def guided(luma: Floats, radius: int, edge: float, sharp: float = 1) -> Floats:
+def of_windows(luma: Floats, radius: int) -> tuple[Floats, Floats]:
+    """Return mean and variance of the window around each pixel."""
+    window = 2 * radius + 1, 2 * radius + 1
+    mean = np.asarray(cv2.blur(luma, window), np.float32)
+    variance = np.asarray(cv2.sqrBoxFilter(luma, cv2.CV_32F, window), np.float32)
+    variance -= mean * mean
+    # Running sums leave small negative values.
+    return mean, np.maximum(variance, 0, out=variance)
+
+
+def along(
+    luma: Floats, mean: Floats, variance: Floats, radius: int, edge: float, sharp: float = 1
+) -> Floats:
     """Smooth luma up to its own edges, by the guided filter, which is `sharp` 1.
 
-    A larger `sharp` smooths less at edges, and more elsewhere.
+    `mean` and `variance` are those of windows of the same radius. A larger `sharp` smooths less at
+    edges, and more elsewhere.
     """
     window = 2 * radius + 1, 2 * radius + 1
-    mean = cv2.blur(luma, window)
-    variance = cv2.sqrBoxFilter(luma, cv2.CV_32F, window) - mean * mean
-    slope = power(np.maximum(variance, 0), sharp)
+    slope = power(variance, sharp)
     slope /= slope + np.float32(edge ** (2 * sharp))
-    smooth = cv2.blur(slope, window) * luma + cv2.blur(mean - slope * mean, window)
-    return np.asarray(smooth, np.float32)
+    smooth = np.asarray(cv2.blur(slope, window), np.float32)
+    smooth *= luma
+    smooth += np.asarray(cv2.blur(mean - slope * mean, window), np.float32)
+    return smooth
 
 
 class Curve:
@@ -157,14 +172,15 @@ def power(base: Floats, exponent: float) -> Floats:
     return np.asarray(cv2.pow(base, exponent), np.float32)
 
 
-def recorded(luma: Floats) -> Floats:
-    """Return the share of detail that is more than rounding to one code value, (h, w)."""
+def recorded(variance: Floats) -> Floats:
+    """Return the share of detail that is more than rounding to one code value, (h, w).
+
+    `variance` is that of windows of radius `FINE_REACH`.
+    """
     window = 2 * FINE_REACH + 1, 2 * FINE_REACH + 1
-    mean = cv2.blur(luma, window)
-    variance = np.maximum(cv2.sqrBoxFilter(luma, cv2.CV_32F, window) - mean * mean, 0)
-    share = variance / (variance + CODE_VALUE)
+    share = np.asarray(cv2.blur(variance / (variance + CODE_VALUE), window), np.float32)
     # Running sums leave small negative values behind detail.
-    return np.asarray(np.maximum(cv2.blur(share, window), 0), np.float32)
+    return np.maximum(share, 0, out=share)
 
 
 def most_of(luma: Floats) -> Floats:

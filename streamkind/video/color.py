@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +58,7 @@ _LUMA = {
 """Weights of red and blue in luma, by AVCOL_SPC_* (ITU-T H.273, table 4)."""
 
 
+@functools.cache
 def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
     """Return the matrix from 8-bit RGB to 8-bit YUV: (3, 4), whose last column is an offset."""
     red, blue = _LUMA[tags.matrix]
@@ -65,14 +67,21 @@ def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
     scale = [219, 224, 224] if tags.range == LIMITED else [255, 255, 255]
     offset = [16 if tags.range == LIMITED else 0, 128, 128]
     matrix = np.array([luma, *chroma]) * (np.array(scale) / 255)[:, None]
-    return np.column_stack([matrix, offset])
+    return _fixed(np.column_stack([matrix, offset]))
 
 
+@functools.cache
 def rgb_of_yuv(tags: ColorTags) -> NDArray[np.float64]:
     """Return the matrix from 8-bit YUV to 8-bit RGB: (3, 4), whose last column is an offset."""
     forth = yuv_of_rgb(tags)
     back = np.linalg.inv(forth[:, :3])
-    return np.column_stack([back, -back @ forth[:, 3]])
+    return _fixed(np.column_stack([back, -back @ forth[:, 3]]))
+
+
+def _fixed(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Protect a matrix that is handed out more than once."""
+    matrix.setflags(write=False)
+    return matrix
 
 
 class _Tagged(Protocol):
