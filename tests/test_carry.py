@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from fractions import Fraction
 
 import av
@@ -50,18 +52,50 @@ def as_rgb(planes, tags):
 
 
 @pytest.mark.parametrize(
-    "size, area, reduced",
+    "size, area, whole, reduced",
     [
-        ((1920, 1080), 640 * 400, (640, 360)),
-        ((1280, 720), 640 * 400, (640, 360)),
-        ((640, 400), 640 * 400, None),
-        ((600, 400), 640 * 360, (300, 200)),
-        ((3840, 2160), 640 * 360, (640, 360)),
-        ((2000, 2), 1000, (1000, 1)),
+        ((1920, 1080), 640 * 400, 640 * 400, (640, 360)),
+        ((1280, 720), 640 * 400, 640 * 400, (640, 360)),
+        ((640, 400), 640 * 400, 640 * 400, None),
+        ((600, 400), 640 * 360, 640 * 360, (300, 200)),
+        ((3840, 2160), 640 * 360, 640 * 360, (640, 360)),
+        ((2000, 2), 1000, 1000, (1000, 1)),
+        # As few pixels as `whole` are left, but no fewer.
+        ((320, 240), 480 * 270, 320 * 240, None),
+        ((480, 270), 480 * 270, 320 * 240, (370, 208)),
+        ((640, 360), 480 * 270, 320 * 240, (370, 208)),
+        ((640, 480), 480 * 270, 320 * 240, (320, 240)),
+        ((960, 544), 480 * 270, 320 * 240, (368, 209)),
+        ((1280, 720), 480 * 270, 320 * 240, (427, 240)),
+        ((1920, 1080), 480 * 270, 320 * 240, (480, 270)),
     ],
 )
-def test_pictures_are_reduced_by_an_integer(size, area, reduced):
-    assert reduced_size(*size, area) == reduced
+def test_pictures_are_reduced_by_an_integer_unless_too_little_were_left(size, area, whole, reduced):
+    assert reduced_size(*size, area, whole) == reduced
+
+
+def test_of_no_picture_the_network_sees_much_more_than_of_a_larger_one():
+    """But for what is added to whole blocks of 16x16 pixels."""
+    chosen = PROFILES["realtime"]
+    engine = Engine(Gain(), area=chosen.area, whole=chosen.whole)
+    sizes = [(320, 240), (352, 288), (480, 270), (608, 400), (640, 360), (640, 480), (1280, 720)]
+    seen = [math.prod(engine.seen_size(*size)) for size in sizes]
+    assert all(now <= 1.1 * then for now, then in itertools.pairwise(seen)), seen
+
+
+@pytest.mark.parametrize("size", [(480, 270), (608, 400), (640, 360)])
+def test_what_a_divisor_that_is_no_integer_leaves_are_means(size):
+    """Noise is as low as that of means of so many pixels, and a slope stays in its place."""
+    width, height = size
+    reduced = reduced_size(*size, 480 * 270, 320 * 240)
+    rng = np.random.default_rng(0)
+    noise = np.clip(rng.normal(60, 8, (height, width)), 0, 255).astype(np.uint8)
+    slope = np.tile(np.linspace(20, 200, width), (height, 1)).astype(np.uint8)
+    of_noise, of_slope = (shrunk(plane, reduced) for plane in (noise, slope))
+    assert of_noise.std() < 8 * reduced[0] / width
+    places = (np.arange(reduced[0]) + 0.5) * width / reduced[0] - 0.5
+    expected = np.interp(places, np.arange(width), slope[0])
+    assert np.abs(of_slope - expected)[:, 1:-1].max() < 1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from support.engines import Gain, plug_in
 from support.media import PALETTE, make_clip, read_video
 
 from streamkind.engine.engine import Engine
-from streamkind.engine.profiles import PROFILES, SEEN_WHOLE, open_engine
+from streamkind.engine.profiles import PROFILES, open_engine
 from streamkind.engine.stream import Stream
 from streamkind.light.exposure import FixedRatio
 from streamkind.live.encoder import LiveEncoder, fit
@@ -59,7 +59,7 @@ def expected(colors=DARK, ratio=1.0):
 @functools.cache
 def relit(profile="balanced", size=(672, 416)):
     """What `seen_in` is to find of `scene`, relit: by RGB, at sides that are multiples of 16."""
-    engine = Engine(Gain(), area=PROFILES[profile].area, whole=SEEN_WHOLE)
+    engine = Engine(Gain(), area=PROFILES[profile].area, whole=PROFILES[profile].whole)
     lit = Stream(engine, FixedRatio(RATIO), skip=False)(scene(*size)[None], [0.0])[0][0]
     return seen_in(lit)
 
@@ -183,7 +183,7 @@ def test_every_pixel_format_keeps_an_odd_size(tmp_path, monkeypatch, pix_fmt):
 def test_a_camera_of_any_size_keeps_its_size_and_pixels(tmp_path, size):
     """The size is large enough for yuv420p from the connection to the encoder."""
     clip = clip_of(tmp_path / "in.mkv", size)
-    engine = Engine(Gain(), area=PROFILES["balanced"].area, whole=SEEN_WHOLE)
+    engine = Engine(Gain(), area=PROFILES["balanced"].area, whole=PROFILES["balanced"].whole)
     view = engine.view(HD)
     with Connection(f"file:{clip}", 5, Event(), lambda *told: None, engine.pix_fmt) as camera:
         (pixels,) = [picture.pixels for picture in camera]

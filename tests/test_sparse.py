@@ -145,9 +145,8 @@ def test_a_line_goes_on_where_something_moves():
 
 
 def test_a_video_in_realtime_keeps_all_frames(tmp_path, monkeypatch):
-    small = replace(profiles.PROFILES["realtime"], area=64 * 48)
+    small = replace(profiles.PROFILES["realtime"], area=64 * 48, whole=64 * 48)
     monkeypatch.setitem(profiles.PROFILES, "realtime", small)
-    monkeypatch.setattr(profiles, "SEEN_WHOLE", 64 * 48)
     clip = make_clip(tmp_path / "in.mp4", frames=9, size=(160, 128), rate=9)
     report = streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", ratio=4.0)
     assert report.frames == 9 and report.engine.startswith("realtime: student")

@@ -151,8 +151,9 @@ class Engine:
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height that the network sees of a picture, with padding."""
-        if self._area is not None and width * height > self._most_whole:
-            width, height = reduced_size(width, height, self._area) or (width, height)
+        if self._area is not None:
+            reduced = reduced_size(width, height, self._area, self._most_whole)
+            width, height = reduced or (width, height)
         return padded(width), padded(height)
 
     def beside(self) -> Engine | None:

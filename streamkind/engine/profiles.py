@@ -16,8 +16,6 @@ from streamkind.video.encoders import find_encoder
 from streamkind.video.format import VideoFormat
 from streamkind.video.frames import PixFmt, as_deep
 
-SEEN_WHOLE = 640 * 400
-"""Number of pixels up to which the network sees every picture whole, in all profiles."""
 ProfileName = Literal["auto", "quality", "balanced", "realtime"]
 
 
@@ -29,6 +27,8 @@ class Profile:
     """Released model, unless the user names one."""
     area: int | None
     """Largest number of pixels that the network sees of a larger picture. None: no limit."""
+    whole: int = 0
+    """Number of pixels up to which the network sees a picture whole, if there is an `area`."""
     fast: bool = False
     """Whether the rest is fast too, unless the user says otherwise: a fast preset of x264 and x265,
     and a first pass over a file only if its light changes."""
@@ -37,14 +37,15 @@ class Profile:
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
         """Return the pixel format to ask a source for."""
-        usual = carried_pix_fmt(form.width, form.height, self.area, SEEN_WHOLE, self.every)
+        usual = carried_pix_fmt(form.width, form.height, self.area, self.whole, self.every)
         return as_deep(usual, form)
 
 
 PROFILES = {
     "quality": Profile("kind", None),
-    "balanced": Profile("student", SEEN_WHOLE, every=2),
-    "realtime": Profile("student", 480 * 270, fast=True, every=3),
+    "balanced": Profile("student", 640 * 400, 640 * 400, every=2),
+    # Not larger: a small picture would cost more than one of 1280x720.
+    "realtime": Profile("student", 480 * 270, 320 * 240, fast=True, every=3),
 }
 
 
@@ -97,4 +98,4 @@ def open_engine(
     chosen = PROFILES[profile]
     release = find_release(chosen.model if model == "auto" else model, engines)
     opened = open_backend(backend, release, device)
-    return Engine(opened, area=chosen.area, whole=SEEN_WHOLE, every=chosen.every, profile=profile)
+    return Engine(opened, area=chosen.area, whole=chosen.whole, every=chosen.every, profile=profile)

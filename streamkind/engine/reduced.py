@@ -170,10 +170,9 @@ class Reduced:
 
     def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
         """Return the size that the network sees; None if its result is the frame."""
-        width, height = size_of(pixels)
-        if width * height <= self._most_whole:
-            return (width, height) if self._carries else None
-        return reduced_size(width, height, self._area)
+        size = size_of(pixels)
+        reduced = reduced_size(*size, self._area, self._most_whole)
+        return size if reduced is None and self._carries else reduced
 
     def color_of(self, pixels: Pixels) -> ColorTags:
         """Return the tags by which the YUV of pictures is converted."""
@@ -191,11 +190,20 @@ def carried_pix_fmt(width: int, height: int, area: int | None, whole: int, every
     return "yuv420p" if even and carried else "rgb24"
 
 
-def reduced_size(width: int, height: int, area: int) -> tuple[int, int] | None:
-    """Return width and height over the least integer that leaves at most `area`; None for 1."""
+def reduced_size(width: int, height: int, area: int, whole: int) -> tuple[int, int] | None:
+    """Return width and height of what the network sees; None for a picture of up to `whole` pixels.
+
+    They are divided by the least integer that leaves at most `area` pixels. If `whole` is less than
+    `area`, at least `whole` pixels are left, by a divisor that is no integer.
+    """
+    pixels = width * height
+    if pixels <= whole:
+        return None
     # With an integer, means are over whole pixels, which is also several times as fast.
-    factor = max(1, math.ceil(math.sqrt(width * height / area)))
-    return None if factor == 1 else (max(1, round(width / factor)), max(1, round(height / factor)))
+    factor = float(max(2, math.ceil(math.sqrt(pixels / area))))
+    if whole < area:
+        factor = min(factor, math.sqrt(pixels / whole))
+    return max(1, round(width / factor)), max(1, round(height / factor))
 
 
 def carry(

@@ -14,6 +14,8 @@ from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels, levels, stored
 
+NEARLY = 0.05
+"""Difference of a divisor from a whole number up to which a pixel more or less is the cause."""
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
 
@@ -91,7 +93,8 @@ def rgb_at(size: tuple[int, int], picture: Pixels, tags: ColorTags) -> Pixels:
 def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
     """Reduce a plane or RGB to width and height by means of pixels, in levels."""
     plane = levels(plane)
-    factor = round(plane.shape[1] / size[0])
+    divisor = plane.shape[1] / size[0]
+    factor = round(divisor)
     exact = plane.shape[:2] == (factor * size[1], factor * size[0])
     if factor % 2 and not exact and plane.ndim == 2:
         # OpenCV is slow if a mean includes parts of pixels: 1280 pixels become 427 of 2.998.
@@ -101,8 +104,9 @@ def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
     if exact and factor % 4 == 0:  # OpenCV is fast for means of 2x2
         half = plane.shape[1] // 2, plane.shape[0] // 2
         small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.float32)
-    # For 2x2 both kinds give means. Planes of chroma are enlarged if luma is not reduced.
-    kind = cv2.INTER_LINEAR if factor in (0, 2) else cv2.INTER_AREA
+    # For 2x2 both kinds give means. Planes of chroma are enlarged if luma is hardly reduced.
+    linear = divisor < 1 or abs(divisor - 2) < NEARLY
+    kind = cv2.INTER_LINEAR if linear else cv2.INTER_AREA
     return np.asarray(cv2.resize(small, size, interpolation=kind), np.float32)
 
 
