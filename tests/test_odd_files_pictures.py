@@ -309,3 +309,20 @@ def test_a_damaged_tag_does_not_take_the_others_with_it(tmp_path: Path) -> None:
     told = copy(tmp_path / "in.jpg", tmp_path / "out.jpg")
     assert told == ["in.jpg: damaged EXIF tags are left out: XResolution"]
     assert opened(tmp_path / "out.jpg").getexif().get(0x0132) == TAKEN
+
+
+def test_a_picture_whose_exif_cannot_be_read_is_read_without_it(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", "\nexif\n       8\n45xyz6966")
+    Image.fromarray(CORNER).save(tmp_path / "in.png", pnginfo=info)
+    still = read_still(tmp_path / "in.png")
+    assert np.array_equal(still.rgb, CORNER)
+    assert still.notes == ("in.png: its EXIF is damaged and left out",)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_tags_of_an_animation_that_are_left_out_are_told(tmp_path: Path, suffix: str) -> None:
+    images = [Image.fromarray(picture(4 * n)) for n in range(3)]
+    path = tmp_path / f"in{suffix}"
+    images[0].save(path, save_all=True, append_images=images[1:], exif=tagged(1))
+    assert ["EXIF" in line for line in copy(path, tmp_path / "out.mp4")] == [True]

@@ -19,7 +19,7 @@ from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
 from streamkind.video.image_data import Samples, Still, in_eight_bits
-from streamkind.video.still_tags import exif_of, xmp_of, xmp_options
+from streamkind.video.still_tags import drop_damaged_exif, exif_of, xmp_of, xmp_options
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
 Image.MAX_IMAGE_PIXELS = 1 << 27  # Pillow refuses twice as many; a damaged file may claim any size
@@ -88,6 +88,8 @@ def _read(path: Path, data: bytes) -> Still:
     transfer = transfer_of(data, image)
     kept = _has_16_bits(data, image)
     image.load()
+    if drop_damaged_exif(image):
+        notes.append(f"{path.name}: its EXIF is damaged and left out")
     dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
     upright = ImageOps.exif_transpose(image)
     (exif, damaged), xmp, image = exif_of(image), xmp_of(upright), upright

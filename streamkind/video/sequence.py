@@ -86,6 +86,9 @@ class SequenceSource:
     def _count(self) -> int:
         try:
             with Image.open(self.path) as image:
+                # For pages, the sink tells this.
+                if image.format != "TIFF" and {"exif", "icc_profile", "xmp"} & image.info.keys():
+                    self._note(f"{self.path.name}: its EXIF, XMP and colour profile are left out")
                 return int(getattr(image, "n_frames", 1))
         except Exception as exc:  # for damaged files, decoders raise any exception
             raise InputError(f"{self.path}: an animation that cannot be read ({exc})") from exc

@@ -20,6 +20,20 @@ _LAYOUT_TAGS = (
 """Numbers of the TIFF tags for the layout of the pixels and the dots per inch."""
 
 
+def drop_damaged_exif(image: Any) -> bool:
+    """Remove EXIF that Pillow cannot read from a picture of Pillow. Return whether there was any.
+
+    Pillow would fail to turn the picture upright.
+    """
+    try:
+        image.getexif()
+    except Exception:  # depends on the damage
+        for name in ("exif", "Raw profile type exif", "Raw profile type APP1"):
+            image.info.pop(name, None)
+        return True
+    return False
+
+
 def exif_of(image: Any) -> tuple[bytes, list[str]]:
     """Return the EXIF of a picture of Pillow, and the names of damaged tags, which are left out.
 
