@@ -307,3 +307,22 @@ def test_b_frames_whose_pts_are_in_the_order_of_decoding_come_out_in_even_steps(
     assert steps == pytest.approx([0.04] * len(steps), abs=NEAR)
     repaired = [line for line in source.warnings if "time stamps" in line]
     assert all(int(line.split()[0]) <= 2 for line in repaired)
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.8, 1])
+def test_short_recordings_that_were_joined_follow_each_other(
+    seconds: float, tmp_path: Path
+) -> None:
+    """The second one differs in size and sound, and its clock begins as that of the first."""
+    first = make_base(tmp_path / "a.ts", seconds=seconds)
+    second = make_base(tmp_path / "b.ts", seconds=seconds, words="-s 96x64 -ar 44100 -ac 1")
+    path = tmp_path / "joined.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    warnings, _ = pass_through(path, tmp_path / "out.mp4")
+    assert sum("jump 1 time" in line for line in warnings) == 1
+    assert not any("repaired" in line for line in warnings)
+    shown = times(tmp_path / "out.mp4", "v")
+    assert len(shown) == round(50 * seconds)
+    steps = [after - before for before, after in itertools.pairwise(shown)]
+    assert max(steps) < 0.12 and min(steps) == pytest.approx(0.04, abs=NEAR)
+    assert times(tmp_path / "out.mp4", "a")[-1] == pytest.approx(shown[-1], abs=0.12)

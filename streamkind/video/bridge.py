@@ -11,7 +11,7 @@ from av.container import InputContainer
 
 TS_DISCONT = 0x0200
 """FFmpeg's flag AVFMT_TS_DISCONT: the time stamps of a format may step, as in MPEG-TS and -PS."""
-BACK_SECONDS = 1
+BACK_SECONDS = Fraction(1, 4)
 """Smallest step back of dts that counts as the start of another clock, in seconds. dts always rise
 within a recording, so a smaller step back is a damaged time stamp."""
 FORWARD_SECONDS = 10
