@@ -179,7 +179,11 @@ def camera_data(path: Path, mark: bytes) -> Path:
             packet.pts = packet.dts = 100 * number
             packet.duration = 100
             output.mux(packet)
-    path.write_bytes(path.read_bytes().replace(b"gpmd", mark))
+    written = path.read_bytes().replace(b"gpmd", mark)
+    if mark == b"fdsc":  # the packets of this track have no durations, so FFmpeg skips it
+        at = written.rindex(b"stts") + 16
+        written = written[:at] + bytes(4) + written[at + 4 :]
+    path.write_bytes(written)
     return path
 
 
