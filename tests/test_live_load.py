@@ -20,7 +20,7 @@ from streamkind.backends.processor import BF16_UNITS, flags
 from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.inbox import Inbox, Waiting
-from streamkind.live.load import FULL_WAIT_SECONDS, WAIT_SECONDS, Load
+from streamkind.live.load import FULL_WAIT, WAIT, Load
 
 ALONE = [pytest.mark.slow, pytest.mark.alone]
 LIMIT = 0.5
@@ -48,7 +48,7 @@ def served(costs: list[float], stalls: tuple[int, ...] = (), count: int = 1000) 
             inbox.put(Waiting(pixels, float(came), came * PERIOD))
             came += 1
         dropped = inbox.dropped
-        frame = inbox.take(now - load.longest_wait(now))
+        frame = inbox.take(now - load.longest_wait(now) * inbox.interval)
         assert frame is not None
         cost = costs[len(taken) % len(costs)] if taken else FIRST
         cost += 1.0 * (len(taken) in stalls)
@@ -73,7 +73,7 @@ def served(costs: list[float], stalls: tuple[int, ...] = (), count: int = 1000) 
 def test_a_backlog_is_given_up_and_drops_are_evenly_spaced(costs, kept, gap):
     numbers, waits = served(costs).T
     begun = numbers > (FIRST + 2) / PERIOD
-    assert waits[begun].max() <= max(FULL_WAIT_SECONDS, max(costs) - PERIOD) + 1e-6
+    assert waits[begun].max() <= max(FULL_WAIT * PERIOD, max(costs) - PERIOD) + 1e-6
     assert begun.sum() >= kept * (1000 - (FIRST + 2) / PERIOD) - 1
     assert np.diff(numbers[begun]).max() <= gap
 
@@ -81,7 +81,7 @@ def test_a_backlog_is_given_up_and_drops_are_evenly_spaced(costs, kept, gap):
 def test_a_stall_is_left_behind_at_once():
     stalls = (200, 400, 600)
     numbers, waits = served([0.036], stalls).T
-    assert waits[200:].max() <= FULL_WAIT_SECONDS
+    assert waits[200:].max() <= FULL_WAIT * PERIOD + 1e-6
     assert 1000 - len(numbers) <= (len(stalls) * 1.0 + FIRST) / PERIOD + 8
 
 
@@ -90,8 +90,16 @@ def test_frames_that_a_network_held_back_come_through():
     load = Load()
     for began in np.arange(0, 2, PERIOD):
         load.note(began, began + 0.01, 1, 0)
-    assert load.longest_wait(2.0) == WAIT_SECONDS
-    assert Load().longest_wait(2.0) == WAIT_SECONDS
+    assert load.longest_wait(2.0) == WAIT
+    assert Load().longest_wait(2.0) == WAIT
+
+
+def test_an_inbox_knows_the_interval_of_its_frames():
+    inbox = Inbox(3)
+    assert inbox.interval == 0.0
+    for time_of in (5.0, 5.1, 5.4):
+        inbox.put(Waiting(np.zeros((2, 2, 3), np.uint8), 0.0, time_of))
+    assert inbox.interval == pytest.approx(0.2)
 
 
 def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[float]]:

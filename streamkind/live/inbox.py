@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from streamkind.video.frames import Pixels
 
+INTERVALS = 16
+"""Intervals between frames that are averaged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -32,6 +35,7 @@ class Inbox:
         self._frames: deque[Waiting] = deque()
         self._depth = depth
         self._dropped = 0
+        self._came: deque[float] = deque(maxlen=INTERVALS + 1)
 
     def __len__(self) -> int:
         """Return the number of waiting frames."""
@@ -45,6 +49,13 @@ class Inbox:
             return self._dropped
 
     @property
+    def interval(self) -> float:
+        """Mean time, in seconds, from one of the last frames to the next; 0 before the second."""
+        with self.ready:
+            intervals = max(1, len(self._came) - 1)
+            return (self._came[-1] - self._came[0]) / intervals if self._came else 0.0
+
+    @property
     def is_full(self) -> bool:
         """Whether one more frame would push out the oldest."""
         return len(self) >= self._depth
@@ -56,6 +67,7 @@ class Inbox:
                 self._frames.popleft()
                 self._dropped += 1
             self._frames.append(frame)
+            self._came.append(frame.decoded)
             self.ready.notify_all()
 
     def peek(self) -> Waiting | None:

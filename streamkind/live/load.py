@@ -8,9 +8,9 @@ WINDOW_SECONDS = 1.0
 """Time, in seconds, over which the load is measured."""
 FULL = 0.98
 """Load from which on frames that wait would never be caught up with. Clocks are not exact."""
-WAIT_SECONDS, FULL_WAIT_SECONDS = 0.2, 0.06
-"""Longest wait of a frame for the engine, in seconds: usually as long as a network may hold frames
-back; at full load two intervals at 30 frames per second, as frames do not all take equally long."""
+WAIT, FULL_WAIT = 5.0, 1.5
+"""Longest wait of a frame for the engine, in intervals of its camera: usually as long as a network
+may hold frames back; at full load less, but more than one, as frames do not all take as long."""
 
 
 class Load:
@@ -30,7 +30,7 @@ class Load:
         self._batches.append((began, ended, done, done + dropped))
 
     def longest_wait(self, now: float) -> float:
-        """Return how long a frame may have waited, in seconds.
+        """Return how long a frame may have waited, in intervals of its camera.
 
         An engine without a pause is behind: after a start, after a stall, or because it is slow.
         """
@@ -41,4 +41,4 @@ class Load:
         done = sum(batch[2] for batch in self._batches)
         came = sum(batch[3] for batch in self._batches)
         full = done > 0 and busy * came / done >= FULL * WINDOW_SECONDS
-        return FULL_WAIT_SECONDS if full else WAIT_SECONDS
+        return FULL_WAIT if full else WAIT

@@ -247,7 +247,8 @@ class SharedEngine:
                 continue  # its frames grow old meanwhile, and others go on
             cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
             dropped = camera.inbox.dropped
-            frame = camera.inbox.take(camera.oldest(cost, self._load.longest_wait(now)))
+            wait = self._load.longest_wait(now) * camera.inbox.interval
+            frame = camera.inbox.take(camera.oldest(cost, wait))
             if frame is not None:
                 turns.append(Turn(camera, frame, camera.inbox.dropped - dropped))
         return turns
