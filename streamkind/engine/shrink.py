@@ -15,7 +15,7 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels, levels, stored
 
 NEARLY = 0.05
-"""Difference of a divisor from a whole number up to which a pixel more or less is the cause."""
+"""Distance of twice a divisor from a whole number that an odd side may cause."""
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
 
@@ -104,8 +104,10 @@ def shrunk(plane: Levels, size: tuple[int, int]) -> Floats:
     if exact and factor % 4 == 0:  # OpenCV is fast for means of 2x2
         half = plane.shape[1] // 2, plane.shape[0] // 2
         small = np.asarray(cv2.resize(small, half, interpolation=cv2.INTER_AREA), np.float32)
-    # For 2x2 both kinds give means. Planes of chroma are enlarged if luma is hardly reduced.
-    linear = divisor < 1 or abs(divisor - 2) < NEARLY
+    # For 2x2 both kinds give means. Planes of chroma are enlarged if luma is hardly reduced, and
+    # have half divisors if that of luma is odd.
+    halves = factor == 2 and abs(2 * divisor - round(2 * divisor)) < NEARLY
+    linear = divisor < 1 or halves
     kind = cv2.INTER_LINEAR if linear else cv2.INTER_AREA
     return np.asarray(cv2.resize(small, size, interpolation=kind), np.float32)
 
