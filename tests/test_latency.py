@@ -27,7 +27,7 @@ def test_pictures_come_out_with_their_numbers_and_not_late(monkeypatch, codec):
     monkeypatch.setattr(latency, "WARM_SECONDS", 1.0)
     with LiveFleet(GainEngine) as fleet:
         late = latency.measure(fleet, (320, 240), 3.0, codec=codec)
-    assert len(late) > 5  # a busy machine drops some
+    assert len(late) > 50
     assert 0 < np.median(late) < 5
 
 
