@@ -190,6 +190,22 @@ def test_an_animation_becomes_an_animation(call, tmp_path, suffix):
         assert np.abs(kept.astype(int) - picture(4 * n)).mean() < 4
 
 
+@pytest.mark.parametrize("times", [0, 1, 2, 7])
+@pytest.mark.parametrize("output", [".gif", ".apng", ".webp"])
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_an_animation_is_played_as_often_as_before(call, tmp_path, suffix, output, times):
+    images = [Image.fromarray(picture(4 * n)) for n in range(3)]
+    repeated = {0: 0, 1: None}.get(times, times - 1) if suffix == ".gif" else times
+    loop = {} if repeated is None else {"loop": repeated}
+    images[0].save(tmp_path / f"in{suffix}", save_all=True, append_images=images[1:], **loop)
+    code, _, err = call("enhance", tmp_path / f"in{suffix}", tmp_path / f"out{output}")
+    assert code == 0, err
+    with Image.open(tmp_path / f"out{output}") as image:
+        found = image.info.get("loop")
+    expected = {0: 0, 1: None}.get(times, times - 1) if output == ".gif" else times
+    assert found == expected
+
+
 def test_a_folder_of_images_becomes_a_video(call, tmp_path):
     (tmp_path / "in").mkdir()
     for n in range(5):

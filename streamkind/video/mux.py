@@ -11,14 +11,15 @@ import av
 from streamkind.video.containers import MP4_LIKE
 from streamkind.video.demux import is_picture
 from streamkind.video.passthrough import Passthrough
+from streamkind.video.sequence import SequenceSource
 from streamkind.video.source import Source, VideoSource
 
 _MAX_DELAY = "700000"
 """FFmpeg's muxdelay of MPEG, in microseconds: the default of the program `ffmpeg`."""
 _MAX_TIMESCALE = 100_000_000
 """Largest time scale of an MP4, in units per second. MP4 stores it in 32 bits."""
-_FOREVER = {"apng": {"plays": "0"}, "webp": {"loop": "0"}, "avif": {"loop": "0"}}
-"""Options with which animations repeat without end, as GIFs do."""
+_PLAYS = {"apng": "plays", "webp": "loop", "avif": "loop"}
+"""Option of each muxer of animations for how often they are played; 0 is without end."""
 _REORDER_TICKS = 16
 """Time of the first dts before the first pts, in units of the time base, if it is unknown."""
 _LONGEST_REORDER_SECONDS = 3600
@@ -37,7 +38,13 @@ def container_options(kind: str, source: Source, passthrough: Passthrough | None
         options["max_delay"] = _MAX_DELAY
     if kind in MP4_LIKE:
         options |= _mp4_options(source, passthrough)
-    return options | _FOREVER.get(kind, {})
+    plays = source.plays if isinstance(source, SequenceSource) else 0
+    if kind == "gif":
+        # GIF stores how often it is repeated: -1 is never, 0 without end.
+        options["loop"] = str({0: 0, 1: -1}.get(plays, plays - 1))
+    if kind in _PLAYS:
+        options[_PLAYS[kind]] = str(plays)
+    return options
 
 
 def _first(source: VideoSource) -> Fraction:

@@ -53,6 +53,8 @@ class SequenceSource:
         """Read the first picture. Raises InputError."""
         self.path = path
         self.lost = 0
+        self.plays = 0
+        """How often an animation is played; 0: without end."""
         self.warnings: list[str] = []
         # 2.4 means 12/5, not the float's 2.39999999999999991
         self._start = Fraction(start).limit_denominator(1_000_000)
@@ -89,7 +91,12 @@ class SequenceSource:
                 # For pages, the sink tells this.
                 if image.format != "TIFF" and {"exif", "icc_profile", "xmp"} & image.info.keys():
                     self._note(f"{self.path.name}: its EXIF, XMP and colour profile are left out")
-                return int(getattr(image, "n_frames", 1))
+                count = int(getattr(image, "n_frames", 1))
+                loop = image.info.get("loop")  # of a GIF: how often it is repeated, none if never
+                self.plays = loop or 0
+                if image.format == "GIF":
+                    self.plays = 1 if loop is None else loop and loop + 1
+                return count
         except Exception as exc:  # for damaged files, decoders raise any exception
             raise InputError(f"{self.path}: an animation that cannot be read ({exc})") from exc
 
