@@ -353,7 +353,7 @@ def test_the_first_video_tells_profile_and_expected_speed(tmp_path):
     assert [r.status for r in results] == ["failed", "done", "done"]
     lines = [line for line in told.splitlines() if " on cpu, " in line]
     assert len(lines) == 1 and re.search(
-        r"b\.mp4: balanced: student on cpu, openvino .*, (bf16|f32)$", lines[0]
+        r"b\.mp4: balanced: lite on cpu, openvino .*, (bf16|f32)$", lines[0]
     )
 
 

@@ -153,7 +153,7 @@ def test_enhance_tells_engine_frames_speed_and_stages(call, tmp_path):
     code, out, err = call("enhance", tmp_path / "in.mp4", tmp_path / "out.mp4", "--ratio", "3")
     assert (code, out) == (0, "")
     first, last = err.splitlines()[0], err.splitlines()[-1]
-    assert re.fullmatch(r"in\.mp4: balanced: student on cpu, openvino .*, (bf16|f32)", first)
+    assert re.fullmatch(r"in\.mp4: balanced: lite on cpu, openvino .*, (bf16|f32)", first)
     assert re.search(r"out\.mp4: 3 frames in .* fps\); busy: .*decompose .*encode", last)
     assert (tmp_path / "out.mp4").stat().st_size > 0
 

@@ -222,11 +222,11 @@ def test_the_table_of_scores_has_a_line_a_method_and_keeps_protocols_apart():
         one.blind_only = [[10.0, 2.0], [20.0, 4.0]]
         return one
 
-    names = ("kind", "student", "gamma 0.4", "input itself")
+    names = ("kind", "lite", "student", "gamma 0.4", "input itself")
     found = {name: rows(10.0 * i) for i, name in enumerate(names, 1)}
     blind = scores.table(found, "blind")
-    assert blind.rows[1] == ["student", 20.0, 0.5, 0.6, 7.0, 0.9, 15.0, 3.0]
-    assert [row[1] for row in scores.table(found, "mean matched").rows] == [11, 21, 31, 41]
+    assert blind.rows[1] == ["lite", 20.0, 0.5, 0.6, 7.0, 0.9, 15.0, 3.0]
+    assert [row[1] for row in scores.table(found, "mean matched").rows] == [11, 21, 31, 41, 51]
     short = scores.readme(found)
-    assert [row[1] for row in short.rows] == [10, 12, 11, 20, 30, 40, 20.87]
+    assert [row[1] for row in short.rows] == [10, 12, 11, 20, 30, 40, 50, 20.87]
     assert blind.markdown() and short.markdown()

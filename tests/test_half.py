@@ -25,7 +25,7 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 PICTURES = sorted((DATA / "lol" / "eval15" / "low").glob("*"))
 CLIPS = sorted((DATA / "video").glob("*.mp4"))
 LARGE, SMALL = (608, 400), (160, 96)
-SIZES = {"kind": LARGE, "student": LARGE, "kindpp": SMALL}
+SIZES = {"kind": LARGE, "lite": LARGE, "student": LARGE, "kindpp": SMALL}
 """Of the middle of a picture that is compared; KinD++ has twenty times the work."""
 
 torch = pytest.importorskip("torch")
@@ -110,7 +110,7 @@ def pictures(size):
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize(
-    "model", ["kind", "student", pytest.param("kindpp", marks=pytest.mark.slow)]
+    "model", ["kind", "lite", "student", pytest.param("kindpp", marks=pytest.mark.slow)]
 )
 def test_half_precision_is_within_the_bounds_on_fixed_frames(model, precision):
     assert {*releases()} == {*SIZES}

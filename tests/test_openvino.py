@@ -42,7 +42,7 @@ def every_output(release):
     return layers.reflectance, layers.illumination, told.curve, told.thumbnail, clear.astype(float)
 
 
-@pytest.mark.parametrize("model", ["kind", "student"])
+@pytest.mark.parametrize("model", ["kind", "lite", "student"])
 def test_strips_make_the_picture_that_the_whole_makes(monkeypatch, model):
     release = find_release(model)
     whole = every_output(release)

@@ -91,7 +91,9 @@ class Options:
         "Trade of quality for speed. auto: quality for stills and on a GPU, else balanced for"
         " files and realtime for cameras.",
     ] = "auto"
-    model: Annotated[str, "Released model: kind, kindpp or student. auto: by the profile."] = "auto"
+    model: Annotated[str, "Released model: kind, lite, student, kindpp. auto: by the profile."] = (
+        "auto"
+    )
     backend: Annotated[
         BackendName, "Library that runs the network. auto: the best on this machine."
     ] = "auto"

@@ -43,7 +43,7 @@ class Profile:
 
 PROFILES = {
     "quality": Profile("kind", None),
-    "balanced": Profile("student", 640 * 400, 640 * 400, every=2),
+    "balanced": Profile("lite", 640 * 400, 640 * 400, every=2),
     # Not larger: a small picture would cost more than one of 1280x720.
     "realtime": Profile("student", 480 * 270, 320 * 240, fast=True, every=3),
 }
@@ -88,11 +88,11 @@ def open_engine(
 ) -> Engine:
     """Load a released model.
 
-    `model` is "kind", "kindpp", "student", or "auto" for that of the profile; `backend` "auto",
-    "tensorrt", "openvino" or "torch"; `profile` "quality", "balanced" or "realtime"; `device`
-    "auto", "cpu", "cuda" or "cuda:1"; `engines` a folder with an engine.json other than the
-    installed one. Raises UsageError for a name that does not exist and EngineError for what cannot
-    be loaded here.
+    `model` is "kind", "lite", "student", "kindpp", or "auto" for that of the profile; `backend`
+    "auto", "tensorrt", "openvino" or "torch"; `profile` "quality", "balanced" or "realtime";
+    `device` "auto", "cpu", "cuda" or "cuda:1"; `engines` a folder with an engine.json other than
+    the installed one. Raises UsageError for a name that does not exist and EngineError for what
+    cannot be loaded here.
     """
     profile = choose_profile(profile, backend, device)
     chosen = PROFILES[profile]
