@@ -464,3 +464,15 @@ def test_an_encoder_takes_no_priority_over_other_programs(tmp_path, clip, codec)
         for frame in source:
             sink.write(frame)
         assert set(schedulings().values()) == before
+
+
+@pytest.mark.parametrize("size", [(64, 48), (320, 240)])
+def test_the_same_frames_become_the_same_packets(size: tuple[int, int], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 100, (*size[::-1], 3)).astype(np.uint8) for _ in range(30)]
+    path = make_clip(tmp_path / "in.mkv", images=images, frames=30, size=size)
+    written = set()
+    for number in range(12):
+        copy(path, output := tmp_path / f"{number}.mp4")
+        written.add(output.read_bytes())
+    assert len(written) == 1

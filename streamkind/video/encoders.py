@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.codec.context import Flags
@@ -120,8 +121,19 @@ class EncoderSettings:
         context.thread_type = self.thread_type
         context.thread_count = self.threads
         context.options = dict(self.options)
+        if self.codec.name == "libx264" and _has_avx512():
+            # With AVX-512, x264 makes other packets of the same frames now and then, and a resumed
+            # job would differ from one that ran through. AVX2 takes the same time.
+            context.options["x264-params"] = "asm=avx2"
         if self.threads and self.codec.name == "libx265":
             context.options["x265-params"] += f":frame-threads={self.threads}"
+
+
+@functools.cache
+def _has_avx512() -> bool:
+    """Return whether the processor has AVX-512. OpenCV marks what is missing with a "?"."""
+    features = cv2.getCPUFeaturesLine().split()
+    return any("AVX512" in name and not name.endswith("?") for name in features)
 
 
 def usual_codec(output: str | Path, told: str) -> str:
