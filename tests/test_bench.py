@@ -162,7 +162,7 @@ def test_a_clip_that_is_too_short_is_refused(tmp_path):
         ("quality", (1920, 1080), (1920, 1088)),
         ("balanced", (1920, 1080), (640, 368)),
         ("realtime", (1920, 1080), (480, 272)),
-        ("realtime", (608, 400), (608, 400)),
+        ("realtime", (608, 400), (352, 240)),
     ],
 )
 def test_the_size_that_nets_get_is_reported_with_its_padding(profile, size, seen):

@@ -150,4 +150,5 @@ def test_maps_are_those_of_the_engine(maps, kind, size):
     found = maps(*(np.stack(planes)[:, None] for planes in zip(*frames, strict=True)))
     for i, given in enumerate(frames):
         for result, expected in zip(found, local_maps(*given), strict=True):
-            np.testing.assert_allclose(result[i, 0], expected, atol=5e-3)
+            # Running sums of OpenCV differ from sums of windows in the last digits.
+            np.testing.assert_allclose(result[i, 0], expected, rtol=2e-3, atol=5e-3)

@@ -172,5 +172,6 @@ def parts_of(playlist: Path) -> list[Path]:
 
 def first_number(part: Path) -> int:
     """Return the number in the first picture of a part."""
-    with av.open(str(part)) as container:
+    # FFmpeg does not recognise MPEG-TS in a few packets.
+    with av.open(str(part), format="mpegts") as container:
         return number_in(next(container.decode(video=0)).to_ndarray(format="gray"))
