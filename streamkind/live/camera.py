@@ -17,7 +17,7 @@ from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.output import Output
 from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
-from streamkind.live.source import Connection, Picture
+from streamkind.live.source import Connection, Picture, is_file
 from streamkind.live.state import CameraState
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.video.format import HD
@@ -107,7 +107,7 @@ class Camera:
         """
         # Twice: the next frames may take longer than the last ones.
         most = max(0.0, self.config.max_delay - 2 * seconds)
-        return time.monotonic() - (most if self.config.url.startswith("file:") else min(wait, most))
+        return time.monotonic() - (most if is_file(self.config.url) else min(wait, most))
 
     def took(self, seconds: float) -> None:
         """Note how long the engine takes. If that is too long for any frame, late ones are sent."""

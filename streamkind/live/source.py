@@ -106,7 +106,7 @@ class Connection:
         self._url = url
         self._timeout_seconds = timeout_seconds
         self._stop = stop
-        self.is_file = url.startswith("file:")
+        self.is_file = is_file(url)
         began = time.monotonic()
         try:
             accel, note = open_hwaccel(hwaccel)
@@ -241,6 +241,11 @@ class Connection:
 
     def _explain(self, exc: Exception, seconds: float = 0.0) -> InputError:
         return explain(exc, resolve(self._url), self._timeout_seconds, seconds)
+
+
+def is_file(url: str) -> bool:
+    """Return whether a camera is a file that is played."""
+    return url.startswith("file:")
 
 
 def _open(url: str, timeout_seconds: float, transport: Transport, accel: HWAccel | None) -> Any:

@@ -66,7 +66,7 @@ class SequenceSource:
             count, pictures = len(files), self._of_folder(files, 1 / _rate(fps or USUAL_FPS))
         else:
             check_readable(path)
-            count, pictures = self._count(), self._of_file(None if fps is None else 1 / _rate(fps))
+            count, pictures = self._look(), self._of_file(None if fps is None else 1 / _rate(fps))
         self._frames = self._timed(pictures)
         self._first = next(self._frames, None)
         if self._first is None:
@@ -85,18 +85,15 @@ class SequenceSource:
             duration=None,
         )
 
-    def _count(self) -> int:
+    def _look(self) -> int:
+        """Return the number of pictures. Note how often they are played and what is left out."""
         try:
             with Image.open(self.path) as image:
                 # For pages, the sink tells this.
                 if image.format != "TIFF" and {"exif", "icc_profile", "xmp"} & image.info.keys():
                     self._note(f"{self.path.name}: its EXIF, XMP and colour profile are left out")
-                count = int(getattr(image, "n_frames", 1))
-                loop = image.info.get("loop")  # of a GIF: how often it is repeated, none if never
-                self.plays = loop or 0
-                if image.format == "GIF":
-                    self.plays = 1 if loop is None else loop and loop + 1
-                return count
+                self.plays = _plays_of(image)
+                return int(getattr(image, "n_frames", 1))
         except Exception as exc:  # for damaged files, decoders raise any exception
             raise InputError(f"{self.path}: an animation that cannot be read ({exc})") from exc
 
@@ -189,6 +186,16 @@ class SequenceSource:
     def close(self) -> None:
         """Close the source. It may be called twice."""
         self._frames = iter(())
+
+
+def _plays_of(image: Any) -> int:
+    """Return how often an animation is played; 0: without end."""
+    loop = image.info.get("loop")
+    if image.format != "GIF":
+        return int(loop or 0)
+    if loop is None:
+        return 1
+    return 0 if loop == 0 else int(loop) + 1  # a GIF says how often it is repeated
 
 
 def _rate(fps: float) -> Fraction:
