@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import os
@@ -35,6 +36,14 @@ SCREENS = {"DISPLAY", "WAYLAND_DISPLAY"}
 """Environment variables that are set on Linux if there is a screen."""
 SHOW_SECONDS = 10.0
 """Longest wait for the file manager to open, in seconds."""
+
+
+def signal_main_thread(number: int) -> None:
+    """Send a signal to the main thread of this process. Windows only has its handler called."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        _thread.interrupt_main(signal.Signals(number))
 
 
 def cores() -> int:

@@ -19,7 +19,8 @@ from support.media import make_clip, read_video
 from support.odd import make_base, pass_through, times
 from support.waiting import wait_until
 
-from streamkind.errors import InputError
+from streamkind.cli import app, ending
+from streamkind.errors import InputError, UsageError
 from streamkind.video.demux import PacketReader, first_packets
 from streamkind.video.source import open_source
 
@@ -174,11 +175,17 @@ def test_an_exception_of_a_library_ends_in_one_line(call, clip, tmp_path, monkey
 
 
 INTERRUPT = """
-import os, signal, sys
+import os, signal, sys, time
 class Importer:
     def find_spec(name, path, target=None):
         if name == {module!r}:
-            os.kill(os.getpid(), signal.{number})
+            try:
+                os.kill(os.getpid(), signal.{number})
+                time.sleep(0)
+            except BaseException as error:
+                if {turned}:  # as the beginning of a compiled module does
+                    raise ImportError("initialization failed") from error
+                raise
 sys.meta_path.insert(0, Importer)
 from streamkind.cli import main
 sys.argv[1:] = ["enhance", "clip.mp4", "out.mp4"]
@@ -187,9 +194,12 @@ main()
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize("module", ["numpy", "av", "typer", "openvino"])
-def test_a_signal_at_the_beginning_is_one_line(clip, module, number):
-    code = INTERRUPT.format(module=module, number=number)
+@pytest.mark.parametrize(
+    ("module", "turned"),
+    [("numpy", False), ("av", False), ("typer", True), ("openvino", False), ("openvino", True)],
+)
+def test_a_signal_at_the_beginning_is_one_line(clip, module, turned, number):
+    code = INTERRUPT.format(module=module, number=number, turned=turned)
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=clip.parent,
@@ -201,6 +211,54 @@ def test_a_signal_at_the_beginning_is_one_line(clip, module, number):
     assert done.returncode == 130, done.stderr
     assert re.fullmatch(r"streamkind: interrupted[^\n]*\n", done.stderr)
     assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_signals_that_come_together_end_a_command_once(monkeypatch):
+    clock = iter([10.0, 10.5, 11.9, 12.1])
+    monkeypatch.setattr(ending.time, "monotonic", lambda: next(clock))
+    stop = ending.Ending()
+    with pytest.raises(KeyboardInterrupt):
+        stop(signal.SIGHUP, None)
+    stop(signal.SIGTERM, None)
+    stop(signal.SIGHUP, None)
+    with pytest.raises(KeyboardInterrupt):  # nothing was ended in these two seconds
+        stop(signal.SIGTERM, None)
+
+
+@pytest.mark.parametrize("error", [ImportError("initialization failed"), UsageError("no.")])
+def test_an_error_made_of_an_interruption_is_an_interruption(monkeypatch, capsys, error):
+    def command(**_):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise error from None
+
+    monkeypatch.setattr(app, "settle", lambda: None)
+    monkeypatch.setattr(app, "app", command)
+    before = {number: signal.getsignal(number) for number in ending.ENDING}
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            app.main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert capsys.readouterr().err.startswith("streamkind: interrupted")
+
+
+def test_what_was_not_published_is_removed_at_the_end_of_the_program(tmp_path):
+    code = """
+from pathlib import Path
+from streamkind.video.publish import Staging
+kept, left, folder = (Staging(Path(name)) for name in ("kept.mp4", "left.mp4", "frames"))
+kept.path.write_bytes(b"1")
+left.path.write_bytes(b"2")
+folder.make_folder()
+(folder.path / "1.png").write_bytes(b"3")
+kept.publish()
+raise KeyboardInterrupt
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.mp4"]
 
 
 @pytest.mark.parametrize("ignored", [False, True])

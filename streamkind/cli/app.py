@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -19,7 +18,7 @@ from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import JobRunner, Result
 from streamkind.cli import bench, doctor, engines, live, options, page, track
-from streamkind.cli.ending import ENDING, INTERRUPTED
+from streamkind.cli.ending import ENDING, INTERRUPTED, Ending
 from streamkind.cli.failures import fail, foreign
 from streamkind.cli.pipes import named
 from streamkind.cli.show import (
@@ -202,6 +201,7 @@ app.command("app")(page.app_command)
 def main() -> NoReturn:
     """Run the command line. Every failure is one line on stderr and an exit code."""
     settle()
+    stop = Ending()
     try:
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -209,19 +209,19 @@ def main() -> NoReturn:
         code = app(prog_name="streamkind", standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except TyperException as error:
-        fail(error.format_message(), 2, error)
-    except UsageError as error:
-        fail(str(error), 2, error)
-    except StreamkindError as error:
-        fail(str(error), 1, error)
     except Exception as error:
-        fail(foreign(error), 1, error)
+        if stop.begun is None:  # else a library has made this error of the KeyboardInterrupt
+            failed(error)
+        code = INTERRUPTED
     if code == INTERRUPTED:  # typer has turned KeyboardInterrupt into it
         fail("interrupted; no output was left half-made", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle SIGTERM and SIGHUP as Ctrl-C: partial results are removed."""
-    raise KeyboardInterrupt
+def failed(error: Exception) -> NoReturn:
+    """Report an error that has ended a command, and exit."""
+    if isinstance(error, TyperException):
+        fail(error.format_message(), 2, error)
+    if isinstance(error, StreamkindError):
+        fail(str(error), 2 if isinstance(error, UsageError) else 1, error)
+    fail(foreign(error), 1, error)

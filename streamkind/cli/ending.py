@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-from streamkind.platform import RELOAD, STOP
+import threading
+import time
+from types import FrameType
+
+from streamkind.platform import RELOAD, STOP, signal_main_thread
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells use it: 128 and the number of SIGINT."""
 ENDING = (*STOP, *RELOAD)
 """Ctrl-C, a service manager's stop, and the end of a terminal."""
+AGAIN_SECONDS = 0.02
+"""Time until a signal that arrived during an import is sent again, in seconds."""
+CLEANUP_SECONDS = 2.0
+"""Time after the first signal in which others are ignored, in seconds: an end of a session may send
+several at once, and the second one may not break off the removal of partial results."""
+
+
+class Ending:
+    """Ends the command at the first of these signals as Ctrl-C does: partial results are removed.
+
+    During an import the signal is sent again a little later. A compiled module may turn an
+    exception that is raised then into an ImportError, and could not be imported again.
+    """
+
+    begun: float | None = None
+    """When KeyboardInterrupt was raised, in seconds of the monotonic clock."""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        now = time.monotonic()
+        if self.begun is not None and now < self.begun + CLEANUP_SECONDS:
+            return
+        while frame is not None:
+            if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+                timer = threading.Timer(AGAIN_SECONDS, signal_main_thread, [number])
+                timer.daemon = True
+                timer.start()
+                return
+            frame = frame.f_back
+        self.begun = now
+        raise KeyboardInterrupt

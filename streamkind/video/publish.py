@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import weakref
 from pathlib import Path
 
 from streamkind.errors import OutputError, UsageError
@@ -33,8 +34,20 @@ def check_not_input(output: Path, source: Path) -> None:
         raise UsageError(f"{output}: input and output are the same file; choose another output")
 
 
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists and can be removed."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 class Staging:
-    """A hidden temporary file beside the final path, on the same disk. A rename publishes it."""
+    """A hidden temporary file beside the final path, on the same disk. A rename publishes it.
+
+    If the program ends without a call of `publish` or `discard`, the file is removed all the same.
+    """
 
     def __init__(self, final: Path) -> None:
         """Choose a name. Raises OutputError if the folder does not exist or is not writable."""
@@ -47,6 +60,7 @@ class Staging:
         # Shortened: most file systems allow 255 bytes, and UTF-8 has up to 4 per character.
         stem = final.name.encode(errors="ignore")[:180].decode(errors="ignore")
         self.path = folder / f".{stem}.{secrets.token_hex(4)}.partial{final.suffix}"
+        weakref.finalize(self, remove, self.path)
 
     @property
     def url(self) -> str:
@@ -74,11 +88,7 @@ class Staging:
 
     def discard(self) -> None:
         """Remove the temporary, if it exists."""
-        if self.path.is_dir():
-            shutil.rmtree(self.path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
+        remove(self.path)
 
 
 class StdoutStaging:
