@@ -121,6 +121,19 @@ def test_a_silhouette_before_lit_ground_stays_one_without_a_halo(dark, light):
     assert np.ptp(right[0]) < 0.12 and np.diff(left[0]).min() > -0.02
 
 
+@pytest.mark.parametrize("width", [4, 8, 12])
+@pytest.mark.parametrize(
+    ("light", "near", "far", "least"),
+    [(0.9, 0.06, 0.04, 1.2), (0.9, 0.08, 0.05, 1.1), (0.7, 0.08, 0.05, 1.0), (0.9, 0.15, 0.1, 0.7)],
+)
+def test_a_place_beside_a_lit_one_is_no_darker_than_darker_ones(light, near, far, least, width):
+    edge = SIZE[1] // 2
+    luma = halves(light, far)
+    luma[:, edge : edge + width] = near
+    row = raised(luma, 6.0)[SIZE[0] // 2]
+    assert row[edge : edge + width].min() / row[-20:].mean() > least
+
+
 @pytest.mark.parametrize("level", [1, 2, 4, 8])
 @pytest.mark.parametrize("block", [8, 16, 32])
 def test_a_codecs_blocks_of_one_code_value_are_not_made_steps(level, block):

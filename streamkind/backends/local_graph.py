@@ -57,7 +57,7 @@ def _reach(g: GraphBuilder, plane: Tensor) -> Tensor:
 
 
 def _base(g: GraphBuilder, window: Window, luma: Tensor) -> Tensor:
-    return g.clip(_guided(g, window, luma, light.EDGE), 1e-3, 1.0)
+    return g.clip(_guided(g, window, luma, light.EDGE, light.EDGE_POWER), 1e-3, 1.0)
 
 
 def _guided(g: GraphBuilder, window: Window, luma: Tensor, edge: float, sharp: float = 1) -> Tensor:

@@ -41,10 +41,13 @@ of known truth a larger `CRISP` is better up to 1.6 at least (SSIM .6451 at 1.15
 .6468 at 1.6, for our485), but noise grows with it."""
 TONE = 0.6
 """The slope of the network's tone curve in the dark is its gain to this power."""
-REACH = 1 / 48
+REACH = 1 / 32
 """Radius of a place, as a share of the frame's longer side."""
-EDGE = 0.6
-"""Standard deviation of luma in a window from which on an edge separates two places."""
+EDGE, EDGE_POWER = 0.3, 3.0
+"""Standard deviation of luma in a window from which on an edge separates two places, and the power
+of the variance by which it does: with 1, the guided filter's own, a place beside a lamp keeps much
+of the lamp's light, and becomes darker than places farther away. Chosen, as `REACH`, on films of
+known truth: SSIM .712 instead of .708 with 1/48, 0.6 and 1, and fewer such places by a fifth."""
 FINE_REACH, FINE_EDGE = 4, 0.012
 """The same, in pixels and luma, for the limit `MOST_GAIN`: within a codec's block near black, whose
 steps are one or two code values. On films of known truth 0.012 is better than 0.02 in SSIM (.704
@@ -107,7 +110,7 @@ def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) ->
 def base_of(luma: Floats) -> Floats:
     """Return the base of a frame: its luma, smoothed up to edges."""
     radius = max(1, round(REACH * max(luma.shape)))
-    base = along(luma, *of_windows(luma, radius), radius, EDGE)
+    base = along(luma, *of_windows(luma, radius), radius, EDGE, EDGE_POWER)
     return np.clip(base, np.float32(1e-3), np.float32(1), out=base)
 
 
