@@ -29,6 +29,7 @@ from streamkind.engine.profiles import Profile
 from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.engine.survey import survey
 from streamkind.errors import InputError, UsageError
+from streamkind.light.exposure import Floats
 from streamkind.light.lookahead import light_changes
 from streamkind.light.track import Track
 from streamkind.video.encoders import usual_codec
@@ -96,6 +97,7 @@ class Report:
 
 
 Progress = Callable[[Report], None]
+ShowPixels = Callable[[Pixels, Pixels], Pixels]
 
 
 def run(
@@ -104,25 +106,36 @@ def run(
     sink: Sink,
     report: Report,
     *,
-    show: Callable[[Pixels, Pixels], Pixels] | None = None,
+    show: ShowPixels | None = None,
     progress: Progress = lambda report: None,
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Decoding and encoding run in threads of their own. `show` makes the written batch of the batch
-    before and after, (N, H, W, 3) each. Without it, the enhanced batch is written. `progress` is
-    called after each batch.
+    Decoding and encoding run in threads of their own. If the stream overlaps, the last step of a
+    batch runs in the encoder's thread, while the next batch begins. `show` makes the written batch
+    of the batch before and after, (N, H, W, 3) each. Without it, the enhanced batch is written.
+    `progress` is called after each batch.
     """
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, stream.max_batch):
-            pixels, ratios = stream(batch.pixels, batch.times)
-            restrain_stills(batch.frames, pixels, ratios)
-            output.put(batch.replace(show(batch.pixels, pixels) if show else pixels))
+            last, ratios = stream.begin(batch.pixels, batch.times)
+            made = partial(finished, batch, last, ratios, show)
+            output.put(made if stream.overlaps else made())
             report.add(batch, float(ratios[-1]))
             progress(report)
+    report.seconds = time.perf_counter() - report.began
     took = {"decode": frames.seconds, **stream.seconds, "encode": output.seconds}
     for stage, seconds in took.items():
         report.stages[stage] += seconds
+
+
+def finished(
+    batch: Batch, last: Callable[[], Pixels], ratios: Floats, show: ShowPixels | None
+) -> Batch:
+    """Do the last step of a batch; return the batch to write."""
+    pixels = last()
+    restrain_stills(batch.frames, pixels, ratios)
+    return batch.replace(show(batch.pixels, pixels) if show else pixels)
 
 
 @describes_options()

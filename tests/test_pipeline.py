@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.engines import Gain
 from support.media import make_clip, read_video
 
 import streamkind
@@ -117,6 +118,32 @@ def test_every_frame_arrives_once_in_order(count, max_batch):
         count, 100
     )  # hardly any alike
     assert report.frames == count
+
+
+@pytest.mark.parametrize(("overlaps", "area"), [(True, 256), (False, 256), (True, None)])
+def test_the_last_step_of_a_frame_runs_beside_the_next_one_where_it_may(overlaps, area):
+    count, together, threads = 6, overlaps and area is not None, []
+    begun = [threading.Event() for _ in range(count)]
+
+    class Backend(Gain):
+        max_batch = 1
+
+        def decompose(self, pixels):
+            begun[len(self.seen)].set()
+            return super().decompose(pixels)
+
+        def recompose(self, layers, ratios):
+            threads.append(threading.current_thread().name)
+            if together and len(threads) < count:
+                assert begun[len(threads)].wait(60)
+            return super().recompose(layers, ratios)
+
+    backend, sink = Backend(), ListSink()
+    backend.overlaps = overlaps
+    made = Stream(Engine(backend, area=area), FixedRatio(2.0), steady=(), film=False)
+    run(ListSource(count), made, sink, Report(None, "test"))
+    assert [f.pts for f in sink.frames] == list(range(count))
+    assert {*threads} == {"streamkind-write" if together else "MainThread"}
 
 
 @pytest.mark.parametrize("stage", ["source", "decompose", "ratio", "recompose", "sink", "progress"])

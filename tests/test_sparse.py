@@ -62,6 +62,19 @@ def test_nets_see_every_second_frame_of_what_moves():
     assert np.abs(made - plain).mean() < 4  # of 255, at a gain of 4
 
 
+@pytest.mark.parametrize("ratios", [[4.0] * 6, [1.0] * 6, [1, 1, 2, 4, 4, 1], [4, 4, 4, 1, 2, 2]])
+@pytest.mark.parametrize("step", [0, 6])
+def test_frames_come_out_alike_if_later_ones_are_decomposed_before(step, ratios):
+    frames = [np.roll(scene(), step * i, axis=1) for i in range(6)]
+    wanted, _ = shown(skipping(), frames, ratios)
+    ahead = skipping()
+    hold = Steadier(ahead)
+    layers = [hold(ahead.decompose(frame[None]), [i / 25]) for i, frame in enumerate(frames)]
+    chosen = np.array(ratios, np.float32)
+    made = [ahead.recompose(one, chosen[i : i + 1])[0] for i, one in enumerate(layers)]
+    np.testing.assert_array_equal(np.stack(made), wanted)
+
+
 def test_nets_see_the_first_frame_of_a_scene():
     rng = np.random.default_rng(0)
     scenes = [cv2.resize(rng.integers(0, 60, (6, 8, 3), np.uint8), (320, 240)) for _ in range(2)]

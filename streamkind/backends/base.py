@@ -46,7 +46,10 @@ class Layers:
 
 
 class Backend(Protocol):
-    """The network on one device. Use it from one thread only. H and W are multiples of 16."""
+    """The network on one device. H and W are multiples of 16.
+
+    Use it from one thread only, unless it `Overlaps`.
+    """
 
     description: str
     """Backend, device and effective precision, for the log."""
@@ -76,6 +79,13 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free the device. It may be called twice."""
         ...
+
+
+@runtime_checkable
+class Overlaps(Protocol):
+    """A backend that may run `recompose` in one thread while another thread runs all else."""
+
+    overlaps: bool
 
 
 @runtime_checkable

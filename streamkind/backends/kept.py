@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class Kept:
-    """Compiles graphs on demand, and keeps those that were used last. One thread only.
+    """Compiles graphs on demand, and keeps those that were used last. Any thread may ask for one.
 
     At first `most` are kept: a file has one size, and a folder of images has many that come once.
     One more is kept for each that comes again after it had to go: cameras of many sizes take turns.
@@ -28,18 +29,21 @@ class Kept:
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._gone: set[tuple[Any, ...]] = set()
         self._told = False
+        self._alone = threading.Lock()
 
     def __call__(self, part: str, shapes: Shapes, *kind: Any) -> Any:
         """Return the compiled graph of a part for shapes and a type; compile it if it is new."""
         key = part, shapes, *kind
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        if key in self._gone:
-            self._gone.remove(key)
-            self._keep_more()
-        self._keep(key, self._compile(*key))
-        return self._kept[key]
+        with self._alone:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            if key in self._gone:
+                self._gone.remove(key)
+                self._keep_more()
+            compiled = self._compile(*key)
+            self._keep(key, compiled)
+            return compiled
 
     def adopt(self, other: Kept) -> None:
         """Take over all compiled graphs of another cache; they count as used again."""
@@ -50,7 +54,7 @@ class Kept:
         other.clear()
 
     def known(self, key: tuple[Any, ...]) -> Any:
-        """Return what is kept for a part, shapes and a type, None for nothing. From any thread."""
+        """Return what is kept for a part, shapes and a type, None for nothing."""
         return self._kept.get(key)
 
     def __len__(self) -> int:

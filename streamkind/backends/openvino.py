@@ -60,6 +60,7 @@ class OpenVINOBackend:
 
     # A frame of video fills both the cores and the caches: more at once only costs memory.
     max_batch = 1
+    overlaps = True
 
     def __init__(
         self, release: Release, *, device: str = "auto", precision: str | None = None

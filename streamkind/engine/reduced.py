@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from streamkind.backends.base import Layers
+from streamkind.backends.base import Layers, Overlaps
 from streamkind.engine.lines import along_lines, coefficients
 from streamkind.engine.local import keep_below_white, raise_yuv
 from streamkind.engine.shrink import (
@@ -46,6 +46,8 @@ class ReducedLayers(Layers):
     """Reduced RGB, (N, h, w, 3), 0 to 255: means that are not rounded."""
     luma: Floats
     """Luma of `small`, (N, h, w), in code values of the pictures."""
+    result: Any = field(default=None, kw_only=True)
+    """Where a view that skips frames keeps what the network made of these layers."""
 
 
 class Relit(NamedTuple):
@@ -84,6 +86,12 @@ class Reduced:
     def max_batch(self) -> int:
         """Largest useful batch, in frames."""
         return self._whole.max_batch
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether `recompose` may run in one thread while another thread runs all else."""
+        backend = self._whole.backend
+        return isinstance(backend, Overlaps) and backend.overlaps
 
     def decompose(self, pixels: Pixels) -> Layers:
         """Reduce (N, H, W, 3) RGB or (N, 3 H / 2, W) yuv420p, and split it into layers."""

@@ -80,15 +80,21 @@ class NetworkResult:
         return abs(math.log2(ratio / self.ratio)) < STOPS
 
 
+@dataclass
+class KeptResult:
+    """The result of the network, in the layers of its frame and of those that skip it."""
+
+    made: NetworkResult | None = None
+    """None until one of them is recomposed."""
+
+
 @dataclass(frozen=True)
 class NetworkFrame:
-    """The last frame that the network ran on, and its result."""
+    """The last frame that the network ran on."""
 
     layers: ReducedLayers
     """Layers of the frame."""
     thumbnail: Floats
-    made: NetworkResult | None = None
-    """None until the frame is recomposed."""
     skipped: int = 0
     """Number of frames that were skipped since."""
 
@@ -96,7 +102,7 @@ class NetworkFrame:
 class Skipping:
     """A view in which the network runs on at least one of `every` frames of one video.
 
-    The frames come in order, one by one.
+    The frames come in order, one by one. `decompose` and `steady` may be ahead of `recompose`.
     """
 
     max_batch = 1
@@ -104,6 +110,11 @@ class Skipping:
     def __init__(self, reduced: Reduced, every: int, *, state: NetworkFrame | None = None) -> None:
         self._reduced, self._every = reduced, every
         self.state: NetworkFrame | None = state
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether `recompose` may run in one thread while another thread runs all else."""
+        return self._reduced.overlaps
 
     def decompose(self, pixels: Pixels) -> Layers:
         """Return the layers of a frame, or those of the last frame that the network ran on."""
@@ -114,13 +125,14 @@ class Skipping:
             return self._reduced.decompose(pixels)
         small, luma = self._reduced.reduced(pixels[0], size, self._reduced.color_of(pixels))
         seen = self.state
-        moved = self._moved(seen, small, luma) if seen and seen.made else None
+        moved = self._moved(seen, small, luma) if seen else None
         if seen is not None and moved is not None:
             self.state = replace(seen, skipped=seen.skipped + 1)
             old = {f.name: getattr(seen.layers, f.name) for f in fields(ReducedLayers)}
             now = {"pixels": pixels, "small": small[None], "luma": luma[None]}
             return SkippedLayers(**old | now, moved=moved)
         layers = self._reduced.split(pixels, small[None], luma[None])
+        layers = replace(layers, result=KeptResult())
         self.state = NetworkFrame(layers, thumbnail(luma))
         return layers
 
@@ -147,19 +159,18 @@ class Skipping:
     def _relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
         matrix, ratio = yuv_of_rgb(self._reduced.color_of(layers.pixels)), float(ratios[0])
         now = transform(rounded(layers.small[0]), matrix)
-        made = self.state.made if self.state else None
+        kept: KeptResult = layers.result
+        made = kept.made
         if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
             own = None if made.own is None else made.own * (1 - layers.moved)
             return [Relit(carry_on(made, now, layers.moved), own)]
         if isinstance(layers, SkippedLayers):  # `seen` belongs to an earlier frame
             layers = replace(layers, seen=None)
         relit = self._reduced.relight(layers, ratios)
-        if self.state:
-            clear, own = relit[0]
-            black = float(matrix[0, 3])
-            kept = (*lines(now, clear, black), *tones(now, clear, black))
-            made = replace(NetworkResult(ratio, clear, *kept), own=own)
-            self.state = replace(self.state, made=made)
+        clear, own = relit[0]
+        black = float(matrix[0, 3])
+        fits = (*lines(now, clear, black), *tones(now, clear, black))
+        kept.made = replace(NetworkResult(ratio, clear, *fits), own=own)
         return relit
 
     def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,11 @@ class Stream:
         return self.view.max_batch
 
     @property
+    def overlaps(self) -> bool:
+        """Whether the last step of frames may run in a second thread."""
+        return self.view.overlaps
+
+    @property
     def state(self) -> StreamState:
         """The present state, for another stream of the same engine and options."""
         smooth = self.choose
@@ -107,8 +113,17 @@ class Stream:
         """
         if len(pixels) > self.max_batch:
             return self._in_turn(pixels, times)
+        last, ratios = self.begin(pixels, times)
+        return last(), ratios
+
+    def begin(self, pixels: Pixels, times: Sequence[float]) -> tuple[Callable[[], Pixels], Floats]:
+        """Do all steps but the last, with at most `max_batch` frames; return it, and the ratios.
+
+        The last step returns the enhanced frames. Call it once, in the order of the frames. If the
+        stream `overlaps`, a second thread may call it while the next frames begin.
+        """
         layers, ratios = self.prepare(self.decompose(pixels), times)
-        return self.recompose(layers, ratios), ratios
+        return partial(self.recompose, layers, ratios), ratios
 
     def decompose(self, pixels: Pixels) -> Layers:
         """Split N frames into layers. The result does not depend on earlier frames."""

@@ -39,6 +39,11 @@ class View(Protocol):
         """Largest useful batch, in frames."""
         ...
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether `recompose` may run in one thread while another thread runs all else."""
+        ...
+
     def decompose(self, pixels: Pixels) -> Layers:
         """Split N frames of one size into layers, with statistics. `pixels` are not changed."""
         ...
@@ -70,6 +75,7 @@ class Whole:
     """A view in which the network sees whole RGB frames of any size, (N, H, W, 3)."""
 
     state: Any = None
+    overlaps = False  # layers of whole frames are large: one frame's at a time
 
     def __init__(self, backend: Backend) -> None:
         self._backend: Backend | None = backend

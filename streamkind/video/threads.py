@@ -34,6 +34,10 @@ class FrameSink(Protocol):
         """Write one frame."""
 
 
+Item = Frame | Batch | Callable[[], Batch] | None
+"""What waits in a queue. None is the end."""
+
+
 class _Worker:
     """A thread with a bounded queue, a stop flag and its error."""
 
@@ -44,7 +48,7 @@ class _Worker:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self.seconds = 0.0
         """Time that the thread has worked so far, without waits, in seconds."""
-        self._queue: queue.Queue[Frame | Batch | None] = queue.Queue(depth)
+        self._queue: queue.Queue[Item] = queue.Queue(depth)
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -78,7 +82,7 @@ class _Worker:
         if self._thread is not None:
             self._thread.join(_WAIT_SECONDS)
 
-    def _offer(self, item: Frame | Batch | None) -> bool:
+    def _offer(self, item: Item) -> bool:
         """Put an item if there is room within `_WAIT_SECONDS`. Return whether it was put."""
         try:
             self._queue.put(item, timeout=_WAIT_SECONDS)
@@ -181,8 +185,11 @@ class WriteBehind(_Worker):
         if self._error is not None:
             raise self._error
 
-    def put(self, batch: Batch) -> None:
-        """Add a batch to the queue, and wait for room in it. Raises the writer's error."""
+    def put(self, batch: Batch | Callable[[], Batch]) -> None:
+        """Add a batch to the queue, and wait for room in it. Raises the writer's error.
+
+        The thread calls a function that is put, and writes what it returns.
+        """
         while True:
             alive = self._alive()  # checked before the error: a thread sets its error, then ends
             if self._error is not None:
@@ -198,6 +205,8 @@ class WriteBehind(_Worker):
                 batch = self._queue.get(timeout=_WAIT_SECONDS)
             except queue.Empty:
                 continue
+            if callable(batch):
+                batch = batch()
             if not isinstance(batch, Batch):
                 return
             for frame in batch.frames:
