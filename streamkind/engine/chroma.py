@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind.engine.lines import strips
+from streamkind.engine.lines import split, strips
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
@@ -59,7 +59,7 @@ def restrain(seen: Levels, made: Levels, black: float) -> Floats:
 
     `black` is the code value of black luma. The result is not rounded.
     """
-    (_, *recorded), (luma, *colors) = cv2.split(seen), cv2.split(made)
+    (_, *recorded), (luma, *colors) = split(seen), split(made)
     zero = np.array([black, 128, 128], np.float32)
     shares = shares_of(halved(seen), halved(made), zero)
     given, kept = (resized(share, luma.shape[1], luma.shape[0]) for share in shares)
@@ -179,5 +179,5 @@ def length(u: Floats, v: Floats) -> Floats:
 
 def smooth(picture: Floats, zero: Floats) -> list[Floats]:
     """Return smoothed luma above black and smoothed chroma around gray of YUV: (h, w) each."""
-    planes = cv2.split(cv2.GaussianBlur(picture, (0, 0), SIGMA))
+    planes = split(np.asarray(cv2.GaussianBlur(picture, (0, 0), SIGMA)))
     return [np.asarray(p - value, np.float32) for p, value in zip(planes, zero, strict=True)]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.light.exposure import Floats
-from streamkind.video.frames import MOST_DEEP, QUARTERS
+from streamkind.video.frames import MOST_DEEP, QUARTERS, Levels
 
 Plane = NDArray[Any]
 """Luma or chroma, (H, W): uint8, or uint16 as in `Pixels`."""
@@ -63,6 +63,13 @@ def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tup
 def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:
     """Return the mean of the window around each pixel."""
     return np.asarray(cv2.boxFilter(plane, cv2.CV_32F, window), np.float32)
+
+
+def split(picture: Levels) -> list[Levels]:
+    """Return the planes of a picture, (h, w) each. For float32 NumPy is twice as fast as OpenCV."""
+    if picture.dtype == np.float32:
+        return [np.ascontiguousarray(picture[..., i]) for i in range(picture.shape[2])]
+    return [np.asarray(plane) for plane in cv2.split(picture)]
 
 
 def strips(height: int, small: int, margin: int = 1) -> Iterator[tuple[slice, slice, slice]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.chroma import restrain, restrain_rgb
-from streamkind.engine.lines import Plane, motion, strips
+from streamkind.engine.lines import Plane, motion, split, strips
 from streamkind.engine.shrink import shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
@@ -176,11 +176,6 @@ def enlarged(plane: Floats, width: int, height: int) -> Floats:
     return np.asarray(cv2.resize(plane, (width, height)), np.float32)
 
 
-def split(picture: Levels) -> list[Levels]:
-    """Return the three planes of a picture."""
-    return [np.asarray(plane) for plane in cv2.split(picture)]
-
-
 def luma_of(picture: Levels) -> Levels:
     """Return luma of RGB, (h, w)."""
     return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL)[:1]))
@@ -188,8 +183,8 @@ def luma_of(picture: Levels) -> Levels:
 
 def brightest_of(picture: Levels) -> Levels:
     """Return the brightest channel of RGB, (h, w)."""
-    red, green, blue = split(picture)
-    return np.asarray(cv2.max(cv2.max(red, green), blue))
+    red, green, blue = (picture[..., i] for i in range(3))
+    return np.asarray(np.maximum(np.maximum(red, green), blue))
 
 
 def keep_below_white(before: Levels, after: Levels, tags: ColorTags) -> None:

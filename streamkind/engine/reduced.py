@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from streamkind.backends.base import Layers, Overlaps
-from streamkind.engine.lines import along_lines, coefficients
+from streamkind.engine.lines import along_lines, coefficients, split
 from streamkind.engine.local import keep_below_white, raise_yuv
 from streamkind.engine.shrink import (
     Planes,
@@ -231,7 +231,7 @@ def carry(
     detail, which is finer than a reduced pixel. `into` is where to write the planes.
     """
     made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
-    after, *colors = cv2.split(clear)
+    after, *colors = split(clear)
     slope, offset = coefficients(luma, after)
     if own is not None:
         slope = np.maximum(slope, own)

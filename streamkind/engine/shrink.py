@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind.engine.lines import Plane
+from streamkind.engine.lines import Plane, split
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import UNSURE, rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import ColorTags
@@ -51,7 +51,7 @@ def means_of(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[F
 def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Floats, Floats]:
     """Return means over a picture, without colour near black: RGB, (h, w, 3), luma, (h, w)."""
     rgb, luma = means_of(picture, size, tags)
-    planes = cv2.split(cv2.transform(rgb, yuv_of_rgb(tags)))
+    planes = split(np.asarray(cv2.transform(rgb, yuv_of_rgb(tags))))
     yuv = without_cast([np.asarray(plane, np.float32) for plane in planes], tags)
     paler = cv2.compare(luma, yuv_of_rgb(tags)[0, 3] + UNSURE[1], cv2.CMP_LT)
     # Only pixels near black are converted to YUV and back.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
 from streamkind.engine.chroma import DARKEST, recorded_share
-from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean, motion
+from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean, motion, split
 from streamkind.engine.local import brightest_of
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
 from streamkind.engine.shrink import rounded, transform
@@ -201,7 +201,7 @@ def lines(seen: Pixels, made: Floats, black: float) -> tuple[Floats, Floats, Flo
     Returns slope, offset, gain, and the least and largest luma seen, for which the fit holds. Where
     chroma is only noise, its gain is that of luma. `black` is the code value of black luma.
     """
-    (x, *chroma), (y, *made_chroma) = cv2.split(seen), cv2.split(made)
+    (x, *chroma), (y, *made_chroma) = split(seen), split(made)
     both, alone = (mean(x, WINDOW) for x in agreement(chroma, made_chroma))
     lit = gain_of(mean(x, WINDOW), mean(y, WINDOW), black)
     gain = (np.maximum(both, 0) + NOISE_POWER * lit) / (alone + NOISE_POWER)
@@ -225,8 +225,7 @@ def gain_of(luma: NDArray[Any], made: NDArray[Any], black: float) -> Floats:
 def tones(seen: Pixels, made: Floats, black: float) -> tuple[Floats, ...]:
     """Return, for each luma seen, 0 to 255, the mean luma made of it and the gain of chroma."""
     (luma, *chroma), (lit, *made_chroma) = (
-        [plane.ravel() for plane in cv2.split(np.ascontiguousarray(p[::2, ::2]))]
-        for p in (seen, made)
+        [plane.ravel() for plane in split(p[::2, ::2])] for p in (seen, made)
     )
     count = np.bincount(luma, minlength=256)
     sums = (lit, *agreement(chroma, made_chroma))
@@ -243,7 +242,7 @@ def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Floats:
     """Predict the network's result for a later frame: (h, w, 3) YUV."""
     if not moved.any():
         return made.clear
-    luma, *chroma = cv2.split(now)
+    luma, *chroma = split(now)
     known = cv2.min(cv2.max(luma, made.least), made.most)
     near, tone, gain = (
         cv2.LUT(plane, table)
@@ -258,6 +257,6 @@ def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Floats:
     predicted = [lit, *(gain * (c.astype(np.float32) - 128) + 128 for c in chroma)]
     mixed = [  # plane by plane: several times as fast as by pixels
         before + moved * (after - before)
-        for before, after in zip(cv2.split(made.clear), predicted, strict=True)
+        for before, after in zip(split(made.clear), predicted, strict=True)
     ]
     return np.asarray(cv2.merge(mixed), np.float32)
