@@ -85,7 +85,10 @@ class Backend(Protocol):
 class Overlaps(Protocol):
     """A backend that may run `recompose` in one thread while another thread runs all else."""
 
-    overlaps: bool
+    @property
+    def overlaps(self) -> bool:
+        """Whether this is faster with its model."""
+        ...
 
 
 @runtime_checkable

@@ -60,7 +60,6 @@ class OpenVINOBackend:
 
     # A frame of video fills both the cores and the caches: more at once only costs memory.
     max_batch = 1
-    overlaps = True
 
     def __init__(
         self, release: Release, *, device: str = "auto", precision: str | None = None
@@ -85,6 +84,11 @@ class OpenVINOBackend:
         self._use(self._choose(device, f"{release.decompose.sha256[:12]} {version}"), precision)
         where, how = self._device.lower(), self._device_options["INFERENCE_PRECISION_HINT"]
         self.description = f"{release.name} on {where}, openvino {version}, {how}"
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether `recompose` may run in a second thread: two large nets only hinder each other."""
+        return self._small
 
     def decompose(self, pixels: Levels) -> Layers:
         """(N, H, W, 3) RGB, uint8 or float32 levels -> layers and per-frame statistics."""
