@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from support.engines import Gain
-from support.media import make_clip, scene
+from support.media import make_clip, read_video, scene
 
 import streamkind
+from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.engine import profiles
 from streamkind.engine.reduced import Reduced
 from streamkind.engine.skipping import (
@@ -164,6 +165,19 @@ def test_a_video_in_realtime_keeps_all_frames(tmp_path, monkeypatch):
     report = streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", ratio=4.0)
     assert report.frames == 9 and report.engine.startswith("realtime: student")
     assert report.surveyed == 0  # in one pass
+
+
+@pytest.mark.parametrize("size", [(160, 128), (608, 400)], ids=str)
+def test_files_come_out_alike_where_steps_overlap(tmp_path, monkeypatch, size):
+    images = [np.roll(scene(*size), 4 * max(0, i - 6), axis=1) for i in range(16)]
+    clip, made = make_clip(tmp_path / "in.mp4", images=images, size=size), []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for overlaps in (True, False):
+        monkeypatch.setattr(OpenVINOBackend, "overlaps", overlaps)
+        out = tmp_path / f"{overlaps}.mkv"
+        streamkind.enhance(clip, out, profile="realtime", codec="ffv1", backend="openvino")
+        made.append(np.stack(read_video(out).images))
+    np.testing.assert_array_equal(*made)
 
 
 @pytest.mark.parametrize("size", [(160, 128), (161, 127)], ids=["even", "odd"])
