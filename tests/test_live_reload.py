@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
+import sys
 import time
 
 import pytest
 from loopback.still_fleet import StillFleet
 from support.console_at import TOKEN, console_at, two_cameras
 
-from streamkind.cli.live import merged, reload
+from streamkind.cli.live import Signals, merged, reload
 from streamkind.errors import UsageError
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_outputs, read_config
 from streamkind.live.fleet import in_order
 from streamkind.live.status import SinkStatus
 from streamkind.live.web import guard
+from streamkind.platform import RELOAD, STOP
 
 ONE = "[camera.one]\nurl = 'rtsp://h/1'\nto = 'rec/one'\n"
 TWO = "[camera.two]\nurl = 'rtsp://h/2'\nto = 'rec/two'\n"
@@ -168,3 +172,57 @@ def test_a_browser_stays_logged_in_when_the_process_is_started_again():
                 known = console.ask("POST", "/api/session", json={"token": token}).cookies
             codes.append(console.get("/api/cameras", cookies=known.get_dict()).status_code)
     assert codes == [200, 200, 401]
+
+
+def raised_at(line, number):
+    """Return a trace function that raises a signal at the n-th line, and the lines it has seen."""
+    seen = []
+
+    def trace(frame, event, _):
+        if event == "line":
+            seen.append(frame.f_lineno)
+            if len(seen) == line:
+                signal.raise_signal(number)
+        return trace
+
+    return trace, seen
+
+
+@pytest.mark.parametrize("number", [*STOP, *RELOAD])
+def test_a_signal_is_heard_at_every_line_of_the_wait_for_it(number):
+    """Those of the standard library too, which holds locks at some of them."""
+
+    def hangs(*_):
+        raise AssertionError("the handler waits for a lock")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(30)
+    try:
+        for line in itertools.count(1):
+            with Signals() as signals:
+                trace, seen = raised_at(line, number)
+                sys.settrace(trace)
+                try:
+                    signals.stop_within(0.01)
+                finally:
+                    sys.settrace(None)
+                if len(seen) < line:
+                    break
+                stops = signals.stop_within(0.0)
+            assert (stops, signals.reload) == (number in STOP, number in RELOAD)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert line > 1
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_signals_that_come_together_all_count(stops):
+    with Signals() as signals:
+        for number in [*RELOAD, *RELOAD, *([signal.SIGTERM] if stops else [])]:
+            signal.raise_signal(number)
+        assert signals.stop_within(60.0) is stops
+        assert signals.reload
+        signals.reload = False
+        assert signals.stop_within(0.0) is stops
+        assert not signals.reload

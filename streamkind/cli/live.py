@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import signal
 import sys
-import threading
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import cv2
@@ -103,7 +102,7 @@ def follow(fleet: LiveFleet, console_config: ConsoleConfig | None, signals: Sign
     """Log the changes of cameras until all have ended, or until a signal comes."""
     show = News()
     with serve_console(fleet, console_config):
-        while not signals.stop.wait(LOOK_SECONDS):
+        while not signals.stop_within(LOOK_SECONDS):
             if all(camera.state == "stopped" for camera in show(fleet.look())):
                 break
         fleet.stop()  # while the console ends
@@ -132,11 +131,11 @@ def serve_command(
         show = News()
         known = seen = changed(config)
         with serve_console(fleet, console_config if with_console else None):
-            while not signals.stop.wait(LOOK_SECONDS):
+            while not signals.stop_within(LOOK_SECONDS):
                 before, seen = seen, changed(config)
                 # An editor that still writes has emptied the file before: wait until it rests.
-                if (seen == before and seen != known) or signals.reload.is_set():
-                    signals.reload.clear()
+                if (seen == before and seen != known) or signals.reload:
+                    signals.reload = False
                     known, cameras = seen, reload(fleet, config, cameras, console_config)
                 show(fleet.look())
             fleet.stop()  # while the console ends
@@ -233,16 +232,23 @@ def move_secrets() -> None:
 
 
 class Signals:
-    """Events for signals: SIGTERM and Ctrl-C stop, SIGHUP reads the settings again."""
+    """Takes signals: SIGTERM and Ctrl-C stop, SIGHUP reads the settings again.
+
+    The handler only puts into a SimpleQueue. A handler may run while the main thread holds the lock
+    of an Event or of any other queue, and would wait for it forever.
+    """
 
     def __init__(self) -> None:
-        self.stop, self.reload = threading.Event(), threading.Event()
+        self.reload = False
+        """Whether a SIGHUP has come. Who has read the settings sets it to False."""
+        self._stop = False
+        self._heard: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
         """Install the handlers."""
         for number in (*STOP, *RELOAD):
-            self._before[number] = signal.signal(number, self._heard)
+            self._before[number] = signal.signal(number, lambda told, _: self._heard.put(told))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -250,5 +256,12 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def _heard(self, number: int, _: FrameType | None) -> None:
-        (self.reload if number in RELOAD else self.stop).set()
+    def stop_within(self, seconds: float) -> bool:
+        """Return whether a signal asks to stop. Wait for at most `seconds`, or until a SIGHUP."""
+        with contextlib.suppress(queue.Empty):
+            while not self._stop:
+                heard = self._heard.get(timeout=seconds)
+                seconds = 0.0  # those that wait already
+                self._stop |= heard in STOP
+                self.reload |= heard in RELOAD
+        return self._stop

@@ -68,7 +68,7 @@ def app_command(
         if browser and not open_browser(url):
             console.print("no browser was found here; open the address yourself")
         show = News()
-        while not signals.stop.wait(LOOK_SECONDS):
+        while not signals.stop_within(LOOK_SECONDS):
             if fleet is not None:
                 show(fleet.look())
         if fleet is not None:
