@@ -82,7 +82,7 @@ def call(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["streamkind", *map(str, words)])
         with pytest.raises(SystemExit) as leave:
-            cli.main()
+            cli.run()
         return leave.value.code, *capsys.readouterr()
 
     with mock.patch.dict(os.environ):  # the command sets variables of its process

@@ -213,6 +213,49 @@ def test_a_signal_at_the_beginning_is_one_line(clip, module, turned, number):
     assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
 
 
+LEAVE = """
+import atexit, os, signal, sys, threading
+from streamkind import cli
+from streamkind.cli import app
+
+class Held:
+    def __del__(self):
+        os.write(1, b"destroyed ")
+
+def command(**_):
+    global held
+    held = Held()
+    atexit.register(lambda: os.write(1, b"cleaned "))
+    atexit.register(lambda: [os.kill(os.getpid(), number) for number in (1, 2, 15)])
+    if {runs}:
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    print("told", end=" ")
+    raise {error}
+
+app.app = command
+cli.main()
+"""
+"""A command that ends, is sent signals then, and holds what a library would destroy."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [("SystemExit", 0), ("SystemExit(3)", 3), ("KeyboardInterrupt", 130)]
+)
+@pytest.mark.parametrize("runs", [False, True])
+def test_what_a_thread_still_uses_is_not_destroyed_at_the_end(tmp_path, runs, error, code):
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVE.format(runs=runs, error=error)],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (1, 2, 15)],
+    )
+    assert done.returncode == code, done.stderr
+    assert set(done.stdout.split()) == {"told", "cleaned"} | (set() if runs else {"destroyed"})
+    assert len(done.stderr.splitlines()) == (code == 130)
+
+
 def test_signals_that_come_together_end_a_command_once(monkeypatch):
     clock = iter([10.0, 10.5, 11.9, 12.1])
     monkeypatch.setattr(ending.time, "monotonic", lambda: next(clock))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import NoReturn
 
@@ -13,14 +16,45 @@ from streamkind.platform import print_anything
 
 
 def main() -> NoReturn:
+    """Run the program: the command line, and then the end of the process."""
+    leaving = Leaving()
+    atexit.register(leaving)  # the first one that is registered is the last one that is called
+    try:
+        run()
+    except SystemExit as exc:
+        for number in ENDING:  # what is left to do is short, and the last line has been printed
+            signal.signal(number, signal.SIG_IGN)
+        leaving.code = exc.code if isinstance(exc.code, int) else 0
+        raise
+
+
+def run() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
     print_anything()
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
             signal.signal(number, _leave)
-    from streamkind.cli.app import main as run
+    from streamkind.cli.app import main as run_app
 
-    run()
+    run_app()
+
+
+class Leaving:
+    """Ends the process at once if threads of the command still run, such as one that compiles.
+
+    Python would destroy what they use, and end them within C++. That aborts, or waits forever.
+    """
+
+    code: int | None = None
+    """Exit code; None if Python has a traceback to print."""
+
+    def __call__(self) -> None:
+        """Leave, after all other functions that `atexit` calls."""
+        if self.code is not None and threading.active_count() > 1:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or full
+                    stream.flush()
+            os._exit(self.code)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -140,7 +140,7 @@ def run(words: list[str]) -> dict[str, Any]:
             stop_when(log, "a: ")
         with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
             try:
-                cli.main()
+                cli.run()
             except SystemExit as leave:
                 code = leave.code
             except BaseException:
