@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import ssl
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from support.live import (
 )
 from support.media import make_clip
 
+from streamkind.errors import InputError
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
+from streamkind.live.source import Connection, Picture
 
 
 @contextmanager
@@ -217,3 +220,68 @@ def test_published_by_rtmp(clip, tmp_path):
         fleet.close()
         server.wait(10)
     assert len(read_pts(tmp_path / "seen.mkv")) >= 38
+
+
+def transport_stream(clip, *words, seconds):
+    """A part of a clip that is played again and again, as MPEG-TS."""
+    command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", str(clip), "-t", str(seconds)]
+    options = ["-c:v", "libx264", "-bf", "0", "-g", "10", *words, "-f", "mpegts", "-"]
+    return subprocess.run([*command, *options], capture_output=True, check=True).stdout
+
+
+@contextmanager
+def sends(first, then):
+    """Send `first` at once, and then `then` piece by piece."""
+    gone = threading.Event()
+
+    def serve():
+        client, _ = listener.accept()
+        with client, suppress(OSError):
+            client.recv(4096)
+            client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n" + first)
+            for start in range(0, len(then), 5 * 188):
+                if gone.wait(0.1):
+                    break
+                client.sendall(then[start : start + 5 * 188])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/1"
+        finally:
+            gone.set()
+            thread.join()
+
+
+TWO = ("-map", "0", "-map", "0", "-s:v:1", "96x64")
+LATER = ("-output_ts_offset", "2")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "timeout", "goes_on"),
+    [
+        ((), (*LATER, "-mpegts_start_pid", "0x180"), 60.0, True),
+        (TWO, (*LATER, "-mpegts_start_pid", "0x101"), 0.5, False),
+        ((), (*LATER, "-c:v", "libx265", "-x265-params", "log-level=none"), 0.5, False),
+    ],
+    ids=["another PID", "only another video", "another codec"],
+)
+def test_a_stream_that_gives_way_to_another_is_followed_or_told(
+    clip, first, then, timeout, goes_on
+):
+    begin = transport_stream(clip, *first, seconds=2)
+    rest = transport_stream(clip, *then, seconds=20)
+    count = 0
+    with (
+        sends(begin, rest) as url,
+        Connection(
+            url, timeout, threading.Event(), lambda *_: None, lambda *_: "rgb24"
+        ) as connection,
+        nullcontext() if goes_on else pytest.raises(InputError, match="no picture"),
+    ):
+        for item in connection:
+            count += isinstance(item, Picture)
+            if goes_on and count == 40:
+                break
+    assert count == 40 if goes_on else count <= 20

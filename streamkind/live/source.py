@@ -38,8 +38,10 @@ _NO_CLOCK = ("mjpeg", "mpjpeg")
 """Formats without time stamps: FFmpeg assumes 25 frames per second."""
 JUMP_SECONDS = 3.0
 """Distance to the time stamp before from which on another timeline begins."""
-_LOW_DELAY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
-"""FFmpeg's options for a fast start: a second, in microseconds, to find the streams."""
+_OPTIONS = {"analyzeduration": "1000000", "fpsprobesize": "0", "merge_pmt_versions": "1"}
+"""FFmpeg's options: a second, in microseconds, to find the streams; no wait for the frame rate; and
+streams of MPEG-TS stay the same if their numbers (PID) change. PyAV passes over new streams, and
+would return nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +159,17 @@ class Connection:
 
     def __iter__(self) -> Iterator[Picture | Sound]:
         """Yield pictures and sound until the stream ends. Raises InputError if it fails."""
-        streams = [self._video] + ([self.sound] if self.sound else [])
-        packets = self._container.demux(*streams)
+        packets = self._container.demux()  # of one stream, it would wait forever for the next
         seen = time.monotonic()
         try:
             while (packet := self._next(packets)) is not None and not self._stop.is_set():
-                if packet.stream_index != self._video.index:
-                    if packet.size:
-                        yield _sound(packet)
-                else:
+                if packet.stream_index == self._video.index:
                     for picture in self._decode(packet):
                         self._keep_pace(picture)
                         seen = time.monotonic()
                         yield picture
+                elif self.sound and packet.stream_index == self.sound.index and packet.size:
+                    yield _sound(packet)
                 self._check_progress(time.monotonic() - seen)
         except av.FFmpegError as exc:
             raise self._explain(exc) from exc
@@ -250,7 +250,7 @@ def is_file(url: str) -> bool:
 
 def _open(url: str, timeout_seconds: float, transport: Transport, accel: HWAccel | None) -> Any:
     scheme, _, rest = url.partition(":")
-    options, kind = dict(_LOW_DELAY), None
+    options, kind = dict(_OPTIONS), None
     if scheme == "file":
         return av.open(file_url(Path(rest.removeprefix("//"))), hwaccel=accel)
     if scheme == "v4l2":
