@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import resource
+import shutil
 import subprocess
 import threading
 import time
@@ -22,14 +23,14 @@ from loopback.scripted import ScriptedCamera
 from support.live import GainEngine, read_pts, state, wait_for
 
 from streamkind.errors import OutputError
-from streamkind.live import output
+from streamkind.live import output, publish
 from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import HLS_KEY_SECONDS, KEY_SECONDS, TIME_BASE, Coded, LiveEncoder
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.inbox import Waiting
 from streamkind.live.order import order
-from streamkind.live.publish import Parts, clean, new_file
+from streamkind.live.publish import Parts, Recordings, clean, new_file
 from streamkind.live.sink import Publisher
 from streamkind.live.state import CameraState
 
@@ -194,6 +195,32 @@ def test_a_publisher_keeps_what_it_may(tmp_path):
     assert old not in list(folder.iterdir()) and len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "go",
+    [Path.unlink, lambda file: file.rename("b.mkv"), lambda file: shutil.rmtree(file.parent)],
+    ids=["deleted", "moved", "folder deleted"],
+)
+def test_a_recording_that_is_gone_is_begun_anew_and_not_written_on(go, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(publish, "LOOK_SECONDS", -1.0)
+    encoder = LiveEncoder("h264", (64, 48), Fraction(10), Fraction(1))
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    with Recordings(order(str(folder), config()), encoder.stream.container) as recording:
+
+        def write(number):
+            for coded in encoder(np.zeros((48, 64, 3), np.uint8), number / 10, key=False):
+                packet = av.Packet(coded.data)
+                packet.stream, packet.time_base = encoder.stream, TIME_BASE
+                packet.pts, packet.is_keyframe = coded.pts, coded.key
+                recording.write(packet)
+
+        write(0)
+        go(next(folder.iterdir()))
+        with pytest.raises(OSError, match="deleted or moved"):
+            write(1)
+
+
 def playlist(folder):
     return (folder / "live.m3u8").read_text() if (folder / "live.m3u8").exists() else ""
 
@@ -222,6 +249,25 @@ def test_hls_goes_on_after_a_restart(end, tmp_path):
         assert max(durations) <= 1.05 and int(re.search(r"DURATION:(\d+)", text)[1]) <= 2
         assert all((tmp_path / name).stat().st_size for name in parts_of(text))
     assert all(b >= a for a, b in pairwise(sequences))
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"",
+        bytes(4096),
+        bytes(range(128, 256)),
+        b"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:17\n#EXTINF:0.9000",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:99999999999\n#EXT-X-MEDIA-SEQUENCE:-5\n#EXTINF:a,\n\n",
+    ],
+    ids=["empty", "zeros", "no text", "cut off", "no numbers"],
+)
+def test_hls_begins_anew_where_a_power_cut_has_damaged_its_playlist(left, tmp_path):
+    (tmp_path / "live.m3u8").write_bytes(left)
+    with Written(tmp_path / "live.m3u8", key_seconds=HLS_KEY_SECONDS) as written:
+        written.write(4).publisher.finish()
+    assert len(parts_of(playlist(tmp_path))) >= 4
+    assert all((tmp_path / name).stat().st_size for name in parts_of(playlist(tmp_path)))
 
 
 def test_old_parts_of_hls_are_deleted_through_restarts(tmp_path):

@@ -68,6 +68,16 @@ def test_changes_by_the_api_stay_until_the_file_changes_them(served):
     assert set(write(ONE + "ratio = 4\n" + TWO)) == {"one", "added"}
 
 
+def test_a_camera_may_be_removed_by_the_api_during_a_reload(served, monkeypatch):
+    fleet, write = served
+    before = fleet.configs()
+    monkeypatch.setattr(fleet, "configs", lambda: before)  # as it was asked for a moment ago
+    fleet.remove("two")
+    write(ONE)
+    monkeypatch.undo()
+    assert set(fleet.configs()) == {"one"}
+
+
 def test_settings_are_merged_key_by_key():
     def camera(**more):
         return CameraConfig(name="a", url="rtsp://h/1", **more)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import signal
 import sys
-import threading
 from types import FrameType
 from typing import NoReturn
 
@@ -40,9 +38,10 @@ def run() -> NoReturn:
 
 
 class Leaving:
-    """Ends the process at once if threads of the command still run, such as one that compiles.
+    """Ends the process once its work is done, and leaves the memory of libraries to the system.
 
-    Python would destroy what they use, and end them within C++. That aborts, or waits forever.
+    Python would destroy what they hold. That can take seconds, and where a thread still uses it,
+    for example to compile, it aborts or waits forever.
     """
 
     code: int | None = None
@@ -50,11 +49,15 @@ class Leaving:
 
     def __call__(self) -> None:
         """Leave, after all other functions that `atexit` calls."""
-        if self.code is not None and threading.active_count() > 1:
+        if self.code is None:
+            return
+        try:
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or full
+                if stream is not None:
                     stream.flush()
-            os._exit(self.code)
+        except (OSError, ValueError):  # a closed pipe or a full disk, which Python tells
+            return
+        os._exit(self.code)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -192,7 +192,8 @@ def reload(
                 wanted[name] = merged(config, before.get(name), running.get(name))
         check_outputs(wanted)
         for name in set(running) - set(wanted):
-            fleet.remove(name)
+            with contextlib.suppress(KeyError):  # the API has removed it meanwhile
+                fleet.remove(name)
         for name, config in wanted.items():
             if config != running.get(name):
                 fleet.put(config)

@@ -29,7 +29,7 @@ MODE = 0o640
 """Mode of recordings: the group may read them, others may not."""
 REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError  # damaged
 WRITE = 2  # FFmpeg's AVIO_FLAG_WRITE
-LOOK_SECONDS = 5.0  # interval of looking for recordings to delete
+LOOK_SECONDS = 5.0  # interval of looking at the folder of recordings
 
 
 def main() -> None:
@@ -38,9 +38,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     av.logging.set_level(None)
-    order = json.loads(read_line(0))
     try:
-        publish(order)
+        publish(json.loads(read_line(0)))
     except Exception as exc:  # the parent reports the reason
         tell("failed " + (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__))
         sys.exit(1)
@@ -204,13 +203,14 @@ class Recordings(Destination):
         if self.first is not None and key and seconds - self.first >= self.order["segment_seconds"]:
             self.output.close()
             self.open(self.order["url"])
-        if self.first is None:
-            self.first = seconds
+        self.first = seconds if self.first is None else self.first
         begin_at(packet, self.first)
         if packet.pts >= 0:  # sound may come from before the keyframe
             self.mux(packet)
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
+            if not self._path.exists():
+                raise OSError(f"{self._path.name} was deleted or moved; another is begun")
             self._clean(self.order, self._path)
 
     @staticmethod
@@ -244,7 +244,7 @@ def forget_parts(playlist: Path) -> None:
 
     Parts that the playlist names stay until the next start, for those who read them now.
     """
-    named = playlist.read_text(encoding="utf-8") if playlist.exists() else ""
+    named = playlist.read_bytes().decode(errors="replace") if playlist.exists() else ""
     for part in playlist.parent.glob("*.ts*"):
         ours = re.fullmatch(re.escape(playlist.stem) + r"\d+\.ts(\.tmp)?", part.name)
         if ours and part.name not in named:
