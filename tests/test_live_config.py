@@ -162,6 +162,15 @@ def test_passwords_are_redacted(text, told):
     assert shown == (told or "open rtsp://u:***@h:554/1?token=***&x=2 failed")
 
 
+def test_files_of_windows_editors_are_read(tmp_path):
+    """With a byte order mark, and lines that end in CR and LF."""
+    path, key = tmp_path / "cameras.toml", tmp_path / "key"
+    path.write_bytes(b"\xef\xbb\xbf" + TOML.replace("\n", "\r\n").encode())
+    key.write_bytes(b"\xef\xbb\xbffilesecret\r\n")
+    assert list(read_config(path)[0]) == ["yard", "gate"]
+    assert resolve("${file:" + str(key) + "}") == "filesecret"
+
+
 def test_secrets_come_from_the_environment_and_files(tmp_path, monkeypatch):
     monkeypatch.setenv("YARD", "pa@ss/word")
     (tmp_path / "key").write_text("filesecret\n")

@@ -10,11 +10,13 @@ import time
 import pytest
 from loopback.still_fleet import StillFleet
 from support.console_at import TOKEN, console_at, two_cameras
+from support.live import GainEngine, wait_for
 
 from streamkind.cli.live import Signals, merged, reload
 from streamkind.errors import UsageError
+from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_outputs, read_config
-from streamkind.live.fleet import in_order
+from streamkind.live.fleet import LiveFleet, in_order
 from streamkind.live.status import SinkStatus
 from streamkind.live.web import guard
 from streamkind.platform import RELOAD, STOP
@@ -76,6 +78,24 @@ def test_a_camera_may_be_removed_by_the_api_during_a_reload(served, monkeypatch)
     write(ONE)
     monkeypatch.undo()
     assert set(fleet.configs()) == {"one"}
+
+
+def test_a_camera_that_gets_no_thread_is_told_and_stops_no_later_change(monkeypatch):
+    started = []
+
+    def start(camera):
+        if camera.config.name == "one":
+            raise RuntimeError("can't start new thread")
+        started.append(camera.config.name)
+
+    monkeypatch.setattr(Camera, "start", start)
+    with LiveFleet(GainEngine) as fleet:
+        for name in ("one", "two"):
+            fleet.put(CameraConfig(name=name, url="rtsp://127.0.0.1:1/1"))
+        wait_for(lambda: started == ["two"], "the second camera was not started")
+        errors = {camera.name: camera.error for camera in fleet.look()}
+    assert "can't start new thread" in errors["one"]
+    assert not errors["two"]
 
 
 def test_settings_are_merged_key_by_key():

@@ -156,7 +156,7 @@ def read_config(
     `may_be_empty`, a file without cameras is not valid, unless it has an empty table [camera].
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise InputError(f"{path}: {reason}; expected TOML with a table [camera.NAME]") from exc

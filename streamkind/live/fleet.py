@@ -171,8 +171,12 @@ class LiveFleet:
             if old is not None:
                 old.stop()
                 end([old], time.monotonic() + STOP_SECONDS)
-            if new is not None and not self._stop.is_set():
+            if new is None or self._stop.is_set():
+                continue
+            try:
                 new.start()
+            except RuntimeError as exc:  # no more threads; what comes next must go on
+                new.fail(f"the camera could not be started: {exc}; allow this process more threads")
 
 
 def in_order(name: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -46,7 +46,7 @@ def _read(from_file: bool, name: str) -> str:
             raise UsageError(f"environment variable {name!r} is not set; a URL or token needs it")
         return os.environ[name]
     try:
-        return Path(name).read_text(encoding="utf-8").strip()
+        return Path(name).read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or "not text"
         raise UsageError(f"{name}: cannot be read ({reason}); a URL or token needs it") from exc
