@@ -12,6 +12,7 @@ from loopback.still_fleet import StillFleet
 from support.console_at import TOKEN, console_at, two_cameras
 from support.live import GainEngine, wait_for
 
+from streamkind.cli import live
 from streamkind.cli.live import Signals, merged, reload
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
@@ -96,6 +97,18 @@ def test_a_camera_that_gets_no_thread_is_told_and_stops_no_later_change(monkeypa
         errors = {camera.name: camera.error for camera in fleet.look()}
     assert "can't start new thread" in errors["one"]
     assert not errors["two"]
+
+
+@pytest.mark.parametrize("command", ["serve", "stream"])
+def test_the_console_is_loaded_before_cameras_run(command, call, monkeypatch, tmp_path):
+    """Beside cameras that run, its imports take long, and no signal is obeyed meanwhile."""
+    (tmp_path / "cameras.toml").write_text(ONE)
+    monkeypatch.setitem(sys.modules, "streamkind.live.web.server", None)
+    monkeypatch.setattr(live, "open_fleet", lambda **_: pytest.fail("cameras run already"))
+    words = {"serve": [tmp_path / "cameras.toml"], "stream": ["a.mp4", "--to", tmp_path]}[command]
+    code, _, err = call(command, *words, "--console")
+    assert code == 2
+    assert "the console needs" in err
 
 
 def test_settings_are_merged_key_by_key():

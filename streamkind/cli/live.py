@@ -8,6 +8,7 @@ import os
 import queue
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,13 +85,14 @@ def stream_command(
     config = read_camera("camera", {"url": as_url(url), "to": to, **camera})
     for text in (config.url, *config.to):
         resolve(text)  # a secret that is missing now will be missing later
+    console = console_of(ConsoleConfig() if with_console else None)
     with (
         logging_to_stderr(log_level, log_format),
         Signals() as signals,
         open_fleet(**engine) as fleet,
     ):
         fleet.put(config)
-        follow(fleet, ConsoleConfig() if with_console else None, signals)
+        follow(fleet, console, signals)
 
 
 def as_url(text: str) -> str:
@@ -98,10 +100,14 @@ def as_url(text: str) -> str:
     return text if "://" in text or text.startswith(("v4l2:", "file:", "${")) else f"file:{text}"
 
 
-def follow(fleet: LiveFleet, console_config: ConsoleConfig | None, signals: Signals) -> None:
+def follow(
+    fleet: LiveFleet,
+    console: Callable[[LiveFleet], contextlib.AbstractContextManager[object]],
+    signals: Signals,
+) -> None:
     """Log the changes of cameras until all have ended, or until a signal comes."""
     show = News()
-    with serve_console(fleet, console_config):
+    with console(fleet):
         while not signals.stop_within(LOOK_SECONDS):
             if all(camera.state == "stopped" for camera in show(fleet.look())):
                 break
@@ -121,6 +127,7 @@ def serve_command(
 ) -> None:
     """Enhance many live cameras. The file is read again when it changes, and on SIGHUP."""
     cameras, console_config = read_config(config)
+    console = console_of(console_config if with_console else None)
     with (
         logging_to_stderr(log_level, log_format),
         Signals() as signals,
@@ -130,7 +137,7 @@ def serve_command(
             fleet.put(camera)
         show = News()
         known = seen = changed(config)
-        with serve_console(fleet, console_config if with_console else None):
+        with console(fleet):
             while not signals.stop_within(LOOK_SECONDS):
                 before, seen = seen, changed(config)
                 # An editor that still writes has emptied the file before: wait until it rests.
@@ -161,19 +168,22 @@ def open_fleet(
     return fleet
 
 
-def serve_console(
-    fleet: LiveFleet, config: ConsoleConfig | None
-) -> contextlib.AbstractContextManager[object]:
-    """Serve the console within a `with` block; without `config`, serve nothing."""
+def console_of(
+    config: ConsoleConfig | None,
+) -> Callable[[LiveFleet], contextlib.AbstractContextManager[object]]:
+    """Return what serves the console of a fleet within a `with` block; nothing without `config`.
+
+    Called before cameras run: beside them, the imports would take many times as long.
+    """
     if config is None:
-        return contextlib.nullcontext()
+        return contextlib.nullcontext
     try:
-        from streamkind.live.web.server import serve_console as serve  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        from streamkind.live.web.server import serve_console  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ModuleNotFoundError as exc:
         raise UsageError(
             f"the console needs '{exc.name}': pip install 'streamkind[live]', or --no-console"
         ) from exc
-    return serve(fleet, config)
+    return lambda fleet: serve_console(fleet, config)
 
 
 def reload(
