@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -14,7 +15,8 @@ from support.odd import copy_of, ffmpeg, first_and_last, make_base, pass_through
 
 from streamkind.batch.divide import divide
 from streamkind.errors import UsageError
-from streamkind.video.bridge import Bridge
+from streamkind.video.bridge import TS_DISCONT, Bridge
+from streamkind.video.demux import origin_of
 from streamkind.video.source import open_source
 
 NEAR = 0.0015
@@ -242,6 +244,55 @@ def test_empty_chunks_of_avi_are_no_damage(codec: str, tmp_path: Path) -> None:
     assert source.lost == 0 and not any("damaged" in w for w in source.warnings)
     pass_through(path, output)
     assert times(output, "v") == pytest.approx(times(copy_of(path, tmp_path / "c.mkv"), "v"))
+
+
+AVI = {
+    "no B-frames": ("-c:v libx264 -bf 0", 0),
+    "ticks without a frame": ("-c:v libx264 -bf 0 -r 50 -vsync passthrough", 0),
+    "B-frames": ("-c:v libx264 -bf 2", 0.08),
+    "B-frames of MPEG-4": ("-c:v mpeg4 -bf 2", 0.04),
+}
+"""Options of FFmpeg, and when the first frame is shown: FFmpeg stores only dts in an AVI."""
+
+
+@pytest.mark.parametrize("case", AVI)
+def test_an_avi_is_shown_by_its_dts(case: str, tmp_path: Path) -> None:
+    words, begin = AVI[case]
+    path, output = tmp_path / "a.avi", tmp_path / "out.mkv"
+    source = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=1", "-f", "lavfi", "-i", "sine=440:d=1"]
+    ffmpeg(*source, *words.split(), "-threads", 1, "-pix_fmt", "yuv420p", "-c:a", "mp2", path)
+    told, _ = pass_through(path, output)
+    expected = [begin + n / 25 for n in range(25)]
+    assert times(output, "v") == pytest.approx(expected, abs=0.001)
+    assert times(output, "a")[0] == pytest.approx(0, abs=0.001)
+    assert not [note for note in told if "repaired" in note or "damaged" in note]
+    pass_through(path, output, start=0.4)
+    assert len(times(output, "v")) == 15
+
+
+STARTS = {
+    "marks before the footage": (0.7, [("video", "h264", 1.5), ("data", "scte_35", 0.7)], 1.5),
+    "marks among it": (1.4, [("video", "h264", 1.4), ("data", "scte_35", 1.6)], 1.4),
+    "places before the footage": (0.7, [("video", "h264", 1.5), ("data", "klv", 0.7)], 0.7),
+    "marks only": (0.7, [("data", "scte_35", 0.7)], 0.7),
+}
+"""Start of a file by FFmpeg; type, name and start of its streams; the time that becomes 0."""
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_marks_of_a_broadcast_do_not_move_the_start(case: str) -> None:
+    """FFmpeg cannot write SCTE-35."""
+    told, streams, expected = STARTS[case]
+    base = Fraction(1, 90_000)
+    container: Any = SimpleNamespace(
+        format=SimpleNamespace(flags=TS_DISCONT),
+        start_time=round(told * 1_000_000),
+        streams=[
+            SimpleNamespace(type=kind, name=name, start_time=round(start / base), time_base=base)
+            for kind, name, start in streams
+        ],
+    )
+    assert float(origin_of(container)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_cut_off_avi_still_counts_what_is_missing(tmp_path: Path) -> None:

@@ -119,6 +119,9 @@ REFUSED = {
     "an unknown preset": (["in.mp4", "out.mp4", "--preset", "nope"], 2, "ultrafast, .*placebo"),
     "no time": (["in.mp4", "out.mp4", "--start", "1:75"], 2, "HH:MM:SS"),
     "behind the end": (["in.mp4", "out.mp4", "--start", "00:01:01.5"], 1, "61.5 s on"),
+    "a raw photo": (["a.NEF", "out.jpg"], 1, "raw photo [^\n]*TIFF"),
+    "raw photos in a folder": (["raws", "out"], 1, "raw photo [^\n]*TIFF"),
+    "a header without segments": (["init.mp4", "out.mp4"], 1, "its video has no packets"),
     "videos in a folder": (["videos", "out"], 1, "streamkind batch"),
 }
 
@@ -129,6 +132,12 @@ def test_impossible_inputs_end_in_one_line_with_advice(call, monkeypatch, tmp_pa
     make_clip(tmp_path / "in.mp4", frames=2)
     (tmp_path / "videos").mkdir()
     shutil.copy(tmp_path / "in.mp4", tmp_path / "videos")
+    (tmp_path / "raws").mkdir()
+    for name in ("a.NEF", "raws/b.dng"):
+        (tmp_path / name).write_bytes(b"II*\0")
+    init = tmp_path / "init.mp4"
+    ffmpeg("-i", tmp_path / "in.mp4", "-c", "copy", "-movflags", "empty_moov+frag_keyframe", init)
+    init.write_bytes(init.read_bytes().partition(b"moof")[0][:-4])
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
     code, out, err = call("enhance", *words)
@@ -352,11 +361,15 @@ def test_batch_takes_what_recorders_write_and_tells_what_it_leaves(call, tmp_pat
     (tmp_path / "d.mp4").rename(tmp_path / "in" / "d.LRV")
     (tmp_path / "in" / "notes.txt").write_text("no video")
     (tmp_path / "in" / ".hidden").write_text("no video")
+    (tmp_path / "in" / "gone.mp4").symlink_to("nothing")
+    (tmp_path / "in" / "folder").symlink_to(tmp_path)
     words = "--out", tmp_path / "out", "--ratio", "3"
     code, _, err = call("batch", tmp_path / "in", *words)
     assert code == 0, err
     assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == [f"{n}.mkv" for n in "abcd"]
-    assert re.search(r"^left out, [^\n]*notes\.txt$", err, re.MULTILINE)
+    assert re.search(
+        r"^left out, [^\n]*folder, [^\n]*gone\.mp4, [^\n]*notes\.txt$", err, re.MULTILINE
+    )
     assert ".hidden" not in err
 
 

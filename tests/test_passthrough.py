@@ -157,6 +157,22 @@ def test_a_time_code_is_kept_where_it_can_be(
         assert timecode in found
 
 
+@pytest.mark.parametrize("part, kept", [({"duration": 0.2}, True), ({"start": 0.2}, False)])
+def test_a_time_code_is_kept_with_the_beginning(
+    part: dict[str, float], kept: bool, tmp_path: Path
+) -> None:
+    path = make_clip(tmp_path / "a.mov", metadata={"timecode": "01:02:03:04"})
+    with open_source(path, **part) as source, open_sink(tmp_path / "o.mov", source) as sink:
+        for frame in source:
+            sink.write(frame)
+    with av.open(str(tmp_path / "o.mov")) as container:
+        found = {s.metadata.get("timecode") for s in container.streams}
+    assert ("01:02:03:04" in found) == kept
+    assert [w for w in sink.warnings if "01:02:03:04" in w and "left out" in w] == (
+        [] if kept else sink.warnings[:1]
+    )
+
+
 def test_data_of_unknown_kind_is_left_out_with_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "a.ts"
     with av.open(str(path), "w") as output:

@@ -94,6 +94,35 @@ def test_a_part_that_one_video_does_not_reach(tmp_path):
     assert any("stream #1 is not enhanced: " in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize("video_stream", [None, 0])
+@pytest.mark.parametrize("ending", ["mkv", "ts"])
+def test_a_video_without_a_frame_is_told_once(tmp_path, ending, video_stream):
+    clip, path = make_clip(tmp_path / "in.mp4", audio="aac"), tmp_path / f"empty.{ending}"
+    with av.open(str(clip)) as whole, av.open(str(path), "w") as output:
+        of = {s.index: output.add_stream_from_template(s) for s in whole.streams}
+        output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux():
+            if packet.dts is not None:
+                packet.stream = of[packet.stream_index]
+                output.mux(packet)
+    report = enhance(path, tmp_path / "out.mp4", ratio=4.0, video_stream=video_stream)
+    assert len([note for note in report.warnings if "#" in note]) == 1
+    assert types_of(tmp_path / "out.mp4") == types_of(clip)
+
+
+def test_an_enhancement_layer_is_no_second_camera(tmp_path):
+    path = tmp_path / "in.mp4"
+    words = ["-f", "lavfi", "-i", "testsrc=s=128x96:r=25:d=0.2", "-map", "0", "-map", "0"]
+    hevc = ["-c:v", "libx265", "-x265-params", "log-level=none", "-pix_fmt", "yuv420p"]
+    subprocess.run(["ffmpeg", "-v", "error", *words, *hevc, path], check=True)
+    head, _, rest = path.read_bytes().rpartition(b"hev1")
+    path.write_bytes(head + b"dvhe" + rest)  # a description of Dolby Vision
+    report = enhance(path, tmp_path / "out.mp4", ratio=4.0)
+    notes = [note for note in report.warnings if "#" in note]
+    assert len(notes) == 1 and "enhancement layer" in notes[0]
+    assert [size for size, *_ in videos_of(tmp_path / "out.mp4")] == [(128, 96)]
+
+
 def test_each_video_has_its_own_light_and_first_pass(tmp_path):
     path = two_cameras(tmp_path / "in.mp4", audio="aac")
     seen = []

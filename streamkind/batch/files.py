@@ -65,9 +65,10 @@ def find_files(
             yield path.parent, path
             continue
         for file in sorted(path.rglob("*"), key=str):
-            if file.name.startswith(".") or out in file.parents or not file.is_file():
+            hidden = file.name.startswith(".") or out in file.parents
+            if hidden or (file.is_dir() and not file.is_symlink()):
                 continue
-            if is_wanted(file, patterns):
+            if file.is_file() and is_wanted(file, patterns):
                 yield path, file
             else:
                 left_out.append(file)
@@ -77,7 +78,10 @@ def tell_left_out(files: Sequence[Path]) -> str:
     """Return a message on the files of folders that are not taken, with the names of a few."""
     names = ", ".join(str(file) for file in files[:MOST_NAMED])
     rest = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-    return f"left out, as their names are not those of videos or of --pattern: {names}{rest}"
+    return (
+        "left out, as their names are not those of videos or of --pattern, or as they are links"
+        f" to folders or to nothing: {names}{rest}"
+    )
 
 
 def is_wanted(path: Path, patterns: Sequence[str]) -> bool:

@@ -141,11 +141,14 @@ def _move(packet: av.Packet[Any], offset: Fraction) -> av.Packet[Any]:
     if packet.pts is not None and packet.dts is not None:
         wrap = round(WRAP_SECONDS / packet.time_base)
         packet.pts += wrap * round((packet.dts - packet.pts) / wrap)
-    if packet.pts is not None:
-        packet.pts += ticks
-    if packet.dts is not None:
-        packet.dts += ticks
+    shift(packet, ticks)
     return packet
+
+
+def shift(packet: av.Packet[Any], ticks: int) -> None:
+    """Move a packet by a number of units of its time base."""
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
 def may_step(container: InputContainer) -> bool:

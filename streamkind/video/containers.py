@@ -125,7 +125,9 @@ def decide(
         return _convert_text(codec, kind)
     if writes(stream, kind, packets):
         return Decision("copied")
-    hint = " (records of sensors or places)" if stream.type == "data" else ""
+    if stream.type == "video" and not packets:
+        return Decision("left out", why="no packet of it was found; keep the input for it")
+    hint = " (records of sensors or broadcasts)" if stream.type == "data" else ""
     return Decision(
         "left out", why=f"the format {kind} cannot hold it{hint}; keep the input for it"
     )

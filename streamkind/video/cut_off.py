@@ -86,6 +86,10 @@ def _asf(file: BinaryIO, end: int) -> bool:
     return place >= 0 and end < int.from_bytes(head[place + 40 : place + 48], "little")
 
 
+def _avi(file: BinaryIO, end: int) -> bool:
+    return int.from_bytes(_at(file, 4, 4), "little") + 8 > end
+
+
 def _ogg(file: BinaryIO, end: int) -> bool:
     tail = _at(file, end - _LARGEST_PAGE, _LARGEST_PAGE)
     page = tail[tail.rfind(b"OggS") :]
@@ -208,6 +212,7 @@ def _element(head: bytes) -> tuple[int, int | None]:
 
 _CHECKS: dict[str, Callable[[BinaryIO, int], bool]] = {
     "asf": _asf,
+    "avi": _avi,
     "dhav": _dahua,
     "dv": _dv,
     "flv": _flv,

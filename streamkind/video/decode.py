@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from streamkind.errors import InputError
 from streamkind.video.cut_off import is_cut_off
 from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
+from streamkind.video.timeline import NothingThereError
 
 _MOST_WAITING = 1000
 """Most packets that are held from a keyframe on while a position is searched. If there are more,
@@ -71,6 +72,11 @@ class Decoder:
 
     def nothing(self) -> InputError:
         """Return the error for a file of which no frame was decoded."""
+        if not self.sent:
+            return NothingThereError(
+                f"{self._path}: its video has no packets; expected footage. An initialisation"
+                " segment needs its media segments behind it; a scrambled broadcast needs its key"
+            )
         return InputError(
             f"{self._path}: none of its {self.sent} video packets could be decoded; expected"
             " footage. Copy it again, or test it: ffmpeg -v error -i FILE -f null -"
@@ -146,6 +152,8 @@ class Decoder:
         """Return the number of missing frames. The last decoded frame ended at `last_end` s."""
         announced = announced_frames(self._stream, self._container)
         if announced and self._container.format.name == "avi":
+            if not is_cut_off(self._path, "avi"):
+                announced = min(announced, self._next)  # frames may be dropped at the end, too
             announced -= self._empty
         if announced:
             missing = announced - self._hidden - self._decoded

@@ -21,14 +21,25 @@ from streamkind.video.bridge import Bridge, may_step
 from streamkind.video.spool import Spool
 from streamkind.video.storage import is_local, open_remote
 
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mos"}
+    | {".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw"}
+    | {".x3f"}
+)
+"""Endings of raw photos. FFmpeg reads none of them, or only a small preview."""
 _GIVE_UP_AFTER = 32
 """Number of read errors in a row after which reading ends. Good packets may follow fewer errors."""
 
 _LARGEST_INDEX = 1 << 26
 """Most bytes of an MP4's index that are read to find out why the file cannot be opened."""
+_MARKS = ("epg", "scte_35")
+"""FFmpeg's names of broadcasts' data that no container is given. They may begin before the footage,
+and then do not count for its start."""
 _PRIMING_SECONDS = Fraction(1, 10)
 """Longest time before 0 at which audio may begin, in seconds. Such samples come from the start of
 its encoder (priming), and players skip them."""
+_SAME = Fraction(2, 10**6)
+"""Difference of equal times, in seconds: FFmpeg rounds the start of a file to microseconds."""
 _OPTIONS = {"correct_ts_overflow": "0"}
 """FFmpeg takes every step back for a wrap of MPEG's clock. This option turns that off: `Bridge`
 distinguishes steps from wraps."""
@@ -78,6 +89,11 @@ def open_input(
 
 def check_readable(path: Path) -> None:
     """Raise InputError unless `path` is a regular, non-empty file that may be read."""
+    if path.suffix.lower() in RAW_SUFFIXES:
+        raise InputError(
+            f"{path}: a raw photo ({path.suffix}); expected a developed one. Make a TIFF of 16 bits"
+            " or a JPEG of it with a raw converter, such as darktable"
+        )
     try:
         if not path.exists():
             raise InputError(f"{path}: no such file; check the path")
@@ -190,8 +206,15 @@ def encrypted(path: Path) -> str:
 def origin_of(container: InputContainer) -> Fraction:
     """Return the time that becomes 0 in the output, in seconds: the same as of `ffmpeg -c copy`."""
     told = Fraction(container.start_time or 0, 1_000_000)
-    starts = [s.start_time * s.time_base for s in container.streams if s.start_time and s.time_base]
-    start = min([told, *starts], key=lambda t: (abs(t - told) > Fraction(2, 10**6), t == told))
+    kept: list[Fraction] = []
+    dropped: list[Fraction] = []
+    for stream in container.streams:
+        if stream.start_time and stream.time_base:
+            start = stream.start_time * stream.time_base
+            (dropped if stream.name in _MARKS else kept).append(start)
+    if may_step(container) and kept and any(abs(start - told) <= _SAME for start in dropped):
+        told = min(kept)
+    start = min([told, *kept, *dropped], key=lambda t: (abs(t - told) > _SAME, t == told))
     return Fraction(0) if -_PRIMING_SECONDS <= start < 0 else start
 
 

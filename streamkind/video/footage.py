@@ -28,7 +28,8 @@ from streamkind.video.format import VideoFormat
 from streamkind.video.frames import DEEP, ChoosePixFmt, Frame, rgb24
 from streamkind.video.hardware import open_hwaccel, software_note
 from streamkind.video.pictures import Pictures
-from streamkind.video.remarks import other_videos, remarks
+from streamkind.video.remarks import layer_note, layers, other_videos, remarks
+from streamkind.video.side_data import has_rpu
 from streamkind.video.timeline import Cut, cut_of, nothing_from, shortened
 from streamkind.video.tonemap import SDR, is_hdr
 
@@ -73,6 +74,10 @@ class VideoSource:
         """The time that becomes 0 in the output, in seconds on the file's own clock."""
         self.others: list[int] = []
         """Stream numbers of the file's other videos, without cover art."""
+        self.left_out: list[int] = []
+        """Stream numbers of other videos that are neither enhanced nor copied."""
+        self.dolby = False
+        """Whether the video has metadata of Dolby Vision."""
         self._lost: int | None = None
         self._taken, self._wanted = False, video_stream
         self._pix_fmt, self._hwaccel, self._deinterlace = pix_fmt, hwaccel, deinterlace
@@ -168,6 +173,11 @@ class VideoSource:
             like=self,
         )
 
+    def leave_out(self, index: int) -> None:
+        """Take stream number `index` from `others`: it is neither enhanced nor copied."""
+        self.others.remove(index)
+        self.left_out.append(index)
+
     @property
     def lost(self) -> int:
         """Number of frames that could not be decoded. At the end, missing frames are included."""
@@ -177,6 +187,10 @@ class VideoSource:
         self._tags = read_tags(first, self.warnings)
         self.warnings += remarks(first, self._stream, container, self._tags, self.path)
         self.others = other_videos(container, self._stream)
+        for index in layers(container, self._stream):
+            self.leave_out(index)
+            self.warnings.append(layer_note(index))
+        self.dolby = has_rpu(first)
         (width, height), turned = self._size, self._orientation.transpose
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         width, height, aspect = (height, width, 1 / aspect) if turned else (width, height, aspect)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from streamkind.errors import InputError, OutputError, UsageError
-from streamkind.video.demux import check_readable
+from streamkind.video.demux import RAW_SUFFIXES, check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame
 from streamkind.video.image_data import Still
@@ -121,6 +121,9 @@ def list_images(path: Path) -> list[Path]:
                 f"{path}: a folder of videos; expected images."
                 f" Use: streamkind batch {path} --out FOLDER"
             )
+        for file in present:
+            if file.suffix.lower() in RAW_SUFFIXES:
+                check_readable(file)
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{path}: no images in this folder; expected files ending in {suffixes}")
     return files

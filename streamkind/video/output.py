@@ -24,7 +24,6 @@ from streamkind.video.names import check_name, format_of
 from streamkind.video.others import AddVideo, OtherVideo, move
 from streamkind.video.passthrough import Passthrough
 from streamkind.video.publish import STDOUT, Staging, StdoutStaging, is_stdout
-from streamkind.video.remarks import copied_note
 from streamkind.video.source import Source, VideoSource
 from streamkind.video.spare import Spare
 
@@ -68,8 +67,6 @@ class OutputFile:
         self._passthrough: Passthrough | None = None
         if isinstance(source, VideoSource) and not alone:
             self._passthrough = Passthrough(source, others)
-            if left := sorted({*source.others}.difference(others)):
-                self.warnings.append(copied_note(source.stream_index, left))
         self._container: OutputContainer | None = None
         self._spare: Spare | None = None
         self._broken: Exception | None = None

@@ -17,12 +17,13 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Discard
 
 from streamkind.video.boxes import private_boxes
-from streamkind.video.bridge import may_step
+from streamkind.video.bridge import may_step, shift
 from streamkind.video.containers import MP4_LIKE, Decision, admits, decide
 from streamkind.video.convert import Converter, converter
 from streamkind.video.demux import PacketReader, first_packets, is_picture, open_input, read_only
+from streamkind.video.remarks import copied_note
 from streamkind.video.source import VideoSource
-from streamkind.video.tags import counts_frames, describe, fresh_tags
+from streamkind.video.tags import describe, tags_of_part
 from streamkind.video.timeline import RisingClock
 
 if TYPE_CHECKING:
@@ -44,12 +45,14 @@ class Passthrough:
         self._path, self._kind = source.path, ""
         self._cut, self._origin, self._place = source.cut, source.origin, source.place
         self._indexed = source.indexed
-        self._rate = source.format.frame_rate
+        self._rate, begin = source.format.frame_rate, source.start_pts * source.format.time_base
+        self._late = source.cut is not None and source.cut.start > begin
         self._input: InputContainer = open_input(source.path)
         if any(s.type == "audio" and not _described(s) for s in self._input.streams):
             self._input.close()  # FFmpeg must read more, as audio begins late
             self._input = open_input(source.path, thorough=True)
-        self._enhanced = {source.stream_index, *others}
+        self._main = source.stream_index
+        self._enhanced = {source.stream_index, *others, *source.left_out}
         self._decisions: dict[int, Decision] = {}
         self._output: OutputContainer | None = None
         self._copies: dict[int, Any] = {}
@@ -74,10 +77,8 @@ class Passthrough:
 
     def fresh(self, metadata: dict[str, str]) -> dict[str, str]:
         """Return the tags that are true of the part that is delivered."""
-        tags, rate = fresh_tags(metadata), self._rate or 0
-        for key in [key for key in tags if key.lower() == "timecode"]:
-            if self._cut is not None or not counts_frames(tags[key], rate):
-                del tags[key]
+        tags, notes = tags_of_part(metadata, self._rate or 0, late=self._late)
+        self.warnings += [note for note in notes if note not in self.warnings]
         return tags
 
     def decide(self, kind: str) -> bool:
@@ -103,6 +104,8 @@ class Passthrough:
                 f"private records of the camera in the file ({names}) are left out; keep the input"
             )
         copied = [s for s in self._input.streams if self._fate(s) == "copied"]
+        if videos := [s.index for s in copied if s.type == "video" and not is_picture(s)]:
+            self.warnings.append(copied_note(self._main, videos))
         return kind == "matroska" and any(not admits(s, kind) for s in copied)
 
     def _is_rewritten(self, stream: Any, kind: str) -> bool:
@@ -216,7 +219,7 @@ class Passthrough:
         base, index = packet.time_base, packet.stream_index
         begin = round(self._origin / base)
         if self._cut is None:
-            _shift(packet, -begin)
+            shift(packet, -begin)
             return True
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
@@ -233,7 +236,7 @@ class Passthrough:
             if not packet.is_keyframe:
                 return False
             self._running.add(index)
-        _shift(packet, -begin)
+        shift(packet, -begin)
         return True
 
     def _retime(self, packet: av.Packet[Any]) -> None:
@@ -289,11 +292,6 @@ class Passthrough:
         for index, count in (+self._refused).items():
             self.warnings.append(f"{count} packets of stream #{index} could not be written")
         self._refused.clear()
-
-
-def _shift(packet: av.Packet[Any], ticks: int) -> None:
-    packet.pts = None if packet.pts is None else packet.pts + ticks
-    packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
 def _described(stream: Any) -> bool:

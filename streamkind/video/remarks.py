@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -12,7 +13,7 @@ from av.video.stream import VideoStream
 from streamkind.video.demux import is_picture
 from streamkind.video.format import ColorTags
 from streamkind.video.side_data import is_spherical, is_stereo
-from streamkind.video.tonemap import refuse_dolby, tone_note
+from streamkind.video.tonemap import DOLBY_TAGS, refuse_dolby, tone_note
 
 
 def remarks(
@@ -59,3 +60,23 @@ def copied_note(index: int, others: Collection[int]) -> str:
     """Return the message on videos that are copied and not enhanced."""
     told = ", ".join(f"#{other}" for other in others)
     return f"stream #{index} is enhanced; other videos are copied unchanged: {told}"
+
+
+def layers(container: InputContainer, stream: VideoStream) -> list[int]:
+    """Return the numbers of enhancement layers: tracks of Dolby Vision beside one without it."""
+    if _is_dolby(stream):
+        return []
+    others = other_videos(container, stream)
+    return [index for index in others if _is_dolby(container.streams[index])]
+
+
+def _is_dolby(stream: Any) -> bool:
+    return stream.codec_context.codec_tag in DOLBY_TAGS
+
+
+def layer_note(index: int) -> str:
+    """Return the message on an enhancement layer."""
+    return (
+        f"stream #{index} is left out: it is the enhancement layer of Dolby Vision (profile 7),"
+        " which is of use only beside the unchanged video"
+    )

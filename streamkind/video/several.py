@@ -10,8 +10,10 @@ from typing import Any, Self
 
 from streamkind.errors import InputError
 from streamkind.video.frames import rgb24
+from streamkind.video.remarks import layer_note
 from streamkind.video.sink import Sink, VideoSink, open_sink
 from streamkind.video.source import Source, VideoSource
+from streamkind.video.timeline import NothingThereError
 
 
 class Several:
@@ -29,13 +31,23 @@ class Several:
         if isinstance(source, VideoSource) and others:
             with ExitStack() as undo:
                 undo.callback(self._open.close)
-                for index in source.others:
+                for index in tuple(source.others):
                     self._open_other(source, index)
                 undo.pop_all()
 
     def _open_other(self, source: VideoSource, index: int) -> None:
         try:
-            self.others.append(self._open.enter_context(source.open_other(index)))
+            other = source.open_other(index)
+            if _is_layer(other, source):
+                other.close()
+                source.leave_out(index)
+                self._failures.append(layer_note(index))
+                return
+            self.others.append(self._open.enter_context(other))
+        except NothingThereError:
+            source.leave_out(index)
+            told = f"stream #{index} is not enhanced: no frame of it is there, so it is left out"
+            self._failures.append(told)
         except InputError as error:
             self._failures.append(f"stream #{index} is not enhanced: {error}")
 
@@ -85,3 +97,9 @@ class Several:
     ) -> None:
         """Close the other videos."""
         self._open.close()
+
+
+def _is_layer(video: VideoSource, main: VideoSource) -> bool:
+    """Return whether a video is the enhancement layer of `main`, as in the MPEG-TS of a Blu-ray."""
+    half = 2 * video.format.width == main.format.width
+    return video.dolby and not main.dolby and half

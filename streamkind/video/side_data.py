@@ -35,6 +35,12 @@ def is_stereo(frame: av.VideoFrame) -> bool:
     return bool(_first_number(frame, "STEREO3D"))  # AV_STEREO3D_2D is 0
 
 
+def has_rpu(frame: av.VideoFrame) -> bool:
+    """Return whether a picture has metadata of Dolby Vision."""
+    side_data: Any = frame.side_data
+    return side_data.get("DOVI_RPU_BUFFER") is not None
+
+
 def _first_number(frame: av.VideoFrame, name: str) -> int | None:
     side_data: Any = frame.side_data
     data = side_data.get(name)

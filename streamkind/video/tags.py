@@ -28,6 +28,22 @@ def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
     return tags
 
 
+def tags_of_part(
+    metadata: dict[str, str], rate: Fraction | int, *, late: bool
+) -> tuple[dict[str, str], list[str]]:
+    """Return the tags of the input that are true of the delivered part, and messages on lost ones.
+
+    `late` says whether the part begins after the input. `rate` is in frames per second.
+    """
+    tags, notes = fresh_tags(metadata), []
+    for key in [key for key in tags if key.lower() == "timecode"]:
+        if late or not counts_frames(tags[key], rate):
+            why = "it counts from the file's beginning" if late else "FFmpeg cannot write it"
+            notes.append(f"the time code {tags[key]} is left out: {why}")
+            del tags[key]
+    return tags, notes
+
+
 def counts_frames(timecode: str, rate: Fraction | int) -> bool:
     """Return whether FFmpeg can write a time code, HH:MM:SS:FF, at a rate in frames per second."""
     if not re.fullmatch(r"\d\d:\d\d:\d\d[:;.]\d+", timecode) or rate > _MOST_COUNTED:

@@ -15,8 +15,15 @@ from av.video.stream import VideoStream
 from streamkind.errors import InputError, UsageError
 from streamkind.video.format import VideoFormat
 
+
+class NothingThereError(InputError):
+    """A video has no frame in the file, or in the part of the file that is wanted."""
+
+
 _NO_CLOCK = 0x0080
 """FFmpeg's flag AVFMT_NOTIMESTAMPS: the format has no time stamps, as raw H.264."""
+_NO_PTS = "avi"
+"""FFmpeg's name of a format that stores only dts. FFmpeg's own guess of pts may be late."""
 _JUMP_SECONDS = 1
 """Smallest step back that means that the clock was set back, in seconds. A smaller step back is one
 wrong time stamp."""
@@ -76,6 +83,7 @@ class FrameClock:
         """Use `fps` for a stream without time stamps. Raises UsageError for other streams."""
         self.missing = bool(container.format.flags & _NO_CLOCK)
         """Whether frames have no time stamps. They then get a constant rate."""
+        self._guessed = container.format.name == _NO_PTS
         self.time_base = stream.time_base or Fraction(1, 90_000)
         # For a stream without time stamps, FFmpeg always gives an average rate of 25. For DV, it
         # gives ticks per second.
@@ -108,7 +116,8 @@ class FrameClock:
         one: Matroska does not store times before 0.
         """
         if not self.missing:
-            yield from self._before_the_first(_in_order(frames))
+            ordered = _by_dts(frames) if self._guessed else _in_order(frames)
+            yield from self._before_the_first(ordered)
             return
         for number, frame in enumerate(frames):
             if not number and not self._told and frame.duration:
@@ -172,6 +181,22 @@ def _in_order(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         yield held
 
 
+def _by_dts(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    """Give frames their dts as pts, as FFmpeg's program shows an AVI.
+
+    The last B-frames have no dts. They continue in the steps of the frames before.
+    """
+    last, step = None, 1
+    for frame in frames:
+        stamp = frame.dts
+        if stamp is None and last is not None:
+            stamp = last + step
+        if stamp is not None and last is not None:
+            step = stamp - last
+        frame.pts = last = stamp
+        yield frame
+
+
 def check_times(start: float, duration: float | None) -> None:
     """Raise UsageError for a start or duration that is not valid."""
     if not (math.isfinite(start) and start >= 0):
@@ -200,10 +225,11 @@ def shortened(
     return replace(form, frames=count, duration=seconds)
 
 
-def nothing_from(path: Path, start: float, length: float | None) -> InputError:
+def nothing_from(path: Path, start: float, length: float | None) -> NothingThereError:
     """Return the error for a video that ends before `start`, in seconds."""
     lasts = "" if length is None else f"; it lasts {length:.1f} s"
-    return InputError(f"{path}: no frame from start={start:g} s on{lasts}; choose an earlier start")
+    told = f"{path}: no frame from start={start:g} s on{lasts}; choose an earlier start"
+    return NothingThereError(told)
 
 
 def seconds_left(length: float | None, start: float, duration: float | None) -> float | None:

@@ -24,7 +24,7 @@ PQ, HLG = 16, 18
 HDR_TRANSFERS = {PQ: "PQ", HLG: "HLG"}
 SDR = ColorTags(range=LIMITED, matrix=BT709, primaries=BT709, transfer=BT709)
 """Tags of tone-mapped video."""
-_DOLBY_TAGS = ("dvh1", "dvhe", "dva1", "dvav")
+DOLBY_TAGS = ("dvh1", "dvhe", "dva1", "dvav")
 """Codec tags of Dolby Vision in MP4."""
 _WHITE_NITS = 100.0
 """Luminance of SDR white, in cd/m2, as in the filters above. ITU-R BT.2408 has 203 for graphics."""
@@ -58,7 +58,7 @@ def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: ob
     Its colours (IPT) cannot be converted without its metadata.
     """
     side_data: Any = frame.side_data
-    dolby = codec_tag in _DOLBY_TAGS or "DOVI_METADATA" in {d.type.name for d in side_data}
+    dolby = codec_tag in DOLBY_TAGS or "DOVI_METADATA" in {d.type.name for d in side_data}
     if dolby and tags.transfer == UNSPECIFIED:
         raise InputError(
             f"{path}: Dolby Vision without a base layer (profile 5); expected HLG, PQ or SDR."
