@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import threading
 import weakref
@@ -133,6 +135,102 @@ def test_frames_keep_their_time_and_a_fixed_ratio(engine):
 def test_impossible_options_are_refused_before_the_first_frame(engine, options, says):
     with pytest.raises(streamkind.UsageError, match=says):
         engine.stream([], **options)
+
+
+PICTURE = scene(*SIZE)
+PLANES = np.zeros((72, 64), np.uint8)
+"""A yuv420p picture."""
+
+
+def read_only(picture):
+    picture = picture.copy()
+    picture.flags.writeable = False
+    return picture
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+@pytest.mark.parametrize("profile", ["quality", "realtime"])
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_layout_give_the_same_result(profile, backend):
+    flipped = np.ascontiguousarray(PICTURE[::-1, ::-1])
+    alike = [read_only(PICTURE), np.asfortranarray(PICTURE), flipped[::-1, ::-1]]
+    with streamkind.open_engine("student", profile=profile, backend=backend) as engine:
+        for picture in alike:
+            np.testing.assert_array_equal(engine.enhance(picture), engine.enhance(PICTURE))
+            (frame,) = engine.stream([(0, picture)])
+            assert frame.pixels.flags.writeable and np.ptp(frame.pixels) > 0
+
+
+@pytest.mark.parametrize("seconds, picture, says", [
+    (0, PICTURE[..., 0], r"uint8 \(48, 64\)"), (0, PLANES, r"uint8 \(72, 64\)"),
+    (0, PICTURE / 255, "float64"), (0, PICTURE.astype(np.uint16), "uint16"),
+    (0, PICTURE[:0], r"\(0, 64, 3\)"), (0, PICTURE.tolist(), "got list; convert"),
+    (0, None, "got NoneType"), ("0", PICTURE, "got '0'"), (np.nan, PICTURE, "got nan"),
+    (np.inf, PICTURE, "got inf"),
+])  # fmt: skip
+def test_pictures_and_times_of_other_types_are_refused(engine, seconds, picture, says):
+    with pytest.raises(ValueError, match=says):
+        list(engine.stream([(seconds, picture)]))
+
+
+@pytest.mark.parametrize("frames, says", [
+    ("night.mp4", "got str"), ([PICTURE], "got ndarray"), ([(0,)], "got tuple"),
+    ([streamkind.Frame(PLANES, 0, Fraction(1, 25))], "expected RGB frames"),
+])  # fmt: skip
+def test_anything_but_frames_is_refused(engine, frames, says):
+    with pytest.raises(ValueError, match=says):
+        list(engine.stream(frames))
+
+
+@pytest.mark.parametrize("name, value, says", [
+    ("ratio", "3", "got '3'"), ("target", "0.4", "got '0.4'"), ("target", True, "got True"),
+    ("steady", 5, "got 5"), ("two_pass", "yes", "True or False or None"), ("codec", None, "a str"),
+    ("crf", "23", "a whole number or None"), ("crf", True, "got True"),
+    ("start", "0:10", "a number"),
+    ("duration", "1", "a number"), ("deinterlace", None, "frame, field, off"),
+    ("ratio_track", 5, "a str or a Path"), ("device", None, "a str"), ("profile", None, "None"),
+    ("side_by_side", "no", "True or False"), ("video_stream", 0.5, "a whole number"),
+])  # fmt: skip
+def test_options_of_other_types_are_refused(name, value, says):
+    with pytest.raises(streamkind.UsageError, match=f"{name}.*{says}"):
+        streamkind.enhance("in.mp4", "out.mp4", **{name: value})
+
+
+@pytest.mark.parametrize("work, kind, says", [
+    (lambda: streamkind.enhance(None, "out.mp4"), streamkind.UsageError, "path as str or Path"),
+    (lambda: streamkind.enhance("x" * 300 + ".mp4", "out.mp4"), streamkind.InputError, "too long"),
+    (lambda: streamkind.enhance("http://127.0.0.1:1/a.mp4", "out.mp4"), streamkind.InputError,
+     "cannot be looked up"),
+    (lambda: streamkind.open_video(5), streamkind.UsageError, "path as str or Path"),
+    (lambda: streamkind.open_engine(device=None), streamkind.UsageError, "device must be a str"),
+    (lambda: streamkind.open_engine(device="cuda:x"), streamkind.UsageError, "unknown device"),
+    (lambda: streamkind.open_engine(engines="nowhere"), streamkind.EngineError, "nowhere"),
+])  # fmt: skip
+def test_wrong_arguments_give_errors_of_the_package(work, kind, says):
+    with pytest.raises(kind, match=says):
+        work()
+
+
+def test_a_name_that_the_disk_refuses_is_an_output_error(tmp_path):
+    clip = make_clip(tmp_path / "in.mp4", frames=4)
+    with pytest.raises(streamkind.OutputError, match="too long"):
+        streamkind.enhance(clip, tmp_path / ("x" * 300 + ".mp4"))
+
+
+@pytest.mark.parametrize("copy", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_an_engine_cannot_be_copied_but_frames_can(engine, copy):
+    with pytest.raises(TypeError, match=r"open_engine\(\) there"):
+        copy(engine)
+    frame = streamkind.Frame(PICTURE, 0, Fraction(1, 25))
+    assert copy(frame) and {frame} and frame != streamkind.Frame(PICTURE, 0, Fraction(1, 25))
+
+
+@pytest.mark.parametrize("data, pts", [
+    (PICTURE, 0.5), (PICTURE, "0"), (PICTURE, None), (PICTURE[:0], 0), (None, 0), ([[0]], 0),
+])  # fmt: skip
+def test_a_frame_is_an_array_at_a_whole_number(data, pts):
+    with pytest.raises(ValueError, match="must be"):
+        streamkind.Frame(data, pts, Fraction(1, 25))
 
 
 @pytest.mark.parametrize("time_base", [0.04, 1, "1/25", Fraction(0), Fraction(-1, 25)])

@@ -61,10 +61,15 @@ class Library:
     """
 
     def __init__(self, folders: Sequence[Path], uploads: Path) -> None:
-        """Take the folders that the user named. Raises UsageError if one is not a folder."""
+        """Take the folders that the user named. Raises UsageError if one cannot be shown."""
         for folder in folders:
             if not folder.is_dir():
                 raise UsageError(f"{folder}: no such folder; name folders with videos")
+        for folder in (*folders, uploads):
+            if not is_utf8(str(folder.resolve())):
+                raise UsageError(
+                    f"{str(folder)!a}: the page can only show names in UTF-8; rename the folder"
+                )
         self.uploads = uploads
         known = {f"{number}": folder for number, folder in enumerate(folders, 1)}
         self._folders = {key: path.resolve() for key, path in known.items()}
@@ -118,13 +123,23 @@ class Library:
         try:
             path = self.find(place)
             told = path.stat()
-            name.encode()  # a name in another encoding cannot be told in JSON
-        except (InputError, OSError, ValueError):
+        except (InputError, OSError):
+            return
+        if not is_utf8(name):
             return
         if stat.S_ISDIR(told.st_mode):
             found.folders.append(Place(place, name))
         elif stat.S_ISREG(told.st_mode) and is_wanted(path, ()):
             found.files.append(Listed(place, name, told.st_size, told.st_mtime))
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a name can be written as JSON. Linux allows any bytes in names."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_refused(name: str) -> bool:

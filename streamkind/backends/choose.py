@@ -76,7 +76,8 @@ def open_first(release: Release, choices: Sequence[Choice], device: str) -> Back
 
 
 def _named(backend: str, device: str) -> list[Choice]:
-    kind = re.split(r"[.:]", device.lower())[0]
+    named = re.fullmatch(r"([a-z]+)([.:]\d+)?", device.lower())
+    kind = named[1] if named else device
     choices = AUTO if kind == "auto" else (*AUTO, *ASKED)
     return [(n, d) for n, d in choices if backend in ("auto", n) and kind in ("auto", d)]
 

@@ -10,7 +10,7 @@ from streamkind.batch.journal import Job
 from streamkind.engine.options import BATCH, Options
 from streamkind.errors import InputError, UsageError
 from streamkind.video.format import VIDEO_SUFFIXES
-from streamkind.video.storage import as_path, is_local
+from streamkind.video.storage import as_path, is_folder, is_local
 
 KEPT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
 """Endings of containers that results keep. Others become .mkv, which holds nearly all codecs."""
@@ -61,7 +61,7 @@ def find_files(
     """Yield pairs of the input folder and a file in it; for a named file, its own folder."""
     for item in inputs:
         path = as_path(item)
-        if not path.is_dir():
+        if not is_folder(path):
             yield path.parent, path
             continue
         for file in sorted(path.rglob("*"), key=str):

@@ -30,7 +30,7 @@ from streamkind.backends.precision import FRAME_TYPES, Precision, graph_in, read
 from streamkind.backends.tensorrt import TensorRTBackend
 from streamkind.backends.watch import Told
 from streamkind.cli.show import console, progress_bar
-from streamkind.engine.engine import check_target
+from streamkind.engine.checks import check_target
 from streamkind.engine.single import need_onnx, operators, read_picture_type, single_graph
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET

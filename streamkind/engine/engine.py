@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import numpy as np
 
 from streamkind.backends.base import Backend, CompilesBeside, Layers
+from streamkind.engine.checks import check_pixels, check_ratio, check_target
 from streamkind.engine.reduced import Reduced, carried_pix_fmt, reduced_size
 from streamkind.engine.skipping import Skipping
 from streamkind.engine.steady import STEADY, SteadyName, check_steady
@@ -17,7 +18,6 @@ from streamkind.engine.whole import Filmed, View, Whole
 from streamkind.errors import UsageError
 from streamkind.light.exposure import (
     DEFAULT_TARGET,
-    MANUAL_RANGE,
     STILL_TARGET,
     FixedRatio,
     Floats,
@@ -109,6 +109,11 @@ class Engine:
         check_ratio(ratio)
         check_target(target)
         check_steady(steady)
+        if not isinstance(ratio_track, Track | None):
+            raise UsageError(
+                f"ratio_track must be a Track, got {ratio_track!r}; make one with find_track(), or"
+                " read a CSV with Track.read()"
+            )
         if ratio_track is not None and ratio != "auto":
             raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
         choose = choose_ratio(ratio, target=target, track=ratio_track, steady=steady)
@@ -182,6 +187,12 @@ class Engine:
         """Free the device. It may be called twice; any other use after it raises EngineError."""
         self._whole.close()
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: the memory of a device cannot be."""
+        raise TypeError(
+            "an engine cannot be copied or sent to another process; call open_engine() there"
+        )
+
     def __enter__(self) -> Self:
         """Return the engine, which is open already."""
         return self
@@ -194,27 +205,3 @@ class Engine:
     ) -> None:
         """Free the device."""
         self.close()
-
-
-def check_ratio(ratio: Ratio) -> None:
-    """Raise UsageError unless `ratio` is "auto" or a number that the network was trained for."""
-    low, high = MANUAL_RANGE
-    number = isinstance(ratio, float | int | np.floating | np.integer)
-    if ratio != "auto" and not (
-        number and not isinstance(ratio, bool) and low <= float(ratio) <= high
-    ):
-        raise UsageError(f"ratio must be 'auto' or a number from {low:g} to {high:g}, got {ratio}")
-
-
-def check_target(target: float) -> None:
-    """Raise UsageError unless `target` is a mean luma in (0, 1]."""
-    if isinstance(target, bool) or not 0 < target <= 1:
-        raise UsageError(f"target is a mean luma above 0 and up to 1, got {target:g}")
-
-
-def check_pixels(image: Pixels) -> None:
-    """Raise ValueError unless `image` is uint8 of shape (H, W, 3)."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(
-            f"image must be RGB uint8 of shape (H, W, 3), got {image.dtype} {image.shape}"
-        )

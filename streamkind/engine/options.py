@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict, TypeVar, get_type_hints
 
 from streamkind.backends.base import BackendName
-from streamkind.engine.engine import Engine, check_ratio, check_target
+from streamkind.engine.checks import check_ratio, check_target, check_type
+from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import (
     PROFILES,
     Profile,
@@ -108,6 +110,8 @@ class Options:
         check_steady(self.steady)
         check_deinterlace(self.deinterlace)
         check_hwaccel(self.hwaccel or "none")
+        for name, hint in _types().items():
+            check_type(name, getattr(self, name), hint)
         if self.ratio_track is not None and self.ratio != "auto":
             raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
         find_release(self.chosen_model)
@@ -201,6 +205,12 @@ BATCH = ("ratio", "target", "steady", "codec", "crf", "preset", "deinterlace", *
 """Names of the options of a batch, which takes whole files."""
 
 
+@functools.cache
+def _types() -> dict[str, Any]:
+    """Return the type hints of all options."""
+    return get_type_hints(Options)
+
+
 def help_of(name: str) -> str:
     """Return the help text of an option."""
     text: str = get_type_hints(Options, include_extras=True)[name].__metadata__[0]
@@ -211,7 +221,7 @@ def describes_options(names: Collection[str] | None = None) -> Callable[[Work], 
     """Make `help()` show the options of these names, or all, in place of `**options`."""
 
     def describe(work: Work) -> Work:
-        signature, types = inspect.signature(work), get_type_hints(Options)
+        signature, types = inspect.signature(work), _types()
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         chosen = [f for f in fields(Options) if names is None or f.name in names]
         added = [

@@ -8,6 +8,7 @@ from typing import Literal
 
 from streamkind.backends.base import BackendName
 from streamkind.backends.choose import on_gpu, open_backend
+from streamkind.engine.checks import check_type
 from streamkind.engine.engine import Engine
 from streamkind.engine.reduced import carried_pix_fmt
 from streamkind.errors import UsageError
@@ -84,7 +85,7 @@ def open_engine(
     backend: BackendName = "auto",
     profile: ProfileName = "quality",
     device: str = "auto",
-    engines: Path | None = None,
+    engines: str | Path | None = None,
 ) -> Engine:
     """Load a released model.
 
@@ -94,8 +95,11 @@ def open_engine(
     the installed one. Raises UsageError for a name that does not exist and EngineError for what
     cannot be loaded here.
     """
+    check_type("device", device, str)
     profile = choose_profile(profile, backend, device)
     chosen = PROFILES[profile]
-    release = find_release(chosen.model if model == "auto" else model, engines)
+    release = find_release(
+        chosen.model if model == "auto" else model, None if engines is None else Path(engines)
+    )
     opened = open_backend(backend, release, device)
     return Engine(opened, area=chosen.area, whole=chosen.whole, every=chosen.every, profile=profile)

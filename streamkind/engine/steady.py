@@ -73,9 +73,10 @@ class Steadier:
 
 def check_steady(what: Collection[str]) -> None:
     """Raise UsageError unless `what` is a collection of names of `STEADY`."""
-    if isinstance(what, str):
-        raise UsageError(f"steady takes a collection of names, got {what!r}; expected [{what!r}]")
-    if unknown := {str(name) for name in set(what) - set(STEADY)}:
+    if isinstance(what, str) or not isinstance(what, Collection):
+        names = [what] if isinstance(what, str) else list(STEADY)
+        raise UsageError(f"steady takes a collection of names, got {what!r}; expected {names}")
+    if unknown := {str(name) or "''" for name in what if name not in STEADY}:
         raise UsageError(
             f"unknown in steady: {', '.join(sorted(unknown))}; choose from {', '.join(STEADY)}"
         )

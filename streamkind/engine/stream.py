@@ -5,6 +5,7 @@ The engine below a stream is shared and remembers nothing of any video.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from streamkind.backends.base import Layers
+from streamkind.engine.checks import check_pixels
 from streamkind.engine.steady import STEADY, HeldLayers, Steadier, SteadyName
 from streamkind.engine.whole import HasViews
 from streamkind.light.exposure import (
@@ -187,7 +190,7 @@ def clear_frames(
 ) -> Iterator[ClearFrame]:
     """Yield enhanced frames one by one. No frame is read ahead."""
     for one in frames:
-        frame = one if isinstance(one, Frame) else timed_frame(*one)
+        frame = one if isinstance(one, Frame) else timed_frame(one)
         pixels, ratios = stream(frame.data[None], [float(frame.time)])
         yield ClearFrame(
             pixels[0],
@@ -199,8 +202,20 @@ def clear_frames(
         )
 
 
-def timed_frame(seconds: float, picture: Pixels) -> Frame:
-    """Return a frame for a picture shown at `seconds`, rounded to a microsecond."""
+def timed_frame(pair: tuple[float, Pixels]) -> Frame:
+    """Return a frame for a time in seconds, which is rounded to a microsecond, and a picture.
+
+    Raises ValueError for anything else.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(
+            "frames must be Frame objects, or pairs of a time in seconds and a picture, got"
+            f" {type(pair).__name__}"
+        )
+    seconds, picture = pair
+    if not isinstance(seconds, Real) or not math.isfinite(seconds):
+        raise ValueError(f"the time of a frame must be a number of seconds, got {seconds!r}")
+    check_pixels(picture)
     return Frame(picture, round(seconds * MICROSECONDS), Fraction(1, MICROSECONDS))
 
 

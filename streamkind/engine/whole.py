@@ -87,7 +87,14 @@ class Whole:
 
     def decompose(self, pixels: Levels) -> Layers:
         """Split (N, H, W, 3) RGB into layers, padded to multiples of 16, with statistics."""
-        return replace(self.backend.decompose(pad(levels(pixels))), pixels=pixels)
+        if pixels.ndim != 4:
+            raise ValueError(
+                f"expected RGB frames of shape (H, W, 3), got {pixels.shape[1:]}; the profile takes"
+                " yuv420p only for frames that it reduces"
+            )
+        # Libraries borrow the memory of an array, and some refuse one that is read-only.
+        own = np.require(pad(levels(pixels)), requirements=["C", "W"])
+        return replace(self.backend.decompose(own), pixels=pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Filter the layers of N consecutive frames over time."""
@@ -154,8 +161,9 @@ class Filmed(Whole):
 
     def decompose(self, pixels: Levels) -> Layers:
         """Split (N, H, W, 3) RGB into layers, with statistics and the ground of the local ratio."""
+        layers = super().decompose(pixels)
         ground = np.stack([ground_of(picture) for picture in pixels])
-        return replace(super().decompose(pixels), ground=ground, seen=pixels)
+        return replace(layers, ground=ground, seen=pixels)
 
     def steady(self, layers: Layers, before: Layers, strength: Floats) -> Layers:
         """Filter layers, ground and pictures of N consecutive frames over time."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from streamkind.engine.engine import Engine, check_ratio, check_target
+from streamkind.engine.checks import check_ratio, check_target
+from streamkind.engine.engine import Engine
 from streamkind.errors import UsageError
 from streamkind.light.exposure import Ratio
 from streamkind.live.camera import Camera

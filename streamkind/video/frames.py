@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -90,7 +91,7 @@ def as_deep(pix_fmt: PixFmt, form: VideoFormat) -> PixFmt:
     return DEEP[pix_fmt] if form.deep else pix_fmt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture with its presentation time."""
 
@@ -106,16 +107,27 @@ class Frame:
     """Metadata, alpha and 16-bit pixels of a still, for writing the result; None in videos."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for pixels of another shape or type, and for an inexact time base."""
+        """Raise ValueError for pixels of another shape or type, and for inexact times."""
         if not isinstance(self.time_base, Fraction) or self.time_base <= 0:
             raise ValueError(
                 f"time_base must be a Fraction of a second above 0, got {self.time_base!r}; "
                 "for 25 frames per second give Fraction(1, 25)"
             )
+        if not isinstance(self.pts, Integral) or not isinstance(self.duration, Integral):
+            raise ValueError(
+                "pts and duration must be whole numbers of time_base, got"
+                f" {self.pts!r} and {self.duration!r}"
+            )
+        if not isinstance(self.data, np.ndarray):
+            raise ValueError(f"data must be a NumPy array, got {type(self.data).__name__}")
         shape = self.data.shape
         planes = self.data.ndim == 2 and shape[0] % 3 == shape[1] % 2 == 0
         rgb = self.data.ndim == 3 and shape[2] == 3
-        if self.data.dtype not in (np.uint8, np.uint16) or not (rgb or planes):
+        if (
+            self.data.dtype not in (np.uint8, np.uint16)
+            or not (rgb or planes)
+            or not self.data.size
+        ):
             raise ValueError(
                 "data must be uint8 or uint16 of shape (H, W, 3), or (3 H / 2, W) with even sides, "
                 f"got {self.data.dtype} {shape}"
@@ -136,7 +148,7 @@ class Frame:
         return replace(self, data=pixels)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ClearFrame(Frame):
     """An enhanced frame."""
 
@@ -144,7 +156,7 @@ class ClearFrame(Frame):
     """Ratio by which the illumination was multiplied."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Consecutive frames of one size, their pixels stacked for the engine."""
 

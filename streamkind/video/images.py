@@ -16,7 +16,7 @@ from streamkind.video.frames import Frame
 from streamkind.video.image_data import Still
 from streamkind.video.image_files import IMAGE_SUFFIXES, is_animated, read_still, write_still
 from streamkind.video.publish import Staging, check_not_input
-from streamkind.video.storage import as_path
+from streamkind.video.storage import as_path, is_folder
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSink", "ImageSource", "is_still"]
 
@@ -25,7 +25,7 @@ def is_still(path: str | Path) -> bool:
     """Return whether a path is an image or a folder of images, not a video or an animation."""
     path = as_path(path)
     named = path.suffix.lower() in IMAGE_SUFFIXES
-    return path.is_dir() or (named and not is_animated(path))
+    return is_folder(path) or (named and not is_animated(path))
 
 
 class ImageSource:

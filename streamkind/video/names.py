@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 
-from streamkind.errors import UsageError
+from streamkind.errors import OutputError, UsageError
 from streamkind.video.image_files import ANIMATED_SUFFIXES, IMAGE_SUFFIXES
 from streamkind.video.publish import STDOUT, check_not_input
 from streamkind.video.source import Source, VideoSource
@@ -47,9 +47,16 @@ def format_of(path: Path, url: str) -> str:
 
 
 def check_name(path: Path, source: Source) -> None:
-    """Raise UsageError if the output is a folder, the input itself, or named as a still image."""
+    """Raise UsageError if the output is a folder, the input itself, or named as a still image.
+
+    Raises OutputError for a name that the file system refuses.
+    """
     check_not_input(path, source.path)
-    if path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError as exc:
+        raise OutputError(f"{path}: {exc.strerror}; choose another name") from exc
+    if folder:
         raise UsageError(f"{path}: is a folder; expected the name of a file to write")
     animated = ANIMATED_SUFFIXES - {".tif", ".tiff"}
     if isinstance(source, VideoSource):

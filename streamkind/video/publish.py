@@ -26,7 +26,7 @@ def check_not_input(output: Path, source: Path) -> None:
     """Raise UsageError if both are the same file, also if one is a link."""
     try:
         same = os.path.samefile(output, source)
-    except OSError:
+    except (OSError, ValueError):  # no such file, or no name of a file
         return
     except TypeError:  # one is not on a disk
         same = str(output) == str(source)

@@ -21,7 +21,7 @@ from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame, Pixels
 from streamkind.video.image_files import IMAGE_SUFFIXES, read_still
 from streamkind.video.images import list_images
-from streamkind.video.storage import as_path
+from streamkind.video.storage import as_path, is_folder
 
 USUAL_FPS = 25.0
 """Default rate of a folder of images that becomes a video, in frames per second."""
@@ -210,5 +210,5 @@ def is_sequence(path: Path) -> bool:
 def becomes_video(input: str | Path, output: str | Path) -> bool:
     """Return whether the input is a folder of images and the output is named as a video."""
     return Path(output).suffix.lower() in VIDEO_SUFFIXES | {".gif", ".apng"} and (
-        as_path(input).is_dir()
+        is_folder(as_path(input))
     )

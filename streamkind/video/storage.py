@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from streamkind.errors import OutputError, UsageError
+from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.publish import Staging
 
 _LIVE = frozenset({"rtp", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "tcp", "udp", "mms", "ws"})
@@ -23,9 +23,11 @@ _BLOCK, _BLOCKS = 1 << 18, 16
 def as_path(name: str | Path) -> Path:
     """Return a local path. For a URL such as s3://bucket/key, return an object like a path.
 
-    Raises UsageError if the library that reads it is not installed.
+    Raises UsageError for anything else, and if the library for it is not installed.
     """
     if not isinstance(name, str):
+        if not hasattr(name, "open"):
+            raise UsageError(f"expected a path as str or Path, got {name!r}")
         return name
     scheme, separator, _ = name.partition("://")
     if not separator:
@@ -43,6 +45,16 @@ def as_path(name: str | Path) -> Path:
     except (ImportError, ValueError) as exc:
         raise UsageError(
             f"{name}: {exc}; other storage than disks needs: pip install 'streamkind[storage]'"
+        ) from exc
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder. Raises InputError if that cannot be found out."""
+    try:
+        return path.is_dir()
+    except Exception as exc:  # a library of remote storage has kinds of its own
+        raise InputError(
+            f"{path}: cannot be looked up ({exc}); check the name, the network and the rights"
         ) from exc
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from streamkind.engine.engine import check_ratio
+from streamkind.engine.checks import check_ratio
 from streamkind.light.exposure import Ratio
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import LiveEncoder
