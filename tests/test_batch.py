@@ -69,6 +69,12 @@ def test_finished_outputs_are_skipped_and_outputs_of_other_settings_made_again(t
     assert (result.status, result.frames) == ("done", 6)
 
 
+@pytest.mark.parametrize("stem", ["x" * 251, "ä" * 125])
+def test_a_name_as_long_as_the_disk_allows_is_done_and_then_skipped(tmp_path, stem):
+    jobs = find_jobs([night(tmp_path / f"{stem}.mp4", 3)], tmp_path / "clear", QUICK)
+    assert [[r.status for r in run(jobs)[0]] for _ in range(2)] == [["done"], ["skipped"]]
+
+
 def test_a_file_of_the_users_is_never_replaced(tmp_path):
     clip, out = night(tmp_path / "night.mp4", 3), tmp_path / "clear"
     out.mkdir()

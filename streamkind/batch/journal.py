@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,10 @@ JOURNAL = "journal.json"
 VERSION = 2
 """Version of the journal's format. A journal of another version is not used."""
 
+LONGEST = 240
+"""Longest name of an output, in bytes, that is whole in hidden names. Most file systems allow 255,
+and hidden names have up to 12 more."""
+
 
 def recorded(options: Options) -> dict[str, Any]:
     """Return everything that the result depends on: options, version and the model's digest."""
@@ -52,12 +57,21 @@ class Job:
     @property
     def folder(self) -> Path:
         """The hidden folder beside the output with the finished parts."""
-        return self.output.parent / f".{self.output.name}.job"
+        return self._beside(".job")
 
     @property
     def receipt(self) -> Path:
         """The hidden file beside the output that says how the output was made."""
-        return self.output.parent / f".{self.output.name}.streamkind"
+        return self._beside(".streamkind")
+
+    def _beside(self, ending: str) -> Path:
+        """Return a hidden name beside the output. That of a long name is shortened."""
+        name = os.fsencode(self.output.name)
+        told = self.output.name
+        if len(name) > LONGEST:
+            kept = name[: LONGEST // 2].decode(errors="ignore")
+            told = f"{kept}-{hashlib.sha256(name).hexdigest()[:16]}"
+        return self.output.parent / f".{told}{ending}"
 
     @property
     def track(self) -> Path:
