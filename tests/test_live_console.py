@@ -341,6 +341,8 @@ def test_without_a_token_a_rebound_name_is_refused(console, headers, code):
         ({**JSON, "Sec-Fetch-Site": "cross-site"}, 403),
         ({**JSON, "Sec-Fetch-Site": "same-site"}, 403),
         ({**JSON, "Sec-Fetch-Site": "same-origin"}, 200),
+        ({**JSON, "Origin": "http://evil.example"}, 403),
+        ({**JSON, "Origin": "null"}, 403),
         ({"Content-Type": "application/json; charset=utf-8"}, 200),
     ],
 )

@@ -199,13 +199,16 @@ class Guard:
             return problem(413, f"the body is larger than {most} bytes")
         if method in ("GET", "HEAD"):
             return None
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        if is_of_another_site(headers):
             return problem(403, "another site's page may not change anything here")
         return None
 
 
 def is_of_another_site(headers: Headers) -> bool:
-    """Return whether a browser opens a socket for a page of another site; CORS allows that."""
+    """Return whether a browser sends a request for a page of another site.
+
+    CORS does not prevent WebSockets and requests without a body. Old browsers send only `Origin`.
+    """
     if site := headers.get("sec-fetch-site"):
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
