@@ -20,6 +20,7 @@ from support.waiting import wait_until
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs
 from streamkind.batch.jobs import JobRunner
+from streamkind.errors import UsageError
 
 LONG = 120.0
 """Seconds within which a small clip is done on a busy machine."""
@@ -148,6 +149,34 @@ def test_the_folder_of_a_result_is_shown(app, tmp_path, monkeypatch):
     opener.chmod(0o755)
     assert app.ask("POST", f"/api/jobs/{key}/show").status_code == 204
     assert (tmp_path / "shown").read_text().strip() == str(app.clear)
+
+
+def test_a_folder_of_results_that_is_removed_stops_neither_page_nor_queue(clips, tmp_path):
+    with app_at(tmp_path, [clips]) as app:
+        clear, gone = tmp_path / "clear", tmp_path / "gone"
+        clear.rename(gone)
+        listed = app.get("/api/jobs")
+        assert (listed.status_code, listed.json()["free_bytes"]) == (200, 0)
+        refused = app.ask("POST", "/api/jobs", json={"path": "1/short.mp4", "settings": QUICK})
+        assert refused.status_code == 422 and "no folder" in refused.json()["detail"]
+        gone.rename(clear)
+        assert app.get("/api/jobs").json()["jobs"] == []
+        key = add(app, "long.mp4")
+        wait_until(lambda: job(app, key)["progress"]["frames"] > 0, LONG)
+        clear.rename(gone)
+        assert wait_for(app, key, "failed")["error"]
+        gone.rename(clear)
+        wait_for(app, add(app, "short.mp4"), "done")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode")
+@pytest.mark.parametrize("where", ["a folder", "--out"])
+def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path, where):
+    odd = tmp_path / os.fsdecode(b"bad\xff")
+    odd.mkdir()
+    folders, out = ([odd], tmp_path) if where == "a folder" else ([], odd)
+    with pytest.raises(UsageError, match="UTF-8; rename"), app_at(out, folders):
+        pass
 
 
 def test_two_pages_do_not_share_a_folder(app, tmp_path):

@@ -11,7 +11,7 @@ COPY . /source
 RUN pip install "/source[live]" && rm -rf /source
 USER streamkind
 WORKDIR /videos
-# Of `serve`; the other commands have no end that it could tell.
+# For `serve` only: while another command runs, Docker shows the container as unhealthy.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8780/healthz')"]
 ENTRYPOINT ["streamkind"]

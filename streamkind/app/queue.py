@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import secrets
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from typing import Any
 from streamkind.app.entries import QueueEntry, State, load, save
 from streamkind.app.settings import Settings
 from streamkind.batch.files import KEPT_SUFFIXES
-from streamkind.errors import UsageError
+from streamkind.errors import StreamkindError, UsageError
 from streamkind.platform import WINDOWS, locked
 from streamkind.video.storage import remove_folder
+
+log = logging.getLogger("streamkind.app")
 
 QUEUE = ".streamkind-app.json"
 """Name of the queue's file, in the folder of the results."""
@@ -82,7 +85,11 @@ class Queue:
                 secrets.token_hex(8), path.name, place, str(path), str(output), settings
             )
             self._entries.append(entry)
-            self._save()
+            try:
+                self._save()
+            except StreamkindError:
+                self._entries.remove(entry)
+                raise
         return entry
 
     def set_state(self, key: str, state: State) -> QueueEntry:
@@ -152,9 +159,16 @@ class Queue:
         return output
 
     def _save(self) -> None:
-        """Write the file, and wake the thread. The lock is held."""
-        save(self.out / QUEUE, self._entries)
+        """Write the file, and wake the thread. The lock is held. Raises OutputError."""
         self._changed.notify_all()
+        save(self.out / QUEUE, self._entries)
+
+    def _try_to_save(self) -> None:
+        """Write the file. If its disk is full or removed, the work goes on without."""
+        try:
+            self._save()
+        except StreamkindError as exc:
+            log.warning("the queue is not stored: %s", exc)
 
     def _stop(self, entry: QueueEntry) -> None:
         """End the process of an entry, if it has one. The lock is held."""
@@ -173,8 +187,14 @@ class Queue:
                 if self._ended or entry is None:
                     return
                 entry.begin()
-                self._running, self._process = entry, start(entry, self.picture(entry.id))
-                self._save()
+                self._running = entry
+                try:
+                    self._process = start(entry, self.picture(entry.id))
+                except OSError as exc:
+                    self._running = None
+                    self._note(entry, failed(f"its process cannot be started ({exc.strerror})"))
+                    continue
+                self._try_to_save()
             self._follow(entry, self._process)
             with self._changed:
                 self._running = self._process = None
@@ -202,7 +222,7 @@ class Queue:
         if not entry.error:
             entry.progress.frames = entry.progress.total = result["frames"]
         entry.progress.left_seconds = None
-        self._save()
+        self._try_to_save()
 
 
 def start(entry: QueueEntry, picture: Path) -> subprocess.Popen[str]:
@@ -241,9 +261,10 @@ def read_line(line: str) -> dict[str, Any]:
 
 def crashed(code: int) -> dict[str, Any]:
     """Return the result of a process that ended without one."""
-    return {
-        "error": f"the work on it ended by itself (code {code}), perhaps for lack of memory; "
-        "close other programs, or choose a faster profile, and run it again",
-        "warnings": [],
-        "seconds": 0.0,
-    }
+    return failed(f"the work on it ended by itself (code {code}), perhaps for lack of memory")
+
+
+def failed(why: str) -> dict[str, Any]:
+    """Return the result of a process that did no work."""
+    advice = "close other programs, or choose a faster profile, and run it again"
+    return {"error": f"{why}; {advice}", "warnings": [], "seconds": 0.0}

@@ -93,7 +93,11 @@ class Jobs:
         """Return all entries in order."""
         out = self._queue.out
         jobs = [answer(entry) for entry in self._queue.list()]
-        return QueueAnswer(folder=str(out), free_bytes=shutil.disk_usage(out).free, jobs=jobs)
+        try:
+            free = shutil.disk_usage(out).free
+        except OSError:  # its disk was removed
+            free = 0
+        return QueueAnswer(folder=str(out), free_bytes=free, jobs=jobs)
 
     def add(self, new: NewJob) -> JobAnswer:
         """Add a file at the end of the queue. Its settings become the last ones."""

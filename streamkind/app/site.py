@@ -95,6 +95,7 @@ def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None 
     )
     app.add_exception_handler(RequestValidationError, wrong_request)
     app.add_exception_handler(StreamkindError, refused)
+    app.add_exception_handler(OSError, out_of_reach)
     gate = Gate(token)
     behind = {"dependencies": [Depends(gate.check), Depends(own_page)], "responses": REFUSED}
     files = Files(parts.library, parts.previews)
@@ -135,6 +136,13 @@ async def own_page(request: Request) -> None:
 async def refused(request: Request, exc: Exception) -> JSONResponse:
     """Answer with what was wrong."""
     return problem(CODES.get(type(exc), 422), str(exc))  # type: ignore[arg-type]
+
+
+async def out_of_reach(request: Request, exc: Exception) -> JSONResponse:
+    """Answer that a folder or file cannot be used, such as on a disk that was removed."""
+    where = getattr(exc, "filename", None) or "a file"
+    why = getattr(exc, "strerror", None) or exc
+    return problem(422, f"{where!s}: {why}; check the folder and its disk")
 
 
 def most_bytes(method: str, path: str) -> int:
