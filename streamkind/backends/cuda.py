@@ -45,10 +45,10 @@ class Memory:
 
 
 class Gpu:
-    """One card. Its context is current inside `current()` only, so any thread may come to own it.
+    """One card. Its context is current inside `current()` only, so that any thread can use it.
 
-    Memory is taken from a pool that knows no streams: before an array is dropped, the streams that
-    use it must have been waited for.
+    Memory comes from a pool that does not know which stream uses it. So wait for the streams that
+    use an array before it is freed.
     """
 
     def __init__(self, device: str) -> None:
@@ -92,7 +92,7 @@ class Gpu:
         return Memory(block, int(block), shape, kind)
 
     def join(self, parts: Sequence[Memory]) -> Memory:
-        """Copy arrays behind each other along the first axis, and wait for that."""
+        """Concatenate arrays along the first axis, and wait until it is done."""
         count = sum(part.shape[0] for part in parts)
         whole = self.memory((count, *parts[0].shape[1:]), parts[0].dtype)
         address = whole.address
@@ -121,7 +121,7 @@ class Gpu:
 
 
 class CallGraph:
-    """Calls on a stream, recorded once and launched again at the cost of one (a CUDA graph).
+    """Calls on a stream that are recorded once, and then launched by one call (a CUDA graph).
 
     PyCUDA has no such calls, so the driver's own are used.
     """

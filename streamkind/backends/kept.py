@@ -19,8 +19,9 @@ Shapes = tuple[tuple[int, ...], ...]
 class Kept:
     """Compiles graphs on demand, and keeps those that were used last. Any thread may ask for one.
 
-    At first `most` are kept: a file has one size, and a folder of images has many that come once.
-    One more is kept for each that comes again after it had to go: cameras of many sizes take turns.
+    At first `most` are kept. That is enough for a file, which has one size, and for a folder of
+    images, where most sizes occur once. Cameras of many sizes take turns. So whenever a graph that
+    was removed is compiled again, one more is kept from then on.
     """
 
     def __init__(self, compile: Callable[..., Any], most: int) -> None:
@@ -46,7 +47,7 @@ class Kept:
             return compiled
 
     def adopt(self, other: Kept) -> None:
-        """Take over all compiled graphs of another cache; they count as used again."""
+        """Take over all compiled graphs of another cache, as the last used ones."""
         for key, compiled in other._kept.items():
             if key not in self._kept and len(self._kept) >= self._most:
                 self._keep_more()

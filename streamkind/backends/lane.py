@@ -88,9 +88,9 @@ class Buffer:
 
 
 class Lane:
-    """A stream with what a batch needs on it: buffers, contexts, and scratch that they share.
+    """A CUDA stream with buffers, contexts and one scratch memory for a batch.
 
-    What is on a stream runs in order, so contexts never use the scratch at once.
+    The calls on a stream run one after the other, so all contexts can use the same scratch memory.
     """
 
     def __init__(self, gpu: Gpu) -> None:
@@ -113,10 +113,10 @@ class Lane:
         kept: Mapping[str, Memory],
         down: Mapping[str, Array],
     ) -> None:
-        """Put some of the frames on the stream: arrays `up`, graph, results into `down`.
+        """Put some of the frames on the stream: upload `up`, run the graph, download into `down`.
 
-        `kept` is on the card and stays there, inputs and outputs. Of an earlier batch the results
-        are collected first.
+        `kept` are inputs and outputs that stay on the card. The results of an earlier batch are
+        collected first.
         """
         self.collect()
         self._busy = True

@@ -12,9 +12,9 @@ from streamkind.backends.window_graph import COLUMNS, ROWS, Window
 from streamkind.light import local as light
 
 MOST_NOISE = 16.0
-"""Noise of a frame, as a share of its luma, from which on more of it changes nothing."""
+"""Noise of a frame, as a share of its luma, above which the output does not change any more."""
 HALVINGS = 20
-"""Steps in which a median is found: it is right to 1/65,536."""
+"""Number of bisections by which a median is found. Its error is at most 1/65,536."""
 
 
 class Maps(NamedTuple):
@@ -28,7 +28,7 @@ class Maps(NamedTuple):
 def add_maps(
     g: GraphBuilder, seen: Tensor, made: Tensor, points: Tensor, brightest: Tensor
 ) -> Maps:
-    """Add what finds how frames are raised: `light.local.local_maps`."""
+    """Add the computation of the local maps: `light.local.local_maps`."""
     places, fine = (Window(g, seen, r) for r in (_reach(g, seen), light.FINE_REACH))
     low, high, bright = (_base(g, places, plane) for plane in (seen, made, brightest))
     bright = g.add("Max", bright, low)
@@ -50,7 +50,7 @@ def add_maps(
 
 
 def _reach(g: GraphBuilder, plane: Tensor) -> Tensor:
-    """Return the radius of what counts as a place, (1,)."""
+    """Return the radius of a place in pixels, (1,)."""
     side = g.add("Max", g.size(plane, ROWS), g.size(plane, COLUMNS))
     radius = g.add("Round", g.cast(side, FLOAT) * light.REACH)
     return g.cast(g.at_least(radius, 1.0), INT64)

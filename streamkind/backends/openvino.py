@@ -31,15 +31,12 @@ from streamkind.model.released import PARTS, Graph, Release, padded
 from streamkind.video.frames import Levels, Pixels
 
 STRIPS = {"decompose": (256, 32), "steady": (160, 32), "recompose": (464, 96)}
-"""Rows of a picture of 1920 pixels that a graph sees at once, so that memory stays bounded.
-
-And how many of them are beside its own: as far as it looks around, but for a grey level.
-"""
+"""For each graph: rows of a picture of 1920 columns that it sees at once, and how many of them only
+give context, on each side. This bounds the memory. With so much context, the result differs from
+that for the whole picture by one gray level at most."""
 SMALL = 480 * 272
-"""Pixels up to which a small net leaves half of the cores to decoder and encoder.
-
-They have most of the work then; on more pixels it is the net.
-"""
+"""Number of pixels up to which the student leaves half of the cores to decoder and encoder, which
+have most of the work then."""
 LAYERS = 2
 """Number of layers among the outputs of a decompose graph; the other outputs are statistics."""
 MEASURED = 272, 480
@@ -52,10 +49,10 @@ SHAPES_KEPT = 2
 
 
 class OpenVINOBackend:
-    """KinD on the CPU, in bf16 where the processor computes in it, else in float32.
+    """The backend for OpenVINO. The CPU computes in bf16 if it has instructions for it, else f32.
 
-    On another device the pictures are computed in float16, statistics and what is held for seconds
-    on the CPU.
+    On another device, pictures are computed in float16. Statistics and the filter over time are
+    computed on the CPU.
     """
 
     # A frame of video fills both the cores and the caches: more at once only costs memory.
@@ -66,7 +63,7 @@ class OpenVINOBackend:
     ) -> None:
         """`device` is auto, cpu, gpu, gpu.N or npu.
 
-        `precision`, "bf16", "f16" or "f32", is the fastest that is no loss when not given.
+        `precision` is "bf16", "f16" or "f32". Without it, it is the fastest of sufficient accuracy.
         """
         self._core = ov.Core()
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -210,13 +207,13 @@ class OpenVINOBackend:
         """Compile a graph for inputs of these shapes. `kind` is the type of the first."""
         model = self._models[part].clone()
         model.inputs[0].get_node().set_element_type(ov.Type(kind))  # a cast comes behind frames
-        # Statistics and what is held for seconds must not be rounded to float16.
+        # Statistics and the filter over time must not be rounded to float16.
         device = CPU if part in ("tell", "steady") else self._device
         options = self._device_options if device == self._device else self._options
         if device == CPU and self._small and math.prod(shapes[0]) <= 3 * SMALL:
             options = options | at_most(max(1, threads() // 2))
         model.reshape({port: list(s) for port, s in zip(model.inputs, shapes, strict=True)})
-        # What is held for seconds must not be rounded each frame.
+        # Rounding in each frame would add up in the filter over time.
         options = options | ({"INFERENCE_PRECISION_HINT": "f32"} if part == "steady" else {})
         try:
             compiled = self._core.compile_model(model, device, options)
@@ -238,9 +235,10 @@ def _read(core: Any, graph: Graph) -> Any:
 
 
 def _cut(model: Any) -> tuple[Any, Any]:
-    """Cut a decompose graph into two after the means of blocks.
+    """Divide a decompose graph into two after the means of blocks.
 
-    Returns frames -> layers and blocks, which sees only what is near, and both -> statistics.
+    The first computes layers and block means from frames; it can run in strips. The second
+    computes the statistics of a whole frame from the frame and its block means.
     """
     first, second = model, model.clone()
     pools = [
@@ -261,9 +259,10 @@ def _cut(model: Any) -> tuple[Any, Any]:
 
 
 def strips(height: int, most: int, halo: int) -> list[tuple[slice, slice]]:
-    """Cut rows into strips that see `most` of them at most: (what it sees, what is its own).
+    """Divide rows into strips of at most `most` rows: pairs of the rows it sees and its own rows.
 
-    All see equally many, multiples of 16, and `halo` beside their own but at the border.
+    All strips see the same number of rows, a multiple of 16: their own, and `halo` rows of context
+    on each side that is not the border of the picture.
     """
     if height <= most:
         return [(slice(0, height), slice(0, height))]

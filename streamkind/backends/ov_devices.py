@@ -18,10 +18,8 @@ CPU = "CPU"
 NAMES = re.compile(r"cpu|gpu(\.\d+)?|npu", re.IGNORECASE)
 """Pattern of the names of devices: those of OpenVINO, in upper or lower case."""
 BETTER = 1.1
-"""How many times as fast as the CPU another device must be for `auto` to take it.
-
-Less is within what two measurements differ by, and the CPU gives the result that was released.
-"""
+"""Speed, as a multiple of the CPU's, from which on `auto` takes another device. Two measurements
+may differ by less than this, and the scores were measured on the CPU."""
 
 
 def find_device(asked: str, available: Sequence[str]) -> str:

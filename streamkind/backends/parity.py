@@ -51,7 +51,7 @@ def distance(found: Pixels, expected: Pixels) -> Parity:
 
 
 def check(release: Release, size: tuple[int, int], relight: Relight) -> Parity:
-    """Compare a plan with the float32 graphs on the CPU on three fixed frames, all at once.
+    """Compare a plan with the float32 graphs on the CPU, on three fixed frames.
 
     Raises ParityError when the distance is beyond the bounds.
     """

@@ -15,10 +15,10 @@ FrameType = Literal["uint8", "float32"]
 """Types of the frames that decompose takes: 8-bit levels, or float levels."""
 FRAME_TYPES: tuple[FrameType, ...] = get_args(FrameType)
 PICTURES = ("reflectance", "illumination", "frames")
-"""What is as large as the picture; the nodes that lead to it are the ones worth halving.
+"""Tensors of the size of the picture. The nodes that compute them run in half precision.
 
-Statistics sum over thousands of blocks, and what is held for seconds (`held_...`) must not be
-rounded each frame: both stay in float32.
+Statistics are sums over thousands of blocks, and the results of the filter over time (`held_...`)
+are used again for seconds, so that rounding errors would add up. Both stay in float32.
 """
 BLOCK = 16
 """Side of a block, in pixels. The sum of a block fits half precision."""
@@ -46,8 +46,9 @@ def graph_in(
 ) -> bytes:
     """Return an ONNX graph in a precision, which takes `frames` as one of two types.
 
-    Layers and statistics are float32 at both ends, and frames that it gives uint8. With `guard`,
-    such a graph gets an output more, `guard`, (N,): not finite where a frame is not.
+    Layers and statistics are float32 as inputs and outputs, and the frames of its output are uint8.
+    With `guard`, a graph with frames as output has one more output, `guard`, (N,). It is not finite
+    for frames with values that are not finite.
     """
     import onnx
 
@@ -65,7 +66,7 @@ def graph_in(
 
 
 def _shorten(model: ModelProto, kind: int) -> None:
-    """Compute in a type of 16 bits what leads to pictures, and cast where it meets the rest."""
+    """Compute pictures in a type of 16 bits, with casts between these nodes and the others."""
     import onnx
 
     graph = model.graph

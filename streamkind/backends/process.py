@@ -14,15 +14,11 @@ VARIABLES = {
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of parameters in malloc.h of glibc."""
 LARGE_BYTES = 8 << 20
-"""Arrays from this size on go back to the system when they are freed, so layers of a 720p frame do.
-
-Else glibc comes to keep them, and the holes between: 200 MB at 1080p.
-"""
+"""Size in bytes from which on freed arrays are returned to the system, such as the layers of a 720p
+frame. Otherwise glibc keeps them: 200 MB at 1080p."""
 KEPT_BYTES = 4 * LARGE_BYTES
-"""Freed memory that a thread keeps for its next frame: all smaller arrays of one frame.
-
-Once one parameter is set, glibc would give back all but 128 KiB, and get it anew for each array.
-"""
+"""Freed memory, in bytes, that a thread keeps for its next frame: all smaller arrays of one frame.
+Without this parameter glibc would keep only 128 KiB as soon as another one is set."""
 
 
 def settle() -> None:

@@ -15,7 +15,7 @@ _GRID = 256
 _BRIGHTEST = 0.95
 """Share of the weight of all blocks that is below the brightest twentieth."""
 _NONE = 2.0
-"""A luma that no block has: above 1, and negated below 0."""
+"""Value that stands for no block. It is outside the range of luma, also if negated."""
 
 
 def add_ratio(

@@ -1,7 +1,7 @@
-"""KinD on NVIDIA cards by TensorRT: `tensorrt`, or `tensorrt_rtx` where that is what there is.
+"""The backend for TensorRT on NVIDIA cards: `tensorrt`, or else `tensorrt_rtx`.
 
-Frames go up and come down as uint8; reflectance and illumination never leave the card. A batch is
-cut into pieces that are in flight together, each in a lane of its own.
+Frames are uploaded and downloaded as uint8. Reflectance and illumination stay on the card. A batch
+is divided into pieces that are processed at the same time, each by its own `Lane`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from streamkind.model.released import PARTS, Release
 from streamkind.video.frames import Levels, Pixels
 
 LANES = 3
-"""Number of pieces in flight: one is uploaded, one is computed, one is downloaded."""
+"""Number of pieces at the same time: one is uploaded, one is computed, one is downloaded."""
 T = TypeVar("T")
 log = logging.getLogger("streamkind.engines")
 

@@ -1,7 +1,6 @@
-"""KinD by PyTorch: on the CPU in float32, the reference that other backends are compared with.
+"""The backend for PyTorch. On the CPU, in float32, it is the reference for other backends.
 
-On NVIDIA cards in half precision, channels last, its calls recorded as CUDA graphs: what TensorRT
-has to beat.
+On NVIDIA cards it computes in half precision, with channels last, and records CUDA graphs.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class TorchBackend:
 
 
 class Recorded:
-    """A net on a card, in half precision: recorded once for each shape, then launched as one."""
+    """A network on a card, in half precision. Its calls are recorded once for each shape."""
 
     def __init__(self, net: torch.nn.Module, *, half: bool = True) -> None:
         self._net, self._half = net, half
@@ -137,7 +136,7 @@ class Recorded:
         return graph, held, results
 
     def _run(self, inputs: list[torch.Tensor]) -> Any:
-        # Weights that autocast has cast must not be kept beyond a recording.
+        # The converted weights of autocast are not valid after a recording.
         with torch.autocast("cuda", torch.float16, enabled=self._half, cache_enabled=False):
             results = self._net(*inputs)
         if isinstance(results, torch.Tensor):

@@ -45,10 +45,10 @@ class Phases:
 
 
 def run_watched(trt: Any, build: Callable[[Any], T], tell: Callable[[float], None]) -> T:
-    """Run a build and tell how much of it is done. What `tell` raises, and Ctrl-C, end it.
+    """Run a build, and report its progress by `tell`. An exception of `tell` and Ctrl-C end it.
 
-    `build` gets the progress monitor for TensorRT, and runs in a thread. Ctrl-C comes to the
-    caller's thread: raised in a callback of TensorRT, such as the logger's, it would be lost.
+    `build` receives the progress monitor for TensorRT, and runs in a thread of its own, because
+    TensorRT ignores a KeyboardInterrupt that is raised in one of its callbacks.
     """
     phases, errors = Phases(), list[BaseException]()
 

@@ -36,10 +36,11 @@ class Window:
 
 
 def _windows(g: GraphBuilder, length: Tensor, radius: Tensor) -> Tensor:
-    """Return the matrix that takes means along an axis, (n, n).
+    """Return the matrix that computes means along an axis, (n, n).
 
-    A mirrored axis repeats itself after twice its length less 2: pixel j, not at an end, is there
-    as j and as -j. Its share is how often it is among the 2 radius + 1 pixels around i.
+    A mirrored axis has a period of twice its length minus 2, in which each inner pixel j occurs
+    twice, as j and as -j. The weight of j is the number of times that it occurs among the
+    2 radius + 1 pixels around i.
     """
     row = g.count_to(length)
     column, last = g.add("Unsqueeze", row, [1]), length - 1
@@ -65,8 +66,8 @@ def shrunk(g: GraphBuilder, plane: Tensor, height: Tensor, width: Tensor) -> Ten
 
 
 def _means(g: GraphBuilder, length: Tensor, small: Tensor) -> Tensor:
-    """Return the matrix that takes means along an axis, (m, n): how much of a pixel is in each."""
-    # In units of which a pixel has `small`, and a mean `length`.
+    """Return the matrix that computes means along an axis, (m, n): the share of pixels in each."""
+    # In such units a pixel is `small` long, and a mean `length`.
     begin = g.add("Unsqueeze", g.count_to(small) * length, [1])
     pixel = g.count_to(length) * small
     until = g.add("Min", begin + length, pixel + small)
@@ -83,7 +84,7 @@ def nearest(g: GraphBuilder, plane: Tensor, height: Tensor, width: Tensor) -> Te
 
 
 def resized(g: GraphBuilder, plane: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Scale planes to a size, (1,) each, by straight lines between pixels: `cv2.INTER_LINEAR`."""
+    """Scale planes to a size, (1,) each, by linear interpolation: `cv2.INTER_LINEAR`."""
     whole = g.add("Concat", g.add("Shape", plane, end=2), height, width, axis=0)
     return g.add("Resize", plane, "", "", whole, mode="linear")
 

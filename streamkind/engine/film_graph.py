@@ -1,4 +1,4 @@
-"""What is done to frames of videos around the nets, as ONNX operators: `Filmed` without a past.
+"""The local ratio and the colour rule as ONNX operators: what `Filmed` does, without its memory.
 
 Pictures are RGB, (N, 3, H, W), in levels from 0 to 255.
 """
@@ -16,19 +16,19 @@ from streamkind.engine.local import FULL, MAP_SIDE, WHITE, luma_range
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 
 LEVELS = 255.0
-"""The brightest level of 8 bits."""
+"""Largest 8-bit level."""
 
 
 class FilmGraph:
     """Adds the local ratio and the colour rule of videos to a graph."""
 
     def __init__(self, g: GraphBuilder, seen: Tensor, *, rounds: bool) -> None:
-        """Take pictures. `rounds` says that they are of 8 bits: the engine rounds these between."""
+        """`seen` are pictures. With `rounds`, results are rounded between steps, as for 8 bits."""
         self._g, self._seen, self._rounds = g, seen, rounds
         self._size = g.size(seen, ROWS), g.size(seen, COLUMNS)
 
     def finish(self, made: Tensor) -> Tensor:
-        """Return what comes of what the network made of the pictures: `Filmed.finish`."""
+        """Return the output for the network's result: `Filmed.finish`."""
         made = self._restrained(self._raised(made))
         white = float(int(LEVELS * WHITE))
         return self._g.add("Min", made, self._g.at_least(self._seen, white))
@@ -51,7 +51,7 @@ class FilmGraph:
         return self._limited(relit * made + own * seen + LEVELS * offset)
 
     def _restrained(self, made: Tensor) -> Tensor:
-        """Hold chroma to what was recorded: `engine.chroma.restrain_rgb`."""
+        """Limit chroma by the recorded chroma: `engine.chroma.restrain_rgb`."""
         g = self._g
         before, after = (
             _transformed(g, self._halved(picture), yuv_of_rgb(FULL)[:, :3])
@@ -74,7 +74,7 @@ class FilmGraph:
 
 
 def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-    """Say what chroma recorded and chroma made are multiplied by: `engine.chroma.shares_of`."""
+    """Return the weights of recorded and of made chroma: `engine.chroma.shares_of`."""
     smooth = [gaussian(g, picture, chroma.SIGMA, 3) for picture in (seen, made)]
     y, z = (g.slice(picture, 0, 1, 1) for picture in smooth)
     u_and_v, colors = (g.slice(picture, 1, 3, 1) for picture in smooth)
@@ -103,10 +103,10 @@ def _length(g: GraphBuilder, u_and_v: Tensor) -> Tensor:
 
 
 def _luma(g: GraphBuilder, picture: Tensor) -> Tensor:
-    """Luma in levels, (N, 1, h, w)."""
+    """Return luma in levels, (N, 1, h, w)."""
     return _transformed(g, picture, yuv_of_rgb(FULL)[:1, :3])
 
 
 def _transformed(g: GraphBuilder, picture: Tensor, matrix: NDArray[np.float64]) -> Tensor:
-    """Take the channels of each pixel through a matrix."""
+    """Apply a matrix to the channels of each pixel."""
     return g.add("Conv", picture, matrix[:, :, None, None])

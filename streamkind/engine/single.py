@@ -47,10 +47,10 @@ def single_graph(
     """Return an ONNX model from `picture` to `clear`, (N, 3, H, W) RGB each, of any size.
 
     Pictures are frames of videos, which are relit by a local ratio, or with `stills` stills, each
-    by one ratio all over. The second input `ratio`, (1,) or (N,), may be left out: 0 chooses the
-    ratio by itself, aiming at a mean luma of `target`, or else at that of `Engine`. Float pictures
-    are float32, in fp16 float16. Raises UsageError for a precision that is not offered. The package
-    onnx must be there.
+    by one ratio all over. The second input `ratio`, (1,) or (N,), is optional. With 0, its default,
+    the graph chooses the ratio for a mean luma of `target`, by default that of `Engine`. Float
+    pictures are float32, or float16 in fp16. Raises UsageError for a precision that is not offered.
+    The package onnx must be installed.
     """
     if precision == "bf16":
         raise UsageError("precision 'bf16': few programs run it in ONNX; choose fp16 or fp32")
@@ -97,7 +97,7 @@ def need_onnx() -> None:
 
 
 class _Part:
-    """A released graph, to be put into another one."""
+    """A released graph, which is inserted into another one."""
 
     def __init__(self, graph: Graph, name: str, precision: Precision) -> None:
         import onnx
@@ -124,7 +124,7 @@ class _Part:
 
 
 def _levels(g: GraphBuilder, picture: Tensor, pictures: PictureType) -> Tensor:
-    """Pictures of either type as levels from 0 to 255, float32."""
+    """Convert pictures of either type to levels from 0 to 255, float32."""
     values = g.cast(picture, FLOAT)
     return values if pictures == "uint8" else g.clip(values * LEVELS, 0, LEVELS)
 
@@ -139,7 +139,7 @@ def _padded(g: GraphBuilder, levels: Tensor) -> Tensor:
 
 
 def _chosen(g: GraphBuilder, auto: Tensor) -> Tensor:
-    """The ratio that the user gives, or else the automatic one, (N,)."""
+    """Return the ratio that the user gives, or else the automatic one, (N,)."""
     given = g.clip("ratio", *MANUAL_RANGE)
     return g.add("Where", g.add("Greater", "ratio", 0.0), given, auto)
 
@@ -154,7 +154,7 @@ def _cut(g: GraphBuilder, padded: Tensor, seen: Tensor) -> Tensor:
 def _mixed(
     g: GraphBuilder, seen: Tensor, made: Tensor, ratio: Tensor, pictures: PictureType
 ) -> Tensor:
-    """The result, near a ratio of 1 mixed with the picture; as levels, or numbers from 0 to 1."""
+    """Mix the result with the picture near a ratio of 1: levels, or numbers from 0 to 1."""
     stops = g.add("Abs", g.add("Log", ratio)) / np.log(2)
     share = g.add("Unsqueeze", g.smooth_step(stops, 0.0, FADE_STOPS), [1, 2, 3])
     mixed = seen + share * (made - seen)

@@ -12,7 +12,7 @@ from streamkind.model.degrade import Image, Matrix, compress, recolor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often, and how far, a batch departs from the pairs as they are on disk."""
+    """Probability and strength of each change of the pairs of a batch."""
 
     exposure_stops: float = 0.0
     """The dark picture is made darker or brighter by up to this many stops, half of the time."""
@@ -23,17 +23,17 @@ class Augmentation:
     gray: float = 0.0
     """How often both pictures lose all colour, as infrared footage has none."""
     channels: float = 0.0
-    """How often red, green and blue change places in both, so that the nets look at colours."""
+    """How often red, green and blue are exchanged in both, so that no colour is always the same."""
     jpeg: float = 0.0
     """How often the dark picture is compressed as a JPEG."""
     noise: float = 0.0
     """How often the dark patch gets the noise of a poorer sensor."""
     video: float = 0.0
-    """How often the dark patch has been through H.264 or HEVC, as all real footage has."""
+    """How often the dark patch is encoded as H.264 or HEVC and decoded again."""
     identity: float = 0.0
     """How often the bright picture is used as the dark one too: the light is then not changed."""
     darkened: float = 0.0
-    """How often the dark picture is made from the bright one: another kind of night."""
+    """How often the dark picture is made from the bright one by a gain and a gamma."""
     flat: float = 0.0
     """How often both pictures are of one level: black, white or any gray, a third each."""
     colorful: float = 0.0
@@ -143,7 +143,7 @@ def draw_on(
         for _ in range(rng.integers(1, 4)):
             disc, glow = lamp(side, rng)
             low = np.maximum(np.clip(low + 255 * glow, 0, 255), 255 * disc).astype(np.uint8)
-            # Light is light: where the exposure is longer its glow is stronger too.
+            # A longer exposure makes the glow stronger too.
             high = np.maximum(np.clip(high + 510 * glow, 0, 255), 255 * disc).astype(np.uint8)
     if rng.random() < a.blackout:
         (top, bottom), (left, right) = np.sort(rng.integers(0, side + 1, (2, 2)), axis=1)

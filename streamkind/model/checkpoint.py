@@ -1,4 +1,4 @@
-"""Checkpoints, from which a run continues or nets are rebuilt; and released weights."""
+"""Checkpoints, from which a run is continued or networks are loaded; and released weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ARCHITECTURES: dict[str, type[KinD]] = {
 
 
 def save(path: Path, state: State) -> None:
-    """Write a checkpoint completely or not at all; a kill leaves the one before."""
+    """Write a checkpoint completely or not at all. After a kill, the previous one is there."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(state, file)

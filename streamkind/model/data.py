@@ -55,7 +55,7 @@ def image_files(folder: Path) -> dict[str, Path]:
 def match_stems(root: Path) -> list[tuple[str, Path, Path]]:
     """Pair root/low and root/high by file stem; leave out others, with a warning.
 
-    LOL's own lists pair some files wrongly; the stem is what holds.
+    The lists that come with LOL pair some files wrongly, so the stems of the names are used.
     """
     low, high = image_files(root / "low"), image_files(root / "high")
     if alone := sorted(low.keys() ^ high.keys()):
@@ -218,14 +218,14 @@ def one_sample(
 def as_filmed(
     low: Image, high: Image, a: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Image]:
-    """Degrade a dark patch as a camera does, and make gray in the bright one what is lost by it."""
+    """Degrade a dark patch as a camera does. Remove lost colour from the bright patch too."""
     noise, video, hevc = rng.random(3) < (a.noise, a.video, 1 / 4)
     crf = int(rng.integers(*QUALITIES))
     frames = [sensor_noise(low, rng) if noise else low for _ in range(2)]
     if not video:
         return frames[1], high
     low = film(frames, "hevc" if hevc else "h264", crf)
-    # A level of chroma over a whole dark hill is the codec's, not the hill's.
+    # Chroma of one level over a large dark area comes from the codec, not from the scene.
     if rng.random() < 1 / 2:
         low = np.asarray((low + chroma_step(rng)).round().clip(0, 255), np.uint8)
     high = known_color(low, high)
@@ -233,7 +233,7 @@ def as_filmed(
 
 
 def known_color(low: Image, high: Image) -> Image:
-    """Remove the colour of a patch where the filmed patch is too near to black to have any."""
+    """Remove the colour of a patch where the degraded patch is too near to black to have any."""
     luma = np.asarray(cv2.blur(low @ LUMA.astype(np.float32), (8, 8)), np.float32)
     gray = (high @ LUMA.astype(np.float32))[..., None]
     known = gray + smooth_step(luma, *UNSURE)[..., None] * (high - gray)

@@ -167,17 +167,17 @@ def chroma_distance(x: Tensor, y: Tensor) -> Tensor:
 
 
 def envelope(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a plain split of a pair to begin from: L_low, R and L_high.
+    """Return a simple decomposition of a pair as a first aim: L_low, R and L_high.
 
-    Light is a smooth upper envelope of the bright picture, what remains is reflectance. From a
-    random start the nets fall into L = 1 or into a white R instead; from here they keep colour.
+    L_high is a smooth upper envelope of the bright picture, and R is the rest. Without this aim,
+    training from a random start ends at L = 1 or at a white R.
     """
 
     def blur(x: Tensor, size: int) -> Tensor:
         return F.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
 
     brightest = blur(high.amax(dim=1, keepdim=True), 3)
-    # Small and nearly round: a wide or square envelope leaves dark halos around lamps.
+    # The window is small and nearly round: a wide or square one leaves dark halos around lamps.
     l_high = blur(blur(F.max_pool2d(brightest, 5, 1, 2), 5), 5).clamp(min=1e-3)
     reflectance = (high / l_high).clamp(max=1)
     mean_low, mean_reflectance = (

@@ -1,7 +1,7 @@
 """Training in several processes, as torchrun starts them.
 
 Each takes an equal share of every batch, and DistributedDataParallel averages their gradients.
-A loss is a mean over its batch, so what is minimised does not depend on how many they are.
+A loss is a mean over its batch, so it does not depend on the number of processes.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ def joint_stage(
     low, high = split(kind, batch)
     with torch.no_grad():
         light = small_light(kind, batch)
-    # The nets are past the random start: only the floor of the prior is left.
+    # The random start is over: only `prior_floor` of the prior is left.
     terms = decomposition_loss(low, high, w, w.prior_steps)
-    # A black picture stays black at any ratio, though its own ratio says nothing of that.
+    # A black picture must stay black at any ratio; its own ratio does not teach that.
     black = batch.high.amax(dim=(1, 2, 3)) == 0
     made, picture = layer_terms(kind, low, high, light, w, rng, least_ratio=10.0 * black)
     made["adjustment"] = w.joint_adjustment * made["adjustment"]
@@ -68,8 +68,8 @@ def picture_stage(
 ) -> Terms:
     """Fourth stage: train restoration alone, by the product; light and adjustment are fixed.
 
-    The ratio is the pair's in one step, and in the next the one that gives the truth's brightness,
-    as `auto` chooses it: restoration is to add none of its own.
+    The ratio is that of the pair in one step. In the next, it is the one that gives the brightness
+    of the truth, as `auto` chooses it, so that restoration itself does not change the brightness.
     """
     with torch.no_grad():
         reflectance, light = kind.decomposition(batch.low)

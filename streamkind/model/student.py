@@ -1,7 +1,7 @@
-"""A small KinD for processors: the same three parts at a twentieth of the work.
+"""A small KinD for processors: the same three parts with a twentieth of the multiplications.
 
-It learns from the released KinD (`distil_stage` in `stages.py`). Reflectance needs no net of its
-own: it is the picture over its light, I / L. Maps are as in `kind.py`.
+It is trained with the released KinD as teacher (`distil_stage` in `taught.py`). Reflectance has no
+network: it is the picture divided by its illumination, I / L. Shapes are those of `kind.py`.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ Terms = dict[str, Tensor]
 def distil_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """The stage of a student: layers as its teacher's, pictures as its teacher's and as the truth.
+    """The stage of a student: its layers should be its teacher's, its pictures also the truth.
 
-    In use a picture is mostly reduced before; so it is in every second step.
+    In every second step the pictures are reduced first, as `realtime` does.
     """
     low, high = (F.avg_pool2d(i, 2) if step % 2 else i for i in (batch.low, batch.high))
     teacher, images, count = teacher_of(low.device), torch.cat([low, high]), len(low)

@@ -111,7 +111,7 @@ GATES = {
 }
 """Ranges of a sound decomposition of LOL. Outside, light or reflectance has collapsed."""
 RESTORATION_GATES = {"std_restored": (0.1, 1.0), "true_ratio/chroma_ratio": (0.3, 2.0)}
-"""The same for the restored reflectance: white or gray, it still scores well on pale scenes."""
+"""The same for the restored reflectance. A white or gray one scores well on pale scenes."""
 
 
 @torch.no_grad()
@@ -159,5 +159,5 @@ def failed_gates(numbers: Mapping[str, float]) -> list[str]:
 
 
 def device(kind: KinD) -> torch.device:
-    """Where the nets lie."""
+    """The device of the networks."""
     return next(kind.parameters()).device
