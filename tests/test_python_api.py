@@ -291,6 +291,26 @@ def test_a_video_without_frames_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
+def test_a_writer_that_is_closed_says_so_and_keeps_the_file(tmp_path):
+    clip = make_clip(tmp_path / "in.mp4", frames=4)
+    with streamkind.open_video(clip) as video:
+        with streamkind.create_video(tmp_path / "out.mp4", like=video) as out:
+            frames = list(video)
+            with pytest.raises(streamkind.UsageError, match="expected a Frame, got ndarray"):
+                out.write(frames[0].pixels)
+            for frame in frames:
+                out.write(frame)
+        with pytest.raises(streamkind.UsageError, match="this video is closed"):
+            out.write(frames[0])
+        out.__exit__(None, None, None)
+        with pytest.raises(streamkind.UsageError, match="can be read once"):
+            next(iter(video))
+        for options, says in (({"like": "in.mp4"}, "open_video"), ({"crf": "2"}, "crf='2'")):
+            with pytest.raises(streamkind.UsageError, match=says):
+                streamkind.create_video(tmp_path / "b.mp4", **{"like": video} | options)
+    assert len(read_video(tmp_path / "out.mp4").images) == 4
+
+
 def test_a_picture_is_no_video(tmp_path):
     import cv2
 

@@ -25,7 +25,7 @@ COLUMNS = ("time", "ratio", "wanted", "luma", "cut")
 """Columns of the CSV, in the order of the fields of `Track`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Track:
     """The ratio of a video over time: arrays of one length, one row per frame or per key."""
 

@@ -188,8 +188,8 @@ def _opens(name: str) -> bool:
 
 def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[str, str]:
     """Return crf and preset as options of the encoder. Raises UsageError."""
-    if crf is not None and not 0 <= crf <= _MAX_CRF:
-        raise UsageError(f"crf={crf}: expected 0 (best) to {_MAX_CRF} (smallest)")
+    if crf is not None and not (isinstance(crf, int) and 0 <= crf <= _MAX_CRF):
+        raise UsageError(f"crf={crf!r}: expected 0 (best) to {_MAX_CRF} (smallest)")
     context = av.CodecContext.create(codec.name, "w")
     names = {option.name for option in context.supported_options.private}
     options = {}

@@ -13,6 +13,7 @@ from typing import Self
 import av
 from av.container import InputContainer
 
+from streamkind.errors import UsageError
 from streamkind.video.bridge import may_step
 from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
 from streamkind.video.deinterlace import Deinterlace
@@ -157,7 +158,7 @@ class VideoSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order of time. This can be done once."""
         if self._taken:
-            raise RuntimeError(f"{self.path}: a source can be read once; open it again")
+            raise UsageError(f"{self.path}: a source can be read once; open it again")
         self._taken = True
         return self._frames
 

@@ -80,7 +80,7 @@ class ImageSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the images. Those that cannot be read are skipped and counted."""
         if self._taken:
-            raise RuntimeError(f"{self.path}: a source can be read once; open it again")
+            raise UsageError(f"{self.path}: a source can be read once; open it again")
         self._taken = True
         return self._images()
 

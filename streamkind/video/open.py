@@ -43,6 +43,8 @@ def create_video(
     `enhance`. The file appears under its name when the block ends without an exception; otherwise
     nothing is left. Raises UsageError and OutputError.
     """
+    if not isinstance(like, VideoSource):
+        raise UsageError(f"like must be a video of open_video(), got {like!r}")
     codec = usual_codec(path, codec)
     sink = VideoSink(Path(path), like, codec=codec, crf=crf, preset=preset)
     return VideoWriter(sink, (like.format.width, like.format.height))
@@ -55,6 +57,7 @@ class VideoWriter:
         self._sink, self._size = sink, size
         self.frames = 0
         """Number of frames written so far."""
+        self._closed = False
 
     @property
     def warnings(self) -> list[str]:
@@ -63,6 +66,12 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Encode one frame of the size of the video. Raises UsageError and OutputError."""
+        if self._closed:
+            raise UsageError(f"{self._sink.path}: this video is closed; create another one")
+        if not isinstance(frame, Frame):
+            raise UsageError(
+                f"expected a Frame, got {type(frame).__name__}; use frame.with_pixels(picture)"
+            )
         if (size := size_of(frame.data)) != self._size:
             (width, height), (wanted, rows) = size, self._size
             raise UsageError(
@@ -82,7 +91,13 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish the file. On an exception, or if no frame was written, remove it."""
+        """Publish the file. On an exception, or if no frame was written, remove it.
+
+        It may be called twice.
+        """
+        if self._closed:
+            return
+        self._closed = True
         if kind is None and not self.frames:
             empty = OutputError(f"{self._sink.path}: no frame was written, so no file is made")
             self._sink.__exit__(OutputError, empty, None)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from streamkind.errors import InputError
+from streamkind.errors import InputError, UsageError
 from streamkind.video.demux import check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame, Pixels
@@ -163,7 +163,7 @@ class SequenceSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order of time. This can be done once."""
         if self._taken:
-            raise RuntimeError(f"{self.path}: a source can be read once; open it again")
+            raise UsageError(f"{self.path}: a source can be read once; open it again")
         self._taken = True
         first, self._first = self._first, None
         assert first is not None
