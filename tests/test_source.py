@@ -75,7 +75,7 @@ def test_frames_are_contiguous_and_as_announced(kind: str, tmp_path: Path) -> No
 def test_close_twice_is_fine_and_a_source_is_read_once(kind: str, tmp_path: Path) -> None:
     with open_source(make(kind, tmp_path)) as source:
         assert len(list(source)) > 0
-        with pytest.raises(RuntimeError, match="once"):
+        with pytest.raises(UsageError, match="once"):
             iter(source)
         source.close()
     source.close()

@@ -52,8 +52,8 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE_BYTES:
         raise NoSpaceError(
-            f"the file needs {needed >> 20} MiB, and {free >> 20} MiB are free on the disk of "
-            f"{folder}; free some space, or start with another --out"
+            f"{(needed + SPARE_BYTES) >> 20} MiB are needed, but {free >> 20} MiB are free on the"
+            f" disk of {folder}; free some space, or start with another --out"
         )
 
 
