@@ -97,7 +97,7 @@ class Report:
 
 
 Progress = Callable[[Report], None]
-ShowPixels = Callable[[Pixels, Pixels], Pixels]
+Show = Callable[[Pixels, Pixels], Pixels] | None
 
 
 def run(
@@ -106,15 +106,14 @@ def run(
     sink: Sink,
     report: Report,
     *,
-    show: ShowPixels | None = None,
+    show: Show = None,
     progress: Progress = lambda report: None,
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Decoding and encoding run in threads of their own. If the stream overlaps, the last step of a
-    batch runs in the encoder's thread, while the next batch begins. `show` makes the written batch
-    of the batch before and after, (N, H, W, 3) each. Without it, the enhanced batch is written.
-    `progress` is called after each batch.
+    Decoding and encoding run in threads of their own. A stream that overlaps recomposes in that of
+    the encoder. `show` makes the written batch of the batch before and after, (N, H, W, 3) each.
+    Without it, the enhanced batch is written. `progress` is called after each batch.
     """
     with ReadAhead(source) as frames, WriteBehind(sink) as output:
         for batch in batched(frames, stream.max_batch):
@@ -129,9 +128,7 @@ def run(
         report.stages[stage] += seconds
 
 
-def finished(
-    batch: Batch, last: Callable[[], Pixels], ratios: Floats, show: ShowPixels | None
-) -> Batch:
+def finished(batch: Batch, last: Callable[[], Pixels], ratios: Floats, show: Show) -> Batch:
     """Do the last step of a batch; return the batch to write."""
     pixels = last()
     restrain_stills(batch.frames, pixels, ratios)
