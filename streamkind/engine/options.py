@@ -207,8 +207,8 @@ BATCH = ("ratio", "target", "steady", "codec", "crf", "preset", "deinterlace", *
 
 @functools.cache
 def _types() -> dict[str, Any]:
-    """Return the type hints of all options."""
-    return get_type_hints(Options)
+    """Return the types of all options. A backend may be in the table that is not in its hint."""
+    return get_type_hints(Options) | {"backend": str}
 
 
 def help_of(name: str) -> str:
