@@ -197,10 +197,10 @@ def test_ctrl_c_ends_a_build_also_while_tensorrt_reads_the_graph(monkeypatch):
         if len(said) == 1:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    monkeypatch.setattr(type(plans.logger_of("tensorrt_rtx")), "log", log)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
+            monkeypatch.setattr(type(plans.logger_of("tensorrt_rtx")), "log", log)
             plans.build(recipe_of(), find_release("kind").steady)
     finally:
         signal.signal(signal.SIGINT, handler)
