@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -13,14 +12,13 @@ from support.console_at import TOKEN, console_at, two_cameras
 from support.live import GainEngine, wait_for
 
 from streamkind.cli import live
-from streamkind.cli.live import Signals, merged, reload
+from streamkind.cli.live import merged, reload
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_outputs, read_config
 from streamkind.live.fleet import LiveFleet, in_order
 from streamkind.live.status import SinkStatus
 from streamkind.live.web import guard
-from streamkind.platform import RELOAD
 
 ONE = "[camera.one]\nurl = 'rtsp://h/1'\nto = 'rec/one'\n"
 TWO = "[camera.two]\nurl = 'rtsp://h/2'\nto = 'rec/two'\n"
@@ -254,13 +252,23 @@ def test_a_signal_is_heard_at_every_line_of_the_wait_for_it(name):
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("stops", [False, True])
-def test_signals_that_come_together_all_count(stops):
-    with Signals() as signals:
-        for number in [*RELOAD, *RELOAD, *([signal.SIGTERM] if stops else [])]:
-            signal.raise_signal(number)
-        assert signals.stop_within(60.0) is stops
-        assert signals.reload
-        signals.reload = False
-        assert signals.stop_within(0.0) is stops
-        assert not signals.reload
+TOGETHER = """
+import signal
+from streamkind.cli.live import Signals
+from streamkind.platform import RELOAD
+
+with Signals() as signals:
+    for number in [*RELOAD, *RELOAD, *([signal.SIGTERM] if {stops} else [])]:
+        signal.raise_signal(number)
+    assert signals.stop_within(60.0) is {stops}
+    assert signals.reload
+    signals.reload = False
+    assert signals.stop_within(0.0) is {stops}
+    assert not signals.reload
+"""
+
+
+@pytest.mark.parametrize("code", [TOGETHER.format(stops=False), TOGETHER.format(stops=True)])
+def test_signals_that_come_together_all_count(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)

@@ -19,8 +19,8 @@ from support.media import make_clip, read_video
 from support.odd import make_base, pass_through, times
 from support.waiting import wait_until
 
-from streamkind.cli import app, ending
-from streamkind.errors import InputError, UsageError
+from streamkind.cli import ending
+from streamkind.errors import InputError
 from streamkind.video.demux import PacketReader, first_packets
 from streamkind.video.source import open_source
 
@@ -288,24 +288,30 @@ def test_signals_that_come_together_end_a_command_once(monkeypatch):
         stop(signal.SIGTERM, None)
 
 
-@pytest.mark.parametrize("error", [ImportError("initialization failed"), UsageError("no.")])
-def test_an_error_made_of_an_interruption_is_an_interruption(monkeypatch, capsys, error):
-    def command(**_):
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        except KeyboardInterrupt:
-            raise error from None
+TURNED = """
+import signal
+from streamkind.cli import app
+from streamkind.errors import UsageError
 
-    monkeypatch.setattr(app, "settle", lambda: None)
-    monkeypatch.setattr(app, "app", command)
-    before = {number: signal.getsignal(number) for number in ending.ENDING}
+def command(**_):
     try:
-        with pytest.raises(SystemExit, match="130"):
-            app.main()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert capsys.readouterr().err.startswith("streamkind: interrupted")
+        signal.raise_signal(signal.SIGTERM)
+    except KeyboardInterrupt:
+        raise {error} from None
+
+app.app = command
+app.main()
+"""
+
+
+@pytest.mark.parametrize("error", ["ImportError('initialization failed')", "UsageError('no')"])
+def test_an_error_made_of_an_interruption_is_an_interruption(error):
+    code = TURNED.format(error=error)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 130
+    assert done.stderr.startswith("streamkind: interrupted")
 
 
 def test_what_was_not_published_is_removed_at_the_end_of_the_program(tmp_path):
