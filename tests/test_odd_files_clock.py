@@ -377,3 +377,13 @@ def test_short_recordings_that_were_joined_follow_each_other(
     steps = [after - before for before, after in itertools.pairwise(shown)]
     assert max(steps) < 0.12 and min(steps) == pytest.approx(0.04, abs=NEAR)
     assert times(tmp_path / "out.mp4", "a")[-1] == pytest.approx(shown[-1], abs=0.12)
+
+
+@pytest.mark.parametrize("flags", [0, TS_DISCONT])
+def test_a_stream_of_a_type_that_nobody_knows_has_a_start_too(flags):
+    """In damaged MPEG-TS and FLV. PyAV gives it no name."""
+    stream = SimpleNamespace(start_time=90_000, time_base=Fraction(1, 90_000))
+    container = SimpleNamespace(
+        start_time=1_000_000, streams=[stream], format=SimpleNamespace(flags=flags)
+    )
+    assert origin_of(container) == 1

@@ -211,7 +211,8 @@ def origin_of(container: InputContainer) -> Fraction:
     for stream in container.streams:
         if stream.start_time and stream.time_base:
             start = stream.start_time * stream.time_base
-            (dropped if stream.name in _MARKS else kept).append(start)
+            name = getattr(stream, "name", "")  # PyAV has none for a type that FFmpeg does not know
+            (dropped if name in _MARKS else kept).append(start)
     if may_step(container) and kept and any(abs(start - told) <= _SAME for start in dropped):
         told = min(kept)
     start = min([told, *kept, *dropped], key=lambda t: (abs(t - told) > _SAME, t == told))
