@@ -1,7 +1,6 @@
 """Enhances a file: source -> batches -> stream -> sink. Read this module first.
 
-`run` has the flow. A `Stream` (`engine/stream.py`) has the steps of one batch. The other functions
-open the source, engine and sink by the options of the user.
+`run` has the flow, and a `Stream` (`engine/stream.py`) the steps of one batch.
 """
 
 from __future__ import annotations
@@ -115,7 +114,8 @@ def run(
     the encoder. `show` makes the written batch of the batch before and after, (N, H, W, 3) each.
     Without it, the enhanced batch is written. `progress` is called after each batch.
     """
-    with ReadAhead(source) as frames, WriteBehind(sink) as output:
+    depth = 1 if stream.overlaps else 4  # what is not recomposed yet takes more memory
+    with ReadAhead(source) as frames, WriteBehind(sink, depth=depth) as output:
         for batch in batched(frames, stream.max_batch):
             last, ratios = stream.begin(batch.pixels, batch.times)
             made = partial(finished, batch, last, ratios, show)
