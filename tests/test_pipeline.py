@@ -146,6 +146,24 @@ def test_the_last_step_of_a_frame_runs_beside_the_next_one_where_it_may(overlaps
     assert {*threads} == {"streamkind-write" if together else "MainThread"}
 
 
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_an_engine_that_takes_less_after_its_first_frames_gets_no_more(after):
+    """As if a card fails, and the CPU goes on."""
+
+    class Failing(Brighten):
+        def decompose(self, pixels):
+            assert len(pixels) <= self.max_batch
+            self.max_batch = after
+            return super().decompose(pixels)
+
+    sink, report = ListSink(), Report(None, "test")
+    run(ListSource(13), stream(Failing(4), 2.0), sink, report)
+    assert [f.pts for f in sink.frames] == list(range(13))
+    wanted = stream(Brighten(), 2.0)
+    made = [wanted(f.data[None], [f.time])[0] for f in ListSource(13)]
+    assert [f.data.tobytes() for f in sink.frames] == [pixels.tobytes() for pixels in made]
+
+
 @pytest.mark.parametrize("stage", ["source", "decompose", "ratio", "recompose", "sink", "progress"])
 def test_an_error_in_any_stage_surfaces_at_once(stage):
     source = ListSource(100_000, fail_at=5 if stage == "source" else None)

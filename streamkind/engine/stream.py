@@ -114,17 +114,19 @@ class Stream:
         `pixels` are (N, H, W, 3) uint8 RGB or (N, 3 H / 2, W) yuv420p. Returns frames of the same
         shape, in memory of their own, and the N ratios.
         """
-        if len(pixels) > self.max_batch:
-            return self._in_turn(pixels, times)
         last, ratios = self.begin(pixels, times)
         return last(), ratios
 
     def begin(self, pixels: Pixels, times: Sequence[float]) -> tuple[Callable[[], Pixels], Floats]:
-        """Do all steps but the last, with at most `max_batch` frames; return it, and the ratios.
+        """Do all steps but the last; return it, and the ratios.
 
         The last step returns the enhanced frames. Call it once, in the order of the frames. If the
-        stream `overlaps`, a second thread may call it while the next frames begin.
+        stream `overlaps`, a second thread may call it while the next frames begin. A batch of more
+        than `max_batch` frames is enhanced in parts at once.
         """
+        if len(pixels) > self.max_batch:
+            clear, ratios = self._in_turn(pixels, times)
+            return lambda: clear, ratios
         layers, ratios = self.prepare(self.decompose(pixels), times)
         return partial(self.recompose, layers, ratios), ratios
 
