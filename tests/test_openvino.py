@@ -1,6 +1,8 @@
 """The OpenVINO backend: large pictures are computed in strips."""
 
+import gc
 import os
+import weakref
 from contextlib import closing
 from itertools import pairwise
 
@@ -82,3 +84,18 @@ def test_a_small_net_leaves_half_of_two_cores_to_decoder_and_encoder(
         request = engine._request("steady", ((1, 3, *size), (1, 1, *size)) * 2 + ((1, 2),))
         found = request.get_compiled_model().get_property("INFERENCE_NUM_THREADS")
     assert found == 1 if count == 1 else found in (0, cores)
+
+
+def test_a_closed_engine_frees_its_graphs_at_once():
+    """A program that opens one engine for each file must not wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        engine = OpenVINOBackend(find_release("student"))
+        engine.decompose(fixed_frames(96, 96)[0][None])
+        graphs = [weakref.ref(model) for model in engine._models.values()]
+        engine.close()
+        engine.close()
+        assert len(graphs) > 3 and not any(graph() for graph in graphs)
+    finally:
+        gc.enable()

@@ -133,8 +133,9 @@ class OpenVINOBackend:
         self._request.adopt(other._request)
 
     def close(self) -> None:
-        """Free the compiled graphs. It may be called twice."""
+        """Free the graphs. It may be called twice."""
         self._request.clear()
+        self._models = {}
 
     def _choose(self, asked: str, model: str) -> str:
         """Return OpenVINO's name of the device. Measured speeds are stored under `model`."""
