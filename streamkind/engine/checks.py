@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence, Set
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -66,8 +66,8 @@ def check_type(name: str, value: object, hint: Any) -> None:
 def _fits(value: object, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return isinstance(value, str) and value in get_args(kind)
-    if get_origin(kind) is Collection:
-        return isinstance(value, Collection) and not isinstance(value, str)
+    if get_origin(kind) in (Sequence, Set):
+        return isinstance(value, get_origin(kind))
     if kind is float:
         return _is_number(value)
     if kind is int:
@@ -76,8 +76,7 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def _named(kind: Any) -> str:
-    names = get_args(kind) if get_origin(kind) is Literal else ()
-    return f"one of {', '.join(names)}" if names else "a collection of names"
+    return f"one of {', '.join(get_args(kind))}"
 
 
 def _is_number(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -12,7 +12,7 @@ from streamkind.backends.base import Backend, CompilesBeside, Layers
 from streamkind.engine.checks import check_pixels, check_ratio, check_target
 from streamkind.engine.reduced import Reduced, carried_pix_fmt, reduced_size
 from streamkind.engine.skipping import Skipping
-from streamkind.engine.steady import STEADY, SteadyName, check_steady
+from streamkind.engine.steady import STEADY, SteadyNames, check_steady
 from streamkind.engine.stream import Stream, choose_ratio, clear_frames
 from streamkind.engine.whole import Filmed, View, Whole
 from streamkind.errors import UsageError
@@ -91,7 +91,7 @@ class Engine:
         *,
         ratio: Ratio = "auto",
         target: float = DEFAULT_TARGET,
-        steady: Collection[SteadyName] = STEADY,
+        steady: SteadyNames = STEADY,
         ratio_track: Track | None = None,
         color: ColorTags | None = None,
     ) -> Iterator[ClearFrame]:

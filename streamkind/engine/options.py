@@ -20,7 +20,7 @@ from streamkind.engine.profiles import (
     encoder_preset,
     open_engine,
 )
-from streamkind.engine.steady import STEADY, SteadyName, check_steady
+from streamkind.engine.steady import STEADY, SteadyNames, check_steady
 from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, Ratio
 from streamkind.model.released import find_release
@@ -47,7 +47,7 @@ class Options:
         " for videos, 0.47 for stills.",
     ] = None
     steady: Annotated[
-        Collection[SteadyName], "What is smoothed over time in videos: ratio,light,noise, or none."
+        SteadyNames, "What is smoothed over time in videos: ratio,light,noise, or none."
     ] = STEADY
     two_pass: Annotated[
         bool | None,
@@ -184,7 +184,7 @@ class EnhanceOptions(TrackOptions, total=False):
     """The types of all options, for type checkers. What they mean: `Options`."""
 
     ratio: Ratio
-    steady: Collection[SteadyName]
+    steady: SteadyNames
     two_pass: bool | None
     ratio_track: str | Path | None
     codec: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,6 +15,8 @@ from streamkind.light.exposure import Floats
 SteadyName = Literal["ratio", "light", "noise"]
 STEADY: tuple[SteadyName, ...] = ("ratio", "light", "noise")
 """What can be filtered over time: ratio, illumination ("light") and reflectance ("noise")."""
+SteadyNames = Sequence[SteadyName] | Set[SteadyName]
+"""Some of them, in any order. mypy does not take a tuple of names for a `Collection` of them."""
 KEPT = 0.6
 """Weight of the previous frame where nothing moves. A recursive filter of weight k leaves
 (1 - k) / (1 + k) of the noise power: a quarter."""
@@ -46,7 +48,7 @@ class Steadier:
     def __init__(
         self,
         filters: FiltersLayers,
-        what: Collection[SteadyName] = STEADY,
+        what: SteadyNames = STEADY,
         *,
         gap_seconds: float = 2.0,
         state: HeldLayers | None = None,
@@ -71,9 +73,9 @@ class Steadier:
         return layers
 
 
-def check_steady(what: Collection[str]) -> None:
-    """Raise UsageError unless `what` is a collection of names of `STEADY`."""
-    if isinstance(what, str) or not isinstance(what, Collection):
+def check_steady(what: SteadyNames) -> None:
+    """Raise UsageError unless `what` is a sequence or a set of names of `STEADY`."""
+    if isinstance(what, str) or not isinstance(what, Sequence | Set):
         names = [what] if isinstance(what, str) else list(STEADY)
         raise UsageError(f"steady takes a collection of names, got {what!r}; expected {names}")
     if unknown := {str(name) or "''" for name in what if name not in STEADY}:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +20,7 @@ import numpy as np
 
 from streamkind.backends.base import Layers
 from streamkind.engine.checks import check_pixels
-from streamkind.engine.steady import STEADY, HeldLayers, Steadier, SteadyName
+from streamkind.engine.steady import STEADY, HeldLayers, Steadier, SteadyNames
 from streamkind.engine.whole import HasViews
 from streamkind.light.exposure import (
     DEFAULT_TARGET,
@@ -66,7 +66,7 @@ class Stream:
         engine: HasViews,
         choose: ChooseRatio | None = None,
         *,
-        steady: Collection[SteadyName] = STEADY,
+        steady: SteadyNames = STEADY,
         color: ColorTags | None = None,
         skip: bool = True,
         film: bool = True,
@@ -236,7 +236,7 @@ def choose_ratio(
     *,
     target: float = DEFAULT_TARGET,
     track: Track | None = None,
-    steady: Collection[SteadyName] = STEADY,
+    steady: SteadyNames = STEADY,
     still: bool = False,
 ) -> ChooseRatio:
     """Return the object that chooses the ratio of each frame.
