@@ -8,11 +8,15 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from support.machines import put_nvidia_smi
 from support.media import make_clip
 
+from streamkind.backends.process import MOST_PIXELS
+
 REPORT = """
 import ctypes, json, os
+from PIL import Image
 libc = ctypes.CDLL("libc.so.6")
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
@@ -29,6 +33,7 @@ print(json.dumps({
     "returns_large": large,
     "keeps_small": libc.mallinfo2().keepcost >= 4 << 20,
     "environ": {name: os.environ.get(name) for name in ("SVT_LOG", "CUDA_DEVICE_ORDER")},
+    "pixels": Image.MAX_IMAGE_PIXELS,
 }))
 """
 LIBRARY = """
@@ -57,11 +62,13 @@ LEFT = {
     "returns_large": False,
     "keeps_small": True,
     "environ": {"SVT_LOG": None, "CUDA_DEVICE_ORDER": None},
+    "pixels": Image.MAX_IMAGE_PIXELS,
 }
 SET = {
     "returns_large": True,
     "keeps_small": True,
     "environ": {"SVT_LOG": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+    "pixels": MOST_PIXELS,
 }
 
 

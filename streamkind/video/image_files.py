@@ -22,7 +22,6 @@ from streamkind.video.image_data import Samples, Still, in_eight_bits
 from streamkind.video.still_tags import drop_damaged_exif, exif_of, xmp_of, xmp_options
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
-Image.MAX_IMAGE_PIXELS = 1 << 27  # Pillow refuses twice as many; a damaged file may claim any size
 
 IMAGE_SUFFIXES = frozenset(
     {
