@@ -147,13 +147,22 @@ def functions() -> Iterator[tuple[str, str, int]]:
                 yield module, node.name, node.end_lineno - node.lineno + 1
 
 
-def test_every_name_of_a_class_means_one_thing():
-    homes: dict[str, list[str]] = {}
+def types_of(text: str) -> Iterator[tuple[str, str]]:
+    """Name and definition of every class and alias of a module, but not of type variables."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, ast.dump(node)
+        elif isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call):
+            names = [name.id for name in node.targets if isinstance(name, ast.Name)]
+            yield from ((n, ast.dump(node.value)) for n in names if re.match("[A-Z][a-z]", n))
+
+
+def test_every_name_of_a_type_means_one_thing():
+    homes: dict[str, dict[str, str]] = {}
     for module, path in FILES.items():
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ClassDef):
-                homes.setdefault(node.name, []).append(module)
-    twice = {name: modules for name, modules in homes.items() if len(modules) > 1}
+        for name, definition in types_of(path.read_text()):
+            homes.setdefault(name, {})[definition] = module
+    twice = {name: sorted(made.values()) for name, made in homes.items() if len(made) > 1}
     layers = {"Up": ["streamkind.model.kindpp", "streamkind.model.student"]}
     assert twice == layers  # each is a layer of its own net
 

@@ -21,11 +21,11 @@ VERSION = 1
 WINDOW_SECONDS = 15.0
 """Time over which the speed is measured."""
 
-State = Literal["waiting", "running", "paused", "done", "failed"]
+JobState = Literal["waiting", "running", "paused", "done", "failed"]
 
 
 @dataclass
-class Progress:
+class JobProgress:
     """The progress of a job. It is not stored in the file."""
 
     frames: int = 0
@@ -54,12 +54,12 @@ class QueueEntry:
     output: str
     """Path of the result."""
     settings: Settings
-    state: State = "waiting"
+    state: JobState = "waiting"
     seconds: float = 0.0
     """Seconds of the last run."""
     warnings: list[str] = field(default_factory=list)
     error: str = ""
-    progress: Progress = field(default_factory=Progress)
+    progress: JobProgress = field(default_factory=JobProgress)
     _seen: deque[tuple[float, int]] = field(default_factory=deque, repr=False)
 
     def job(self) -> Job:
@@ -74,7 +74,7 @@ class QueueEntry:
     def begin(self) -> None:
         """Set the entry to running, without any progress."""
         self.state, self.error, self.warnings = "running", "", []
-        self.progress, self._seen = Progress(), deque()
+        self.progress, self._seen = JobProgress(), deque()
 
     def seen(self, told: dict[str, Any]) -> None:
         """Take a line of progress: `frames`, `surveyed` and `total`."""
@@ -89,7 +89,7 @@ class QueueEntry:
         then, before = self._seen[0]
         fps = (done - before) / (now - then) if now > then else 0.0
         left = max(0, total - done) / fps if fps and total else None
-        self.progress = Progress(frames, surveyed, total, fps, left)
+        self.progress = JobProgress(frames, surveyed, total, fps, left)
 
     def clean(self) -> None:
         """Remove everything that the job has written, except a complete result."""

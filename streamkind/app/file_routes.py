@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 Place = Annotated[
     str, Query(alias="path", max_length=4096, description="A place, as GET /api/files names it.")
 ]
-Name = Annotated[str, Path(max_length=255, description="Name of the file, without a folder.")]
+FileName = Annotated[str, Path(max_length=255, description="Name of the file, without a folder.")]
 RatioQuery = Annotated[Manual | Literal["auto"], Query()]
 WRONG: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "Asked by another site's page"},
@@ -80,7 +80,7 @@ class Files:
         """Return a video without changes, to play it. Range is supported."""
         return video(self._library.file(place))
 
-    async def upload(self, name: Name, request: Request) -> Listed:
+    async def upload(self, name: FileName, request: Request) -> Listed:
         """Upload a file, which is the body. If the name exists, the new file gets a number."""
         length = int(request.headers.get("content-length", "0"))
         try:
@@ -90,7 +90,7 @@ class Files:
         told = path.stat()
         return Listed(f"{UPLOADS}/{path.name}", path.name, told.st_size, told.st_mtime)
 
-    def delete(self, name: Name) -> None:
+    def delete(self, name: FileName) -> None:
         """Delete a file that was uploaded."""
         self._library.file(f"{UPLOADS}/{name}").unlink()
 

@@ -38,7 +38,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Place:
+class Folder:
     """A folder that can be opened."""
 
     place: str
@@ -50,7 +50,7 @@ class Listing:
     """The content of a folder: folders and videos, in order of name."""
 
     place: str
-    folders: list[Place]
+    folders: list[Folder]
     files: list[Listed]
 
 
@@ -74,9 +74,9 @@ class Library:
         known = {f"{number}": folder for number, folder in enumerate(folders, 1)}
         self._folders = {key: path.resolve() for key, path in known.items()}
 
-    def folders(self) -> list[Place]:
+    def folders(self) -> list[Folder]:
         """Return the folders of the command."""
-        return [Place(key, path.name or str(path)) for key, path in self._folders.items()]
+        return [Folder(key, path.name or str(path)) for key, path in self._folders.items()]
 
     def find(self, place: str) -> Path:
         """Return the path of a place, which exists. Raises InputError for all others alike."""
@@ -128,7 +128,7 @@ class Library:
         if not is_utf8(name):
             return
         if stat.S_ISDIR(told.st_mode):
-            found.folders.append(Place(place, name))
+            found.folders.append(Folder(place, name))
         elif stat.S_ISREG(told.st_mode) and is_wanted(path, ()):
             found.files.append(Listed(place, name, told.st_size, told.st_mtime))
 

@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from streamkind.app.entries import QueueEntry, State, load, save
+from streamkind.app.entries import JobState, QueueEntry, load, save
 from streamkind.app.settings import Settings
 from streamkind.batch.files import KEPT_SUFFIXES
 from streamkind.errors import StreamkindError, UsageError
@@ -92,7 +92,7 @@ class Queue:
                 raise
         return entry
 
-    def set_state(self, key: str, state: State) -> QueueEntry:
+    def set_state(self, key: str, state: JobState) -> QueueEntry:
         """Pause an entry ("paused"), or let it run in its turn ("waiting"). Raises KeyError.
 
         Raises UsageError for an entry that is done.

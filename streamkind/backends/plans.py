@@ -28,8 +28,8 @@ from streamkind.model.released import Graph, Release, padded
 
 SCHEMA = 2
 """Version of how plans are built. It is raised when the same recipe would give another plan."""
-Library = Literal["tensorrt", "tensorrt_rtx"]
-LIBRARIES: tuple[Library, ...] = ("tensorrt", "tensorrt_rtx")
+LibraryName = Literal["tensorrt", "tensorrt_rtx"]
+LIBRARIES: tuple[LibraryName, ...] = ("tensorrt", "tensorrt_rtx")
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
 LEVEL = 3
 """Effort of the search for faster kernels, 0 to 5: TensorRT's default."""
@@ -51,7 +51,7 @@ class PlanRecipe:
     part: str
     graph: str
     """sha256 of the released ONNX file."""
-    library: Library
+    library: LibraryName
     version: str
     """Full version of the library."""
     cuda: str
@@ -99,7 +99,7 @@ def write_recipe(
     part: str,
     *,
     card: Card,
-    library: Library,
+    library: LibraryName,
     size: tuple[int, int],
     batch: tuple[int, int, int] = (1, 1, 1),
     precision: Precision = "fp16",
@@ -155,7 +155,7 @@ def install(library: str) -> str:
     return f"pip install 'streamkind[{EXTRAS[library]}]'"
 
 
-def load(library: Library) -> Any:
+def load(library: LibraryName) -> Any:
     """Import TensorRT. Raises EngineError when it or `onnx` cannot be imported."""
     try:
         importlib.import_module("onnx")
@@ -164,7 +164,7 @@ def load(library: Library) -> Any:
         raise EngineError(f"{library} cannot be used: {exc}; {install(library)}") from exc
 
 
-def choose_library(card: Card) -> Library:
+def choose_library(card: Card) -> LibraryName:
     """Return TensorRT if it is installed and a card is here, else TensorRT for RTX."""
     installed = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
     if not card.present:
@@ -236,7 +236,7 @@ def _build(trt: Any, recipe: PlanRecipe, graph: Graph, monitor: Any) -> tuple[An
 
 
 @functools.cache
-def logger_of(library: Library) -> Any:
+def logger_of(library: LibraryName) -> Any:
     """Return the logger of this process. TensorRT uses the first logger for all objects."""
     trt = load(library)
 

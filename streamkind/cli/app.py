@@ -114,7 +114,7 @@ def batch_command(
     ] = NAME,
     workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
     nice: Annotated[int, typer.Option(help="Niceness of the work, 0 to 19.")] = 0,
-    cluster: options.Cluster = None,
+    cluster: options.ClusterAddress = None,
     report: Annotated[
         Path | None, typer.Option(help="JSON file for the result of each file.")
     ] = None,
@@ -163,7 +163,7 @@ def score_command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="JSON file to write with all scores.")
     ] = None,
-    plot: options.Plot = None,
+    plot: options.ScorePlot = None,
 ) -> None:
     """Measure flicker and sharpness of a result, and compare with two baselines."""
     with progress_bar() as bar:

@@ -17,11 +17,13 @@ from streamkind.engine.steady import SteadyName
 from streamkind.errors import UsageError
 from streamkind.light.exposure import Ratio
 
-Cluster = Annotated[
+ClusterAddress = Annotated[
     str | None, typer.Option(help="Ray cluster to run the work on: auto, or ray://HOST:10001.")
 ]
 Device = Annotated[str, typer.Option(help=help_of("device"))]
-Plot = Annotated[Path | None, typer.Option(help="Picture of the scores over time, .png or .svg.")]
+ScorePlot = Annotated[
+    Path | None, typer.Option(help="Picture of the scores over time, .png or .svg.")
+]
 
 
 def read_time(text: str | float) -> float:

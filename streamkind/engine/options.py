@@ -28,7 +28,7 @@ from streamkind.video.deinterlace import Deinterlace, check_deinterlace
 from streamkind.video.format import VideoFormat
 from streamkind.video.hardware import check_hwaccel
 
-Work = TypeVar("Work", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +217,10 @@ def help_of(name: str) -> str:
     return text
 
 
-def describes_options(names: Collection[str] | None = None) -> Callable[[Work], Work]:
+def describes_options(names: Collection[str] | None = None) -> Callable[[Function], Function]:
     """Make `help()` show the options of these names, or all, in place of `**options`."""
 
-    def describe(work: Work) -> Work:
+    def describe(work: Function) -> Function:
         signature, types = inspect.signature(work), _types()
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         chosen = [f for f in fields(Options) if names is None or f.name in names]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from streamkind.live.config import CameraConfig
 from streamkind.live.secrets import redact
-from streamkind.live.status import CameraStatus, Preview, SinkState, SinkStatus, State
+from streamkind.live.status import CameraStatus, Preview, SinkState, SinkStatus, SourceState
 
 FPS_SECONDS = 5.0
 """Time over which the rate of enhanced frames is counted."""
@@ -32,7 +32,7 @@ class CameraState:
     def __init__(self, config: CameraConfig) -> None:
         self._lock = threading.Lock()
         self._config = config
-        self._state: State = "connecting"
+        self._state: SourceState = "connecting"
         self._since = time.time()
         self._error, self._error_time = "", 0.0
         # What came in.
@@ -204,7 +204,7 @@ class CameraState:
                 sinks=sinks,
             )
 
-    def _shown(self, now: float) -> tuple[State, float]:
+    def _shown(self, now: float) -> tuple[SourceState, float]:
         """Return state and its begin: where no picture comes out, what comes in does not count."""
         silent = self._silent_since(now) if self._state == "live" else 0.0
         if not silent:
@@ -225,7 +225,7 @@ class CameraState:
     def _fail(self, error: str) -> None:
         self._error, self._error_time = error, time.time()
 
-    def _change(self, state: State) -> None:
+    def _change(self, state: SourceState) -> None:
         if state != self._state and self._state != "stopped":
             self._state, self._since = state, time.time()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamkind.live.config import CameraConfig
     from streamkind.live.viewers import Viewer
 
-State = Literal["connecting", "live", "lost", "refused", "stopped"]
+SourceState = Literal["connecting", "live", "lost", "refused", "stopped"]
 """connecting: never had a picture yet; live: pictures come in, and out; lost: none now; refused:
 wrong password."""
 
@@ -44,7 +44,7 @@ class CameraStatus:
     """One camera, at one moment. Counters only rise, through reconnects too."""
 
     name: str
-    state: State
+    state: SourceState
     required: bool
     """Counts for readiness."""
     url: str

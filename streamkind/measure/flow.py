@@ -10,11 +10,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from streamkind.light.exposure import Floats
 from streamkind.video.frames import Pixels
-
-Floats = NDArray[np.float32]
 
 WARP_ROWS = 480
 """Largest number of rows of the pictures that E_warp compares. The flow is found at half of it."""

@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamkind.measure.flow import Floats
+from streamkind.light.exposure import Floats
 from streamkind.video.frames import Pixels
 
 Mask = NDArray[np.bool_]
@@ -54,7 +54,7 @@ CHANGED = 1.5
 """Least `dark_lift` of a frame that counts as changed."""
 
 
-class Planes(NamedTuple):
+class StoredFrame(NamedTuple):
     """A frame as stored: RGB, and planes as floats in code values of limited range."""
 
     rgb: Pixels
@@ -64,17 +64,17 @@ class Planes(NamedTuple):
     v: Floats
 
 
-def picture_of_rgb(rgb: Pixels) -> Planes:
+def picture_of_rgb(rgb: Pixels) -> StoredFrame:
     """Return the BT.601 planes of a still, (H, W, 3)."""
     x = rgb.astype(np.float32)
     y = x @ np.array([0.299, 0.587, 0.114], np.float32)
     size = y.shape[1] // 2, y.shape[0] // 2
     chroma = ((x[..., 2] - y) * 0.564, (x[..., 0] - y) * 0.713)
     u, v = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) * (224 / 255) for p in chroma)
-    return Planes(rgb, 16 + y * np.float32(219 / 255), _floats(u), _floats(v))
+    return StoredFrame(rgb, 16 + y * np.float32(219 / 255), _floats(u), _floats(v))
 
 
-def picture_of_frame(frame: av.VideoFrame) -> Planes:
+def picture_of_frame(frame: av.VideoFrame) -> StoredFrame:
     """Return the planes as they were stored, without any conversion."""
     name = frame.format.name
     full = name.startswith("yuvj") or frame.color_range == 2
@@ -91,10 +91,10 @@ def picture_of_frame(frame: av.VideoFrame) -> Planes:
             v * np.float32(224 / 255),
         )
     rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    return Planes(rgb, _floats(y), _floats(u), _floats(v))
+    return StoredFrame(rgb, _floats(y), _floats(u), _floats(v))
 
 
-def figures(before: Planes, after: Planes) -> Figures:
+def figures(before: StoredFrame, after: StoredFrame) -> Figures:
     """Return the figures of a frame; those that it cannot show are absent. Raises ValueError."""
     if before.luma.shape != after.luma.shape:
         raise ValueError(f"sizes differ: {before.rgb.shape[:2]} and {after.rgb.shape[:2]}")
@@ -133,7 +133,7 @@ def deviation9(p: Floats) -> Floats:
     return _floats(np.sqrt(np.maximum(mean9(p * p) - mean9(p) ** 2, 0)))
 
 
-def colours(before: Planes, after: Pixels) -> Figures:
+def colours(before: StoredFrame, after: Pixels) -> Figures:
     """Return the figures of the colour of blocks that were recorded as gray."""
     chroma = np.hypot(blocks_of(before.u, 8), blocks_of(before.v, 8))
     luma = blocks_of(before.luma, 16)

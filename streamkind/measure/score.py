@@ -17,17 +17,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streamkind.errors import InputError, UsageError
+from streamkind.light.exposure import Floats
 from streamkind.light.smoother import is_cut
-from streamkind.measure.flow import Floats, Flow, SeenFrame, luma
+from streamkind.light.track import Series
+from streamkind.measure.flow import Flow, SeenFrame, luma
 from streamkind.pipeline import enhance
 from streamkind.video.frames import Pixels
 from streamkind.video.source import open_source
 from streamkind.video.threads import ReadAhead
 
-Series = NDArray[np.float64]
 ScoreProgress = Callable[[str, int], None]
 
 AVERAGE_FRAMES = 15

@@ -20,7 +20,7 @@ from streamkind.model.lite import Lite
 from streamkind.model.released import Release
 from streamkind.model.student import Student
 
-State = dict[str, Any]
+StateDict = dict[str, Any]
 ARCHITECTURES: dict[str, type[KinD]] = {
     "kind": KinD,
     "kindpp": KinDpp,
@@ -29,7 +29,7 @@ ARCHITECTURES: dict[str, type[KinD]] = {
 }
 
 
-def save(path: Path, state: State) -> None:
+def save(path: Path, state: StateDict) -> None:
     """Write a checkpoint completely or not at all. After a kill, the previous one is there."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -39,11 +39,11 @@ def save(path: Path, state: State) -> None:
     partial.replace(path)
 
 
-def load(path: Path) -> State:
+def load(path: Path) -> StateDict:
     """Read a checkpoint onto the CPU."""
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; start the run without --resume")
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    state: StateDict = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
@@ -62,9 +62,9 @@ def load_released(release: Release) -> KinD:
     return kind.eval()
 
 
-def released_weights(kind: KinD, release: Release) -> State:
+def released_weights(kind: KinD, release: Release) -> StateDict:
     """Return the state of `kind`, with the weights of a released model where both have them."""
-    state: State = kind.state_dict()
+    state: StateDict = kind.state_dict()
     for graph in (release.decompose, release.recompose):
         for stored in onnx.load_from_string(graph.read()).graph.initializer:
             name = stored.name.removesuffix(".half")

@@ -44,7 +44,7 @@ _BT709_OF_BT2020 = np.array(
     ]
 )
 """Matrix of linear light from BT.2020 to BT.709 primaries (ITU-R BT.2087)."""
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
 def is_hdr(tags: ColorTags) -> bool:
@@ -73,7 +73,7 @@ def tone_note(tags: ColorTags) -> list[str]:
     return [f"HDR video ({HDR_TRANSFERS[tags.transfer]}): tone-mapped, the result is SDR (BT.709)"]
 
 
-def linear(signal: Floats, transfer: int) -> Floats:
+def linear(signal: Doubles, transfer: int) -> Doubles:
     """Convert a BT.2020 signal, (..., 3), 0 to 1, to linear display light, where 1 is SDR white."""
     if transfer == PQ:  # SMPTE ST 2084
         root = np.clip(signal, 0, 1) ** (1 / 78.84375)
@@ -85,13 +85,13 @@ def linear(signal: Floats, transfer: int) -> Floats:
     return np.asarray(_HLG_NITS / _WHITE_NITS * scene**_HLG_GAMMA)
 
 
-def _hable(light: Floats | float) -> Floats:
+def _hable(light: Doubles | float) -> Doubles:
     a, b, c, d, e, f = 0.15, 0.5, 0.1, 0.2, 0.02, 0.3
     above, below = light * (light * a + b * c) + d * e, light * (light * a + b) + d * f
     return np.asarray(above / below - e / f)
 
 
-def tone_mapped(signal: Floats, transfer: int, peak: float) -> Floats:
+def tone_mapped(signal: Doubles, transfer: int, peak: float) -> Doubles:
     """Convert an HDR signal in BT.2020 to an SDR signal in BT.709: (..., 3) each, 0 to 1.
 
     `peak` is the brightest light of the scene, in units of SDR white.

@@ -47,7 +47,7 @@ from streamkind.live.web.watch import Previews, Watch, encode, encode_tile
 PAGE = FilePath(__file__).parent / "page"
 AGES = {"ages"}
 """Fields that answers leave out: they are for the histogram in /metrics only."""
-Name = Annotated[str, Path(pattern=NAME, description="The camera.")]
+CameraName = Annotated[str, Path(pattern=NAME, description="The camera.")]
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No token, or a wrong one"},
 }
@@ -68,7 +68,7 @@ class Cameras:
         """Return the state of every camera."""
         return FleetAnswer(redact(self.fleet.engine), time.time(), self._watch.status())
 
-    def get(self, name: Name) -> CameraAnswer:
+    def get(self, name: CameraName) -> CameraAnswer:
         """Return the state and the settings of a camera. Secrets are shown as ***."""
         settings = self.fleet.configs().get(name)
         for camera in self._watch.status():
@@ -76,7 +76,7 @@ class Cameras:
                 return CameraAnswer(camera, hidden(settings))
         raise unknown(name)
 
-    def put(self, name: Name, settings: CameraSettings, response: Response) -> CameraConfig:
+    def put(self, name: CameraName, settings: CameraSettings, response: Response) -> CameraConfig:
         """Add a camera (201), or change the one of that name (200); others go on.
 
         A URL with *** in it is refused: it was read here, and its password would be lost.
@@ -98,7 +98,7 @@ class Cameras:
             raise HTTPException(422, redact(str(exc))) from exc
         return hidden(config)
 
-    def patch(self, name: Name, light: Light) -> CameraConfig:
+    def patch(self, name: CameraName, light: Light) -> CameraConfig:
         """Change ratio and target of a camera, from its next frame on."""
         try:
             self.fleet.set(name, ratio=light.ratio, target=light.target)
@@ -108,18 +108,18 @@ class Cameras:
         except KeyError as exc:
             raise unknown(name) from exc
 
-    def delete(self, name: Name) -> None:
+    def delete(self, name: CameraName) -> None:
         """Stop a camera and forget it."""
         try:
             self.fleet.remove(name)
         except KeyError as exc:
             raise unknown(name) from exc
 
-    def preview(self, name: Name, if_none_match: Annotated[str, Header()] = "") -> Response:
+    def preview(self, name: CameraName, if_none_match: Annotated[str, Header()] = "") -> Response:
         """Return the last frame before (left) and after (right half), at most five a second."""
         return self._picture(self._previews, name, if_none_match)
 
-    def tile(self, name: Name, if_none_match: Annotated[str, Header()] = "") -> Response:
+    def tile(self, name: CameraName, if_none_match: Annotated[str, Header()] = "") -> Response:
         """Return the last enhanced frame, reduced, for walls of cameras, at most five a second."""
         return self._picture(self._tiles, name, if_none_match)
 

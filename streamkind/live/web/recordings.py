@@ -21,7 +21,7 @@ KINDS = {".mkv": "video/x-matroska", ".mp4": "video/mp4"}
 CHUNK = 1 << 18
 """Bytes of a recording that are read at once."""
 File = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,64}$", description="The file's name.")]
-Moment = Annotated[float, Query(ge=0, description="Unix time, seconds.", allow_inf_nan=False)]
+UnixTime = Annotated[float, Query(ge=0, description="Unix time, seconds.", allow_inf_nan=False)]
 MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No camera or recording of that name"},
     422: {"model": Problem, "description": "What was wrong, and what was expected"},
@@ -43,7 +43,9 @@ class RecordingsOf:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
-    def list(self, name: str, since: Moment = 0.0, until: Moment = END_OF_TIME) -> RecordingsAnswer:
+    def list(
+        self, name: str, since: UnixTime = 0.0, until: UnixTime = END_OF_TIME
+    ) -> RecordingsAnswer:
         """List the recordings that begin from `since` on and before `until`."""
         config = self._config(name)
         found = recordings_of(config, time.time(), since=since, until=until)
