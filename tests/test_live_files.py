@@ -30,7 +30,7 @@ from streamkind.live.encoder import HLS_KEY_SECONDS, KEY_SECONDS, TIME_BASE, Cod
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.inbox import Waiting
 from streamkind.live.order import order
-from streamkind.live.publish import Parts, Recordings, clean, new_file
+from streamkind.live.publish import Hls, Recordings, clean, new_file
 from streamkind.live.sink import Publisher
 from streamkind.live.state import CameraState
 
@@ -325,7 +325,7 @@ def test_no_part_of_hls_is_listed_that_is_not_whole(room, seconds, tmp_path):
 def test_a_part_without_a_picture_is_not_listed(tmp_path):
     encoder = LiveEncoder("h264", (64, 48), Fraction(10), Fraction(1))
     told = order(str(tmp_path / "live.m3u8"), config())
-    with Parts(told, SimpleNamespace(streams=[encoder.stream])):
+    with Hls(told, SimpleNamespace(streams=[encoder.stream])):
         pass
     assert not parts_of(playlist(tmp_path))
 

@@ -19,7 +19,7 @@ from streamkind.live.encoder import Coded, LiveEncoder, fit, slate
 from streamkind.live.inbox import Inbox, Waiting
 from streamkind.live.order import order
 from streamkind.live.output import Output
-from streamkind.live.publish import clean, forget_parts
+from streamkind.live.publish import clean, forget_segments
 from streamkind.live.secrets import out_of_sight
 from streamkind.live.sink import Publisher
 from streamkind.live.source import Pace
@@ -145,10 +145,10 @@ def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):
     for name in ("x1.ts", "x2.ts", "x3.ts", "xy1.ts", "x.ts"):
         (tmp_path / name).touch()
     (tmp_path / "x.m3u8").write_text("#EXTM3U\n#EXTINF:2,\nx3.ts\n")
-    forget_parts(tmp_path / "x.m3u8")
+    forget_segments(tmp_path / "x.m3u8")
     assert sorted(f.name for f in tmp_path.glob("*.ts")) == ["x.ts", "x3.ts", "xy1.ts"]
     (tmp_path / "x.m3u8").unlink()
-    forget_parts(tmp_path / "x.m3u8")
+    forget_segments(tmp_path / "x.m3u8")
     assert not (tmp_path / "x3.ts").exists()
 
 

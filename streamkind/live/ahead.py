@@ -1,4 +1,4 @@
-"""Compiles for pictures of a new size in a thread of its own, while others are enhanced."""
+"""Compiles the networks for a new picture size in a second thread, while frames are enhanced."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Ahead:
         return False
 
     def learn(self, shape: tuple[int, ...]) -> None:
-        """Note that the engine has enhanced a frame of this shape."""
+        """Note that the engine is compiled for this shape: it has enhanced such a frame."""
         self._known.add(shape)
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class Ahead:
         frames, self._shape = pixels[None].copy(), pixels.shape
 
         def run() -> None:
-            # What fails here fails again for the camera itself, which then tells of it.
+            # The engine will fail in the same way for the camera, which reports the error.
             with contextlib.suppress(Exception):
                 other.compile_for(frames, HD, skip=self._engine.max_batch == 1)
 

@@ -1,4 +1,4 @@
-"""One camera: read, watched over and connected again, from its source to its outputs."""
+"""One camera, from its source to its outputs. A lost connection is opened again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FINISH_SECONDS = 60.0
 
 
 class Camera:
-    """Everything that belongs to one camera; the engine's thread calls it as `Served`."""
+    """Source, state and outputs of one camera. The engine's thread uses it as a `Served`."""
 
     def __init__(self, config: CameraConfig, engine: SharedEngine) -> None:
         self.state = CameraState(config)
@@ -44,10 +44,10 @@ class Camera:
         self._thread = threading.Thread(
             target=self._run, name=f"streamkind-read-{config.name}", daemon=True
         )
-        # Of the camera's thread.
+        # Used only by the camera's thread.
         self._clock_told = False
         self._transport = config.transport
-        # Of the engine's thread.
+        # Used only by the engine's thread.
         self._stream: Stream | None = None
         self._relit = config.ratio, config.target
 
@@ -62,19 +62,19 @@ class Camera:
         return self.state.preview
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         self.output.start()
         self._engine.add(self)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask for an end; `join` waits for it. Outputs finish what they have. Twice is fine."""
+        """Ask the threads to end, and outputs to write what waits. It may be called twice."""
         self._stop.set()
         self._engine.remove(self)
         self.output.stop()
 
     def join(self, until: float) -> None:
-        """Wait for the end until a time of `time.monotonic`.
+        """Wait for the end of the threads, at most until `until`, a time of `time.monotonic`.
 
         A read that is blocked in the network ends by itself after the camera's timeout.
         """
@@ -88,7 +88,7 @@ class Camera:
         self.state.configure(config)
 
     def status(self, *, take_ages: bool) -> CameraStatus:
-        """Return the present state; `take_ages` also begins a new list of ages."""
+        """Return the present state. With `take_ages`, the list of ages then starts anew."""
         return self.state.snapshot(
             dropped=self._dropped(),
             queue=len(self.inbox) + len(self.output.inbox),
@@ -97,26 +97,29 @@ class Camera:
         )
 
     def has_room(self) -> bool:
-        """Return whether an enhanced frame can wait for the encoder without loss of another."""
+        """Return whether the encoder's queue has room for one more frame."""
         return not self.output.inbox.is_full
 
     def oldest(self, seconds: float, wait: float) -> float:
         """Return the time before which a decoded frame is too old to be begun.
 
-        Frames of a file may wait longer than `wait`, as all of it should come through.
+        `seconds` is how long the engine takes. Frames of a file may wait longer than `wait`: none
+        of them should be dropped.
         """
-        # Twice: the next frames may take longer than the last ones.
+        # Doubled, because the next frame may take longer than the last ones.
         most = max(0.0, self.config.max_delay - 2 * seconds)
         return time.monotonic() - (most if is_file(self.config.url) else min(wait, most))
 
     def took(self, seconds: float) -> None:
-        """Note how long the engine takes. If that is too long for any frame, late ones are sent."""
+        """Store how long the engine takes for a frame, in seconds."""
         self.state.engine_took(seconds)
 
     def stream(self, engine: Engine) -> Stream:
-        """Return what remembers the video; it stays over reconnects, and goes to a new engine.
+        """Return the `Stream` of the camera, which stays the same over reconnects.
 
-        Other settings of the ratio act on the next frame. Called from the engine's thread.
+        A new engine gets a new one with the same state.
+
+        New settings of the ratio apply from the next frame on. Call it from the engine's thread.
         """
         config = self.config
         wanted = config.ratio, config.target
@@ -133,7 +136,7 @@ class Camera:
             engine,
             choose_ratio(ratio, target=target),
             color=HD,
-            skip=engine.max_batch == 1,  # where batches are worth more, all frames are seen
+            skip=engine.max_batch == 1,  # an engine with batches runs on every frame
             state=before.state.elsewhere() if before else None,
         )
         if before:
@@ -141,7 +144,7 @@ class Camera:
         return stream
 
     def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
-        """Hand an enhanced frame to the outputs."""
+        """Pass an enhanced frame to the outputs."""
         preview = Preview(frame.pixels, pixels, time.time())
         steps = self._stream.seconds if self._stream else {}
         self.state.enhanced(preview, ratio, steps, time.monotonic())
@@ -149,7 +152,7 @@ class Camera:
         self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded, before))
 
     def fail(self, error: str) -> None:
-        """Note an error."""
+        """Store an error for the status."""
         self.state.failed(error)
 
     def _run(self) -> None:
@@ -166,9 +169,9 @@ class Camera:
             except SilentError as exc:
                 self.state.lost(str(exc))
                 if self.state.frames_in == frames and self.config.transport == "auto":
-                    # Some take a connection by TCP, and send nothing.
+                    # Some cameras accept a connection by TCP, but send nothing.
                     self._transport = "udp" if self._transport == "auto" else "auto"
-            except Exception as exc:  # one camera's failure may not touch another camera
+            except Exception as exc:  # a failure of one camera must not affect others
                 self.state.lost(redact(str(exc) or type(exc).__name__))
             if self.state.frames_in > frames:
                 backoff.reset()
@@ -176,7 +179,7 @@ class Camera:
         self._finish()
 
     def _read(self) -> bool:
-        """Read one connection to its end; return whether nothing more will come."""
+        """Read one connection to its end. Return whether the camera is then finished."""
         config = self.config
         with Connection(
             config.url,
@@ -220,7 +223,7 @@ class Camera:
         return self.inbox.dropped + self.output.inbox.dropped
 
     def _finish(self) -> None:
-        """After a file's end: let all frames through, then stop."""
+        """Wait until the last frames of a file are written, then stop."""
         until = time.monotonic() + FINISH_SECONDS
         while self._under_way() and not self._stop.is_set() and time.monotonic() < until:
             self._stop.wait(0.05)

@@ -1,6 +1,6 @@
-"""Times of live cameras: one rising timeline through reconnects, and pauses between attempts.
+"""Time stamps of live cameras, which rise through reconnects; and pauses between attempts.
 
-The tests put clocks that jump, stand still or run wrong through it (`tests/test_live_parts.py`).
+`tests/test_live_parts.py` simulates clocks that jump, stand still, or are too fast or too slow.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ import random
 from collections import deque
 
 JUMP_SECONDS = 3.0
-"""Step ahead of our clock, from one picture to the next, from which on the camera's clock was
-set."""
+"""Step of a camera's clock ahead of the clock of this machine, in seconds from one picture to the
+next, from which on the camera's clock was set."""
 BACK_SECONDS = 0.25
-"""Step back, from one picture to the next, from which on the camera's clock was set."""
+"""Step back from one picture to the next, in seconds, from which on the camera's clock was set."""
 AHEAD_SECONDS = 1.0
-"""Step ahead of our clock that a clock which runs does not often take."""
+"""Step ahead, in seconds, that counts for `MOST_SETS`: a clock that runs seldom makes such
+steps."""
 MOST_SETS, SETS_SECONDS = 3, 15.0
-"""A camera's clock that is set, or steps so far ahead, so often in this time is not followed."""
+"""A camera's clock is not followed if it is set, or steps ahead, so often within these seconds."""
 WINDOW_SECONDS, WINDOW_PICTURES = 1.0, 4
-"""Least duration and least number of pictures of one measurement of a clock's speed."""
+"""Least duration, in seconds, and least number of pictures for one measurement of a speed."""
 WRONG_SPEED = 0.25
-"""Relative difference of speed from our clock, in two measurements in a row, from which on the
-camera's clock is not followed."""
+"""Relative difference of speed from the clock of this machine. A camera's clock with so large a
+difference in two measurements in a row is not followed."""
 RIGHT_WINDOWS = 10
-"""Correct measurements in a row after which a clock is followed again."""
+"""Number of correct measurements in a row after which a clock is followed again."""
 SOUND_SECONDS = 1.0
-"""Distance from the picture from which on sound belongs to another timeline."""
+"""Distance from the picture, in seconds, from which on sound belongs to another timeline."""
 
 
 class Speed:
@@ -38,17 +39,17 @@ class Speed:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all measurements, as another timeline begins."""
+        """Forget all measurements, because another timeline begins."""
         self._began: float | None = None
         self._count = 0
         self._least = (0.0, 0.0)
         self._before: tuple[float, float] | None = None
         self._wrong = 0
         self.right = 0
-        """Measurements in a row that were not wrong."""
+        """Number of correct measurements in a row."""
 
     def __call__(self, seconds: float, now: float) -> float:
-        """Take the time stamp of a picture. Return the speed of a wrong clock, else 0."""
+        """Add the time stamp of a picture, in seconds. Return the speed if it is wrong, else 0."""
         late = now - seconds
         if self._began is None:
             self._began, self._count, self._least = now, 0, (late, now)
@@ -75,7 +76,7 @@ class LiveClock:
 
     def __init__(self, now: float) -> None:
         """Begin the timeline at 0 at the time `now`, in seconds of `time.monotonic`."""
-        self._last = (0.0, 0.0, now)  # ours, the camera's, and when; one tuple, changed at once
+        self._last = (0.0, 0.0, now)  # our time, the camera's, and `now`; replaced as a whole
         self._offset: float | None = None
         self._sound_offset: float | None = None
         self._speed = Speed()
@@ -86,10 +87,10 @@ class LiveClock:
         self.restless = False
         """Whether the camera's clock is set so often that it is not followed."""
         self._sets: deque[float] = deque(maxlen=MOST_SETS)
-        """When it was set last."""
+        """Times at which it was set last, in seconds of `time.monotonic`."""
 
     def restart(self) -> None:
-        """Expect other time stamps, because of a new connection."""
+        """Prepare for other time stamps, because a new connection begins."""
         self._offset = self._sound_offset = None
         self.wrong_speed, self.restless = 0.0, False
         self._sets.clear()
@@ -106,7 +107,7 @@ class LiveClock:
             return self.at(now)
         ours, before, when = self._last
         step = seconds - before
-        # After a stall of the network everything comes late. That is not a jump.
+        # After a pause of the network all pictures come late. That is not a jump.
         jumped = not -BACK_SECONDS <= step <= now - when + JUMP_SECONDS
         fell = step != 0.0 and seconds + (self._offset or 0.0) < ours - BACK_SECONDS
         if self._offset is None or jumped or fell:
@@ -122,10 +123,10 @@ class LiveClock:
             self.wrong_speed, self.restless = 0.0, False
         if speed and not self.wrong_speed:
             self.wrong_speed = speed
-            # A slow clock has compressed the pictures so far: continue at the correct time.
+            # With a slow clock, the pictures so far are too close: continue at the correct time.
             first, began = self._begun
             self._offset = max(self.at(now), first + now - began) - seconds
-        # Some clocks step seldom, once a second: between two steps ours goes on.
+        # Some clocks step only once a second. Between two steps, the clock of this machine counts.
         shown = max(ours, self.at(now) if step == 0.0 else seconds + self._offset)
         self._last = (shown, seconds, now if shown > ours else when)
         return shown
@@ -153,7 +154,7 @@ class LiveClock:
 
 
 class Backoff:
-    """Pauses that double, each shortened at random so that cameras do not reconnect together."""
+    """Pauses that double. A random part is taken off, so that cameras do not reconnect together."""
 
     def __init__(self, first_seconds: float = 1.0, most_seconds: float = 30.0) -> None:
         self._first = first_seconds

@@ -24,14 +24,14 @@ from streamkind.video.frames import Pixels, size_of
 TIME_BASE = Fraction(1, 90_000)
 """Time base of all packets, in seconds: that of MPEG-TS and RTP."""
 DARK = 32
-"""Background of the slate, an 8-bit level."""
+"""Luma of the slate's background, as an 8-bit level. A slate is a picture with "no signal"."""
 LEAST_STEP = 90
 """Least distance of time stamps, in `TIME_BASE`: one millisecond, the unit of Matroska and RTMP."""
 SHORTEST = float(LEAST_STEP * TIME_BASE)
-"""The same in seconds: how far two times may differ that are meant to be the same."""
+"""The same in seconds: times that differ by less count as the same."""
 KEY_SECONDS, HLS_KEY_SECONDS = 2.0, 0.9
-"""Time between keyframes. New viewers wait for one, and each HLS part begins with one. Players
-begin three parts before the present, so parts are shorter than a second, for four in all."""
+"""Seconds between keyframes. New viewers wait for one, and each HLS segment begins with one.
+Players begin three segments before the end: with segments of 0.9 s they are less than 4 s late."""
 _LOW_DELAY = {
     "libx264": {
         "preset": "veryfast",
@@ -168,7 +168,7 @@ def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def slate(size: tuple[int, int], lines: list[str]) -> Pixels:
-    """Draw a dark picture of `size`, (width, height), with lines of ASCII text that fit into it."""
+    """Draw a dark picture of `size`, (width, height), with lines of ASCII text, scaled to fit."""
     width, height = size
     picture = np.full((height, width, 3), DARK, np.uint8)
     high = max(8, width // 20)

@@ -28,7 +28,7 @@ class Fragment:
 
 
 class Film:
-    """Packs the pictures of one encoder into fragments. Used from one thread only.
+    """Packs the pictures of one encoder into fragments. Use it from one thread only.
 
     The first picture is at time 0. FFmpeg writes a picture when the next one tells how long it
     lasts, one picture later.

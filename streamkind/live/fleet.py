@@ -1,4 +1,4 @@
-"""All cameras of a process, around one engine."""
+"""All cameras of a process. They share one engine."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from streamkind.live.viewers import Viewer
 from streamkind.platform import give_memory_back
 
 STOP_SECONDS = 3.5
-"""Time for cameras to finish. With `HALT_SECONDS` it is below the five seconds that the docs
-promise for SIGTERM."""
+"""Time, in seconds, for cameras to finish. With `HALT_SECONDS` it is less than the five seconds
+that the docs promise for SIGTERM."""
 HALT_SECONDS = 1.0
 """Time, in seconds, to end the cameras that have not finished by then."""
 MOST_CAMERAS = 256
@@ -32,19 +32,19 @@ MOST_CAMERAS = 256
 MOST_CHANGES = 1024
 """Largest number of waiting changes."""
 WAIT_SECONDS = 0.1
-"""Longest wait before the stop flag is looked at."""
+"""Longest wait, in seconds, before the stop flag is checked."""
 TRIM_SECONDS = 30.0
-"""Interval at which freed memory is given back to the system."""
+"""Interval, in seconds, at which freed memory is returned to the system."""
 AT_ONCE = ("ratio", "target", "required", "required_outputs", "max_delay")
-"""Settings that act without a new connection."""
+"""Settings that take effect without a new connection."""
 
 
 class LiveFleet:
-    """A `Fleet` of real cameras. A context manager; leaving it finishes all outputs."""
+    """A `Fleet` of real cameras. A context manager, which finishes all outputs at its end."""
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine in a thread of its own. Raises what `open_engine` raises."""
-        letters()  # drawn here once, not by the thread of every camera
+        letters()  # drawn once here, not in the thread of each camera
         self._engine = SharedEngine(open_engine)
         self._lock = threading.Lock()
         self._cameras: dict[str, Camera] = {}
@@ -56,11 +56,11 @@ class LiveFleet:
 
     @property
     def engine(self) -> str:
-        """The engine that runs now: model, device, library, effective precision."""
+        """Description of the present engine: model, device, library, effective precision."""
         return self._engine.description
 
     def __enter__(self) -> Self:
-        """Return the fleet, which is running already."""
+        """Return the fleet, already running."""
         return self
 
     def __exit__(
@@ -73,7 +73,7 @@ class LiveFleet:
         self.close()
 
     def stop(self) -> list[Camera]:
-        """Ask all cameras to end; return them. `close` waits for that. It may be called twice."""
+        """Ask all cameras to end, and return them. `close` waits. It may be called twice."""
         self._until = self._until or time.monotonic() + STOP_SECONDS
         self._stop.set()
         with self._lock:
@@ -95,7 +95,7 @@ class LiveFleet:
         return self._status(take_ages=True)
 
     def look(self) -> list[CameraStatus]:
-        """Return the same, but do not take `ages` out of the cameras."""
+        """Return the same, but do not start the lists of `ages` anew."""
         return self._status(take_ages=False)
 
     def _status(self, *, take_ages: bool) -> list[CameraStatus]:
@@ -108,7 +108,7 @@ class LiveFleet:
         return self._camera(name).preview
 
     def view(self, name: str, wake: Callable[[], None]) -> Viewer:
-        """Watch a camera until `leave` of the viewer. Raises KeyError, UsageError."""
+        """Return a viewer of a camera; its `leave` ends it. Raises KeyError, UsageError."""
         return self._camera(name).output.viewers.add(wake)
 
     def configs(self) -> dict[str, CameraConfig]:
@@ -122,14 +122,14 @@ class LiveFleet:
             check_ratio(ratio)
         if target is not None:
             check_target(target)
-        with self._lock:  # of two calls at once both count
+        with self._lock:  # otherwise one of two calls at the same time would be lost
             camera = self._cameras[name]
             asked = {"ratio": ratio, "target": target}
             given = {key: value for key, value in asked.items() if value is not None}
             camera.change(camera.config.model_copy(update=given))
 
     def put(self, config: CameraConfig) -> None:
-        """Add a camera, or change the one of that name; others go on. Raises UsageError."""
+        """Add a camera, or change the one of that name. Others go on. Raises UsageError."""
         check_camera(config, from_api=False)
         with self._lock:
             old = self._cameras.get(config.name)
@@ -143,7 +143,7 @@ class LiveFleet:
             self._cameras[config.name] = new
 
     def remove(self, name: str) -> None:
-        """Stop a camera and forget it. Raises KeyError."""
+        """Stop a camera and remove it. Raises KeyError."""
         with self._lock:
             self._later(self._cameras[name], None)
             del self._cameras[name]
@@ -159,7 +159,7 @@ class LiveFleet:
             raise UsageError("too many changes at once; try again later") from None
 
     def _run(self) -> None:
-        """Apply changes one by one, so that an output is free before another camera takes it."""
+        """Apply changes in turn, so that an output is closed before another camera opens it."""
         trimmed = time.monotonic()
         while not self._stop.is_set() or not self._changes.empty():
             if time.monotonic() - trimmed > TRIM_SECONDS:
@@ -176,7 +176,7 @@ class LiveFleet:
                 continue
             try:
                 new.start()
-            except RuntimeError as exc:  # no more threads; what comes next must go on
+            except RuntimeError as exc:  # no more threads; later changes must still be applied
                 new.fail(f"the camera could not be started: {exc}; allow this process more threads")
 
 
@@ -198,5 +198,5 @@ def end(cameras: list[Camera], until: float) -> None:
 
 
 def _with(config: CameraConfig, other: CameraConfig) -> CameraConfig:
-    """Return `other` with those settings of `config` that act without a new connection."""
+    """Return `other` with those settings of `config` that need no new connection."""
     return other.model_copy(update={key: getattr(config, key) for key in AT_ONCE})

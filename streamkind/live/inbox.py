@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from streamkind.video.frames import Pixels
 
 INTERVALS = 16
-"""Intervals between frames that are averaged."""
+"""Number of intervals between frames that are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Waiting:
     decoded: float
     """Time at which it was decoded, by `time.monotonic`."""
     before: Pixels | None = None
-    """The same frame before it was enhanced, where outputs show that too."""
+    """The same frame before it was enhanced, if outputs show it too."""
 
 
 class Inbox:
@@ -44,13 +44,13 @@ class Inbox:
 
     @property
     def dropped(self) -> int:
-        """Frames that were pushed out, were too old, or could not be enhanced."""
+        """Number of frames that were pushed out, were too old, or could not be enhanced."""
         with self.ready:
             return self._dropped
 
     @property
     def interval(self) -> float:
-        """Mean time, in seconds, from one of the last frames to the next; 0 before the second."""
+        """Mean interval of the last frames, in seconds; 0 before the second frame."""
         with self.ready:
             intervals = max(1, len(self._came) - 1)
             return (self._came[-1] - self._came[0]) / intervals if self._came else 0.0
@@ -76,9 +76,9 @@ class Inbox:
             return self._frames[0] if self._frames else None
 
     def take(self, oldest: float, *, last: bool = True) -> Waiting | None:
-        """Take the oldest frame decoded since `oldest`; drop those before. None if there is none.
+        """Take the first frame that was decoded since `oldest`, or None. Drop the ones before it.
 
-        With `last`, the newest frame is taken even if it is too old, so that something comes.
+        With `last`, the newest frame is taken even if it is too old, so that the output goes on.
         """
         with self.ready:
             while len(self._frames) > last and self._frames[0].decoded < oldest:

@@ -1,4 +1,4 @@
-"""How much work comes to the engine, and how long decoded frames may wait for it."""
+"""The load of the engine, and how long decoded frames may wait for it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections import deque
 WINDOW_SECONDS = 1.0
 """Time, in seconds, over which the load is measured."""
 FULL = 0.98
-"""Load from which on frames that wait would never be caught up with. Clocks are not exact."""
+"""Load from which on the engine would never catch up. It is below 1 because measured times vary."""
 WAIT, FULL_WAIT = 5.0, 1.5
-"""Longest wait of a frame for the engine, in intervals of its camera: usually as long as a network
-may hold frames back; at full load less, but more than one, as frames do not all take as long."""
+"""Longest wait of a frame for the engine, in intervals of its camera. `WAIT` allows for a network
+that delays frames. `FULL_WAIT` applies at full load. It is more than 1, because some frames take
+longer than others."""
 
 
 class Load:
-    """The share of its time that the engine needs for all frames that come.
+    """The share of time that the engine would need for all frames that arrive.
 
-    A frame that was dropped counts as one that was enhanced, so that drops do not lower the load.
+    A dropped frame counts like an enhanced one. Otherwise dropping would lower the load.
     """
 
     def __init__(self) -> None:
         self._batches: deque[tuple[float, float, int, int]] = deque()
 
     def note(self, began: float, ended: float, done: int, dropped: int) -> None:
-        """Note a batch of `done` frames, and how many were dropped for them.
+        """Add a batch of `done` frames, before which `dropped` frames were dropped.
 
         Times are those of `time.monotonic`, in seconds.
         """
@@ -32,7 +33,8 @@ class Load:
     def longest_wait(self, now: float) -> float:
         """Return how long a frame may have waited, in intervals of its camera.
 
-        An engine without a pause is behind: after a start, after a stall, or because it is slow.
+        An engine that works without a pause is behind: after a start or a pause of the machine, or
+        because it is too slow.
         """
         since = now - WINDOW_SECONDS
         while self._batches and self._batches[0][1] <= since:

@@ -1,4 +1,4 @@
-"""Writes the order for the process behind an output: where to, in which format and options."""
+"""Makes the order for the process of an output: its destination, format and options."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.secrets import resolve
 from streamkind.video.containers import SOUND
 
-# Sound may end while the picture goes on: the muxer waits for it so many microseconds at most.
+# If sound ends while the picture goes on, the muxer waits at most so many microseconds for it.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
 HLS = {
-    # Each keyframe begins a part, unless two are nearer: viewers in a browser ask for some.
+    # A keyframe begins a segment if the last one has this length: viewers ask for more keyframes.
     "hls_time": "0.5",
     "hls_list_size": "12",
-    # Slow readers still find parts that have just left the list.
+    # Slow readers can still read segments that have just left the playlist.
     "hls_delete_threshold": "10",
-    # Viewers stop at an end mark, but this playlist continues after each restart.
-    # Parts and playlist appear when they are whole.
+    # No end mark: viewers would stop there, but the playlist continues after a restart.
+    # Temporary names: segments and playlist appear when they are complete.
     "hls_flags": "delete_segments+append_list+omit_endlist+discont_start+temp_file",
-    "hls_start_number_source": "epoch",  # never the name of an older part
+    "hls_start_number_source": "epoch",  # never the name of an older segment
 }
 MOST_SECONDS = 20 * 86400.0
-"""Longest connection by RTMP: its time stamps have 31 bits of milliseconds, 24 days."""
+"""Longest connection by RTMP, in seconds: its time stamps, 31 bits of milliseconds, end after 24
+days."""
 
 
 def order(url: str, config: CameraConfig) -> dict[str, Any]:

@@ -32,26 +32,27 @@ from streamkind.live.viewers import Viewers
 from streamkind.video.frames import Pixels, beside, size_of
 
 SLATE_SECONDS = 0.2
-"""Time from one "no signal" picture (slate) to the next."""
+"""Seconds from one "no signal" picture (slate) to the next."""
 QUIET_SECONDS = 0.5
-"""Time from the last frame of a lost camera to the first slate."""
+"""Seconds from the last frame of a lost camera to the first slate."""
 LATE_SECONDS = 1.0
-"""Time without a picture after which a late one is better than none."""
+"""Seconds without a picture, after which a late picture is encoded rather than none."""
 DEPTH = 2
-"""Enhanced pictures that may wait for the encoder. More wait before the engine, where they can be
-dropped before they have cost anything."""
+"""Largest number of enhanced pictures that wait for the encoder. Others wait before the engine,
+where a picture that is dropped has cost no work."""
 WAIT_SECONDS = 0.05
-"""Longest wait, in seconds, before the stop flag is looked at."""
+"""Longest wait, in seconds, before the stop flag is checked."""
 RETRY_SECONDS = 5.0
-"""Pause after an error of the encoder."""
+"""Pause after an error of the encoder, in seconds."""
 FALLBACK_RATE = Fraction(25)
-"""Frames per second for the encoder if the camera names no plausible rate."""
+"""Frames per second for the encoder if the camera states no plausible rate."""
 
 
 class Promise:
-    """The description of the streams that outputs get once; a camera may change while they open.
+    """The description of the streams that outputs are opened with.
 
-    The camera's thread sets what a connection delivers; the encoder's thread takes it.
+    Outputs get it once, but a camera may change it at a reconnect. The camera's thread sets it, and
+    the encoder's thread reads it.
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class Promise:
         self._given = self._fits = False
 
     def connected(self, rate: Fraction | None, aspect: Fraction, sound: Template | None) -> None:
-        """Set what a new connection delivers."""
+        """Set frame rate, pixel aspect and sound of a new connection."""
         with self._lock:
             self._rate, self._aspect = rate or self._rate, aspect
             if not self._given:
@@ -70,27 +71,27 @@ class Promise:
             self._fits = bool(sound and self._sound and sound.key == self._sound.key)
 
     def give(self) -> tuple[Fraction, Fraction, Template | None]:
-        """Return rate, aspect and sound of the streams. After that, the sound stays the same."""
+        """Return frame rate, pixel aspect and sound. From then on, the sound is fixed."""
         with self._lock:
             self._given = True
             return self._rate, self._aspect, self._sound
 
     @property
     def carries_sound(self) -> bool:
-        """Whether the outputs expect the sound that the camera sends now."""
+        """Whether the outputs were opened with the kind of sound that the camera sends now."""
         with self._lock:
             return self._given and self._fits
 
 
 class Channel:
-    """One encoding of the pictures, and the sinks that take it. Of the encoder's thread."""
+    """One encoder and the sinks that get its packets. Used only by the encoder's thread."""
 
     def __init__(self, sinks: list[LiveSink], key_seconds: float, *, wide: bool = False) -> None:
-        """Encode for `sinks`; with `wide`, each picture before to the left of the result."""
+        """Encode for `sinks`. With `wide`, the original is to the left of the result."""
         self.sinks, self.wide = sinks, wide
         self.encoder: LiveEncoder | None = None
         self.encoding: deque[tuple[int, float]] = deque()
-        """`pts` and time of decoding of the pictures in the encoder, if their age is measured."""
+        """`pts` and decoding time of the pictures in the encoder whose age is measured."""
         self._key_seconds = key_seconds
 
     def open(
@@ -111,7 +112,7 @@ class Channel:
         return frame.pixels
 
     def hand_out(self, packets: Iterable[Coded]) -> None:
-        """Hand packets to all sinks."""
+        """Pass packets to all sinks."""
         for packet in packets:
             for sink in self.sinks:
                 sink.offer(packet)
@@ -120,12 +121,12 @@ class Channel:
 class Output:
     """Encodes the pictures of a camera for sinks and viewers, in a thread of its own.
 
-    They are encoded once, and once more for recordings that show them side by side. Without
-    sinks, nothing is encoded while nobody watches.
+    They are encoded once for all, and once more for recordings that show them side by side. Without
+    sinks, they are encoded only while there is a viewer.
     """
 
     def __init__(self, state: CameraState, clock: LiveClock) -> None:
-        """Create the sinks. `state` is told of pictures that leave, and of errors."""
+        """Create the sinks. Pictures that leave, and errors, are stored in `state`."""
         config = state.config
         self.inbox = Inbox(DEPTH)
         self.sinks = [LiveSink(url, config) for url in config.to]
@@ -134,8 +135,8 @@ class Output:
         self._clock = clock
         self._promise = Promise()
         self._sound_next = 0
-        """Least `pts` of the next packet of sound, for the camera's thread only."""
-        # Of the encoder's thread.
+        """Least `pts` of the next packet of sound. Used only by the camera's thread."""
+        # Used only by the encoder's thread.
         self._channels = channels_of(self.sinks, config)
         self._slated = 0.0
         self._stop = threading.Event()
@@ -159,12 +160,12 @@ class Output:
             sink.join(until)
 
     def halt(self) -> None:
-        """Give up what is not written yet, and end the sinks."""
+        """Drop what is not written yet, and end the sinks."""
         for sink in self.sinks:
             sink.halt()
 
     def connected(self, rate: Fraction | None, aspect: Fraction, sound: Any) -> None:
-        """Take over the frame rate, pixel aspect and sound of a new connection.
+        """Set the frame rate, pixel aspect and sound of a new connection.
 
         It must be called before the first picture of the connection.
         """
@@ -177,7 +178,7 @@ class Output:
         self._promise.connected(rate if rate and rate <= 240 else None, aspect, template)
 
     def hear(self, data: bytes, seconds: float, duration: float) -> None:
-        """Hand a packet of sound to the sinks. The camera's thread calls this."""
+        """Pass a packet of sound to the sinks. The camera's thread calls this."""
         if not self._promise.carries_sound:
             return
         pts = max(round(seconds / TIME_BASE), self._sound_next)
@@ -202,7 +203,7 @@ class Output:
             sink.stop()
 
     def _wanted(self) -> list[Channel]:
-        """Return the channels that somebody takes. Viewers take the first one."""
+        """Return the channels that have sinks or viewers. Viewers get the first channel."""
         first, *others = self._channels
         return [first] * bool(first.sinks or self.viewers) + others
 
@@ -243,7 +244,7 @@ class Output:
 
     def _show_slate(self, lost_since: float) -> None:
         now = time.monotonic()
-        # At first, frames may still come from the engine, and they are older than a slate.
+        # At first, frames may still come from the engine. They are older than a slate.
         if now - self._slated < SLATE_SECONDS:
             return
         if now - self._state.last_handed_on < QUIET_SECONDS:
@@ -272,7 +273,7 @@ class Output:
             self.viewers.offer(packets, encoder.stream)
         if aged:
             channel.encoding.append((encoder.last_pts, frame.decoded))
-        for packet in packets:  # an encoder may return a picture after later calls only
+        for packet in packets:  # an encoder may return a picture only after later calls
             while channel.encoding and channel.encoding[0][0] <= packet.pts:
                 self._age(channel.encoding.popleft()[1])
 

@@ -1,4 +1,4 @@
-"""The pipes to and from a process: reading never waits, and writing only as long as it is told."""
+"""The pipes to and from a process. Reading never waits. Writing waits for a limited time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import threading
 from typing import Protocol
 
 _BLOCK = 1 << 16
-"""Bytes that are read or written at once, at most."""
+"""Most bytes that are read or written at once."""
 _WAIT_SECONDS = 0.1
-"""Longest wait of a thread before it looks whether it is to end."""
+"""Longest wait of a thread, in seconds, before it checks whether it must end."""
 
 
 class ProcessPipes(Protocol):
@@ -23,7 +23,7 @@ class ProcessPipes(Protocol):
         ...
 
     def read(self) -> bytes:
-        """Return what has come since the last call."""
+        """Return the data that has arrived since the last call."""
         ...
 
     def finish(self, seconds: float) -> bool:
@@ -41,7 +41,7 @@ def open_pipes(into: int, out: int) -> ProcessPipes:
 
 
 class SelectedPipes:
-    """Pipes that do not block, for systems on which `select` takes pipes."""
+    """Pipes that do not block, for systems whose `select` accepts pipes."""
 
     def __init__(self, into: int, out: int) -> None:
         """Take the descriptors to write to and to read from."""
@@ -58,7 +58,7 @@ class SelectedPipes:
             return 0
 
     def read(self) -> bytes:
-        """Return what has come since the last call."""
+        """Return the data that has arrived since the last call."""
         found = b""
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self._out, _BLOCK):
@@ -74,7 +74,7 @@ class SelectedPipes:
 
 
 class ThreadedPipes:
-    """Pipes that block, each with a thread of its own: Windows knows no others before 3.12."""
+    """Pipes that block, each in a thread. On Windows, Python before 3.12 has no others."""
 
     def __init__(self, into: int, out: int) -> None:
         """Take the descriptors to write to and to read from."""
@@ -99,7 +99,7 @@ class ThreadedPipes:
         return len(block)
 
     def read(self) -> bytes:
-        """Return what has come since the last call."""
+        """Return the data that has arrived since the last call."""
         found = b""
         with contextlib.suppress(queue.Empty):
             while True:
@@ -113,7 +113,7 @@ class ThreadedPipes:
         return not self._writer.is_alive()
 
     def close(self) -> None:
-        """Stop writing, as soon as the process takes what is being written, or has ended."""
+        """Stop writing when the process has read the present data, or has ended."""
         self._closing.set()
         self._last.set()
 

@@ -29,7 +29,7 @@ MODE = 0o640
 """Mode of recordings: the group may read them, others may not."""
 REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError  # damaged
 WRITE = 2  # FFmpeg's AVIO_FLAG_WRITE
-LOOK_SECONDS = 5.0  # interval of looking at the folder of recordings
+LOOK_SECONDS = 5.0  # seconds between two checks of the folder of recordings
 
 
 def main() -> None:
@@ -63,11 +63,11 @@ def publish(order: dict[str, Any]) -> None:
     if order["folder"]:
         Path(order["folder"]).mkdir(parents=True, exist_ok=True)
     if order["format"] == "hls":
-        forget_parts(Path(order["url"]))
+        forget_segments(Path(order["url"]))
     fast = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0"}
     with av.open("pipe:0", "r", format="nut", container_options=fast) as source:
         kind = Recordings if order["segment_seconds"] else Destination
-        with (Parts if order["format"] == "hls" else kind)(order, source) as output:
+        with (Hls if order["format"] == "hls" else kind)(order, source) as output:
             tell("live")
             for packet in source.demux():
                 if packet.size and packet.stream_index in output.copies:
@@ -75,10 +75,10 @@ def publish(order: dict[str, Any]) -> None:
 
 
 class Destination:
-    """An output that takes all packets in one stream, such as a server. A context manager."""
+    """An output that gets all packets in one stream, such as a server. A context manager."""
 
     io_open: Any = None
-    """Opens files instead of FFmpeg."""
+    """Function that opens files in place of FFmpeg; None if FFmpeg opens them."""
     refused = False  # whether the muxer has refused a packet of sound
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:
@@ -104,7 +104,7 @@ class Destination:
         self.output.start_encoding()
 
     def write(self, packet: Any) -> None:
-        """Write a packet; raises ValueError shortly before the time stamps of RTMP end."""
+        """Write a packet. Raises ValueError shortly before the time stamps of RTMP overflow."""
         if most := self.order["most_seconds"]:
             self.first = packet.pts * packet.time_base if self.first is None else self.first
             begin_at(packet, self.first)
@@ -125,45 +125,45 @@ class Destination:
             self.refused = True
 
 
-class Parts(Destination):
-    """HLS. FFmpeg would list parts that it cannot write, so it writes through `Segment`."""
+class Hls(Destination):
+    """HLS. FFmpeg would list segments that it could not write, so it writes through `HlsFile`."""
 
-    failed: OSError | None = None  # what could not be written; nothing is listed after it
+    failed: OSError | None = None  # why writing failed; nothing is listed after that
     size = 0  # bytes of the newest file
 
     def __exit__(self, *_: object) -> None:
-        """Finish the last part. Without a packet there is none, and nothing is listed."""
+        """Finish the last segment. Without packets there is no segment, and nothing is listed."""
         with contextlib.nullcontext() if self.size or self.failed else contextlib.suppress(OSError):
             super().__exit__()
 
     def io_open(self, url: str, flags: int, options: dict[str, str]) -> Any:
-        """Open a part or the playlist; FFmpeg lists a part by opening the playlist after it."""
-        if not flags & WRITE:  # the playlist that is continued
+        """Open a segment or the playlist. FFmpeg opens the playlist to list a finished segment."""
+        if not flags & WRITE:  # the existing playlist, which is continued
             return open(url, "rb") if Path(url).exists() else io.BytesIO()
         if self.failed or (".m3u8" in Path(url).suffixes and not self.size):
-            raise self.failed or OSError("a part without packets is not listed")
+            raise self.failed or OSError("a segment without packets is not listed")
         self.size = 0
-        return Segment(url, self)
+        return HlsFile(url, self)
 
 
-class Segment(io.FileIO):
-    """A file of HLS. It counts what is written, and keeps why something cannot be written."""
+class HlsFile(io.FileIO):
+    """A segment or playlist. It counts the bytes written, and stores why writing failed."""
 
-    def __init__(self, url: str, parts: Parts) -> None:
+    def __init__(self, url: str, hls: Hls) -> None:
         super().__init__(url, "w")
-        self._parts = parts
+        self._hls = hls
 
     def write(self, data: Any) -> int:
-        """Write all; raises OSError."""
+        """Write all data. Raises OSError."""
         done = 0
         try:
             while done < len(data):
                 done += super().write(data[done:])
         except OSError as exc:
             told = f"{Path(str(self.name)).stem}: {exc.strerror}; is the disk full?"
-            self._parts.failed = OSError(exc.errno, told)
-            raise self._parts.failed from exc
-        self._parts.size += done
+            self._hls.failed = OSError(exc.errno, told)
+            raise self._hls.failed from exc
+        self._hls.size += done
         return done
 
 
@@ -191,7 +191,7 @@ class Recordings(Destination):
         self._path = new_file(Path(url), self.order["suffix"])
         self.first = None
         try:
-            super().open(str(self._path).replace("%", "%%"))  # its name, not a pattern of times
+            super().open(str(self._path).replace("%", "%%"))  # a name, not a pattern
         except BaseException:
             self._leave_no_empty_file()
             raise
@@ -239,22 +239,22 @@ def begin_at(packet: Any, seconds: Fraction) -> None:
     packet.dts = packet.pts  # there are no B-frames
 
 
-def forget_parts(playlist: Path) -> None:
-    """Delete parts of an earlier process, because FFmpeg deletes only those that it wrote itself.
+def forget_segments(playlist: Path) -> None:
+    """Delete segments of an earlier process: FFmpeg deletes only those that it wrote itself.
 
-    Parts that the playlist names stay until the next start, for those who read them now.
+    Segments in the playlist stay until the next start, because viewers may be reading them.
     """
     named = playlist.read_bytes().decode(errors="replace") if playlist.exists() else ""
-    for part in playlist.parent.glob("*.ts*"):
-        ours = re.fullmatch(re.escape(playlist.stem) + r"\d+\.ts(\.tmp)?", part.name)
-        if ours and part.name not in named:
-            part.unlink(missing_ok=True)
+    for segment in playlist.parent.glob("*.ts*"):
+        ours = re.fullmatch(re.escape(playlist.stem) + r"\d+\.ts(\.tmp)?", segment.name)
+        if ours and segment.name not in named:
+            segment.unlink(missing_ok=True)
 
 
 def copies_of(source: Any, output: Any, order: dict[str, Any]) -> dict[int, Any]:
     """Add the streams that the output can hold; return them by their number in the source.
 
-    `holds` of the order names the sound that players can read again. With other sound, FFmpeg's
+    The order's `holds` names the kinds of sound that players can read. With other sound, FFmpeg's
     MP4 would not start, and MPEG-TS would store it as data.
     """
     copies = {}

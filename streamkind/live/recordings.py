@@ -1,4 +1,4 @@
-"""The recordings of a camera, as its folders of outputs hold them."""
+"""Lists the recordings in the output folders of a camera."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DIGITS = len("20261128-180000")
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file."""
+    """One recording, which is one file."""
 
     name: str
     begins: float
-    """Unix time, by its name."""
+    """Unix time of the first frame, from the file's name."""
     ends: float
-    """Unix time of the last writing."""
+    """Unix time of the last write."""
     bytes: int
     writing: bool
     """Whether it is still being written."""
@@ -45,13 +45,13 @@ def recordings_of(
         for path in _files(folder):
             begins = begin_of(path.name)
             if since <= begins < until:
-                with suppress(FileNotFoundError):  # it was the oldest, and has gone meanwhile
+                with suppress(FileNotFoundError):  # deleted meanwhile, as the oldest
                     found.setdefault(path.name, _told(path, begins, now))
     return sorted(found.values(), key=lambda recording: (recording.begins, recording.name))
 
 
 def span_of(config: CameraConfig) -> tuple[float, float] | None:
-    """Return when the first and the last recording begin, Unix times; None without any."""
+    """Return the Unix times at which the first and the last recording begin; None without any."""
     begins = [begin_of(path.name) for folder in folders_of(config) for path in _files(folder)]
     return (min(begins), max(begins)) if begins else None
 
@@ -72,7 +72,7 @@ def folders_of(config: CameraConfig) -> list[Path]:
 
 def is_folder(url: str) -> bool:
     """Return whether an output is a folder of recordings."""
-    with suppress(UsageError):  # a secret is missing, which the output itself tells
+    with suppress(UsageError):  # a secret is missing; the output itself reports this
         place = resolve(url)
         return "://" not in place and not place.endswith(".m3u8")
     return False
@@ -84,12 +84,12 @@ def begin_of(name: str) -> float:
         told = time.strptime(name[:DIGITS], "%Y%m%d-%H%M%S")
         utc = name[DIGITS : DIGITS + 1] == "Z"
         return float(calendar.timegm(told)) if utc else time.mktime(told)
-    except (ValueError, OverflowError):  # eight digits that are no day
+    except (ValueError, OverflowError):  # digits that are not a date
         return 0.0
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    with suppress(OSError):  # not made yet, or not to be read
+    with suppress(OSError):  # it does not exist yet, or may not be read
         for path in folder.iterdir():
             if RECORDING.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 yield path

@@ -1,4 +1,4 @@
-"""One engine for all cameras: their frames in turn, those of one size together."""
+"""One engine for all cameras. Cameras take turns; frames of one size can share a batch."""
 
 from __future__ import annotations
 
@@ -22,48 +22,50 @@ from streamkind.video.frames import Pixels, PixFmt
 WINDOW_SECONDS = 0.01
 """Time, in seconds, that an incomplete batch waits for frames of other cameras."""
 WAIT_SECONDS = 0.05
-"""Longest wait, in seconds, before the stop flag is looked at."""
+"""Longest wait, in seconds, before the stop flag is checked."""
 PAUSE_SECONDS = 2.0
-"""Pause of a camera whose frames the engine cannot take, and before an engine is opened again."""
+"""Pause, in seconds, of a camera on whose frames the engine failed, and before an engine is opened
+again."""
 MOST_FAILURES = 3
-"""Failures in a row after which the engine is opened anew."""
+"""Number of failures in a row after which the engine is opened again."""
 
 
 class Served(Protocol):
-    """A camera, as the engine sees it. All methods are called from the engine's thread."""
+    """The part of a camera that the engine uses. The engine's thread calls all methods."""
 
     inbox: Inbox
 
     def has_room(self) -> bool:
-        """Return whether it can take an enhanced frame; its frames wait meanwhile."""
+        """Return whether it can accept an enhanced frame. If not, its frames wait."""
 
     def oldest(self, seconds: float, wait: float) -> float:
         """Return the time before which a decoded frame is too old if it takes `seconds` more.
 
-        `wait` is how long it may have waited at this load. A query: it changes nothing.
+        `wait` is how long it may have waited, in seconds, at the present load. The call changes
+        nothing.
         """
 
     def took(self, seconds: float) -> None:
-        """Take note of the time that the engine takes for its frames."""
+        """Store the time that the engine takes for its frames, in seconds."""
 
     def stream(self, engine: Engine) -> Stream:
         """Return the camera's `Stream` over this engine."""
 
     def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
-        """Take an enhanced frame, and the ratio it was relit by."""
+        """Accept an enhanced frame, and its ratio."""
 
     def fail(self, error: str) -> None:
-        """Take note that a frame could not be enhanced."""
+        """Store the error of a frame that could not be enhanced."""
 
 
 @dataclass
 class Turn:
-    """A frame of a camera, about to be enhanced."""
+    """A frame of a camera that is enhanced next."""
 
     camera: Served
     frame: Waiting
     dropped: int
-    """Older frames of the camera that were dropped."""
+    """Number of older frames of the camera that were dropped for it."""
     done: bool = False
 
 
@@ -71,16 +73,16 @@ class SharedEngine:
     """One engine in a thread of its own, for all cameras."""
 
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
-        """Open the engine in its thread; raises what opening it raises."""
+        """Open the engine in its thread. Raises what `open_engine` raises."""
         self.ready = threading.Condition()
-        """Told of each frame that waits."""
+        """Notified of each frame that waits."""
         self._open = open_engine
-        # With `ready` held, which is the lock of these.
+        # The lock of `ready` protects these.
         self._description = ""
         self._wanted: Callable[[int, int], PixFmt] | None = None
         self._cameras: list[Served] = []
         self._resting: dict[int, float] = {}
-        # Of the engine's thread.
+        # Used only by the engine's thread.
         self._ahead: Ahead | None = None
         self._cost: dict[tuple[int, ...], float] = {}
         self._load = Load()
@@ -98,7 +100,7 @@ class SharedEngine:
 
     @property
     def description(self) -> str:
-        """Return what runs, for the log."""
+        """Return the description of the engine, for the log."""
         with self.ready:
             return self._description
 
@@ -121,11 +123,11 @@ class SharedEngine:
             self._resting.pop(id(camera), None)
 
     def stop(self) -> None:
-        """Ask for an end; `join` waits for it."""
+        """Ask the thread to end; `join` waits for that."""
         self._stop.set()
 
     def join(self, until: float) -> None:
-        """Wait for the end until a time of `time.monotonic`."""
+        """Wait for the end of the thread, at most until `until`, a time of `time.monotonic`."""
         self._thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
@@ -142,20 +144,20 @@ class SharedEngine:
                 turns = self._next_turns(engine.max_batch)
                 if turns and not self._serve(engine, turns):
                     lost, engine = engine, None
-                    self._end(lost)  # first, as a device may not hold two
+                    self._end(lost)  # before another is opened: a device may not hold two
                     engine = self._reopen()
         finally:
             if engine is not None:
                 self._end(engine)
 
     def _end(self, engine: Engine) -> None:
-        with contextlib.suppress(Exception):  # a device that is lost may refuse it
+        with contextlib.suppress(Exception):  # a lost device may refuse to be closed
             if self._ahead is not None:
                 self._ahead.close()
             engine.close()
 
     def _begin(self) -> Engine:
-        """Open an engine; what it wants and is called may be other than of the one before."""
+        """Open an engine, and store its description and pixel format, which may be other ones."""
         engine = self._open()
         self._ahead = Ahead(engine)
         with self.ready:
@@ -163,7 +165,7 @@ class SharedEngine:
         return engine
 
     def _reopen(self) -> Engine | None:
-        """Open an engine until that works, as a device may come back; None when asked to stop."""
+        """Try to open an engine until that works: a device may come back. None if asked to stop."""
         self._failures = 0
         self._cost.clear()
         while not self._stop.is_set():
@@ -178,11 +180,11 @@ class SharedEngine:
         return None
 
     def _serve(self, engine: Engine, turns: list[Turn]) -> bool:
-        """Enhance a batch; return False when the engine has failed too often."""
+        """Enhance a batch. Return False if the engine has failed too often."""
         began = time.monotonic()
         try:
             serve(engine, turns)
-        except Exception as exc:  # the frames of others must go on
+        except Exception as exc:  # other cameras must go on
             for turn in turns:
                 turn.camera.fail(redact(f"engine: {exc}"))
                 self._rest(turn.camera)
@@ -197,7 +199,7 @@ class SharedEngine:
         ended = time.monotonic()
         self._load.note(began, ended, len(turns), sum(turn.dropped for turn in turns))
         took = ended - began
-        # The first batch of a size is compiled for: that will not come again.
+        # The first batch of a size includes the time for compiling, so it does not count.
         before = self._cost.get(shape)
         self._cost[shape] = 0.0 if before is None else max(took, 0.8 * before + 0.2 * took)
         for turn in turns:
@@ -210,7 +212,7 @@ class SharedEngine:
                 self._resting[id(camera)] = time.monotonic() + PAUSE_SECONDS
 
     def _next_turns(self, most: int) -> list[Turn]:
-        """Take a frame each of up to `most` cameras, of one size; who was served goes last."""
+        """Take one frame each from up to `most` cameras, all of one size. These cameras go last."""
         with self.ready:
             turns = self._gather([], most)
             if not turns:
@@ -238,13 +240,13 @@ class SharedEngine:
             first = camera.inbox.peek()
             if first is None or id(camera) in taken or self._resting.get(id(camera), 0) > now:
                 continue
-            if not camera.has_room():  # enhanced for nothing: another would have to give way
+            if not camera.has_room():  # the enhanced frame would push out another
                 continue
             if turns and first.pixels.shape != turns[0].frame.pixels.shape:
                 continue
             alone = len(self._cameras) == 1
             if self._ahead is not None and not alone and not self._ahead.has(first.pixels):
-                continue  # its frames grow old meanwhile, and others go on
+                continue  # not compiled for this size yet; other cameras go on
             cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
             dropped = camera.inbox.dropped
             wait = self._load.longest_wait(now) * camera.inbox.interval
@@ -255,7 +257,7 @@ class SharedEngine:
 
 
 def serve(engine: Engine, turns: list[Turn]) -> None:
-    """Enhance a frame of each of some cameras in one batch, and give every camera its own."""
+    """Enhance one frame of each of several cameras in one batch, and deliver the results."""
     streams = [turn.camera.stream(engine) for turn in turns]
     frames = [turn.frame for turn in turns]
     pixels = np.stack([frame.pixels for frame in frames])

@@ -27,17 +27,17 @@ from streamkind.live.status import SinkStatus
 PUBLISHER = Path(__file__).with_name("publish.py")
 STUCK_SECONDS = 5.0
 """Time, in seconds, without accepted data after which an output is started again."""
-CONNECT_SECONDS = 10.0  # time to connect
-LAST_WORDS_SECONDS = 0.5  # wait for the reason of a failure
+CONNECT_SECONDS = 10.0  # time to connect, in seconds
+LAST_WORDS_SECONDS = 0.5  # longest wait for the reason of a failure, in seconds
 END_SECONDS = 3.0
 """Time, in seconds, to finish a recording or to close the connection to a server."""
-WAIT_SECONDS = 0.1  # longest wait before flags are looked at
+WAIT_SECONDS = 0.1  # longest wait, in seconds, before flags are checked
 DEPTH = 256
-"""Packets that may wait for an output: some seconds of picture and sound."""
+"""Largest number of packets that wait for an output: some seconds of picture and sound."""
 
 
 class LiveSink:
-    """Hands packets to one output. No caller ever waits for the output."""
+    """Passes packets to one output. No caller ever waits for the output."""
 
     def __init__(self, url: str, config: CameraConfig) -> None:
         self.wants_key = threading.Event()
@@ -81,7 +81,7 @@ class LiveSink:
             self._thread.join(max(0.0, until - time.monotonic()))
 
     def halt(self) -> None:
-        """Give up what is not written yet, and kill the publisher."""
+        """Drop what is not written yet, and kill the publisher."""
         self._halt.set()
 
     def status(self) -> SinkStatus:
@@ -104,7 +104,7 @@ class LiveSink:
         self._state.ended(for_good=True)
 
     def _rest(self, seconds: float) -> None:
-        """Wait before the next attempt, and drop what comes meanwhile."""
+        """Wait before the next attempt, and drop the packets that come meanwhile."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._stop.is_set():
             with contextlib.suppress(queue.Empty):
@@ -200,12 +200,12 @@ class Publisher:
 
     @property
     def end(self) -> str:
-        """How the process has ended, in words, if it gave no reason."""
+        """A description of how the process has ended, for when it gave no reason."""
         code = self._process.poll()
         return f"the output ended, by signal {-code}" if code and code < 0 else "the output ended"
 
     def await_end(self) -> None:
-        """Wait shortly for the end after the pipe was closed, as a reason may come."""
+        """Wait shortly for the end after the pipe was closed, because a reason may follow."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if not self._halt.is_set():
                 self._process.wait(LAST_WORDS_SECONDS)
@@ -222,7 +222,7 @@ class Publisher:
         return [line.decode(errors="replace") for line in lines]
 
     def write(self, packet: Coded) -> None:
-        """Hand over a packet; raises OutputError if the process does not take it."""
+        """Pass a packet to the process. Raises OutputError if the process does not accept it."""
         copy = av.Packet(packet.data)
         copy.stream = self._streams[0 if packet.video else 1]
         copy.time_base = TIME_BASE
@@ -232,7 +232,7 @@ class Publisher:
         self._muxer.mux_one(copy)
 
     def finish(self) -> None:
-        """Let the process write the rest and end; raises OutputError if it does not in time."""
+        """Let the process write the rest and end. Raises OutputError if that takes too long."""
         self._muxer.close()
         if not self._pipes.finish(END_SECONDS):
             raise OutputError("the output did not end in time; what came last may be missing")

@@ -37,7 +37,7 @@ _NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypt
 _NO_CLOCK = ("mjpeg", "mpjpeg")
 """Formats without time stamps: FFmpeg assumes 25 frames per second."""
 JUMP_SECONDS = 3.0
-"""Distance to the time stamp before from which on another timeline begins."""
+"""Difference to the last time stamp, in seconds, from which on another timeline begins."""
 _OPTIONS = {"analyzeduration": "1000000", "fpsprobesize": "0", "merge_pmt_versions": "1"}
 """FFmpeg's options: a second, in microseconds, to find the streams; no wait for the frame rate; and
 streams of MPEG-TS stay the same if their numbers (PID) change. PyAV passes over new streams, and
@@ -51,12 +51,12 @@ class Picture:
     pixels: Pixels
     """Upright RGB, uint8, (H, W, 3), or yuv420p with the tags `HD`, (3 H / 2, W)."""
     seconds: float | None
-    """Time on the camera's clock; None if the camera sends none."""
+    """Time on the camera's clock, in seconds; None if the camera sends none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A packet of sound, as the camera coded it."""
+    """A packet of sound, as the camera has encoded it."""
 
     data: bytes
     seconds: float | None
@@ -83,7 +83,7 @@ class Pace:
 
 
 class Connection:
-    """A camera, connected. Reading blocks for at most `timeout_seconds`. One thread only."""
+    """A connection to a camera. Reading blocks for at most `timeout_seconds`. One thread only."""
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class Connection:
         """Connect. Raises RefusedError for a wrong password, SilentError, or InputError.
 
         `count` is called for each packet of the picture, with the number of packets and frames
-        that could not be decoded, and with busy seconds. `pix_fmt` tells what upright pictures of
-        a width and height are wanted as.
+        that could not be decoded, and with busy seconds. `pix_fmt` returns the wanted pixel format
+        for upright pictures of a width and height.
         """
         self._pix_fmt = pix_fmt
         self._count = count
@@ -159,7 +159,7 @@ class Connection:
 
     def __iter__(self) -> Iterator[Picture | Sound]:
         """Yield pictures and sound until the stream ends. Raises InputError if it fails."""
-        packets = self._container.demux()  # of one stream, it would wait forever for the next
+        packets = self._container.demux()  # for one stream alone, it would wait without a limit
         seen = time.monotonic()
         try:
             while (packet := self._next(packets)) is not None and not self._stop.is_set():
@@ -178,7 +178,7 @@ class Connection:
         """Return the next packet, None at the end. Raises SilentError if nothing comes in time."""
         asked = time.monotonic()
         packet = next(packets, None)
-        # After a timeout FFmpeg returns packets that it still held. They are not new.
+        # After a timeout, FFmpeg returns packets that it has received before.
         if not self.is_file and time.monotonic() - asked >= self._timeout_seconds:
             raise nothing_came(redact(self._url), self._timeout_seconds)
         return packet
@@ -228,14 +228,14 @@ class Connection:
         return Picture(pixels if pixels.ndim == 2 else turn.apply(pixels), seconds)
 
     def _tell(self, notes: list[str]) -> None:
-        """Log what is changed in the picture, each message once a connection."""
+        """Log how pictures are changed. Each message is logged once per connection."""
         for note in notes:
             if note not in self._told:
                 self._told.add(note)
                 log.warning("%s: %s", redact(self._url), note)
 
     def _keep_pace(self, picture: Picture) -> None:
-        # The parts of HLS have many seconds, and come at once.
+        # An HLS segment lasts many seconds, and arrives at once.
         if picture.seconds is not None and (self.is_file or self._container.format.name == "hls"):
             self._stop.wait(self._pace(picture.seconds, time.monotonic()))
 
@@ -244,7 +244,7 @@ class Connection:
 
 
 def is_file(url: str) -> bool:
-    """Return whether a camera is a file that is played."""
+    """Return whether a camera's URL names a file."""
     return url.startswith("file:")
 
 

@@ -1,4 +1,4 @@
-"""What has happened to one camera, and to one of its outputs: told and asked by any thread."""
+"""The state of a camera and of an output. Any thread may change and read it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from streamkind.live.secrets import redact
 from streamkind.live.status import CameraStatus, Preview, SinkState, SinkStatus, SourceState
 
 FPS_SECONDS = 5.0
-"""Time over which the rate of enhanced frames is counted."""
+"""Seconds over which the rate of enhanced frames is measured."""
 SILENT_SECONDS = 5.0
-"""Least time without a picture after which a camera that is read does not count as live."""
+"""Least time without a picture, in seconds, after which a connected camera does not count as
+live."""
 STAGES = {
     "decompose": ("decompose",),
     "recompose": ("steady", "ratio", "recompose"),
 }
-"""Stages of the engine in the status, and the steps of a stream that each is made of."""
+"""Stages of the engine in the status, each with the steps of a `Stream` that it sums."""
 
 
 class CameraState:
-    """All that the threads of a camera tell each other, behind one lock.
+    """All values that the threads of a camera share, with one lock.
 
-    Methods may be called from any thread and return at once. While a thread holds the
-    lock it takes no other. `now` is a time of `time.monotonic`.
+    Methods may be called from any thread, and return at once. A thread that holds the lock takes
+    no other lock. `now` is a time of `time.monotonic`, in seconds.
     """
 
     def __init__(self, config: CameraConfig) -> None:
@@ -35,17 +36,17 @@ class CameraState:
         self._state: SourceState = "connecting"
         self._since = time.time()
         self._error, self._error_time = "", 0.0
-        # What came in.
+        # The input.
         self._size = (0, 0)
         self._frames_in = self._reconnects = self._damaged = 0
         self._decode_seconds = 0.0
-        # What the engine made of it.
+        # The engine.
         self._enhanced: deque[float] = deque(maxlen=1000)
         self._ratio = 1.0
         self._preview: Preview | None = None
         self._steps: Mapping[str, float] = {}
         self._engine_seconds = 0.0
-        # What went out.
+        # The output.
         self._frames_out, self._handed_on = 0, 0.0
         self._encode_seconds = 0.0
         self._age, self._age_sum, self._age_count = 0.0, 0.0, 0
@@ -58,18 +59,18 @@ class CameraState:
             return self._config
 
     def configure(self, config: CameraConfig) -> None:
-        """Take settings that need no new connection, from the next frame on."""
+        """Set settings that need no new connection. They apply from the next frame on."""
         with self._lock:
             self._config = config
 
     def packet_decoded(self, damaged: int, seconds: float) -> None:
-        """Count packets and frames that could not be decoded, and busy seconds."""
+        """Add damaged packets and frames, and the working time of the decoder in seconds."""
         with self._lock:
             self._damaged += damaged
             self._decode_seconds += seconds
 
     def picture_came(self, size: tuple[int, int]) -> None:
-        """Count a decoded frame of a width and height. The first of a connection makes it live."""
+        """Count a decoded frame of a width and height. The first one makes the camera live."""
         with self._lock:
             if self._state not in ("live", "stopped"):
                 self._reconnects += self._frames_in > 0
@@ -78,12 +79,15 @@ class CameraState:
             self._size = size
 
     def failed(self, error: str) -> None:
-        """Note what went wrong, redacted."""
+        """Store an error message without secrets."""
         with self._lock:
             self._fail(error)
 
     def lost(self, error: str, *, refused: bool = False) -> None:
-        """End a connection; `error` is redacted. One that never had a picture was not lost."""
+        """Set that there is no connection. `error` is without secrets.
+
+        A camera that never had a picture is not lost: it stays `connecting`.
+        """
         with self._lock:
             self._fail(error)
             if refused:
@@ -92,36 +96,36 @@ class CameraState:
                 self._change("lost" if self._frames_in else "connecting")
 
     def stopped(self) -> None:
-        """End for good: no other state follows."""
+        """Set the last state, which is not changed any more."""
         with self._lock:
             self._change("stopped")
 
     def engine_took(self, seconds: float) -> None:
-        """Learn how long the engine takes for a frame of this camera."""
+        """Store how long the engine takes for a frame of this camera, in seconds."""
         with self._lock:
             self._engine_seconds = seconds
 
     def enhanced(
         self, preview: Preview, ratio: float, steps: Mapping[str, float], now: float
     ) -> None:
-        """Note an enhanced frame, its ratio, and busy seconds of each step since the start."""
+        """Store an enhanced frame, its ratio, and the working time of each step since the start."""
         with self._lock:
             self._preview, self._ratio, self._steps = preview, ratio, dict(steps)
             self._enhanced.append(now)
 
     def encoded(self, seconds: float) -> None:
-        """Count busy seconds of the encoder."""
+        """Add working time of the encoder, in seconds."""
         with self._lock:
             self._encode_seconds += seconds
 
     def handed_on(self, now: float) -> None:
-        """Count a frame that the encoder has taken."""
+        """Count a frame that the encoder has accepted."""
         with self._lock:
             self._frames_out += 1
             self._handed_on = now
 
     def left(self, age: float) -> None:
-        """Note the age, in seconds since it was decoded, of a frame that has left the encoder."""
+        """Add the age of a frame that has left the encoder, in seconds since it was decoded."""
         with self._lock:
             self._age = age
             self._ages.append(age)
@@ -130,19 +134,19 @@ class CameraState:
 
     @property
     def frames_in(self) -> int:
-        """Frames decoded so far."""
+        """Number of frames decoded so far."""
         with self._lock:
             return self._frames_in
 
     @property
     def frames_out(self) -> int:
-        """Frames that the encoder has taken so far."""
+        """Number of frames that the encoder has accepted so far."""
         with self._lock:
             return self._frames_out
 
     @property
     def last_handed_on(self) -> float:
-        """When the encoder took a frame last, `time.monotonic`; 0 before the first."""
+        """When the encoder accepted the last frame, by `time.monotonic`; 0 before the first."""
         with self._lock:
             return self._handed_on
 
@@ -159,7 +163,7 @@ class CameraState:
             return self._engine_seconds > self._config.max_delay
 
     def no_signal_since(self, now: float) -> float:
-        """Return the Unix time since when no picture comes in, or none comes out; 0: they do."""
+        """Return the Unix time since which no picture comes in or goes out; 0 while they do."""
         with self._lock:
             lost = self._state in ("lost", "refused")
             return self._since if lost else self._silent_since(now)
@@ -167,7 +171,7 @@ class CameraState:
     def snapshot(
         self, *, dropped: int, queue: int, sinks: tuple[SinkStatus, ...], take_ages: bool
     ) -> CameraStatus:
-        """Return all of one moment, and of what waits; `take_ages` begins a new list of them."""
+        """Return the status, with the numbers of frames that wait. `take_ages` empties the ages."""
         now = time.monotonic()
         with self._lock:
             config = self._config
@@ -205,7 +209,7 @@ class CameraState:
             )
 
     def _shown(self, now: float) -> tuple[SourceState, float]:
-        """Return state and its begin: where no picture comes out, what comes in does not count."""
+        """Return the state and when it began. A camera is live only if pictures come out too."""
         silent = self._silent_since(now) if self._state == "live" else 0.0
         if not silent:
             return self._state, self._since
@@ -231,7 +235,7 @@ class CameraState:
 
 
 class OutputState:
-    """The same of one output: its own thread tells, and those that hand packets to it."""
+    """The same for one output. Its own thread and the encoder's thread change it."""
 
     def __init__(self, url: str) -> None:
         self._lock = threading.Lock()
@@ -239,7 +243,7 @@ class OutputState:
         self._state: SinkState = "connecting"
         self._frames = self._dropped = self._connections = 0
         self._handed = 0
-        """Frames given to a publisher that has no connection yet."""
+        """Number of frames given to a publisher that has no connection yet."""
         self._error = ""
 
     @property
@@ -249,7 +253,7 @@ class OutputState:
             return self._state == "live"
 
     def connected(self) -> None:
-        """Note a connection: what was handed over before it has arrived."""
+        """Set that there is a connection, and count the frames given before as written."""
         with self._lock:
             self._state = "live"
             self._connections += 1
@@ -264,27 +268,27 @@ class OutputState:
                 self._handed += frames
 
     def publisher_ended(self) -> None:
-        """Count what it was given, and had no connection for, as dropped."""
+        """Count the frames that were given to it before it had a connection as dropped."""
         with self._lock:
             self._dropped, self._handed = self._dropped + self._handed, 0
 
     def dropped(self, frames: int) -> None:
-        """Count frames that no publisher got."""
+        """Count frames that were given to no publisher."""
         with self._lock:
             self._dropped += frames
 
     def failed(self, error: str) -> None:
-        """Note what went wrong, redacted."""
+        """Store an error message without secrets."""
         with self._lock:
             self._error = error
 
     def ended(self, *, for_good: bool) -> None:
-        """Note that there is no connection now, or none any more."""
+        """Set that there is no connection: for now, or with `for_good` finally."""
         with self._lock:
             self._state = "stopped" if for_good else "lost"
 
     def snapshot(self) -> SinkStatus:
-        """Return all of one moment."""
+        """Return the status."""
         with self._lock:
             return SinkStatus(
                 url=self._url,

@@ -1,6 +1,6 @@
-"""What a running fleet of cameras tells about itself, and what may be asked of it.
+"""The status of a running fleet of cameras, and the protocol of the fleet.
 
-The console, the metrics and the command line see the fleet through this file only.
+The console, the metrics and the command line use the fleet only through this module.
 """
 
 from __future__ import annotations
@@ -17,90 +17,91 @@ if TYPE_CHECKING:
     from streamkind.live.viewers import Viewer
 
 SourceState = Literal["connecting", "live", "lost", "refused", "stopped"]
-"""connecting: never had a picture yet; live: pictures come in, and out; lost: none now; refused:
-wrong password."""
+"""connecting: no picture yet; live: pictures come in and go out; lost: no pictures now; refused:
+the camera refuses the password or the stream; stopped: finished or removed."""
 
 SinkState = Literal["connecting", "live", "lost", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """One output of a camera."""
+    """The status of an output. Numbers count from the start."""
 
     url: str
-    """Redacted: no password in it."""
+    """URL without its password."""
     state: SinkState
     frames: int = 0
-    """Written since the start."""
+    """Number of frames written."""
     dropped: int = 0
-    """Not written, because the sink was lost or slow."""
+    """Number of frames not written, because the output was lost or slow."""
     reconnects: int = 0
     error: str = ""
-    """The last one, redacted; it stays after recovery."""
+    """The last error, without secrets. It stays after recovery."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """One camera, at one moment. Counters only rise, through reconnects too."""
+    """The status of a camera at one moment. Numbers count from the start, through reconnects."""
 
     name: str
     state: SourceState
     required: bool
-    """Counts for readiness."""
+    """Whether `/readyz` waits for the camera."""
     url: str
-    """Redacted: no password in it."""
+    """URL without its password."""
     width: int = 0
     height: int = 0
     fps: float = 0.0
     """Enhanced frames per second over the last few seconds."""
     frames_in: int = 0
-    """Decoded."""
+    """Number of frames decoded."""
     frames_out: int = 0
-    """Enhanced and handed to the sinks."""
+    """Number of frames enhanced and passed to the outputs."""
     dropped: int = 0
-    """Decoded but left out, being too old."""
+    """Number of frames decoded but left out: too old, pushed out by newer ones, or not enhanced
+    because the engine failed."""
     damaged: int = 0
-    """Packets or frames that could not be decoded."""
+    """Number of packets and frames that could not be decoded."""
     queue: int = 0
-    """Frames waiting."""
+    """Number of frames that wait for the engine or the encoder."""
     delay_seconds: float = 0.0
-    """From decoded to handed to the sinks, of the last frame."""
+    """Age of the last frame: seconds from decoding it to passing it to the outputs."""
     ages: tuple[float, ...] = ()
-    """The same of the frames since the last look, at most some hundreds, for a histogram."""
+    """Ages of the frames since the last call of `Fleet.status`, at most 500, for a histogram."""
     age_count: int = 0
-    """How many frames that sum is of, since the start."""
+    """Number of frames whose ages are in `age_sum`."""
     age_sum: float = 0.0
-    """Sum of `delay_seconds` of all frames since the start."""
+    """Sum of the ages of all frames, in seconds."""
     stages: dict[str, float] = field(default_factory=dict)
-    """Busy seconds since the start: decode, decompose, recompose, encode."""
+    """Working time in seconds of each stage: decode, decompose, recompose, encode."""
     reconnects: int = 0
     ratio: float = 1.0
-    """Of the last frame."""
+    """Ratio of the last frame."""
     wanted_ratio: Ratio = "auto"
-    """What the user set."""
+    """The `ratio` of the camera's settings."""
     target: float = DEFAULT_TARGET
     """Mean luma that an automatic ratio aims at."""
     since: float = 0.0
     """Unix time at which this state began."""
     error: str = ""
-    """The last one, redacted; it stays after recovery."""
+    """The last error, without secrets. It stays after recovery."""
     error_time: float = 0.0
-    """Unix time of it."""
+    """Unix time of the last error; 0 if there was none."""
     sinks: tuple[SinkStatus, ...] = ()
     required_outputs: bool = True
-    """Its outputs count for readiness too."""
+    """Whether `/readyz` also waits for the outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The same moment twice."""
+    """A frame before and after."""
 
     before: Pixels
     """As `Waiting.pixels`."""
     after: Pixels
     """As `Waiting.pixels`."""
     time: float
-    """Unix time at which it was enhanced."""
+    """Unix time at which the frame was enhanced."""
 
 
 class Fleet(Protocol):
@@ -108,7 +109,7 @@ class Fleet(Protocol):
 
     @property
     def engine(self) -> str:
-        """What runs: model, device, library, effective precision."""
+        """Description of the present engine: model, device, library, effective precision."""
 
     def status(self) -> list[CameraStatus]:
         """Return the state of every camera, in order of name: c2 before c10."""
@@ -117,9 +118,9 @@ class Fleet(Protocol):
         """Return the last frame of a camera, None before the first. Raises KeyError."""
 
     def view(self, name: str, wake: Callable[[], None]) -> Viewer:
-        """Watch a camera until `leave` of the viewer; `wake` is called when there is something.
+        """Return a viewer of a camera; its `leave` ends it. `wake` is called when it has data.
 
-        Raises KeyError, and UsageError if too many watch it.
+        Raises KeyError, and UsageError if the camera has too many viewers.
         """
 
     def configs(self) -> dict[str, CameraConfig]:
@@ -129,7 +130,7 @@ class Fleet(Protocol):
         """Change how a camera is relit, from the next frame on. Raises KeyError, UsageError."""
 
     def put(self, config: CameraConfig) -> None:
-        """Add a camera, or change the one of that name; others go on. Raises UsageError."""
+        """Add a camera, or change the one of that name. Others go on. Raises UsageError."""
 
     def remove(self, name: str) -> None:
-        """Stop a camera and forget it. Raises KeyError."""
+        """Stop a camera and remove it. Raises KeyError."""

@@ -1,4 +1,4 @@
-"""Who watches a camera in a browser: what the encoder makes, handed on without waiting."""
+"""The browsers that show the live video of a camera. The encoder never waits for them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from streamkind.live.encoder import Coded
 from streamkind.live.film import Film, Fragment
 
 DEPTH = 64
-"""Fragments that may wait for a viewer: some seconds of pictures."""
+"""Largest number of fragments that wait for a viewer: some seconds of video."""
 MOST_VIEWERS = 32
-"""Of one camera."""
+"""Largest number of viewers of one camera."""
 
 
 class Viewer:
-    """One who watches. The camera's encoder adds, and the viewer takes, from any thread."""
+    """A queue of fragments for one browser. Any thread may add and take."""
 
     def __init__(self, wake: Callable[[], None], forget: Callable[[Viewer], None]) -> None:
-        """`wake` is called by the encoder's thread when there is something to take."""
+        """The encoder's thread calls `wake` when there is data to take."""
         self._wake = wake
         self._forget = forget
         self._lock = threading.Lock()
@@ -32,25 +32,25 @@ class Viewer:
 
     @property
     def mime(self) -> str:
-        """Type of the video; empty before there is any."""
+        """Media type of the video; empty before the first fragment."""
         with self._lock:
             return self._mime
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the video has ended."""
         with self._lock:
             return self._closed
 
     def take(self) -> list[bytes]:
-        """Return what waits: the boxes ftyp and moov once, then fragments from a keyframe on."""
+        """Return the waiting data: first ftyp and moov, then fragments from a keyframe on."""
         with self._lock:
             waiting = list(self._waiting)
             self._waiting.clear()
             return waiting
 
     def leave(self) -> None:
-        """Watch no longer. It may be called twice."""
+        """End the viewer. It may be called twice."""
         self._forget(self)
 
     def offer(self, film: Film, fragment: Fragment) -> bool:
@@ -65,7 +65,7 @@ class Viewer:
                     self._waiting.append(film.init)
                 self._waiting.append(fragment.data)
             else:
-                # What a player has not begun with still begins with the description.
+                # If ftyp and moov have not been taken yet, they stay first.
                 first = self._waiting[0]
                 self._waiting.clear()
                 if first is film.init:
@@ -75,7 +75,7 @@ class Viewer:
         return kept
 
     def close(self) -> None:
-        """Say that nothing more will come."""
+        """Mark the video as ended."""
         with self._lock:
             self._closed = True
         self._tell()
@@ -86,19 +86,19 @@ class Viewer:
 
 
 class Viewers:
-    """All who watch one camera. Nothing is muxed while there is nobody."""
+    """All viewers of one camera. Without a viewer, nothing is muxed."""
 
     def __init__(self) -> None:
         self.wants_key = threading.Event()
-        """Set when somebody waits for a keyframe to begin with."""
+        """Set when a viewer needs a keyframe to begin with."""
         self._lock = threading.Lock()
         self._viewers: tuple[Viewer, ...] = ()
         self._closed = False
         self._film: Film | None = None
-        """Of the encoder's thread."""
+        """Used only by the encoder's thread."""
 
     def __bool__(self) -> bool:
-        """Whether somebody watches."""
+        """Whether there is a viewer."""
         return bool(self._now())
 
     def add(self, wake: Callable[[], None]) -> Viewer:
@@ -107,7 +107,7 @@ class Viewers:
         with self._lock:
             if len(self._viewers) >= MOST_VIEWERS:
                 raise UsageError(
-                    f"{MOST_VIEWERS} watch this camera already, the most of one camera"
+                    f"this camera has {MOST_VIEWERS} viewers already, the largest number"
                 )
             if not self._closed:
                 self._viewers += (viewer,)
@@ -121,7 +121,7 @@ class Viewers:
             self._viewers = tuple(known for known in self._viewers if known is not viewer)
 
     def offer(self, packets: Iterable[Coded], stream: Any) -> None:
-        """Hand on pictures that were encoded for `stream`. The encoder's thread calls this."""
+        """Pass on packets that were encoded for `stream`. The encoder's thread calls this."""
         viewers = self._now()
         if not viewers:
             self._end_film()
@@ -134,7 +134,7 @@ class Viewers:
                 self.wants_key.set()
 
     def close(self) -> None:
-        """Tell all that nothing more will come. The encoder's thread calls this at its end."""
+        """Mark the video as ended for all viewers. The encoder's thread calls this at its end."""
         with self._lock:
             self._closed, viewers, self._viewers = True, self._viewers, ()
         for viewer in viewers:

@@ -77,7 +77,7 @@ class Cameras:
         raise unknown(name)
 
     def put(self, name: CameraName, settings: CameraSettings, response: Response) -> CameraConfig:
-        """Add a camera (201), or change the one of that name (200); others go on.
+        """Add a camera (201), or change the one of that name (200). Others go on.
 
         A URL with *** in it is refused: it was read here, and its password would be lost.
         """
@@ -109,7 +109,7 @@ class Cameras:
             raise unknown(name) from exc
 
     def delete(self, name: CameraName) -> None:
-        """Stop a camera and forget it."""
+        """Stop a camera and remove it."""
         try:
             self.fleet.remove(name)
         except KeyError as exc:
@@ -138,7 +138,7 @@ class Cameras:
 
 
 def unknown(name: str) -> HTTPException:
-    """Return the refusal of a name."""
+    """Return the error for an unknown camera."""
     return HTTPException(404, f"no camera '{name}'; GET /api/cameras lists them")
 
 
@@ -227,7 +227,7 @@ def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
     def readyz(response: Response) -> Ready:
         """Answer 200 while every required camera and output is live, 503 while one is not.
 
-        Without any required camera there is nothing to wait for: 200.
+        Without any required camera, the answer is 200.
         """
         required = [camera for camera in watch.status() if camera.required]
         live = sum(map(delivers, required))

@@ -158,7 +158,8 @@ class Guard:
         self._app = app
         self._most_bytes = most_bytes
         self._open = open_to_all
-        """No token: then a foreign name in Host is a page that had its name rebound to us."""
+        """Whether there is no token. A foreign name in `Host` is then refused: a page of another
+        site may have pointed its name at this machine (DNS rebinding)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -26,8 +26,8 @@ STOP_SECONDS = 1
 def serve_console(fleet: Fleet, config: ConsoleConfig) -> Iterator[str]:
     """Serve page, API, health and metrics of a fleet; gives the console's URL.
 
-    With port 0 the system chooses one. Raises UsageError for an address that needs a token, or
-    that cannot be had.
+    With port 0 the system chooses one. Raises UsageError for an address that needs a token, or that
+    cannot be used.
     """
     token = resolve(config.token)
     check_listening(config.host, token)
@@ -59,7 +59,7 @@ def settings(guard: Guard) -> uvicorn.Config:
         guard,
         http="h11",
         ws="websockets-sansio",
-        ws_max_size=1024,  # viewers have nothing to say
+        ws_max_size=1024,  # viewers send nothing
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,

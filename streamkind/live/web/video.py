@@ -16,7 +16,8 @@ from streamkind.live.web.guard import COOKIE, Gate
 log = logging.getLogger("streamkind.console")
 
 REFUSED, UNKNOWN, BUSY, ENDED = 4401, 4404, 4429, 4410
-"""Codes of a WebSocket's end: no token; no such camera; too many watch; the camera has ended."""
+"""Close codes of the WebSocket: no token; no such camera; too many viewers; the camera has
+ended."""
 
 
 def video_routes(fleet: Fleet, gate: Gate) -> APIRouter:
@@ -53,7 +54,7 @@ def video_routes(fleet: Fleet, gate: Gate) -> APIRouter:
 
 
 async def watch(socket: WebSocket, viewer: Viewer, woken: asyncio.Event) -> None:
-    """Send what comes until one side ends."""
+    """Send the video until one side ends."""
     sending = asyncio.ensure_future(send(socket, viewer, woken))
     try:
         with suppress(WebSocketDisconnect):

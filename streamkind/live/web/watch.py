@@ -37,7 +37,7 @@ class AgeHistogram:
     sum: float = 0.0
     """Seconds."""
     frames: int = 0
-    """Frames of the camera at the last look. If there are fewer now, it is another camera."""
+    """Frames of the camera at the last call. If there are fewer now, it is another camera."""
 
     def add(self, ages: Iterable[float]) -> None:
         """Count ages in seconds."""
@@ -49,7 +49,7 @@ class AgeHistogram:
 class Watch:
     """The state of the fleet for the console, without secrets. May be used from any thread.
 
-    Every look takes the ages since the last one, so all looks go through one `Watch`.
+    Every call of `Fleet.status` takes the ages since the last call, so all go through one `Watch`.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -133,7 +133,7 @@ def encode(preview: Preview) -> bytes:
 
 
 def encode_tile(preview: Preview) -> bytes:
-    """Encode what came out as a JPEG, at most TILE_WIDTH wide."""
+    """Encode the enhanced frame as JPEG, at most TILE_WIDTH wide."""
     return jpeg_of(None, preview.after, HD, TILE_WIDTH)
 
 
