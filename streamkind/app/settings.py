@@ -17,10 +17,10 @@ from streamkind.live.config import STRICT, Manual, Target
 from streamkind.video.storage import write_whole
 
 ProfileChoice = Literal["realtime", "balanced", "quality"]
-PROFILE_CHOICES: tuple[ProfileChoice, ...] = ("realtime", "balanced", "quality")
 MOST_CRF = {"h264": 51, "hevc": 51, "av1": 63}
 """Largest CRF of each encoder."""
 MOST_PRESETS = 100
+"""Largest number of presets."""
 PresetName = Annotated[str, Field(pattern=r"^[\w][\w ()+.,-]{0,39}$")]
 """Name of a preset, as the user sees it."""
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamkind.engine.lines import split, strips
 from streamkind.light.exposure import Floats, smooth_step
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
-from streamkind.video.format import ColorTags
+from streamkind.video.format import FULL_709
 from streamkind.video.frames import Frame, Levels, Pixels, levels
 
 ROUNDING = 1.5, 2.5
@@ -51,7 +51,6 @@ known truth (`tools/parts/films.py`) CIEDE2000 at equal mean luma is least from 
 and 11.72; 11.77 at 0 and 11.87 at 1). At 1, colour beside gray is seen as orange patches."""
 PALE = np.float32(0.25)
 """Relit chroma, as a share of relit luma, at which half of that is left: strong colours stay."""
-FULL = ColorTags()
 
 
 def restrain(seen: Levels, made: Levels, black: float) -> Floats:
@@ -76,7 +75,7 @@ def restrain_rgb(seen: Levels, made: Levels) -> None:
 
     `made` is uint8, or float32 that is not rounded.
     """
-    forth, back = yuv_of_rgb(FULL)[:, :3], rgb_of_yuv(FULL)[:, 1:3]
+    forth, back = yuv_of_rgb(FULL_709)[:, :3], rgb_of_yuv(FULL_709)[:, 1:3]
     before, after = (transformed(halved(p), forth) for p in (seen, made))
     given, kept = shares_of(before, after, np.zeros(3, np.float32))
     change = [mix(before[..., i], given, after[..., i], kept - 1) for i in (1, 2)]
@@ -89,7 +88,7 @@ def restrain_stills(frames: Sequence[Frame], made: Pixels, ratios: Floats) -> No
     Lossless files, and stills with a ratio of 1, are not changed. No second estimate is added,
     because the network was trained on stills, and raises them further than videos.
     """
-    forth, back = yuv_of_rgb(FULL)[:, :3], rgb_of_yuv(FULL)[:, 1:3]
+    forth, back = yuv_of_rgb(FULL_709)[:, :3], rgb_of_yuv(FULL_709)[:, 1:3]
     for frame, clear, ratio in zip(frames, made, ratios, strict=True):
         if frame.still is None or not frame.still.lossy or ratio == 1:
             continue

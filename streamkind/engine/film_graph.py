@@ -12,8 +12,9 @@ from streamkind.backends.local_graph import add_maps
 from streamkind.backends.onnx_graph import GraphBuilder, Tensor
 from streamkind.backends.window_graph import COLUMNS, ROWS, gaussian, nearest, resized, shrunk
 from streamkind.engine import chroma
-from streamkind.engine.local import FULL, MAP_SIDE, WHITE, luma_range
+from streamkind.engine.local import MAP_SIDE, WHITE, luma_range
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
+from streamkind.video.format import FULL_709
 
 LEVELS = 255.0
 """Largest 8-bit level."""
@@ -41,7 +42,7 @@ class FilmGraph:
         ground, single = shrunk(g, seen, *size), _luma(g, nearest(g, seen, *size))
         if self._rounds:
             single = g.add("Round", single)
-        scale, black = luma_range(FULL)
+        scale, black = luma_range(FULL_709)
         lumas = _luma(g, ground), shrunk(g, _luma(g, made), *size), single
         before, after, points = (g.clip((luma - black) / scale) for luma in lumas)
         brightest = g.clip(g.sum("ReduceMax", ground, 1) / LEVELS)
@@ -54,12 +55,14 @@ class FilmGraph:
         """Limit chroma by the recorded chroma: `engine.chroma.restrain_rgb`."""
         g = self._g
         before, after = (
-            _transformed(g, self._halved(picture), yuv_of_rgb(FULL)[:, :3])
+            _transformed(g, self._halved(picture), yuv_of_rgb(FULL_709)[:, :3])
             for picture in (self._seen, made)
         )
         given, kept = _shares(g, before, after)
         before, after = (g.slice(picture, 1, 3, 1) for picture in (before, after))
-        change = _transformed(g, before * given + after * (kept - 1.0), rgb_of_yuv(FULL)[:, 1:3])
+        change = _transformed(
+            g, before * given + after * (kept - 1.0), rgb_of_yuv(FULL_709)[:, 1:3]
+        )
         return self._limited(made + resized(g, change, *self._size))
 
     def _halved(self, picture: Tensor) -> Tensor:
@@ -104,7 +107,7 @@ def _length(g: GraphBuilder, u_and_v: Tensor) -> Tensor:
 
 def _luma(g: GraphBuilder, picture: Tensor) -> Tensor:
     """Return luma in levels, (N, 1, h, w)."""
-    return _transformed(g, picture, yuv_of_rgb(FULL)[:1, :3])
+    return _transformed(g, picture, yuv_of_rgb(FULL_709)[:1, :3])
 
 
 def _transformed(g: GraphBuilder, picture: Tensor, matrix: NDArray[np.float64]) -> Tensor:

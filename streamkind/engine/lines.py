@@ -46,13 +46,22 @@ def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None
 def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:
     """Return slope and offset, (h, w) each: `made` is slope * `seen` + offset, in 8-bit levels."""
     window = 2 * RADIUS + 1, 2 * RADIUS + 1
-    slope = cv2.blur(line(seen, made, window)[0], window)
+    means = mean(seen, window), mean(made, window)
+    slope = cv2.blur(line(seen, made, means, window)[0], window)
     return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
 
 
-def line(seen: NDArray[Any], made: NDArray[Any], window: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Return slope and offset, (h, w) each, of the line fitted in a window around each pixel."""
-    mean_seen, mean_made = mean(seen, window), mean(made, window)
+def line(
+    seen: NDArray[Any],
+    made: NDArray[Any],
+    means: tuple[Floats, Floats],
+    window: tuple[int, int],
+) -> tuple[Floats, Floats]:
+    """Return slope and offset, (h, w) each, of the line fitted in a window around each pixel.
+
+    `means` are those of `seen` and `made` in the same windows.
+    """
+    mean_seen, mean_made = means
     covariance = mean(np.multiply(seen, made, dtype=np.float32), window) - mean_seen * mean_made
     variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
     variance -= mean_seen * mean_seen

@@ -14,7 +14,7 @@ from streamkind.engine.shrink import shrunk
 from streamkind.light.exposure import Floats
 from streamkind.light.local import LocalMaps, local_maps
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
-from streamkind.video.format import ColorTags
+from streamkind.video.format import FULL_709, ColorTags
 from streamkind.video.frames import QUARTERS, Levels, levels
 
 MAP_SIDE = 320
@@ -26,7 +26,6 @@ STRIP = 64
 """Rows done at once, so that intermediate results stay in the processor's cache."""
 WHITE = 0.94
 """Limit of luma, and of a channel of RGB, in [0, 1]: what was below it is not raised above it."""
-FULL = ColorTags()
 
 
 def ground_of(picture: Levels) -> Floats:
@@ -108,7 +107,7 @@ def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
     height, width = made.shape[:2]
     size = map_size(width, height)
     ground = ground_of(seen) if ground is None else ground
-    maps = maps_of(ground, luma_of(shrunk(made, size)), luma_of(nearest(seen, size)), FULL)
+    maps = maps_of(ground, luma_of(shrunk(made, size)), luma_of(nearest(seen, size)), FULL_709)
     found = (maps.relit, maps.own, scaled(maps, 255.0, 0.0))
     for rows, lines, inner in strips(height, size[1]):
         tall = (lines.stop - lines.start) * height // size[1]
@@ -119,7 +118,7 @@ def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
         ]
         made[rows] = cv2.merge(planes)
     restrain_rgb(seen, made)
-    keep_below_white(seen, made, FULL)
+    keep_below_white(seen, made, FULL_709)
 
 
 def maps_of(ground: Floats, made: Levels, points: Levels, tags: ColorTags) -> LocalMaps:
@@ -178,7 +177,7 @@ def enlarged(plane: Floats, width: int, height: int) -> Floats:
 
 def luma_of(picture: Levels) -> Levels:
     """Return luma of RGB, (h, w)."""
-    return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL)[:1]))
+    return np.asarray(cv2.transform(picture, yuv_of_rgb(FULL_709)[:1]))
 
 
 def brightest_of(picture: Levels) -> Levels:

@@ -31,11 +31,8 @@ from streamkind.engine.shrink import (
 from streamkind.engine.whole import Filmed, Whole, network_shares
 from streamkind.light.exposure import Floats
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
-from streamkind.video.format import ColorTags
+from streamkind.video.format import FULL_709, ColorTags
 from streamkind.video.frames import Levels, Pixels, PixFmt, levels, size_of, stored
-
-FULL = ColorTags()
-"""The default tags: those of YUV that is converted from RGB here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ class Reduced:
     ) -> None:
         self._whole = whole
         self._area, self._most_whole, self._carries = area, most_whole or area, carries
-        self._color = color or ColorTags()
+        self._color = color or FULL_709
 
     @property
     def max_batch(self) -> int:
@@ -221,7 +218,7 @@ def carry(
     share: float = 1.0,
     *,
     own: Floats | None = None,
-    tags: ColorTags = FULL,
+    tags: ColorTags = FULL_709,
     into: Planes | None = None,
 ) -> Planes:
     """Transfer the result for a reduced picture to the planes of the full one.

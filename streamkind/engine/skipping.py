@@ -203,10 +203,11 @@ def lines(seen: Pixels, made: Floats, black: float) -> tuple[Floats, Floats, Flo
     """
     (x, *chroma), (y, *made_chroma) = split(seen), split(made)
     both, alone = (mean(x, WINDOW) for x in agreement(chroma, made_chroma))
-    lit = gain_of(mean(x, WINDOW), mean(y, WINDOW), black)
+    means = mean(x, WINDOW), mean(y, WINDOW)
+    lit = gain_of(*means, black)
     gain = (np.maximum(both, 0) + NOISE_POWER * lit) / (alone + NOISE_POWER)
     least, most = (extreme(x, np.ones(WINDOW)) for extreme in (cv2.erode, cv2.dilate))
-    return *line(x, y, WINDOW), gain, np.asarray(least, np.uint8), np.asarray(most, np.uint8)
+    return *line(x, y, means, WINDOW), gain, np.asarray(least, np.uint8), np.asarray(most, np.uint8)
 
 
 def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tuple[Floats, Floats]:

@@ -41,6 +41,8 @@ class ColorTags:
 
 HD = ColorTags(range=LIMITED, matrix=BT709)
 """The usual tags of high-definition video. Frames of live cameras are converted to them."""
+FULL_709 = ColorTags()
+"""BT.709 in full range: the tags of YUV that is computed here from RGB."""
 HD_ROWS = 720
 """Smallest height, in pixels, at which BT.709 is assumed if the matrix is not specified."""
 

@@ -153,7 +153,7 @@ class ClearFrame(Frame):
     """An enhanced frame."""
 
     ratio: float = 1.0
-    """Ratio by which the illumination was multiplied."""
+    """Ratio by which the frame was relit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
