@@ -1,4 +1,5 @@
-"""Measures speed: each stage alone, all stages from file to file, and other networks."""
+"""Measures the speed of each stage alone, of all stages from file to file, and of other
+networks."""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ class Bench:
 
     size: tuple[int, int]
     preset: str
-    """Of x264."""
+    """Preset of x264."""
     profiles: dict[str, Times] = field(default_factory=dict)
     """For each profile: its stages alone, from file to file, and without networks."""
     nets: Times = field(default_factory=Times)
@@ -89,7 +90,7 @@ class Bench:
     missing: dict[str, str] = field(default_factory=dict)
     """Baselines that were not measured, and why."""
     quality: dict[str, dict[str, float]] = field(default_factory=dict)
-    """PSNR and SSIM of profiles and nets, where pairs are at hand."""
+    """PSNR and SSIM of profiles and nets, if pairs are given."""
 
 
 def bench(
@@ -133,7 +134,7 @@ def bench(
         found.missing, enhancers = nets.missing, named(others)
         nets.found |= enhancers
         dark = read(scaled, PROFILES["quality"], 1)
-        for i in range(rounds + 1):  # the first compiles and is not counted
+        for i in range(rounds + 1):  # the first round compiles, and is not counted
             told(f"{size[0]}x{size[1]}: round {i} of {rounds}")
             for name, (engine, chosen) in engines.items():
                 times = found.profiles[name] if i else Times()
@@ -205,7 +206,7 @@ def passed(clip: Path, profile: Profile, frames: int, preset: str, clear: list[P
 
 
 def whole(engine: Engine, clip: Path, profile: Profile, frames: int, preset: str) -> None:
-    """Enhance a file in one pass, after the look at key frames that decides on the passes."""
+    """Enhance a file in one pass, after reading the key frames as `enhance` does."""
     needs_two_passes(clip, profile)
     with opened(clip, profile, frames, preset) as (source, sink):
         report = Report(frames, engine.description)

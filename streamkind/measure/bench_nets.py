@@ -18,7 +18,7 @@ from streamkind.model.released import Release, find_release, pad
 from streamkind.video.frames import Pixels
 
 Enhance = Callable[[Pixels], Pixels]
-"""(H, W, 3) uint8 RGB -> the same."""
+"""Takes and returns a picture, (H, W, 3) uint8 RGB."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Nets:
 
     found: dict[str, Enhance] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    """Name -> why, and what to do."""
+    """Reason and remedy, by the name of the network."""
 
 
 def baselines() -> Nets:
@@ -90,7 +90,7 @@ def by_onnxruntime(release: Release) -> Enhance:
 def by_openvino(path: Path) -> Enhance:
     """Open any network from RGB to RGB: uint8, or float in [0, 1]; channels first or last.
 
-    In the precision in which KinD runs. Raises UsageError and EngineError.
+    It runs in the precision of KinD. Raises UsageError and EngineError.
     """
     from streamkind.backends.ov import openvino as ov
 

@@ -17,7 +17,8 @@ from streamkind.video.frames import Pixels
 WARP_ROWS = 480
 """Largest number of rows of the pictures that E_warp compares. The flow is found at half of it."""
 GAMMA = 1 / 2.2
-"""Exponent of the luma that DIS gets: in values of 0 to 10 of 255 it would find no texture."""
+"""Exponent of the luma that DIS gets. In values of only 0 to 10 of 255, it would find no
+texture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Flow:
     y: Floats
     """Row in the next frame."""
     visible: Floats
-    """M: 1 where the flow can be believed, 0 at occlusions and at edges of motion."""
+    """M: 1 where the flow is reliable, 0 at occlusions and at edges of motion."""
 
     @classmethod
     def between(cls, before: Floats, after: Floats) -> Flow:
@@ -99,7 +100,8 @@ def places(size: tuple[int, int]) -> tuple[Floats, Floats]:
 def believed(forward: Floats, backward: Floats) -> Floats:
     """Return M at the place of the first frame, both flows (h, w, 2).
 
-    0 where the way back does not lead back, at edges of motion, and outside the picture.
+    It is 0 where the flow back does not lead to the start, at edges of motion, and outside the
+    picture.
     """
     height, width = forward.shape[:2]
     x, y = places((width, height))

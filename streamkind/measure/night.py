@@ -49,7 +49,7 @@ NAMES = (
     "edge_strip",
 )
 ALWAYS = ("dark_lift", "new_clip", "edge_strip")
-"""Figures that are also taken from frames that were hardly changed."""
+"""Figures that include frames that were hardly changed."""
 CHANGED = 1.5
 """Least `dark_lift` of a frame that counts as changed."""
 
@@ -60,7 +60,7 @@ class StoredFrame(NamedTuple):
     rgb: Pixels
     luma: Floats
     u: Floats
-    """Less 128, as `v`."""
+    """U minus 128; `v` likewise."""
     v: Floats
 
 
@@ -95,7 +95,7 @@ def picture_of_frame(frame: av.VideoFrame) -> StoredFrame:
 
 
 def figures(before: StoredFrame, after: StoredFrame) -> Figures:
-    """Return the figures of a frame; those that it cannot show are absent. Raises ValueError."""
+    """Return the figures of a frame. Those that do not apply are absent. Raises ValueError."""
     if before.luma.shape != after.luma.shape:
         raise ValueError(f"sizes differ: {before.rgb.shape[:2]} and {after.rgb.shape[:2]}")
     a, b = (_floats(np.clip((p.luma - 16) / 219, 0, 1)) for p in (before, after))
@@ -107,7 +107,7 @@ def figures(before: StoredFrame, after: StoredFrame) -> Figures:
 
 
 def summary(rows: Sequence[Figures]) -> Figures:
-    """Return means over frames or clips. Frames that were hardly changed count for few figures."""
+    """Return means over frames or clips. Hardly changed frames count for `ALWAYS` only."""
     changed = [row for row in rows if row.get("dark_lift", 2.0) >= CHANGED]
     means = {}
     for name in NAMES:

@@ -19,10 +19,10 @@ from streamkind.video.publish import Staging
 
 @contextmanager
 def picture(path: str | Path, panels: int) -> Iterator[Any]:
-    """Give that many panels to draw on, one above the other, and write the picture at the end.
+    """Yield a number of panels to draw on, one above the other, and write the picture at the end.
 
-    Raises UsageError without matplotlib or for a suffix that it does not know, OutputError when the
-    picture cannot be written; it appears whole or not at all.
+    The picture appears complete or not at all. Raises UsageError without matplotlib, or for a
+    suffix that it does not know, and OutputError if the picture cannot be written.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("drawing needs matplotlib: pip install 'streamkind[score]'")
@@ -53,7 +53,7 @@ def draw_track(track: Track, path: str | Path) -> None:
             above.plot(track.time, track.wanted, color="0.7", label="wanted")
         above.plot(track.time, track.ratio, label="ratio")
         above.set_yscale("log", base=2)
-        # Powers of two alone would leave a steady track without any number at its side.
+        # With powers of two alone, the axis of a constant track would have no numbers.
         above.yaxis.set_major_locator(MaxNLocator(6))
         above.yaxis.set_major_formatter("{x:.4g}")
         above.set_ylabel("ratio")
@@ -71,7 +71,7 @@ def draw_scores(scores: Scores, path: str | Path) -> None:
         for name, row in scores.rows.items():
             series: tuple[Any, ...] = (np.log(np.maximum(row.luma, 1e-4)), row.mabd, row.warp)
             for panel, values, label in zip(panels, series, labels, strict=True):
-                first = len(row.luma) - len(values)  # what lies between frames is one shorter
+                first = len(row.luma) - len(values)  # values between frames are one fewer
                 panel.plot(np.arange(first, len(row.luma)), values, label=name, linewidth=0.9)
                 panel.set_ylabel(label)
         panels[0].legend()
@@ -93,7 +93,7 @@ def draw_bench(told: dict[str, Any], path: str | Path) -> None:
                 if rounds:
                     at = 1e3 * np.median(rounds), scores["psnr"]
                     panel.scatter(*at, color=f"C{i}", marker=marker)
-            offset = (8, 4) if i % 2 == 0 else (8, -12)  # what is alike stays readable
+            offset = (8, 4) if i % 2 == 0 else (8, -12)  # so that near labels do not overlap
             panel.annotate(name, at, offset, textcoords="offset points", color=f"C{i}")
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

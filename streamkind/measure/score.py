@@ -1,7 +1,7 @@
 """Measures flicker and sharpness of a result, and of two baselines.
 
-Y = .299 R + .587 G + .114 B in [0, 1]. Every row is measured with one flow, that of the input;
-scene cuts are left out, and counted. docs/score.md says what each figure means.
+Y = .299 R + .587 G + .114 B in [0, 1]. The flow is that of the input for every row. Scene cuts are
+left out, and counted. docs/score.md defines each figure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from streamkind.video.threads import ReadAhead
 ScoreProgress = Callable[[str, int], None]
 
 AVERAGE_FRAMES = 15
-"""Length of the centred moving average that flicker is measured against."""
+"""Length of the centred moving average for flicker, in frames."""
 STEP_STOPS = 1.0
 """Change of the input's mean, in stops, within three frames that counts as a step."""
 
@@ -41,7 +41,7 @@ ROWS = (OUTPUT, GAIN, UNSMOOTHED, INPUT)
 
 @dataclass
 class Row:
-    """The figures of one video by frame. Those of two frames are one fewer, NaN at cuts."""
+    """The figures of one video, frame by frame. Figures of pairs are one fewer, and NaN at cuts."""
 
     luma: list[float] = field(default_factory=list)
     """Mean Y."""
@@ -54,11 +54,11 @@ class Row:
     mabd: list[float] = field(default_factory=list)
     """Mean absolute difference of Y from one frame to the next."""
     warp: list[float] = field(default_factory=list)
-    """E_warp of each two frames."""
+    """E_warp of each pair of frames."""
     psnr: list[float] = field(default_factory=list)
-    """dB against the reference."""
+    """PSNR against the reference, in dB."""
     ssim: list[float] = field(default_factory=list)
-    """Of Y, against the reference, Gaussian window of sigma 1.5."""
+    """SSIM of Y against the reference, with a Gaussian window of sigma 1.5."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Scores:
     """The figures of all videos."""
 
     rows: dict[str, Row]
-    """By name: those of `ROWS`, and `reference` when there is one."""
+    """Rows by name: those of `ROWS`, and `reference` if there is one."""
     cuts: list[int]
-    """The first frames of scenes, the first scene's left out."""
+    """Number of the first frame of each scene but the first."""
 
     def figures(self, name: str) -> dict[str, float | None]:
         """Return the summary of one row."""
@@ -125,10 +125,11 @@ def score(
 ) -> Scores:
     """Measure a result, the input times one gain, and the model without smoothing.
 
-    Without `unsmoothed`, a video, the last is made here, which takes a run of the model.
-    `reference` is the scene as it should look. `progress` is told the task and its frames so far.
-    Raises InputError when a video cannot be read or differs from the input in size or number of
-    frames, and UsageError when a reference is given without scikit-image.
+    `unsmoothed` is a video of the last. Without it, the video is made here, which takes as long as
+    `enhance`. `reference` is a video of the scene as it should look. `progress` is called with the
+    name of the task and its number of frames so far. Raises InputError when a video cannot be read
+    or differs from the input in size or number of frames, and UsageError when a reference is given
+    without scikit-image.
     """
     if reference is not None and importlib.util.find_spec("skimage") is None:
         raise UsageError("a reference needs scikit-image: pip install 'streamkind[score]'")
@@ -276,9 +277,10 @@ def high_pass(x: Series) -> Series:
 
 
 def response(dark: list[float], luma: list[float]) -> float | None:
-    """Frames until a step of the input has settled to a tenth of it; the slowest, None without.
+    """Return how many frames the output takes to follow a step of the input; None without steps.
 
-    Settled is the median of the 26th to 50th frame after the step.
+    It has followed when it stays within a tenth of the step from its final value, the median of the
+    26th to 50th frame after the step. The slowest step counts.
     """
     stops, out = (np.log2(np.maximum(x, 1e-4)) for x in (dark, luma))
     slowest, last = None, -50

@@ -15,35 +15,38 @@ class Augmentation:
     """Probability and strength of each change of the pairs of a batch."""
 
     exposure_stops: float = 0.0
-    """The dark picture is made darker or brighter by up to this many stops, half of the time."""
+    """With a probability of 1/2, the dark picture becomes darker or brighter by up to so many
+    stops."""
     white_balance: float = 0.0
-    """Red and blue of both pictures are scaled by up to this much, a third of the time."""
+    """With a probability of 1/3, red and blue of both pictures are scaled by up to this share."""
     saturation_stops: float = 0.0
-    """Both pictures get more or less colour, by up to this many stops, half of the time."""
+    """With a probability of 1/2, the chroma of both is scaled by up to so many stops."""
     gray: float = 0.0
-    """How often both pictures lose all colour, as infrared footage has none."""
+    """Probability that both pictures become gray, as infrared footage is."""
     channels: float = 0.0
-    """How often red, green and blue are exchanged in both, so that no colour is always the same."""
+    """Probability that red, green and blue are exchanged in both, so that no colour is the usual
+    one."""
     jpeg: float = 0.0
-    """How often the dark picture is compressed as a JPEG."""
+    """Probability that the dark picture is compressed as a JPEG."""
     noise: float = 0.0
-    """How often the dark patch gets the noise of a poorer sensor."""
+    """Probability that the noise of a poorer sensor is added to the dark patch."""
     video: float = 0.0
-    """How often the dark patch is encoded as H.264 or HEVC and decoded again."""
+    """Probability that the dark patch is encoded as H.264 or HEVC and decoded again."""
     identity: float = 0.0
-    """How often the bright picture is used as the dark one too: the light is then not changed."""
+    """Probability that the bright picture is the dark one too. The ratio is then 1."""
     darkened: float = 0.0
-    """How often the dark picture is made from the bright one by a gain and a gamma."""
+    """Probability that the dark picture is made from the bright one, by a gain and a gamma."""
     flat: float = 0.0
-    """How often both pictures are of one level: black, white or any gray, a third each."""
+    """Probability that both pictures have one level everywhere: black, white or any gray, 1/3
+    each."""
     colorful: float = 0.0
-    """How often two places are drawn and the more colourful one is taken."""
+    """Probability that two places are drawn at random, and the more colourful one is taken."""
     lamps: float = 0.0
-    """How often lamps are drawn into both patches; LOL's rooms have none."""
+    """Probability that lamps are drawn into both patches. The rooms of LOL have none."""
     blackout: float = 0.0
-    """How often part of both patches is black, as a night sky or the bars of a screen.
+    """Probability that a part of both patches is black, as a night sky or the bars of a screen.
 
-    In half of the dark ones that is the near-black of compressed video, which has a cast.
+    In half of the dark patches, it is the near-black of compressed video, which has a colour cast.
     """
 
     def __mul__(self, share: float) -> Augmentation:
@@ -57,10 +60,10 @@ class Change:
 
     flat: int | None
     color: Matrix | None
-    """Maps the colours of both pictures."""
+    """Matrix for the colours of both pictures; None for no change."""
     identity: bool
     darkened: tuple[float, float] | None
-    """Gain and gamma that make the dark picture of the bright one."""
+    """Gain and gamma by which the dark picture is made from the bright one."""
     exposure: float | None
     quality: int | None
 

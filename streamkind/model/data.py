@@ -110,7 +110,7 @@ def split(pairs: Sequence[Pair], held_out: int, seed: int) -> tuple[list[Pair], 
     for g in np.random.default_rng(seed).permutation(len(groups)):
         if len(chosen) >= held_out:
             break
-        if len(groups[g]) <= max(2, held_out // 4):  # a large scene would be all there is
+        if len(groups[g]) <= max(2, held_out // 4):  # a large scene would fill the held-out set
             chosen.update(groups[g])
     train = [p for i, p in enumerate(pairs) if i not in chosen]
     return train, [p for i, p in enumerate(pairs) if i in chosen]
@@ -144,11 +144,11 @@ class TrainingBatch:
     high_small: Tensor
 
     def pin_memory(self) -> Self:
-        """Return it in pinned memory, from which a GPU copies by itself."""
+        """Return the batch in pinned memory, from which a GPU can copy."""
         return type(self)(*(t.pin_memory() for t in vars(self).values()))
 
     def to(self, device: torch.device) -> Self:
-        """Return it on a device."""
+        """Return the batch on a device."""
         return type(self)(*(t.to(device, non_blocking=True) for t in vars(self).values()))
 
 
@@ -183,7 +183,7 @@ class Steps(Dataset[TrainingBatch]):
 def ahead(
     make: Callable[..., TrainingBatch], steps: range, workers: int
 ) -> Iterator[TrainingBatch]:
-    """Yield `make(step=...)` of each step, made ahead by a number of processes; 0: in this one."""
+    """Yield `make(step=...)` for each step, made in advance by `workers` processes; 0: this one."""
     loader = DataLoader(
         Steps(make),
         batch_size=None,
@@ -191,7 +191,7 @@ def ahead(
         num_workers=workers,
         multiprocessing_context="fork" if workers else None,  # they share the pictures
         worker_init_fn=one_thread,
-        generator=torch.Generator(),  # its own: the numbers of the run stay as they are
+        generator=torch.Generator(),  # its own: other random numbers stay the same
         pin_memory=workers > 0 and torch.cuda.is_available(),
     )
     return iter(loader)
@@ -229,7 +229,7 @@ def as_filmed(
     if rng.random() < 1 / 2:
         low = np.asarray((low + chroma_step(rng)).round().clip(0, 255), np.uint8)
     high = known_color(low, high)
-    return (known_color(low, low) if rng.random() < 1 / 2 else low), high  # as `carry` reduces it
+    return (known_color(low, low) if rng.random() < 1 / 2 else low), high  # as `Reduced` does
 
 
 def known_color(low: Image, high: Image) -> Image:
@@ -261,7 +261,7 @@ def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image
         np.rot90(i[y : y + patch, x : x + patch], int(turns))[:, :: -1 if mirror else 1]
         for i in (pair.low, pair.high)
     )
-    return low.copy(), high.copy()  # drawn on, and the pair must stay as it is
+    return low.copy(), high.copy()  # copies: they are changed, but the pair is used again
 
 
 def chroma(image: Image) -> float:

@@ -16,9 +16,10 @@ Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]  # (3, 3), of RGB columns
 
 QUALITIES = (22, 38)
-"""Range of crf: from a good dashcam to a poor surveillance camera with blocks in the dark."""
+"""Range of CRF: from a good dashcam to a poor surveillance camera with blocks in the dark."""
 SHOT, READ = (0.02, 0.4), (0.2, 2.0)
-"""Variance per 8-bit level of light, and standard deviation in the dark in 8-bit levels."""
+"""Ranges of shot noise (variance per 8-bit level of light) and of read noise (standard deviation,
+in 8-bit levels)."""
 
 
 def recolor(image: Image, color: Matrix) -> Image:

@@ -1,8 +1,10 @@
-"""The graphs that are exported. Between decompose and recompose lies the choice of the ratio, and,
-for video, what steadies the two layers over time.
+"""The graphs that are exported: decompose, steady and recompose.
 
-Frames are uint8 RGB (N, H, W, 3), H and W multiples of 16, at both ends; conversion and clamping
-are part of the graph. The cast comes first: TensorRT takes no other operation on uint8.
+Between decompose and recompose, the ratio is chosen. For video, steady filters the layers over
+time.
+
+Frames are uint8 RGB (N, H, W, 3) as input and output; H and W are multiples of 16. Conversion and
+clamping are part of the graphs. The cast comes first: TensorRT takes no other operation on uint8.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ class Decompose(nn.Module):
     ratios: Tensor
 
     def __init__(self, kind: KinD, gain: float = 1.0) -> None:
-        """`gain` is what restoration adds to mean luma: the curve goes without it, being pooled."""
+        """`gain` is the factor of restoration on mean luma, without which the curve is made."""
         super().__init__()
         self.gain = gain
         self.decomposition = kind.decomposition
@@ -36,8 +38,8 @@ class Decompose(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """(N, H, W, 3) -> (N, 3, H, W), (N, 1, H, W), (N, 17), (N, H/16, W/16), (N,).
 
-        Frames are levels of 8 bits, 0 to 255. A graph is released for uint8; as its cast comes
-        first, a backend may declare the input float32 instead, for frames that know more.
+        Frames are levels of 8 bits, 0 to 255. The released graph takes uint8. Its first operator is
+        a cast, so a backend may declare the input as float32, for frames with more than 8 bits.
         """
         image = frames.float().permute(0, 3, 1, 2) / 255
         reflectance, illumination = self.decomposition(image)
@@ -53,7 +55,7 @@ class Decompose(nn.Module):
     def curve(self, reflectance: Tensor, illumination: Tensor, weight: Tensor) -> Tensor:
         """Mean luma of the output at each of `RATIOS`, from pooled layers (N, 1, h, w): (N, 17).
 
-        The adjustment net works nearly pixel by pixel, so it may be run on a small picture.
+        The adjustment net works nearly pixel by pixel, so a small picture is enough.
         """
         weight = weight * reflectance / weight.sum(dim=(1, 2, 3), keepdim=True)
         lumas = []
@@ -72,8 +74,8 @@ def weight_of(thumbnail: Tensor) -> Tensor:
 class Recompose(nn.Module):
     """Reflectance, illumination and a ratio per frame -> frames: restore and relight.
 
-    `fusion` and `mask` are the authors' finishing steps, in their code but not in the paper; the
-    released graphs are without them (engines/README.md says why).
+    `fusion` and `mask` are last steps in the authors' code that are not in the paper. The released
+    graphs do not have them (engines/README.md says why).
     """
 
     def __init__(self, kind: KinD, *, fusion: bool = False, mask: bool = False) -> None:
@@ -87,13 +89,13 @@ class Recompose(nn.Module):
         image = relight(self.restoration, self.adjustment, reflectance, illumination, ratio)
         if self.mask:
             image = image * dark_mask(reflectance)
-        if self.fusion:  # what is bright enough is the input's
+        if self.fusion:  # bright places are taken from the input
             image = illumination * (reflectance * illumination) + (1 - illumination) * image
         return (image * 255 + 0.5).clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def dark_mask(reflectance: Tensor, sigma: float = 3.0, radius: int = 12) -> Tensor:
-    """Return a mask that keeps black from gray: min(sqrt(2 G(gray(R))), 1), (N, 1, H, W)."""
+    """Return a mask that keeps black places black: min(sqrt(2 G(gray(R))), 1), (N, 1, H, W)."""
     offset = torch.arange(-radius, radius + 1, device=reflectance.device, dtype=torch.float32)
     kernel = torch.exp(-(offset**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).reshape(1, 1, 1, -1)
@@ -103,14 +105,15 @@ def dark_mask(reflectance: Tensor, sigma: float = 3.0, radius: int = 12) -> Tens
 
 
 NOISE, CONTRAST = 1.2 / 255, 0.04
-"""Difference of 12x12 means from which on it is motion: a constant, and a share of brightness."""
+"""Difference of means of 12x12 pixels that counts as motion: a constant, plus a share of the
+brightness. Both are on a scale from 0 to 1."""
 
 
 class Steady(nn.Module):
     """Layers of two frames in a row -> those of the later one, filtered where nothing moves.
 
-    A recursive filter: noise of a place that is still for long falls by
-    `strength / (2 - strength)` in power. Motion is what differs in the product of the layers.
+    A recursive filter. Where nothing moves for long, the noise power falls to
+    (1 - strength) / (1 + strength). Motion is found in the product of the layers.
     """
 
     def forward(
@@ -121,9 +124,9 @@ class Steady(nn.Module):
         before_illumination: Tensor,
         strength: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W), (N, 1, H, W) of now and of before, as they left here; (N, 2) in [0, 1].
+        """(N, 3, H, W), (N, 1, H, W) of a frame and of the filtered one before; (N, 2) in [0, 1].
 
-        `strength` is the share of the past kept in reflectance and in illumination.
+        `strength` is the weight of the frame before in reflectance and in illumination.
         """
         still = stillness(
             coarse(reflectance * illumination), coarse(before_reflectance * before_illumination)
@@ -137,14 +140,14 @@ class Steady(nn.Module):
 
 def coarse(image: Tensor) -> Tensor:
     """(N, 3, H, W) -> means of 12x12 pixels, (N, 3, H/4, W/4)."""
-    # A convolution takes half as long: for a pool OpenVINO first lays out the whole picture anew.
+    # A convolution takes half as long as a pool, for which OpenVINO changes the memory layout.
     mean = torch.full((3, 1, 4, 4), 1 / 16, device=image.device, dtype=image.dtype)
     blocks = F.conv2d(image, mean, stride=4, groups=3)
     return F.avg_pool2d(blocks, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def stillness(now: Tensor, before: Tensor) -> Tensor:
-    """1 where two coarse pictures agree, 0 where something moves and 8 pixels around it."""
+    """1 where two coarse pictures agree, 0 where something moves and within 8 pixels of it."""
     motion = (now - before).abs() / (NOISE + CONTRAST * torch.maximum(now, before))
     motion = (2 * motion.amax(dim=1, keepdim=True) - 1).clamp(0, 1)  # none at half the limit
     motion = F.max_pool2d(motion, 5, stride=1, padding=2)
@@ -153,8 +156,8 @@ def stillness(now: Tensor, before: Tensor) -> Tensor:
 
 def four_times(x: Tensor) -> Tensor:
     """Enlarge bilinearly, (N, 1, h, w) -> (N, 1, 4 h, 4 w)."""
-    # By a convolution, as OpenVINO interpolates slowly: steady takes three quarters of the time.
-    # Its shares are computed where they are needed: a CUDA graph admits no copy from the host.
+    # By a convolution, because OpenVINO interpolates slowly: this saves a quarter of the time of
+    # steady. Its weights are computed on the device: a CUDA graph allows no copy from the host.
     place = (torch.arange(4, device=x.device, dtype=x.dtype) - 1.5) / 4
     neighbour = torch.arange(-1, 2, device=x.device, dtype=x.dtype)
     share = (1 - (place[:, None] - neighbour).abs()).clamp(min=0)  # 3/8, 5/8, 0; 1/8, 7/8, 0; ...

@@ -1,8 +1,8 @@
 """KinD's three nets, layer by layer.
 
 Zhang, Zhang, Guo: Kindling the Darkness (ACM MM 2019). An image is split into reflectance and
-illumination, I = R * L; the reflectance is restored under guidance of the illumination; the
-illumination is changed by a ratio; their product is the picture.
+illumination, I = R * L; the reflectance is restored, guided by the illumination; the illumination
+is changed by a ratio; their product is the picture.
 
 All maps are float in [0, 1]: images and reflectance (N, 3, H, W), illumination (N, 1, H, W). Height
 and width are multiples of 16; the caller pads by edge replication and crops.
@@ -103,8 +103,8 @@ class Restoration(nn.Module):
 class Adjustment(nn.Module):
     """Illumination at a ratio -> illumination: a learned tone curve.
 
-    The second input channel is log2(ratio), where the paper has the ratio: 1 is then 0,
-    and 1/8 and 8 are equally far from it, which is what makes the curve monotone over two decades.
+    The second input channel is log2(ratio), where the paper has the ratio: 1 becomes 0, and 1/8 and
+    8 are equally far from it. This makes the curve monotone over two decades.
     """
 
     def __init__(self) -> None:
@@ -112,14 +112,15 @@ class Adjustment(nn.Module):
         self.conv1 = Conv(2, 32)
         self.conv2 = Conv(32, 32)
         self.conv3 = Conv(32, 32)
-        self.conv4 = Conv(32, 1)  # the leaky ReLU before the sigmoid is the authors'
+        self.conv4 = Conv(32, 1)  # the authors' code also has a leaky ReLU before the sigmoid
         self.apply(initialise)
 
     def forward(self, illumination: Tensor, ratio: Tensor) -> Tensor:
         """(N, 1, H, W) and (N,) -> (N, 1, H, W)."""
         alpha = torch.log2(ratio).reshape(-1, 1, 1, 1).expand_as(illumination)
         x = torch.cat([illumination, alpha], dim=1)
-        # Zero padding would pad the ratio too and dim a rim of four pixels: replicate the edge.
+        # Zero padding would also pad the ratio, and darken a border of four pixels. So the edge is
+        # repeated.
         x = F.pad(x, (4, 4, 4, 4), mode="replicate")
         return torch.sigmoid(self.conv4(self.conv3(self.conv2(self.conv1(x)))))[..., 4:-4, 4:-4]
 
@@ -130,7 +131,7 @@ class Histogram(nn.Module):
     The place of a block has no influence, so a picture may have any number of blocks.
     """
 
-    FLOOR = 0.004  # one 8-bit level: below it a logarithm is noise
+    FLOOR = 0.004  # about one 8-bit level: below it, a logarithm is only noise
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -184,7 +185,7 @@ class FeatureExposure(nn.Module):
         return torch.sigmoid(self.out(x)).flatten()
 
     def begin_as(self, decomposition: nn.Module) -> None:
-        """Copy the first layers of a decomposition, as initial values."""
+        """Copy the first layers of a decomposition as initial values."""
         for name in ("conv1", "conv2", "conv3"):
             getattr(self, name).load_state_dict(getattr(decomposition, name).state_dict())
 
@@ -192,8 +193,8 @@ class FeatureExposure(nn.Module):
 class Exposure(nn.Module):
     """A dark picture -> its exposure: the mean luma that a photographer would give it.
 
-    Not part of the paper, which takes its ratio from the truth. Two estimates that err in different
-    scenes; their mean errs less than either.
+    It is not in the paper, which takes its ratio from the bright picture. It is the mean of two
+    estimates, which are wrong in different scenes: the mean has a smaller error than either.
     """
 
     CEILING = 0.3
@@ -250,8 +251,8 @@ def relight(
 def illumination_ratio(source: Tensor, target: Tensor) -> Tensor:
     """Return the ratio from one illumination to another: (N, 1, H, W) twice -> (N,).
 
-    As the authors train: the mean of dark over bright, or its reciprocal. A mean of bright over
-    dark hangs on the few darkest pixels.
+    As in the authors' training: the mean of dark over bright, or its reciprocal. A mean of bright
+    over dark would depend on the few darkest pixels.
     """
     down = (target / (source + 1e-4)).mean(dim=(1, 2, 3))
     up = 1 / ((source / (target + 1e-4)).mean(dim=(1, 2, 3)) + 1e-4)

@@ -1,8 +1,9 @@
 """KinD++'s restoration: illumination attention at three scales, all at full resolution.
 
 Zhang, Guo, Ma, Liu, Zhang: Beyond Brightening Low-light Images (IJCV 2021). Decomposition and
-adjustment are KinD's. A picture costs about 21 times what it does with KinD: for stills, and for
-videos that may take all night. Maps are as in `kind.py`.
+adjustment are KinD's. It needs about 21 times the
+computation of KinD: use it for stills, or for videos if time does not matter. Maps are as in
+`kind.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from streamkind.model.kind import Conv, KinD, initialise
 
 
 class Normalised(nn.Sequential):
-    """Convolution, ReLU, batch normalisation, ReLU: the first is the authors' framework's default.
+    """Convolution, ReLU, batch normalisation, ReLU.
 
-    That ReLU keeps the normalisation from being folded into the convolution.
+    The first ReLU is a default of the authors' framework. Because of it, the normalisation cannot
+    be merged into the convolution.
     """
 
     def __init__(self, channels: int, kernel: int) -> None:

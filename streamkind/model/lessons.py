@@ -1,8 +1,8 @@
 """Pools of training pictures, with the layers that a teacher (the released KinD) makes of them.
 
 The teacher costs several times what a small net costs. So a pool of large patches is made once,
-with the teacher's layers, and many smaller patches are cut from it. A pool and what is cut from it
-are a pure function of seed and step, as a batch is: a resumed run sees what a whole one sees.
+with the teacher's layers, and many smaller patches are cut from it. A pool and its
+patches depend only on seed and step, like a batch. So a resumed run sees the same as a whole one.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from streamkind.model.processes import ALONE, Share, autocast
 from streamkind.model.released import find_release
 
 POOL = 64
-"""Pairs in a pool."""
+"""Number of pairs in a pool."""
 SIDE = 192
-"""Rows and columns of its patches: at twice that, still inside every pair of the data."""
+"""Rows and columns of its patches. Twice as many still fit into every pair of the data."""
 REUSE = 16
-"""How many times a patch is cut from each pair of a pool."""
+"""Number of patches that are cut from each pair of a pool."""
 AT_ONCE = 8
-"""Pairs that the teacher sees at once."""
+"""Number of pairs in a batch of the teacher."""
 
 
 @dataclass(frozen=True)

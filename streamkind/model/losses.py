@@ -34,9 +34,10 @@ class Weights:
     mutual_form: Literal["joint", "per_direction"] = "joint"
     """M from both directions at once (paper) or one at a time (authors' code)."""
     cross: float = 0.0
-    """Weight of |R_low L_high - I_high|, without which the colour of R_low fades."""
+    """Weight of |R_low L_high - I_high|. Without it, the colour of R_low fades."""
     low_gain: float = 1.0
-    """Factor of the dark picture's reconstruction, whose values are a tenth as large."""
+    """Factor for the reconstruction of the dark picture, whose values are about ten times
+    smaller."""
     restoration_gamma: float = 1.0
     """The restoration target is R_high to this power (authors' code: 1.2)."""
     gradient: float = 1.0
@@ -44,15 +45,16 @@ class Weights:
     chroma: float = 0.0
     """Weight of the distance in chroma, in restoration and in the final picture."""
     joint_adjustment: float = 1.0
-    """Weight of the adjustment's loss in the joint stage; squared distances of light are small."""
+    """Weight of the loss of adjustment in the joint stage. It is a squared distance, so it is
+    small."""
     saturation: float = 0.0
     """Weight of the error in chroma of the final picture's blocks, in the joint stage."""
     prior: float = 0.0
-    """Weight of the distance to `envelope`, at the first step; it falls linearly."""
+    """Weight of the distance to `envelope` at the first step. It falls linearly."""
     prior_steps: int = 0
-    """Steps after which it would reach zero."""
+    """Number of steps after which that weight would be 0, without `prior_floor`."""
     prior_floor: float = 0.0
-    """Share of `prior` that stays for good."""
+    """Least share of `prior`, 0 to 1, at any step."""
 
 
 PRESETS = {
@@ -90,7 +92,7 @@ carry colour."""
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
     """Signed horizontal and vertical differences of neighbours, interior only, no padded border.
 
-    A zero border would add a false edge of the height of the value itself.
+    A border of zeros would add a false edge as high as the value itself.
     """
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
@@ -167,9 +169,9 @@ def chroma_distance(x: Tensor, y: Tensor) -> Tensor:
 
 
 def envelope(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a simple decomposition of a pair as a first aim: L_low, R and L_high.
+    """Return a simple decomposition of a pair as an initial target: L_low, R and L_high.
 
-    L_high is a smooth upper envelope of the bright picture, and R is the rest. Without this aim,
+    L_high is a smooth upper envelope of the bright picture, and R is the rest. Without this target,
     training from a random start ends at L = 1 or at a white R.
     """
 
@@ -177,7 +179,7 @@ def envelope(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return F.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
 
     brightest = blur(high.amax(dim=1, keepdim=True), 3)
-    # The window is small and nearly round: a wide or square one leaves dark halos around lamps.
+    # The window is small and nearly round. A large or square one leaves dark halos around lamps.
     l_high = blur(blur(F.max_pool2d(brightest, 5, 1, 2), 5), 5).clamp(min=1e-3)
     reflectance = (high / l_high).clamp(max=1)
     mean_low, mean_reflectance = (
@@ -202,9 +204,9 @@ def envelope_loss(
 
 
 def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Error of the chroma of 8x8 pixels in its logarithm, what is colourful counting most.
+    """Error of the logarithm of the mean chroma of 8x8 pixels, weighted by how colourful they are.
 
-    Where colour is uncertain a pixel-wise distance is least for gray; this one is not.
+    Where the colour is uncertain, a distance by pixels is least for gray. This one is not.
     """
 
     def block_chroma(image: Tensor) -> Tensor:
@@ -212,7 +214,7 @@ def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
         return (blocks.square().sum(dim=1) + 1e-6).sqrt() + 0.02  # (N, H/8, W/8)
 
     got, wanted = block_chroma(x), block_chroma(y)
-    # Not a mean: its denominator must be that of the whole batch, wherever the batch is shared.
+    # The denominator is that of the whole batch. Otherwise, processes divide by different sums.
     return ((got / wanted).log().abs() * wanted).sum() / mean_of_all(wanted.sum())
 
 
@@ -258,8 +260,8 @@ def adjustment_loss(adjusted: Tensor, target: Tensor) -> Tensor:
 
 
 def unlikeness(picture: Tensor, wanted: Tensor, scales: int = 1) -> Tensor:
-    """How far a final picture is from the one it should be; SSIM at so many sizes, each half."""
-    # The root of each picture's squared error, which PSNR is made of, and not of all together.
+    """Distance of a final picture from the wanted one, with SSIM at `scales` sizes, each half."""
+    # The root of the squared error of each picture, as in PSNR, and not of the whole batch.
     error = (picture - wanted).square().mean(dim=(1, 2, 3)) + 1e-6
     sizes = [[F.avg_pool2d(x, 2**i) for x in (picture, wanted)] for i in range(scales)]
     alike = torch.stack([ssim(*size) for size in sizes]).mean()
@@ -271,9 +273,9 @@ def mean_gain(picture: Tensor, wanted: Tensor) -> Tensor:
     """Return the gain from each picture's mean to the truth's, if they are near: (N, 1, 1, 1).
 
     After Liao et al., GT-mean loss (ICCV 2025): the Bhattacharyya distance of two normal
-    distributions, each with a tenth of its picture's mean as standard deviation, says how much the
-    picture counts as it is. The paper adds the losses of the picture as it is and of the scaled
-    one; here one loss of a picture between the two is taken, at half the cost.
+    distributions, each with a tenth of its picture's mean as standard
+    deviation, is the weight of the unscaled picture. The paper adds the losses of the unscaled and
+    the scaled picture. Here there is one loss, of a picture between the two, at half the cost.
     """
     # In training a picture may be below 0.
     means = [x.mean(dim=(1, 2, 3), keepdim=True).clamp(min=0) + 1e-3 for x in (picture, wanted)]

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 Scalar = TypeVar("Scalar", bound=np.generic)
 BF16_UNITS = "avx512_bf16", "amx_bf16", "bf16"
 """Instruction sets that multiply in bf16, as PyTorch names them."""
-PATIENCE = timedelta(hours=1)  # for the first process, while it validates; torchrun sees deaths
+PATIENCE = timedelta(hours=1)  # longest wait for the first process to validate
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Share:
         return whole[self.rank * size : (self.rank + 1) * size]
 
     def random(self, *seed: int) -> np.random.Generator:
-        """Return a generator of this process's own; the first one's is that of a process alone."""
+        """Return a generator for this process. The first process gets the same one as if alone."""
         return np.random.default_rng([*seed, self.rank] if self.rank else seed)
 
 
@@ -106,10 +106,11 @@ def joined(share: Share, device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
-    except SystemExit:  # which all of them come to
+    except SystemExit:  # all processes reach it
         dist.destroy_process_group()
         raise
-    # No `finally`: a process that fails must die without waiting here, then torchrun ends the rest.
+    # No `finally`: a process that fails must end without waiting here. torchrun then ends the
+    # others.
     dist.destroy_process_group()
 
 

@@ -25,7 +25,7 @@ class Stage:
     picture: float = 1.0
     """Weight of the loss of the final picture, beside that of its layers."""
     augment: float = 1.0
-    """Share of the recipe's augmentation that this stage keeps."""
+    """Factor for the augmentation of the recipe in this stage."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Recipe:
     architecture: str = "kind"
     """kind or kindpp"""
     start: str = ""
-    """A released model. Nets that both models have start with its weights."""
+    """A released model, whose weights are the initial ones of all nets that both models have."""
     saturation: float = 1.0
-    """What the bright pictures of `data` lack of the dark ones' colour: their chroma is multiplied
-    by this."""
+    """Factor for the chroma of the bright pictures of `data`, which are paler than the dark
+    ones."""
     extra: tuple[str, ...] = ()
-    """Further pairs, trained on as they are, never held out."""
+    """Folders of more pairs, which are not changed and never held out."""
     seed: int = 0
     preset: str = "default"
     held_out: int = 24

@@ -52,9 +52,9 @@ def joint_stage(
     low, high = split(kind, batch)
     with torch.no_grad():
         light = small_light(kind, batch)
-    # The random start is over: only `prior_floor` of the prior is left.
+    # Training no longer starts at random: only `prior_floor` of the prior is left.
     terms = decomposition_loss(low, high, w, w.prior_steps)
-    # A black picture must stay black at any ratio; its own ratio does not teach that.
+    # A black picture must stay black at any ratio, which its own ratio does not teach.
     black = batch.high.amax(dim=(1, 2, 3)) == 0
     made, picture = layer_terms(kind, low, high, light, w, rng, least_ratio=10.0 * black)
     made["adjustment"] = w.joint_adjustment * made["adjustment"]
@@ -82,8 +82,8 @@ def whole_stage(
     """Fifth stage: train decomposition too, so that reflectance keeps the dark picture's colour."""
     low, high = split(kind, batch)
     _, reflectance, light = low
-    # The dark picture's layers are to be more of it and less of the bright one's: what
-    # decomposition averages away, restoration cannot bring back.
+    # The layers should depend more on the dark picture and less on the bright one. Restoration
+    # cannot restore what decomposition has averaged.
     faithful = replace(w, low_gain=10.0, cross=0.1, similarity=0.1)
     terms = decomposition_loss(low, high, faithful, w.prior_steps)
     return terms | picture_terms(kind, batch, reflectance, light.detach(), w, step)
@@ -170,7 +170,7 @@ def layer_terms(
 ) -> tuple[Terms, Tensor]:
     """Losses of restoration, of adjustment, and of the picture that the two make; the picture.
 
-    `least_ratio`, (N,), raises the ratio at which the picture is made.
+    `least_ratio`, (N,), is the least ratio at which the picture is made.
     """
     _, r_low, l_low = low
     image_high, r_high, l_high = high
@@ -199,8 +199,8 @@ def between(
 ) -> Tensor:
     """Return the loss of adjustment at ratios that no pair has: 1, between the lights, and beyond.
 
-    A target is the geometric mean of the two lights at a random place, or a power of one of them;
-    this is what makes ratio 1 the identity and the curve rise from 0.1 to 10.
+    A target is a geometric mean of the two lights with random weights, or a power of one of them.
+    So the curve becomes the identity at ratio 1, and rises from 0.1 to 10.
     """
     count = patch[0].shape[0]
     shape = (count, 1, 1, 1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from streamkind.model.kind import NEGATIVE_SLOPE, Conv, KinD, initialise
 
 FAINTEST_LIGHT = 1e-3
-"""Added to the illumination before the picture is divided by it, against division by 0."""
+"""Number that is added to the illumination before the picture is divided by it, to avoid 0."""
 
 
 def act() -> nn.LeakyReLU:
@@ -39,7 +39,7 @@ class Up(nn.Sequential):
 def last_up(inputs: int, outputs: int) -> nn.Sequential:
     """Double the size: four pixels from each 3x3 window. Windows overlap, so there are no blocks.
 
-    A transposed convolution could be the same, but OpenVINO computes one near an output in float32.
+    A transposed convolution could do the same, but OpenVINO computes one near an output in float32.
     """
     return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
 

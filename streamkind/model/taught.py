@@ -27,7 +27,7 @@ Terms = dict[str, Tensor]
 def distil_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """The stage of a student: its layers should be its teacher's, its pictures also the truth.
+    """The stage of a student. The targets are the teacher's layers, and the true picture.
 
     In every second step the pictures are reduced first, as `realtime` does.
     """
@@ -56,14 +56,14 @@ def distil_stage(
 def taught_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """The stage of `lite`: its layers should be its teacher's, and its picture the truth."""
+    """The stage of `lite`. The targets are the teacher's layers, and the true picture."""
     assert isinstance(batch, Lesson)
     count = len(batch.low)
     with torch.no_grad():
         ratio = batch.ratio if step % 2 else matching_ratio(kind, batch)
     reflectance, light = kind.decomposition(torch.cat([batch.low, batch.high]))
     light_low, light_high = light.float().chunk(2)
-    # No gradient into decomposition from here: that of I / L, where L is near 0, drove L to 1.
+    # No gradient into decomposition from here: where L is near 0, that of I / L drives L to 1.
     seen, at = reflectance[:count].detach(), light[:count].detach()
     restored = kind.restoration(seen, at).float()
     picture = restored * kind.adjustment(at, ratio).float()
@@ -84,8 +84,8 @@ def taught_stage(
 def curve_loss(kind: KinD, light: Tensor, rng: SharedRandom) -> Tensor:
     """Return the distance of the adjustment from the teacher's, at ratios from 0.1 to 10.
 
-    `light`, (2 N, 1, h, w), is the teacher's, of dark and of bright pictures: the curve must not
-    make up for errors of the light that is learnt.
+    `light`, (2 N, 1, h, w), is the teacher's, of dark and of bright pictures. The
+    curve must not learn to correct errors of the student's light.
     """
     stops = rng.uniform(-3.3, 3.3, len(light) // 2).astype(np.float32)
     ratios = torch.cat([2.0 ** torch.from_numpy(stops).to(light.device)] * 2)

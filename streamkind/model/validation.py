@@ -29,9 +29,9 @@ class PairScores:
     """One picture, or the mean of many, against the truth."""
 
     psnr: float
-    """dB over RGB."""
+    """PSNR over RGB, in dB."""
     ssim: float
-    """RGB, Gaussian window of sigma 1.5."""
+    """SSIM over RGB, with a Gaussian window of sigma 1.5."""
     ssim_gray: float
     ciede2000: float
     """Mean colour difference; lower is better."""
@@ -59,7 +59,7 @@ def chroma(lab: NDArray[Any]) -> float:
 
 
 def mean_matched(image: Image, truth: Image) -> Image:
-    """Scale a picture to the truth's mean gray, as others report it ("GT-mean")."""
+    """Scale a picture to the mean gray of the truth, as other projects do ("GT-mean")."""
     gain = rgb2gray(truth).mean() / max(rgb2gray(image).mean(), 1e-6)
     return np.clip(image * gain + 0.5, 0, 255).astype(np.uint8)
 
@@ -109,9 +109,9 @@ GATES = {
     "reconstruction_low": (0.0, 0.03),
     "reconstruction_high": (0.0, 0.03),
 }
-"""Ranges of a sound decomposition of LOL. Outside, light or reflectance has collapsed."""
+"""Ranges of a correct decomposition of LOL. Outside of them, light or reflectance has collapsed."""
 RESTORATION_GATES = {"std_restored": (0.1, 1.0), "true_ratio/chroma_ratio": (0.3, 2.0)}
-"""The same for the restored reflectance. A white or gray one scores well on pale scenes."""
+"""The same for the restored reflectance. A white or gray one would score well on pale scenes."""
 
 
 @torch.no_grad()
@@ -150,7 +150,7 @@ def restoration_gate(kind: KinD, pairs: Sequence[Pair]) -> dict[str, float]:
 
 
 def failed_gates(numbers: Mapping[str, float]) -> list[str]:
-    """Say which numbers lie outside their gates, in words."""
+    """Return a message for each number that lies outside its range."""
     return [
         f"{name} is {numbers[name]:.3f}, expected {low:g} to {high:g}"
         for name, (low, high) in (GATES | RESTORATION_GATES).items()
