@@ -24,9 +24,9 @@ from streamkind.engine.shrink import planes_of, reduce, shrunk, without_cast
 from streamkind.engine.whole import Whole
 from streamkind.errors import UsageError
 from streamkind.video.color import UNSURE, Reader, rgb_of_yuv, yuv_of_rgb
-from streamkind.video.format import FULL, LIMITED, ColorTags, VideoFormat
+from streamkind.video.format import ColorRange, ColorTags, VideoFormat
 
-GRAY = ColorTags(range=LIMITED, matrix=1)
+GRAY = ColorTags(range=ColorRange.LIMITED, matrix=1)
 
 
 @pytest.mark.parametrize("width, height", [(1280, 720), (640, 360), (1281, 720), (1920, 1080)])
@@ -106,7 +106,7 @@ def test_planes_are_asked_for_where_they_need_not_become_rgb(size, pix_fmt):
 
 
 @pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 9, 10])
-@pytest.mark.parametrize("range_", [LIMITED, FULL])
+@pytest.mark.parametrize("range_", [ColorRange.LIMITED, ColorRange.FULL])
 def test_matrices_are_those_of_swscale(matrix, range_):
     tags = ColorTags(range=range_, matrix=matrix)
     rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
@@ -120,7 +120,7 @@ def test_matrices_are_those_of_swscale(matrix, range_):
         assert np.abs(yuv.astype(int) - cv2.transform(rgb, yuv_of_rgb(tags))).max() <= 1
 
 
-@pytest.mark.parametrize("tags", [GRAY, ColorTags(range=FULL, matrix=5)])
+@pytest.mark.parametrize("tags", [GRAY, ColorTags(range=ColorRange.FULL, matrix=5)])
 @pytest.mark.parametrize("planes", [False, True])
 def test_a_gain_is_carried_to_all_detail(tags, planes):
     rgb = scene()
@@ -332,7 +332,7 @@ def test_ten_bits_come_out_smoother_than_their_eight_bit_copy(tmp_path, profile)
     assert steps[10] < 0.32  # rounding the result to whole levels makes .29
 
 
-@pytest.mark.parametrize("tags", [ColorTags(), ColorTags(range=FULL)])
+@pytest.mark.parametrize("tags", [ColorTags(), ColorTags(range=ColorRange.FULL)])
 def test_areas_near_black_lose_their_colour_and_others_keep_it(tags):
     black = yuv_of_rgb(tags)[0, 3]
     yuv = np.random.default_rng(0).integers(0, 40, (60, 80, 3), np.uint8) + np.uint8([0, 108, 108])

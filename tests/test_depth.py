@@ -16,11 +16,11 @@ from streamkind.engine.profiles import PROFILES, open_engine
 from streamkind.engine.stream import Stream
 from streamkind.light.exposure import FixedRatio
 from streamkind.video.color import Reader, YuvWriter
-from streamkind.video.format import FULL, LIMITED, ColorTags, is_deep
+from streamkind.video.format import ColorRange, ColorTags, is_deep
 from streamkind.video.frames import MOST_DEEP, levels, stored
 from streamkind.video.source import open_source
 
-GRAY = ColorTags(range=LIMITED, matrix=1)
+GRAY = ColorTags(range=ColorRange.LIMITED, matrix=1)
 PROFILE_NAMES = list(PROFILES)
 
 
@@ -70,7 +70,7 @@ def test_which_formats_have_more_than_eight_bits(pix_fmt):
     assert is_deep(pix_fmt) == DEEP_FORMATS[pix_fmt]
 
 
-@pytest.mark.parametrize("tags", [GRAY, ColorTags(range=FULL, matrix=1)])
+@pytest.mark.parametrize("tags", [GRAY, ColorTags(range=ColorRange.FULL, matrix=1)])
 @pytest.mark.parametrize("size", [(96, 62), (64, 48), (32, 18)])
 def test_ten_bits_go_in_and_out_again(size, tags):
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def test_ten_bits_go_in_and_out_again(size, tags):
     np.testing.assert_array_equal(out.to_ndarray(), planes)
 
 
-@pytest.mark.parametrize("tags, most", [(GRAY, 4), (ColorTags(range=FULL, matrix=1), 5)])
+@pytest.mark.parametrize("tags, most", [(GRAY, 4), (ColorTags(range=ColorRange.FULL, matrix=1), 5)])
 @pytest.mark.parametrize("size", [(96, 62), (61, 47)])
 def test_rgb_of_ten_bits_goes_in_and_out_again(size, tags, most):
     """Of 10 bits: chroma that is rounded makes 2 values of blue; swscale's white is not exact."""
@@ -99,7 +99,7 @@ def test_rgb_of_ten_bits_goes_in_and_out_again(size, tags, most):
     assert np.abs(fewer - levels(pixels)).max() <= most / 1.6
 
 
-@pytest.mark.parametrize("tags", [GRAY, ColorTags(range=FULL, matrix=6)])
+@pytest.mark.parametrize("tags", [GRAY, ColorTags(range=ColorRange.FULL, matrix=6)])
 @pytest.mark.parametrize("luma", [30.25, 80.5, 200.75])
 def test_rgb_of_ten_bits_is_that_of_eight_with_more_bits(luma, tags):
     frame = av.VideoFrame.from_ndarray(

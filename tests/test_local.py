@@ -20,13 +20,13 @@ from streamkind.engine.whole import Filmed, Whole
 from streamkind.light.exposure import FixedRatio
 from streamkind.light.local import MOST_GAIN, VIVID, local_maps
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
-from streamkind.video.format import LIMITED, ColorTags
+from streamkind.video.format import ColorRange, ColorTags
 from streamkind.video.frames import Frame
 from streamkind.video.image_data import Still
 from streamkind.video.image_files import read_still
 
 SIZE = 180, 320
-VIDEO = ColorTags(range=LIMITED, matrix=6)
+VIDEO = ColorTags(range=ColorRange.LIMITED, matrix=6)
 
 
 def relit(luma, ratio=4.0):

@@ -22,10 +22,10 @@ from streamkind.live.encoder import LiveEncoder, fit
 from streamkind.live.source import Connection
 from streamkind.pipeline import enhance
 from streamkind.video.color import Reader, YuvWriter, read_tags
-from streamkind.video.format import HD, LIMITED, ColorTags
+from streamkind.video.format import HD, ColorRange, ColorTags
 from streamkind.video.frames import size_of
 
-BT709 = ColorTags(range=LIMITED, matrix=1, primaries=1, transfer=1)
+BT709 = ColorTags(range=ColorRange.LIMITED, matrix=1, primaries=1, transfer=1)
 REMAINDERS = [(i, 7 * i % 16) for i in range(16)]
 """Of width and height, by 16: each once."""
 SIZES = [(656 + i, 400 + j) for i, j in REMAINDERS]

@@ -18,7 +18,7 @@ from av.video.frame import PictureType
 from streamkind.engine.shrink import rgb_at
 from streamkind.video.color import YuvWriter
 from streamkind.video.encoders import EncoderSettings, add_encoder, choose_pix_fmt, find_encoder
-from streamkind.video.format import BT601, HD, HD_ROWS
+from streamkind.video.format import HD, HD_ROWS, ColorMatrix
 from streamkind.video.frames import Pixels, size_of
 
 TIME_BASE = Fraction(1, 90_000)
@@ -109,7 +109,7 @@ class LiveEncoder:
             time_base=TIME_BASE,
             rate=rate,
             sample_aspect_ratio=aspect,
-            color=replace(HD, matrix=BT601) if height < HD_ROWS else HD,
+            color=replace(HD, matrix=ColorMatrix.BT601) if height < HD_ROWS else HD,
             b_frames=False,
             threads=1 if width * height < 640 * 480 else 4,
             thread_type="SLICE",

@@ -13,12 +13,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from streamkind.video.format import (
-    BT601,
-    BT709,
-    FULL,
     HD_ROWS,
-    LIMITED,
-    UNSPECIFIED,
+    ColorMatrix,
+    ColorRange,
     ColorTags,
     is_deep,
 )
@@ -64,8 +61,8 @@ def yuv_of_rgb(tags: ColorTags) -> NDArray[np.float64]:
     red, blue = _LUMA[tags.matrix]
     luma = np.array([red, 1 - red - blue, blue])
     chroma = [(np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)]
-    scale = [219, 224, 224] if tags.range == LIMITED else [255, 255, 255]
-    offset = [16 if tags.range == LIMITED else 0, 128, 128]
+    scale = [219, 224, 224] if tags.range == ColorRange.LIMITED else [255, 255, 255]
+    offset = [16 if tags.range == ColorRange.LIMITED else 0, 128, 128]
     matrix = np.array([luma, *chroma]) * (np.array(scale) / 255)[:, None]
     return _fixed(np.column_stack([matrix, offset]))
 
@@ -105,19 +102,19 @@ def read_tags(frame: av.VideoFrame, warnings: list[str]) -> ColorTags:
 
 
 def _range_of(tag: int, pix_fmt: str) -> int:
-    if tag in (LIMITED, FULL):
+    if tag in (ColorRange.LIMITED, ColorRange.FULL):
         return tag
     # swscale always writes gray in full range, so untagged gray is full.
-    return FULL if pix_fmt.startswith(("yuvj", "gray")) else LIMITED
+    return ColorRange.FULL if pix_fmt.startswith(("yuvj", "gray")) else ColorRange.LIMITED
 
 
 def _matrix_of(tag: int, height: int, no_matrix: bool, warnings: list[str]) -> int:
     if tag in _SWS_MATRIX:
         return tag
-    guess = BT601 if height < HD_ROWS else BT709
+    guess = ColorMatrix.BT601 if height < HD_ROWS else ColorMatrix.BT709
     if not no_matrix:
-        name = "BT.601" if guess == BT601 else "BT.709"
-        said = "is not specified" if tag == UNSPECIFIED else f"({tag}) is not supported"
+        name = "BT.601" if guess == ColorMatrix.BT601 else "BT.709"
+        said = "is not specified" if tag == ColorMatrix.UNSPECIFIED else f"({tag}) is not supported"
         warnings.append(f"the colour matrix {said}; {name} is assumed from a height of {height}")
     return guess
 
@@ -149,7 +146,7 @@ class Reader:
         rgb = self._pix_fmt in ("rgb24", "gbrp16le")
         tags = self._tags
         if is_hdr(tags):
-            frame, tags = self._tone_map(frame), ColorTags(FULL, BT709)
+            frame, tags = self._tone_map(frame), ColorTags(ColorRange.FULL, ColorMatrix.BT709)
         fine = self._pix_fmt == "yuv420p" and is_deep(frame.format.name)
         read = self._sws.reformat(
             frame,
@@ -158,7 +155,7 @@ class Reader:
             src_colorspace=_SWS_MATRIX[tags.matrix],
             dst_colorspace=_SWS_MATRIX[(tags if rgb else self._made).matrix],
             src_color_range=tags.range,
-            dst_color_range=FULL if rgb else self._made.range,
+            dst_color_range=ColorRange.FULL if rgb else self._made.range,
             interpolation=_EXACT,
         )
         # A view of the frame's own buffer when its rows have no padding.
@@ -177,7 +174,7 @@ class Reader:
             src_colorspace=_SWS_MATRIX[self._tags.matrix],
             dst_colorspace=_SWS_MATRIX[self._tags.matrix],
             src_color_range=self._tags.range,
-            dst_color_range=FULL,
+            dst_color_range=ColorRange.FULL,
             interpolation=_EXACT,
         )
         return self._mapper(rgb)
@@ -224,7 +221,7 @@ class YuvWriter:
             format=self._pix_fmt,
             src_colorspace=matrix if rgb else _SWS_MATRIX[self._planes.matrix],
             dst_colorspace=matrix,
-            src_color_range=FULL if rgb else self._planes.range,
+            src_color_range=ColorRange.FULL if rgb else self._planes.range,
             dst_color_range=self._tags.range,
             interpolation=_EXACT,
         )

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.platform import keeps_scheduling
-from streamkind.video.format import BT601, FULL, HD, ColorTags
+from streamkind.video.format import HD, ColorMatrix, ColorRange, ColorTags
 from streamkind.video.hardware import AUTO_HW, find_hardware_encoder
 from streamkind.video.rgb_writer import RGB_FORMATS
 
@@ -222,7 +222,9 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
 
 def coded_color(codec: Codec, color: ColorTags) -> ColorTags:
     """Return the tags to encode in. Motion JPEG has no tags: it is always full-range BT.601."""
-    return replace(color, matrix=BT601, range=FULL) if codec.name == "mjpeg" else color
+    if codec.name != "mjpeg":
+        return color
+    return replace(color, matrix=ColorMatrix.BT601, range=ColorRange.FULL)
 
 
 def choose_pix_fmt(settings: EncoderSettings) -> str:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from fractions import Fraction
 
 import av
-
-UNSPECIFIED = 2
-"""FFmpeg's value for an unknown matrix, primaries or transfer; for the range it is 0."""
-LIMITED, FULL = 1, 2
-"""Ranges: FFmpeg's AVCOL_RANGE_MPEG and AVCOL_RANGE_JPEG."""
-BT709, BT601 = 1, 6
-"""Matrices: FFmpeg's AVCOL_SPC_BT709 and AVCOL_SPC_SMPTE170M."""
-
 
 VIDEO_SUFFIXES = frozenset(
     {".264", ".265", ".3g2", ".3gp", ".asf", ".av1", ".avi", ".dav", ".divx", ".dv"}
@@ -25,21 +18,55 @@ VIDEO_SUFFIXES = frozenset(
 """Endings of video files. A batch takes files with these from a folder if no pattern is given."""
 
 
+class ColorRange(IntEnum):
+    """FFmpeg's AVCOL_RANGE_*: luma from 16 to 235, or from 0 to 255."""
+
+    LIMITED = 1
+    FULL = 2
+
+
+class ColorMatrix(IntEnum):
+    """Some of FFmpeg's AVCOL_SPC_*."""
+
+    BT709 = 1
+    UNSPECIFIED = 2
+    BT601 = 6
+
+
+class ColorPrimaries(IntEnum):
+    """Some of FFmpeg's AVCOL_PRI_*."""
+
+    BT709 = 1
+    UNSPECIFIED = 2
+
+
+class ColorTransfer(IntEnum):
+    """Some of FFmpeg's AVCOL_TRC_*."""
+
+    BT709 = 1
+    UNSPECIFIED = 2
+    PQ = 16
+    HLG = 18
+
+
 @dataclass(frozen=True, slots=True)
 class ColorTags:
-    """The colour tags of a video, which say how YUV is converted to RGB: FFmpeg's AVCOL_*."""
+    """The colour tags of a video, which say how YUV is converted to RGB: FFmpeg's AVCOL_*.
 
-    range: int = FULL
-    """AVCOL_RANGE_*: 1 is limited (16-235), 2 is full (0-255). A missing tag was guessed."""
-    matrix: int = BT709
-    """AVCOL_SPC_*: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020. A missing tag was guessed."""
-    primaries: int = UNSPECIFIED
-    """AVCOL_PRI_*, as in the input."""
-    transfer: int = UNSPECIFIED
-    """AVCOL_TRC_*, as in the input."""
+    An input may have values that the enumerations do not name, such as 9 for the matrix of BT.2020.
+    """
+
+    range: int = ColorRange.FULL
+    """Range. A missing tag was guessed."""
+    matrix: int = ColorMatrix.BT709
+    """Matrix. A missing tag was guessed."""
+    primaries: int = ColorPrimaries.UNSPECIFIED
+    """Primaries, as in the input."""
+    transfer: int = ColorTransfer.UNSPECIFIED
+    """Transfer, as in the input."""
 
 
-HD = ColorTags(range=LIMITED, matrix=BT709)
+HD = ColorTags(range=ColorRange.LIMITED, matrix=ColorMatrix.BT709)
 """The usual tags of high-definition video. Frames of live cameras are converted to them."""
 FULL_709 = ColorTags()
 """BT.709 in full range: the tags of YUV that is computed here from RGB."""

@@ -10,7 +10,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from streamkind.video.color import YuvWriter, frame_of
-from streamkind.video.format import FULL, ColorTags
+from streamkind.video.format import ColorRange, ColorTags
 from streamkind.video.frames import Pixels
 
 RGB_FORMATS = {"gif": "pal8", "apng": "rgb24", "libwebp": "bgra", "libwebp_anim": "bgra"}
@@ -32,9 +32,9 @@ class RgbWriter:
         """Return a new frame; `pixels` is not kept."""
         frame = frame_of(pixels) if pixels.ndim == 3 else self._planes(pixels)
         if self._pix_fmt != "pal8":
-            return self._sws.reformat(frame, format=self._pix_fmt, dst_color_range=FULL)
-        rgb = self._sws.reformat(frame, format="rgb24", dst_color_range=FULL).to_ndarray()
-        image = Image.fromarray(rgb).quantize(_COLORS)
+            return self._sws.reformat(frame, format=self._pix_fmt, dst_color_range=ColorRange.FULL)
+        rgb = self._sws.reformat(frame, format="rgb24", dst_color_range=ColorRange.FULL)
+        image = Image.fromarray(rgb.to_ndarray()).quantize(_COLORS)
         palette = np.zeros((_COLORS, 4), np.uint8)  # alpha, red, green, blue
         known = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
         palette[:, 0], palette[: len(known), 1:] = 255, known

@@ -17,12 +17,16 @@ from av.filter import Graph
 from numpy.typing import NDArray
 
 from streamkind.errors import InputError
-from streamkind.video.format import BT709, LIMITED, UNSPECIFIED, ColorTags
+from streamkind.video.format import (
+    ColorMatrix,
+    ColorPrimaries,
+    ColorRange,
+    ColorTags,
+    ColorTransfer,
+)
 
-PQ, HLG = 16, 18
-"""FFmpeg's AVCOL_TRC_SMPTE2084 and AVCOL_TRC_ARIB_STD_B67."""
-HDR_TRANSFERS = {PQ: "PQ", HLG: "HLG"}
-SDR = ColorTags(range=LIMITED, matrix=BT709, primaries=BT709, transfer=BT709)
+HDR_TRANSFERS: dict[int, str] = {ColorTransfer.PQ: "PQ", ColorTransfer.HLG: "HLG"}
+SDR = ColorTags(ColorRange.LIMITED, ColorMatrix.BT709, ColorPrimaries.BT709, ColorTransfer.BT709)
 """Tags of tone-mapped video."""
 DOLBY_TAGS = ("dvh1", "dvhe", "dva1", "dvav")
 """Codec tags of Dolby Vision in MP4."""
@@ -59,7 +63,7 @@ def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: ob
     """
     side_data: Any = frame.side_data
     dolby = codec_tag in DOLBY_TAGS or "DOVI_METADATA" in {d.type.name for d in side_data}
-    if dolby and tags.transfer == UNSPECIFIED:
+    if dolby and tags.transfer == ColorTransfer.UNSPECIFIED:
         raise InputError(
             f"{path}: Dolby Vision without a base layer (profile 5); expected HLG, PQ or SDR."
             " Record in HLG or in profile 8, or convert it with a tool for Dolby Vision"
@@ -75,7 +79,7 @@ def tone_note(tags: ColorTags) -> list[str]:
 
 def linear(signal: Doubles, transfer: int) -> Doubles:
     """Convert a BT.2020 signal, (..., 3), 0 to 1, to linear display light, where 1 is SDR white."""
-    if transfer == PQ:  # SMPTE ST 2084
+    if transfer == ColorTransfer.PQ:  # SMPTE ST 2084
         root = np.clip(signal, 0, 1) ** (1 / 78.84375)
         light = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
         return np.asarray(10_000 / _WHITE_NITS * light ** (1 / 0.1593017578125))
