@@ -16,10 +16,10 @@ import numpy as np
 
 from streamkind.errors import InputError
 from streamkind.live.web.watch import jpeg_of
-from streamkind.video.color import read_orientation
 from streamkind.video.demux import main_video, open_input, read_only, seconds_of
 from streamkind.video.format import HD
 from streamkind.video.frames import Pixels
+from streamkind.video.upright import read_orientation
 
 GLIMPSES = 3
 """Number of moments of a file that are decoded."""

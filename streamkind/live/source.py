@@ -19,13 +19,14 @@ from streamkind.errors import InputError
 from streamkind.live.config import Transport
 from streamkind.live.explain import check_video, explain, nothing_came
 from streamkind.live.secrets import redact, resolve
-from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
+from streamkind.video.color import Reader, read_tags
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer
 from streamkind.video.demux import file_url, main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
 from streamkind.video.hardware import open_hwaccel, software_note
 from streamkind.video.tonemap import refuse_dolby, tone_note
+from streamkind.video.upright import Orientation, Turns
 
 log = logging.getLogger("streamkind.live")
 
@@ -132,6 +133,7 @@ class Connection:
         self.rate: Fraction | None = self._video.average_rate or self._video.guessed_rate or None
         self.aspect = self._video.sample_aspect_ratio or Fraction(1)
         self._read: tuple[object, Reader] | None = None
+        self._turns = Turns()
         self._deinterlacer = Deinterlacer(deinterlace, self._video.time_base or Fraction(1, 90_000))
         self._told: set[str] = set()
         self._accel = accel
@@ -213,7 +215,7 @@ class Connection:
         return pictures
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
-        tags, turn = read_tags(frame, []), read_orientation(frame)
+        tags, turn = read_tags(frame, []), self._turns(frame)
         size = frame.width, frame.height
         if self._read is None or self._read[0] != (size, tags, turn):
             refuse_dolby(frame, self._video.codec_context.codec_tag, tags, redact(self._url))

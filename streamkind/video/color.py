@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Protocol
 
 import av
@@ -28,7 +27,6 @@ from streamkind.video.frames import (
     stored,
     yuv420p_planes,
 )
-from streamkind.video.side_data import display_matrix
 from streamkind.video.tonemap import ToneMapper, is_hdr
 
 UNSURE = 2, 5
@@ -244,30 +242,3 @@ def frame_of(pixels: Pixels) -> av.VideoFrame:
     # read-only memory.
     planes = yuv420p_planes(np.require(pixels, requirements=["C", "W"]))
     return av.VideoFrame.from_dlpack(planes, format="yuv420p")
-
-
-@dataclass(frozen=True, slots=True)
-class Orientation:
-    """How stored pixels are turned upright: one of the eight cases of a display matrix."""
-
-    transpose: bool = False
-    flip_x: bool = False
-    flip_y: bool = False
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Return upright pixels, in contiguous memory."""
-        if self.transpose:
-            pixels = pixels.transpose(1, 0, 2)
-        pixels = pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
-        return np.ascontiguousarray(pixels)
-
-
-def read_orientation(frame: av.VideoFrame) -> Orientation:
-    """Read the display matrix of a frame: x' = a x + c y, y' = b x + d y."""
-    data = display_matrix(frame)
-    if data is None:
-        return Orientation()
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        return Orientation(transpose=True, flip_x=c < 0, flip_y=b < 0)
-    return Orientation(flip_x=a < 0, flip_y=d < 0)

@@ -15,7 +15,7 @@ from av.container import InputContainer
 
 from streamkind.errors import UsageError
 from streamkind.video.bridge import may_step
-from streamkind.video.color import Orientation, Reader, read_orientation, read_tags
+from streamkind.video.color import read_tags
 from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.demux import (
     announced_frames,
@@ -26,13 +26,14 @@ from streamkind.video.demux import (
     seconds_of,
 )
 from streamkind.video.format import VideoFormat
-from streamkind.video.frames import DEEP, ChoosePixFmt, Frame, rgb24
+from streamkind.video.frames import ChoosePixFmt, Frame, rgb24
 from streamkind.video.hardware import open_hwaccel, software_note
 from streamkind.video.pictures import Pictures
 from streamkind.video.remarks import layer_note, layers, other_videos, remarks
 from streamkind.video.side_data import has_rpu
 from streamkind.video.timeline import Cut, cut_of, nothing_from, shortened
 from streamkind.video.tonemap import SDR, is_hdr
+from streamkind.video.upright import UprightReader, read_orientation
 
 
 class VideoSource:
@@ -115,13 +116,8 @@ class VideoSource:
         if first is None:
             raise self._pictures.decoder.nothing()
         self._rate = self._pictures.deinterlacer.rate(self._pictures.clock.rate)
-        self._size = first.width, first.height
-        self._orientation = read_orientation(first)
         self.format = self._describe(first, container)
-        pix_fmt = self._pix_fmt(self.format)
-        if self._orientation != Orientation():  # only RGB can be turned
-            pix_fmt = DEEP["rgb24"] if pix_fmt in DEEP.values() else "rgb24"
-        self._read = Reader(self._tags, *self._size, pix_fmt, made=self.format.color)
+        self._read = UprightReader(first, self.format, self._pix_fmt(self.format))
         self.start_pts = first.pts or 0
         if container.start_time is None:  # as in a Matroska file of a few frames
             self.origin = max(Fraction(0), self.start_pts * self._time_base)
@@ -185,16 +181,17 @@ class VideoSource:
         return self._pictures.decoder.failed if self._lost is None else self._lost
 
     def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
-        self._tags = read_tags(first, self.warnings)
-        self.warnings += remarks(first, self._stream, container, self._tags, self.path)
+        tags = read_tags(first, self.warnings)
+        self.warnings += remarks(first, self._stream, container, tags, self.path)
         self.others = other_videos(container, self._stream)
         for index in layers(container, self._stream):
             self.leave_out(index)
             self.warnings.append(layer_note(index))
         self.dolby = has_rpu(first)
-        (width, height), turned = self._size, self._orientation.transpose
+        width, height = first.width, first.height
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        width, height, aspect = (height, width, 1 / aspect) if turned else (width, height, aspect)
+        if read_orientation(first).transpose:
+            width, height, aspect = height, width, 1 / aspect
         seconds = seconds_of(self._stream, container)
         guess = round(seconds * self._rate) if seconds and self._rate else None
         announced = announced_frames(self._stream, container)
@@ -204,7 +201,7 @@ class VideoSource:
             time_base=self._time_base,
             frame_rate=self._rate,
             sample_aspect_ratio=aspect,
-            color=SDR if is_hdr(self._tags) else self._tags,
+            color=SDR if is_hdr(tags) else tags,
             pix_fmt=first.format.name,
             frames=guess if self._deinterlace == "field" else announced or guess,
             duration=float(seconds) if seconds else None,
@@ -222,29 +219,19 @@ class VideoSource:
         for raw in decoded:
             pts, duration = clock(raw)
             if begin is not None and pts < begin:
+                self._read.look_at(raw)
                 continue
             if end is not None and pts * self._time_base >= end:
                 break
-            self._note_size(raw)
             last_end = (pts + duration) * self._time_base
-            pixels = self._read(raw)
-            if pixels.ndim == 3:
-                pixels = self._orientation.apply(pixels)
-            yield Frame(pixels, pts - shift, self._time_base, duration)
-        self.warnings += self._pictures.deinterlacer.notes
+            yield Frame(self._read(raw), pts - shift, self._time_base, duration)
+        self.warnings += [*self._read.notes, *self._pictures.deinterlacer.notes]
         decoder = self._pictures.decoder
         if begin is None and end is None:
             rate = self._rate or Fraction(25)
             self._lost = decoder.lost(last_end=last_end, rate=rate)
         if not self._is_part:  # for a part, packets around it are decoded too
             self.warnings += decoder.notes(self.lost, clock.repaired)
-
-    def _note_size(self, raw: av.VideoFrame) -> None:
-        if (raw.width, raw.height) == self._size:
-            return
-        width, height = self._size
-        note = f"the picture size changes; all frames are scaled to {width}x{height}"
-        self.warnings += [note] if note not in self.warnings else []
 
     def _cut(
         self, container: InputContainer, raws: Iterator[av.VideoFrame], cut: Cut

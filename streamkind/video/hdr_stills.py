@@ -12,11 +12,12 @@ import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
 
-from streamkind.video.color import Reader, read_orientation, read_tags
+from streamkind.video.color import Reader, read_tags
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels
 from streamkind.video.image_data import in_eight_bits
 from streamkind.video.tonemap import HDR_TRANSFERS, ToneMapper
+from streamkind.video.upright import read_orientation
 
 Deep = NDArray[np.uint16]
 """RGB in 16 bits, (H, W, 3)."""
