@@ -21,7 +21,7 @@ from streamkind.batch.ending import finish
 from streamkind.batch.executors import InProcess
 from streamkind.batch.journal import Job, Journal, write
 from streamkind.batch.lock import Lock
-from streamkind.errors import OutputError, StreamkindError
+from streamkind.errors import OutputError, StreamkindError, in_words
 from streamkind.light.track import Track
 from streamkind.video.storage import remove_folder, write_whole
 
@@ -277,7 +277,8 @@ class JobRunner:
         result.status = "failed"
         cause = getattr(error, "cause", None) or error  # Ray wraps it, with its trace
         known = isinstance(cause, StreamkindError)
-        result.error = str(cause) if known else f"{result.job.input}: {cause!r}"
+        told = str(cause) if known else f"{result.job.input}: {in_words(cause) or repr(cause)}"
+        result.error = " ".join(told.split())
         self._say(f"failed: {result.error}")
 
     def _say(self, told: str) -> None:

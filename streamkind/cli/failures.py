@@ -7,7 +7,8 @@ import sys
 import traceback
 from typing import NoReturn
 
-from streamkind.cli.show import console
+from streamkind.cli.show import console, printable
+from streamkind.errors import in_words
 from streamkind.live.secrets import redact
 
 DEBUG = "STREAMKIND_DEBUG"
@@ -16,12 +17,7 @@ DEBUG = "STREAMKIND_DEBUG"
 
 def foreign(error: Exception) -> str:
     """Return one line for an exception that is not one of streamkind's own."""
-    if isinstance(error, MemoryError):
-        return "this machine has too little memory; free some, or use --profile realtime"
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; check the path, its permissions and the disk"
-    return (
+    return in_words(error) or (
         f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; this is "
         f"a fault of streamkind. Run it again with {DEBUG}=1, and report what it shows"
     )
@@ -32,7 +28,7 @@ def fail(message: str, code: int, error: BaseException | None = None) -> NoRetur
     try:
         if error is not None and os.environ.get(DEBUG) == "1":
             traceback.print_exception(error)
-        console.print("streamkind: " + " ".join(message.split()), markup=False)
+        console.print("streamkind: " + printable(" ".join(message.split())), markup=False)
     except OSError:  # a closed pipe or a full disk; Python would try to write again at exit
         sys.stderr = None
     sys.exit(code)

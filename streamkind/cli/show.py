@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from unicodedata import category
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -17,7 +18,15 @@ from streamkind.batch.jobs import Result
 from streamkind.measure.score import INPUT, ROWS, Scores
 from streamkind.pipeline import Progress, Report
 
+_ESCAPED = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of characters that are escaped: control characters, bytes of names that are
+not UTF-8, and the separators of lines and paragraphs."""
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def printable(text: object) -> str:
+    """Return a text in one line: line breaks and control characters of names are escaped."""
+    return "".join(ascii(c)[1:-1] if category(c) in _ESCAPED else c for c in str(text))
 
 
 def progress_bar() -> Bar:
@@ -35,15 +44,16 @@ def progress_bar() -> Bar:
 
 def show_progress(bar: Bar, name: str) -> Progress:
     """Return a callback that prints the engine and early warnings once, and updates the bar."""
+    name = printable(name)
     task = bar.add_task(name, total=None, told="")
 
     def show(report: Report) -> None:
         if not report.frames and not report.surveyed:
             bar.console.print(f"{name}: {report.engine}", markup=False)
             for warning in report.early:
-                bar.console.print(f"warning: {warning}", markup=False)
+                bar.console.print(f"warning: {printable(warning)}", markup=False)
         for warning in report.warnings:  # there are some only at the end of a first pass alone
-            bar.console.print(f"warning: {warning}", markup=False)
+            bar.console.print(f"warning: {printable(warning)}", markup=False)
         done = report.frames or report.surveyed
         told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}" if report.frames else "first pass"
         bar.update(task, total=report.total, completed=done, told=told)
@@ -56,11 +66,11 @@ def show_report(report: Report, output: Path) -> None:
     for warning in report.warnings:
         if warning in report.early:
             continue
-        console.print(f"warning: {warning}", markup=False)
+        console.print(f"warning: {printable(warning)}", markup=False)
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.stages.items())
     console.print(
-        f"{output}: {report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps); "
-        f"busy: {stages}",
+        f"{printable(output)}: {report.frames} frames in {report.seconds:.1f} s"
+        f" ({report.fps:.1f} fps); busy: {stages}",
         markup=False,
     )
 
@@ -86,7 +96,7 @@ def show_batch(bar: Bar) -> Callable[[jobs.BatchProgress], None]:
 
     def show(progress: jobs.BatchProgress) -> None:
         if progress.told:
-            bar.console.print(progress.told, markup=False)
+            bar.console.print(printable(progress.told), markup=False)
         ended = sum(result.status != "waiting" for result in progress.results)
         told = f"{ended} of {len(progress.results)} files"
         done = progress.frames + progress.under_way
@@ -106,7 +116,7 @@ def batch_table(results: list[Result]) -> Table:
     for result in results:
         known = [result.error, *result.warnings] if result.error else result.warnings
         table.add_row(
-            Text(result.job.output.name),
+            Text(printable(result.job.output.name)),
             result.status,
             str(result.frames or ""),
             f"{result.seconds:.1f}" if result.seconds else "",

@@ -27,6 +27,12 @@ RAW_SUFFIXES = frozenset(
     | {".x3f"}
 )
 """Endings of raw photos. FFmpeg reads none of them, or only a small preview."""
+PICTURE_SUFFIXES = frozenset(
+    {".cin", ".dds", ".dpx", ".exr", ".fits", ".hdr", ".icns", ".ico", ".j2c", ".j2k", ".jls"}
+    | {".jpc", ".jxl", ".jxr", ".pam", ".pbm", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".ras"}
+    | {".sgi", ".xbm", ".xcf", ".xpm"}
+)
+"""Endings of pictures that are not read. FFmpeg would open some of them as videos of one frame."""
 _GIVE_UP_AFTER = 32
 """Number of read errors in a row after which reading ends. Good packets may follow fewer errors."""
 
@@ -93,6 +99,11 @@ def check_readable(path: Path) -> None:
         raise InputError(
             f"{path}: a raw photo ({path.suffix}); expected a developed one. Make a TIFF of 16 bits"
             " or a JPEG of it with a raw converter, such as darktable"
+        )
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        raise InputError(
+            f"{path}: a picture of a kind that is not read ({path.suffix}); expected e.g. PNG, TIFF"
+            f" or JPEG. Convert it first: ffmpeg -i {path.name} {path.stem}.png"
         )
     try:
         if not path.exists():

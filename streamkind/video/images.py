@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from streamkind.errors import InputError, OutputError, UsageError
-from streamkind.video.demux import RAW_SUFFIXES, check_readable
+from streamkind.video.demux import PICTURE_SUFFIXES, RAW_SUFFIXES, check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame
 from streamkind.video.image_data import Still
@@ -43,6 +43,11 @@ class ImageSource:
         self.lost = 0
         self.warnings: list[str] = []
         self.files = list_images(path)
+        left = [file.name for file in unread(path.iterdir())] if path.is_dir() else []
+        if left:
+            self.warnings.append(
+                f"left out, as pictures of these kinds are not read: {', '.join(sorted(left))}"
+            )
         self._taken = False
         self._first = self._read_from(0)
         if self._first is None:
@@ -104,6 +109,12 @@ class ImageSource:
         return None
 
 
+def unread(files: Iterable[Path]) -> list[Path]:
+    """Return those of some files that are pictures of kinds that are not read."""
+    kinds = RAW_SUFFIXES | PICTURE_SUFFIXES
+    return [f for f in files if f.suffix.lower() in kinds and not f.name.startswith(".")]
+
+
 def list_images(path: Path) -> list[Path]:
     """Return a file, or the images of a folder in order of name. Raises InputError."""
     if not path.is_dir():
@@ -121,9 +132,8 @@ def list_images(path: Path) -> list[Path]:
                 f"{path}: a folder of videos; expected images."
                 f" Use: streamkind batch {path} --out FOLDER"
             )
-        for file in present:
-            if file.suffix.lower() in RAW_SUFFIXES:
-                check_readable(file)
+        for file in unread(present):
+            check_readable(file)
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{path}: no images in this folder; expected files ending in {suffixes}")
     return files

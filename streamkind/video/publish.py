@@ -50,9 +50,16 @@ class Staging:
     """
 
     def __init__(self, final: Path) -> None:
-        """Choose a name. Raises OutputError if the folder does not exist or is not writable."""
+        """Choose a name. If `final` is a link, the file that it names is replaced, not the link.
+
+        Raises OutputError if the folder does not exist or is not writable, and UsageError if there
+        is a pipe or a device of this name.
+        """
         self.final = final
-        folder = final.parent
+        self._target = Path(os.path.realpath(final)) if final.is_symlink() else final
+        folder = self._target.parent
+        if self._target.exists() and not (self._target.is_file() or self._target.is_dir()):
+            raise UsageError(f"{final}: a pipe or a device; expected the name of a file, or -")
         if not folder.is_dir():
             raise OutputError(f"{final}: no folder {folder}; create it first")
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -78,8 +85,8 @@ class Staging:
         """Sync the temporary to the disk, then give it its final name. Raises OutputError."""
         try:
             sync(self.path)
-            replace(self.path, self.final)
-            sync(self.final.parent)
+            replace(self.path, self._target)
+            sync(self._target.parent)
         except OSError as exc:
             self.discard()
             raise OutputError(
