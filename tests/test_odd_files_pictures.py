@@ -342,3 +342,28 @@ def test_tags_of_an_animation_that_are_left_out_are_told(tmp_path: Path, suffix:
     path = tmp_path / f"in{suffix}"
     images[0].save(path, save_all=True, append_images=images[1:], exif=tagged(1))
     assert ["EXIF" in line for line in copy(path, tmp_path / "out.mp4")] == [True]
+
+
+def profile(space: bytes) -> bytes:
+    """The header of a colour profile; its colour space is at byte 16."""
+    return b"\0" * 12 + b"mntr" + space + b"XYZ " + b"\0" * 200
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif", ".heic"])
+@pytest.mark.parametrize("space", [b"GRAY", b"RGB "])
+def test_a_profile_is_only_in_pictures_that_it_fits(
+    tmp_path: Path, suffix: str, space: bytes
+) -> None:
+    image = Image.fromarray(CORNER).convert("L" if space == b"GRAY" else "RGB")
+    image.save(tmp_path / "in.png", icc_profile=profile(space))
+    told = copy(tmp_path / "in.png", tmp_path / f"out{suffix}")
+    with Image.open(tmp_path / f"out{suffix}") as made:
+        kept = made.info.get("icc_profile") or b""
+        assert kept[16:20] == (b"" if space == b"GRAY" and made.mode == "RGB" else space)
+    assert bool(kept) != any("profile" in note for note in told)
+
+
+def test_tags_that_jpeg_2000_does_not_get_are_told(tmp_path: Path) -> None:
+    Image.fromarray(CORNER).save(tmp_path / "in.jpg", exif=tagged(1), icc_profile=SRGB)
+    told = copy(tmp_path / "in.jpg", tmp_path / "out.jp2")
+    assert [note for note in told if "EXIF" in note and ".png keeps them" in note]

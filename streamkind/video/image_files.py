@@ -19,7 +19,7 @@ from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
 from streamkind.video.image_data import Samples, Still, in_eight_bits
-from streamkind.video.still_tags import drop_damaged_exif, exif_of, xmp_of, xmp_options
+from streamkind.video.still_tags import drop_damaged_exif, exif_of, profile_for, xmp_of, xmp_options
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
 
@@ -48,7 +48,7 @@ _DEEP = frozenset({".png", ".tif", ".tiff"})
 """Endings of formats that can have 16 bits."""
 _ALPHA = frozenset({".avif", ".heic", ".heif", ".hif", ".png", ".tga", ".tif", ".tiff", ".webp"})
 _GRAY = IMAGE_SUFFIXES - {".avif", ".pnm", ".ppm", ".webp"}
-_NO_TAGS = frozenset({".bmp", ".pgm", ".pnm", ".ppm", ".tga"})
+_NO_TAGS = frozenset({".bmp", ".jp2", ".pgm", ".pnm", ".ppm", ".tga"})
 
 
 def read_still(path: Path) -> Still:
@@ -211,8 +211,10 @@ def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[s
         alpha = np.concatenate([alpha] * across, axis=1)
     if suffix in _NO_TAGS and (still.exif or still.icc or still.xmp):
         notes.append(
-            f"{path.name}: {suffix} has no place for EXIF, XMP and colour profile; .png has"
+            f"{path.name}: no EXIF, XMP and colour profile are written in {suffix}; .png keeps them"
         )
+    elif profile_for(still.icc, gray=True) and suffix not in _GRAY:
+        notes.append(f"{path.name}: its profile for gray is left out of {suffix}; .png keeps it")
     try:
         if still.deep is not None and suffix in _DEEP:
             if suffix != ".png" and (still.exif or still.icc or still.xmp):
@@ -245,7 +247,8 @@ def _write_deep(
     if alpha is not None:
         image = np.dstack([image, alpha if alpha.dtype == np.uint16 else alpha * np.uint16(257)])
     tags = [(cv2.IMAGE_METADATA_EXIF, still.exif.removeprefix(b"Exif\0\0"))]
-    tags += [(cv2.IMAGE_METADATA_ICCP, still.icc), (cv2.IMAGE_METADATA_XMP, still.xmp)]
+    icc = profile_for(still.icc, gray=image.ndim == 2)
+    tags += [(cv2.IMAGE_METADATA_ICCP, icc), (cv2.IMAGE_METADATA_XMP, still.xmp)]
     tags = [(kind, data) for kind, data in tags if data and suffix == ".png"]
     _, data = cv2.imencodeWithMetadata(
         suffix,
@@ -268,8 +271,8 @@ def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> 
     options |= {"subsampling": 0} if kind == "JPEG" else {}
     if still.exif:
         options["exif"] = still.exif
-    if still.icc and (image.mode != "L" or still.icc[16:20] == b"GRAY"):
-        options["icc_profile"] = still.icc
+    if icc := profile_for(still.icc, gray=image.mode in ("L", "LA")):
+        options["icc_profile"] = icc
     if still.dpi is not None and kind in ("JPEG", "PNG", "TIFF", "BMP"):
         options["dpi"] = still.dpi
     options |= xmp_options(kind, still)

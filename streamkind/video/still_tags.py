@@ -67,6 +67,14 @@ def _writes(tag: int, value: Any) -> bool:
     return True
 
 
+def profile_for(icc: bytes, *, gray: bool) -> bytes:
+    """Return a colour profile if it fits a gray or a colour picture, else b"".
+
+    The colour space is in bytes 16 to 19 of its header (ICC.1, 7.2).
+    """
+    return icc if (icc[16:20] == b"GRAY") == gray else b""
+
+
 def xmp_of(image: Any) -> bytes:
     """Return the XMP of an upright picture, from which Pillow has removed the orientation."""
     found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
