@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +22,8 @@ from support.media import make_clip, scene
 from support.waiting import wait_until
 
 from streamkind.app import preview, uploads
+from streamkind.app.facts import Recent
+from streamkind.backends.openvino import OpenVINOBackend
 
 JSON = {"Content-Type": "application/json"}
 RAW = {"Content-Type": "application/octet-stream"}
@@ -111,7 +115,7 @@ def test_a_preview_is_brighter_and_follows_ratio_and_target(app, asked):
 
 
 def test_a_slider_decodes_nothing_and_runs_the_last_net_only(tree, monkeypatch):
-    """Counted, as time depends on the machine. The first moment reads the frame rate too."""
+    """Counted, as time depends on the machine."""
     opened, split = [], []
 
     class Counted(preview.VideoSource):
@@ -137,12 +141,59 @@ def test_a_slider_decodes_nothing_and_runs_the_last_net_only(tree, monkeypatch):
 
     try:
         for fine, frames in ((False, 1), (True, 4)):
-            assert work(1.5, "auto", 0.4, fine) == (1 + (not fine), frames)
+            assert work(1.5, "auto", 0.4, fine) == (1, frames)
             assert work(2.5, "auto", 0.4, fine) == (1, frames)
             for ratio, target in ((2.0, 0.4), (5.0, 0.4), ("auto", 0.2), ("auto", 0.6)):
                 assert work(1.5, ratio, target, fine) == (0, 0)
     finally:
         previews.close()
+
+
+def test_nothing_is_compiled_for_the_first_file_of_the_usual_size(tmp_path, monkeypatch):
+    made, compile_ = [], OpenVINOBackend._compile
+    monkeypatch.setattr(
+        OpenVINOBackend, "_compile", lambda self, *key: made.append(key) or compile_(self, *key)
+    )
+    clip = make_clip(tmp_path / "a.mp4", frames=2, size=preview.USUAL)
+    previews = preview.FilePreviews()
+    try:
+        previews.warm()
+        previews.warm()
+        previews._fast.submit(int).result(60)
+        warmed = len(made)
+        wanted = preview.Wanted(clip, 0.0, "realtime", 4.0, 0.4, 960)
+        assert previews.show(wanted, fine=False).result(60).jpeg
+        assert 0 < len(made) == warmed
+    finally:
+        previews.close()
+
+
+def test_what_two_threads_ask_for_at_once_is_made_once():
+    recent, begun, made, going = Recent(2), [], [], threading.Event()
+
+    def make():
+        made.append(7)
+        going.wait(20)
+        return 7
+
+    def ask(_):
+        begun.append(1)
+        return recent.get("a", make)
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(ask, range(2))
+        wait_until(lambda: made and len(begun) == 2)
+        going.set()
+        assert list(answers) == made * 2 == [7, 7]
+
+
+def test_what_fails_is_tried_again_and_what_is_old_is_forgotten():
+    recent = Recent(2)
+    with pytest.raises(ZeroDivisionError):
+        recent.get("a", lambda: 1 // 0)
+    assert [recent.get("a", make) for make in (lambda: 1, lambda: 2)] == [1, 1]
+    assert [recent.get(key, lambda: 3) for key in "bc"] == [3, 3]
+    assert recent.get("a", lambda: 4) == 4
 
 
 def test_the_expected_time_is_measured(app):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -65,20 +66,24 @@ class Recent(Generic[Key, Value]):
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._values: OrderedDict[Key, Future[Value]] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of a key; it is made if it is not there."""
+        """Return the value of a key. If it is not there, make it; other threads wait for it."""
         with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
-        with self._lock:
-            self._values[key] = value
+            known = key in self._values
+            value = self._values.setdefault(key, Future())
+            self._values.move_to_end(key)
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
-        return value
+        if not known:
+            try:
+                value.set_result(make())
+            except BaseException as exc:
+                with self._lock:
+                    self._values.pop(key, None)  # the next thread that asks tries again
+                value.set_exception(exc)
+        return value.result()
 
 
 FileKey = tuple[str, int, int]

@@ -19,14 +19,17 @@ from streamkind.engine.profiles import PROFILES, open_engine
 from streamkind.engine.stream import Stream
 from streamkind.engine.whole import View
 from streamkind.errors import InputError
-from streamkind.light.exposure import Ratio, auto_ratio
+from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE, Ratio, auto_ratio
 from streamkind.live.web.watch import jpeg_of
+from streamkind.video.demux import main_video, open_input
 from streamkind.video.footage import VideoSource
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Frame
 
 FAST: ProfileChoice = "realtime"
 """Profile of the quick picture, which is shown first."""
+USUAL = 1920, 1080
+"""Width and height, in pixels, of most videos."""
 WARM = 3
 """Frames before the moment that fill the filter over time, so that noise is as in the result."""
 FAST_KEPT, FINE_KEPT = 8, 4
@@ -87,14 +90,16 @@ class FilePreviews:
         self._fast = ThreadPoolExecutor(1, "preview-fast")
         self._fine = ThreadPoolExecutor(1, "preview-fine")
         self._engine: Engine | None = None
+        self._warmed = False
         self._fast_moments: Recent[tuple[FileKey, float], Moment] = Recent(FAST_KEPT)
         self._fine_moments: Recent[tuple[FileKey, float, str], Moment] = Recent(FINE_KEPT)
         self._rates: Recent[FileKey, float] = Recent(FINE_KEPT)
 
     def warm(self) -> None:
-        """Open the fast engine, so that it is ready when the first file is chosen."""
-        if self._engine is None:
-            self._fast.submit(self._fast_engine)
+        """Prepare the fast engine, so that it is ready when the first file is chosen."""
+        if not self._warmed:
+            self._warmed = True
+            self._fast.submit(self._show_black)
 
     def show(self, wanted: Wanted, *, fine: bool) -> Future[FilePreview]:
         """Return a moment: with `fine` in the profile of its settings, else in `FAST`."""
@@ -117,6 +122,14 @@ class FilePreviews:
         if self._engine is None:
             self._engine = open_engine(profile=FAST)
         return self._engine
+
+    def _show_black(self) -> None:
+        """Show a frame of the usual size, for which the networks are compiled then."""
+        width, height = USUAL
+        stream = Stream(self._fast_engine(), skip=False)
+        frame = np.zeros((1, height * 3 // 2, width), np.uint8)
+        layers, _ = stream.prepare(stream.decompose(frame), [0.0])
+        Moment(stream.view, layers, ColorTags()).picture(MANUAL_RANGE[1], DEFAULT_TARGET, width)
 
     def _show_fast(self, wanted: Wanted) -> FilePreview:
         key = key_of(wanted.path), wanted.at
@@ -158,8 +171,8 @@ class FilePreviews:
 
 def rate_of(path: Path) -> float:
     """Return the frames per second of a video, 0 if unknown. Raises InputError."""
-    with VideoSource(path) as source:
-        return float(source.format.frame_rate or 0)
+    with open_input(path) as container:
+        return float(main_video(container, path).average_rate or 0)
 
 
 def frames_until(
