@@ -68,7 +68,8 @@ def check_listening(host: str, token: str) -> None:
     if not token and not is_loopback(host):
         raise UsageError(
             f"console: listening on {host} needs a token; set token = '${{file:PATH}}' in "
-            "[console] (make one with: openssl rand -hex 16), or listen on 127.0.0.1"
+            "[console] of cameras.toml, or for `app` --token '${file:PATH}' "
+            "(make one with: openssl rand -hex 16); or listen on 127.0.0.1"
         )
     if token and len(token) < LEAST_TOKEN:
         raise UsageError(
@@ -230,12 +231,13 @@ def host_name(host: str) -> str:
 
 def limited(receive: Receive, most: int) -> Receive:
     """Read at most `most` bytes in time, because a chunked body does not state its length."""
-    left, more, until = most, True, time.monotonic() + BODY_SECONDS
+    left, more, until = most, True, 0.0
 
     async def read() -> Message:
-        nonlocal left, more
+        nonlocal left, more, until
         if not more:  # waiting for the client to go away
             return await receive()
+        until = until or time.monotonic() + BODY_SECONDS  # it is no fault to be read late
         seconds = until - time.monotonic() if most <= MOST_BYTES else BODY_SECONDS
         try:
             message = await asyncio.wait_for(receive(), max(0.0, seconds))

@@ -54,7 +54,10 @@ def serve(guard: Guard, config: ConsoleConfig) -> Iterator[str]:
 
 
 def settings(guard: Guard) -> uvicorn.Config:
-    """Return the settings of uvicorn: no request log, no proxy headers, few requests at once."""
+    """Return the settings of uvicorn: no log, no proxy headers, few requests at once.
+
+    The guard logs what fails. Requests that are cut off at the end are no failure.
+    """
     return uvicorn.Config(
         guard,
         http="h11",
@@ -63,6 +66,7 @@ def settings(guard: Guard) -> uvicorn.Config:
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
+        log_level="critical",
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -82,7 +86,7 @@ def listen(config: ConsoleConfig) -> socket.socket:
     except OSError as exc:
         raise UsageError(
             f"console: cannot listen on {config.host}:{config.port} ({exc.strerror or exc}); "
-            "set another host or port in [console]"
+            "choose another host or port: in [console] of cameras.toml, or for `app` by --port"
         ) from exc
 
 
