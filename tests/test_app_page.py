@@ -30,7 +30,9 @@ WIDTH = "return [document.documentElement.scrollWidth, innerWidth]"
 DROP = """
 const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
 const data = new DataTransfer();
-data.items.add(new File([bytes], arguments[0], { type: "video/mp4" }));
+for (const name of [arguments[0]].flat()) {
+  data.items.add(new File([bytes], name, { type: "video/mp4" }));
+}
 for (const kind of ["dragover", "drop"]) {
   const event = new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: data });
   document.getElementById("drop").dispatchEvent(event);
@@ -43,6 +45,16 @@ axe.run().then((found) => done(found.violations.filter(
 ).map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 120))])));
 """
 READY = "#stage[data-ready=fine]"
+COUNT_UPLOADS = """
+window.most = 0;
+let open = 0;
+const send = XMLHttpRequest.prototype.send;
+XMLHttpRequest.prototype.send = function (body) {
+  window.most = Math.max(window.most, ++open);
+  this.addEventListener("loadend", () => { open -= 1; });
+  send.call(this, body);
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +103,7 @@ def page(driver, app):
     wait_until(lambda: page.find("#files").is_displayed())
     yield page
     problems = [m["message"] for m in driver.get_log("browser") if m["level"] == "SEVERE"]
+    driver.execute_script("localStorage.clear()")
     driver.get("about:blank")
     for job in app.get("/api/jobs").json()["jobs"]:
         app.ask("DELETE", f"/api/jobs/{job['id']}")
@@ -191,6 +204,59 @@ def test_presets_and_last_settings_come_back(page):
     wait_until(lambda: page.text("#target-value") == "0.6")
     page.find("#forget").click()
     wait_until(lambda: page.find("#preset").text.strip() == "Choose …")
+
+
+def test_files_dropped_together_are_sent_in_turn_and_each_refusal_is_told(page, app, clip):
+    names = ["first <b>.mp4", "notes.txt", "more.doc", "second.mp4"]
+    page.driver.execute_script(COUNT_UPLOADS)
+    count = "return document.querySelectorAll('#uploads li').length"
+    data = base64.b64encode(clip.read_bytes()).decode()
+    assert page.driver.execute_script(DROP + count, names, data) == 4
+    wait_until(lambda: seen(page, "#list li[data-place='uploads/second.mp4']"), LONG)
+    wait_until(lambda: not seen(page, "#uploads li"), LONG)
+    assert page.driver.execute_script("return window.most") == 1
+    assert [line.split(":")[0] for line in page.text("#choose-error").splitlines()] == names[1:3]
+    assert page.text("#name") == "first _b_.mp4"
+    assert page.driver.execute_script("return document.querySelectorAll('#name b').length") == 0
+    for name in ("first _b_.mp4", "second.mp4"):
+        app.ask("DELETE", f"/api/uploads/{name}")
+    page.driver.get_log("browser")
+
+
+def test_values_that_cannot_be_are_refused_in_the_users_language(page, app):
+    choose(page)
+    page.find("#language option[value=de]").click()
+    page.find("#keep").click()
+    assert "braucht einen Namen" in page.text("#setting-error")
+    page.find("#crf").send_keys("52")
+    page.find("#run").click()
+    assert "von 0 bis 51" in page.text("#setting-error")
+    page.find("#crf").clear()
+    page.find("#added").send_keys("/..")
+    page.find("#run").click()
+    assert "nur Buchstaben" in page.text("#setting-error")
+    page.find("#added").clear()
+    page.find("#added").send_keys("-größer")
+    page.find("#run").click()
+    wait_until(lambda: seen(page, "#queue li"))
+    assert page.text("#setting-error") == ""
+    assert app.get("/api/jobs").json()["jobs"][0]["output"] == "street-größer.mp4"
+
+
+def test_a_page_goes_on_when_its_command_answers_again(page):
+    choose(page)
+    line = {"latency": 0, "download_throughput": -1, "upload_throughput": -1}
+    page.driver.set_network_conditions(offline=True, **line)
+    try:
+        click(page, "#moments button:nth-child(3)")
+        page.set_range("#time", 29)
+        wait_until(lambda: seen(page, "#offline"))
+        wait_until(lambda: "did not answer" in page.text("#preview-error"))
+    finally:
+        page.driver.set_network_conditions(offline=False, **line)
+    wait_until(lambda: not seen(page, "#offline"), LONG)
+    wait_until(lambda: seen(page, READY) and page.text("#preview-error") == "", LONG)
+    page.driver.get_log("browser")
 
 
 def test_german_is_spoken_and_remembered(page):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from support.console_at import Console
 from support.media import make_clip, picture
 from support.waiting import wait_until
 
+from streamkind.app.queue import Queue
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs
 from streamkind.batch.jobs import JobRunner
@@ -135,6 +138,49 @@ def test_pause_order_and_cancel(app):
     assert files(app.clear) == []
     assert app.get("/api/jobs").json()["jobs"] == []
     assert app.ask("DELETE", f"/api/jobs/{first}").status_code == 404
+
+
+def test_a_result_that_is_complete_when_a_job_is_cancelled_goes_and_a_done_one_stays(
+    clips, tmp_path
+):
+    with contextlib.closing(Queue(tmp_path)) as queue:
+        path, settings = clips / "short.mp4", Settings.model_validate(QUICK)
+        paused = queue.add(path, "1/short.mp4", settings)
+        queue.set_state(paused.id, "paused")  # as its process has just ended
+        JobRunner([paused.job()]).run()
+        done = queue.add(path, "1/short.mp4", settings)
+        wait_until(lambda: done.state == "done", LONG)
+        queue._running = done  # the thread has not come to its next turn
+        for entry in (paused, done):
+            queue.remove(entry.id)
+        queue._running = None
+        assert [Path(e.output).exists() for e in (paused, done)] == [False, True]
+
+
+def test_an_uploaded_file_is_not_deleted_while_the_queue_needs_it(app, clips):
+    data = (clips / "long.mp4").read_bytes()
+    raw = {"Content-Type": "application/octet-stream"}
+    assert app.ask("PUT", "/api/uploads/x.mp4", data=data, headers=raw).status_code == 201
+    told = app.ask("POST", "/api/jobs", json={"path": "uploads/x.mp4", "settings": QUICK})
+    refused = app.ask("DELETE", "/api/uploads/x.mp4")
+    assert (refused.status_code, "cancel it" in refused.json()["detail"]) == (422, True)
+    assert app.ask("DELETE", f"/api/jobs/{told.json()['id']}").status_code == 204
+    assert app.ask("DELETE", "/api/uploads/x.mp4").status_code == 204
+
+
+def test_an_original_is_played_whatever_the_order_of_the_folders_is_next_time(clips, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "broken.mp4").write_bytes(b"another file of the same name")
+
+    def original(folders, key):
+        with app_at(tmp_path, folders) as app:
+            return app.get(f"/api/jobs/{key}/original")
+
+    with app_at(tmp_path, [clips, other]) as app:
+        key = add(app, "broken.mp4")
+    assert original([other, clips], key).content == (clips / "broken.mp4").read_bytes()
+    assert original([other], key).status_code == 404
 
 
 def test_the_folder_of_a_result_is_shown(app, tmp_path, monkeypatch):

@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import cast
 
 from streamkind.app.facts import Facts, Recent
+from streamkind.app.preview import check_wanted
 from streamkind.app.settings import Settings
 from streamkind.batch import work
 from streamkind.batch.journal import Job
@@ -50,12 +52,19 @@ class Estimates:
 
     def __init__(self) -> None:
         self._known: Recent[Kind, float] = Recent(MOST_KEPT)
+        self._folder = tempfile.TemporaryDirectory(prefix="streamkind-", ignore_cleanup_errors=True)
 
-    def get(self, path: Path, facts: Facts, settings: Settings) -> Estimate:
-        """Return the expected time of a file. Raises StreamkindError."""
+    def close(self) -> None:
+        """Remove the files of a measurement that is still under way."""
+        self._folder.cleanup()
+
+    def get(self, path: Path, facts: Facts, settings: Settings, gone: Event) -> Estimate:
+        """Return the expected time of a file. Raises StreamkindError, also if `gone` is set."""
         auto = settings.ratio == "auto"
         kind = settings.profile, settings.codec, auto, facts.width, facts.height
-        each = self._known.get(kind, lambda: measure(path, facts, settings))
+        each = self._known.get(
+            kind, lambda: measure(path, facts, settings, gone, self._folder.name)
+        )
         return Estimate(settings.profile, each * facts.frames, 1 / each)
 
 
@@ -64,6 +73,8 @@ class Timer:
     """Passes some frames of a source on, and measures the time of all but the first ones."""
 
     source: VideoSource
+    gone: Event
+    """Whether nobody waits for the measurement any more."""
     first: float | None = None
     """Time at which the first frames were done, when all is compiled and in memory."""
     skipped: int = 0
@@ -74,6 +85,7 @@ class Timer:
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames until the time is over."""
         for number, frame in enumerate(self.source):
+            check_wanted(self.gone)
             late = self.first is not None and time.monotonic() - self.first > BUDGET_SECONDS
             if number >= MOST_FRAMES or (late and number >= LEAST_FRAMES):
                 return
@@ -94,30 +106,34 @@ class Timer:
         return (time.monotonic() - self.first) / (self.frames - self.skipped)
 
 
-def measure(path: Path, facts: Facts, settings: Settings) -> float:
-    """Enhance some frames of a file as a batch does; return the seconds for each."""
+def measure(path: Path, facts: Facts, settings: Settings, gone: Event, where: str) -> float:
+    """Enhance some frames of a file as a batch does; return the seconds for each.
+
+    Files are written in the folder `where`, and removed.
+    Raises StreamkindError, also if `gone` is set.
+    """
     start = facts.seconds / 3
-    with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
+    with tempfile.TemporaryDirectory(dir=where) as folder:
         job = Job(path, Path(folder, path.name), settings.options())
-        each = time_enhancing(job, start)
-    return each + (time_survey(job, start) if settings.ratio == "auto" else 0.0)
+        each = time_enhancing(job, start, gone)
+    return each + (time_survey(job, start, gone) if settings.ratio == "auto" else 0.0)
 
 
-def time_enhancing(job: Job, start: float) -> float:
+def time_enhancing(job: Job, start: float, gone: Event) -> float:
     """Return the seconds of a frame from decoder to encoder."""
     part = job.output.with_suffix(PART_SUFFIX)
     with VideoSource(job.input, start=start, pix_fmt=job.options.chosen.pix_fmt) as source:
-        timer, report = Timer(source), Report(None, "")
+        timer, report = Timer(source, gone), Report(None, "")
         with VideoSink(part, source, part=True, **work.encoding(job, source.format)) as sink:
             stream = work.open_stream(job, None, source)
             run(as_source(timer), stream, sink, report, progress=lambda r: timer.seen(r.frames))
         return timer.each()  # all frames are encoded
 
 
-def time_survey(job: Job, start: float) -> float:
+def time_survey(job: Job, start: float, gone: Event) -> float:
     """Return the seconds of a frame in the first pass."""
     with VideoSource(job.input, start=start) as source:
-        timer = Timer(source)
+        timer = Timer(source, gone)
         survey(as_source(timer), work.engine_of(job), seen=timer.seen)
         return timer.each()
 

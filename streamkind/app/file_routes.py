@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path as FilePath
+from threading import Event
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
@@ -17,6 +19,7 @@ from streamkind.app.library import UPLOADS, Library, Listed, Listing
 from streamkind.app.preview import FilePreviews, Wanted
 from streamkind.app.settings import ProfileChoice, Settings
 from streamkind.app.uploads import receive
+from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import Manual, Target
 from streamkind.live.web.schemas import Problem
@@ -57,9 +60,16 @@ LOOK_SECONDS = 0.5
 class Files:
     """The answers to requests about files."""
 
-    def __init__(self, library: Library, previews: FilePreviews) -> None:
-        self._library, self._previews = library, previews
-        self._looks, self._estimates = Looks(), Estimates()
+    def __init__(
+        self,
+        library: Library,
+        previews: FilePreviews,
+        estimates: Estimates,
+        needed: Callable[[FilePath], bool],
+    ) -> None:
+        """`needed` says whether the queue still needs a file."""
+        self._library, self._previews, self._needed = library, previews, needed
+        self._looks, self._estimates = Looks(), estimates
 
     def list(self, place: Place = "") -> Listing:
         """List a folder; without a path, the folders that the command was started with."""
@@ -91,8 +101,11 @@ class Files:
         return Listed(f"{UPLOADS}/{path.name}", path.name, told.st_size, told.st_mtime)
 
     def delete(self, name: FileName) -> None:
-        """Delete a file that was uploaded."""
-        self._library.file(f"{UPLOADS}/{name}").unlink()
+        """Delete a file that was uploaded, unless the queue still needs it."""
+        path = self._library.file(f"{UPLOADS}/{name}")
+        if self._needed(path):
+            raise UsageError(f"{name}: the queue still needs it; cancel it there first")
+        path.unlink()
 
     async def preview(
         self,
@@ -108,7 +121,8 @@ class Files:
         """Return a moment before (left half) and after (right half). X-Ratio is its ratio."""
         path = self._library.file(place)
         wanted = Wanted(path, at, profile, ratio, target, width)
-        picture = await finished(request, self._previews.show(wanted, fine=fine))
+        gone = Event()
+        picture = await finished(request, self._previews.show(wanted, fine=fine, gone=gone), gone)
         told = {"X-Ratio": f"{picture.ratio:.4g}"}
         return Response(picture.jpeg, media_type="image/jpeg", headers=told)
 
@@ -124,8 +138,9 @@ class Files:
         path = self._library.file(place)
         settings = Settings(profile=profile, codec=codec, ratio=ratio)
         look = await asyncio.to_thread(self._looks.get, path)
-        task = self._previews.run(self._estimates.get, path, look.facts, settings)
-        return await finished(request, task)
+        gone = Event()
+        task = self._previews.run(self._estimates.get, path, look.facts, settings, gone)
+        return await finished(request, task, gone)
 
 
 def video(path: FilePath, *, name: str | None = None) -> FileResponse:
@@ -135,14 +150,17 @@ def video(path: FilePath, *, name: str | None = None) -> FileResponse:
     return FileResponse(path, media_type=kind, filename=name, headers=kept)
 
 
-async def finished(request: Request, task: Future[Answer]) -> Answer:
-    """Wait for a task. If the browser goes away before it has begun, it is dropped."""
+async def finished(request: Request, task: Future[Answer], gone: Event) -> Answer:
+    """Wait for a task. If the browser goes away, the task is dropped; `gone` stops its work."""
     waiting = asyncio.wrap_future(task)
-    while not (await asyncio.wait([waiting], timeout=LOOK_SECONDS))[0]:
-        if await request.is_disconnected():
-            waiting.cancel()
-            raise HTTPException(408, "nobody waits for the answer")
-    return waiting.result()
+    try:
+        while not (await asyncio.wait([waiting], timeout=LOOK_SECONDS))[0]:
+            if await request.is_disconnected():
+                raise HTTPException(408, "nobody waits for the answer")
+        return waiting.result()
+    finally:
+        gone.set()
+        waiting.cancel()
 
 
 def file_routes(files: Files) -> APIRouter:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamkind.batch.files import is_wanted
@@ -47,11 +48,13 @@ class Folder:
 
 @dataclass(frozen=True)
 class Listing:
-    """The content of a folder: folders and videos, in order of name."""
+    """The content of a folder: folders and videos, in natural order: 2 comes before 10."""
 
     place: str
     folders: list[Folder]
     files: list[Listed]
+    more: bool = False
+    """Whether there is more in it than is shown."""
 
 
 class Library:
@@ -98,6 +101,16 @@ class Library:
             raise unknown(place)
         return path
 
+    def again(self, path: Path) -> Path:
+        """Return the path of a video that was shown before, under whatever place it has now.
+
+        Raises InputError if it is not shown any more.
+        """
+        for key, root in (*self._folders.items(), (UPLOADS, self.uploads.resolve())):
+            if path.is_relative_to(root):
+                return self.file("/".join((key, *path.relative_to(root).parts)))
+        raise unknown(path.name)
+
     def list(self, place: str) -> Listing:
         """Return what a folder holds; for "", the folders of the command. Raises InputError."""
         if not place:
@@ -109,13 +122,13 @@ class Library:
             raise unknown(place)
         found = Listing(place, [], [])
         try:
-            names = sorted(os.listdir(folder), key=str.casefold)
+            names = sorted(os.listdir(folder), key=natural)
         except OSError as exc:
             raise InputError(f"{place}: cannot be read ({exc.strerror})") from exc
         for name in names:
-            self._add(found, f"{place}/{name}", name)
             if len(found.files) + len(found.folders) >= MOST_LISTED:
-                break
+                return replace(found, more=True)
+            self._add(found, f"{place}/{name}", name)
         return found
 
     def _add(self, found: Listing, place: str, name: str) -> None:
@@ -131,6 +144,12 @@ class Library:
             found.folders.append(Folder(place, name))
         elif stat.S_ISREG(told.st_mode) and is_wanted(path, ()):
             found.files.append(Listed(place, name, told.st_size, told.st_mtime))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what a name is sorted by: numbers by their value, letters without their case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def is_utf8(name: str) -> bool:

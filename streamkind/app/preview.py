@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,6 +33,8 @@ USUAL = 1920, 1080
 """Width and height, in pixels, of most videos."""
 WARM = 3
 """Frames before the moment that fill the filter over time, so that noise is as in the result."""
+STOP_SECONDS = 3.0
+"""Time, in seconds, that the work has to end when the page is closed."""
 FAST_KEPT, FINE_KEPT = 8, 4
 """Number of moments whose layers are kept: a 1080p frame of `quality` takes some 60 MB."""
 
@@ -91,6 +94,7 @@ class FilePreviews:
         self._fine = ThreadPoolExecutor(1, "preview-fine")
         self._engine: Engine | None = None
         self._warmed = False
+        self._tasks: set[Future[Any]] = set()
         self._fast_moments: Recent[tuple[FileKey, float], Moment] = Recent(FAST_KEPT)
         self._fine_moments: Recent[tuple[FileKey, float, str], Moment] = Recent(FINE_KEPT)
         self._rates: Recent[FileKey, float] = Recent(FINE_KEPT)
@@ -99,23 +103,38 @@ class FilePreviews:
         """Prepare the fast engine, so that it is ready when the first file is chosen."""
         if not self._warmed:
             self._warmed = True
-            self._fast.submit(self._show_black)
+            self._run(self._fast, self._show_black)
 
-    def show(self, wanted: Wanted, *, fine: bool) -> Future[FilePreview]:
-        """Return a moment: with `fine` in the profile of its settings, else in `FAST`."""
+    def show(self, wanted: Wanted, *, fine: bool, gone: Event) -> Future[FilePreview]:
+        """Return a moment: with `fine` in the profile of its settings, else in `FAST`.
+
+        The work ends with an InputError soon after `gone` is set.
+        """
         if fine:
-            return self._fine.submit(self._show_fine, wanted)
-        return self._fast.submit(self._show_fast, wanted)
+            return self._run(self._fine, self._show_fine, wanted, gone)
+        return self._run(self._fast, self._show_fast, wanted, gone)
 
     def run(self, function: Callable[..., Answer], *arguments: Any) -> Future[Answer]:
         """Run a function in the slow thread, where the engine of `batch.work` is used."""
-        return self._fine.submit(function, *arguments)
+        return self._run(self._fine, function, *arguments)
+
+    def _run(
+        self, lane: ThreadPoolExecutor, function: Callable[..., Answer], *arguments: Any
+    ) -> Future[Answer]:
+        task = lane.submit(function, *arguments)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def close(self) -> None:
-        """Wait for the work that has begun, drop the rest, and free the engines."""
+        """Drop the work that waits, and free the engines.
+
+        A frame that is in the network after `STOP_SECONDS` is not waited for.
+        """
         for lane in (self._fast, self._fine):
-            lane.shutdown(cancel_futures=True)
-        if self._engine is not None:
+            lane.shutdown(wait=False, cancel_futures=True)
+        _, late = wait(list(self._tasks), STOP_SECONDS)
+        if self._engine is not None and not late:
             self._engine.close()
 
     def _fast_engine(self) -> Engine:
@@ -131,24 +150,25 @@ class FilePreviews:
         layers, _ = stream.prepare(stream.decompose(frame), [0.0])
         Moment(stream.view, layers, ColorTags()).picture(MANUAL_RANGE[1], DEFAULT_TARGET, width)
 
-    def _show_fast(self, wanted: Wanted) -> FilePreview:
+    def _show_fast(self, wanted: Wanted, gone: Event) -> FilePreview:
         key = key_of(wanted.path), wanted.at
         moment = self._fast_moments.get(
-            key, lambda: self._split(self._fast_engine(), FAST, wanted, warm=0)
+            key, lambda: self._split(self._fast_engine(), FAST, wanted, gone, warm=0)
         )
         return moment.picture(wanted.ratio, wanted.target, wanted.width)
 
-    def _show_fine(self, wanted: Wanted) -> FilePreview:
+    def _show_fine(self, wanted: Wanted, gone: Event) -> FilePreview:
         key = key_of(wanted.path), wanted.at, wanted.profile
-        moment = self._fine_moments.get(key, lambda: self._split_fine(wanted))
+        moment = self._fine_moments.get(key, lambda: self._split_fine(wanted, gone))
         return moment.picture(wanted.ratio, wanted.target, wanted.width)
 
-    def _split_fine(self, wanted: Wanted) -> Moment:
+    def _split_fine(self, wanted: Wanted, gone: Event) -> Moment:
+        check_wanted(gone)
         engine = engine_for("auto", "auto", wanted.profile, "auto")
-        return self._split(engine, wanted.profile, wanted, warm=WARM)
+        return self._split(engine, wanted.profile, wanted, gone, warm=WARM)
 
     def _split(
-        self, engine: Engine, profile: ProfileChoice, wanted: Wanted, *, warm: int
+        self, engine: Engine, profile: ProfileChoice, wanted: Wanted, gone: Event, *, warm: int
     ) -> Moment:
         """Decode the frame of a moment and `warm` frames before it, and split it into layers.
 
@@ -161,12 +181,19 @@ class FilePreviews:
             stream = Stream(engine, color=color, skip=False)
             layers: Layers | None = None
             for frame in last_frames(source, at, warm):
+                check_wanted(gone)
                 layers, _ = stream.prepare(stream.decompose(frame.data[None]), [float(frame.time)])
         if layers is None:
             raise InputError(
                 f"{path.name}: no frame can be decoded at {at:.1f} s; choose another time"
             )
         return Moment(stream.view, layers, color)
+
+
+def check_wanted(gone: Event) -> None:
+    """Raise InputError if nobody waits for an answer any more."""
+    if gone.is_set():
+        raise InputError("nobody waits for the answer; ask again")
 
 
 def rate_of(path: Path) -> float:

@@ -123,14 +123,15 @@ class Queue:
         with self._changed:
             entry = self._find(key)
             self._entries.remove(entry)
-            was_running = entry is self._running
             self._stop(entry)
             self._save()
-        if was_running:
+        if entry.state != "done":
             entry.remove_result()  # it may have been finished just now
-        elif entry.state != "done":
-            entry.clean()
         self.picture(key).unlink(missing_ok=True)
+
+    def needs(self, path: Path) -> bool:
+        """Return whether a file is the input of an entry that is not done."""
+        return any(e.input == str(path) and e.state != "done" for e in self.list())
 
     def close(self) -> None:
         """Stop the work. Finished parts are kept for the next time. It may be called twice."""

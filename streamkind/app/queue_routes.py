@@ -136,7 +136,7 @@ class Jobs:
 
     def original(self, id: Id) -> FileResponse:
         """Return the original file, to play it."""
-        return video(self._library.file(self._find(id).place))
+        return video(self._library.again(FilePath(self._find(id).input)))
 
     def show(self, id: Id) -> None:
         """Open the folder of the result in the file manager of this machine."""

@@ -21,8 +21,8 @@ MOST_CRF = {"h264": 51, "hevc": 51, "av1": 63}
 """Largest CRF of each encoder."""
 MOST_PRESETS = 100
 """Largest number of presets."""
-PresetName = Annotated[str, Field(pattern=r"^[\w][\w ()+.,-]{0,39}$")]
-"""Name of a preset, as the user sees it."""
+PresetName = Annotated[str, Field(pattern=r"^[^\s./\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,39}$")]
+"""Name of a preset, as the user sees it. It is a part of a URL, so it has no slash."""
 
 
 class Settings(BaseModel):

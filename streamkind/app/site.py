@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
 from streamkind import __version__
+from streamkind.app.estimate import Estimates
 from streamkind.app.file_routes import Files, file_routes
 from streamkind.app.library import Library, UnknownPlaceError
 from streamkind.app.preview import FilePreviews
@@ -71,7 +72,7 @@ class SiteParts:
         self.library = Library(folders, out / UPLOADS_FOLDER)
         self.presets = Presets(config_folder() / PRESETS, usual)
         self.queue = Queue(out.resolve())
-        self.previews = FilePreviews()
+        self.previews, self.estimates = FilePreviews(), Estimates()
 
     def __enter__(self) -> SiteParts:
         """Return the parts, which are open already."""
@@ -80,6 +81,7 @@ class SiteParts:
     def __exit__(self, *_: object) -> None:
         """Stop the work; what is done is kept."""
         self.previews.close()
+        self.estimates.close()
         self.queue.close()
 
 
@@ -98,7 +100,7 @@ def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None 
     app.add_exception_handler(OSError, out_of_reach)
     gate = Gate(token)
     behind = {"dependencies": [Depends(gate.check), Depends(own_page)], "responses": REFUSED}
-    files = Files(parts.library, parts.previews)
+    files = Files(parts.library, parts.previews, parts.estimates, parts.queue.needs)
     jobs = Jobs(parts.queue, parts.library, parts.presets)
     for router in (file_routes(files), job_routes(jobs), preset_routes(parts.presets)):
         app.include_router(router, **behind)  # type: ignore[arg-type]

@@ -21,6 +21,8 @@ BLOCK = 1 << 20
 """Bytes that are written at once."""
 LONGEST = 200
 """Largest length of a name, in bytes; most file systems allow 255, and some are added."""
+FOREIGN = '\\/:*?"<>|'
+"""Characters that names do not have on Windows and on disks for cameras (FAT, exFAT)."""
 _naming = threading.Lock()
 """Held while a file gets its name, so that no two get the same."""
 
@@ -29,13 +31,19 @@ class NoSpaceError(StreamkindError):
     """The disk has no space for the file."""
 
 
-def check_name(name: str) -> None:
-    """Raise UsageError unless a name is that of a video, without a path."""
-    plain = name.isprintable() and not any(c in name for c in '\\/:*?"<>|')
-    if is_refused(name) or not plain or len(name.encode(errors="replace")) > LONGEST:
-        raise UsageError(f"{name!r}: not a file name; expected letters and digits, no path")
+def stored_name(name: str) -> str:
+    """Return the name under which a file is stored. Raises UsageError unless it is a video's.
+
+    Characters that some systems do not have in names become _. Long names are cut.
+    """
+    name = "".join(c if c.isprintable() and c not in FOREIGN else "_" for c in name)
+    if is_refused(name):
+        raise UsageError(f"{name!r}: not a file name; expected one that begins with no dot")
     if not is_wanted(Path(name), ()):
         raise UsageError(f"{name}: not the name of a video; expected .mp4, .mov, .mkv, .avi, .ts")
+    stem, dot, ending = name.rpartition(".")
+    most = LONGEST - len((dot + ending).encode())
+    return stem.encode()[:most].decode(errors="ignore") + dot + ending
 
 
 def free_name(folder: Path, name: str) -> Path:
@@ -60,10 +68,10 @@ def check_space(folder: Path, needed: int) -> None:
 async def receive(folder: Path, name: str, body: AsyncIterable[bytes], length: int) -> Path:
     """Write a body of `length` bytes, 0 if not known, to a new file in `folder`.
 
-    Memory does not grow with the length. The file appears when it is complete. Raises UsageError,
-    NoSpaceError or OutputError.
+    Memory does not grow with the length. The file appears when it is complete, under the name that
+    it is stored with. Raises UsageError, NoSpaceError or OutputError.
     """
-    check_name(name)
+    name = stored_name(name)
     folder.mkdir(parents=True, exist_ok=True)
     check_space(folder, length)
     staging = Staging(folder / name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -73,6 +75,8 @@ def app_command(
                 show(fleet.look())
         if fleet is not None:
             fleet.stop()  # while the page ends
+    sys.stderr.flush()
+    os._exit(0)  # nobody needs the frame of a preview that may still be in the network
 
 
 @contextmanager

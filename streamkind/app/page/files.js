@@ -7,9 +7,9 @@ import { listenToPlayer } from "./player.js";
 import { listenToQueue, lookAtQueue } from "./queue.js";
 import {
   estimate, forgetEstimates, listenToSettings, loadPresets, nameLight, settings, showEstimates,
-  showPresets, showSettings,
+  showPresets, showSettings, wrongSettings,
 } from "./settings.js";
-import { listenToStage, showFile, showLight } from "./stage.js";
+import { listenToStage, showAgain, showFile, showLight } from "./stage.js";
 import { clock, LANGUAGES, number, speak, t } from "./texts.js";
 
 const LOOK_MS = 1000;
@@ -73,9 +73,10 @@ function shown() {
 
 async function run(event) {
   event.preventDefault();
+  write(at("setting-error"), wrongSettings());
+  if (wrongSettings()) return;
   try {
     await send("/api/jobs", "POST", { path: page.file.place, settings: settings() });
-    write(at("setting-error"), "");
     tell(t("added_", { name: page.file.name }));
     look.soon();
   } catch (problem) {
@@ -123,7 +124,17 @@ async function enter() {
   look.soon();
 }
 
-const look = repeat(lookAtAll, LOOK_MS, (well) => { at("offline").hidden = well; });
+const look = repeat(lookAtAll, LOOK_MS, (well) => {
+  const back = well && !at("offline").hidden;
+  at("offline").hidden = well;
+  if (back) comeBack();
+});
+
+function comeBack() {
+  if (at("files").hidden) enter().catch(() => {});
+  else refresh().catch(() => {});
+  showAgain();
+}
 
 listenToSettings(changed, tell);
 listenToStage(shown, nameLight);

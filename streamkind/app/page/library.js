@@ -9,7 +9,7 @@ const page = { place: "", names: [], chosen: "", choose: () => {}, told: () => {
 
 export function darkness(luma) {
   const word = luma < 0.06 ? "veryDark" : luma < 0.15 ? "dark" : luma < 0.35 ? "dim" : "bright";
-  return `${t(word)} (${number(luma * 100)} %)`;
+  return `${t(word)} (${number(luma * 100)}\u00a0%)`; // the sign stays beside its number
 }
 
 // ---- the list
@@ -24,6 +24,8 @@ export async function open(place, names = []) {
   const items = [...found.folders.map(folderItem), ...found.files.map(fileItem)];
   at("list").replaceChildren(...items);
   at("nothing").hidden = items.length > 0;
+  at("more").hidden = !listing.more;
+  write(at("more"), t("more", { count: number(items.length) }));
 }
 
 export function refresh() {
@@ -125,41 +127,66 @@ function choose(file) {
 
 // ---- dropping
 
+// Files are sent one after the other: a browser has few connections to one host.
+let sent = Promise.resolve();
+
 function take(files) {
-  for (const file of files) takeOne(file);
+  write(at("choose-error"), "");
+  [...files].forEach((file, place) => {
+    const row = uploadRow(file);
+    sent = sent.then(() => takeOne(file, row, place === 0));
+  });
 }
 
-async function takeOne(file) {
+function uploadRow(file) {
   const item = make("li");
-  const line = make("span", file.name);
+  const line = make("span");
   const bar = make("progress", "", { max: file.size || 1, value: 0, "aria-label": file.name });
   const stop = make("button", t("cancel"), {
     type: "button", class: "small", "aria-label": t("cancelOf", { name: file.name }),
   });
-  const row = make("div");
-  row.append(bar, stop);
-  item.append(line, row);
+  const both = make("div");
+  both.append(bar, stop);
+  item.append(line, both);
   at("uploads").append(item);
-  const moved = (sent) => {
+  const row = { item, cancel: () => item.remove(), moved: (sent) => {
     bar.value = sent;
     const values = { name: file.name, done: bytes(sent), size: bytes(file.size) };
     write(line, t("uploading", values));
-  };
-  moved(0);
-  const sending = upload(file, moved);
-  stop.addEventListener("click", sending.cancel);
+  } };
+  row.moved(0);
+  stop.addEventListener("click", () => row.cancel());
+  return row;
+}
+
+// The first file of those that are dropped together is shown.
+async function takeOne(file, row, first) {
+  if (!row.item.isConnected) return; // it was cancelled before its turn
   try {
+    await check(file);
+    if (!row.item.isConnected) return;
+    const sending = upload(file, row.moved);
+    row.cancel = sending.cancel;
     const here = await sending.done;
     page.told(t("uploaded", { name: here.name }));
-    write(at("choose-error"), "");
-    choose(here);
-    await open("");
+    if (first) choose(here);
+    if (first || !page.place) await open("");
   } catch (problem) {
     if (problem.name !== "AbortError") {
-      write(at("choose-error"), `${file.name}: ${problem.message || t("tooFar")}`);
+      const told = `${file.name}: ${problem.message || t("tooFar")}`;
+      write(at("choose-error"), `${at("choose-error").textContent}${told}\n`);
     }
   }
-  item.remove();
+  row.item.remove();
+}
+
+// Throw an error for a folder, and for a file that cannot be read.
+async function check(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Error(t("notRead"));
+  }
 }
 
 async function attempt(act) {
@@ -186,4 +213,7 @@ export function listenToLibrary(chosen, told) {
     if (event.type === "drop") take(event.dataTransfer.files);
   };
   for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, drop);
+  window.addEventListener("beforeunload", (event) => {
+    if (at("uploads").children.length) event.preventDefault(); // the browser asks
+  });
 }

@@ -40,7 +40,7 @@ export function upload(file, moved) {
     request.open("PUT", `/api/uploads/${encodeURIComponent(file.name)}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.addEventListener("progress", (event) => moved(event.loaded));
-    request.addEventListener("error", () => reject(new Error("upload")));
+    request.addEventListener("error", () => reject(new Error()));
     request.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
     request.addEventListener("load", () => {
       const told = JSON.parse(request.responseText || "{}");

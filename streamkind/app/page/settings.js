@@ -6,6 +6,7 @@ import { shownRatio } from "./stage.js";
 import { number, span, t } from "./texts.js";
 
 const PROFILES = ["realtime", "balanced", "quality"];
+const MOST_CRF = { h264: 51, hevc: 51, av1: 63 };
 const page = { presets: {}, estimates: new Map(), asked: "", stop: null, changed: () => {} };
 
 // ---- the form
@@ -20,6 +21,15 @@ export function settings() {
     crf: crf === "" ? null : Number(crf),
     added: at("added").value,
   };
+}
+
+// What is wrong with the values that were typed; "" for nothing.
+export function wrongSettings() {
+  const { codec, crf, added } = settings();
+  const most = MOST_CRF[codec];
+  const typed = at("crf").validity.badInput || !(crf === null || (Number.isInteger(crf) && crf >= 0));
+  if (typed || crf > most) return t("crfRule", { most });
+  return /^[\p{L}\p{M}\p{N}_ ()+-]{0,40}$/u.test(added) ? "" : t("addedRule");
 }
 
 function ratioOfSlider() {
@@ -150,6 +160,8 @@ export function listenToSettings(changed, told) {
   });
   at("keep").addEventListener("click", () => attempt(async () => {
     const name = at("preset-name").value.trim();
+    const wrong = /^[^./][^/]{0,39}$/u.test(name) ? wrongSettings() : t("presetRule");
+    if (wrong) throw new Error(wrong);
     await send(`/api/presets/${encodeURIComponent(name)}`, "PUT", settings());
     await loadPresets();
     told(t("kept", { name }));

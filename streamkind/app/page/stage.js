@@ -22,6 +22,7 @@ export function showFile(file, seconds, light) {
   Object.assign(page, { file, seconds, light, chosen: 0, changed: Date.now() });
   page.moments = file ? SHARES.map((share) => newMoment(seconds * share)) : [];
   at("time").max = Math.max(0.001, seconds - 0.001);
+  at("time").step = Math.max(0.001, Math.min(1, seconds / 100)); // an arrow key moves by this
   at("moments").replaceChildren(...page.moments.map(momentButton));
   showTime();
   draw();
@@ -46,7 +47,7 @@ function now() {
 
 function keyOf(moment, profile) {
   const { ratio, target } = page.light;
-  return JSON.stringify([page.file.place, page.file.modified, moment.at, ratio, target, profile]);
+  return JSON.stringify([page.file?.place, page.file?.modified, moment.at, ratio, target, profile]);
 }
 
 // ---- asking: one loop for quick pictures, one for those of the chosen profile
@@ -92,11 +93,16 @@ async function runQuick() {
   tellQuality();
 }
 
-const fine = { running: false, timer: 0, stop: null, soon: fineSoon };
+const fine = { timer: 0, stop: null, layers: "", soon: fineSoon };
+
+// The layers that a picture needs. They stay the same for another ratio or target.
+function layersOf(moment) {
+  return JSON.stringify([page.file?.place, page.file?.modified, moment?.at, page.light.profile]);
+}
 
 function fineSoon() {
   clearTimeout(fine.timer);
-  fine.stop?.abort();
+  if (fine.layers !== layersOf(now())) fine.stop?.abort();
   fine.timer = setTimeout(runFine, REST_MS);
   tellQuality();
 }
@@ -110,10 +116,11 @@ async function runFine() {
   }
   const key = keyOf(moment, page.light.profile);
   if (moment.fine !== key) {
-    const stop = fine.stop = new AbortController();
+    const stop = new AbortController();
+    Object.assign(fine, { stop, layers: layersOf(moment) });
     try {
       const got = await getPicture(moment, { fine: true }, stop.signal);
-      if (stop.signal.aborted) return;
+      if (stop.signal.aborted || key !== keyOf(moment, page.light.profile)) return;
       moment.fine = key;
       put(moment, got);
     } catch (problem) {
@@ -136,6 +143,15 @@ function tellQuality() {
   const key = ready ? "asResult" : moment?.picture ? "quick" : "loading";
   write(at("quality"), t(key, { profile }));
   at("stage").dataset.ready = ready ? "fine" : moment?.picture ? "quick" : "";
+}
+
+// Request again what could not be had while the server did not answer.
+export function showAgain() {
+  if (!page.file) return;
+  for (const moment of page.moments) if (!moment.picture) moment.quick = "";
+  write(at("preview-error"), "");
+  quick.soon();
+  fine.soon();
 }
 
 // The ratio of the visible picture; 0 if there is none.

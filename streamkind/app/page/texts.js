@@ -25,10 +25,16 @@ const TEXTS = {
   cancelOf: ["Cancel {name}", "{name} abbrechen"],
   folder: ["Folder", "Ordner"],
   folders: ["Folders", "Ordner"],
-  dropped: ["Dropped files", "Abgelegte Dateien"],
   videos: ["Videos", "Videos"],
   nothing: ["There is no video in this folder.", "In diesem Ordner ist kein Video."],
-  delete: ["Delete", "Löschen"],
+  notRead: [
+    "cannot be read. Is it a folder? Drop the videos in it.",
+    "nicht lesbar. Ist es ein Ordner? Legen Sie die Videos darin ab.",
+  ],
+  more: [
+    "Only the first {count} entries are shown. Name a smaller folder in the command.",
+    "Nur die ersten {count} Einträge werden gezeigt. Nennen Sie im Befehl einen kleineren Ordner.",
+  ],
   deleteOf: ["Delete {name}", "{name} löschen"],
   veryDark: ["very dark", "sehr dunkel"],
   dark: ["dark", "dunkel"],
@@ -93,6 +99,19 @@ const TEXTS = {
   choosePreset: ["Choose …", "Wählen …"],
   forget: ["Delete", "Löschen"],
   presetName: ["Name of a new preset", "Name einer neuen Vorgabe"],
+  presetRule: [
+    "A preset needs a name of up to 40 characters, without a slash, and with no dot or space first.",
+    "Eine Vorgabe braucht einen Namen mit bis zu 40 Zeichen, ohne Schrägstrich, und ohne Punkt " +
+      "oder Leerzeichen am Anfang.",
+  ],
+  addedRule: [
+    "The suffix of the file name may have letters, digits, spaces and _ ( ) + - only.",
+    "Der Zusatz zum Dateinamen darf nur Buchstaben, Ziffern, Leerzeichen und _ ( ) + - haben.",
+  ],
+  crfRule: [
+    "The quality (CRF) is a whole number from 0 to {most}.",
+    "Die Qualität (CRF) ist eine ganze Zahl von 0 bis {most}.",
+  ],
   keep: ["Save", "Speichern"],
   kept: ["The preset {name} is saved.", "Die Vorgabe {name} ist gespeichert."],
   run: ["Add to the queue", "Zur Warteschlange hinzufügen"],
