@@ -16,8 +16,9 @@ from streamkind.model.kind import KinD, parameter_count
 from streamkind.model.lessons import Lesson, cut, explain, make_pool, teacher_of
 from streamkind.model.lite import Lite
 from streamkind.model.losses import PRESETS, mean_gain, unlikeness
-from streamkind.model.processes import ALONE
+from streamkind.model.processes import ALONE, SharedRandom
 from streamkind.model.stages import StageLoss
+from streamkind.model.taught import taught_stage
 
 CPU = torch.device("cpu")
 
@@ -183,6 +184,18 @@ def test_a_picture_near_the_truths_mean_is_compared_at_that_mean(factor, scaled)
     else:
         share = torch.log(gain) / -np.log(factor)
         torch.testing.assert_close(share, torch.full_like(share, scaled), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.04, 0.96, 1.5])
+def test_restoration_that_changes_the_brightness_is_told_so(factor):
+    batch = lesson()
+    lite = Lite()
+    lite.restoration.forward = lambda reflectance, light: factor * batch.high
+    lite.adjustment.forward = lambda light, ratio: torch.ones_like(light)
+    # Sizes of layers and ratio do not matter here: the picture is made of these two.
+    found = taught_stage(lite, batch, PRESETS["default"], 1, SharedRandom(ALONE, [0]))
+    wanted = 2 * abs(factor - 1) * float(batch.high.mean())
+    assert float(found["brightness"]) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
 
 
 def test_black_pictures_have_a_gain_too():

@@ -130,7 +130,7 @@ STAGES = {
 }
 
 
-OF_PICTURE = {"picture", "picture_chroma", "saturation"}
+OF_PICTURE = {"picture", "picture_chroma", "saturation", "brightness"}
 """Names of the terms of the final picture, not of its layers."""
 
 

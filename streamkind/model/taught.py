@@ -74,7 +74,10 @@ def taught_stage(
         "adjustment": curve_loss(kind, light_to, rng),
     }
     level = picture * mean_gain(picture, batch.high)
+    bright, wanted = (x.mean(dim=(1, 2, 3)) for x in (picture, batch.high))
     return terms | {
+        # What `mean_gain` leaves out. `auto` relies on it that restoration keeps the brightness.
+        "brightness": 2 * F.l1_loss(bright, wanted),
         "picture": unlikeness(level, batch.high, scales=3),
         "picture_chroma": w.chroma * chroma_distance(level, batch.high),
         "saturation": w.saturation * saturation_distance(level, batch.high),
