@@ -26,7 +26,7 @@ from streamkind.engine.profiles import PROFILES, ProfileName
 from streamkind.measure.night import (
     NAMES,
     Figures,
-    Planes,
+    StoredFrame,
     figures,
     picture_of_frame,
     picture_of_rgb,
@@ -56,7 +56,7 @@ def measure(data: Path, folder: Path) -> Measured:
     return Measured(tables, profiles=tuple(PROFILES))
 
 
-def frames(path: Path, start: float, count: int) -> Iterator[Planes]:
+def frames(path: Path, start: float, count: int) -> Iterator[StoredFrame]:
     """Read some frames from a second on, counted from the first frame."""
     first = None
     with av.open(str(path)) as container:
@@ -81,7 +81,7 @@ def places_of(path: Path, count: int) -> list[tuple[float, float]]:
     return [(times[a], times[b] - times[a]) for a, b in zip(firsts, lasts, strict=True)]
 
 
-def enhanced(path: Path, start: float, duration: float, profile: ProfileName) -> list[Planes]:
+def enhanced(path: Path, start: float, duration: float, profile: ProfileName) -> list[StoredFrame]:
     """Enhance a piece of a clip as a user would, and read what was written."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "clear.mkv"
