@@ -450,7 +450,7 @@ def test_dropped_files_are_kept_whole_and_none_is_replaced(own):
     data = os.urandom(3_000_001)
     for name, body in (("a b.mp4", data), ("a b (2).mp4", data[:7]), ("ü.MKV", iter([data, data]))):
         answer = put(own, "a b.mp4" if "(2)" in name else name, body)
-        assert answer.status_code == 201
+        assert answer.status_code == 201, answer.text
         assert answer.json()["name"] == name
         assert answer.json()["place"] == f"uploads/{name}"
     assert (own.folder / "a b.mp4").read_bytes() == data

@@ -126,8 +126,9 @@ def click(page, css):
 def choose(page):
     """Take the clip from the folder, and wait for its preview."""
     click(page, "#list .folder")
-    click(page, "#list li[data-place] button")
-    wait_until(lambda: seen(page, READY), LONG)
+    # Before the folder is listed, and until the preview comes, another file may be shown.
+    click(page, "#list li[data-place$='/street.mp4'] button")
+    wait_until(lambda: page.text("#name") == "street.mp4" and seen(page, READY), LONG)
 
 
 def test_a_dropped_file_is_previewed_enhanced_and_played(page, app, clip, tmp_path):

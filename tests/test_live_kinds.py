@@ -262,8 +262,8 @@ LATER = ("-output_ts_offset", "2")
     ("first", "then", "timeout", "goes_on"),
     [
         ((), (*LATER, "-mpegts_start_pid", "0x180"), 60.0, True),
-        (TWO, (*LATER, "-mpegts_start_pid", "0x101"), 0.5, False),
-        ((), (*LATER, "-c:v", "libx265", "-x265-params", "log-level=none"), 0.5, False),
+        (TWO, (*LATER, "-mpegts_start_pid", "0x101"), 3.0, False),
+        ((), (*LATER, "-c:v", "libx265", "-x265-params", "log-level=none"), 3.0, False),
     ],
     ids=["another PID", "only another video", "another codec"],
 )

@@ -131,7 +131,7 @@ def test_nothing_is_packed_while_nobody_watches(monkeypatch):
 def test_too_many_are_refused_and_all_are_told_of_the_end():
     viewers = Viewers()
     watching = [viewers.add(lambda: None) for _ in range(MOST_VIEWERS)]
-    with pytest.raises(UsageError, match=f"{MOST_VIEWERS} watch"):
+    with pytest.raises(UsageError, match=f"has {MOST_VIEWERS} viewers already"):
         viewers.add(lambda: None)
     watching[0].leave()
     viewers.add(lambda: None)

@@ -201,7 +201,7 @@ def test_a_change_of_size_is_scaled_with_one_warning(tmp_path: Path) -> None:
     source, frames = read(tmp_path / "both.ts")
     assert {frame.data.shape for frame in frames} == {(48, 64, 3)}
     assert len(frames) == 10
-    assert sum("picture size changes" in w for w in source.warnings) == 1
+    assert sum("picture's size changes" in w for w in source.warnings) == 1
 
 
 def test_frames_without_time_get_one_and_are_counted(tmp_path: Path) -> None:

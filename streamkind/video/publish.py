@@ -43,6 +43,11 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def behind_link(path: Path) -> Path:
+    """Return the path of the file that is written: what a link names, all else itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 class Staging:
     """A hidden temporary file beside the final path, on the same disk. A rename publishes it.
 
@@ -56,9 +61,9 @@ class Staging:
         is a pipe or a device of this name.
         """
         self.final = final
-        self._target = Path(os.path.realpath(final)) if final.is_symlink() else final
-        folder = self._target.parent
-        if self._target.exists() and not (self._target.is_file() or self._target.is_dir()):
+        target = behind_link(final)
+        folder = target.parent
+        if target.exists() and not (target.is_file() or target.is_dir()):
             raise UsageError(f"{final}: a pipe or a device; expected the name of a file, or -")
         if not folder.is_dir():
             raise OutputError(f"{final}: no folder {folder}; create it first")
@@ -85,8 +90,9 @@ class Staging:
         """Sync the temporary to the disk, then give it its final name. Raises OutputError."""
         try:
             sync(self.path)
-            replace(self.path, self._target)
-            sync(self._target.parent)
+            target = behind_link(self.final)
+            replace(self.path, target)
+            sync(target.parent)
         except OSError as exc:
             self.discard()
             raise OutputError(
