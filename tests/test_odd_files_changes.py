@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from support.odd import ffmpeg
 
 from streamkind.live.source import Connection, Picture
 from streamkind.video.frames import Pixels, size_of
+from streamkind.video.side_data import display_matrix
 from streamkind.video.source import open_source
 
 RED, GREEN = "color=red:s=96x64:r=5:d=1", "color=green:s=96x64:r=5:d=1"
@@ -117,3 +120,19 @@ def test_hdr_within_a_video_is_tone_mapped(tmp_path: Path) -> None:
         shown = [frame.data.astype(int) for frame in source]
     assert any("HLG" in note for note in source.warnings)
     assert np.abs(shown[2] - shown[7]).mean() > 3  # not shown as if it were SDR
+
+
+def test_a_frame_whose_rotation_was_read_does_not_wait_for_the_garbage_collector(tmp_path):
+    clip = recording(tmp_path / "in.mp4", words=TURNED)
+    with av.open(str(clip)) as container:
+        frame = next(container.decode(video=0))
+    gc.collect()
+    assert display_matrix(frame) is not None
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        del frame
+        gc.collect()
+        assert not [thing for thing in gc.garbage if isinstance(thing, av.VideoFrame)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()

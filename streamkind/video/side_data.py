@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import av
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 
 def _unknown(cls: type[Type], value: int) -> Type:
@@ -49,6 +49,7 @@ def _first_number(frame: av.VideoFrame, name: str) -> int | None:
 
 def display_matrix(frame: av.VideoFrame) -> bytes | None:
     """Return the display matrix of a picture, nine int32; None if it has none."""
-    side_data: Any = frame.side_data  # a mapping by name, which PyAV's stubs do not say
-    data = side_data.get("DISPLAYMATRIX")
+    # Not `frame.side_data`: a frame that holds its mapping is freed by the garbage collector only.
+    mapping: Any = SideDataContainer  # PyAV's stubs do not say that it takes a frame
+    data = mapping(frame).get("DISPLAYMATRIX")
     return None if data is None else bytes(data)
