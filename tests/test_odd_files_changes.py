@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from functools import partial
 from pathlib import Path
 
 import av
@@ -12,9 +13,12 @@ import pytest
 from support.odd import ffmpeg
 
 from streamkind.live.source import Connection, Picture
+from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels, size_of
-from streamkind.video.side_data import display_matrix
+from streamkind.video.side_data import display_matrix, has_rpu, is_spherical, is_stereo
 from streamkind.video.source import open_source
+from streamkind.video.tonemap import peak_of, refuse_dolby
+from streamkind.video.upright import read_orientation
 
 RED, GREEN = "color=red:s=96x64:r=5:d=1", "color=green:s=96x64:r=5:d=1"
 TOP = f"{RED}[a];{GREEN},scale=96:32[b];[a][b]overlay=0:32"
@@ -122,12 +126,25 @@ def test_hdr_within_a_video_is_tone_mapped(tmp_path: Path) -> None:
     assert np.abs(shown[2] - shown[7]).mean() > 3  # not shown as if it were SDR
 
 
-def test_a_frame_whose_rotation_was_read_does_not_wait_for_the_garbage_collector(tmp_path):
+@pytest.mark.parametrize(
+    "look",
+    [
+        read_orientation,
+        is_spherical,
+        is_stereo,
+        has_rpu,
+        peak_of,
+        partial(refuse_dolby, codec_tag="avc1", tags=ColorTags(), path="in.mp4"),
+    ],
+    ids=["rotation", "sphere", "stereo", "Dolby Vision", "peak", "profile 5"],
+)
+def test_a_frame_that_was_looked_at_does_not_wait_for_the_garbage_collector(tmp_path, look):
     clip = recording(tmp_path / "in.mp4", words=TURNED)
     with av.open(str(clip)) as container:
         frame = next(container.decode(video=0))
     gc.collect()
     assert display_matrix(frame) is not None
+    look(frame)
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         del frame

@@ -25,6 +25,16 @@ _RECTILINEAR = 4
 """FFmpeg's AV_SPHERICAL_RECTILINEAR: the projection of a usual lens."""
 
 
+def side_data(frame: av.VideoFrame) -> Any:
+    """Return the side data of a picture: a mapping by name, which PyAV's stubs do not say.
+
+    `frame.side_data` stores the mapping in the frame, which it refers to. Such a frame keeps its
+    memory until the garbage collector runs.
+    """
+    mapping: Any = SideDataContainer
+    return mapping(frame)
+
+
 def is_spherical(frame: av.VideoFrame) -> bool:
     """Return whether a picture is marked as a part of a sphere, as of a 360-degree camera."""
     return _first_number(frame, "SPHERICAL") not in (None, _RECTILINEAR)
@@ -37,19 +47,15 @@ def is_stereo(frame: av.VideoFrame) -> bool:
 
 def has_rpu(frame: av.VideoFrame) -> bool:
     """Return whether a picture has metadata of Dolby Vision."""
-    side_data: Any = frame.side_data
-    return side_data.get("DOVI_RPU_BUFFER") is not None
+    return side_data(frame).get("DOVI_RPU_BUFFER") is not None
 
 
 def _first_number(frame: av.VideoFrame, name: str) -> int | None:
-    side_data: Any = frame.side_data
-    data = side_data.get(name)
+    data = side_data(frame).get(name)
     return None if data is None else int.from_bytes(bytes(data)[:4], sys.byteorder)
 
 
 def display_matrix(frame: av.VideoFrame) -> bytes | None:
     """Return the display matrix of a picture, nine int32; None if it has none."""
-    # Not `frame.side_data`: a frame that holds its mapping is freed by the garbage collector only.
-    mapping: Any = SideDataContainer  # PyAV's stubs do not say that it takes a frame
-    data = mapping(frame).get("DISPLAYMATRIX")
+    data = side_data(frame).get("DISPLAYMATRIX")
     return None if data is None else bytes(data)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -24,6 +23,7 @@ from streamkind.video.format import (
     ColorTags,
     ColorTransfer,
 )
+from streamkind.video.side_data import side_data
 
 HDR_TRANSFERS: dict[int, str] = {ColorTransfer.PQ: "PQ", ColorTransfer.HLG: "HLG"}
 SDR = ColorTags(ColorRange.LIMITED, ColorMatrix.BT709, ColorPrimaries.BT709, ColorTransfer.BT709)
@@ -61,8 +61,8 @@ def refuse_dolby(frame: av.VideoFrame, codec_tag: str, tags: ColorTags, path: ob
 
     Its colours (IPT) cannot be converted without its metadata.
     """
-    side_data: Any = frame.side_data
-    dolby = codec_tag in DOLBY_TAGS or "DOVI_METADATA" in {d.type.name for d in side_data}
+    known = {data.type.name for data in side_data(frame)}
+    dolby = codec_tag in DOLBY_TAGS or "DOVI_METADATA" in known
     if dolby and tags.transfer == ColorTransfer.UNSPECIFIED:
         raise InputError(
             f"{path}: Dolby Vision without a base layer (profile 5); expected HLG, PQ or SDR."
@@ -108,11 +108,8 @@ def tone_mapped(signal: Doubles, transfer: int, peak: float) -> Doubles:
 
 def peak_of(frame: av.VideoFrame) -> float:
     """Return the brightest light by the metadata of a frame, in units of SDR white."""
-    side_data: Any = frame.side_data
-    level, display = (
-        side_data.get("CONTENT_LIGHT_LEVEL"),
-        side_data.get("MASTERING_DISPLAY_METADATA"),
-    )
+    data = side_data(frame)
+    level, display = data.get("CONTENT_LIGHT_LEVEL"), data.get("MASTERING_DISPLAY_METADATA")
     nits = 0.0
     if level is not None:
         nits = float(np.frombuffer(bytes(level), np.uint32)[0])

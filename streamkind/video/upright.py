@@ -31,8 +31,12 @@ class Orientation:
 
 
 def read_orientation(frame: av.VideoFrame) -> Orientation:
-    """Read the display matrix of a frame: x' = a x + c y, y' = b x + d y."""
-    data = display_matrix(frame)
+    """Read the orientation of a frame."""
+    return _orientation_of(display_matrix(frame))
+
+
+def _orientation_of(data: bytes | None) -> Orientation:
+    """Convert a display matrix, x' = a x + c y, y' = b x + d y; None is upright."""
     if data is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
@@ -51,8 +55,9 @@ class Turns:
 
     def __call__(self, frame: av.VideoFrame) -> Orientation:
         """Return the orientation of the next frame."""
-        if frame.key_frame or display_matrix(frame) is not None:
-            self.last = read_orientation(frame)
+        data = display_matrix(frame)
+        if frame.key_frame or data is not None:
+            self.last = _orientation_of(data)
         return self.last
 
 
