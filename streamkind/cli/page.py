@@ -76,7 +76,9 @@ def app_command(
         if fleet is not None:
             fleet.stop()  # while the page ends
     sys.stderr.flush()
-    os._exit(0)  # nobody needs the frame of a preview that may still be in the network
+    # The command's own end comes after Python has waited for the threads of pools, and the frame of
+    # a preview that is still in the network may take a minute.
+    os._exit(0)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from unicodedata import category
 
@@ -29,6 +29,12 @@ def printable(text: object) -> str:
     return "".join(ascii(c)[1:-1] if category(c) in _ESCAPED else c for c in str(text))
 
 
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print each warning in a line of its own."""
+    for warning in warnings:
+        console.print(f"warning: {printable(warning)}", markup=False)
+
+
 def progress_bar() -> Bar:
     """Return a progress bar that is drawn on terminals only."""
     return Bar(
@@ -50,10 +56,8 @@ def show_progress(bar: Bar, name: str) -> Progress:
     def show(report: Report) -> None:
         if not report.frames and not report.surveyed:
             bar.console.print(f"{name}: {report.engine}", markup=False)
-            for warning in report.early:
-                bar.console.print(f"warning: {printable(warning)}", markup=False)
-        for warning in report.warnings:  # there are some only at the end of a first pass alone
-            bar.console.print(f"warning: {printable(warning)}", markup=False)
+            print_warnings(report.early)
+        print_warnings(report.warnings)  # there are some only at the end of a first pass alone
         done = report.frames or report.surveyed
         told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}" if report.frames else "first pass"
         bar.update(task, total=report.total, completed=done, told=told)
@@ -63,10 +67,7 @@ def show_progress(bar: Bar, name: str) -> Progress:
 
 def show_report(report: Report, output: Path) -> None:
     """Print the result of a run: frames, time of each stage, and warnings that are new."""
-    for warning in report.warnings:
-        if warning in report.early:
-            continue
-        console.print(f"warning: {printable(warning)}", markup=False)
+    print_warnings(warning for warning in report.warnings if warning not in report.early)
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.stages.items())
     console.print(
         f"{printable(output)}: {report.frames} frames in {report.seconds:.1f} s"

@@ -73,8 +73,9 @@ function shown() {
 
 async function run(event) {
   event.preventDefault();
-  write(at("setting-error"), wrongSettings());
-  if (wrongSettings()) return;
+  const wrong = wrongSettings();
+  write(at("setting-error"), wrong);
+  if (wrong) return;
   try {
     await send("/api/jobs", "POST", { path: page.file.place, settings: settings() });
     tell(t("added_", { name: page.file.name }));
