@@ -232,10 +232,11 @@ def test_sound_that_a_recording_cannot_hold_is_left_out_and_told(tmp_path):
         assert f"sound is left out: {kind} cannot hold pcm_mulaw" in sink.error
         assert (sink.state, sink.reconnects) == ("live", 0)
     for kind, folder in outputs.items():
-        with av.open(str(min(folder.iterdir()))) as recording:
+        recordings = sorted(folder.iterdir())
+        with av.open(str(recordings[0])) as recording:
             kinds = [stream.type for stream in recording.streams]
         assert kinds == (["video", "audio"] if kind == "mkv" else ["video"])
-        assert len(read_pts(min(folder.iterdir()))) > 10
+        assert sum(len(read_pts(recording)) for recording in recordings) > 10
 
 
 def annex_b(clip):
