@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import cv2
 import numpy as np
 import pytest
-from support.app_at import QUICK, app_at
+from support.app_at import QUICK, app_at, peak_of
 from support.console_at import TOKEN
 from support.media import make_clip, scene
 from support.waiting import wait_until
@@ -522,12 +522,6 @@ def test_a_file_whose_browser_goes_away_leaves_nothing(own):
         sock.sendall(b"Content-Length: 9000000\r\n\r\n" + bytes(3_000_000))
         wait_until(lambda: [p for p in own.folder.glob(".*") if p.stat().st_size > 1_000_000])
     wait_until(lambda: list(own.folder.iterdir()) == [])
-
-
-def peak_of(pid):
-    """Largest memory of a process so far, in bytes."""
-    (line,) = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in x]
-    return int(line.split()[1]) * 1024
 
 
 @pytest.mark.slow

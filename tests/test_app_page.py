@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 from importlib.resources import files as resources
-from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 import pytest
 from selenium.webdriver import Keys
 from support.app_at import app_at
+from support.app_page import LONG, READY, WIDTH, choose, click, drop, seen, street
 from support.batch import digests
 from support.browser import CONTRAST, Page, chromium, prefer, resize
 from support.console_at import TOKEN, two_cameras
-from support.media import make_clip
 from support.waiting import wait_until
 
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs
 from streamkind.batch.jobs import JobRunner
 
-ROOT = Path(__file__).parents[1]
-LONG = 120.0
-"""Seconds within which a small clip is done on a busy machine."""
-WIDTH = "return [document.documentElement.scrollWidth, innerWidth]"
-DROP = """
-const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
-const data = new DataTransfer();
-for (const name of [arguments[0]].flat()) {
-  data.items.add(new File([bytes], name, { type: "video/mp4" }));
-}
-for (const kind of ["dragover", "drop"]) {
-  const event = new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: data });
-  document.getElementById("drop").dispatchEvent(event);
-}
-"""
 AXE = """
 const done = arguments[arguments.length - 1];
 axe.run().then((found) => done(found.violations.filter(
   (v) => v.impact === "serious" || v.impact === "critical",
 ).map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 120))])));
 """
-READY = "#stage[data-ready=fine]"
 COUNT_UPLOADS = """
 window.most = 0;
 let open = 0;
@@ -59,17 +39,7 @@ XMLHttpRequest.prototype.send = function (body) {
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Thirty seconds of the shipped night, small: 160x90 at 4 frames a second."""
-    with av.open(str(ROOT / "samples" / "night_street.mp4")) as video:
-        images = [
-            cv2.resize(f.to_ndarray(format="rgb24"), (160, 90), interpolation=cv2.INTER_AREA)
-            for f in video.decode(video=0)
-        ]
-    images = [images[i % 96] for i in range(120)]
-    path = tmp_path_factory.mktemp("night") / "street.mp4"
-    return make_clip(
-        path, images=images, size=(160, 90), rate=4, pts=[3200 * i for i in range(120)]
-    )
+    return street(tmp_path_factory.mktemp("night") / "street.mp4")
 
 
 @pytest.fixture(scope="module")
@@ -111,29 +81,8 @@ def page(driver, app):
     assert problems == []
 
 
-def seen(page, css):
-    return page.driver.execute_script(
-        "return !!document.querySelector(arguments[0])?.getClientRects().length", css
-    )
-
-
-def click(page, css):
-    """Wait for an element, and click it. The page may replace it meanwhile."""
-    wait_until(lambda: seen(page, css), LONG)
-    page.driver.execute_script("document.querySelector(arguments[0]).click()", css)
-
-
-def choose(page):
-    """Take the clip from the folder, and wait for its preview."""
-    click(page, "#list .folder")
-    # Before the folder is listed, and until the preview comes, another file may be shown.
-    click(page, "#list li[data-place$='/street.mp4'] button")
-    wait_until(lambda: page.text("#name") == "street.mp4" and seen(page, READY), LONG)
-
-
 def test_a_dropped_file_is_previewed_enhanced_and_played(page, app, clip, tmp_path):
-    data = base64.b64encode(clip.read_bytes()).decode()
-    page.driver.execute_script(DROP, "dropped.mp4", data)
+    drop(page, clip, "dropped.mp4")
     wait_until(lambda: seen(page, READY), LONG)
     assert page.text("#name") == "dropped.mp4"
     assert all(told in page.text("#facts") for told in ("160", "90", "0:30"))
@@ -210,9 +159,7 @@ def test_presets_and_last_settings_come_back(page):
 def test_files_dropped_together_are_sent_in_turn_and_each_refusal_is_told(page, app, clip):
     names = ["first <b>.mp4", "notes.txt", "more.doc", "second.mp4"]
     page.driver.execute_script(COUNT_UPLOADS)
-    count = "return document.querySelectorAll('#uploads li').length"
-    data = base64.b64encode(clip.read_bytes()).decode()
-    assert page.driver.execute_script(DROP + count, names, data) == 4
+    assert drop(page, clip, *names) == 4
     wait_until(lambda: seen(page, "#list li[data-place='uploads/second.mp4']"), LONG)
     wait_until(lambda: not seen(page, "#uploads li"), LONG)
     assert page.driver.execute_script("return window.most") == 1

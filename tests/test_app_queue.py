@@ -7,18 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from support.app_at import QUICK, app_at
+from support.app_at import QUICK, app_at, app_command
 from support.batch import digests, night
-from support.console_at import Console
 from support.media import make_clip, picture
 from support.waiting import wait_until
 
+from streamkind.app.entries import QueueEntry
 from streamkind.app.queue import Queue
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs
@@ -232,28 +232,11 @@ def test_two_pages_do_not_share_a_folder(app, tmp_path):
     assert "another `streamkind app` uses it" in told.stderr
 
 
-@contextmanager
-def command(folder, clips):
-    """The command itself, in a process."""
-    words = [sys.executable, "-m", "streamkind", "app", clips, "--out", folder / "clear"]
-    environment = os.environ | {"XDG_CONFIG_HOME": str(folder)}
-    with subprocess.Popen(
-        [*map(str, words), "--no-browser", "--port", "0"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        try:
-            yield process, Console(process.stderr.readline().split()[0], None)
-        finally:
-            process.kill()
-
-
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 def test_an_interrupted_job_is_resumed_at_the_next_start(clips, tmp_path, number):
-    with command(tmp_path, clips) as (process, app):
+    with app_command(tmp_path, clips) as (process, app):
         key = add(app, "long.mp4")
         wait_until(lambda: job(app, key)["progress"]["frames"] > 110, LONG)
         process.send_signal(number)
@@ -266,10 +249,48 @@ def test_an_interrupted_job_is_resumed_at_the_next_start(clips, tmp_path, number
         seen.append(told["progress"]["frames"])
         return told["state"] == "done"
 
-    with command(tmp_path, clips) as (_, app):
+    with app_command(tmp_path, clips) as (_, app):
         wait_until(done, LONG)
     assert seen[-1] == 300
     assert min(filter(None, seen)) >= 100  # the first part is not made again
     result = tmp_path / "clear" / "long-clear.mp4"
     assert digests(result) == digests(made_by_command(clips / "long.mp4", tmp_path))
     assert list((tmp_path / "clear").glob(".*.job*")) == []
+
+
+@pytest.mark.parametrize("added", ["-clear", "ö" * 40])
+def test_a_result_of_a_long_name_gets_a_name_that_every_disk_takes(tmp_path, added):
+    folder = tmp_path / "nights"
+    folder.mkdir()
+    path = night(folder / f"{'ä' * 120}.mp4", 8)
+    settings = Settings.model_validate(QUICK | {"added": added})
+    with contextlib.closing(Queue(tmp_path / "clear")) as queue:
+        entries = [queue.add(path, "1/x", settings) for _ in range(2)]
+        wait_until(lambda: all(entry.state == "done" for entry in entries), LONG)
+    names = [Path(entry.output).name for entry in entries]
+    assert [name[-len(added) - 8 :].lstrip("ä") for name in names] == [
+        f"{added}.mp4",
+        f"{added} (2).mp4",
+    ]
+    assert all(len(name.encode()) <= 200 for name in names)
+
+
+def test_no_entry_gets_the_name_of_one_whose_files_are_still_removed(clips, tmp_path, monkeypatch):
+    other, remove = [], QueueEntry.remove_result
+    with contextlib.closing(Queue(tmp_path)) as queue, ThreadPoolExecutor(1) as pool:
+
+        def add():
+            entry = queue.add(clips / "short.mp4", "1/short.mp4", Settings.model_validate(QUICK))
+            queue.set_state(entry.id, "paused")
+            return entry
+
+        def slow(entry):
+            other.append(pool.submit(add))
+            wait(other, 1)
+            remove(entry)
+            assert not other[0].done()
+
+        first = add()
+        monkeypatch.setattr(QueueEntry, "remove_result", slow)
+        queue.remove(first.id)
+        assert other[0].result(LONG).output == first.output

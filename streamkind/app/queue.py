@@ -19,6 +19,7 @@ from typing import Any
 
 from streamkind.app.entries import JobState, QueueEntry, load, save
 from streamkind.app.settings import Settings
+from streamkind.app.uploads import free_path
 from streamkind.batch.files import KEPT_SUFFIXES
 from streamkind.errors import StreamkindError, UsageError
 from streamkind.platform import WINDOWS, locked
@@ -125,8 +126,8 @@ class Queue:
             self._entries.remove(entry)
             self._stop(entry)
             self._save()
-        if entry.state != "done":
-            entry.remove_result()  # it may have been finished just now
+            if entry.state != "done":  # before its name is free for another entry
+                entry.remove_result()  # it may have been finished just now
         self.picture(key).unlink(missing_ok=True)
 
     def needs(self, path: Path) -> bool:
@@ -153,11 +154,7 @@ class Queue:
     def _free_name(self, path: Path, added: str) -> Path:
         taken = {entry.output for entry in self._entries}
         suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".mkv"
-        number, output = 1, self.out / f"{path.stem}{added}{suffix}"
-        while output.exists() or str(output) in taken:
-            number += 1
-            output = self.out / f"{path.stem}{added} ({number}){suffix}"
-        return output
+        return free_path(self.out, path.stem, added, suffix, taken)
 
     def _save(self) -> None:
         """Write the file, and wake the thread. The lock is held. Raises OutputError."""

@@ -20,7 +20,7 @@ from streamkind.app.preview import FilePreviews
 from streamkind.app.queue import Queue
 from streamkind.app.queue_routes import Jobs, job_routes, preset_routes
 from streamkind.app.settings import Presets, Settings
-from streamkind.app.uploads import MOST_BYTES, NoSpaceError
+from streamkind.app.uploads import MOST_BYTES, NoSpaceError, remove_unfinished
 from streamkind.errors import StreamkindError
 from streamkind.live.config import ConsoleConfig, redact, resolve
 from streamkind.live.status import Fleet
@@ -71,7 +71,8 @@ class SiteParts:
         """`usual` are the settings of the first time. Raises UsageError."""
         self.library = Library(folders, out / UPLOADS_FOLDER)
         self.presets = Presets(config_folder() / PRESETS, usual)
-        self.queue = Queue(out.resolve())
+        self.queue = Queue(out.resolve())  # no other command uses the folder now
+        remove_unfinished(self.library.uploads)
         self.previews, self.estimates = FilePreviews(), Estimates()
 
     def __enter__(self) -> SiteParts:

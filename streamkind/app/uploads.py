@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Container
 from pathlib import Path
 
 from anyio import to_thread
@@ -20,7 +21,7 @@ MOST_BYTES = 64 << 30
 BLOCK = 1 << 20
 """Bytes that are written at once."""
 LONGEST = 200
-"""Largest length of a name, in bytes; most file systems allow 255, and some are added."""
+"""Largest length of a name, in bytes; most file systems allow 255, and hidden names are longer."""
 FOREIGN = '\\/:*?"<>|'
 """Characters that names do not have on Windows and on disks for cameras (FAT, exFAT)."""
 _naming = threading.Lock()
@@ -42,17 +43,32 @@ def stored_name(name: str) -> str:
     if not is_wanted(Path(name), ()):
         raise UsageError(f"{name}: not the name of a video; expected .mp4, .mov, .mkv, .avi, .ts")
     stem, dot, ending = name.rpartition(".")
-    most = LONGEST - len((dot + ending).encode())
-    return stem.encode()[:most].decode(errors="ignore") + dot + ending
+    return shortened(stem, dot + ending)
 
 
-def free_name(folder: Path, name: str) -> Path:
-    """Return a path in a folder that does not exist: `name`, or `name` with a number."""
-    path, number = folder / name, 1
-    while path.exists():
+def shortened(stem: str, ending: str) -> str:
+    """Return a name of at most `LONGEST` bytes that has this ending. A long stem is cut."""
+    most = LONGEST - len(ending.encode())
+    return stem.encode()[:most].decode(errors="ignore") + ending
+
+
+def free_path(folder: Path, stem: str, added: str, suffix: str, taken: Container[str] = ()) -> Path:
+    """Return a path in a folder that does not exist and is not `taken`.
+
+    Its name is stem, `added` and suffix, with a number before the suffix if needed.
+    """
+    number, path = 1, folder / shortened(stem, added + suffix)
+    while path.exists() or str(path) in taken:
         number += 1
-        path = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
+        path = folder / shortened(stem, f"{added} ({number}){suffix}")
     return path
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what uploads have left whose command was killed. No upload may be under way."""
+    for path in folder.glob(".*.partial.*"):
+        with contextlib.suppress(OSError):  # its disk cannot be written
+            path.unlink()
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -86,7 +102,8 @@ async def receive(folder: Path, name: str, body: AsyncIterable[bytes], length: i
 
 def _publish(staging: Staging, name: str) -> None:
     with _naming:
-        staging.final = free_name(staging.final.parent, name)
+        path = Path(name)
+        staging.final = free_path(staging.final.parent, path.stem, "", path.suffix)
         staging.publish()
 
 

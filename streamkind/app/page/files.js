@@ -1,6 +1,6 @@
 // The page for files: choose a file, preview the result, enhance it and play it.
 
-import { darkness, listenToLibrary, open, refresh } from "./library.js";
+import { darkness, listenToLibrary, lookAtDropped, open, refresh } from "./library.js";
 import { get, listenToLogin, query, send } from "./net.js";
 import { at, make, repeat, write } from "./parts.js";
 import { listenToPlayer } from "./player.js";
@@ -110,7 +110,7 @@ function listenToLanguage() {
 
 async function lookAtAll() {
   if (document.hidden || !at("login").hidden) return;
-  await lookAtQueue();
+  await Promise.all([lookAtQueue(), loadPresets(), lookAtDropped()]); // others may use the page too
 }
 
 async function enter() {
@@ -128,13 +128,17 @@ async function enter() {
 const look = repeat(lookAtAll, LOOK_MS, (well) => {
   const back = well && !at("offline").hidden;
   at("offline").hidden = well;
-  if (back) comeBack();
+  if (back) comeBack().catch(() => {});
 });
 
-function comeBack() {
-  if (at("files").hidden) enter().catch(() => {});
-  else refresh().catch(() => {});
-  showAgain();
+async function comeBack() {
+  if (at("files").hidden) {
+    await enter();
+    return;
+  }
+  await refresh();
+  if (page.file && !page.facts) await choose(page.file);
+  else showAgain();
 }
 
 listenToSettings(changed, tell);

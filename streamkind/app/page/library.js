@@ -1,11 +1,14 @@
 // Chooses a video: a dropped file, or one from the folders of the command.
 
-import { ask, get, query, upload } from "./net.js";
-import { at, make, write } from "./parts.js";
+import { ask, get, query, Refused, upload } from "./net.js";
+import { at, keepFocus, make, write } from "./parts.js";
 import { bytes, clock, number, t } from "./texts.js";
 
 const UPLOADS = "uploads";
-const page = { place: "", names: [], chosen: "", choose: () => {}, told: () => {} };
+const page = {
+  place: "", names: [], folders: "", dropped: "", chosen: "", clicks: 0,
+  choose: () => {}, told: () => {},
+};
 
 export function darkness(luma) {
   const word = luma < 0.06 ? "veryDark" : luma < 0.15 ? "dark" : luma < 0.35 ? "dim" : "bright";
@@ -17,19 +20,52 @@ export function darkness(luma) {
 // Open a folder. "" opens the list of folders and of dropped files.
 export async function open(place, names = []) {
   Object.assign(page, { place, names });
-  const listing = await get(query("/api/files", { path: place }));
-  const found = { folders: listing.folders, files: listing.files };
-  if (!place) found.files = (await get(query("/api/files", { path: UPLOADS }))).files;
+  const listing = await list(place);
+  if (page.place !== place) return; // another folder has been opened meanwhile
+  if (!place) {
+    const dropped = await list(UPLOADS);
+    if (page.place !== place) return;
+    page.folders = JSON.stringify(listing.folders);
+    page.dropped = JSON.stringify(dropped);
+    Object.assign(listing, { files: dropped.files, more: dropped.more });
+    const gone = page.chosen.startsWith(`${UPLOADS}/`) && !dropped.more
+      && !dropped.files.some((file) => file.place === page.chosen);
+    if (gone) choose(null);
+  }
+  const items = [...listing.folders.map(folderItem), ...listing.files.map(fileItem)];
+  const walked = at("where").contains(document.activeElement);
   showWhere();
-  const items = [...found.folders.map(folderItem), ...found.files.map(fileItem)];
-  at("list").replaceChildren(...items);
+  keepFocus(at("list"), at("pick"), () => at("list").replaceChildren(...items));
+  if (walked) (at("list").querySelector("button") ?? at("pick")).focus();
   at("nothing").hidden = items.length > 0;
   at("more").hidden = !listing.more;
   write(at("more"), t("more", { count: number(items.length) }));
 }
 
-export function refresh() {
-  return open(page.place, page.names);
+function list(place) {
+  return get(query("/api/files", { path: place }));
+}
+
+// List the open folder again. After a change of the command's folders, begin at the list of them.
+export async function refresh() {
+  const { folders } = await list("");
+  if (JSON.stringify(folders) === page.folders) {
+    await open(page.place, page.names).catch(() => open("")); // the folder may be gone
+    return;
+  }
+  choose(null);
+  await open("");
+}
+
+// Show what other browsers have dropped and deleted.
+export async function lookAtDropped() {
+  if (page.place) return;
+  try {
+    const dropped = JSON.stringify(await list(UPLOADS));
+    if (!page.place && dropped !== page.dropped) await open("");
+  } catch (problem) {
+    if (!(problem instanceof Refused)) throw problem; // its folder cannot be read
+  }
 }
 
 function showWhere() {
@@ -46,7 +82,7 @@ function showWhere() {
 }
 
 function folderItem(folder) {
-  const item = make("li");
+  const item = make("li", "", { "data-key": folder.place });
   const button = make("button", `${folder.name} /`, { type: "button", class: "one folder" });
   button.addEventListener("click",
     () => attempt(() => open(folder.place, [...page.names, folder.name])));
@@ -55,7 +91,7 @@ function folderItem(folder) {
 }
 
 function fileItem(file) {
-  const item = make("li", "", { "data-place": file.place });
+  const item = make("li", "", { "data-key": file.place, "data-place": file.place });
   const button = make("button", "", { type: "button", class: "one" });
   const picture = make("img", "", {
     class: "thumb", alt: "", loading: "lazy",
@@ -64,7 +100,10 @@ function fileItem(file) {
   button.append(picture, make("span", file.name, { class: "who" }),
     make("span", bytes(file.size), { class: "what" }));
   button.setAttribute("aria-pressed", String(file.place === page.chosen));
-  button.addEventListener("click", () => choose(file));
+  button.addEventListener("click", () => {
+    page.clicks += 1;
+    choose(file);
+  });
   item.append(button);
   if (file.place.startsWith(`${UPLOADS}/`)) item.append(deleteButton(file));
   factsSoon(item, file);
@@ -73,12 +112,12 @@ function fileItem(file) {
 
 function deleteButton(file) {
   const button = make("button", "×", {
-    type: "button", class: "small", "aria-label": t("deleteOf", { name: file.name }),
+    type: "button", class: "small", "data-does": "delete",
+    "aria-label": t("deleteOf", { name: file.name }),
   });
   button.addEventListener("click", () => attempt(async () => {
     await ask(`/api/uploads/${encodeURIComponent(file.name)}`, { method: "DELETE" });
-    if (page.chosen === file.place) choose(null);
-    await refresh();
+    await open("");
   }));
   return button;
 }
@@ -132,9 +171,11 @@ let sent = Promise.resolve();
 
 function take(files) {
   write(at("choose-error"), "");
+  const { clicks } = page;
   [...files].forEach((file, place) => {
     const row = uploadRow(file);
-    sent = sent.then(() => takeOne(file, row, place === 0));
+    // The first file of those that are dropped together is shown, unless another was chosen since.
+    sent = sent.then(() => takeOne(file, row, () => place === 0 && page.clicks === clicks));
   });
 }
 
@@ -149,7 +190,12 @@ function uploadRow(file) {
   both.append(bar, stop);
   item.append(line, both);
   at("uploads").append(item);
-  const row = { item, cancel: () => item.remove(), moved: (sent) => {
+  const remove = () => {
+    const held = item.contains(document.activeElement);
+    item.remove();
+    if (held) at("pick").focus();
+  };
+  const row = { item, remove, cancel: remove, moved: (sent) => {
     bar.value = sent;
     const values = { name: file.name, done: bytes(sent), size: bytes(file.size) };
     write(line, t("uploading", values));
@@ -159,8 +205,7 @@ function uploadRow(file) {
   return row;
 }
 
-// The first file of those that are dropped together is shown.
-async function takeOne(file, row, first) {
+async function takeOne(file, row, isShown) {
   if (!row.item.isConnected) return; // it was cancelled before its turn
   try {
     await check(file);
@@ -169,15 +214,17 @@ async function takeOne(file, row, first) {
     row.cancel = sending.cancel;
     const here = await sending.done;
     page.told(t("uploaded", { name: here.name }));
-    if (first) choose(here);
-    if (first || !page.place) await open("");
+    const shown = isShown();
+    if (shown) choose(here);
+    if (shown || !page.place) await open("");
   } catch (problem) {
     if (problem.name !== "AbortError") {
-      const told = `${file.name}: ${problem.message || t("tooFar")}`;
+      const { message } = problem;
+      const told = message.startsWith(file.name) ? message : `${file.name}: ${message}`;
       write(at("choose-error"), `${at("choose-error").textContent}${told}\n`);
     }
   }
-  row.item.remove();
+  row.remove();
 }
 
 // Throw an error for a folder, and for a file that cannot be read.

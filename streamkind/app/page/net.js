@@ -1,6 +1,7 @@
 // Requests to the command that serves the page.
 
 import { at } from "./parts.js";
+import { t } from "./texts.js";
 
 export class Refused extends Error {}
 
@@ -12,9 +13,12 @@ async function detailOf(answer) {
   }
 }
 
-// Send a request, and return the answer. Throw an error with the server's message if it refuses.
+// Send a request, and return the answer. Throw Refused with the server's message if it refuses, and
+// another error if it does not answer.
 export async function ask(path, options = {}) {
-  const answer = await fetch(path, { credentials: "same-origin", ...options });
+  const answer = await fetch(path, { credentials: "same-origin", ...options }).catch((problem) => {
+    throw problem.name === "AbortError" ? problem : new Error(t("tooFar"));
+  });
   if (answer.status === 401 && path !== "/api/session") showLogin();
   if (!answer.ok) throw new Refused(await detailOf(answer));
   return answer;
@@ -40,12 +44,13 @@ export function upload(file, moved) {
     request.open("PUT", `/api/uploads/${encodeURIComponent(file.name)}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.addEventListener("progress", (event) => moved(event.loaded));
-    request.addEventListener("error", () => reject(new Error()));
+    request.addEventListener("error", () => reject(new Error(t("tooFar"))));
     request.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
     request.addEventListener("load", () => {
-      const told = JSON.parse(request.responseText || "{}");
-      if (request.status === 201) resolve(told);
-      else reject(new Refused(told.detail ?? request.statusText));
+      const { status, statusText } = request;
+      const answer = new Response(request.responseText, { status, statusText });
+      if (status === 201) resolve(answer.json());
+      else detailOf(answer).then((detail) => reject(new Refused(detail)));
     });
     request.send(file);
   });

@@ -1,7 +1,7 @@
 // The queue: jobs that run, wait and are done.
 
 import { ask, get, query, send } from "./net.js";
-import { at, make, write } from "./parts.js";
+import { at, keepFocus, make, write } from "./parts.js";
 import { play } from "./player.js";
 import { bytes, number, span, t } from "./texts.js";
 
@@ -12,17 +12,21 @@ export async function lookAtQueue() {
   const queue = await get("/api/jobs");
   write(at("space"), t("space", { size: bytes(queue.free_bytes) }));
   at("space").title = queue.folder;
-  const list = at("queue");
-  const ids = queue.jobs.map((job) => job.id);
-  for (const item of [...list.children]) if (!ids.includes(item.dataset.id)) item.remove();
-  queue.jobs.forEach((job, place) => {
-    let item = [...list.children].find((known) => known.dataset.id === job.id);
-    item ??= newItem(job);
-    if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
-    fill(item, job, place, queue.jobs.length);
-  });
+  keepFocus(at("queue"), at("queue-title"), () => show(queue.jobs));
   at("idle").hidden = queue.jobs.length > 0;
   announce(queue.jobs);
+}
+
+function show(jobs) {
+  const list = at("queue");
+  const ids = jobs.map((job) => job.id);
+  for (const item of [...list.children]) if (!ids.includes(item.dataset.key)) item.remove();
+  jobs.forEach((job, place) => {
+    let item = [...list.children].find((known) => known.dataset.key === job.id);
+    item ??= newItem(job);
+    if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+    fill(item, job, place, jobs.length);
+  });
 }
 
 function announce(jobs) {
@@ -36,7 +40,7 @@ function announce(jobs) {
 }
 
 function newItem(job) {
-  const item = make("li", "", { "data-id": job.id });
+  const item = make("li", "", { "data-key": job.id });
   item.append(
     make("span", "", { class: "who" }),
     make("img", "", { alt: "", hidden: "" }),
@@ -63,11 +67,9 @@ function fill(item, job, place, count) {
   warning.hidden = !job.warnings.length;
   showNow(picture, job);
   const key = [job.state, place, count, document.documentElement.lang].join();
-  if (does.dataset.key === key) return; // buttons keep their focus
+  if (does.dataset.key === key) return;
   does.dataset.key = key;
-  const focused = does.contains(document.activeElement) ? document.activeElement.dataset.does : "";
   does.replaceChildren(...buttons(job, place, count));
-  does.querySelector(`[data-does="${focused}"]`)?.focus();
 }
 
 function shareOf(job) {

@@ -1,6 +1,6 @@
 // Profile, light, result and presets, and the expected time of each profile.
 
-import { ask, get, query, send } from "./net.js";
+import { ask, get, query, Refused, send } from "./net.js";
 import { at, make, write } from "./parts.js";
 import { shownRatio } from "./stage.js";
 import { number, span, t } from "./texts.js";
@@ -88,8 +88,12 @@ export async function estimate(file) {
       const values = { path: file.place, profile: wanted, codec, ratio };
       const told = await get(query("/api/files/estimate", values), { signal: stop.signal });
       page.estimates.set(wanted, told);
-    } catch {
+    } catch (problem) {
       if (stop.signal.aborted) return;
+      if (!(problem instanceof Refused)) {
+        page.asked = ""; // it is asked again when the server answers
+        break;
+      }
       page.estimates.set(wanted, null);
     }
     showEstimates();
@@ -119,16 +123,18 @@ export function showEstimates() {
 
 export async function loadPresets() {
   const kept = await get("/api/presets");
+  const changed = JSON.stringify(kept.presets) !== JSON.stringify(page.presets);
   page.presets = kept.presets;
-  showPresets();
+  if (changed) showPresets();
   return kept.last;
 }
 
 export function showPresets() {
   const names = Object.keys(page.presets).sort();
   const none = make("option", t("choosePreset"), { value: "" });
+  const chosen = at("preset").value;
   at("preset").replaceChildren(none, ...names.map((name) => make("option", name)));
-  at("preset").value = names.includes(at("preset-name").value) ? at("preset-name").value : "";
+  at("preset").value = names.includes(chosen) ? chosen : "";
 }
 
 async function attempt(act) {
@@ -164,6 +170,7 @@ export function listenToSettings(changed, told) {
     if (wrong) throw new Error(wrong);
     await send(`/api/presets/${encodeURIComponent(name)}`, "PUT", settings());
     await loadPresets();
+    at("preset").value = name;
     told(t("kept", { name }));
   }));
   at("forget").addEventListener("click", () => attempt(async () => {

@@ -1,7 +1,7 @@
 // Three moments of a file before and after. A quick preview comes first, then the result of the
 // chosen profile. One JPEG has before in its left half and after in its right half.
 
-import { ask, query, Refused } from "./net.js";
+import { ask, query } from "./net.js";
 import { at, listenToDivider, make, write } from "./parts.js";
 import { clock, t } from "./texts.js";
 
@@ -133,7 +133,7 @@ async function runFine() {
 }
 
 function tellProblem(problem) {
-  write(at("preview-error"), problem instanceof Refused ? problem.message : t("tooFar"));
+  write(at("preview-error"), problem.message);
 }
 
 function tellQuality() {

@@ -14,6 +14,23 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text; // screen readers read changed text again
 }
 
+// Let `act` change the items of a list, each with a data-key. The keyboard's focus stays on the same
+// button, which is known by its data-does. If it is gone, the focus goes to the first button of the
+// same item, else of the item that is now at its place, else to `otherwise`.
+export function keepFocus(list, otherwise, act) {
+  const held = document.activeElement;
+  const item = list.contains(held) ? held.closest("li") : null;
+  const place = [...list.children].indexOf(item);
+  act();
+  if (!item || document.activeElement === held) return;
+  const items = [...list.children];
+  const same = items.find((known) => known.dataset.key === item.dataset.key);
+  const buttons = [...(same ?? items[Math.min(place, items.length - 1)] ?? list)
+    .querySelectorAll("button, a")];
+  const again = same && buttons.find((button) => button.dataset.does === held.dataset.does);
+  (again ?? buttons[0] ?? otherwise).focus();
+}
+
 // Call `act` repeatedly, with a pause in milliseconds. `answered` is called with its success.
 export function repeat(act, pause, answered) {
   const loop = { timer: 0, running: false, again: false };
