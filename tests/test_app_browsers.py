@@ -250,6 +250,8 @@ def test_a_long_name_fits_a_phone_in_every_place(driver, nights, tmp_path, langu
         wait_until(lambda: broken in page.text("#hint"), LONG)
         drop(page, nights / "street.mp4", f"{'n' * 200}.txt")
         wait_until(lambda: "nnn" in page.text("#choose-error"), LONG)
+        assert not page.find(f"#list li[data-place$='{broken}'] img").get_attribute("src")
+        assert "undefined" not in page.find("body").text
         wait_until(lambda: [s for _, s in states(page)] == ["failed", "paused"], LONG)
         assert driver.execute_script(WIDTH) == [360, 360]
         click(page, f"#list li[data-place$='{long}'] button")

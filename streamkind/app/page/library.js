@@ -97,6 +97,7 @@ function fileItem(file) {
     class: "thumb", alt: "", loading: "lazy",
     src: query("/api/files/thumbnail.jpg", { path: file.place, of: file.modified }),
   });
+  picture.addEventListener("error", () => picture.removeAttribute("src")); // no broken image
   button.append(picture, make("span", file.name, { class: "who" }),
     make("span", bytes(file.size), { class: "what" }));
   button.setAttribute("aria-pressed", String(file.place === page.chosen));

@@ -83,6 +83,7 @@ const TEXTS = {
     "Factor by which the illumination is raised. Moving the slider turns off Automatic.",
     "Faktor, um den die Beleuchtung erhöht wird. Bewegen schaltet die Automatik aus.",
   ],
+  least: ["0.1", "0,1"],
   target: ["Target", "Ziel"],
   targetHelp: [
     "Mean luma of the result, if the ratio is automatic.",
