@@ -229,9 +229,10 @@ def markdown(report: Row) -> str:
     if roof := report["roofline"]:
         lines += [
             f"- copies {roof['copy_gb_per_second']} GB/s (read and written), multiplies matrices "
-            f"in half precision with {roof['half_tflops']} TFLOP/s (PyTorch). roofline_ms is what "
-            f"decompose and recompose of a frame take at least at that rate: {FLOP_PER_PIXEL} "
-            f"operations and {BYTES_PER_PIXEL} bytes a pixel, the slower of the two"
+            f"in half precision with {roof['half_tflops']} TFLOP/s (PyTorch). roofline_ms is the "
+            "least time for decompose and recompose of a frame: that of the operations "
+            f"({FLOP_PER_PIXEL} a pixel) or of the memory ({BYTES_PER_PIXEL} bytes a pixel), "
+            "whichever is longer"
         ]
     elif report["cards"]:
         lines += ["- no roofline: PyTorch with CUDA is not installed, which measures it"]

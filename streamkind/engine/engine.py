@@ -141,7 +141,7 @@ class Engine:
 
         `color` says how pictures that are not RGB are coded. `skip` allows the network to skip
         frames if the profile does; the frames must then come in order. Without `film` the pictures
-        are stills: each is relit by one ratio all over.
+        are stills: each is relit by one ratio for the whole picture.
         """
         whole = self._filmed if film else self._whole
         if self._area is None:

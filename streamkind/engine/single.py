@@ -47,10 +47,10 @@ def single_graph(
     """Return an ONNX model from `picture` to `clear`, (N, 3, H, W) RGB each, of any size.
 
     Pictures are frames of videos, which are relit by a local ratio, or with `stills` stills, each
-    by one ratio all over. The second input `ratio`, (1,) or (N,), is optional. With 0, its default,
-    the graph chooses the ratio for a mean luma of `target`, by default that of `Engine`. Float
-    pictures are float32, or float16 in fp16. Raises UsageError for a precision that is not offered.
-    The package onnx must be installed.
+    by one ratio for the whole picture. The second input `ratio`, (1,) or (N,), is optional. With
+    0, its default, the graph chooses the ratio for a mean luma of `target`, by default that of
+    `Engine`. Float pictures are float32, or float16 in fp16. Raises UsageError for a precision that
+    is not offered. The package onnx must be installed.
     """
     if precision == "bf16":
         raise UsageError("precision 'bf16': few programs run it in ONNX; choose fp16 or fp32")

@@ -77,7 +77,7 @@ class Stream:
         `choose` gives the ratio of each frame; without it the ratio is automatic and smoothed.
         `steady` names the layers to filter, "light" and "noise". `color` says how frames that are
         not RGB are coded. `skip` allows the network to skip frames if the profile does. Without
-        `film` the frames are stills: each is relit by one ratio all over.
+        `film` the frames are stills: each is relit by one ratio for the whole picture.
         """
         state = state or StreamState()
         self.engine, self.color = engine, color

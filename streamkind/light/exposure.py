@@ -32,7 +32,7 @@ NIGHT, DAY = 0.3, 0.5
 """Mean luma up to which a frame is fully brightened, and from which it is left as it is. Black
 blocks do not count: the bars beside a picture do not make it dark."""
 LEAST_VISIBLE = 0.25
-"""Least share of blocks that are not black in this mean: a few lit windows are no day."""
+"""Least share of blocks that are not black in this mean: a few lit windows do not make it day."""
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a block counts as black, and from which it counts as visible."""
@@ -54,7 +54,8 @@ LAMP, GLARE = 0.3, 0.6
 LAMP_SHARE = 0.02
 """Weight of a lamp beside other blocks. Above 0, so that a white frame has an exposure too."""
 FAINTEST = 0.001
-"""Mean luma, a quarter of an 8-bit level, for which the ratio may rise by 1: black stays black."""
+"""The ratio may exceed 1 by the mean luma divided by this value at most, so that black stays black.
+It is a quarter of an 8-bit level."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.publish import RECORDING
 from streamkind.live.secrets import resolve
 
-RESTS_SECONDS = 10.0
+WRITTEN_SECONDS = 10.0
 """A file whose last write is less than this time ago, in seconds, counts as being written."""
 DIGITS = len("20261128-180000")
 
@@ -97,5 +97,5 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _told(path: Path, begins: float, now: float) -> Recording:
     told = path.stat()
-    writing = now - told.st_mtime < RESTS_SECONDS
+    writing = now - told.st_mtime < WRITTEN_SECONDS
     return Recording(path.name, begins, told.st_mtime, told.st_size, writing)

@@ -28,7 +28,7 @@ PUBLISHER = Path(__file__).with_name("publish.py")
 STUCK_SECONDS = 5.0
 """Time, in seconds, without accepted data after which an output is started again."""
 CONNECT_SECONDS = 10.0  # time to connect, in seconds
-LAST_WORDS_SECONDS = 0.5  # longest wait for the reason of a failure, in seconds
+REASON_SECONDS = 0.5  # longest wait for the reason of a failure, in seconds
 END_SECONDS = 3.0
 """Time, in seconds, to finish a recording or to close the connection to a server."""
 WAIT_SECONDS = 0.1  # longest wait, in seconds, before flags are checked
@@ -208,7 +208,7 @@ class Publisher:
         """Wait shortly for the end after the pipe was closed, because a reason may follow."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if not self._halt.is_set():
-                self._process.wait(LAST_WORDS_SECONDS)
+                self._process.wait(REASON_SECONDS)
 
     @property
     def seconds(self) -> float:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from streamkind.live.config import CameraConfig
-from streamkind.live.recordings import RESTS_SECONDS, find_recording, recordings_of, span_of
+from streamkind.live.recordings import WRITTEN_SECONDS, find_recording, recordings_of, span_of
 from streamkind.live.status import Fleet
 from streamkind.live.web.schemas import Problem, RecordingsAnswer
 
@@ -61,7 +61,7 @@ class RecordingsOf:
             )
         kind = KINDS[path.suffix]
         told = path.stat()
-        if range or time.time() - told.st_mtime > RESTS_SECONDS:
+        if range or time.time() - told.st_mtime > WRITTEN_SECONDS:
             return FileResponse(path, media_type=kind, stat_result=told)
         # FileResponse would send more than it has promised when the file grows.
         headers = {"Content-Length": str(told.st_size), "Accept-Ranges": "bytes"}
