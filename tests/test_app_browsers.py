@@ -113,7 +113,11 @@ def test_two_browsers_show_the_same_queue_presets_and_dropped_files(drivers, nig
 
 
 def test_the_keyboard_keeps_its_place_when_a_list_changes(driver, nights, tmp_path):
-    with app_at(tmp_path, [nights]) as app:
+    two = tmp_path / "two"
+    two.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(nights / "street.mp4", two / name)
+    with app_at(tmp_path, [nights, two]) as app:
         waiting(app, 3)
         page = opened(driver, app)
         first, second, third = (f"street-clear{n}.mp4" for n in ("", " (2)", " (3)"))
@@ -143,8 +147,8 @@ def test_the_keyboard_keeps_its_place_when_a_list_changes(driver, nights, tmp_pa
         press(page, "#list li[data-place='uploads/a.mp4'] [data-does=delete]")
         wait_until(lambda: not seen(page, "#list li[data-place='uploads/a.mp4']"), LONG)
         held("b.mp4", "")
-        press(page, "#list .folder")
-        held("street.mp4", "")
+        press(page, "#list li:nth-child(2) .folder")
+        held("a.mp4", "")  # the first one, not the second
         press(page, "#where button")
         wait_until(lambda: seen(page, "#list .folder"), LONG)
         held(f"{nights.name} /", "")

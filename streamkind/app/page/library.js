@@ -6,7 +6,7 @@ import { bytes, clock, number, t } from "./texts.js";
 
 const UPLOADS = "uploads";
 const page = {
-  place: "", names: [], folders: "", dropped: "", chosen: "", clicks: 0,
+  place: "", names: [], shown: null, folders: "", dropped: "", chosen: "", clicks: 0,
   choose: () => {}, told: () => {},
 };
 
@@ -33,7 +33,9 @@ export async function open(place, names = []) {
     if (gone) choose(null);
   }
   const items = [...listing.folders.map(folderItem), ...listing.files.map(fileItem)];
-  const walked = at("where").contains(document.activeElement);
+  const held = document.activeElement;
+  const walked = page.shown !== place && (at("where").contains(held) || at("list").contains(held));
+  page.shown = place;
   showWhere();
   keepFocus(at("list"), at("pick"), () => at("list").replaceChildren(...items));
   if (walked) (at("list").querySelector("button") ?? at("pick")).focus();
