@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shlex
 import subprocess
@@ -168,8 +169,34 @@ def test_recipes_name_the_streams_that_they_define(tmp_path):
     assert frigate["go2rtc"] == go2rtc
     inputs = [i for c in frigate["cameras"].values() for i in c["ffmpeg"]["inputs"]]
     assert [i["path"] for i in inputs] == list(camera.to)
+    for camera in frigate["cameras"].values():  # both are off unless they are switched on
+        assert all(
+            camera[role]["enabled"] for i in camera["ffmpeg"]["inputs"] for role in i["roles"]
+        )
     assert {"name", "version", "slug", "description", "arch"} <= addon.keys()  # those required
     assert addon["version"] == __version__
+
+
+def test_the_ports_that_viewers_of_mediamtx_use_are_published():
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    (section,) = re.findall(r"^## MediaMTX\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    compose = yaml.safe_load((ROOT / "docs" / "compose.yaml").read_text())
+    media = compose["services"]["mediamtx"]
+    published = {port.partition(":")[0] for port in media["ports"]}
+    named = set(re.findall(r"\b8\d{3}\b", section))
+    assert len(named) == 4 and named | {"8189"} == published  # 8189 has the video of WebRTC
+    assert set(re.findall(r"MTX_\w+", section)) < set(media["environment"])
+
+
+def test_the_documented_timer_of_systemd_can_be_enabled():
+    texts = blocks_of("recipes.md", "ini")
+    service, timer = (configparser.ConfigParser() for _ in texts)
+    for unit, text in zip((service, timer), texts, strict=True):
+        unit.read_string(text)
+    assert service["Service"]["Type"] == "oneshot"
+    assert timer["Install"]["WantedBy"] == "timers.target"
+    named = re.findall(r"streamkind-batch\.\w+", (ROOT / "docs" / "recipes.md").read_text())
+    assert named == [f"streamkind-batch.{kind}" for kind in ("service", "timer", "timer")]
 
 
 def test_the_documented_settings_of_cameras_are_those_that_are_read():

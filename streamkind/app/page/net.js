@@ -20,6 +20,7 @@ export async function ask(path, options = {}) {
     throw problem.name === "AbortError" ? problem : new Error(t("tooFar"));
   });
   if (answer.status === 401 && path !== "/api/session") showLogin();
+  if (answer.status === 404) throw new Refused(t("gone"));
   if (!answer.ok) throw new Refused(await detailOf(answer));
   return answer;
 }

@@ -152,6 +152,10 @@ const TEXTS = {
     "Der Browser kann das Ergebnis nicht abspielen. Laden Sie es herunter, und öffnen Sie es " +
       "in einem Player.",
   ],
+  gone: [
+    "It is not there any more. It may have been removed in another browser.",
+    "Das ist nicht mehr da. Vielleicht wurde es in einem anderen Browser entfernt.",
+  ],
   tooFar: [
     "streamkind did not answer. Try again.",
     "streamkind hat nicht geantwortet. Versuchen Sie es noch einmal.",
