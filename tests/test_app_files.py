@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from streamkind.app import estimate, library, preview, uploads
 from streamkind.app.facts import Recent
 from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.errors import InputError
+from streamkind.live.web import guard
 
 JSON = {"Content-Type": "application/json"}
 RAW = {"Content-Type": "application/octet-stream"}
@@ -522,6 +524,22 @@ def test_a_file_whose_browser_goes_away_leaves_nothing(own):
         sock.sendall(b"Content-Length: 9000000\r\n\r\n" + bytes(3_000_000))
         wait_until(lambda: [p for p in own.folder.glob(".*") if p.stat().st_size > 1_000_000])
     wait_until(lambda: list(own.folder.iterdir()) == [])
+
+
+@pytest.mark.parametrize(("most", "answer"), [(60.0, b"201"), (0.5, b"408")])
+def test_an_upload_may_pause_but_not_for_ever(own, monkeypatch, most, answer):
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(guard, "PART_SECONDS", most)
+    where = urlsplit(own.url)
+    with socket.create_connection((where.hostname, where.port), 60) as sock:
+        sock.sendall(b"PUT /api/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n")
+        sock.sendall(b"Content-Length: 2000\r\n\r\n" + bytes(1000))
+        time.sleep(1)
+        with contextlib.suppress(OSError):
+            sock.sendall(bytes(1000))
+        assert sock.recv(100).split()[1] == answer
+    stored = ["a.mp4"] if answer == b"201" else []
+    wait_until(lambda: [path.name for path in own.folder.iterdir()] == stored)
 
 
 @pytest.mark.slow

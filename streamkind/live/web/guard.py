@@ -39,7 +39,9 @@ LOG_SECONDS = 10.0
 MOST_BYTES = 64 * 1024
 """Largest body of a request, in bytes, unless `most_bytes` of a `Guard` allows more."""
 BODY_SECONDS = 10.0
-"""Longest time for a body, in seconds; for a larger body, from one part to the next."""
+"""Longest time for a body of up to `MOST_BYTES`, in seconds."""
+PART_SECONDS = 60.0
+"""Longest time from one part of a larger body to the next, in seconds: a radio link may pause."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
@@ -238,7 +240,7 @@ def limited(receive: Receive, most: int) -> Receive:
         if not more:  # waiting for the client to go away
             return await receive()
         until = until or time.monotonic() + BODY_SECONDS  # it is no fault to be read late
-        seconds = until - time.monotonic() if most <= MOST_BYTES else BODY_SECONDS
+        seconds = until - time.monotonic() if most <= MOST_BYTES else PART_SECONDS
         try:
             message = await asyncio.wait_for(receive(), max(0.0, seconds))
         except TimeoutError:
