@@ -89,7 +89,7 @@ def test_two_browsers_show_the_same_queue_presets_and_dropped_files(drivers, nig
         click(here, "#queue li:last-child [data-does=up]")
         wait_until(lambda: states(there)[0] == ["street-clear (2).mp4", "paused"], LONG)
         click(there, "#queue li:first-child [data-does=cancel]")
-        wait_until(lambda: states(here) == [["street-clear.mp4", "paused"]], LONG)
+        wait_until(lambda: states(here) == states(there) == [["street-clear.mp4", "paused"]], LONG)
         click(there, "#queue [data-does=goOn]")
         wait_until(lambda: states(here) == [["street-clear.mp4", "done"]], LONG)
 

@@ -120,6 +120,7 @@ function deleteButton(file) {
   });
   button.addEventListener("click", () => attempt(async () => {
     await ask(`/api/uploads/${encodeURIComponent(file.name)}`, { method: "DELETE" });
+    if (page.chosen === file.place) choose(null);
     await open("");
   }));
   return button;
