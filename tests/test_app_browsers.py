@@ -156,7 +156,7 @@ def test_the_keyboard_keeps_its_place_when_a_list_changes(driver, nights, tmp_pa
 
 def test_a_killed_command_that_is_started_again_finds_the_page_as_it_was(driver, nights, tmp_path):
     originals = tmp_path / "clear" / "originals"
-    line = LINE | {"upload_throughput": 100_000}
+    line = LINE | {"upload_throughput": 10_000}  # 45 seconds
     with app_command(tmp_path, nights) as (process, app):
         page = opened(driver, app)
         choose(page)
