@@ -10,8 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from support.odd import ffmpeg
+from support.odd import ffmpeg, pass_through, probe, times
 
+from streamkind.batch.divide import divide
 from streamkind.live.source import Connection, Picture
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Pixels, size_of
@@ -153,3 +154,126 @@ def test_a_frame_that_was_looked_at_does_not_wait_for_the_garbage_collector(tmp_
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+
+
+CODECS = {
+    "h264": "-c:v libx264 -preset ultrafast -pix_fmt yuv420p",
+    "hevc": "-c:v libx265 -preset ultrafast -pix_fmt yuv420p -x265-params log-level=0:pools=1",
+    "mpeg2video": "-c:v mpeg2video -r 25",
+}
+
+
+def long_recording(path: Path, words: str) -> Path:
+    """Write more than FFmpeg looks at to know a file: 5 s."""
+    made = "-f lavfi -i testsrc2=s=96x64:r=25:d=6 -f lavfi -i sine=440:d=6 -g 25 -threads 1"
+    ffmpeg(*made.split(), *words.split(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("codecs")
+    return {
+        name: long_recording(folder / f"{name}.ts", f"{words} -c:a mp2")
+        for name, words in CODECS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("h264", "mpeg2video"),
+        ("mpeg2video", "h264"),
+        ("h264", "hevc"),
+        ("hevc", "h264"),
+        ("h264", "mpeg2video", "h264"),
+    ],
+    ids=" ".join,
+)
+def test_all_codecs_of_a_transport_stream_are_decoded_and_told(
+    names: tuple[str, ...], recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    path, output = tmp_path / "in.ts", tmp_path / "out.mp4"
+    path.write_bytes(b"".join(recordings[name].read_bytes() for name in names))
+    warnings, _ = pass_through(path, output)
+    changes = len(names) - 1
+    assert 150 * len(names) - 4 * changes <= len(times(output, "v")) <= 150 * len(names)
+    (told,) = [note for note in warnings if "codec" in note]
+    assert f"changes {changes} time" in told and f"({', '.join(names)})" in told
+    assert divide(path, None)[0] == [0]
+    with open_source(path) as source:
+        shown = [np.mean(frame.data) for frame in source]
+    assert max(shown) - min(shown) < 20  # no part is gray or green
+
+
+def test_a_codec_that_changes_within_the_first_seconds_is_followed_too(tmp_path: Path) -> None:
+    """FFmpeg then tells the codec of the end for the whole file."""
+    parts = [tmp_path / "a.ts", tmp_path / "b.ts"]
+    for path, codec in zip(parts, ("h264", "hevc"), strict=True):
+        ffmpeg("-f", "lavfi", "-i", RED, *CODECS[codec].split(), "-threads", 1, path)
+    path = tmp_path / "in.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with open_source(path) as source:
+        shown = [colour_at(frame.data, 0.5, 0.5) for frame in source]
+    assert set(shown) == {"r"} and 8 <= len(shown) <= 10
+    assert any("(h264, hevc)" in note for note in source.warnings)
+
+
+def test_pids_that_change_go_on(recordings: dict[str, Path], tmp_path: Path) -> None:
+    moved, path, output = tmp_path / "b.ts", tmp_path / "in.ts", tmp_path / "out.mp4"
+    ffmpeg("-i", recordings["h264"], "-c", "copy", "-mpegts_start_pid", "0x200", moved)
+    path.write_bytes(recordings["h264"].read_bytes() + moved.read_bytes())
+    pass_through(path, output)
+    assert [s["codec_type"] for s in probe(output)["streams"]] == ["video", "audio"]
+    assert len(times(output, "v")) == 300
+    assert times(output, "a")[-1] > 11.8
+
+
+def test_sound_of_another_codec_is_left_out_and_told(
+    recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    other, path, output = tmp_path / "b.ts", tmp_path / "in.ts", tmp_path / "out.mkv"
+    ffmpeg("-i", recordings["h264"], "-c:v", "copy", "-c:a", "ac3", other)
+    path.write_bytes(recordings["h264"].read_bytes() + other.read_bytes())
+    _, told = pass_through(path, output)
+    assert [note for note in told if "stream #1" in note and "its ac3 is left out" in note]
+    assert not any("could not be written" in note for note in told)
+    assert times(output, "a")[-1] == pytest.approx(6, abs=0.1)
+
+
+FORMATS = "-ar 44100 -ac 1", "-ar 48000 -ac 6"
+
+
+@pytest.mark.parametrize("codec", ["ac3", "aac"])
+@pytest.mark.parametrize("suffix", ["flv", "webm", "avi"])
+def test_sound_whose_format_changes_is_converted_to_its_end(
+    codec: str, suffix: str, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "in.ts", tmp_path / f"out.{suffix}"
+    made = f"-f lavfi -i {RED} -f lavfi -i sine=440:d=1".split()
+    parts = []
+    for number, words in enumerate(FORMATS):
+        part = tmp_path / f"{number}.ts"
+        ffmpeg(*made, *CODED.split(), "-c:a", codec, *words.split(), part)
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    video = {"webm": "vp9"}.get(suffix, "h264")
+    _, told = pass_through(
+        path, output, codec=video, preset=None if video == "vp9" else "ultrafast"
+    )
+    copied = not any("converted" in note for note in told)
+    assert sum("players expect those of the beginning" in note for note in told) == (
+        copied and codec == "aac"
+    )
+    sound = times(output, "a")
+    assert sound == sorted(sound) and sound[-1] == pytest.approx(2, abs=0.1)
+    assert max(np.diff(sound)) < 0.12
+
+
+def test_a_shape_of_pixels_that_changes_is_told(tmp_path: Path) -> None:
+    with open_source(joined(tmp_path, ("", ""), (",setsar=4/3", ""))) as source:
+        assert len(list(source)) == 10
+    assert [note for note in source.warnings if "SAR 1:1, 4:3" in note]
+    with open_source(joined(tmp_path, ("", ""), ("", ""))) as source:
+        list(source)
+    assert not [note for note in source.warnings if "SAR" in note]

@@ -10,6 +10,7 @@ import numpy as np
 
 from streamkind.errors import InputError
 from streamkind.light.track import Track
+from streamkind.video.codecs import take_codec
 from streamkind.video.demux import PacketReader, main_video, open_input, read_only
 
 PART_SECONDS = 10.0
@@ -36,8 +37,8 @@ class Division(NamedTuple):
 def divide(path: Path, track: Track | None) -> Division:
     """Choose where parts begin: at scene cuts, else at keyframes of the input, else at any frame.
 
-    A file whose time stamps are missing, repeated or set back is one part, because reading cannot
-    begin in its middle.
+    A file whose time stamps are missing, repeated or set back, or whose codec changes, is one part,
+    because reading cannot begin in its middle.
     """
     stamps, keys, ticks = read_stamps(path)
     if not stamps:
@@ -87,7 +88,7 @@ def read_stamps(path: Path) -> tuple[list[int], list[int], float]:
                 continue
             # In Matroska, the first packets and some later packets have no dts.
             behind = last is not None and packet.dts is not None and packet.dts <= last
-            if packet.pts is None or packet.is_corrupt or behind:
+            if packet.pts is None or packet.is_corrupt or behind or take_codec(packet):
                 return [], [], ticks
             last = packet.dts if packet.dts is not None else last
             stamps.append(packet.pts)

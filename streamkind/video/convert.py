@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any, Protocol, cast
 
 import av
@@ -46,6 +47,7 @@ class SoundConverter:
         if not encoder.startswith("pcm"):
             self._context.bit_rate = _BITS_PER_CHANNEL * self._context.channels
         self._resampler: Any = None
+        self._told: Any = None
 
     def __call__(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
         """Convert a packet; None is the end."""
@@ -57,20 +59,32 @@ class SoundConverter:
         for frame in frames:
             yield from self._encode(self._resample(frame))
         if packet is None:
-            if self._resampler is not None:
-                yield from self._encode(self._resampler.resample(None))
+            yield from self._encode(self._rest())
             yield from self._context.encode(None)
 
     def _resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
-        if self._resampler is None:
+        told = frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base
+        made: list[av.AudioFrame] = []
+        if told != self._told:  # also within a stream: broadcasts change from stereo to 5.1
+            made, self._told = self._rest(), told
             self._resampler = av.AudioResampler(
                 format=self._context.format,
                 layout=self._context.layout,
                 rate=self._context.sample_rate,
                 frame_size=self._context.frame_size or None,
             )
-        resampled: list[av.AudioFrame] = self._resampler.resample(frame)
-        return resampled
+        made += self._resampler.resample(frame)
+        tick = Fraction(1, self._context.sample_rate)  # the encoder expects the same one throughout
+        for one in made:
+            if one.pts is not None:
+                one.pts, one.time_base = round(one.pts * (one.time_base or tick) / tick), tick
+        return made
+
+    def _rest(self) -> list[av.AudioFrame]:
+        """Return what the resampler still holds."""
+        if self._resampler is None:
+            return []
+        return [frame for frame in self._resampler.resample(None) if frame is not None]
 
     def _encode(self, frames: list[av.AudioFrame]) -> Iterator[av.Packet[Any]]:
         for frame in frames:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamkind.errors import InputError
+from streamkind.video.codecs import decoder_of, take_codec, without_rest
 from streamkind.video.cut_off import is_cut_off
 from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
 from streamkind.video.timeline import NothingThereError
@@ -45,6 +48,9 @@ class Decoder:
         self._container = container
         self._reader = PacketReader(container, [stream])
         self._stream = stream
+        self._context = stream.codec_context
+        self._codec: str | None = None
+        self._names = [stream.codec_context.codec.canonical_name]
         self._path = path
         self._skip_to: int | None = None
         self._closed: re.Pattern[bytes] | None = None
@@ -61,9 +67,16 @@ class Decoder:
             self._count_empty(packet)
             # Samples before the start of an MP4's edit list are only references for other frames.
             self._hidden += packet.is_discard
-            yield from self._decode(packet)
+            codec = take_codec(packet)
+            same = codec == self._codec
+            yield from self._decode(packet) if same else self._change(packet, codec)
         self._ended = True
         yield from self._decode(None)
+
+    @property
+    def aspect(self) -> Fraction:
+        """The shape of a pixel at present, width to height; 1 if the video does not say."""
+        return self._context.sample_aspect_ratio or Fraction(1)
 
     @property
     def counts(self) -> bool:
@@ -108,7 +121,7 @@ class Decoder:
                 self._skip_to = None
                 waiting.append(packet)
             if dropped:  # the decoder still holds frames from before the dropped packets
-                self._stream.codec_context.flush_buffers()
+                self._context.flush_buffers()
                 dropped = 0
             yield from waiting
             waiting.clear()
@@ -132,9 +145,24 @@ class Decoder:
         before = stamp is not None and self._skip_to is not None and stamp <= self._skip_to
         return packet.is_keyframe and before
 
+    def _change(self, packet: av.Packet[VideoStream], codec: str | None) -> list[av.VideoFrame]:
+        """Decode the first packet of another codec. Return also what the last decoder holds."""
+        rest = self._decode(None)
+        self._context.flush_buffers()
+        self._codec, self._context = codec, self._stream.codec_context
+        if codec is not None:
+            with contextlib.suppress(UnknownCodecError):  # then its packets count as damaged
+                self._context = decoder_of(codec)
+        name = self._context.codec.canonical_name
+        if self.sent == 1:  # FFmpeg has told the codec of a later recording
+            self._names = [name]
+            return self._decode(packet)
+        self._names.append(name)
+        return rest + self._decode(without_rest(packet, name))
+
     def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
         try:
-            frames = self._stream.decode(packet)
+            frames = self._context.decode(packet)
         except av.FFmpegError:
             self.failed += 1
             return []
@@ -193,6 +221,12 @@ class Decoder:
             notes.append(
                 f"the time stamps jump {len(steps)} time{'s' * (len(steps) > 1)} ({told}):"
                 " recordings were joined, or there are gaps; picture and sound continue without"
+            )
+        if changes := len(self._names) - 1:
+            notes.append(
+                f"the codec changes {changes} time{'s' * (changes > 1)}"
+                f" ({', '.join(self._names[:5])}): recordings were joined; about two frames at each"
+                " change are lost"
             )
         if self._patched:
             notes.append(f"{self._patched} frames are damaged; the decoder concealed the damage")

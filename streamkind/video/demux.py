@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from streamkind.errors import InputError, UsageError
 from streamkind.video.bridge import Bridge, may_step
+from streamkind.video.codecs import Codecs, mark_codec
 from streamkind.video.spool import Spool
 from streamkind.video.storage import is_local, open_remote
 
@@ -46,9 +47,10 @@ _PRIMING_SECONDS = Fraction(1, 10)
 its encoder (priming), and players skip them."""
 _SAME = Fraction(2, 10**6)
 """Difference of equal times, in seconds: FFmpeg rounds the start of a file to microseconds."""
-_OPTIONS = {"correct_ts_overflow": "0"}
-"""FFmpeg takes every step back for a wrap of MPEG's clock. This option turns that off: `Bridge`
-distinguishes steps from wraps."""
+_OPTIONS = {"correct_ts_overflow": "0", "merge_pmt_versions": "1"}
+"""FFmpeg takes every step back for a wrap of MPEG's clock. The first option turns that off:
+`Bridge` distinguishes steps from wraps. With the second one, streams of MPEG-TS stay the same if
+their numbers (PID) change. PyAV passes over streams that begin later."""
 
 _THOROUGH = {"probesize": "1000000000", "analyzeduration": "3600000000"}
 """Bytes and microseconds that FFmpeg may read to identify each stream: audio may begin late."""
@@ -248,6 +250,7 @@ class PacketReader:
         self.errors = 0
         self.bridge = Bridge() if may_step(container) else None
         """Gets all packets of the streams that are not discarded. None if the clock cannot step."""
+        self._codecs = Codecs() if self.bridge is not None else None
         self._container = container
         self._streams = streams
         self._wanted = {stream.index for stream in streams}
@@ -271,6 +274,8 @@ class PacketReader:
                 for packet in self._container.demux(*streams):
                     in_a_row = 0
                     if packet.size:  # at the end, PyAV returns an empty packet for each stream
+                        if self._codecs and (codec := self._codecs(packet.stream)):
+                            mark_codec(packet, codec)
                         yield packet
                 return
             except (av.FFmpegError, IndexError):  # IndexError: a stream that was not announced

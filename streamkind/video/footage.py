@@ -118,6 +118,7 @@ class VideoSource:
         self._rate = self._pictures.deinterlacer.rate(self._pictures.clock.rate)
         self.format = self._describe(first, container)
         self._read = UprightReader(first, self.format, self._pix_fmt(self.format))
+        self._shape = self._pictures.decoder.aspect
         self.start_pts = first.pts or 0
         if container.start_time is None:  # as in a Matroska file of a few frames
             self.origin = max(Fraction(0), self.start_pts * self._time_base)
@@ -215,7 +216,8 @@ class VideoSource:
         shift: int = 0,
     ) -> Iterator[Frame]:
         """Yield frames from `begin` (pts) to before `end` (seconds). `shift` is taken off pts."""
-        last_end, clock = Fraction(0), self._pictures.clock
+        last_end, clock, decoder = Fraction(0), self._pictures.clock, self._pictures.decoder
+        shapes = {self._shape: None}
         for raw in decoded:
             pts, duration = clock(raw)
             if begin is not None and pts < begin:
@@ -224,9 +226,15 @@ class VideoSource:
             if end is not None and pts * self._time_base >= end:
                 break
             last_end = (pts + duration) * self._time_base
+            shapes[decoder.aspect] = None
             yield Frame(self._read(raw), pts - shift, self._time_base, duration)
         self.warnings += [*self._read.notes, *self._pictures.deinterlacer.notes]
-        decoder = self._pictures.decoder
+        if len(shapes) > 1:
+            told = ", ".join(f"{shape.numerator}:{shape.denominator}" for shape in shapes)
+            self.warnings.append(
+                f"the shape of the pixels changes (SAR {told}); the output has that of the first"
+                " frame, so the others look stretched"
+            )
         if begin is None and end is None:
             rate = self._rate or Fraction(25)
             self._lost = decoder.lost(last_end=last_end, rate=rate)

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from streamkind.video.codecs import take_codec
 from streamkind.video.demux import PacketReader, main_video, open_input, read_only
 from streamkind.video.frames import Pixels
 from streamkind.video.sequence import is_sequence
@@ -45,7 +46,7 @@ def key_frames(
         apart = max(1.0, (duration or (container.duration or 0) / 1e6) / MOST)
         following, last = -math.inf, None
         for packet in PacketReader(container, [stream]):
-            if packet.pts is None or not packet.is_keyframe:
+            if packet.pts is None or not packet.is_keyframe or take_codec(packet):
                 continue
             at = float(packet.pts * tick - begin)
             if duration is not None and at >= duration:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -18,16 +18,14 @@ from av.stream import Discard
 
 from streamkind.video.boxes import private_boxes
 from streamkind.video.bridge import may_step, shift
+from streamkind.video.codecs import OneCodec
 from streamkind.video.containers import MP4_LIKE, Decision, admits, decide
 from streamkind.video.convert import Converter, converter
 from streamkind.video.demux import PacketReader, first_packets, is_picture, open_input, read_only
 from streamkind.video.remarks import copied_note
 from streamkind.video.source import VideoSource
-from streamkind.video.tags import describe, tags_of_part
+from streamkind.video.tags import chapter_of_part, describe, tags_of_part
 from streamkind.video.timeline import RisingClock
-
-if TYPE_CHECKING:
-    from av.container.core import Chapter  # in the stubs only
 
 REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError
 """FFmpeg's errors for damaged packets. A full or broken disk gives other errors."""
@@ -61,6 +59,7 @@ class Passthrough:
         self._clocks: dict[int, RisingClock] = {}
         self._running: set[int] = set()
         self._refused: Counter[int] = Counter()
+        self._one_codec = OneCodec()
         self._mp4 = False
         self._waiting: av.Packet[Any] | None = None
         self._packets: Iterator[av.Packet[Any]] = iter(())
@@ -150,23 +149,10 @@ class Passthrough:
     def add_tags(self, output: OutputContainer) -> None:
         """Copy chapters and the metadata of the file."""
         output.metadata.update(self.tags)
-        chapters = [moved for c in self._input.chapters() if (moved := self._move_chapter(c))]
-        if chapters:
+        end = None if self._cut is None else self._cut.end
+        moved = [chapter_of_part(c, self._origin, end) for c in self._input.chapters()]
+        if chapters := [chapter for chapter in moved if chapter is not None]:
             output.set_chapters(chapters)
-
-    def _move_chapter(self, chapter: Chapter) -> Chapter | None:
-        base = chapter["time_base"]
-        if base is None:
-            return chapter
-        begin, end = round(self._origin / base), chapter["end"]
-        if self._cut is not None and self._cut.end is not None:
-            end = round(self._cut.end / base)
-        if chapter["end"] <= begin or chapter["start"] >= end:
-            return None
-        moved = chapter.copy()
-        moved["start"] = max(chapter["start"], begin) - begin
-        moved["end"] = min(chapter["end"], end) - begin
-        return moved
 
     def start(self, output: OutputContainer) -> None:
         """Write cover art, and prepare to copy packets. The header has been written before."""
@@ -189,7 +175,7 @@ class Passthrough:
             if target > (self._input.start_time or 0):
                 with contextlib.suppress(av.FFmpegError):  # then packets before it are dropped
                     self._input.seek(target)
-        self._packets = iter(PacketReader(self._input, moving))
+        self._packets = self._one_codec.of(PacketReader(self._input, moving), self._converters)
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Copy the packets before `seconds` of the output's timeline; all the rest for None."""
@@ -292,6 +278,7 @@ class Passthrough:
         for index, count in (+self._refused).items():
             self.warnings.append(f"{count} packets of stream #{index} could not be written")
         self._refused.clear()
+        self.warnings += self._one_codec.notes(self._kind)
 
 
 def _described(stream: Any) -> bool:

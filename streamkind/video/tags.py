@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamkind.video.demux import is_picture
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter  # in the stubs only
 
 # Tags that describe the container of the input. The muxer writes its own.
 _STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
@@ -42,6 +45,24 @@ def tags_of_part(
             notes.append(f"the time code {tags[key]} is left out: {why}")
             del tags[key]
     return tags, notes
+
+
+def chapter_of_part(chapter: Chapter, start: Fraction, stop: Fraction | None) -> Chapter | None:
+    """Return a chapter on the timeline of the part from `start` to `stop`, in seconds.
+
+    Return None for a chapter outside the part. `stop` is None for the end of the file.
+    """
+    base = chapter["time_base"]
+    if base is None:
+        return chapter
+    begin = round(start / base)
+    end = chapter["end"] if stop is None else round(stop / base)
+    if chapter["end"] <= begin or chapter["start"] >= end:
+        return None
+    moved = chapter.copy()
+    moved["start"] = max(chapter["start"], begin) - begin
+    moved["end"] = min(chapter["end"], end) - begin
+    return moved
 
 
 def counts_frames(timecode: str, rate: Fraction | int) -> bool:
