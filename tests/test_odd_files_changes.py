@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.odd import ffmpeg, pass_through, probe, times
 
+from streamkind.app.facts import look_at
 from streamkind.batch.divide import divide
 from streamkind.live.source import Connection, Picture
 from streamkind.video.format import ColorTags
@@ -277,3 +278,19 @@ def test_a_shape_of_pixels_that_changes_is_told(tmp_path: Path) -> None:
     with open_source(joined(tmp_path, ("", ""), ("", ""))) as source:
         list(source)
     assert not [note for note in source.warnings if "SAR" in note]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mp4", "mkv"])
+@pytest.mark.parametrize("gop", [10, 1000])
+def test_the_page_shows_a_video_in_the_size_of_the_result(
+    gop: int, suffix: str, tmp_path: Path
+) -> None:
+    """Only the first picture tells the rotation. A position between keyframes gives no picture."""
+    path = tmp_path / f"in.{suffix}"
+    made = TOP.replace("d=1", "d=9")
+    words = f"{CODED.replace('-g 50', f'-g {gop}')} -x264-params scenecut=0 {TURNED}"
+    ffmpeg("-filter_complex", made, *words.split(), path)
+    with open_source(path) as source:
+        wanted = source.format.width, source.format.height
+    facts = look_at(path).facts
+    assert (facts.width, facts.height) == wanted == (64, 96)

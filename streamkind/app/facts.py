@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,10 +19,11 @@ import numpy as np
 
 from streamkind.errors import InputError
 from streamkind.live.web.watch import jpeg_of
-from streamkind.video.demux import main_video, open_input, read_only, seconds_of
+from streamkind.video.codecs import take_codec
+from streamkind.video.demux import PacketReader, main_video, open_input, read_only, seconds_of
 from streamkind.video.format import HD
 from streamkind.video.frames import Pixels
-from streamkind.video.upright import read_orientation
+from streamkind.video.upright import Turns
 
 GLIMPSES = 3
 """Number of moments of a file that are decoded."""
@@ -120,19 +123,19 @@ def look_at(path: Path) -> FileLook:
         rate = float(stream.average_rate or 0)
         start = float((stream.start_time or 0) * (stream.time_base or Fraction(0)))
         codec = stream.codec_context.name
-        small = []
-        for number in range(GLIMPSES):
+        first = frame_near(container, stream, None)
+        if first is None:
+            raise InputError(f"{path.name}: no frame of it can be decoded; is the file complete?")
+        turns, small = Turns(), []
+        turned = turns(first)  # keyframes may tell the rotation, or only the first frame
+        size = first.width, first.height
+        for number in range(GLIMPSES if seconds else 1):
             at = start + seconds * (number + 0.5) / GLIMPSES
-            frame = frame_near(container, stream, at if seconds else None)
+            frame = frame_near(container, stream, at) if seconds else first
             if frame is not None:
-                size = frame.width, frame.height
-                turned = read_orientation(frame)
-                small.append(turned.apply(thumbnail_of(frame)))
-            if not seconds:
-                break
+                small.append(turns(frame).apply(thumbnail_of(frame)))
+        small = small or [turned.apply(thumbnail_of(first))]
         counted = stream.frames
-    if not small:
-        raise InputError(f"{path.name}: no frame of it can be decoded; is the file complete?")
     if turned.transpose:
         size = size[1], size[0]
     luma = float(np.mean([cv2.cvtColor(s, cv2.COLOR_RGB2GRAY).mean() for s in small])) / 255
@@ -145,16 +148,15 @@ def frame_near(
     container: av.container.InputContainer, stream: av.VideoStream, at: float | None
 ) -> av.VideoFrame | None:
     """Return the first frame that can be decoded from the key frame before `at`, in seconds."""
-    try:
-        if at is not None:
+    if at is not None:
+        with contextlib.suppress(av.FFmpegError):
             container.seek(round(at * 1_000_000))
-        for tried, packet in enumerate(container.demux(stream)):
-            for frame in packet.decode():
+    for packet in chain(islice(PacketReader(container, [stream]), MOST_TRIED), [None]):
+        if packet is not None and take_codec(packet):
+            continue  # it needs another decoder
+        with contextlib.suppress(av.FFmpegError):
+            for frame in stream.decode(packet):
                 return frame
-            if tried >= MOST_TRIED:
-                break
-    except av.FFmpegError:
-        pass
     return None
 
 
