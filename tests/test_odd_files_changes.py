@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from functools import partial
 from pathlib import Path
@@ -294,3 +295,28 @@ def test_the_page_shows_a_video_in_the_size_of_the_result(
         wanted = source.format.width, source.format.height
     facts = look_at(path).facts
     assert (facts.width, facts.height) == wanted == (64, 96)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "asf", "ts"])
+def test_a_second_recording_that_is_not_read_is_told(
+    suffix: str, recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    path, rest = tmp_path / f"in.{suffix}", tmp_path / f"rest.{suffix}"
+    made, other = [], "-mpegts_service_id 7 -mpegts_start_pid 0x300 -mpegts_pmt_start_pid 0x777"
+    for number, words in enumerate(("", other if suffix == "ts" else "")):
+        part = tmp_path / f"{number}.{suffix}"
+        # Null packets make the first recording longer than FFmpeg looks at.
+        muxed = f"{words} -muxrate 8M" if suffix == "ts" else ""
+        ffmpeg("-i", recordings["h264"], "-c", "copy", *muxed.split(), part)
+        made.append(part.read_bytes())
+    path.write_bytes(b"".join(made))
+    with open_source(path) as source:
+        assert len(list(source)) == 150
+    (told,) = [note for note in source.warnings if "another recording" in note]
+    begin = int(re.findall(r"byte (\d+)", told)[0])
+    rest.write_bytes(path.read_bytes()[begin:])
+    with open_source(rest, video_stream=None) as source:
+        assert len(list(source)) in range(149, 152)
+    with open_source(tmp_path / f"0.{suffix}") as source:
+        list(source)
+    assert not [note for note in source.warnings if "another recording" in note]

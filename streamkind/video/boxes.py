@@ -1,4 +1,4 @@
-"""Finds boxes of an MP4 in which cameras keep records of their own. FFmpeg does not read them."""
+"""Finds boxes of an MP4 that FFmpeg does not read, such as private records of cameras."""
 
 from __future__ import annotations
 
@@ -47,6 +47,18 @@ def ends_in_box(file: BinaryIO, end: int) -> bool:
     head = file.read(8)
     size = int.from_bytes(head[:4], "big")
     return head[4:].decode("latin-1") in _KNOWN and (size == 1 or stop + size > end)
+
+
+def second_file(path: Path) -> int | None:
+    """Return the byte at which a second MP4 begins in a file; None if there is none.
+
+    Of fragmented files, FFmpeg reads all fragments.
+    """
+    with path.open("rb") as file:
+        boxes = list(_boxes(file, 0, file.seek(0, 2)))
+    begins = [begin for name, begin, _ in boxes if name == "ftyp"]
+    fragmented = any(name == "moof" for name, _, _ in boxes)
+    return begins[1] - 8 if len(begins) > 1 and not fragmented else None
 
 
 def _is_private(name: str, start: int, stop: int) -> bool:

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamkind.errors import InputError
+from streamkind.video.behind import late_note
 from streamkind.video.codecs import decoder_of, take_codec, without_rest
 from streamkind.video.cut_off import is_cut_off
 from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
@@ -56,7 +57,7 @@ class Decoder:
         self._closed: re.Pattern[bytes] | None = None
         self._empty = self._next = 0
         self._hidden = self._decoded = self._patched = 0
-        self._ended = False
+        self._ended, self._place = False, 0
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Yield frames in order of presentation, as stored: not turned upright."""
@@ -64,6 +65,7 @@ class Decoder:
             if packet.has_sidedata("encryption_info"):  # the beginning may be clear
                 raise InputError(encrypted(self._path))
             self.sent += 1
+            self._place = packet.pos or self._place
             self._count_empty(packet)
             # Samples before the start of an MP4's edit list are only references for other frames.
             self._hidden += packet.is_discard
@@ -222,6 +224,9 @@ class Decoder:
                 f"the time stamps jump {len(steps)} time{'s' * (len(steps) > 1)} ({told}):"
                 " recordings were joined, or there are gaps; picture and sound continue without"
             )
+        if self._ended:
+            known = [stream.id for stream in self._container.streams]
+            notes += late_note(self._path, self._container.format.name, self._place, known)
         if changes := len(self._names) - 1:
             notes.append(
                 f"the codec changes {changes} time{'s' * (changes > 1)}"

@@ -14,6 +14,7 @@ import av
 from av.container import InputContainer
 
 from streamkind.errors import UsageError
+from streamkind.video.behind import joined_note
 from streamkind.video.bridge import may_step
 from streamkind.video.color import read_tags
 from streamkind.video.deinterlace import Deinterlace
@@ -184,6 +185,7 @@ class VideoSource:
     def _describe(self, first: av.VideoFrame, container: InputContainer) -> VideoFormat:
         tags = read_tags(first, self.warnings)
         self.warnings += remarks(first, self._stream, container, tags, self.path)
+        self.warnings += joined_note(self.path, container.format.name)
         self.others = other_videos(container, self._stream)
         for index in layers(container, self._stream):
             self.leave_out(index)
