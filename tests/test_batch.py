@@ -174,6 +174,39 @@ def test_a_job_whose_journal_does_not_fit_starts_again(
     assert said in told and "the job starts again" in told
 
 
+def test_an_input_that_changes_during_the_work_is_no_result(tmp_path, short_parts, monkeypatch):
+    """A recorder may still write it. What came later must not count as done."""
+    clips = [night(tmp_path / f"{name}.mp4") for name in "ab"]
+    encode = work.encode_part
+
+    def encode_and_record(job, journal, index, *rest):
+        if index == 1 and job.input == clips[0]:
+            with clips[0].open("ab") as file:
+                file.write(b"more")
+        return encode(job, journal, index, *rest)
+
+    monkeypatch.setattr(work, "encode_part", encode_and_record)
+    jobs = find_jobs(clips, tmp_path / "clear", QUICK)
+    changed, other = run(jobs)[0]
+    assert (changed.status, other.status) == ("failed", "done")
+    assert "changed while it was enhanced" in changed.error and not jobs[0].output.exists()
+    monkeypatch.undo()
+    results, told = run(jobs)
+    assert [result.status for result in results] == ["done", "skipped"]
+    assert "the input has changed; the job starts again" in told
+    assert left(tmp_path) == []
+
+
+def test_folders_in_the_folder_of_a_job_are_removed(tmp_path, interrupted):
+    (interrupted.folder / "journal.json").unlink()
+    (interrupted.folder / "journal.json").mkdir()
+    (interrupted.folder / "more").mkdir()
+    (interrupted.folder / "more" / "file").write_bytes(b"x")
+    (result,), _ = run([interrupted])
+    assert (result.status, result.error) == ("done", "")
+    assert left(tmp_path) == []
+
+
 def test_a_stretch_that_cannot_be_decoded_is_left_out_and_told(tmp_path, short_parts):
     clip = night(tmp_path / "night.mp4", options={"g": "10"})
     with av.open(str(clip)) as container:
@@ -276,6 +309,9 @@ def test_results_below_an_input_folder_are_no_inputs(tmp_path):
     jobs = find_jobs([tmp_path], tmp_path / "clear", QUICK)
     run(jobs)
     assert find_jobs([tmp_path], tmp_path / "clear", QUICK) == jobs
+    for out in (tmp_path, tmp_path / "."):
+        with pytest.raises(InputError, match=r"below --out.*choose another --out"):
+            find_jobs([tmp_path], out, QUICK)
 
 
 def test_a_list_names_inputs(tmp_path):

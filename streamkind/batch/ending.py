@@ -12,7 +12,7 @@ from streamkind.platform import replace as rename
 from streamkind.platform import sync
 from streamkind.video.join import join
 from streamkind.video.others import Part
-from streamkind.video.storage import is_local, local_file, remove_folder
+from streamkind.video.storage import fingerprint, is_local, local_file, remove_folder
 
 
 def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
@@ -20,17 +20,22 @@ def finish(job: Job, journal: Journal, outcomes: list[Outcome]) -> list[str]:
     made = {i: Part(job.part(i), o.frames, o.end_pts) for i, o in enumerate(outcomes) if o.frames}
     if not any(journal.video(i) is None for i in made):
         raise InputError(f"{job.input} has no frame that can be decoded; nothing was written")
+    if fingerprint(job.input) != journal.input:  # parts of two videos may have been joined
+        raise InputError(
+            f"{job.input}: changed while it was enhanced; expected a finished file. Is it still"
+            " being recorded? Run the same command again when it no longer changes"
+        )
     check_space(job.output, sum(part.path.stat().st_size for part in made.values()))
     if is_local(job.output):
         whole = job.folder / f"whole{job.output.suffix}"
         warnings = make(job, journal, made, whole)
-        write(job.receipt, job.make_receipt(whole))
+        write(job.receipt, job.make_receipt(whole, journal.input))
         rename(whole, job.output)
         sync(job.output.parent)  # before the parts are removed
     else:
         with local_file(job.output) as whole:
             warnings = make(job, journal, made, whole)
-            write(job.receipt, job.make_receipt(whole))
+            write(job.receipt, job.make_receipt(whole, journal.input))
     remove_folder(job.folder)
     return warnings
 

@@ -37,6 +37,7 @@ def find_jobs(
     results would have the same name, and for options that a batch does not take.
     """
     options.check_only(BATCH, "a batch")
+    inputs = list(inputs)
     base, jobs = as_path(out), dict[str, Job]()
     left_out = [] if left_out is None else left_out
     for top, path in find_files(inputs, patterns, base, left_out):
@@ -49,6 +50,11 @@ def find_jobs(
         jobs[str(output)] = Job(path, output, options)
     if not jobs:
         told = f" ({tell_left_out(left_out)})" if left_out else ""
+        if any(is_local(as_path(item)) and _is_below(as_path(item), base) for item in inputs):
+            raise InputError(
+                f"no video was found{told}: files below --out are results, not inputs;"
+                " choose another --out"
+            )
         raise InputError(
             f"no video was found{told}; name files, or folders with videos, or a --pattern"
         )
@@ -72,6 +78,10 @@ def find_files(
                 yield path, file
             else:
                 left_out.append(file)
+
+
+def _is_below(path: Path, out: Path) -> bool:
+    return path.is_dir() and is_local(out) and path.resolve().is_relative_to(out.resolve())
 
 
 def tell_left_out(files: Sequence[Path]) -> str:

@@ -19,6 +19,7 @@ from streamkind.light.track import Track
 from streamkind.model.released import PARTS, find_release
 from streamkind.video.images import IMAGE_SUFFIXES
 from streamkind.video.others import PART_SUFFIX
+from streamkind.video.publish import remove
 from streamkind.video.storage import (
     fingerprint,
     is_local,
@@ -100,13 +101,13 @@ class Job:
                 f"{self.output}: exists, and was not made by `batch` of this version; "
                 "move it away, or choose another --out"
             )
-        return receipt == self.make_receipt(self.output)
+        return receipt == self.make_receipt(self.output, fingerprint(self.input))
 
-    def make_receipt(self, output: Path) -> dict[str, Any]:
-        """Return the settings and fingerprints that identify an output."""
+    def make_receipt(self, output: Path, input: str) -> dict[str, Any]:
+        """Return the settings and fingerprints that identify an output made from `input`."""
         return {
             "settings": recorded(self.options),
-            "input": fingerprint(self.input),
+            "input": input,
             "output": fingerprint(output),
         }
 
@@ -204,7 +205,7 @@ def empty(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
-        path.unlink()
+        remove(path)
 
 
 def write(path: Path, told: dict[str, Any]) -> None:

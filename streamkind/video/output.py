@@ -241,9 +241,8 @@ class OutputFile:
             return OutputError("-: the reader of the output has closed it; keep the reader open")
         full = _is_full(exc)
         advice = "free some space" if full else "check the disk, or choose another codec or .mkv"
-        return OutputError(
-            f"{self.path}: writing failed ({_reason(exc)}), nothing was kept; {advice}"
-        )
+        name = "-" if is_stdout(self.path) else self.path
+        return OutputError(f"{name}: writing failed ({_reason(exc)}), nothing was kept; {advice}")
 
     def __enter__(self) -> Self:
         """Return the file, open."""
