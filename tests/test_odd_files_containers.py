@@ -14,7 +14,7 @@ from support.media import make_clip, read_tracks
 from support.odd import ffmpeg, make_base, pass_through, probe, times
 from support.tools import ROOT
 
-from streamkind.errors import UsageError
+from streamkind.errors import OutputError, UsageError
 from streamkind.video.boxes import private_boxes
 
 PAGE = (ROOT / "docs" / "files.md").read_text()
@@ -312,3 +312,30 @@ def test_batch_keeps_the_sound(name: str, words: str, tmp_path: Path, call) -> N
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and not done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["f4v", "ismv", "m4a"])
+def test_relatives_of_mp4_keep_the_sound(suffix: str, tmp_path: Path) -> None:
+    clip, output = make_base(tmp_path / "in.mp4"), tmp_path / f"out.{suffix}"
+    assert pass_through(clip, output)[1] == []
+    assert sound_of(output) == ["aac"]
+    assert len(times(output, "a")) == len(times(clip, "a"))
+
+
+def test_pcm_of_broadcasts_is_copied_into_a_transport_stream(tmp_path: Path) -> None:
+    path = make_base(tmp_path / "in.ts", sound="s302m")
+    assert pass_through(path, tmp_path / "out.ts")[1] == []
+    assert sound_of(tmp_path / "out.ts") == ["s302m"]
+    for suffix in ("mp4", "mkv"):  # Matroska cannot hold it, so nobody is told that it does
+        (told,) = pass_through(path, tmp_path / f"out.{suffix}")[1]
+        assert "converted" in told and "keeps it as it is" not in told
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "swf", "gxf", "psp"])
+def test_a_format_that_refuses_the_video_does_not_blame_the_disk(
+    suffix: str, clip: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / f"out.{suffix}"
+    with pytest.raises(OutputError, match=r"the format \w+ does not take .*\.mp4 or \.mkv"):
+        pass_through(clip, output)
+    assert list(tmp_path.glob(".out*")) == [] and not output.exists()

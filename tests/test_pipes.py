@@ -102,3 +102,4 @@ def test_an_input_that_is_no_video_ends_in_one_line(data):
     done = piped(["-", "-"], data)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"streamkind: ") and done.stderr.count(b"\n") == 1
+    assert b"streamkind: -: " in done.stderr  # not the name of a hidden file

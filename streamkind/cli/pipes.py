@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
-from streamkind.errors import InputError
+from streamkind.errors import InputError, StreamkindError
 from streamkind.video.publish import STDOUT
 from streamkind.video.spool import Spool
 
@@ -36,7 +36,14 @@ def named(input: str, output: Path) -> Iterator[tuple[str | Path, Path]]:
         with closing(_receive(Path(folder))) as spool:
             suffix = spool.suffix or ".nut"
             target = Path(f"{STDOUT}{suffix}") if str(output) == PIPE else output
-            yield cast(Path, spool) if spool.suffix else spool.receive(), target
+            if spool.suffix:
+                yield cast(Path, spool), target
+                return
+            path = spool.receive()
+            try:
+                yield path, target
+            except StreamkindError as error:
+                raise type(error)(str(error).replace(str(path), PIPE)) from error
 
 
 def _receive(folder: Path) -> Spool:

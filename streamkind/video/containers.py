@@ -28,7 +28,10 @@ SOUND: dict[str, frozenset[str] | None] = {
     "3gp": frozenset({"aac", "amr_nb"}),
     "asf": _RIFF,
     "avi": _RIFF,
+    "f4v": frozenset({"aac"}),
     "flv": frozenset({"aac", "mp3"}),
+    "ipod": frozenset({"aac", "alac"}),
+    "ismv": frozenset({"aac"}),
     "matroska": None,
     "mov": frozenset({
         "aac", "ac3", "alac", "eac3", "mp2", "mp3", "pcm_alaw", "pcm_f32le", "pcm_mulaw",
@@ -36,7 +39,9 @@ SOUND: dict[str, frozenset[str] | None] = {
     }),
     "mp4": frozenset({"aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opus", "truehd"}),
     "mpeg": _MPEG,
-    "mpegts": frozenset({"aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"}),
+    "mpegts": frozenset({
+        "aac", "aac_latm", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "s302m", "truehd",
+    }),
     "mxf": frozenset({"pcm_s16le", "pcm_s24le"}),
     "nut": _RIFF - {"adpcm_ima_wav", "wmav1", "wmav2"},
     "svcd": _MPEG,
@@ -118,7 +123,7 @@ def decide(
         admitted = whole or admits(stream, kind)
         if held and admitted and writes(stream, kind, packets):
             return Decision("copied")
-        return _convert_sound(stream, kind)
+        return _convert_sound(stream, kind, packets)
     if stream.type == "subtitle":
         if codec in SUBTITLES.get(kind, ()):
             return Decision("copied")
@@ -133,16 +138,17 @@ def decide(
     )
 
 
-def _convert_sound(stream: Any, kind: str) -> Decision:
+def _convert_sound(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> Decision:
     if kind not in SOUND:
-        return Decision("left out", why=f"the format {kind} cannot hold sound; .mkv keeps it")
+        return Decision("left out", why=f"the format {kind} cannot hold it; .mkv keeps it")
     encoder = "pcm_s16le" if kind == "matroska" else _OWN_SOUND.get(kind, "aac")
     if not stream.codec_context.sample_rate:
         return Decision("left out", why="no sample rate is known; keep the input for it")
     channels = settle_channels(stream)
     if channels not in LAYOUTS:
         return Decision("left out", why="it has too many channels; .mkv keeps most kinds of it")
-    hint = "; .mkv keeps it as it is" if kind != "matroska" else ""
+    kept = kind != "matroska" and writes(stream, "matroska", packets)
+    hint = "; .mkv keeps it as it is" if kept else ""
     name = encoder.removeprefix("lib").removesuffix("lame").upper().replace("_S16LE", "")
     if channels > 2 and encoder not in MANY_CHANNELS:
         name += " in stereo"

@@ -141,7 +141,12 @@ class OutputFile:
             if self._passthrough is not None:
                 self._passthrough.start(container)
         except Write as exc:
-            raise self.failure(exc) from exc
+            if getattr(exc, "errno", None) not in (errno.EINVAL, errno.EPERM):
+                raise self.failure(exc) from exc
+            raise OutputError(
+                f"{self.path}: the format {self.name} does not take such a video ({_reason(exc)});"
+                " choose another codec, or a name ending in .mp4 or .mkv"
+            ) from exc
 
     def expect(self, pts: int, duration: int) -> None:
         """Store the duration of a frame whose packet will follow."""
