@@ -33,6 +33,16 @@ LONG = re.compile(
 of processor time. Without them, `make quick` takes less than two minutes on two cores."""
 
 
+LIVE_LIMITS = (
+    "fleet.STOP_SECONDS",
+    "fleet.HALT_SECONDS",
+    "sink.STUCK_SECONDS",
+    "sink.CONNECT_SECONDS",
+    "sink.LAST_WORDS_SECONDS",
+)
+"""Limits, in seconds, after which live outputs are ended or started again."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of `make quick`."""
     parser.addoption("--quick", action="store_true", help="leave out files of long tests")
@@ -59,8 +69,15 @@ def no_threads_left() -> Iterator[None]:
     left = [t for t in threading.enumerate() if t.name.startswith("streamkind-")]
     left = [t for t in left if t not in before]
     for thread in left:
-        thread.join(5)  # one may be about to end, as the reader of a process that was killed is
+        thread.join(60)  # one may be about to end, as the reader of a process that was killed is
     assert not [t.name for t in left if t.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs of live cameras get a minute to start, to write and to end, as on a busy machine."""
+    for limit in LIVE_LIMITS:
+        monkeypatch.setattr(f"streamkind.live.{limit}", 60.0)
 
 
 @pytest.fixture

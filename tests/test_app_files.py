@@ -202,7 +202,7 @@ def test_a_measurement_ends_when_the_browser_goes_away(own, tree, monkeypatch):
     monkeypatch.setattr(estimate, "measure", measure)
     assert put(own, "a.mp4", (tree / "nights" / "night.mp4").read_bytes()).status_code == 201
     where = urlsplit(own.url)
-    with socket.create_connection((where.hostname, where.port), 5) as sock:
+    with socket.create_connection((where.hostname, where.port), 60) as sock:
         sock.sendall(b"GET /api/files/estimate?path=uploads/a.mp4 HTTP/1.1\r\n")
         sock.sendall(b"Host: localhost\r\n\r\n")
         wait_until(lambda: seen)
@@ -224,7 +224,7 @@ def test_a_page_that_ends_in_a_measurement_is_silent_and_leaves_nothing(
     monkeypatch.setattr(preview, "STOP_SECONDS", 0.1)
     with app_at(tmp_path, [tree / "nights"]) as app:
         where = urlsplit(app.url)
-        sock = socket.create_connection((where.hostname, where.port), 5)
+        sock = socket.create_connection((where.hostname, where.port), 60)
         sock.sendall(b"GET /api/files/estimate?path=1/night.mp4 HTTP/1.1\r\n")
         sock.sendall(b"Host: localhost\r\n\r\n")
         wait_until(lambda: seen)
@@ -238,6 +238,7 @@ def test_closing_waits_for_no_frame_in_the_network(monkeypatch):
     monkeypatch.setattr(preview, "STOP_SECONDS", 0.1)
     previews, hold = preview.FilePreviews(), threading.Event()
     under_way, later = previews.run(hold.wait, 60), previews.run(int)
+    wait_until(under_way.running)
     previews.close()
     assert not under_way.done() and later.cancelled()
     hold.set()
@@ -248,7 +249,7 @@ def test_what_two_threads_ask_for_at_once_is_made_once():
 
     def make():
         made.append(7)
-        going.wait(20)
+        going.wait(120)
         return 7
 
     def ask(_):
@@ -506,7 +507,7 @@ def test_a_name_that_other_systems_do_not_have_is_stored_as_one_that_they_have(o
 
 def test_a_file_that_is_too_large_or_finds_no_space_is_refused(own, monkeypatch):
     where = urlsplit(own.url)
-    with socket.create_connection((where.hostname, where.port), 5) as sock:
+    with socket.create_connection((where.hostname, where.port), 60) as sock:
         sock.sendall(b"PUT /api/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n")
         sock.sendall(b"Content-Length: %d\r\n\r\n" % (uploads.MOST_BYTES + 1))
         assert sock.recv(100).startswith(b"HTTP/1.1 413")
@@ -519,7 +520,7 @@ def test_a_file_that_is_too_large_or_finds_no_space_is_refused(own, monkeypatch)
 
 def test_a_file_whose_browser_goes_away_leaves_nothing(own):
     where = urlsplit(own.url)
-    with socket.create_connection((where.hostname, where.port), 5) as sock:
+    with socket.create_connection((where.hostname, where.port), 60) as sock:
         sock.sendall(b"PUT /api/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n")
         sock.sendall(b"Content-Length: 9000000\r\n\r\n" + bytes(3_000_000))
         wait_until(lambda: [p for p in own.folder.glob(".*") if p.stat().st_size > 1_000_000])

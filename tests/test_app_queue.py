@@ -227,7 +227,7 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path, where):
 
 def test_two_pages_do_not_share_a_folder(app, tmp_path):
     command = [sys.executable, "-m", "streamkind", "app", "--out", app.clear, "--port", "0"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert told.returncode == 2
     assert "another `streamkind app` uses it" in told.stderr
 
@@ -240,7 +240,7 @@ def test_an_interrupted_job_is_resumed_at_the_next_start(clips, tmp_path, number
         key = add(app, "long.mp4")
         wait_until(lambda: job(app, key)["progress"]["frames"] > 110, LONG)
         process.send_signal(number)
-        process.wait(20)
+        process.wait(LONG)
     assert list((tmp_path / "clear").glob(".*.job/00000.json"))
     seen = []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support.live import camera_server, command, published, record_server, wait_for
+from support.live import LIMIT_SECONDS, camera_server, command, published, record_server, wait_for
 from support.media import make_clip
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def test_the_readme_stream_runs(tmp_path):
         with command(*shlex.split(words, comments=True)) as process:
             wait_for(lambda: seen.exists() and seen.stat().st_size > 2000, "nothing comes")
             process.terminate()
-            assert process.wait(10) == 0, process.communicate()
+            assert process.wait(LIMIT_SECONDS) == 0, process.communicate()
 
 
 def test_the_readme_links_exist():

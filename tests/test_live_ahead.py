@@ -47,7 +47,7 @@ class Compiles(GainBackend):
         size = pixels.shape[2:0:-1]
         if size not in self.compiled:
             if beside and size == LARGE:
-                assert self.may.wait(60)
+                assert self.may.wait(120)
                 if self.fails:
                     raise RuntimeError("no memory")
             if not beside:

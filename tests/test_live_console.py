@@ -371,13 +371,14 @@ def test_large_bodies_are_refused(console, chunked):
 def test_a_body_that_trickles_is_given_up(console, monkeypatch):
     monkeypatch.setattr(guard, "BODY_SECONDS", 2.0)
     where = urlsplit(console.url)
-    with socket.create_connection((where.hostname, where.port), 10) as sock:
+    with socket.create_connection((where.hostname, where.port), 60) as sock:
         sock.sendall(b"PATCH /api/cameras/gate HTTP/1.1\r\nHost: localhost\r\n")
         sock.sendall(b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
         sock.settimeout(0.5)
         answer = b""
-        for _ in range(20):  # each part comes soon after the last
-            sock.sendall(b" ")
+        for _ in range(240):  # each part comes soon after the last
+            with suppress(ConnectionError):  # the answer has come
+                sock.sendall(b" ")
             with suppress(TimeoutError):
                 answer += sock.recv(1000)
                 break
@@ -401,7 +402,7 @@ def test_a_body_that_has_come_is_taken_however_late_it_is_read(monkeypatch):
 
 def test_large_headers_are_refused(console):
     where = urlsplit(console.url)
-    with socket.create_connection((where.hostname, where.port), 5) as sock:
+    with socket.create_connection((where.hostname, where.port), 60) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 100_000)
         assert sock.recv(100).startswith(b"HTTP/1.1 400")
 
@@ -474,7 +475,7 @@ def test_the_token_may_come_from_a_file(tmp_path):
     with console_at(two_cameras(), f"${{file:{tmp_path / 'token'}}}", host="0.0.0.0") as console:
         where = urlsplit(console.url)
         for token, code in ((TOKEN, 200), ("x" * 16, 401)):
-            connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=60)
             headers = {"Authorization": f"Bearer {token}", "Host": "cameras.lan"}
             connection.request("GET", "/api/cameras", headers=headers)
             assert connection.getresponse().status == code
@@ -490,7 +491,6 @@ def test_a_port_in_use_is_told(console):
         pass
 
 
-@pytest.mark.timeout(60)
 def test_the_console_ends_while_a_client_is_connected_and_leaves_nothing():
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with console_at(two_cameras()) as console:
@@ -500,7 +500,7 @@ def test_the_console_ends_while_a_client_is_connected_and_leaves_nothing():
         idle.sendall(b"Content-Type: application/json\r\n\r\n")
         assert console.get("/api/cameras").status_code == 200
     idle.close()
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+    wait_until(lambda: (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((where.hostname, where.port))
 

@@ -116,7 +116,7 @@ def test_a_camera_may_come_back_with_another_codec(tmp_path):
 def test_a_camera_that_freezes_comes_back(tmp_path):
     with (
         camera_server(tmp_path) as camera,
-        running(tmp_path, camera) as (fleet, server, before),
+        running(tmp_path, camera, timeout=2.0) as (fleet, server, before),
     ):
         freeze(camera)
         assert wait_for_state(fleet, "lost") >= 1.5  # timeout is 2 s
@@ -135,12 +135,13 @@ def test_a_server_that_is_killed_gets_the_stream_again(tmp_path):
     ):
         server.kill()
         wait_for(lambda: state(fleet).sinks[0].state == "lost", "the sink is not lost")
+        wait_for(lambda: state(fleet).sinks[0].dropped > 0, "no drop is counted")
         out = state(fleet).frames_out
+        wait_for(lambda: state(fleet).frames_out > out, "the camera stops")
         server.start()
         wait_for(lambda: state(fleet).sinks[0].state == "live", "not live again")
         told = state(fleet)
-        assert told.frames_out > out and told.reconnects == 0 and told.state == "live"
-        assert told.sinks[0].reconnects == 1 and told.sinks[0].dropped > 0 and told.sinks[0].error
+        assert told.reconnects == 0 and told.sinks[0].reconnects == 1 and told.sinks[0].error
         nothing_left_over(before)
 
 
@@ -207,11 +208,11 @@ TELEPHONE = "audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay pt=0"
 def test_a_picture_that_stops_while_its_sound_goes_on_is_noticed(tmp_path):
     stops = with_sound("videotestsrc is-live=true num-buffers=40", AAC)
     with camera_server(tmp_path, stops) as camera, LiveFleet(GainEngine) as fleet:
-        fleet.put(config(camera))
-        wait_for_state(fleet, "live")
-        wait_for_state(fleet, "lost")
-        assert "data comes, but no picture" in state(fleet).error
-        assert state(fleet).frames_in <= 40
+        fleet.put(config(camera, timeout=2.0))
+        # A machine that stands still for two seconds is another error, and the camera begins anew.
+        wait_for(lambda: "data comes, but no picture" in state(fleet).error, "not noticed")
+        told = state(fleet)
+        assert 0 < told.frames_in <= 40 * (1 + told.reconnects)
 
 
 def test_sound_that_a_recording_cannot_hold_is_left_out_and_told(tmp_path):
@@ -223,9 +224,12 @@ def test_sound_that_a_recording_cannot_hold_is_left_out_and_told(tmp_path):
         for kind, folder in outputs.items():
             to = (str(folder), *([str(tmp_path / "hls" / "x.m3u8")] if kind == "mp4" else []))
             fleet.put(config(camera, *to, name=kind, recording=kind, segment_seconds=2.0))
+            wait_for_state(fleet, "live", kind)
         for kind in outputs:
-            wait_for(lambda kind=kind: state(fleet, kind).sinks, "no outputs")
-            wait_for(lambda kind=kind: state(fleet, kind).sinks[0].frames > 30, "not written")
+            wait_for(
+                lambda kind=kind: all(s.frames > 30 for s in state(fleet, kind).sinks),
+                "not written",
+            )
         told = {kind: state(fleet, kind).sinks for kind in outputs}
     assert [sink.error for sink in told["mkv"]] == [""]
     for sink, kind in zip(told["mp4"], ("mp4", "hls"), strict=True):
@@ -365,7 +369,7 @@ def test_a_host_that_is_not_there_is_tried_again(address):
         told = state(fleet)
         assert told.state == "connecting" and told.frames_in == 0
         assert "password" not in told.error
-    assert open_things() == before
+    wait_for(lambda: open_things() == before, f"{open_things()} after {before}")
 
 
 @pytest.mark.slow
@@ -420,6 +424,8 @@ def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
         wait_for_state(fleet, "live")
         wait_for(lambda: state(fleet).sinks[0].state == "live", "the sink is not live")
         before = open_things()
+        yard = fleet._cameras["yard"]  # its connection keeps its own limit
+        yard.change(yard.config.model_copy(update={"timeout": 0.5}))
         Breaks.broken.set()
         try:
             wait_for_state(fleet, "lost")

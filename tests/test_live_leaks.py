@@ -6,11 +6,10 @@ import gc
 import os
 import signal
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from loopback.scripted import ScriptedCamera
-from support.live import GainEngine, open_things, state, wait_for, wait_for_state
+from support.live import GainEngine, children, open_things, state, wait_for, wait_for_state
 
 from streamkind.live.clock import Backoff
 from streamkind.live.config import CameraConfig
@@ -31,18 +30,12 @@ def held():
     return {name: alive[name] for name in HEAVY}, open_things()
 
 
-def publishers():
-    """The processes behind outputs."""
-    tasks = Path("/proc/self/task").iterdir()
-    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
-
-
 @pytest.mark.parametrize("ends", ["camera", "outputs"])
 def test_nothing_is_left_of_what_was_connected_before(tmp_path, monkeypatch, ends):
     monkeypatch.setattr(Backoff, "next_seconds", lambda self: 0.05)
     to = (str(tmp_path / "rec"), str(tmp_path / "a.m3u8"))
     with ScriptedCamera(sound="L16/44100/2") as camera, LiveFleet(GainEngine) as fleet:
-        fleet.put(CameraConfig(name="yard", url=camera.url, to=to))
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout=60.0))
 
         def count():
             told = state(fleet)
@@ -53,7 +46,7 @@ def test_nothing_is_left_of_what_was_connected_before(tmp_path, monkeypatch, end
             if ends == "camera":
                 camera.hang_up()
             else:
-                for pid in publishers():
+                for pid in children(os.getpid()):  # the processes behind outputs
                     os.kill(pid, signal.SIGKILL)
             wait_for(lambda: count() > before, "it is not connected again")
             wait_for(lambda: state(fleet).frames_out > frames + 5, "nothing comes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,7 +118,7 @@ def test_promtool_finds_nothing_to_mend():
     with console_at(busy_cameras()) as console:
         text = console.get("/metrics").text
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -143,14 +142,14 @@ def prometheus(folder, console):
             yield f"http://{where}/api/v1/query"
         finally:
             server.terminate()
-            server.wait(10)
+            server.wait(60)
 
 
 def ask(url, query):
     """Return the results of a query, none while the server is not up."""
     try:
-        answer = requests.get(url, params={"query": query}, timeout=5)
-    except requests.ConnectionError:
+        answer = requests.get(url, params={"query": query}, timeout=30)
+    except requests.RequestException:
         return []
     return answer.json()["data"]["result"] if answer.ok else []
 
@@ -165,16 +164,15 @@ def test_a_real_prometheus_scrapes_with_the_token_and_answers_the_dashboard(tmp_
     fleet = busy_cameras()
     with console_at(fleet, TOKEN) as console, prometheus(tmp_path, console) as url:
         query = 'streamkind_frames_in_total{camera="gate"}'
-        wait_until(lambda: ask(url, query), 30)
+        wait_until(lambda: ask(url, query))
         assert ask(url, query)[0]["value"][1] == "100"
         assert ask(url, "up")[0]["value"][1] == "1"
         for number in range(3):
-            time.sleep(1)
             fleet.change("gate", frames_in=200 + number, ages=(0.1,), age_count=5 + number)
-        wait_until(lambda: ask(url, f"{query} > 201"), 30)
+            wait_until(lambda value=200 + number: ask(url, f"{query} == {value}"))
         for query in dashboard_queries():
-            filled = query.replace("$camera", ".*").replace("$__rate_interval", "10s")
-            assert ask(url, filled), query
+            filled = query.replace("$camera", ".*").replace("$__rate_interval", "1m")
+            wait_until(lambda filled=filled: ask(url, filled), what=query)
 
 
 def test_the_dashboard_names_only_metrics_that_exist():

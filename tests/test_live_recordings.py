@@ -169,7 +169,7 @@ def test_a_recording_that_grows_while_it_is_sent_keeps_the_announced_length(
 )
 def test_nothing_but_recordings_of_that_camera_is_sent(console, file):
     place = urlsplit(console.url)
-    with closing(http.client.HTTPConnection(place.hostname, place.port, timeout=10)) as client:
+    with closing(http.client.HTTPConnection(place.hostname, place.port, timeout=60)) as client:
         client.request("GET", f"/api/cameras/yard/recordings/{file}")  # as it is: no dots resolved
         answer = client.getresponse()
         told = answer.read()

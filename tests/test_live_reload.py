@@ -221,7 +221,7 @@ from streamkind.cli.live import Signals
 from streamkind.platform import RELOAD, STOP
 
 number = signal.{name}
-signal.alarm(30)  # ends this process where the handler waits for a lock
+signal.alarm(120)  # ends this process where the handler waits for a lock
 for line in itertools.count(1):
     seen = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from socket import create_connection
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from loopback.scripted import ScriptedCamera
 from support.console_at import TOKEN, console_at, two_cameras
-from support.live import GainEngine, state, wait_for, wait_for_state
+from support.live import LIMIT_SECONDS, GainEngine, state, wait_for, wait_for_state
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -175,10 +176,14 @@ def test_a_camera_is_seen_live_from_the_encoder_that_runs_anyway(tmp_path, recor
         assert (state(fleet).stages["encode"] > 0) == recorded
         with console_at(fleet) as console:
             with watching(console) as socket, watching(console) as other:
-                assert json.loads(socket.recv(timeout=20))["type"].startswith("video/mp4; codecs=")
-                data = b"".join(socket.recv(timeout=20) for _ in range(16))
-                other.recv(timeout=20)
-                assert len(decoded(b"".join(other.recv(timeout=20) for _ in range(6)))) == 5
+                assert json.loads(socket.recv(timeout=LIMIT_SECONDS))["type"].startswith(
+                    "video/mp4; codecs="
+                )
+                data = b"".join(socket.recv(timeout=LIMIT_SECONDS) for _ in range(16))
+                other.recv(timeout=LIMIT_SECONDS)
+                assert (
+                    len(decoded(b"".join(other.recv(timeout=LIMIT_SECONDS) for _ in range(6)))) == 5
+                )
             shown = decoded(data)
             assert len(shown) == 15
             assert all(a[0] < b[0] for a, b in pairwise(shown))
@@ -190,11 +195,11 @@ def test_the_socket_ends_when_the_camera_is_removed():
     with ScriptedCamera() as camera, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=camera.url))
         with console_at(fleet) as console, watching(console) as socket:
-            socket.recv(timeout=20)
+            socket.recv(timeout=LIMIT_SECONDS)
             fleet.remove("yard")
             with pytest.raises(ConnectionClosed) as told:
                 while True:
-                    socket.recv(timeout=20)
+                    socket.recv(timeout=LIMIT_SECONDS)
             assert told.value.rcvd.code == 4410
 
 
@@ -214,7 +219,7 @@ def test_the_socket_ends_when_the_camera_is_removed():
 )
 def test_live_video_needs_the_token_and_a_page_of_ours(headers, code):
     with console_at(two_cameras(), TOKEN) as console:
-        assert end_of(address(console, "gate"), headers) == code
+        assert end_of(console, headers) == code
 
 
 def test_a_browser_that_is_logged_in_sees_live_video():
@@ -222,7 +227,7 @@ def test_a_browser_that_is_logged_in_sees_live_video():
         session = console.ask("POST", "/api/session", json={"token": TOKEN})
         cookie = {"Cookie": f"streamkind={session.cookies['streamkind']}"}
         origin = {"Origin": console.url.rstrip("/")}
-        assert end_of(address(console, "gate"), cookie | origin) is None
+        assert end_of(console, cookie | origin) is None
 
 
 @pytest.mark.parametrize(
@@ -236,23 +241,23 @@ def test_a_browser_that_is_logged_in_sees_live_video():
 )
 def test_without_a_token_no_other_site_sees_live_video(headers, code):
     with console_at(two_cameras()) as console:
-        assert end_of(address(console, "gate"), headers) == code
-        assert end_of(address(console, "nobody"), {}) == 4404
+        assert end_of(console, headers) == code
+        assert end_of(console, {}, "nobody") == 4404
 
 
-def end_of(url, headers):
-    """How the server ends the socket: a status, a code, or None while it is open."""
-    place = urlsplit(url)
+def end_of(console, headers, name="gate"):
+    """How the server ends the socket: a status, a code, or None when it is open and watched."""
+    place = urlsplit(address(console, name))
     headers = dict(headers)
     named = place._replace(netloc=headers.pop("Host", place.netloc)).geturl()
     try:
         sock = create_connection((place.hostname, place.port))
         with connect(named, sock=sock, additional_headers=headers) as socket:
-            socket.recv(timeout=0.5)
+            while not console.fleet._viewers["gate"]:
+                with suppress(TimeoutError):
+                    socket.recv(timeout=0.1)
     except InvalidStatus as exc:
         return exc.response.status_code
     except ConnectionClosed as exc:
         return exc.rcvd.code
-    except TimeoutError:
-        return None
     return None

@@ -13,14 +13,12 @@ from selenium.webdriver import Keys
 from support.browser import Page, chromium, prefer, resize
 from support.console_at import TOKEN, console_at, two_cameras
 from support.live import free_port
-from support.waiting import wait_until
+from support.waiting import wait_until as until
 
 from streamkind.live.config import CameraConfig
 
 NAMES = ("c1", "c2", "c10")
 VIDEO = "const v = document.querySelector(arguments[0]); return [v.videoWidth, v.currentTime]"
-PATIENCE = 60.0
-"""Seconds; this machine may be shared."""
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +38,6 @@ def fleet(tmp_path):
         fleet.put(CameraConfig(name=name, url="rtsp://10.0.0.5/1", to=to))
         fleet.show(name, np.full((90, 160, 3), 30, np.uint8))
     return fleet
-
-
-def until(true):
-    wait_until(true, PATIENCE)
 
 
 def names_on(page):
@@ -93,7 +87,7 @@ def test_live_video_plays_and_pictures_are_shown_where_it_cannot(driver, fleet):
         assert not page.find("#picture").is_displayed()
         page.find("#mode-compare").click()
         until(lambda: page.find("#divider").is_displayed())
-        assert page.luma(0.55, 1) == pytest.approx(120, abs=3)
+        until(lambda: page.luma(0.55, 1) == pytest.approx(120, abs=3))
         until(lambda: not fleet._viewers["c1"])  # nothing is sent that nobody sees
         page.find("#mode-live").click()
         until(lambda: "video" in page.find("#stage").get_attribute("class"))

@@ -32,7 +32,7 @@ def test_the_page_follows_a_real_camera(yard, tmp_path):
     with chromium(tmp_path) as driver, LiveFleet(GainEngine) as fleet, console_at(fleet) as console:
         fleet.put(config(yard, ratio=1.0))
         page = Page(driver, console, "#/yard")
-        wait_until(lambda: page.text("#state") == "Live", 20)
+        wait_until(lambda: page.text("#state") == "Live")
         page.find("#mode-compare").click()  # pictures before and after, not live video
         wait_until(lambda: page.luma(0.55, 1) > 20)
         before = page.luma(0, 0.45)
@@ -43,12 +43,12 @@ def test_the_page_follows_a_real_camera(yard, tmp_path):
         assert state(fleet).ratio == pytest.approx(3.16, rel=0.02)
         assert console.get("/readyz").status_code == 200
         yard.kill()
-        wait_until(lambda: page.text("#state") == "No signal", 20)
+        wait_until(lambda: page.text("#state") == "No signal")
         wait_until(lambda: page.text("#announce") == "Camera yard has no signal.")
         assert page.find("#veil").is_displayed() and page.text("#errors") != "None"
         assert console.get("/readyz").status_code == 503
         yard.start()
-        wait_until(lambda: page.text("#state") == "Live", 40)
+        wait_until(lambda: page.text("#state") == "Live")
         assert console.get("/readyz").status_code == 200
         driver.get("about:blank")
 

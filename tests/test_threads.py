@@ -19,7 +19,7 @@ from streamkind.video.threads import ReadAhead, WriteBehind
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120
 """How long a test waits for another thread before it fails."""
 
 

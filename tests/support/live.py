@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from loopback.servers import (
+    LIMIT_SECONDS,
     Server,
     camera_server,
     config,
@@ -33,11 +35,13 @@ from streamkind.engine.engine import Engine
 from streamkind.light.exposure import DEFAULT_TARGET, RATIOS, Statistics
 
 __all__ = [
+    "LIMIT_SECONDS",
     "GainBackend",
     "GainEngine",
     "Server",
     "Stalls",
     "camera_server",
+    "children",
     "command",
     "config",
     "free_port",
@@ -137,6 +141,15 @@ def read_pts(path: Path) -> list[float]:
 def open_things() -> tuple[int, int]:
     """Threads and file descriptors of this process."""
     return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread may end meanwhile
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def command(*words: str, **more: object) -> subprocess.Popen[str]:

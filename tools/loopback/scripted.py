@@ -44,7 +44,8 @@ class Script:
     reports: Callable[[int], float | None] = lambda number: None
     """Seconds of the sender's clock that are reported before it."""
     keep_alive_seconds: float = 0.0
-    """It hangs up on who plays and asks nothing for so long; 0: never."""
+    """How long it says that it waits for a request of who plays; 0: a minute. It hangs up after ten
+    times as long."""
     late_seconds: Mapping[str, float] = field(default_factory=dict)
     """How late a method is answered."""
     nonces: Callable[[int], str] = lambda number: "1234"
@@ -144,7 +145,7 @@ class ScriptedCamera:
         with contextlib.suppress(OSError), client:
             while not self._stop.is_set():
                 if player is not None and self.script.keep_alive_seconds:
-                    client.settimeout(self.script.keep_alive_seconds)
+                    client.settimeout(10 * self.script.keep_alive_seconds)
                 data = client.recv(65536)
                 if not data:
                     break

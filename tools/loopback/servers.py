@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from loopback.scripted import ScriptedCamera
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.status import CameraStatus
@@ -111,9 +112,9 @@ def wait_for_state(fleet: LiveFleet, wanted: str, name: str = "yard") -> float:
     return wait_for(is_so, f"not {wanted}: {state(fleet, name)}")
 
 
-def config(camera: Server, *to: str, **more: object) -> CameraConfig:
-    """Return the settings of a camera `yard` that is soon given up as lost."""
-    settings: dict[str, Any] = {"name": "yard", "timeout": 2.0, "max_delay": 1.0, **more}
+def config(camera: Server | ScriptedCamera, *to: str, **more: object) -> CameraConfig:
+    """Return the settings of a camera `yard`, which is not lost while a busy machine stalls."""
+    settings: dict[str, Any] = {"name": "yard", "timeout": 60.0, "max_delay": 1.0, **more}
     return CameraConfig(url=f"rtsp://127.0.0.1:{camera.port}/1", to=to, **settings)
 
 
