@@ -38,7 +38,7 @@ LIVE_LIMITS = (
     "fleet.HALT_SECONDS",
     "sink.STUCK_SECONDS",
     "sink.CONNECT_SECONDS",
-    "sink.LAST_WORDS_SECONDS",
+    "sink.REASON_SECONDS",
 )
 """Limits, in seconds, after which live outputs are ended or started again."""
 

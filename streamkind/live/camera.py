@@ -228,4 +228,6 @@ class Camera:
         while self._under_way() and not self._stop.is_set() and time.monotonic() < until:
             self._stop.wait(0.05)
         self.output.stop()
+        if not self._stop.is_set():  # else the fleet waits, and ends the outputs
+            self.output.join(until)
         self.state.stopped()

@@ -29,8 +29,9 @@ STUCK_SECONDS = 5.0
 """Time, in seconds, without accepted data after which an output is started again."""
 CONNECT_SECONDS = 10.0  # time to connect, in seconds
 REASON_SECONDS = 0.5  # longest wait for the reason of a failure, in seconds
-END_SECONDS = 3.0
-"""Time, in seconds, to finish a recording or to close the connection to a server."""
+END_SECONDS = 60.0
+"""Longest time, in seconds, to finish a recording or to close the connection to a server. A fleet
+that must end halts its outputs before."""
 WAIT_SECONDS = 0.1  # longest wait, in seconds, before flags are checked
 DEPTH = 256
 """Largest number of packets that wait for an output: some seconds of picture and sound."""
@@ -234,14 +235,17 @@ class Publisher:
     def finish(self) -> None:
         """Let the process write the rest and end. Raises OutputError if that takes too long."""
         self._muxer.close()
-        if not self._pipes.finish(END_SECONDS):
-            raise OutputError("the output did not end in time; what came last may be missing")
-        self._process.stdin.close()  # type: ignore[union-attr]
         until = time.monotonic() + END_SECONDS
+        while not self._pipes.finish(WAIT_SECONDS):
+            self._check_end(until)
+        self._process.stdin.close()  # type: ignore[union-attr]
         while self._process.poll() is None:
-            if time.monotonic() > until or self._halt.is_set():
-                raise OutputError("the output did not end in time; what came last may be missing")
+            self._check_end(until)
             time.sleep(0.02)
+
+    def _check_end(self, until: float) -> None:
+        if time.monotonic() > until or self._halt.is_set():
+            raise OutputError("the output did not end in time; what came last may be missing")
 
     def close(self) -> None:
         """Kill the process if it still runs. It may be called twice."""
