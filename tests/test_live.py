@@ -102,7 +102,7 @@ def test_a_night_clip_comes_out_brighter_at_the_other_end(tmp_path):
     seen = tmp_path / "seen.mkv"
     with camera_server(tmp_path, pipeline) as camera, record_server(tmp_path) as server:
         with LiveFleet(warm_engine) as fleet:
-            fleet.put(config(camera, published(server), max_delay=30.0))
+            fleet.put(config(camera, published(server), max_delay_seconds=30.0))
             wait_for_state(fleet, "lost")  # the clip has ended
             camera.kill()  # or it would be played again
             wait_for(lambda: all_through(state(fleet)), "frames still wait")
@@ -153,7 +153,7 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
     receiver = threading.Thread(target=receive)
     receiver.start()
     with LiveFleet(GainEngine) as fleet:
-        fleet.put(config(camera, *outputs, segment_seconds=2.0, max_delay=5.0))
+        fleet.put(config(camera, *outputs, segment_seconds=2.0, max_delay_seconds=5.0))
         wait_for_state(fleet, "live")  # gst-rtsp-server may abort where two join one medium at once
         fleet.put(config(camera, str(tmp_path / "mp4"), name="gate", recording="mp4"))
         wait_for(lambda: len(list((tmp_path / "mkv").glob("*.mkv"))) >= 3, "one file only")
@@ -434,7 +434,9 @@ def test_nets_rest_for_each_camera_where_nothing_moves(tmp_path):
 
 
 def camera_of(clip: Path, *to: str, **more) -> CameraConfig:
-    return CameraConfig(**{"name": "yard", "max_delay": 600.0, **more}, url=f"file:{clip}", to=to)
+    return CameraConfig(
+        **{"name": "yard", "max_delay_seconds": 600.0, **more}, url=f"file:{clip}", to=to
+    )
 
 
 @pytest.fixture
@@ -454,7 +456,9 @@ def start():
 
 def test_the_command_streams_a_file_and_ends(tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=16, rate=4)
-    process = command("stream", str(clip), "--to", str(tmp_path / "rec"), "--max-delay", "600")
+    process = command(
+        "stream", str(clip), "--to", str(tmp_path / "rec"), "--max-delay-seconds", "600"
+    )
     _, said = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 0, said
     first = said.splitlines()[0]

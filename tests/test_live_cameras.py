@@ -347,7 +347,7 @@ def test_transports_of_a_real_server(tmp_path, transport):
 
 def test_a_camera_that_sends_nothing_by_tcp_is_tried_by_udp():
     with ScriptedCamera(transports=("silent tcp", "udp")) as camera, LiveFleet(GainEngine) as fleet:
-        fleet.put(CameraConfig(name="yard", url=camera.url, timeout=2.0))
+        fleet.put(CameraConfig(name="yard", url=camera.url, timeout_seconds=2.0))
         wait_for_state(fleet, "live")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streamkind.cli import live
 from streamkind.errors import InputError, UsageError
 from streamkind.live.config import check_camera, read_camera, read_config, redact, resolve
 from streamkind.live.secrets import out_of_sight
@@ -98,6 +99,29 @@ def test_no_refusal_repeats_a_password(tmp_path, text):
     assert "sesame" not in str(error.value)
 
 
+OTHER_NAMES = [("max_delay", "max_delay_seconds"), ("timeout", "timeout_seconds")]
+
+
+@pytest.mark.parametrize(("other", "name"), OTHER_NAMES)
+def test_limits_are_taken_without_their_unit_too(other, name, tmp_path, call, monkeypatch):
+    """In cameras.toml and as an option."""
+    path = tmp_path / "cameras.toml"
+    path.write_text(f"[camera.yard]\nurl = 'rtsp://10.0.0.5/1'\n{other} = 7.5\n")
+    assert read_config(path)[0]["yard"] == camera_of(**{name: 7.5}) != camera_of()
+    with pytest.raises(UsageError, match=f"{other}: not known"):
+        camera_of(**{name: 7.5, other: 7.5})
+    seen = []
+
+    def noted(*given):
+        seen.append(read_camera(*given))
+        raise UsageError("seen")
+
+    monkeypatch.setattr(live, "read_camera", noted)
+    for word in (other, name):
+        call("stream", "rtsp://h/1", "--to", "rec", f"--{word.replace('_', '-')}", "7.5")
+    assert [getattr(config, name) for config in seen] == [7.5, 7.5]
+
+
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(InputError, match=r"cameras\.toml: No such file"):
         read_config(tmp_path / "cameras.toml")
@@ -114,12 +138,12 @@ def test_a_missing_file_is_told(tmp_path):
         ({"codec": "mpeg9"}, "no such video encoder"),
         ({"ratio": 99.0}, "less than or equal to 10 or Input should be 'auto'"),
         ({"target": 2.0}, "less than or equal to 1"),
-        ({"max_delay": 0.0}, "max_delay"),
-        ({"timeout": float("nan")}, "timeout"),
+        ({"max_delay_seconds": 0.0}, "max_delay_seconds"),
+        ({"timeout_seconds": float("nan")}, "timeout_seconds"),
         ({"keep_gb": -1.0}, "keep_gb"),
         ({"required": 1}, "required: Input should be a valid boolean"),
         ({"ratio": True}, "ratio: "),
-        ({"max_delay": "3"}, "max_delay: Input should be a valid number"),
+        ({"max_delay_seconds": "3"}, "max_delay_seconds: Input should be a valid number"),
         ({"to": ("rtsp://h/1", "")}, "to: String should have at least 1 character"),
         ({"transport": "quic"}, "transport: Input should be 'auto', 'tcp'"),
         ({"recording": "avi"}, "'mkv' or 'mp4'"),
@@ -274,7 +298,7 @@ def test_folders_are_taken_whatever_their_names(folder):
     "text",
     [
         *(
-            "max_delay=3, stop=1",
+            "max_delay_seconds=3, stop=1",
             "rtsp://user@h/1",
             "http://h/clip=2?fps=3",
             "http://h/?codec=h264",

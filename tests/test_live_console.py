@@ -78,6 +78,15 @@ def test_a_camera_is_added_changed_and_removed(console):
     assert list(console.fleet.configs()) == ["gate", "yard"]
 
 
+def test_limits_are_taken_without_their_unit_and_told_with_it(console):
+    body = {**GOOD, "timeout": 9.0, "max_delay": 3.0}
+    told = console.ask("PUT", "/api/cameras/door", json=body).json()
+    assert (told["timeout_seconds"], told["max_delay_seconds"]) == (9.0, 3.0)
+    assert not {"timeout", "max_delay"} & set(told)
+    config = console.fleet.configs()["door"]
+    assert (config.timeout_seconds, config.max_delay_seconds) == (9.0, 3.0)
+
+
 @pytest.mark.parametrize(
     ("light", "ratio", "target"),
     [
@@ -101,7 +110,7 @@ def test_the_api_describes_the_settings_of_the_toml_and_their_limits(console):
     assert set(known["properties"]) == set(fields) == set(CameraConfig.model_fields) - {"name"}
     for name, field in known["properties"].items():
         assert field["description"] == fields[name].description
-    assert known["properties"]["max_delay"]["minimum"] == 0.05
+    assert known["properties"]["max_delay_seconds"]["minimum"] == 0.05
 
 
 def decode(answer):

@@ -116,10 +116,10 @@ def test_a_camera_may_come_back_with_another_codec(tmp_path):
 def test_a_camera_that_freezes_comes_back(tmp_path):
     with (
         camera_server(tmp_path) as camera,
-        running(tmp_path, camera, timeout=2.0) as (fleet, server, before),
+        running(tmp_path, camera, timeout_seconds=2.0) as (fleet, server, before),
     ):
         freeze(camera)
-        assert wait_for_state(fleet, "lost") >= 1.5  # timeout is 2 s
+        assert wait_for_state(fleet, "lost") >= 1.5  # it waits for 2 s
         assert "nothing came for 2 s" in state(fleet).error
         thaw(camera)
         wait_for_state(fleet, "live")
@@ -208,7 +208,7 @@ TELEPHONE = "audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay pt=0"
 def test_a_picture_that_stops_while_its_sound_goes_on_is_noticed(tmp_path):
     stops = with_sound("videotestsrc is-live=true num-buffers=40", AAC)
     with camera_server(tmp_path, stops) as camera, LiveFleet(GainEngine) as fleet:
-        fleet.put(config(camera, timeout=2.0))
+        fleet.put(config(camera, timeout_seconds=2.0))
         # A machine that stands still for two seconds is another error, and the camera begins anew.
         wait_for(lambda: "data comes, but no picture" in state(fleet).error, "not noticed")
         told = state(fleet)
@@ -362,7 +362,7 @@ def test_a_host_that_is_not_there_is_tried_again(address):
     before = open_things()
     url = f"rtsp://{address.format(closed=free_port())}/1"
     with LiveFleet(GainEngine) as fleet:
-        fleet.put(CameraConfig(name="yard", url=url, timeout=1.0))
+        fleet.put(CameraConfig(name="yard", url=url, timeout_seconds=1.0))
         wait_for(lambda: state(fleet).error, "no error is told")
         first = state(fleet).error_time
         wait_for(lambda: state(fleet).error_time > first, "it is not tried again")
@@ -425,7 +425,7 @@ def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
         wait_for(lambda: state(fleet).sinks[0].state == "live", "the sink is not live")
         before = open_things()
         yard = fleet._cameras["yard"]  # its connection keeps its own limit
-        yard.change(yard.config.model_copy(update={"timeout": 0.5}))
+        yard.change(yard.config.model_copy(update={"timeout_seconds": 0.5}))
         Breaks.broken.set()
         try:
             wait_for_state(fleet, "lost")

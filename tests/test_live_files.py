@@ -326,7 +326,7 @@ def test_a_part_without_a_picture_is_not_listed(tmp_path):
 def test_the_last_words_of_a_publisher_reach_the_status(tmp_path):
     with ScriptedCamera(size=(320, 240)) as camera, LiveFleet(GainEngine) as fleet:
         to = (str(tmp_path / "rec"), str(tmp_path / "hls" / "live.m3u8"))
-        fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout=60.0))
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout_seconds=60.0))
         wait_for(lambda: [s.state for s in state(fleet).sinks] == ["live"] * 2, "not live")
         for child in children(os.getpid()):
             resource.prlimit(child, resource.RLIMIT_FSIZE, (200, 200))
@@ -339,7 +339,7 @@ def test_the_last_words_of_a_publisher_reach_the_status(tmp_path):
 @pytest.mark.parametrize("size", [(160, 128), (1280, 720)])  # as RGB, and in planes
 def test_recordings_show_before_and_after_beside_outputs_that_show_the_result(tmp_path, size):
     folder, playlist = tmp_path / "yard", tmp_path / "hls" / "yard.m3u8"
-    more = {"ratio": 3.0, "side_by_side": True, "max_delay": 60.0, "timeout": 60.0}
+    more = {"ratio": 3.0, "side_by_side": True, "max_delay_seconds": 60.0, "timeout_seconds": 60.0}
     with ScriptedCamera(size=size, rate=5, gop=5) as camera, LiveFleet(GainEngine) as fleet:
         to = (str(folder), str(playlist))
         fleet.put(CameraConfig(name="yard", url=camera.url, to=to, **more))

@@ -158,7 +158,9 @@ def clip(tmp_path):
 )
 def test_cameras_of_other_protocols_become_live(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:
-        fleet.put(CameraConfig(name="yard", url=url, timeout=60.0))  # ffmpeg takes one caller only
+        fleet.put(
+            CameraConfig(name="yard", url=url, timeout_seconds=60.0)
+        )  # ffmpeg takes one caller only
         wait_for_state(fleet, "live")
         wait_for(lambda: state(fleet).frames_out > 10, "no frames")
         assert (state(fleet).width, state(fleet).height) == (160, 128)
@@ -168,7 +170,9 @@ def test_pictures_without_time_stamps_keep_their_pace(clip, tmp_path):
     with over_mjpeg(clip) as url, LiveFleet(GainEngine) as fleet:
         folder = tmp_path / "rec"
         to = (str(folder),)
-        fleet.put(CameraConfig(name="yard", url=url, to=to, max_delay=5.0, timeout=60.0))
+        fleet.put(
+            CameraConfig(name="yard", url=url, to=to, max_delay_seconds=5.0, timeout_seconds=60.0)
+        )
         wait_for(lambda: state(fleet).frames_out > 60, "no frames")
     times = read_pts(next(folder.iterdir()))
     # 10 a second, not the 25 that FFmpeg takes for granted. A busy machine drops some.
@@ -248,7 +252,7 @@ def test_published_by_rtmp(clip, tmp_path):
         LiveFleet(GainEngine) as fleet,
     ):
         wait_for(lambda: listens(port), "the server did not start")
-        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay=600.0))
+        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", to=(url,), max_delay_seconds=600.0))
         wait_for_state(fleet, "stopped")
         server.wait(LIMIT_SECONDS)
     assert len(read_pts(tmp_path / "seen.mkv")) >= 38

@@ -35,7 +35,7 @@ def test_nothing_is_left_of_what_was_connected_before(tmp_path, monkeypatch, end
     monkeypatch.setattr(Backoff, "next_seconds", lambda self: 0.05)
     to = (str(tmp_path / "rec"), str(tmp_path / "a.m3u8"))
     with ScriptedCamera(sound="L16/44100/2") as camera, LiveFleet(GainEngine) as fleet:
-        fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout=60.0))
+        fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout_seconds=60.0))
 
         def count():
             told = state(fleet)

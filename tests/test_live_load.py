@@ -130,7 +130,7 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
         LiveFleet(lambda: GainEngine(seconds=pace, max_batch=1)) as fleet,
     ):
         for name in names:
-            fleet.put(config(server, str(tmp_path / name), name=name, max_delay=LIMIT))
+            fleet.put(config(server, str(tmp_path / name), name=name, max_delay_seconds=LIMIT))
             # One by one: gst-rtsp-server may abort where clients join one medium at once.
             wait_for_state(fleet, "live", name)
         time.sleep(3)  # files are opened, the engine learns how long it takes
@@ -167,7 +167,7 @@ def test_720p_at_25_is_held_in_realtime(tmp_path):
         camera_server(tmp_path, moving_picture(1280, 720, rate)) as server,
         open_fleet("realtime") as fleet,
     ):
-        fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay=LIMIT))
+        fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay_seconds=LIMIT))
         wait_for_state(fleet, "live")
         time.sleep(5)  # compiled by then
         before = fleet.look()[0]

@@ -92,7 +92,7 @@ def test_the_oldest_give_way_and_the_newest_only_if_it_may():
 
 def test_a_late_frame_gives_way_unless_nothing_else_comes(monkeypatch):
     monkeypatch.setattr("streamkind.live.output.LATE_SECONDS", 60.0)
-    config = CameraConfig(name="yard", url="rtsp://host/1", max_delay=50.0)
+    config = CameraConfig(name="yard", url="rtsp://host/1", max_delay_seconds=50.0)
     state = CameraState(config)
     output = Output(state, LiveClock(0.0))
 

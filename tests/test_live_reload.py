@@ -58,11 +58,11 @@ def test_a_file_without_cameras_stops_none_unless_it_says_so(served, text, caplo
 def test_changes_by_the_api_stay_until_the_file_changes_them(served):
     fleet, write = served
     fleet.set("one", ratio=3.0)
-    fleet.put(fleet.configs()["two"].model_copy(update={"timeout": 9.0}))
+    fleet.put(fleet.configs()["two"].model_copy(update={"timeout_seconds": 9.0}))
     fleet.put(CameraConfig(name="added", url="rtsp://h/3"))
-    after = write(ONE + "target = 0.5\n" + TWO + "max_delay = 2\n")
+    after = write(ONE + "target = 0.5\n" + TWO + "max_delay_seconds = 2\n")
     assert (after["one"].ratio, after["one"].target) == (3.0, 0.5)
-    assert (after["two"].timeout, after["two"].max_delay) == (9.0, 2)
+    assert (after["two"].timeout_seconds, after["two"].max_delay_seconds) == (9.0, 2)
     assert "added" in after
     assert write(ONE + "ratio = 2\n" + TWO)["one"].ratio == 2
     fleet.remove("two")

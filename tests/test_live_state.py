@@ -23,7 +23,9 @@ from streamkind.live.status import Preview
 
 
 def camera_of(**more):
-    return CameraConfig(**{"name": "yard", "url": "rtsp://host/1", "max_delay": 2.0, **more})
+    return CameraConfig(
+        **{"name": "yard", "url": "rtsp://host/1", "max_delay_seconds": 2.0, **more}
+    )
 
 
 CONFIG = camera_of()
@@ -215,7 +217,7 @@ def test_whether_a_camera_is_too_old_is_asked_without_changing_it():
         assert camera.state.all_late
         camera.oldest(0.0, 0.2)
         assert camera.state.all_late
-        camera.change(camera_of(max_delay=3.0))
+        camera.change(camera_of(max_delay_seconds=3.0))
         assert not camera.state.all_late
     finally:
         engine.stop()
@@ -271,7 +273,7 @@ def test_a_lost_engine_that_cannot_be_closed_gives_way_to_another(tmp_path, monk
         lambda: Engine(Numbered(sum(s.startswith("open") for s in log), last, log))
     ) as fleet:
         assert "number 0" in fleet.engine
-        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", max_delay=60.0))
+        fleet.put(CameraConfig(name="yard", url=f"file:{clip}", max_delay_seconds=60.0))
         wait_for(lambda: state(fleet).frames_out > 0, "no engine is opened anew")
         assert f"number {last}" in fleet.engine
     steps = [f"{what} {i}" for i in range(last + 1) for what in ("open", "close")]

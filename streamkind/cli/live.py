@@ -45,7 +45,13 @@ To = Annotated[
 ELSEWHERE = ("url", "to", "required", "required_outputs")
 """Settings of a camera for which `stream` has other arguments, or which it does not need."""
 CAMERA = [
-    options.as_option(name, field.annotation, field.default, " ".join(field.description.split()))
+    options.as_option(
+        name,
+        field.annotation,
+        field.default,
+        " ".join(field.description.split()),
+        getattr(field.validation_alias, "choices", ()),
+    )
     for name, field in CameraSettings.model_fields.items()
     if name not in ELSEWHERE and field.description
 ]

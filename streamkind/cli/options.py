@@ -66,9 +66,14 @@ _FLAGS = {"two_pass": "--two-pass/--one-pass", "side_by_side": "--side-by-side"}
 """Options that are flags, as they are written."""
 
 
-def as_option(name: str, kind: Any, default: Any, told: str) -> Parameter:
-    """Return the parameter of a command by which it takes an option of any type."""
-    words = [_FLAGS[name]] if name in _FLAGS else []
+def as_option(
+    name: str, kind: Any, default: Any, told: str, names: Sequence[str] = ()
+) -> Parameter:
+    """Return the parameter of a command by which it takes an option of any type.
+
+    `names` are all names of the option, if it has others than `name`.
+    """
+    words = [_FLAGS[name]] if name in _FLAGS else [f"--{n.replace('_', '-')}" for n in names]
     read, shown = _READ.get(name, (None, None))
     if read is not None:
         kind = str if default is not None else str | None

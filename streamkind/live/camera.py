@@ -107,7 +107,7 @@ class Camera:
         of them should be dropped.
         """
         # Doubled, because the next frame may take longer than the last ones.
-        most = max(0.0, self.config.max_delay - 2 * seconds)
+        most = max(0.0, self.config.max_delay_seconds - 2 * seconds)
         return time.monotonic() - (most if is_file(self.config.url) else min(wait, most))
 
     def took(self, seconds: float) -> None:
@@ -183,7 +183,7 @@ class Camera:
         config = self.config
         with Connection(
             config.url,
-            config.timeout,
+            config.timeout_seconds,
             self._stop,
             self.state.packet_decoded,
             self._engine.pix_fmt,

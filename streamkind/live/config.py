@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from streamkind.errors import InputError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, MANUAL_RANGE
@@ -68,9 +68,15 @@ class CameraSettings(BaseModel):
     """Whether `/readyz` waits for the camera."""
     required_outputs: bool = True
     """Whether `/readyz` also waits for the outputs of a required camera."""
-    max_delay: Annotated[float, Field(ge=0.05, le=86400)] = 0.5
+    max_delay_seconds: Annotated[
+        float,
+        Field(ge=0.05, le=86400, validation_alias=AliasChoices("max_delay_seconds", "max_delay")),
+    ] = 0.5
     """Largest age of a frame, in seconds from decoder to encoder. Older frames are dropped."""
-    timeout: Annotated[float, Field(ge=0.5, le=86400)] = 5.0
+    timeout_seconds: Annotated[
+        float,
+        Field(ge=0.5, le=86400, validation_alias=AliasChoices("timeout_seconds", "timeout")),
+    ] = 5.0
     """Seconds without a picture after which the camera counts as lost."""
     transport: Transport = "auto"
     """Transport of RTSP. auto: TCP; UDP if TCP is refused or delivers nothing."""

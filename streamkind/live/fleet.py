@@ -35,7 +35,7 @@ WAIT_SECONDS = 0.1
 """Longest wait, in seconds, before the stop flag is checked."""
 TRIM_SECONDS = 30.0
 """Interval, in seconds, at which freed memory is returned to the system."""
-AT_ONCE = ("ratio", "target", "required", "required_outputs", "max_delay")
+AT_ONCE = ("ratio", "target", "required", "required_outputs", "max_delay_seconds")
 """Settings that take effect without a new connection."""
 
 

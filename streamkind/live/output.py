@@ -215,7 +215,7 @@ class Output:
                 ready.wait(WAIT_SECONDS)
         now = time.monotonic()
         due = self._state.all_late or now - self._state.last_handed_on > LATE_SECONDS
-        frame = self.inbox.take(now - self._state.config.max_delay, last=due)
+        frame = self.inbox.take(now - self._state.config.max_delay_seconds, last=due)
         if frame is not None:
             try:
                 self._encode(frame)

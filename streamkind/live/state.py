@@ -14,8 +14,7 @@ from streamkind.live.status import CameraStatus, Preview, SinkState, SinkStatus,
 FPS_SECONDS = 5.0
 """Seconds over which the rate of enhanced frames is measured."""
 SILENT_SECONDS = 5.0
-"""Least time without a picture, in seconds, after which a connected camera does not count as
-live."""
+"""Least seconds without a picture after which a connected camera does not count as live."""
 STAGES = {
     "decompose": ("decompose",),
     "recompose": ("steady", "ratio", "recompose"),
@@ -158,9 +157,9 @@ class CameraState:
 
     @property
     def all_late(self) -> bool:
-        """Whether the engine alone takes longer than `max_delay`."""
+        """Whether the engine alone takes longer than `max_delay_seconds`."""
         with self._lock:
-            return self._engine_seconds > self._config.max_delay
+            return self._engine_seconds > self._config.max_delay_seconds
 
     def no_signal_since(self, now: float) -> float:
         """Return the Unix time since which no picture comes in or goes out; 0 while they do."""
@@ -216,8 +215,8 @@ class CameraState:
         return ("lost", silent) if self._frames_out else ("connecting", self._since)
 
     def _silent_since(self, now: float) -> float:
-        silent = now - self._handed_on
-        return time.time() - silent if silent > max(self._config.timeout, SILENT_SECONDS) else 0.0
+        silent, most = now - self._handed_on, max(self._config.timeout_seconds, SILENT_SECONDS)
+        return time.time() - silent if silent > most else 0.0
 
     def _stages(self) -> dict[str, float]:
         busy = {

@@ -114,7 +114,12 @@ def wait_for_state(fleet: LiveFleet, wanted: str, name: str = "yard") -> float:
 
 def config(camera: Server | ScriptedCamera, *to: str, **more: object) -> CameraConfig:
     """Return the settings of a camera `yard`, which is not lost while a busy machine stalls."""
-    settings: dict[str, Any] = {"name": "yard", "timeout": 60.0, "max_delay": 1.0, **more}
+    settings: dict[str, Any] = {
+        "name": "yard",
+        "timeout_seconds": 60.0,
+        "max_delay_seconds": 1.0,
+        **more,
+    }
     return CameraConfig(url=f"rtsp://127.0.0.1:{camera.port}/1", to=to, **settings)
 
 

@@ -45,6 +45,6 @@ def run(folder: Path, minutes: float) -> list[Sample]:
             picture = moving_picture(width, height, RATE)
             camera = stack.enter_context(camera_server(folder, picture))
             name = f"c{number + 1}"
-            how = {"timeout": 10.0, "segment_seconds": 20.0, "keep_gb": 0.001}
+            how = {"timeout_seconds": 10.0, "segment_seconds": 20.0, "keep_gb": 0.001}
             fleet.put(config(camera, str(folder / name), name=name, **how))
         return watch(fleet, minutes, iter(()))

@@ -119,7 +119,7 @@ def measure(
         ScriptedCamera(size=size, rate=RATE, gop=RATE, count=COUNT, draw=numbered) as camera,
     ):
         config = CameraConfig(
-            name="latency", url=camera.url, to=(receiver.url,), codec=codec, max_delay=5.0
+            name="latency", url=camera.url, to=(receiver.url,), codec=codec, max_delay_seconds=5.0
         )
         fleet.put(config)
         try:

@@ -98,7 +98,7 @@ def soak(folder: Path, minutes: float) -> list[Sample]:
         }
         for name in NAMES:
             to = (published(servers[name]), str(folder / name))
-            how = {"timeout": 2.0, "segment_seconds": 20.0, "keep_gb": 0.001}
+            how = {"timeout_seconds": 2.0, "segment_seconds": 20.0, "keep_gb": 0.001}
             fleet.put(config(cameras[name], *to, name=name, **how))
         return watch(fleet, minutes, itertools.cycle(faults_of(fleet, cameras, servers)))
 
