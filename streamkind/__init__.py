@@ -9,9 +9,9 @@ with streamkind.open_engine() as engine:
 """
 
 import importlib
-import typing
 
-if typing.TYPE_CHECKING:
+TYPE_CHECKING = False  # the module `typing` takes longer to import than all of this
+if TYPE_CHECKING:
     from streamkind.engine.engine import Engine
     from streamkind.engine.profiles import open_engine
     from streamkind.errors import EngineError, InputError, OutputError, StreamkindError, UsageError
@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
     from streamkind.pipeline import Report, enhance, find_track
     from streamkind.video.frames import ClearFrame, Frame
     from streamkind.video.open import create_video, open_video
+del TYPE_CHECKING
 
 __version__ = "0.2.0"
 

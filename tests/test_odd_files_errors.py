@@ -205,7 +205,14 @@ main()
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
     ("module", "turned"),
-    [("numpy", False), ("av", False), ("typer", True), ("openvino", False), ("openvino", True)],
+    [
+        ("streamkind.platform", False),
+        ("numpy", False),
+        ("av", False),
+        ("typer", True),
+        ("openvino", False),
+        ("openvino", True),
+    ],
 )
 def test_a_signal_at_the_beginning_is_one_line(clip, module, turned, number):
     code = INTERRUPT.format(module=module, number=number, turned=turned)

@@ -6,11 +6,12 @@ import atexit
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
-from streamkind.cli.ending import ENDING, INTERRUPTED
-from streamkind.platform import print_anything
+from streamkind.cli.early import leave_at_signals
+
+TYPE_CHECKING = False  # the module `typing` takes longer to import than this one
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:
@@ -20,6 +21,8 @@ def main() -> NoReturn:
     try:
         run()
     except SystemExit as exc:
+        from streamkind.cli.ending import ENDING
+
         for number in ENDING:  # what is left to do is short, and the last line has been printed
             signal.signal(number, signal.SIG_IGN)
         leaving.code = exc.code if isinstance(exc.code, int) else 0
@@ -28,10 +31,10 @@ def main() -> NoReturn:
 
 def run() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
+    leave_at_signals()
+    from streamkind.platform import print_anything
+
     print_anything()
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
-            signal.signal(number, _leave)
     from streamkind.cli.app import main as run_app
 
     run_app()
@@ -58,10 +61,3 @@ class Leaving:
         except (OSError, ValueError):  # a closed pipe or a full disk, which Python tells
             return
         os._exit(self.code)
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End while modules are being imported: an exception there may be turned into another."""
-    sys.stderr.write("streamkind: interrupted; nothing was begun\n")
-    sys.stderr.flush()
-    os._exit(INTERRUPTED)

@@ -8,8 +8,6 @@ from types import FrameType
 
 from streamkind.platform import RELOAD, STOP, signal_main_thread
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells use it: 128 and the number of SIGINT."""
 ENDING = (*STOP, *RELOAD)
 """Ctrl-C, a service manager's stop, and the end of a terminal."""
 AGAIN_SECONDS = 0.02
