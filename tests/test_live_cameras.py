@@ -27,7 +27,7 @@ from support.live import (
 
 from streamkind.errors import InputError
 from streamkind.live import source
-from streamkind.live.clock import JUMP_SECONDS, LiveClock
+from streamkind.live.clock import JUMP_SECONDS, Backoff, LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.explain import RefusedError, SilentError
 from streamkind.live.fleet import LiveFleet
@@ -349,6 +349,21 @@ def test_a_camera_that_sends_nothing_by_tcp_is_tried_by_udp():
     with ScriptedCamera(transports=("silent tcp", "udp")) as camera, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=camera.url, timeout_seconds=2.0))
         wait_for_state(fleet, "live")
+
+
+def test_a_camera_that_has_sent_pictures_keeps_its_transport_while_it_is_cut_off(monkeypatch):
+    monkeypatch.setattr(Backoff, "next_seconds", lambda self: 0.05)
+    with ScriptedCamera() as camera, LiveFleet(GainEngine) as fleet:
+        fleet.put(config(camera, timeout_seconds=1.0))
+        wait_for_state(fleet, "live")
+        used = camera.set_up[-1].partition(";")[0]
+        before = len(camera.set_up)
+        camera.frozen.set()
+        wait_for(lambda: len(camera.set_up) >= before + 3, "it is not connected again")
+        camera.frozen.clear()
+        frames = state(fleet).frames_in
+        wait_for(lambda: state(fleet).frames_in > frames, "it does not come back")
+    assert {text.partition(";")[0] for text in camera.set_up[before:]} == {used}
 
 
 @pytest.mark.parametrize("sound", ["G726-32/8000", "G726-16/8000", "L16/44100/2"])

@@ -168,8 +168,8 @@ class Camera:
                 pause = REFUSED_SECONDS * float(np.random.uniform(0.8, 1.2))
             except SilentError as exc:
                 self.state.lost(str(exc))
-                if self.state.frames_in == frames and self.config.transport == "auto":
-                    # Some cameras accept a connection by TCP, but send nothing.
+                if not self.state.frames_in and self.config.transport == "auto":
+                    # Some cameras accept a connection by TCP, but never send anything.
                     self._transport = "udp" if self._transport == "auto" else "auto"
             except Exception as exc:  # a failure of one camera must not affect others
                 self.state.lost(redact(str(exc) or type(exc).__name__))
