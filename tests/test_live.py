@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -19,6 +20,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from loopback.scripted import ScriptedCamera
 from support.live import (
     LIMIT_SECONDS,
     GainBackend,
@@ -260,17 +262,17 @@ def test_a_lost_engine_is_closed_before_another_is_opened(tmp_path, monkeypatch)
     assert (LostDevice.most, LostDevice.open, LostDevice.refused) == (1, 0, 1)
 
 
-def test_frames_of_cameras_of_one_size_share_a_batch(camera):
+def test_frames_of_cameras_of_one_size_share_a_batch():
     engines = []
 
     def open_engine():
-        engines.append(GainEngine(max_batch=3))
+        # Slower than the cameras together, so that frames of all of them wait.
+        engines.append(GainEngine(max_batch=3, seconds=0.05))
         return engines[0]
 
-    with LiveFleet(open_engine) as fleet:
-        for name in ("one", "two", "three"):  # one by one, as above
-            fleet.put(config(camera, name=name))
-            wait_for_state(fleet, "live", name)
+    with ExitStack() as cameras, LiveFleet(open_engine) as fleet:
+        for name in ("one", "two", "three"):
+            fleet.put(config(cameras.enter_context(ScriptedCamera()), name=name))
         wait_for(lambda: 3 in engines[0].gain.batches, "no batch of three")
 
 
