@@ -158,4 +158,4 @@ def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path):
     began = time.monotonic()
     result = batch("x.mp4", "--out", tmp_path, "--cluster", "ray://127.0.0.1:9")
     assert result.returncode == 1 and "start one with `ray start --head`" in result.stderr
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # Ray itself would try for minutes

@@ -350,9 +350,9 @@ def test_the_end_of_a_terminal_leaves_no_half_file_unless_nohup_runs(tmp_path, i
         ),
     )
     # The output is being written under another name.
-    wait_until(lambda: len(list(tmp_path.iterdir())) >= 2, 60)
+    wait_until(lambda: len(list(tmp_path.iterdir())) >= 2)
     process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == (0 if ignored else 130)
     assert b"Traceback" not in err
     left = ["in.mp4", "out.mp4"] if ignored else ["in.mp4"]

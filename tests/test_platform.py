@@ -162,7 +162,7 @@ def test_a_lock_keeps_others_out_until_it_is_let_go(tmp_path):
             pass
         other.start()
         assert not entered.wait(0.3)
-    assert entered.wait(20)
+    assert entered.wait(120)
     other.join()
 
 
