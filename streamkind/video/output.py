@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from streamkind.errors import OutputError, StreamkindError
 from streamkind.video.containers import MP4_LIKE, open_output
 from streamkind.video.demux import PacketReader, open_input
+from streamkind.video.last_frame import write_last_duration
 from streamkind.video.mux import PacketTimes, container_options
 from streamkind.video.names import check_name, format_of
 from streamkind.video.others import AddVideo, OtherVideo, move
@@ -106,7 +107,7 @@ class OutputFile:
         assert self._container is not None
         self._time_base = time_base
         self._others = {other.index: other for other in others}
-        self._times = PacketTimes(time_base)
+        self._times, self._last_seconds = PacketTimes(time_base), Fraction(0)
         try:
             video = self._add_streams(self._container, add_video)
             self._start(self._container)
@@ -151,6 +152,7 @@ class OutputFile:
     def expect(self, pts: int, duration: int) -> None:
         """Store the duration of a frame whose packet will follow."""
         self._times.expect(pts, duration)
+        self._last_seconds = duration * self._time_base
 
     def mux(self, packets: Sequence[av.Packet[Any]], *, last: bool = False) -> None:
         """Write packets of the video, and those of other streams up to them. Raises OutputError."""
@@ -192,7 +194,9 @@ class OutputFile:
             if self._broken is None:
                 self._copy_until(None)
                 self._container.close()
-        except Write as exc:
+                if isinstance(self._staging, Staging):
+                    write_last_duration(self._staging.path, self.name, self._last_seconds)
+        except (OSError, *Write) as exc:
             self._break(exc)
         if self._broken is not None:
             raise self._rescued(self._broken) from self._broken
