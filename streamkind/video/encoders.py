@@ -63,11 +63,10 @@ _SVT_PRESETS = tuple(str(number) for number in range(-2, 14))
 _PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SVT_PRESETS}
 """Presets of encoders that print to stderr if they are given an unknown preset."""
 _DEBLOCK = "2:2"
-"""Offsets of H.264's deblocking filter. Enhanced flat areas show more blocks than usual videos.
-With these offsets, `tools/figures.py film` finds a quarter fewer blocks, at equal detail and file
-size."""
-_MAX_CRF = 63
-"""Largest crf of any encoder: the limit of AV1 and VP9."""
+"""Offsets of H.264's deblocking filter, because blocks show in flat areas that are made brighter.
+`tools/figures.py film` finds a quarter fewer blocks with them, at equal detail and file size."""
+_MAX_CRF = {"libx264": 51, "libx265": 51}
+"""Largest crf of an encoder. For all others it is 63, the limit of AV1 and VP9."""
 _WEBP_QUALITY = 90
 """Quality of animated WebP, 0 to 100, as libwebp counts it."""
 PART_THREADS = 4
@@ -188,8 +187,9 @@ def _opens(name: str) -> bool:
 
 def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[str, str]:
     """Return crf and preset as options of the encoder. Raises UsageError."""
-    if crf is not None and not (isinstance(crf, int) and 0 <= crf <= _MAX_CRF):
-        raise UsageError(f"crf={crf!r}: expected 0 (best) to {_MAX_CRF} (smallest)")
+    most = _MAX_CRF.get(codec.name, 63)
+    if crf is not None and not (isinstance(crf, int) and 0 <= crf <= most):
+        raise UsageError(f"crf={crf!r}: expected 0 (best) to {most} (smallest) for {codec.name}")
     context = av.CodecContext.create(codec.name, "w")
     names = {option.name for option in context.supported_options.private}
     options = {}
