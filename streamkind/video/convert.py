@@ -73,12 +73,7 @@ class SoundConverter:
                 rate=self._context.sample_rate,
                 frame_size=self._context.frame_size or None,
             )
-        made += self._resampler.resample(frame)
-        tick = Fraction(1, self._context.sample_rate)  # the encoder expects the same one throughout
-        for one in made:
-            if one.pts is not None:
-                one.pts, one.time_base = round(one.pts * (one.time_base or tick) / tick), tick
-        return made
+        return made + list(self._resampler.resample(frame))
 
     def _rest(self) -> list[av.AudioFrame]:
         """Return what the resampler still holds."""
@@ -87,7 +82,11 @@ class SoundConverter:
         return [frame for frame in self._resampler.resample(None) if frame is not None]
 
     def _encode(self, frames: list[av.AudioFrame]) -> Iterator[av.Packet[Any]]:
+        tick = Fraction(1, self._context.sample_rate)  # the encoder expects the same one throughout
         for frame in frames:
+            if frame.pts is not None:
+                frame.pts = round(frame.pts * (frame.time_base or tick) / tick)
+                frame.time_base = tick
             yield from self._context.encode(frame)
 
 
