@@ -17,6 +17,7 @@ from support.media import make_clip
 
 from streamkind import cli
 from streamkind.batch import divide
+from streamkind.platform import schedulings
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 reads it once in a process; the command sets it
 DEBIAN = re.compile(
@@ -71,6 +72,15 @@ def no_threads_left() -> Iterator[None]:
     for thread in left:
         thread.join(60)  # one may be about to end, as the reader of a process that was killed is
     assert not [t.name for t in left if t.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def scheduling_kept() -> Iterator[None]:
+    """Every later process of this worker, Chromium too, would get a real-time priority as well."""
+    own = threading.get_native_id()
+    before = schedulings().get(own)
+    yield
+    assert schedulings().get(own) == before
 
 
 @pytest.fixture(autouse=True)

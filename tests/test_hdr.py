@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from support.media import PALETTE, read_video
 
+from streamkind.platform import keeps_scheduling
 from streamkind.video.image_files import read_still
 from streamkind.video.source import open_source
 from streamkind.video.tonemap import linear, tone_mapped
@@ -138,7 +139,7 @@ def write_avif(path: Path, signal: np.ndarray, transfer: int) -> None:
     frame = frame.reformat(
         format="yuv420p10le", dst_colorspace=9, src_color_range=2, dst_color_range=2
     )
-    with av.open(str(path), "w", format="avif") as output:
+    with keeps_scheduling(), av.open(str(path), "w", format="avif") as output:
         stream = output.add_stream("libsvtav1", rate=1, options={"crf": "5"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p10le"
         for made in (stream.codec_context, frame):
