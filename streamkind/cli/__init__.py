@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from streamkind.cli.early import leave_at_signals
+from streamkind.cli.early import ENDING, leave_at_signals
 
 TYPE_CHECKING = False  # the module `typing` takes longer to import than this one
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ def main() -> NoReturn:
     try:
         run()
     except SystemExit as exc:
-        from streamkind.cli.ending import ENDING
-
         for number in ENDING:  # what is left to do is short, and the last line has been printed
             signal.signal(number, signal.SIG_IGN)
         leaving.code = exc.code if isinstance(exc.code, int) else 0

@@ -18,8 +18,8 @@ from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import JobRunner, Result
 from streamkind.cli import bench, doctor, engines, live, options, page, track
-from streamkind.cli.early import INTERRUPTED
-from streamkind.cli.ending import ENDING, Ending
+from streamkind.cli.early import ENDING, INTERRUPTED
+from streamkind.cli.ending import Ending
 from streamkind.cli.failures import fail, foreign
 from streamkind.cli.pipes import named
 from streamkind.cli.show import (

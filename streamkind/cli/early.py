@@ -8,13 +8,17 @@ import sys
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells use it: 128 and the number of SIGINT."""
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-"""Signals that end the command; `streamkind.platform` says which of them mean what."""
+ENDING = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+]
+"""Ctrl-C, a service manager's stop, the end of a terminal, and Ctrl-Break on Windows."""
 
 
 def leave_at_signals() -> None:
     """End with one line at each of these signals, unless it is ignored, as SIGHUP by nohup."""
-    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+    for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
 

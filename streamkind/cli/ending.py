@@ -1,4 +1,4 @@
-"""Signals that end the command, and its exit code after them. Quick to import."""
+"""How a command ends at a signal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import threading
 import time
 from types import FrameType
 
-from streamkind.platform import RELOAD, STOP, signal_main_thread
+from streamkind.platform import signal_main_thread
 
-ENDING = (*STOP, *RELOAD)
-"""Ctrl-C, a service manager's stop, and the end of a terminal."""
 AGAIN_SECONDS = 0.02
 """Time until a signal that arrived during an import is sent again, in seconds."""
 CLEANUP_SECONDS = 2.0
