@@ -14,7 +14,6 @@ from loopback.servers import camera_server, config, moving_picture
 
 from parts.record import Measured
 from parts.soak import Sample, draw, table_of, watch
-from streamkind.backends.process import settle
 from streamkind.cli.live import open_fleet
 
 MINUTES = 10.0
@@ -39,7 +38,6 @@ def measure(data: Path, folder: Path) -> Measured:
 
 def run(folder: Path, minutes: float) -> list[Sample]:
     """Run eight cameras without faults; return samples."""
-    settle()  # as the command does
     with ExitStack() as stack, open_fleet("realtime") as fleet:
         for number, (width, height) in enumerate(SIZES):
             picture = moving_picture(width, height, RATE)

@@ -30,7 +30,6 @@ from loopback.servers import (
 )
 
 from parts.record import Measured, Table
-from streamkind.backends.process import settle
 from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
 
@@ -89,7 +88,6 @@ def table_of(samples: list[Sample], **more: tuple[str, float]) -> Table:
 
 def soak(folder: Path, minutes: float) -> list[Sample]:
     """Cycle faults for so long; return samples."""
-    settle()  # as the command does
     picture = moving_picture(160, 128, 5)
     with ExitStack() as stack, open_fleet("realtime") as fleet:
         cameras = {name: stack.enter_context(camera_server(folder, picture)) for name in NAMES}
