@@ -1,20 +1,26 @@
 """How late pictures come out, by a number in each of them.
 
 A camera on loopback sends pictures with a number in them by RTSP; what `streamkind stream` makes of
-them is received as MPEG-TS over UDP. The latency of a picture is from its last byte at the camera's
-socket to its last byte at the output's. With HLS, pictures go to a playlist, and are shown by a
-player that begins with the third last part, as HLS demands. The latency is that of the first
-picture of this part, twice a second.
+them is received as MPEG-TS over UDP. The camera is a process of its own: a thread would wait for
+Python's lock while a frame is enhanced, and send late. The latency of a picture is from its last
+byte at the camera's socket to its last byte at the output's. With HLS, pictures go to a playlist,
+and are shown by a player that begins with the third last part, as HLS demands. The latency is that
+of the first picture of this part, twice a second.
 """
 
 from __future__ import annotations
 
 import io
+import multiprocessing
 import socket
+import struct
 import tempfile
 import threading
 import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import TracebackType
 
 import av
 import numpy as np
@@ -35,6 +41,8 @@ PARTS = 3
 PACKET = 188
 """Bytes of a packet of MPEG-TS."""
 WARM_SECONDS = 5.0
+LOOK_SECONDS = 0.5
+"""How often the camera's process notes what was sent: numbers come again after ten seconds."""
 DARK, BRIGHT = 16, 70
 
 
@@ -88,25 +96,81 @@ class Receiver:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.came.append((time.monotonic(), self._socket.recv(65536)))
+                datagram = self._socket.recv(65536)
             except TimeoutError:
                 continue
+            self.came.append((time.monotonic(), datagram))
 
     def pictures(self) -> list[tuple[int, float]]:
         """Return the number in each whole picture, and when its last byte came."""
-        ends: list[float] = []
+        ends: dict[int, float] = {}
+        pts = -1
         for when, datagram in self.came:
             for start in range(0, len(datagram), PACKET):
-                flags, low = datagram[start + 1], datagram[start + 2]
-                if (flags & 31) << 8 | low != 0x100:  # FFmpeg's first stream
+                packet = datagram[start : start + PACKET]
+                if (packet[1] & 31) << 8 | packet[2] != 0x100:  # FFmpeg's first stream
                     continue
-                ends += [when] if flags & 0x40 else []
-                if ends:
-                    ends[-1] = when
+                pts = pts_of(packet) if packet[1] & 0x40 else pts
+                ends[pts] = when
         stream = io.BytesIO(b"".join(data for _, data in self.came))
         with av.open(stream, format="mpegts") as container:
-            frames = [f.to_ndarray(format="gray") for f in container.decode(video=0)]
-        return [(number_in(f), end) for f, end in zip(frames, ends, strict=False)]
+            return [
+                (number_in(frame.to_ndarray(format="gray")), ends[frame.pts])
+                for frame in container.decode(video=0)
+                if frame.pts in ends
+            ]
+
+
+def pts_of(packet: bytes) -> int:
+    """Return the pts of a picture, in 1/90000 s, from its first packet of MPEG-TS."""
+    begin = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)  # behind the adaptation field
+    high, middle, low = packet[begin + 9], *struct.unpack_from(">HH", packet, begin + 10)
+    return (high >> 1 & 7) << 30 | (middle >> 1) << 15 | low >> 1
+
+
+class CameraApart:
+    """A scripted camera in a process of its own. A context manager."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._ask, self._theirs = spawn.Pipe()
+        self._process = spawn.Process(target=play, args=(size, self._theirs), daemon=True)
+
+    def __enter__(self) -> CameraApart:
+        """Return it, already serving."""
+        self._process.start()
+        self._theirs.close()
+        self.url: str = self._ask.recv()
+        return self
+
+    def sent(self) -> list[tuple[int, float]]:
+        """Return the number of each picture, and when its last byte was sent."""
+        self._ask.send("sent")
+        return list(self._ask.recv())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self._ask.close()
+        self._process.join()
+
+
+def play(size: tuple[int, int], asked: Connection) -> None:
+    """Serve a camera until the other end of a pipe is closed; say what was sent."""
+    with ScriptedCamera(size=size, rate=RATE, gop=RATE, count=COUNT, draw=numbered) as camera:
+        asked.send(camera.url)
+        sent: dict[tuple[int, float], None] = {}
+        with suppress(EOFError):
+            while True:
+                there = asked.poll(LOOK_SECONDS)
+                sent |= dict.fromkeys(list(camera.sent_at.items()))
+                if there:
+                    asked.recv()
+                    asked.send(list(sent))
 
 
 def measure(
@@ -114,10 +178,7 @@ def measure(
 ) -> list[float]:
     """Return the latencies of pictures of a size (width, height), in seconds."""
     found: list[float] = []
-    with (
-        Receiver() as receiver,
-        ScriptedCamera(size=size, rate=RATE, gop=RATE, count=COUNT, draw=numbered) as camera,
-    ):
+    with Receiver() as receiver, CameraApart(size) as camera:
         config = CameraConfig(
             name="latency", url=camera.url, to=(receiver.url,), codec=codec, max_delay_seconds=5.0
         )
@@ -125,11 +186,9 @@ def measure(
         try:
             wait_for(lambda: receiver.came, "nothing comes out")
             time.sleep(WARM_SECONDS)
-            sent: dict[tuple[int, float], None] = {}
-            until = time.monotonic() + seconds
-            while time.monotonic() < until:
-                sent |= dict.fromkeys(list(camera.sent_at.items()))
-                time.sleep(0.5)
+            began = time.monotonic()
+            time.sleep(seconds)
+            sent = [(number, when) for number, when in camera.sent() if when >= began]
             time.sleep(1.0)
         finally:
             fleet.remove("latency")
