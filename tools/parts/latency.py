@@ -1,8 +1,8 @@
 """How late pictures come out, by a number in each of them.
 
 A camera on loopback sends pictures with a number in them by RTSP; what `streamkind stream` makes of
-them is received as MPEG-TS over UDP. The camera is a process of its own: a thread would wait for
-Python's lock while a frame is enhanced, and send late. The latency of a picture is from its last
+them is received as MPEG-TS over UDP. The camera is a process of its own, so that it does not wait
+for Python's lock while a frame is enhanced. The latency of a picture is from its last
 byte at the camera's socket to its last byte at the output's. With HLS, pictures go to a playlist,
 and are shown by a player that begins with the third last part, as HLS demands. The latency is that
 of the first picture of this part, twice a second.
@@ -13,14 +13,12 @@ from __future__ import annotations
 import io
 import multiprocessing
 import socket
-import struct
 import tempfile
 import threading
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
@@ -103,29 +101,19 @@ class Receiver:
 
     def pictures(self) -> list[tuple[int, float]]:
         """Return the number in each whole picture, and when its last byte came."""
-        ends: dict[int, float] = {}
-        pts = -1
+        ends: list[float] = []
         for when, datagram in self.came:
             for start in range(0, len(datagram), PACKET):
-                packet = datagram[start : start + PACKET]
-                if (packet[1] & 31) << 8 | packet[2] != 0x100:  # FFmpeg's first stream
+                flags, low = datagram[start + 1], datagram[start + 2]
+                if (flags & 31) << 8 | low != 0x100:  # FFmpeg's first stream
                     continue
-                pts = pts_of(packet) if packet[1] & 0x40 else pts
-                ends[pts] = when
+                ends += [when] if flags & 0x40 else []
+                if ends:
+                    ends[-1] = when
         stream = io.BytesIO(b"".join(data for _, data in self.came))
         with av.open(stream, format="mpegts") as container:
-            return [
-                (number_in(frame.to_ndarray(format="gray")), ends[frame.pts])
-                for frame in container.decode(video=0)
-                if frame.pts in ends
-            ]
-
-
-def pts_of(packet: bytes) -> int:
-    """Return the pts of a picture, in 1/90000 s, from its first packet of MPEG-TS."""
-    begin = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)  # behind the adaptation field
-    high, middle, low = packet[begin + 9], *struct.unpack_from(">HH", packet, begin + 10)
-    return (high >> 1 & 7) << 30 | (middle >> 1) << 15 | low >> 1
+            frames = [f.to_ndarray(format="gray") for f in container.decode(video=0)]
+        return [(number_in(f), end) for f, end in zip(frames, ends, strict=False)]
 
 
 class CameraApart:
@@ -148,12 +136,7 @@ class CameraApart:
         self._ask.send("sent")
         return list(self._ask.recv())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process."""
         self._ask.close()
         self._process.join()
