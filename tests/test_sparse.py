@@ -18,6 +18,7 @@ from streamkind.engine.skipping import (
     NetworkResult,
     SkippedLayers,
     Skipping,
+    by_luma,
     carry_on,
     lines,
     motion,
@@ -155,7 +156,22 @@ def test_a_line_goes_on_where_something_moves():
         4.0, made[1], *lines(made[0], made[1], 0.0), *tones(made[0], made[1], 0.0)
     )
     got = carry_on(found, made[2], np.ones((60, 80), np.float32))
-    assert np.abs(got[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
+    assert np.abs(got.picture[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
+
+
+def test_a_lit_place_keeps_its_detail_where_it_moves():
+    before, now = (np.full((60, 80, 3), 128, np.uint8) for _ in range(2))
+    before[..., 0], now[..., 0] = 20, 20
+    before[:, :40, 0], now[:, 40:, 0] = 120, 120  # the light moves from the left to the right
+    own = np.where(before[..., 0] == 120, 0.9, 0.2).astype(np.float32)
+    clear = before.astype(np.float32)
+    fits = (*lines(before, clear, 0.0), *tones(before, clear, 0.0))
+    found = NetworkResult(4.0, clear, *fits, own=own, tone_own=by_luma(before, own))
+    moved = np.ones((60, 80), np.float32)
+    moved[:10] = 0
+    share = carry_on(found, now, moved).own
+    assert share[10:, 40:] == pytest.approx(0.9) and share[10:, :40] == pytest.approx(0.2)
+    assert share[:10, :40] == pytest.approx(0.9) and share[:10, 40:] == pytest.approx(0.2)
 
 
 def test_a_video_in_realtime_keeps_all_frames(tmp_path, monkeypatch):

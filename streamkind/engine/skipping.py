@@ -73,7 +73,9 @@ class NetworkResult:
     tone_gain: Floats
     """Gain of chroma for each luma before, in the whole frame, (256,)."""
     own: Floats | None = None
-    """Share of the frame's own detail in `clear`, (h, w)."""
+    """Share of the frame's own detail in `clear`, (h, w); None for stills."""
+    tone_own: Floats | None = None
+    """Mean of `own` for each luma before, in the whole frame, (256,)."""
 
     def fits(self, ratio: float) -> bool:
         """Return whether the result may be used for a frame with this ratio."""
@@ -162,15 +164,15 @@ class Skipping:
         kept: KeptResult = layers.result
         made = kept.made
         if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
-            own = None if made.own is None else made.own * (1 - layers.moved)
-            return [Relit(carry_on(made, now, layers.moved), own)]
+            return [carry_on(made, now, layers.moved)]
         if isinstance(layers, SkippedLayers):  # `seen` belongs to an earlier frame
             layers = replace(layers, seen=None)
         relit = self._reduced.relight(layers, ratios)
         clear, own = relit[0]
         black = float(matrix[0, 3])
         fits = (*lines(now, clear, black), *tones(now, clear, black))
-        kept.made = replace(NetworkResult(ratio, clear, *fits), own=own)
+        tone_own = None if own is None else by_luma(now, own)
+        kept.made = replace(NetworkResult(ratio, clear, *fits), own=own, tone_own=tone_own)
         return relit
 
     def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:
@@ -239,10 +241,20 @@ def tones(seen: Pixels, made: Floats, black: float) -> tuple[Floats, ...]:
     return tuple(np.interp(every, levels, x).astype(np.float32) for x in (tone, gain))
 
 
-def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Floats:
-    """Predict the network's result for a later frame: (h, w, 3) YUV."""
+def by_luma(seen: Pixels, share: Floats) -> Floats:
+    """Return the mean of `share`, (h, w), for each luma seen, 0 to 255."""
+    luma = split(seen[::2, ::2])[0].ravel()
+    count = np.bincount(luma, minlength=256)
+    total = np.bincount(luma, share[::2, ::2].ravel(), 256)
+    levels = np.flatnonzero(count)
+    means = np.interp(np.arange(256), levels, total[levels] / count[levels])
+    return np.asarray(means, np.float32)
+
+
+def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Relit:
+    """Predict the network's result for a later frame."""
     if not moved.any():
-        return made.clear
+        return Relit(made.clear, made.own)
     luma, *chroma = split(now)
     known = cv2.min(cv2.max(luma, made.least), made.most)
     near, tone, gain = (
@@ -260,4 +272,8 @@ def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Floats:
         before + moved * (after - before)
         for before, after in zip(split(made.clear), predicted, strict=True)
     ]
-    return np.asarray(cv2.merge(mixed), np.float32)
+    own = made.own
+    if own is not None and made.tone_own is not None:
+        # `made.own` is for what was here before. With no share, a lit road would be blurred.
+        own = own + moved * (np.asarray(cv2.LUT(luma, made.tone_own), np.float32) - own)
+    return Relit(np.asarray(cv2.merge(mixed), np.float32), own)
