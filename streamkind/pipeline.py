@@ -111,10 +111,10 @@ def run(
     """Enhance every frame of `source` and write it to `sink`.
 
     Decoding and encoding run in threads of their own. A stream that overlaps recomposes in that of
-    the encoder. `show` makes the written batch of the batch before and after, (N, H, W, 3) each.
-    Without it, the enhanced batch is written. `progress` is called after each batch.
+    the encoder. `show` gets the batch before and after enhancement, (N, H, W, 3) each, and returns
+    the batch to write; without it, that is the enhanced one. `progress` is called after each batch.
     """
-    depth = 1 if stream.overlaps else 4  # what is not recomposed yet takes more memory
+    depth = 1 if stream.overlaps else 4  # layers take more memory than finished frames
     with ReadAhead(source) as frames, WriteBehind(sink, depth=depth) as output:
         for batch in batched(frames, stream.max_batch):
             last, ratios = stream.begin(batch.pixels, batch.times)
@@ -158,7 +158,7 @@ def enhance_file(
     *,
     progress: Progress = lambda report: None,
 ) -> Report:
-    """Enhance as `enhance` does."""
+    """Do the same as `enhance`, with options that are checked already."""
     fps = options.fps
     if fps is None and becomes_video(input, output):
         fps = USUAL_FPS
@@ -248,8 +248,8 @@ def find_track(
 def finds_track(input: str | Path, video: Source, options: Options) -> bool:
     """Return whether a first pass finds the ratios of a video.
 
-    It can if ratios are automatic and smoothed. It does if the user wants two passes, or by default
-    if the profile and the light need them.
+    It can do so if the ratios are automatic and smoothed. It does so if the user asks for two
+    passes, or by default if `needs_two_passes`.
     """
     chosen = options.ratio == "auto" and options.ratio_track is None
     if video.still or not chosen or "ratio" not in options.steady or not as_path(input).is_file():

@@ -19,11 +19,12 @@ from pathlib import Path
 
 WINDOWS = sys.platform == "win32"
 RELOAD = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
-"""Signals that ask to read the configuration again. Windows has none."""
+"""Signals that tell the command to read its configuration file again. Windows has none."""
 STOP = [
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
 ]
-"""Signals that ask for an orderly end. SIGBREAK is Ctrl-Break on Windows."""
+"""Signals that tell the command to finish its output and exit. SIGBREAK is Ctrl-Break on Windows.
+"""
 BELOW_NORMAL_PRIORITY_CLASS = 0x4000
 """Value for SetPriorityClass, from processthreadsapi.h of Windows."""
 CACHE = "STREAMKIND_CACHE"
@@ -54,7 +55,7 @@ def cores() -> int:
 
 
 def give_way(nice: int) -> None:
-    """Lower the priority of this process by `nice`, 0 to 19. Windows has one level, for 1 to 19."""
+    """Lower the priority of this process by `nice`, 0 to 19. On Windows, 1 to 19 do the same."""
     if hasattr(os, "nice"):
         os.nice(nice)
     elif nice > 0 and hasattr(ctypes, "windll"):
@@ -68,8 +69,8 @@ def give_way(nice: int) -> None:
 def keeps_scheduling() -> Iterator[None]:
     """Undo changes of libraries to the scheduling of threads in the block.
 
-    New threads get the scheduling of the caller. As root, SVT-AV1 gives its threads, and the thread
-    that opens it, real-time priority over all others of the machine.
+    Threads that start in the block get the scheduling of the caller. SVT-AV1, if it runs as root,
+    sets real-time priority for its threads and for the thread that opens it.
     """
     before = schedulings()
     own = before.get(threading.get_native_id())
@@ -121,7 +122,7 @@ def replace(source: Path, target: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Write a file, or the names in a folder, to the disk. Windows cannot do this for a folder."""
+    """Write a file, or the entries of a folder, to the disk. Do nothing for a folder on Windows."""
     if WINDOWS and path.is_dir():
         return
     # Windows syncs only files that are open for writing.

@@ -63,7 +63,10 @@ USAGE = {
     "unknown model": (["--model", "nope"], "nope"),
     "unknown backend": (["--backend", "nope"], "nope"),
     "unknown device": (["--device", "toaster"], "toaster"),
-    "unknown in steady": (["--steady", "ratio,shake"], "shake; choose from ratio, light, noise"),
+    "unknown name in steady": (
+        ["--steady", "ratio,shake"],
+        "shake; choose from ratio, light, noise",
+    ),
     "no track": (["--ratio-track", "no.csv"], "no.csv cannot be read as a ratio track"),
     "track and ratio": (["--ratio", "2", "--ratio-track", "t.csv"], "exclude each other"),
     "negative start": (["--start", "-1"], "start"),

@@ -368,7 +368,7 @@ def test_a_still_image(tmp_path, daylight):
         ({"ratio": 11}, "0.1 to 10"),
         ({"ratio": "bright"}, "'auto' or a number"),
         ({"target": 0}, "above 0"),
-        ({"steady": ["ratio", "nope"]}, "unknown in steady: nope; choose from ratio, light, noise"),
+        ({"steady": ["ratio", "nope"]}, "steady: unknown nope; choose from ratio, light, noise"),
         (
             {"steady": "noise"},
             r"steady takes a collection of names, got .noise.; expected \[.noise.\]",

@@ -129,7 +129,7 @@ def test_frames_keep_their_time_and_a_fixed_ratio(engine):
         ({"ratio": 11}, r"0\.1 to 10"),
         ({"target": 5}, "up to 1, got 5"),
         ({"steady": "noise"}, "takes a collection of names"),
-        ({"steady": ["nope"]}, "unknown in steady: nope"),
+        ({"steady": ["nope"]}, "steady: unknown nope"),
     ],
 )
 def test_impossible_options_are_refused_before_the_first_frame(engine, options, says):

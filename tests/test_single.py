@@ -234,7 +234,7 @@ def test_the_command_tells_opset_and_operators(call, tmp_path, words):
     ("words", "told"),
     [
         (["--pictures", "rgb"], "choose uint8, float"),
-        (["--target", "2"], "target is a mean luma"),
+        (["--target", "2"], "target must be a mean luma"),
         (["--precision", "int8"], "int8"),
         (["--model", "none"], "unknown model"),
     ],

@@ -166,7 +166,7 @@ def test_a_closed_engine_says_so(use):
 
 @pytest.mark.parametrize("target", [0, -1, 5, np.nan, np.inf, True])
 def test_an_impossible_target_is_refused(target):
-    with pytest.raises(UsageError, match="target is a mean luma above 0 and up to 1"):
+    with pytest.raises(UsageError, match="target must be a mean luma above 0 and up to 1"):
         engine("whole").enhance(scene(), target=target)
 
 

@@ -22,7 +22,7 @@ _NAMES = {
     Path: "a Path",
     NoneType: "None",
 }
-"""What messages call the types of options."""
+"""Names of the types of options in messages."""
 
 
 def check_ratio(ratio: Ratio) -> None:
@@ -39,7 +39,7 @@ def check_ratio(ratio: Ratio) -> None:
 def check_target(target: float) -> None:
     """Raise UsageError unless `target` is a mean luma in (0, 1]."""
     if not _is_number(target) or not 0 < target <= 1:
-        raise UsageError(f"target is a mean luma above 0 and up to 1, got {target!r}")
+        raise UsageError(f"target must be a mean luma above 0 and up to 1, got {target!r}")
 
 
 def check_pixels(image: Pixels) -> None:

@@ -1,11 +1,13 @@
 """The colour rule: limits the chroma that the network makes by the chroma of its input.
 
-A codec rounds chroma to whole code values. Near gray, one code value carries no information, and
-raised eightfold it would be purple or olive. Chroma that is no larger than this rounding is
-removed. Chroma that is clearly larger is kept. Between the two, the share that is kept rises
-smoothly, so that there is no visible edge. There is a second estimate of the output's chroma beside
-the network's: the recorded chroma times the gain of the luma, as KinD multiplies all code values by
-the illumination. The output is the mean of the two.
+A codec rounds chroma to whole code values. Near gray, one code value carries no information. If it
+were raised eightfold, it would be seen as purple or olive. Chroma that is no larger than this
+rounding is removed. Chroma that is clearly larger is kept. Between the two, the share that is kept
+rises smoothly, so that there is no visible edge.
+
+The output's chroma is the mean of two estimates. The first is the network's. The second is the
+recorded chroma times the gain of the luma, because KinD multiplies all code values by the
+illumination. Constants without a stated source were chosen by hand.
 """
 
 from __future__ import annotations
@@ -24,39 +26,48 @@ from streamkind.video.format import FULL_709
 from streamkind.video.frames import Frame, Levels, Pixels, levels
 
 ROUNDING = 1.5, 2.5
-"""Chroma in 8-bit code values: up to the first value it may be rounding alone (1.41 is one value in
-each plane), from the second on all of it counts as recorded."""
+"""Limits of chroma, averaged over an area, in 8-bit code values. Chroma up to the first value may
+be rounding alone: an error of one code value in U and in V has a length of 1.41. Chroma from the
+second value on is kept whole."""
 STRONG = 3.0, 6.0
-"""The same for single pixels, so that small things such as lamps keep their colour."""
+"""The same limits for the chroma of a single place, which is not averaged over an area. By them,
+small things such as lamps keep their colour."""
 STILLS = 0.5, 1.2
-"""`ROUNDING` of lossy stills: the nets have learned from stills, and find colour in fainter chroma.
-On held-out pairs of our485 as JPEG of quality 75, 85 and 95, CIEDE2000 of `kind` is least here:
-11.27 in the mean; 11.37 if nothing is taken away, 11.33 at 0.7 and 1.7."""
+"""`ROUNDING` of lossy stills. It is lower, because the networks were trained on stills, and restore
+colour from fainter chroma. On held-out pairs of our485 as JPEG of quality 75, 85 and 95, the mean
+CIEDE2000 of `kind` is lowest with these limits: 11.27. It is 11.33 with 0.7 and 1.7, and 11.37 if
+no chroma is removed."""
 STILLS_STRONG = 1.0, 2.0
 """`STRONG` of lossy stills."""
 AREA = 5.0
-"""Sigma of the Gaussian over which faint chroma is averaged, in pixels of half the size."""
+"""Sigma of the Gaussian by which faint chroma is averaged over an area, in pixels of the halved
+picture."""
 SIGMA = 1.5
-"""Sigma of the Gaussian that smooths luma and chroma of a place, in pixels of half the size."""
+"""Sigma of the Gaussian that smooths luma and chroma, in pixels of the halved picture. A smoothed
+pixel is a *place* below."""
 DARKEST = np.float32(1.5)
-"""Luma in 8-bit levels that is added to both sides of a gain, which is undefined at black."""
+"""Luma, in 8-bit levels, that is added to the numerator and to the denominator of a gain. Without
+it, the gain would be undefined at black."""
 MORE = np.float32(1.3)
 """Largest chroma of the network's result, as a multiple of the recorded chroma times the gain."""
 CLEAR = 1.5, 4.0
-"""Recorded chroma of a place, in code values: up to the first value it is raised by the gain of
-luma alone, from the second on by more, because codecs remove more of faint colours than of luma."""
+"""Limits of the recorded chroma of a place, in code values. Up to the first value, chroma is raised
+by the gain of luma alone. From the second value on, it is raised by more (`LOST`), because codecs
+remove more of faint colours than of luma."""
 LOST = 0.6
-"""Power of the gain of luma by which faint chroma is raised beside the gain itself. On films of
-known truth (`tools/parts/films.py`) CIEDE2000 at equal mean luma is least from 0.4 to 0.6 (11.71
-and 11.72; 11.77 at 0 and 11.87 at 1). At 1, colour beside gray is seen as orange patches."""
+"""Exponent. Faint chroma is raised by the gain of luma, and also by the gain to this power. On
+night videos made of pairs of pictures (`tools/parts/films.py`), CIEDE2000 at equal mean luma is
+lowest from 0.4 to 0.6: 11.71 and 11.72. It is 11.77 at 0 and 11.87 at 1. At 1, patches beside gray
+become orange."""
 PALE = np.float32(0.25)
-"""Relit chroma, as a share of relit luma, at which half of that is left: strong colours stay."""
+"""Relit chroma, as a share of relit luma, at which half of the additional gain (`LOST`) is applied.
+Stronger colours get less of it, so they hardly change."""
 
 
 def restrain(seen: Levels, made: Levels, black: float) -> Floats:
-    """Hold the chroma of a relit picture to that of the picture: (h, w, 3) YUV each, in and out.
+    """Limit the chroma of a relit picture by that of the picture before: (h, w, 3) YUV each.
 
-    `black` is the code value of black luma. The result is not rounded.
+    `black` is the code value of black luma. Returns YUV that is not rounded.
     """
     (_, *recorded), (luma, *colors) = split(seen), split(made)
     zero = np.array([black, 128, 128], np.float32)
@@ -71,9 +82,9 @@ def restrain(seen: Levels, made: Levels, black: float) -> Floats:
 
 
 def restrain_rgb(seen: Levels, made: Levels) -> None:
-    """Do the same as `restrain` to RGB, (H, W, 3) each, in place, with chroma at half size.
+    """Do the same as `restrain` for RGB, (H, W, 3) each: change `made` in place.
 
-    `made` is uint8, or float32 that is not rounded.
+    The limits are computed at half the size. `made` is uint8, or float32 that is not rounded.
     """
     forth, back = yuv_of_rgb(FULL_709)[:, :3], rgb_of_yuv(FULL_709)[:, 1:3]
     before, after = (transformed(halved(p), forth) for p in (seen, made))
@@ -85,8 +96,9 @@ def restrain_rgb(seen: Levels, made: Levels) -> None:
 def restrain_stills(frames: Sequence[Frame], made: Pixels, ratios: Floats) -> None:
     """Remove chroma that is no more than rounding from enhanced stills, (N, H, W, 3), in place.
 
-    Lossless files, and stills with a ratio of 1, are not changed. No second estimate is added,
-    because the network was trained on stills, and raises them further than videos.
+    Lossless files, and stills with a ratio of 1, are not changed. The second estimate of the colour
+    rule is not used, because the network was trained on stills, and raises them further than
+    videos.
     """
     forth, back = yuv_of_rgb(FULL_709)[:, :3], rgb_of_yuv(FULL_709)[:, 1:3]
     for frame, clear, ratio in zip(frames, made, ratios, strict=True):
@@ -109,7 +121,7 @@ def add_enlarged(small: Floats, made: Levels) -> None:
 
 
 def recorded_share(seen: Levels) -> Floats:
-    """Return the confidence that the chroma of a YUV picture, (h, w, 3), is no rounding: (h, w)."""
+    """Return the confidence that chroma of YUV, (h, w, 3), is more than rounding: (h, w)."""
     _, u, v = smooth(halved(seen), np.array([0, 128, 128], np.float32))
     return resized(chroma_confidence(u, v), *seen.shape[1::-1])
 
@@ -163,7 +175,9 @@ def chroma_confidence(
     rounding: tuple[float, float] = ROUNDING,
     strong: tuple[float, float] = STRONG,
 ) -> Floats:
-    """Return the confidence that chroma, (h, w) each around 0, is no rounding: (h, w) in [0, 1].
+    """Return the confidence, (h, w) in [0, 1], that chroma is more than rounding.
+
+    `u` and `v` are (h, w) each, and 0 at gray.
 
     Faint chroma is averaged over an area, so that the result has no edges. Strong chroma is not.
     """

@@ -45,11 +45,11 @@ class Engine:
         every: int = 1,
         profile: str = "",
     ) -> None:
-        """Take over a backend, which `close` closes.
+        """Use a backend, which `close` closes.
 
-        Pictures of more than `whole` pixels are reduced to at most `area` pixels for the network;
-        without `area`, none are. The network sees at least one of `every` frames of a video.
-        `profile` is the name of the profile, for the log.
+        Pictures of more than `whole` pixels are reduced to at most `area` pixels for the network.
+        Without `area`, no picture is reduced. The network runs on at least one of `every`
+        consecutive frames of a video. `profile` is the name of the profile, for the log.
         """
         self._whole = Whole(backend)
         self._area, self._most_whole, self._every = area, whole or area or 0, every
@@ -162,9 +162,10 @@ class Engine:
         return padded(width), padded(height)
 
     def beside(self) -> Engine | None:
-        """Return a second engine on the same device, for another thread; None if it cannot be.
+        """Return a second engine on the same device, which another thread may use to compile.
 
-        `adopt` takes over what it has compiled.
+        When that thread has ended, give the engine to `adopt`. Returns None if the backend cannot
+        do this.
         """
         if not isinstance(self._backend, CompilesBeside):
             return None
@@ -172,7 +173,7 @@ class Engine:
         return Engine(other, area=self._area, whole=self._most_whole, every=self._every)
 
     def adopt(self, other: Engine) -> None:
-        """Take over what an engine of `beside` has compiled; its thread has ended."""
+        """Take over the networks that an engine of `beside` has compiled. Its thread has ended."""
         if isinstance(self._backend, CompilesBeside):
             self._backend.adopt(other._backend)
 
@@ -188,7 +189,7 @@ class Engine:
         self._whole.close()
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be copied or pickled: the memory of a device cannot be."""
+        """Raise TypeError, because the memory of a device cannot be copied or pickled."""
         raise TypeError(
             "an engine cannot be copied or sent to another process; call open_engine() there"
         )

@@ -1,4 +1,4 @@
-"""The local ratio and the colour rule as ONNX operators: what `Filmed` does, without its memory.
+"""The local ratio and the colour rule as ONNX operators: as `Filmed`, without its filter over time.
 
 Pictures are RGB, (N, 3, H, W), in levels from 0 to 255.
 """
@@ -95,7 +95,7 @@ def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor
 
 
 def _chroma_confidence(g: GraphBuilder, u_and_v: Tensor, length: Tensor) -> Tensor:
-    """Return the confidence that chroma is no rounding, as `engine.chroma.chroma_confidence`."""
+    """Return the confidence in recorded chroma: `engine.chroma.chroma_confidence`."""
     area = _length(g, gaussian(g, u_and_v, chroma.AREA, 2))
     judged = g.smooth_step(area, *chroma.ROUNDING), g.smooth_step(length, *chroma.STRONG)
     return g.add("Max", *judged)

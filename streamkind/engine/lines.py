@@ -18,19 +18,20 @@ from streamkind.video.frames import MOST_DEEP, QUARTERS, Levels
 Plane = NDArray[Any]
 """Luma or chroma, (H, W): uint8, or uint16 as in `Pixels`."""
 RADIUS = 2
-"""Radius of the guided filter's window, in pixels of the reduced picture."""
+"""Radius of the guided filter's window, in pixels of the reduced picture. Chosen by hand."""
 NOISE = 1.5
-"""Standard deviation of luma, in 8-bit levels of the reduced picture, at which the slope is
-halved: half of such contrast counts as noise."""
+"""Standard deviation of luma, in 8-bit levels of the reduced picture, at which the slope is halved.
+Half of such contrast counts as noise. Chosen by hand."""
 NOISE_POWER = np.float32(NOISE**2)
 STRIP = 128
-"""Rows that are relit at once, so that intermediate float planes stay in the processor's cache."""
+"""Number of rows that are relit at once, so that the float planes between the steps stay in the
+processor's cache."""
 
 
 def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None:
-    """Write slope * luma + offset to `made`, (H, W), which is of the type of luma.
+    """Write slope * luma + offset to `made`, (H, W), which has the dtype of `luma`.
 
-    `slope` and `offset`, the latter in 8-bit levels, are (h, w), and enlarged.
+    `slope` and `offset` are (h, w) and are enlarged to (H, W). `offset` is in 8-bit levels.
     """
     kind, unit = (cv2.CV_16U, QUARTERS) if made.dtype == np.uint16 else (cv2.CV_8U, 1)
     offset = offset if unit == 1 else offset * np.float32(unit)
@@ -44,7 +45,10 @@ def along_lines(luma: Plane, slope: Floats, offset: Floats, made: Plane) -> None
 
 
 def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return slope and offset, (h, w) each: `made` is slope * `seen` + offset, in 8-bit levels."""
+    """Return slope and offset, (h, w) each, by which `made` is slope * `seen` + offset.
+
+    `seen` and `made` are luma before and after, (h, w), in 8-bit levels.
+    """
     window = 2 * RADIUS + 1, 2 * RADIUS + 1
     means = mean(seen, window), mean(made, window)
     slope = cv2.blur(line(seen, made, means, window)[0], window)
@@ -82,10 +86,12 @@ def split(picture: Levels) -> list[Levels]:
 
 
 def strips(height: int, small: int, margin: int = 1) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield the rows of each strip, the reduced rows to enlarge for it, and its rows in these.
+    """Divide a picture of `height` rows into strips, to which `small` reduced rows are enlarged.
 
-    The reduced rows of a strip include `margin` more rows on each side, for the interpolation.
-    If a reduced row does not stand for a whole number of rows, there is a single strip.
+    Yields three slices for each strip: its rows in the picture, the reduced rows to enlarge, and
+    the rows of the strip in the enlarged result. The reduced rows include `margin` more rows on
+    each side, for the interpolation. If a reduced row does not stand for a whole number of rows,
+    there is a single strip.
     """
     times, rest = divmod(height, small)
     if rest:
@@ -100,7 +106,7 @@ def strips(height: int, small: int, margin: int = 1) -> Iterator[tuple[slice, sl
 
 
 def motion(before: Floats, now: Floats) -> Floats:
-    """Return where two reduced frames differ by more than noise: (h, w) in [0, 1]."""
+    """Return where planes of two reduced frames differ by more than noise: (h, w) in [0, 1]."""
     apart = cv2.absdiff(cv2.blur(before, (3, 3)), cv2.blur(now, (3, 3)))
     moved = np.asarray(cv2.dilate(apart, np.ones((5, 5), np.uint8)), np.float32)
     moved /= NOISE + np.float32(0.04) * cv2.max(before, now)

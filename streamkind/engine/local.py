@@ -1,4 +1,8 @@
-"""Applies the local ratio (`light/local.py`) and the colour rule to frames in YUV and in RGB."""
+"""Applies the local ratio (`light/local.py`) and the colour rule to frames in YUV and in RGB.
+
+The *ground* of a frame is its RGB picture, reduced to the size of the maps (`map_size`). The maps
+of the local ratio are computed from it.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,21 @@ from streamkind.video.format import FULL_709, ColorTags
 from streamkind.video.frames import QUARTERS, Levels, levels
 
 MAP_SIDE = 320
-"""Longer side, in pixels, of the largest maps: a larger frame is divided by a whole number."""
+"""Longer side of the largest maps, in pixels. The sides of a larger frame are divided by a whole
+number. Chosen by hand."""
 GRAIN = np.float32(12.0)
-"""Difference of a channel of a pixel between two frames, in 8-bit levels, from which on it is not
-noise: four times the noise of a small sensor at night (`tools/make_scenes.py`)."""
+"""Difference of a pixel between two frames, in 8-bit levels of a channel, from which on it does not
+count as noise. It is four times the noise of a small sensor at night (`tools/make_scenes.py`)."""
 STRIP = 64
-"""Rows done at once, so that intermediate results stay in the processor's cache."""
+"""Number of rows that are computed at once, so that results between the steps stay in the
+processor's cache."""
 WHITE = 0.94
-"""Limit of luma, and of a channel of RGB, in [0, 1]: what was below it is not raised above it."""
+"""Limit of luma, and of each channel of RGB, in [0, 1]. A value that was below it in the input is
+not raised above it. Chosen by hand."""
 
 
 def ground_of(picture: Levels) -> Floats:
-    """Return the ground of a frame: RGB at the size of its maps, from which they are computed."""
+    """Return the ground of a frame, (h, w, 3)."""
     size = map_size(picture.shape[1], picture.shape[0])
     return np.asarray(shrunk(picture, size), np.float32)
 
@@ -46,7 +53,8 @@ def steady_ground(now: Floats, before: Floats, weight: Floats) -> Floats:
     """Filter the ground of a frame over time, (h, w, 3).
 
     `weight`, (h, w), is the weight of `before`, the filtered ground of the frame before. Without
-    this filter, noise near black would be raised sevenfold, and change the light of whole places.
+    this filter, noise near black would be raised sevenfold, and the brightness of whole places
+    would change from frame to frame.
     """
     return np.asarray(now + weight[..., None] * (before - now), np.float32)
 
@@ -54,8 +62,9 @@ def steady_ground(now: Floats, before: Floats, weight: Floats) -> Floats:
 def steady_picture(now: Levels, before: Levels, weight: Floats, into: Levels) -> None:
     """Filter a picture over time, (H, W, 3) RGB, and write it to `into`.
 
-    `weight`, (h, w), is the weight of `before`, the filtered picture. A pixel that differs by
-    more than noise has less weight, down to 0, because a ground does not show thin moving objects.
+    `weight`, (h, w), is the weight of `before`, the filtered picture of the frame before. Where a
+    pixel differs by more than noise, the weight falls, down to 0, because `weight` is found from
+    grounds, which do not show thin moving objects.
     """
     height, width = now.shape[:2]
     calm = enlarged(weight, width, height)
@@ -99,10 +108,10 @@ def raise_yuv(
 
 
 def raise_rgb(seen: Levels, made: Levels, ground: Floats | None = None) -> None:
-    """Do the same as `raise_yuv` to RGB, (H, W, 3) each; `made`, uint8 or float32, is changed.
+    """Do the same as `raise_yuv` for RGB, (H, W, 3) each: change `made` in place.
 
-    It shares `maps_of`, `blend` and the shares of colour with `raise_yuv`. The rest differs: whole
-    frames are large, so they stay RGB and are changed strip by strip, without a copy in YUV.
+    `made` is uint8 or float32. Whole frames are large. So they stay RGB and are changed strip by
+    strip, without a copy in YUV.
     """
     height, width = made.shape[:2]
     size = map_size(width, height)
@@ -187,7 +196,7 @@ def brightest_of(picture: Levels) -> Levels:
 
 
 def keep_below_white(before: Levels, after: Levels, tags: ColorTags) -> None:
-    """Limit luma or RGB `after`, in place, to white where the frame before is below white."""
+    """Limit luma or RGB `after`, in place, to `WHITE` where `before` is below `WHITE`."""
     scale, black = luma_range(tags)
     limit = (black + WHITE * scale) * (QUARTERS if after.dtype == np.uint16 else 1)
     white = np.full((STRIP, *before.shape[1:]), int(limit), after.dtype)
@@ -198,9 +207,10 @@ def keep_below_white(before: Levels, after: Levels, tags: ColorTags) -> None:
 
 
 def keep_color_below_white(seen: Levels, made: Floats, tags: ColorTags) -> None:
-    """Limit the RGB channels of `made`, YUV (h, w, 3), to white where those of `seen` are below.
+    """Lower the chroma of `made`, YUV (h, w, 3), in place, so that no RGB channel exceeds a limit.
 
-    Chroma is lowered in place. Luma and hue do not change.
+    The limit is `WHITE`, or the brightest channel of `seen` if that is higher. Luma and hue do not
+    change.
     """
     back = rgb_of_yuv(tags)
     bright = brightest_of(np.asarray(cv2.transform(made, back), np.float32))
@@ -214,7 +224,7 @@ def keep_color_below_white(seen: Levels, made: Floats, tags: ColorTags) -> None:
 
 
 def luma_range(tags: ColorTags) -> tuple[float, float]:
-    """Return how many code values lie between black and white luma, and that of black."""
+    """Return the number of code values from black to white luma, and the code value of black."""
     row = yuv_of_rgb(tags)[0]
     return float(255 * row[:3].sum()), float(row[3])
 

@@ -1,4 +1,4 @@
-"""The options of enhancing, described once for the command line, batches and the Python API."""
+"""The options of `enhance`, described once for the command line, batches and the Python API."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ BATCH = ("ratio", "target", "steady", "codec", "crf", "preset", "deinterlace", *
 
 @functools.cache
 def _types() -> dict[str, Any]:
-    """Return the types of all options. A backend may be in the table that is not in its hint."""
+    """Return the types of all options. `backend` is any str, because backends can be added."""
     return get_type_hints(Options) | {"backend": str}
 
 

@@ -1,4 +1,4 @@
-"""Profiles, which trade cost for quality; and how to open a released model with one."""
+"""Profiles, each of which is a trade of speed for quality; and `open_engine`, which uses one."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ ProfileName = Literal["auto", "quality", "balanced", "realtime"]
 
 @dataclass(frozen=True)
 class Profile:
-    """A trade of cost for quality."""
+    """A trade of speed for quality."""
 
     model: str
     """Released model, unless the user names one."""
     area: int | None
-    """Largest number of pixels that the network sees of a larger picture. None: no limit."""
+    """Largest number of pixels of a reduced picture. None: no picture is reduced."""
     whole: int = 0
-    """Number of pixels up to which the network sees a picture whole, if there is an `area`."""
+    """Number of pixels up to which a picture is not reduced, if there is an `area`."""
     fast: bool = False
-    """Whether the rest is fast too, unless the user says otherwise: a fast preset of x264 and x265,
-    and a first pass over a file only if its light changes."""
+    """Whether x264 and x265 get a fast preset, and a first pass reads a file only if its light
+    changes. Options of the user take precedence."""
     every: int = 1
-    """The network sees at least one of so many frames of a video."""
+    """The network runs on at least one of so many consecutive frames of a video."""
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
         """Return the pixel format to ask a source for."""
@@ -45,7 +45,7 @@ class Profile:
 PROFILES = {
     "quality": Profile("kind", None),
     "balanced": Profile("lite", 640 * 400, 640 * 400, every=2),
-    # Not larger: a small picture would cost more than one of 1280x720.
+    # With a larger `whole`, a picture below that size would take longer than one of 1280x720.
     "realtime": Profile("student", 480 * 270, 320 * 240, fast=True, every=3),
 }
 
@@ -75,7 +75,7 @@ def encoder_preset(
 
 
 def fast_preset(width: int, height: int) -> str:
-    """Return the preset of x264 and x265 that keeps up with `realtime`. Files are larger by it."""
+    """Return a preset of x264 and x265 that is as fast as `realtime`. It makes files larger."""
     return "veryfast" if width * height <= 1280 * 720 else "superfast"
 
 

@@ -44,7 +44,7 @@ class ReducedLayers(Layers):
     luma: Floats
     """Luma of `small`, (N, h, w), in code values of the pictures."""
     result: Any = field(default=None, kw_only=True)
-    """Where a view that skips frames keeps what the network made of these layers."""
+    """The network's result for these layers, which a view that skips frames stores here."""
 
 
 class Relit(NamedTuple):

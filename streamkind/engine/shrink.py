@@ -1,4 +1,4 @@
-"""Planes and their means: how a picture is scaled down for the network."""
+"""Reduces pictures for the network, by means over pixels, and splits them into planes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def planes_of(picture: Pixels) -> Planes:
 
 
 def points(picture: Pixels, small: Levels) -> Plane:
-    """Return luma of single pixels of a picture, as many as the reduced picture has, (h, w)."""
+    """Return luma of single pixels, not means, at the size of the reduced picture `small`."""
     size = small.shape[1::-1]
     rows = planes_of(picture)[0] if picture.ndim == 2 else picture
     plane = np.asarray(cv2.resize(rows, size, interpolation=cv2.INTER_NEAREST))
@@ -62,7 +62,8 @@ def reduce(picture: Pixels, size: tuple[int, int], tags: ColorTags) -> tuple[Flo
 def without_cast(yuv: list[Floats], tags: ColorTags) -> list[Floats]:
     """Remove the colour of pixels near black from reduced planes, (h, w) each.
 
-    There, a rounding error of one level of chroma is a third of the luma, and would become purple.
+    There, a rounding error of one level of chroma is a third of the luma, and would be seen as
+    purple after enhancement.
     """
     luma, *colors = yuv
     black = np.float32(yuv_of_rgb(tags)[0, 3])

@@ -1,7 +1,7 @@
 """One ONNX graph from picture to picture, for programs that run ONNX without streamkind.
 
-It does what `Engine.stream` does with the first frame of a video, or what `Engine.enhance` does
-with a still: the ratio is chosen inside. It remembers nothing.
+The graph chooses the ratio itself. It gives the same result as `Engine.stream` for the first frame
+of a video, or as `Engine.enhance` for a still. It stores nothing from frame to frame.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 PictureType = Literal["uint8", "float"]
-"""What a picture consists of: levels of 8 bits, or numbers from 0 to 1."""
+"""Type of the values of a picture: 8-bit levels, or numbers from 0 to 1."""
 PICTURE_TYPES: tuple[PictureType, ...] = get_args(PictureType)
 
 
 def read_picture_type(text: str) -> PictureType:
-    """Read a type of pictures that is offered. Raises UsageError."""
+    """Return the type of pictures with this name. Raises UsageError for an unknown one."""
     for kind in PICTURE_TYPES:
         if text == kind:
             return kind
@@ -53,7 +53,10 @@ def single_graph(
     is not offered. The package onnx must be installed.
     """
     if precision == "bf16":
-        raise UsageError("precision 'bf16': few programs run it in ONNX; choose fp16 or fp32")
+        raise UsageError(
+            "precision 'bf16' is not offered for a single graph, because few programs can run it;"
+            " choose fp16 or fp32"
+        )
     from onnx import TensorProto, helper, numpy_helper
 
     kind = TensorProto.UINT8
@@ -69,7 +72,7 @@ def single_graph(
     curve, thumbnail, exposure = (told[name] for name in ("curve", "thumbnail", "exposure"))
     ratio = _chosen(g, add_ratio(g, curve, thumbnail, exposure, target, still=stills))
     layers = {name: told[name] for name in ("reflectance", "illumination")}
-    # .5 has been added, for rounding.
+    # The recompose graph has added 0.5, for rounding.
     made = _cut(g, recompose.add(g, **layers, ratio=ratio)["frames"], seen)
     made = g.add("Floor", made) if pictures == "uint8" else g.clip(made - 0.5, 0, LEVELS)
     if not stills:

@@ -30,7 +30,8 @@ from streamkind.video.color import yuv_of_rgb
 from streamkind.video.frames import Pixels
 
 WINDOW = 9, 9
-"""Size of the window around a pixel of the reduced picture in which one line is fitted to luma."""
+"""Size of the window around a pixel of the reduced picture in which one line is fitted to luma.
+Like the other constants of this module, it was chosen by hand."""
 BEYOND = 6.0
 """Distance, in 8-bit levels, of a luma from the luma of its window, from which on the line of the
 window is not used."""
@@ -42,7 +43,7 @@ STOPS = 0.01
 """Smallest change of the ratio, in stops, for which the network runs on a frame."""
 LIGHT_STOPS = 0.05
 """Smallest change of a frame's mean luma, in stops, for which the network runs on it. Such a change
-is spread over the whole frame, so `motion` would take it for noise."""
+is small in every pixel, so `motion` does not find it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ SteadyName = Literal["ratio", "light", "noise"]
 STEADY: tuple[SteadyName, ...] = ("ratio", "light", "noise")
 """What can be filtered over time: ratio, illumination ("light") and reflectance ("noise")."""
 SteadyNames = Sequence[SteadyName] | Set[SteadyName]
-"""Some of them, in any order. mypy does not take a tuple of names for a `Collection` of them."""
+"""Some of the names, in any order. mypy does not accept a tuple of names as a `Collection`."""
 KEPT = 0.6
-"""Weight of the previous frame where nothing moves. A recursive filter of weight k leaves
-(1 - k) / (1 + k) of the noise power: a quarter."""
+"""Weight of the previous frame where nothing moves, chosen by hand. A recursive filter of weight k
+leaves (1 - k) / (1 + k) of the noise power. At 0.6 that is a quarter."""
 
 
 class FiltersLayers(Protocol):
@@ -80,5 +80,5 @@ def check_steady(what: SteadyNames) -> None:
         raise UsageError(f"steady takes a collection of names, got {what!r}; expected {names}")
     if unknown := {str(name) or "''" for name in what if name not in STEADY}:
         raise UsageError(
-            f"unknown in steady: {', '.join(sorted(unknown))}; choose from {', '.join(STEADY)}"
+            f"steady: unknown {', '.join(sorted(unknown))}; choose from {', '.join(STEADY)}"
         )

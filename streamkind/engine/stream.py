@@ -1,6 +1,6 @@
-"""The state of one video: everything that is remembered from frame to frame.
+"""The state of one video: everything that is stored from frame to frame.
 
-The engine below a stream is shared and remembers nothing of any video.
+Streams share an engine, which stores nothing of any video.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """The memory of a stream at one moment. It never changes, also as the stream goes on."""
+    """The state of a stream at one moment. It does not change when the stream continues."""
 
     ratio: RatioState | None = None
     """State of the smoothed ratio: numbers on the host, which can be pickled."""
@@ -51,7 +51,7 @@ class StreamState:
     """State of the view, in the memory of the engine."""
 
     def elsewhere(self) -> StreamState:
-        """Return the part that another engine can use: all that is not in this one's memory."""
+        """Return the part that another engine can use: all that is not in an engine's memory."""
         return StreamState(self.ratio)
 
 
@@ -118,11 +118,11 @@ class Stream:
         return last(), ratios
 
     def begin(self, pixels: Pixels, times: Sequence[float]) -> tuple[Callable[[], Pixels], Floats]:
-        """Do all steps but the last; return it, and the ratios.
+        """Do all steps but the last. Return the last step as a function, and the N ratios.
 
-        The last step returns the enhanced frames. Call it once, in the order of the frames. If the
+        The function returns the enhanced frames. Call it once, in the order of the frames. If the
         stream `overlaps`, a second thread may call it while the next frames begin. A batch of more
-        than `max_batch` frames is enhanced in parts at once.
+        than `max_batch` frames is divided, and is enhanced before this method returns.
         """
         if len(pixels) > self.max_batch:
             clear, ratios = self._in_turn(pixels, times)
@@ -148,12 +148,12 @@ class Stream:
             return self.view.recompose(layers, ratios)
 
     def look_at(self, pixels: Pixels, times: Sequence[float]) -> None:
-        """Filter frames without enhancing them, so that the next ones follow them smoothly."""
+        """Update the filter over time by frames that are not enhanced themselves."""
         self._hold(self.view.decompose(pixels), times)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Add the time of a `with` block to a step."""
+        """Add the time of a `with` block to the seconds of a step."""
         began = time.perf_counter()
         yield
         self.seconds[step] += time.perf_counter() - began

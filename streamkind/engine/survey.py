@@ -19,7 +19,7 @@ from streamkind.video.source import Source
 from streamkind.video.threads import ReadAhead
 
 SURVEY_SIDE = 192
-"""Longer side, in pixels, to which the frames of the first pass are reduced."""
+"""Longer side, in pixels, to which the frames of the first pass are reduced. Chosen by hand."""
 
 
 def survey(
@@ -30,9 +30,9 @@ def survey(
 ) -> Track:
     """Read a video once, and return its ratios, smoothed with look-ahead.
 
-    The network sees small frames. They have less noise, so their ratio differs by a few per cent
+    The network runs on small frames. They have less noise, so their ratio differs by a few per cent
     from that of whole frames. The difference is the same throughout a scene. It is measured on the
-    first frame of each scene, which the network sees whole too.
+    first frame of each scene, for which the network also runs on the whole frame.
 
     `seen` is called with the number of frames so far. Raises InputError if there are no frames.
     """

@@ -1,4 +1,7 @@
-"""Views: what the network sees of the frames of a video. The simplest one is whole frames."""
+"""Views: objects that choose which frames the network runs on, and at which size.
+
+This module has the Protocol, and the view of whole frames.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ from streamkind.video.frames import Levels, Pixels, levels, size_of, stored
 
 
 class View(Protocol):
-    """Brings frames to the network, and its results back to the size of the frames.
+    """Gives frames to the network, and returns its results at the size of the frames.
 
-    Views differ in what the network sees: whole frames, reduced frames, or some frames only.
+    Views differ in the input of the network: whole frames, reduced frames, or some frames only.
     """
 
     state: Any
-    """What the view remembers of its video. None if it remembers nothing; such a view can serve
-    several videos."""
+    """What the view stores of its video from frame to frame. None if it stores nothing; then
+    several videos can share the view."""
 
     @property
     def max_batch(self) -> int:
@@ -67,7 +70,7 @@ class HasViews(Protocol):
     def view(
         self, color: ColorTags | None = None, *, skip: bool = False, film: bool = True
     ) -> View:
-        """Return what the network sees of one video, or without `film` of stills."""
+        """Return the view of one video, or without `film` of stills."""
         ...
 
 
@@ -75,7 +78,7 @@ class Whole:
     """A view in which the network sees whole RGB frames of any size, (N, H, W, 3)."""
 
     state: Any = None
-    overlaps = False  # layers of whole frames are large: one frame's at a time
+    overlaps = False  # layers of whole frames are large: only those of one batch are in memory
 
     def __init__(self, backend: Backend) -> None:
         self._backend: Backend | None = backend
@@ -103,8 +106,8 @@ class Whole:
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """Return the enhanced frames, (N, H, W, 3) RGB as the input, in memory of their own.
 
-        Near a ratio of 1 the result is mixed with the input. If all ratios are 1, the network would
-        change nothing but sharpness, so it is not run.
+        Near a ratio of 1 the result is mixed with the input. If all ratios are 1, the network does
+        not run, because it would change only the sharpness.
         """
         shares = network_shares(ratios)
         if not shares.any():

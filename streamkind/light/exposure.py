@@ -1,6 +1,7 @@
 """Chooses the ratio of a frame from its statistics.
 
-Lumas are BT.601, in [0, 1]. Blocks are 16x16 pixels of what the network sees.
+Lumas are BT.601, in [0, 1]. Blocks are 16x16 pixels of the network's input. Constants without a
+stated source were chosen by hand.
 """
 
 from __future__ import annotations
@@ -14,48 +15,52 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ratio = float | Literal["auto"]
-"""How much the illumination is raised, 0.1 to 10; "auto": as much as the frame needs."""
+"""How much the illumination is raised, 0.1 to 10. "auto": chosen from the statistics of a frame."""
 
 MANUAL_RANGE = (0.1, 10.0)
 """Least and largest ratio that a user may set."""
 RATIOS: Floats = np.geomspace(0.1, 32.0, 17).astype(np.float32)
 """Ratios for which the decompose graph predicts the mean luma of the output."""
 FADE_STOPS = 0.5
-"""Distance from ratio 1, in stops, from which on the output is the network's result alone. Nearer
-to 1 the result is mixed with the input."""
+"""Distance from a ratio of 1, in stops, from which on the output is the network's result alone.
+Nearer to 1, the result is mixed with the input."""
 DEFAULT_TARGET = 0.45
 """Mean luma that `auto` gives dark frames on average: the mean of the bright pictures of LOL."""
 STILL_TARGET = 0.47
-"""The same for stills; it scored best on all pairs of LOL's our485. In a video a higher ratio would
-follow every lamp that passes."""
+"""The same for stills. It scored best on all pairs of LOL's our485. Videos have a lower target,
+because a higher ratio would change with every lamp that passes."""
 NIGHT, DAY = 0.3, 0.5
-"""Mean luma up to which a frame is fully brightened, and from which it is left as it is. Black
-blocks do not count: the bars beside a picture do not make it dark."""
+"""Mean luma up to which a frame is fully brightened, and from which on it is not changed. The mean
+does not include black blocks, so that letterbox bars do not lower it."""
 LEAST_VISIBLE = 0.25
-"""Least share of blocks that are not black in this mean: a few lit windows do not make it day."""
+"""Least value of the share of blocks that are not black, by which this mean is divided. So a few
+lit windows on black do not count as a day frame."""
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a block counts as black, and from which it counts as visible."""
 SHADOW = 0.25
-"""Luma that black blocks get, as a share of the target. More would show haze and coding noise."""
+"""Luma to aim at in black blocks, as a share of the target. A larger share would show haze and
+coding noise."""
 PATCHY, WHOLE = 0.5, 0.8
-"""Visible share of a still up to which its black blocks stay black, and from which they count as
-shadows of an underexposed scene and are raised with it."""
+"""Limits of the share of visible blocks of a still. Up to the first, its black blocks stay black.
+From the second on, they count as shadows of an underexposed scene, and are raised with it."""
 DIM, BRIGHT = 0.2, 0.4
-"""Luma of the brightest twentieth of a still up to which the whole picture may be underexposed, and
-from which its dark parts count as dark by themselves."""
+"""Limits of the luma that the brightest twentieth of a still exceeds. Up to the first, the whole
+picture may be underexposed. From the second on, its dark parts count as dark things."""
 PARTLY = 0.38
-"""Largest mean luma for a still with bright and dark parts. More would wash out the bright ones."""
+"""Largest mean luma to aim at for a still with bright and dark parts. A larger one would wash out
+the bright parts."""
 LAMPS, SKY = 0.12, 0.24
-"""Mean luma of a still up to which its bright parts count as lamps, and from which they may be sky
-above a scene that is too dark. Then `PARTLY` does not limit it."""
+"""Limits of the mean luma of a still. Up to the first, its bright parts count as lamps. From the
+second on, they may be sky above a scene that is too dark. Then `PARTLY` does not apply."""
 LAMP, GLARE = 0.3, 0.6
-"""Mean luma from which a block counts less, and from which it counts as a lamp."""
+"""Mean luma of a block from which on its weight falls, and from which on it counts as a lamp."""
 LAMP_SHARE = 0.02
-"""Weight of a lamp beside other blocks. Above 0, so that a white frame has an exposure too."""
+"""Weight of a lamp; other blocks have 1. It is above 0, so that a white frame has an exposure too.
+"""
 FAINTEST = 0.001
-"""The ratio may exceed 1 by the mean luma divided by this value at most, so that black stays black.
-It is a quarter of an 8-bit level."""
+"""A quarter of an 8-bit level, as luma. The ratio is at most 1 + mean luma / `FAINTEST`, so that
+black stays black."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +133,8 @@ def auto_ratio(
 ) -> Floats:
     """Return the ratio that brings each frame to its wanted luma, (N,); 1 for a bright frame.
 
-    The adjustment network is not a gain: a ratio of 5 may brighten threefold. Therefore the
-    predicted curve of the output is inverted.
+    A ratio does not multiply the luma: a ratio of 5 may brighten a frame threefold. Therefore the
+    ratio is found by inverting the predicted curve of the output.
     """
     log_ratios = np.log2(RATIOS)
     wanted = wanted_luma(statistics, target, still=still)
@@ -149,11 +154,11 @@ def wanted_luma(
 ) -> Floats:
     """Return the luma to aim at, (N,): for a day frame its own, for a night frame its exposure.
 
-    `target` scales the exposure. A frame that is partly black gets less, so that a night sky and
-    the bars of a screen stay dark. In a still without bright parts, a few black blocks count as
-    shadows. In a video they do not, because that would change with each passing lamp. A still that
-    is partly bright gets less too. A video does not, because the local ratio (`light/local.py`)
-    keeps the light of its lit places.
+    `target` scales the exposure. The aim is lower for a frame that is partly black, so that a night
+    sky and letterbox bars stay dark. In a still without bright parts, a few black blocks count as
+    shadows. In a video they do not, because that would change with each passing lamp. The aim is
+    also lower for a still that is partly bright. For a video it is not, because the local ratio
+    (`light/local.py`) limits how far lit places are raised.
     """
     luma, thumbnail, exposure = statistics.luma, statistics.thumbnail, statistics.exposure
     visible = smooth_step(thumbnail, BLACK, LIT)

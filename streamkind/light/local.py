@@ -3,11 +3,14 @@
 The paper gives the network a map of ratios, but sets it to one value. A frame with a lit road and a
 black hill needs more than one. The luma is divided into a base and detail, as by Durand and Dorsey
 (SIGGRAPH 2002), here with the guided filter. The base is raised towards the base of the network's
-result, by one rising curve, so that a place that was brighter than another stays brighter. Detail
-is the network's in dark places, where noise was removed, and the frame's own in lit places and in
-texture, which is stronger than noise. The maps depend only on the frame and its ratio, so they do
-not lag. The picture that they are computed from is filtered over time where nothing moves
-(`engine/local.py`). At a ratio of 1 the frame is not changed.
+result, by one rising curve, so that a place that was brighter than another stays brighter. In dark
+places, the detail is that of the network, which has removed the noise. In lit places, and in
+texture, which is stronger than noise, it is that of the frame.
+
+The maps depend only on the frame and its ratio, so they do not lag. The picture that they are
+computed from is filtered over time where nothing moves (`engine/local.py`). At a ratio of 1 the
+frame is not changed. Constants without a stated source were chosen by hand. *Films of known truth*
+are short night videos, made of pairs of a dark and a bright picture (`tools/parts/films.py`).
 """
 
 from __future__ import annotations
@@ -20,55 +23,62 @@ import numpy as np
 from streamkind.light.exposure import DEFAULT_TARGET, Floats, smooth_step
 
 MOST_GAIN = 7.0
-"""Largest gain of a place: a wall of luma .04 that is raised to .48 looks like fog."""
+"""Largest gain of the luma of a place. With a gain of 12, a wall of luma 0.04 would look like fog.
+"""
 UNSEEN = 0.002
-"""Luma that is lost by rounding, half an 8-bit level: below it most of the gain is left out."""
+"""Half an 8-bit level, as luma, which rounding can remove. Luma below it gets less than half of
+`MOST_GAIN`."""
 TOP, KNEE = DEFAULT_TARGET, 8.0
 """Dark places are raised to a luma of `TOP` at most, at any ratio. For lit places the limit is the
-power mean of `TOP` and their light, with exponent `KNEE`: a place of .35 rises by .11 at most."""
+power mean of `TOP` and their light, with exponent `KNEE`: a place of 0.35 rises by 0.11 at most."""
 VIVID = 0.67
-"""The same as `TOP` for the brightest channel of RGB, without which a dark blue sky becomes neon.
-In nine of ten coloured places of our485's bright pictures, the brightest channel is below this
-(places of 13x13 pixels with a luma of 0.3 to 0.7 of that channel)."""
+"""The same as `TOP` for the brightest channel of RGB. Without this limit, a dark blue sky would
+become a glaring blue. In nine of ten coloured places of our485's bright pictures, the brightest
+channel is below this value (places of 13x13 pixels, whose luma is 0.3 to 0.7 of that channel)."""
 BEND = 4.0
-"""Exponent by which two limits of a rise are combined into one, near the lesser of them. It was
-chosen, like `KNEE` and `REACH`, on films of known truth (`tools/parts/films.py`)."""
+"""Exponent by which two limits of a rise are combined into one, which is near the smaller of them.
+It was chosen, like `KNEE` and `REACH`, on films of known truth."""
 UNLIT, LIT = 0.05, 0.25
-"""Luma up to which detail is what the network restored, and from which it is the frame's own."""
+"""Luma up to which detail is that of the network, and from which on it is that of the frame."""
 SMOOTH, CRISP = 0.7, 1.25
-"""Contrast of the network's detail and of texture, as multiples of what the curve gives. On films
-of known truth a larger `CRISP` is better up to 1.6 at least (SSIM .6451 at 1.15, .6456 at 1.25,
-.6468 at 1.6, for our485), but noise grows with it."""
+"""Contrast of the network's detail, and of texture, as multiples of the slope of the curve. On
+films of known truth made of our485, SSIM is 0.6451 with a `CRISP` of 1.15, 0.6456 with 1.25 and
+0.6468 with 1.6. But noise grows with it."""
 TONE = 0.6
 """The slope of the network's tone curve in the dark is its gain to this power."""
 REACH = 1 / 32
-"""Radius of a place, as a share of the frame's longer side."""
+"""Radius of the window that counts as one place, as a share of the frame's longer side."""
 EDGE, EDGE_POWER = 0.35, 2.0
 """Standard deviation of luma in a window from which on an edge separates two places, and the power
-of the variance by which it does: with 1, the guided filter's own, a place beside a lamp keeps much
-of the lamp's light, and becomes darker than places farther away. Chosen, as `REACH`, on films of
-known truth: SSIM .710 instead of .708 with 1/48, 0.6 and 1, and a fifth fewer such places."""
+of the variance by which it does. The guided filter's own power is 1. With 1, a place beside a lamp
+would count as lit by the lamp, and would become darker than places farther away. Chosen together
+with `REACH` on films of known truth: SSIM is 0.710. With a `REACH` of 1/48, 0.6 and 1 it is 0.708,
+and there are a fifth more such places."""
 FINE_REACH, FINE_EDGE = 4, 0.012
-"""The same, in pixels and luma, for the limit `MOST_GAIN`: within a codec's block near black, whose
-steps are one or two code values. On films of known truth 0.012 is better than 0.02 in SSIM (.704
-instead of .701) and in CIEDE2000 at equal mean luma (12.37 instead of 12.40)."""
+"""The same as `REACH`, in pixels, and `EDGE`, in luma, for the limit `MOST_GAIN`. They smooth
+within a codec's block near black, whose steps are one or two code values. On films of known truth,
+0.012 is better than 0.02 in SSIM (0.704 instead of 0.701) and in CIEDE2000 at equal mean luma
+(12.37 instead of 12.40)."""
 FINE_POWER = 2.0
-"""Power of the variance that separates such edges from steps. With 1, the guided filter's own, the
-black side of an edge keeps a little of the bright side, and a gain of seven makes letterbox bars
-gray."""
+"""The same as `EDGE_POWER` for these edges. With 1, the guided filter's own power, a little of the
+bright side of an edge would be added to its black side, and a gain of seven would make letterbox
+bars gray."""
 CODE_VALUE = np.float32((1 / 219) ** 2)
-"""Square of one code value of 8-bit video, in luma. Detail of this variance is halved, because in
-the dark a codec's blocks differ by one value, which a gain of seven would make visible."""
+"""Square of one code value of 8-bit video, in luma. Detail of this variance is halved. In the dark,
+a codec's blocks differ by one code value, which a gain of seven would make visible."""
 FLAT = 0.01
-"""Standard deviation of luma up to which detail may be a codec's error: 2.5 8-bit levels. From
-twice as much on it is texture. `measure/night.py` has the same limits of flat and busy places.
+"""Standard deviation of luma up to which detail may be an error of the codec: 2.5 8-bit levels.
+From twice this value on, detail counts as texture. `measure/night.py` uses the same limits.
 """
 NOISE = 1.4
-"""The same limit, as a multiple of the frame's noise: nearly all windows of noise are below it."""
+"""The same limit, as a multiple of the frame's noise. Nearly all windows of noise alone are below
+it."""
 DARK = 0.015, 0.12
-"""Range of luma of the places by which the noise of a frame is estimated, as `measure/night.py`."""
+"""Range of luma of the places from which the noise of a frame is estimated; that of
+`measure/night.py`."""
 STRONG = np.float32(0.15)
-"""Standard deviation of luma to which texture is raised at most. More is the edge of a lamp."""
+"""Largest standard deviation of luma to which texture is raised. A larger one is that of the edge
+of a lamp."""
 
 
 class LocalMaps(NamedTuple):
@@ -83,8 +93,9 @@ class LocalMaps(NamedTuple):
 def local_maps(seen: Floats, made: Floats, points: Floats, brightest: Floats) -> LocalMaps:
     """Compute the maps of a frame, from its luma and that of the network's result, in [0, 1].
 
-    All are (h, w). `points` is luma of single pixels of the whole frame, which keeps its detail.
-    `brightest` is the brightest channel of the frame, because a red lamp is lit at any luma.
+    All are (h, w). `points` is the luma of single pixels of the whole frame, so it has the detail
+    of that frame. `brightest` is the brightest channel of the frame, because a red lamp counts as
+    lit at any luma.
     """
     low, high = base_of(seen), base_of(made)
     light = np.maximum(base_of(brightest), low)
@@ -127,10 +138,10 @@ def of_windows(luma: Floats, radius: int) -> tuple[Floats, Floats]:
 def along(
     luma: Floats, mean: Floats, variance: Floats, radius: int, edge: float, sharp: float = 1
 ) -> Floats:
-    """Smooth luma up to its own edges, by the guided filter, which is `sharp` 1.
+    """Smooth luma up to its own edges, by the guided filter.
 
-    `mean` and `variance` are those of windows of the same radius. A larger `sharp` smooths less at
-    edges, and more elsewhere.
+    `mean` and `variance` are those of windows of the same radius. `sharp` is the power of the
+    variance; the guided filter has 1. A larger one smooths less at edges, and more elsewhere.
     """
     window = 2 * radius + 1, 2 * radius + 1
     slope = power(variance, sharp)
@@ -171,7 +182,7 @@ def limit(light: Floats, top: float) -> Floats:
 
 
 def power(base: Floats, exponent: float) -> Floats:
-    """Raise numbers, none negative, to a power. It is several times as fast as NumPy."""
+    """Raise numbers that are not negative to a power, several times as fast as NumPy does."""
     return np.asarray(cv2.pow(base, exponent), np.float32)
 
 

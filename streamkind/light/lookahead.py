@@ -1,4 +1,7 @@
-"""Smooths the ratios of a whole video with look-ahead. Ratios are in stops, times in seconds."""
+"""Smooths the ratios of a whole video with look-ahead. Ratios are in stops, times in seconds.
+
+Constants without a stated source were chosen by hand.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ WINDOW_SECONDS, REACH = 0.4, 60
 EDGE_STOPS = 0.12
 """Standard deviation of the smoothing in value: changes much larger than this keep their edge."""
 PASSING_SECONDS, PASSING_STOPS = 2.5, 1.0
-"""Longest and deepest change that counts as a passing lamp. The smoother for live frames has the
-same values: `pass_seconds`, `event_stops`."""
+"""Longest duration and largest size of a change that counts as a passing lamp. They are the
+`pass_seconds` and `event_stops` of `RatioSmoother`."""
 REST_STOPS = 0.006
-"""Half of the band in which the ratio does not change: 0.4 %, which is not visible."""
+"""Half the width of the band within which the ratio stays constant. A change of 0.4 % is not
+visible."""
 
 
 def smooth_track(wanted: Series, times: Series, cut: NDArray[np.bool_]) -> Series:
@@ -36,8 +40,9 @@ def smooth_track(wanted: Series, times: Series, cut: NDArray[np.bool_]) -> Serie
     4. Within a small band the ratio stays constant, which removes the rest of the noise
        (`at_rest`).
 
-    For an artificial dusk of three stops in 8 s, with noise of 0.01 stops, the error is 1.9 % at
-    most. With total variation in place of the median it is 3.3 %, with a bilateral mean 5.4 %.
+    For an artificial dusk of three stops in 8 s, with noise of 0.01 stops, the largest error is
+    1.9 %. It is 3.3 % with total variation in place of the median, and 5.4 % with a bilateral mean
+    in place of the fit of lines.
     """
     smooth = np.empty_like(wanted)
     for scene in np.split(np.arange(len(wanted)), np.flatnonzero(cut[1:]) + 1):
@@ -102,8 +107,8 @@ def at_rest(x: Series, band: float = REST_STOPS) -> Series:
 def light_changes(frames: Iterable[Pixels], stops: float = 1.0) -> bool:
     """Return whether the luma of small gray frames, (h, w), changes by more than `stops`.
 
-    Lamps are left out. From one stop on (`event_stops` of the smoother), a ratio that is smoothed
-    as frames come can only follow; look-ahead is better. Reading ends at the first such frame.
+    Lamps are left out. From one stop on (`event_stops` of `RatioSmoother`), a ratio that is
+    smoothed without look-ahead lags behind the change. Reading ends at the first such frame.
     """
     least, most = math.inf, -math.inf
     for frame in frames:

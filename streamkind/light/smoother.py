@@ -1,4 +1,4 @@
-"""Smooths the automatic ratio of a stream over time, as its frames come. Ratios are in stops."""
+"""Smooths the automatic ratio of a stream over time, without look-ahead. Ratios are in stops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from streamkind.light.exposure import DEFAULT_TARGET, Floats, Statistics, auto_r
 
 @dataclass(frozen=True, slots=True)
 class RatioState:
-    """The memory of a smoother at one moment."""
+    """The state of a smoother at one moment."""
 
     time: float
     """Time of the last frame, in seconds."""
     log_ratio: float
     """Smoothed ratio of the last frame, in stops."""
     recent: tuple[tuple[float, float], ...]
-    """Time in seconds and automatic ratio in stops of the frames of about `pass_seconds`."""
+    """Time in seconds and automatic ratio in stops of the frames of the last `pass_seconds`."""
     noise: float
     """Standard deviation of the automatic ratio from frame to frame, in stops."""
     moving: bool
@@ -33,11 +33,12 @@ class RatioSmoother:
     """Smooths the automatic ratio over time: it follows real changes fast, and noise not at all.
 
     The ratio does not change while the automatic ratio stays within a band around it, of three
-    standard deviations of the noise. Outside the band it follows the edge of the band, without
-    overshoot. A change of at least `event_stops` is followed fast, and to its end. A smaller change
-    may be a lamp that passes: it is followed slowly, and only while the median of the last
-    `pass_seconds` asks for it too. A scene cut or a gap in time starts anew. Use one object per
-    stream. `state` may be saved and given to another object.
+    standard deviations of the noise. When the automatic ratio leaves the band, the band moves with
+    it, without overshoot. A change of at least `event_stops` is followed fast, and to its end. A
+    smaller change may be a lamp that passes. It is followed slowly, and only while the median of
+    the last `pass_seconds` is outside the band on the same side. After a scene cut or a gap in
+    time, the smoother starts anew. The defaults were chosen by hand. Use one object per stream.
+    `state` may be saved and given to another object.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class RatioSmoother:
     ) -> None:
         self.target = target
         self.attack_seconds = attack_seconds
-        """Time constant of large changes to a lower ratio. Short: glare is worse than darkness."""
+        """Time constant of large changes to a lower ratio. It is shorter than `release_seconds`,
+        because a frame that is too bright disturbs more than one that is too dark."""
         self.release_seconds = release_seconds
         """Time constant of large changes to a higher ratio."""
         self.calm_seconds = calm_seconds

@@ -27,7 +27,7 @@ COLUMNS = ("time", "ratio", "wanted", "luma", "cut")
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """The ratio of a video over time: arrays of one length, one row per frame or per key."""
+    """The ratio of a video over time: arrays of one length, with a row for each frame or fewer."""
 
     time: Series
     """Time in seconds, strictly rising."""
@@ -64,7 +64,7 @@ class Track:
             before, after = late[0], late[0] + 1
             raise UsageError(
                 f"{path}, line {line[after]}: time {time[after]:.10g} follows {time[before]:.10g}; "
-                "times must rise from row to row, so sort the rows and drop doubles"
+                "times must rise from row to row; sort the rows, and remove repeated times"
             )
         return cls(time, ratio, wanted, luma, cut.astype(bool))
 
@@ -113,8 +113,9 @@ def _parse(path: Path, line: int, row: dict[Any, Any]) -> tuple[float, float, fl
 class TrackRatio:
     """Chooses the ratio of each frame from a track.
 
-    Between two rows the ratio changes evenly in stops; if a scene begins at the second row, it
-    stays until there. Before the first row and after the last it stays.
+    Between two rows the ratio in stops is interpolated linearly. If a scene begins at the second
+    row, the ratio stays constant until that row. Before the first row and after the last one it is
+    that of this row.
     """
 
     track: Track
