@@ -51,7 +51,7 @@ from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import DARK
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.inbox import Waiting
+from streamkind.live.frame_queue import WaitingFrame
 from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus
 from streamkind.live.web.watch import encode
@@ -297,7 +297,7 @@ def test_cameras_get_equal_shares_of_the_engine():
                 engine.add(camera)
                 for i in range(15):
                     frame = np.full((48, 64, 3), 20, np.uint8)
-                    camera.inbox.put(Waiting(frame, i / 10, time.monotonic()))
+                    camera.queue.put(WaitingFrame(frame, i / 10, time.monotonic()))
         wait_for(lambda: len(order) == 60, "not all are served")
     finally:
         engine.stop()

@@ -7,7 +7,7 @@ import pytest
 from streamkind.cli import live
 from streamkind.errors import InputError, UsageError
 from streamkind.live.config import check_camera, read_camera, read_config, redact, resolve
-from streamkind.live.secrets import out_of_sight
+from streamkind.live.secrets import hide_passwords
 
 
 def camera_of(**change):
@@ -62,7 +62,7 @@ def test_reads_cameras_and_console(tmp_path):
         ("[console]\nport = 99999", "console: port: Input should be less than 65536"),
         (
             "[camera.a]\nurl='rtsp://h/1'\nto='x/rec'\n[camera.b]\nurl='rtsp://h/2'\nto='./x/rec/'",
-            "camera 'a' goes to './x/rec/' already",
+            "its output './x/rec/' is one of camera 'a' already",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_no_password_is_told_however_its_url_is_broken(url):
     for text in (url, f"{url}: refused", f"from '{url}' to rtsp://a:b@h/1", f"a\n{url}\nb"):
         assert "SESAME" not in redact(text)
     assert "10.0.0.5" in redact(url)
-    moved, variables = out_of_sight(["stream", url, f"--to={url}"])
+    moved, variables = hide_passwords(["stream", url, f"--to={url}"])
     assert "SESAME" not in str(moved) and variables
     try:
         camera_of(url=url)
@@ -283,7 +283,7 @@ def test_a_broken_url_is_refused_and_its_password_hidden(url):
         with pytest.raises(UsageError) as refused:
             camera_of(**change)
         assert "SESAME" not in str(refused.value)
-    moved, variables = out_of_sight(["stream", url, f"--to={url}"])
+    moved, variables = hide_passwords(["stream", url, f"--to={url}"])
     assert "SESAME" not in str(moved) and variables
 
 
@@ -341,6 +341,6 @@ def test_a_url_that_means_something_is_taken(url):
 
 
 def test_passwords_in_arguments_that_break_a_url_are_moved_with_it():
-    moved, variables = out_of_sight(["stream", "rtsp://admin:1234/abc@h/1"])
+    moved, variables = hide_passwords(["stream", "rtsp://admin:1234/abc@h/1"])
     assert moved == ["stream", "${STREAMKIND_SECRET_1}"]
     assert variables == {"STREAMKIND_SECRET_1": "rtsp://admin:1234/abc@h/1"}

@@ -120,7 +120,7 @@ def test_a_camera_that_freezes_comes_back(tmp_path):
     ):
         freeze(camera)
         assert wait_for_state(fleet, "lost") >= 1.5  # it waits for 2 s
-        assert "nothing came for 2 s" in state(fleet).error
+        assert "no data came for 2 s" in state(fleet).error
         thaw(camera)
         wait_for_state(fleet, "live")
         assert state(fleet).reconnects == 1

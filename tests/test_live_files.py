@@ -28,7 +28,7 @@ from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import HLS_KEY_SECONDS, KEY_SECONDS, TIME_BASE, Coded, LiveEncoder
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.inbox import Waiting
+from streamkind.live.frame_queue import WaitingFrame
 from streamkind.live.order import order
 from streamkind.live.publish import Hls, Recordings, clean, new_file
 from streamkind.live.sink import Publisher
@@ -91,8 +91,8 @@ def test_a_damaged_packet_of_sound_does_not_end_a_recording(recording, tmp_path)
         for packet in packets:
             written.publisher.write(packet)
         written.publisher.finish()
-        heard = written.publisher.heard()
-    assert heard == ["live", "error damaged packets of sound are left out"]
+        heard = written.publisher.lines()
+    assert heard == ["live", "error some packets of sound are damaged; they are left out"]
     (file,) = (tmp_path / "out").iterdir()
     with av.open(str(file)) as container:
         assert sum(bool(p.size) for p in container.demux(audio=0)) == len(packets) - 1
@@ -284,7 +284,7 @@ def test_a_full_disk_is_told_by_name(to, room, tmp_path):
     said = []
     with Written(tmp_path / to, key_seconds=HLS_KEY_SECONDS, **more) as written:
         written.write(1)
-        wait_for(lambda: "live" in said or said.extend(written.publisher.heard()), "not live")
+        wait_for(lambda: "live" in said or said.extend(written.publisher.lines()), "not live")
         resource.prlimit(written.pid, resource.RLIMIT_FSIZE, (room, room))
         with pytest.raises(OutputError):
             while True:
@@ -293,7 +293,7 @@ def test_a_full_disk_is_told_by_name(to, room, tmp_path):
                 if written.publisher.failed:
                     raise OutputError("it has ended")
         written.publisher.await_end()
-        said = [line for line in written.publisher.heard() if line.startswith("failed ")]
+        said = [line for line in written.publisher.lines() if line.startswith("failed ")]
     assert len(said) == 1
     assert "File too large" in said[0]
     assert not [f for f in tmp_path.rglob("*.mkv") if not f.stat().st_size]
@@ -323,7 +323,7 @@ def test_a_part_without_a_picture_is_not_listed(tmp_path):
     assert not parts_of(playlist(tmp_path))
 
 
-def test_the_last_words_of_a_publisher_reach_the_status(tmp_path):
+def test_the_reason_of_a_publisher_reach_the_status(tmp_path):
     with ScriptedCamera(size=(320, 240)) as camera, LiveFleet(GainEngine) as fleet:
         to = (str(tmp_path / "rec"), str(tmp_path / "hls" / "live.m3u8"))
         fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout_seconds=60.0))
@@ -376,10 +376,10 @@ def test_the_result_is_not_encoded_for_recordings_that_are_side_by_side(monkeypa
     state = CameraState(config(to=("yard",), side_by_side=True))
     out = output.Output(state, LiveClock(0.0))
     pixels = np.zeros((48, 64, 3), np.uint8)
-    out._encode(Waiting(pixels, 0.0, time.monotonic(), pixels))
+    out._encode(WaitingFrame(pixels, 0.0, time.monotonic(), pixels))
     assert opened == [(128, 48)]
     out.viewers.add(lambda: None)
-    out._encode(Waiting(pixels, 0.1, time.monotonic(), pixels))
+    out._encode(WaitingFrame(pixels, 0.1, time.monotonic(), pixels))
     out.viewers.close()
     assert opened == [(128, 48), (64, 48)]
     told = state.snapshot(dropped=0, queue=0, sinks=(), take_ages=True)

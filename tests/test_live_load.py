@@ -19,7 +19,7 @@ from support.live import (
 from streamkind.backends.processor import BF16_UNITS, flags
 from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.frame_queue import FrameQueue, WaitingFrame
 from streamkind.live.load import FULL_WAIT, WAIT, Load
 
 ALONE = [pytest.mark.slow, pytest.mark.alone]
@@ -38,22 +38,22 @@ def served(costs: list[float], stalls: tuple[int, ...] = (), count: int = 1000) 
 
     With each frame of `stalls` the machine stands still for a second.
     """
-    inbox, load, taken = Inbox(count), Load(), []
+    queue, load, taken = FrameQueue(count), Load(), []
     pixels = np.zeros((2, 2, 3), np.uint8)
     now, came = 0.0, 0
-    while came < count or len(inbox):
-        if not len(inbox):
+    while came < count or len(queue):
+        if not len(queue):
             now = max(now, came * PERIOD)
         while came < count and came * PERIOD <= now:
-            inbox.put(Waiting(pixels, float(came), came * PERIOD))
+            queue.put(WaitingFrame(pixels, float(came), came * PERIOD))
             came += 1
-        dropped = inbox.dropped
-        frame = inbox.take(now - load.longest_wait(now) * inbox.interval)
+        dropped = queue.dropped
+        frame = queue.take(now - load.longest_wait(now) * queue.interval)
         assert frame is not None
         cost = costs[len(taken) % len(costs)] if taken else FIRST
         cost += 1.0 * (len(taken) in stalls)
         taken.append((frame.seconds, now - frame.decoded))
-        load.note(now, now + cost, 1, inbox.dropped - dropped)
+        load.note(now, now + cost, 1, queue.dropped - dropped)
         now += cost
     return np.array(taken)
 
@@ -94,12 +94,12 @@ def test_frames_that_a_network_held_back_come_through():
     assert Load().longest_wait(2.0) == WAIT
 
 
-def test_an_inbox_knows_the_interval_of_its_frames():
-    inbox = Inbox(3)
-    assert inbox.interval == 0.0
+def test_a_frame_queue_measures_the_interval_of_its_frames():
+    queue = FrameQueue(3)
+    assert queue.interval == 0.0
     for time_of in (5.0, 5.1, 5.4):
-        inbox.put(Waiting(np.zeros((2, 2, 3), np.uint8), 0.0, time_of))
-    assert inbox.interval == pytest.approx(0.2)
+        queue.put(WaitingFrame(np.zeros((2, 2, 3), np.uint8), 0.0, time_of))
+    assert queue.interval == pytest.approx(0.2)
 
 
 def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[float]]:

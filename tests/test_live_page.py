@@ -229,7 +229,7 @@ def test_a_console_with_a_token_asks_for_it(driver):
         wait_until(lambda: page.find("#login").is_displayed())
         assert not page.find("#fleet").is_displayed()
         page.find("#token").send_keys("wrong", Keys.ENTER)
-        wait_until(lambda: "not the console's token" in page.text("#login-error"))
+        wait_until(lambda: "wrong token" in page.text("#login-error"))
         page.find("#token").clear()
         page.find("#token").send_keys(TOKEN, Keys.ENTER)
         wait_until(lambda: page.find("#fleet").is_displayed())

@@ -17,11 +17,11 @@ from streamkind.live import output
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import Coded, LiveEncoder, fit, slate
-from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.frame_queue import FrameQueue, WaitingFrame
 from streamkind.live.order import order
 from streamkind.live.output import Output
 from streamkind.live.publish import clean, forget_segments
-from streamkind.live.secrets import out_of_sight
+from streamkind.live.secrets import hide_passwords
 from streamkind.live.sink import Publisher
 from streamkind.live.source import Pace
 from streamkind.live.state import CameraState
@@ -77,17 +77,17 @@ def test_pauses_double_and_vary():
 
 
 def test_the_oldest_give_way_and_the_newest_only_if_it_may():
-    inbox = Inbox(3)
-    frames = [Waiting(np.zeros((2, 2, 3), np.uint8), float(i), float(i)) for i in range(5)]
+    queue = FrameQueue(3)
+    frames = [WaitingFrame(np.zeros((2, 2, 3), np.uint8), float(i), float(i)) for i in range(5)]
     for frame in frames:
-        inbox.put(frame)
-    assert (len(inbox), inbox.dropped) == (3, 2)
-    assert inbox.take(2.5) is frames[3]
-    assert inbox.take(99.0) is frames[4]
-    assert inbox.take(0.0) is None
-    inbox.put(frames[0])
-    assert inbox.take(0.5, last=False) is None
-    assert inbox.dropped == 4
+        queue.put(frame)
+    assert (len(queue), queue.dropped) == (3, 2)
+    assert queue.take(2.5) is frames[3]
+    assert queue.take(99.0) is frames[4]
+    assert queue.take(0.0) is None
+    queue.put(frames[0])
+    assert queue.take(0.5, last=False) is None
+    assert queue.dropped == 4
 
 
 def test_a_late_frame_gives_way_unless_nothing_else_comes(monkeypatch):
@@ -97,10 +97,10 @@ def test_a_late_frame_gives_way_unless_nothing_else_comes(monkeypatch):
     output = Output(state, LiveClock(0.0))
 
     def shown(age: float) -> bool:
-        before = state.frames_out, output.inbox.dropped
+        before = state.frames_out, output.queue.dropped
         now = time.monotonic()
-        output.inbox.put(Waiting(np.zeros((2, 2, 3), np.uint8), 0.0, now - age))
-        wait_for(lambda: (state.frames_out, output.inbox.dropped) != before, "it is still there")
+        output.queue.put(WaitingFrame(np.zeros((2, 2, 3), np.uint8), 0.0, now - age))
+        wait_for(lambda: (state.frames_out, output.queue.dropped) != before, "it is still there")
         return state.frames_out > before[0]
 
     output.start()
@@ -121,10 +121,10 @@ def test_a_late_frame_gives_way_unless_nothing_else_comes(monkeypatch):
 
 def test_passwords_are_moved_out_of_the_arguments():
     words = ["stream", "rtsp://u:p%40ss@h/1?token=abc", "--to", "rtsp://x:${KEY}@y/z"]
-    moved, variables = out_of_sight(words)
+    moved, variables = hide_passwords(words)
     assert "p%40ss" not in str(moved) and "abc" not in str(moved)
     assert moved[3] == words[3] and sorted(variables.values()) == ["abc", "p@ss"]
-    assert out_of_sight(moved) == (moved, {})
+    assert hide_passwords(moved) == (moved, {})
 
 
 def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
@@ -153,7 +153,7 @@ def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):
     assert not (tmp_path / "x3.ts").exists()
 
 
-def test_rtmp_begins_at_0_and_anew_before_its_time_stamps_end(tmp_path):
+def test_rtmp_begins_at_0_and_is_opened_again_before_its_time_stamps_overflow(tmp_path):
     encoder = LiveEncoder("h264", (64, 48), Fraction(10), Fraction(1))
     told = order("rtmp://h/1", CameraConfig(name="yard", url="rtsp://h/1"))
     assert told["most_seconds"] * 1000 < 2**31
@@ -165,10 +165,10 @@ def test_rtmp_begins_at_0_and_anew_before_its_time_stamps_end(tmp_path):
         for i in itertools.count():
             for packet in encoder(picture, 3e6 + i / 10, key=False):  # after a month
                 publisher.write(packet)
-            said += publisher.heard()
+            said += publisher.lines()
             time.sleep(0.01)
     wait_for(lambda: publisher.failed, "it goes on")
-    assert "live" in said and "anew" in " ".join(said + publisher.heard())
+    assert "live" in said and "opened again" in " ".join(said + publisher.lines())
     publisher.close()
     with av.open(str(tmp_path / "seen.flv")) as seen:
         times = [float(p.pts * p.time_base) for p in seen.demux(video=0) if p.size]
@@ -206,7 +206,7 @@ def test_the_age_is_that_of_the_packet_which_leaves(monkeypatch):
     out = Output(state, LiveClock(0.0))
     for i in range(8):
         decoded = time.monotonic() - 10 * (8 - i)
-        out._encode(Waiting(np.zeros((2, 2, 3), np.uint8), float(i), decoded))
+        out._encode(WaitingFrame(np.zeros((2, 2, 3), np.uint8), float(i), decoded))
     told = state.snapshot(dropped=0, queue=0, sinks=(), take_ages=True)
     assert (told.frames_out, told.age_count) == (8, 5)
     assert list(told.ages) == pytest.approx([80, 70, 60, 50, 40], abs=5)

@@ -16,7 +16,7 @@ from streamkind.live import shared
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.output import FALLBACK_RATE, Promise
+from streamkind.live.output import FALLBACK_RATE, OutputStreams
 from streamkind.live.shared import SharedEngine
 from streamkind.live.state import CameraState, OutputState
 from streamkind.live.status import Preview
@@ -69,9 +69,9 @@ OUTPUT = {
     "ended": lambda o: o.ended(for_good=False),
     "snapshot": lambda o: o.snapshot(),
 }
-PROMISE = {
+STREAMS = {
     "connected": lambda p: p.connected(None, Fraction(1), None),
-    "give": lambda p: p.give(),
+    "fix": lambda s: s.fix(),
     "carries_sound": lambda p: p.carries_sound,
 }
 ALL = [
@@ -79,7 +79,7 @@ ALL = [
     for kind, given, calls in (
         (CameraState, (CONFIG,), CAMERA),
         (OutputState, ("rtsp://host/1",), OUTPUT),
-        (Promise, (), PROMISE),
+        (OutputStreams, (), STREAMS),
     )
     for name, call in calls.items()
 ]
@@ -114,7 +114,7 @@ def test_no_field_is_touched_without_the_lock(kind, given, name, call):
 
 
 def test_every_method_is_looked_at():
-    for kind in (CameraState, OutputState, Promise):
+    for kind in (CameraState, OutputState, OutputStreams):
         public = {name for name in vars(kind) if not name.startswith("_")}
         assert public == {name for of, _, name, _ in ALL if of is kind}
 
@@ -285,7 +285,7 @@ MUSIC = SimpleNamespace(key="aac 48000")
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "promised", "carries"),
+    ("before", "after", "expected", "carries"),
     [
         ([TALK], None, TALK, True),
         ([None], None, None, False),
@@ -295,13 +295,13 @@ MUSIC = SimpleNamespace(key="aac 48000")
         ([], TALK, None, False),  # the encoder was first
     ],
 )
-def test_sound_goes_out_only_where_the_outputs_were_promised_it(before, after, promised, carries):
-    promise = Promise()
+def test_sound_goes_out_only_where_the_outputs_were_promised_it(before, after, expected, carries):
+    streams = OutputStreams()
     for sound in before:
-        promise.connected(Fraction(10), Fraction(1), sound)
-        assert not promise.carries_sound  # there is no output yet
-    rate, _, sound = promise.give()
-    assert (rate, sound) == (Fraction(10) if before else FALLBACK_RATE, promised)
+        streams.connected(Fraction(10), Fraction(1), sound)
+        assert not streams.carries_sound  # there is no output yet
+    rate, _, sound = streams.fix()
+    assert (rate, sound) == (Fraction(10) if before else FALLBACK_RATE, expected)
     if after:
-        promise.connected(None, Fraction(1), after)
-    assert promise.carries_sound == carries
+        streams.connected(None, Fraction(1), after)
+    assert streams.carries_sound == carries

@@ -23,8 +23,8 @@ from streamkind.errors import UsageError
 from streamkind.live import viewers as viewers_module
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import LiveEncoder
-from streamkind.live.film import Film, mime_of
 from streamkind.live.fleet import LiveFleet
+from streamkind.live.fragments import FragmentMuxer, mime_of
 from streamkind.live.viewers import DEPTH, MOST_VIEWERS, Viewers
 
 SIZE = (64, 48)
@@ -55,7 +55,7 @@ def decoded(data):
 )
 def test_fragments_are_an_mp4_of_which_browsers_are_told_the_codec(codec, mime):
     encode = encoder(codec)
-    film = Film(encode.stream)
+    film = FragmentMuxer(encode.stream)
     assert film.mime.lower() == f'video/mp4; codecs="{mime.lower()}"'
     fragments = [film(packet) for packet in coded(encode, 1000, 12, key=(1006,))]
     assert fragments[0] is None
@@ -114,7 +114,9 @@ def test_who_is_slow_is_dropped_to_the_next_keyframe_and_nothing_grows(begun):
 
 def test_nothing_is_packed_while_nobody_watches(monkeypatch):
     made = []
-    monkeypatch.setattr(viewers_module, "Film", lambda stream: made.append(1) or Film(stream))
+    monkeypatch.setattr(
+        viewers_module, "FragmentMuxer", lambda stream: made.append(1) or FragmentMuxer(stream)
+    )
     viewers, encode = Viewers(), encoder()
     viewers.offer(coded(encode, 0, 3), encode.stream)
     assert (made, bool(viewers)) == ([], False)
@@ -132,7 +134,7 @@ def test_nothing_is_packed_while_nobody_watches(monkeypatch):
 def test_too_many_are_refused_and_all_are_told_of_the_end():
     viewers = Viewers()
     watching = [viewers.add(lambda: None) for _ in range(MOST_VIEWERS)]
-    with pytest.raises(UsageError, match=f"has {MOST_VIEWERS} viewers already"):
+    with pytest.raises(UsageError, match=f"has {MOST_VIEWERS} viewers, the largest number"):
         viewers.add(lambda: None)
     watching[0].leave()
     viewers.add(lambda: None)

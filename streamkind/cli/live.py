@@ -34,7 +34,7 @@ from streamkind.live.config import (
     read_config,
 )
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.secrets import out_of_sight, redact, resolve
+from streamkind.live.secrets import hide_passwords, redact, resolve
 from streamkind.platform import RELOAD, STOP, restart
 
 log = logging.getLogger("streamkind.live")
@@ -243,7 +243,7 @@ def changed(path: Path) -> tuple[int, int, int]:
 
 def move_secrets() -> None:
     """If arguments contain passwords, start again with these in the environment."""
-    words, variables = out_of_sight(sys.orig_argv)
+    words, variables = hide_passwords(sys.orig_argv)
     if variables:
         restart(words, os.environ | variables)
 

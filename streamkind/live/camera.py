@@ -13,7 +13,7 @@ from streamkind.errors import InputError
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.explain import RefusedError, SilentError
-from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.frame_queue import FrameQueue, WaitingFrame
 from streamkind.live.output import Output
 from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
@@ -24,11 +24,11 @@ from streamkind.video.format import HD
 from streamkind.video.frames import Pixels, size_of
 
 REFUSED_SECONDS = 60.0
-"""Pause, in seconds, after a wrong password: cameras lock out those who try often."""
+"""Pause, in seconds, after a wrong password. Cameras lock out clients that try often."""
 DEPTH = 32
 """Largest number of decoded frames that wait for the engine, of any age."""
 FINISH_SECONDS = 60.0
-"""Longest time, in seconds, for the last frames of a file."""
+"""Longest wait, in seconds, for the last frames of a file to be written."""
 
 
 class Camera:
@@ -38,7 +38,7 @@ class Camera:
         self.state = CameraState(config)
         self.clock = LiveClock(time.monotonic())
         self.output = Output(self.state, self.clock)
-        self.inbox = Inbox(DEPTH, engine.ready)
+        self.queue = FrameQueue(DEPTH, engine.ready)
         self._engine = engine
         self._stop = threading.Event()
         self._thread = threading.Thread(
@@ -84,27 +84,27 @@ class Camera:
         self.state.stopped()
 
     def change(self, config: CameraConfig) -> None:
-        """Take settings that need no new connection, from the next frame on."""
+        """Apply settings that need no new connection, from the next frame on."""
         self.state.configure(config)
 
     def status(self, *, take_ages: bool) -> CameraStatus:
-        """Return the present state. With `take_ages`, the list of ages then starts anew."""
+        """Return the present state. With `take_ages`, the list of ages is emptied."""
         return self.state.snapshot(
             dropped=self._dropped(),
-            queue=len(self.inbox) + len(self.output.inbox),
+            queue=len(self.queue) + len(self.output.queue),
             sinks=tuple(sink.status() for sink in self.output.sinks),
             take_ages=take_ages,
         )
 
     def has_room(self) -> bool:
         """Return whether the encoder's queue has room for one more frame."""
-        return not self.output.inbox.is_full
+        return not self.output.queue.is_full
 
     def oldest(self, seconds: float, wait: float) -> float:
-        """Return the time before which a decoded frame is too old to be begun.
+        """Return a time of `time.monotonic`: frames that were decoded before it are too old.
 
-        `seconds` is how long the engine takes. Frames of a file may wait longer than `wait`: none
-        of them should be dropped.
+        `seconds` is how long the engine takes. `wait` is the longest wait, in seconds, at the
+        present load. It does not apply to frames of a file, of which none should be dropped.
         """
         # Doubled, because the next frame may take longer than the last ones.
         most = max(0.0, self.config.max_delay_seconds - 2 * seconds)
@@ -117,9 +117,8 @@ class Camera:
     def stream(self, engine: Engine) -> Stream:
         """Return the `Stream` of the camera, which stays the same over reconnects.
 
-        A new engine gets a new one with the same state.
-
-        New settings of the ratio apply from the next frame on. Call it from the engine's thread.
+        For a new engine, a new stream continues from the state of the old one. New settings of the
+        ratio apply from the next frame on. Call it from the engine's thread.
         """
         config = self.config
         wanted = config.ratio, config.target
@@ -143,13 +142,13 @@ class Camera:
             stream.seconds.update(before.seconds)
         return stream
 
-    def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
+    def deliver(self, frame: WaitingFrame, pixels: Pixels, ratio: float) -> None:
         """Pass an enhanced frame to the outputs."""
         preview = Preview(frame.pixels, pixels, time.time())
         steps = self._stream.seconds if self._stream else {}
         self.state.enhanced(preview, ratio, steps, time.monotonic())
         before = frame.pixels if self.config.side_by_side else None
-        self.output.inbox.put(Waiting(pixels, frame.seconds, frame.decoded, before))
+        self.output.queue.put(WaitingFrame(pixels, frame.seconds, frame.decoded, before))
 
     def fail(self, error: str) -> None:
         """Store an error for the status."""
@@ -199,28 +198,30 @@ class Camera:
                     seconds = self.clock(item.seconds, now)
                     self._tell_of_clock()
                     self.state.picture_came(size_of(item.pixels))
-                    self.inbox.put(Waiting(item.pixels, seconds, now))
+                    self.queue.put(WaitingFrame(item.pixels, seconds, now))
                 else:
-                    self.output.hear(item.data, self.clock.sound(item.seconds, now), item.duration)
+                    self.output.put_sound(
+                        item.data, self.clock.sound(item.seconds, now), item.duration
+                    )
             if connection.is_file or self._stop.is_set():
                 return True
         raise InputError(f"{redact(config.url)}: the camera ended the stream")
 
     def _tell_of_clock(self) -> None:
         speed = self.clock.wrong_speed
-        if (speed or self.clock.restless) and not self._clock_told:
+        if (speed or self.clock.set_too_often) and not self._clock_told:
             self._clock_told = True
-            how = f"counts {speed:.2g} s in a second" if speed else "is set again and again"
+            how = f"counts {speed:.2g} s per second" if speed else "is set again and again"
             self.fail(
-                f"{redact(self.config.url)}: its clock {how}; its"
-                " pictures get the time at which they come"
+                f"{redact(self.config.url)}: the camera's clock {how}; its time stamps are not"
+                " used, and pictures are timed by their arrival"
             )
 
     def _under_way(self) -> bool:
         return self.state.frames_in > self.state.frames_out + self._dropped()
 
     def _dropped(self) -> int:
-        return self.inbox.dropped + self.output.inbox.dropped
+        return self.queue.dropped + self.output.queue.dropped
 
     def _finish(self) -> None:
         """Wait until the last frames of a file are written, then stop."""

@@ -1,4 +1,4 @@
-"""Time stamps of live cameras, which rise through reconnects; and pauses between attempts.
+"""Time stamps of live cameras, which always rise, also over reconnects; and `Backoff`.
 
 `tests/test_live_parts.py` simulates clocks that jump, stand still, or are too fast or too slow.
 """
@@ -9,24 +9,27 @@ import random
 from collections import deque
 
 JUMP_SECONDS = 3.0
-"""Step of a camera's clock ahead of the clock of this machine, in seconds from one picture to the
-next, from which on the camera's clock was set."""
+"""Difference, in seconds, between the step of a camera's clock from one picture to the next and the
+time that has passed on this machine. With a larger one, the camera's clock was set ahead."""
 BACK_SECONDS = 0.25
-"""Step back from one picture to the next, in seconds, from which on the camera's clock was set."""
+"""Step back of a camera's clock from one picture to the next, in seconds. With a larger one, the
+clock was set back."""
 AHEAD_SECONDS = 1.0
-"""Step ahead, in seconds, that counts for `MOST_SETS`: a clock that runs seldom makes such
-steps."""
+"""Step ahead, in seconds, that counts for `MOST_SETS`. A clock that stands still for most of the
+time makes such steps."""
 MOST_SETS, SETS_SECONDS = 3, 15.0
-"""A camera's clock is not followed if it is set, or steps ahead, so often within these seconds."""
+"""Number of times that a camera's clock is set or steps ahead, and the time in seconds. With so
+many within this time, the clock is not followed."""
 WINDOW_SECONDS, WINDOW_PICTURES = 1.0, 4
 """Least duration, in seconds, and least number of pictures for one measurement of a speed."""
 WRONG_SPEED = 0.25
-"""Relative difference of speed from the clock of this machine. A camera's clock with so large a
-difference in two measurements in a row is not followed."""
+"""Relative difference between the speed of a camera's clock and that of this machine. If it is
+larger in two measurements in a row, the camera's clock is not followed."""
 RIGHT_WINDOWS = 10
 """Number of correct measurements in a row after which a clock is followed again."""
 SOUND_SECONDS = 1.0
-"""Distance from the picture, in seconds, from which on sound belongs to another timeline."""
+"""Difference between the times of sound and picture, in seconds, from which on the sound counts as
+being on another timeline."""
 
 
 class Speed:
@@ -69,7 +72,7 @@ class Speed:
 
 
 class LiveClock:
-    """Maps a camera's clock, which starts anew at each connection, to one rising timeline.
+    """Maps the times of a camera, whose clock starts anew at each connection, to one timeline.
 
     The thread that reads the camera changes it; any thread may call `at`.
     """
@@ -84,7 +87,7 @@ class LiveClock:
         """Our time and `now` of the first picture of this timeline."""
         self.wrong_speed = 0.0
         """Seconds that a wrong camera clock counts per second; 0 while its speed is right."""
-        self.restless = False
+        self.set_too_often = False
         """Whether the camera's clock is set so often that it is not followed."""
         self._sets: deque[float] = deque(maxlen=MOST_SETS)
         """Times at which it was set last, in seconds of `time.monotonic`."""
@@ -92,7 +95,7 @@ class LiveClock:
     def restart(self) -> None:
         """Prepare for other time stamps, because a new connection begins."""
         self._offset = self._sound_offset = None
-        self.wrong_speed, self.restless = 0.0, False
+        self.wrong_speed, self.set_too_often = 0.0, False
         self._sets.clear()
         self._speed.restart()
 
@@ -117,10 +120,10 @@ class LiveClock:
         elif not self._followed:
             self._offset = self.at(now) - seconds
         if jumped or fell or step > now - when + AHEAD_SECONDS:
-            self._was_set(now)
+            self._note_set(now)
         speed = self._speed(seconds, now)
         if self._speed.right >= RIGHT_WINDOWS:
-            self.wrong_speed, self.restless = 0.0, False
+            self.wrong_speed, self.set_too_often = 0.0, False
         if speed and not self.wrong_speed:
             self.wrong_speed = speed
             # With a slow clock, the pictures so far are too close: continue at the correct time.
@@ -133,12 +136,12 @@ class LiveClock:
 
     @property
     def _followed(self) -> bool:
-        return not (self.wrong_speed or self.restless)
+        return not (self.wrong_speed or self.set_too_often)
 
-    def _was_set(self, now: float) -> None:
+    def _note_set(self, now: float) -> None:
         self._sets.append(now)
         if len(self._sets) == MOST_SETS and now - self._sets[0] < SETS_SECONDS:
-            self.restless = True
+            self.set_too_often = True
 
     def sound(self, seconds: float | None, now: float) -> float:
         """Return the time on the timeline of a packet of sound."""

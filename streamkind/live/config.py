@@ -1,4 +1,4 @@
-"""Settings of live cameras and of the console, and how they are read from cameras.toml."""
+"""Settings of live cameras and of the console; `read_config` reads them from cameras.toml."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NAME = "^[A-Za-z0-9_-]{1,64}$"
 STRICT = ConfigDict(
     extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
 )
-"""Values are not converted: "3" is not a number, and 1 is not true."""
+"""Settings of pydantic. Values are not converted: "3" is not a number, and 1 is not true."""
 
 
 def _as_tuple(value: object) -> object:
@@ -169,10 +169,12 @@ def read_config(
     if unknown := sorted(set(tables) - {"camera", "console"}):
         raise UsageError(f"{path}: unknown '{unknown[0]}'; expected [camera.NAME] and [console]")
     if not may_be_empty and "camera" not in tables:
-        raise UsageError(f"{path}: no camera in it; to stop all, write an empty table [camera]")
+        raise UsageError(
+            f"{path}: has no camera; expected [camera.NAME], or an empty table [camera] to stop all"
+        )
     try:
         return _read_cameras(tables), _read(ConsoleConfig, _table(tables, "console"), "console")
-    except UsageError as exc:  # a URL with a password may be anywhere by mistake
+    except UsageError as exc:  # a user may have written a URL with a password in any place
         raise UsageError(redact(str(exc))) from None
 
 
@@ -188,20 +190,20 @@ def _read_cameras(tables: Mapping[str, Any]) -> dict[str, CameraConfig]:
 
 
 def check_outputs(cameras: Mapping[str, CameraConfig]) -> None:
-    """Raise UsageError if two cameras have one output, as they would overwrite recordings."""
+    """Raise UsageError if two cameras have the same output: one would overwrite the other."""
     owners: dict[str, str] = {}
     for name, config in cameras.items():
         for url in config.to:
             key = _place(url)
             if (owner := owners.setdefault(key, name)) != name:
                 raise UsageError(
-                    f"camera {name!r}: camera {owner!r} goes to {redact(url)!r} already; "
-                    "give each camera outputs of its own"
+                    f"camera {name!r}: its output {redact(url)!r} is one of camera {owner!r} "
+                    "already; give each camera outputs of its own"
                 )
 
 
 def _place(url: str) -> str:
-    """Return a text that is equal for all spellings of one output."""
+    """Return a text that is the same for all ways to write one output."""
     if "://" not in url:
         return os.path.realpath(url)
     scheme, _, rest = url.partition("://")
@@ -211,20 +213,20 @@ def _place(url: str) -> str:
 
 
 def check_camera(config: CameraConfig, *, from_api: bool) -> None:
-    """Raise UsageError for addresses and a codec that cannot work, or that the API must not take.
+    """Raise UsageError for URLs and codecs that cannot work, and for URLs that the API must refuse.
 
-    All else is checked by the types of the fields.
+    All other settings are checked by the types of the fields.
     """
     where = f"camera {config.name!r}"
     if from_api and has_secret(" ".join((config.url, *config.to))):
-        # Otherwise a user of the API could have any file sent to a host of theirs.
+        # Otherwise a user of the API could send the content of any file to another host.
         raise UsageError(f"{where}: ${{...}} is read from cameras.toml only, not from the API")
     _check_scheme(config.url, where, SOURCES[:-1] if from_api else SOURCES)
     for url in config.to:
         if from_api or is_meant_as_url(url):
             _check_scheme(url, where, SINKS)
     if len(set(config.to)) < len(config.to):
-        raise UsageError(f"{where}: the same output twice; name each once")
+        raise UsageError(f"{where}: has the same output twice; name each output once")
     find_encoder(config.codec)
     check_hwaccel(config.hwaccel)
 
@@ -235,7 +237,7 @@ def _check_scheme(url: str, where: str, known: tuple[str, ...]) -> None:
     check_login(url)
     scheme, _, rest = url.partition(":")
     local = scheme in ("v4l2", "file")
-    # A file of which the name looks like a login is a URL without its scheme.
+    # A file name that looks like a login, and does not exist, is a URL that lacks its scheme.
     lost = scheme == "file" and is_meant_as_url(rest) and not Path(rest).exists()
     if scheme not in known or not rest.strip("/") or lost or not (local or "://" in url):
         shown = redact_url(rest if lost else url)

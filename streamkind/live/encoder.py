@@ -22,16 +22,19 @@ from streamkind.video.format import HD, HD_ROWS, ColorMatrix
 from streamkind.video.frames import Pixels, size_of
 
 TIME_BASE = Fraction(1, 90_000)
-"""Time base of all packets, in seconds: that of MPEG-TS and RTP."""
+"""The `time_base` of all packets, in seconds: that of MPEG-TS and RTP."""
 DARK = 32
-"""Luma of the slate's background, as an 8-bit level. A slate is a picture with "no signal"."""
+"""Luma of the background of a slate, as an 8-bit level. A slate is a picture with the text "no
+signal"."""
 LEAST_STEP = 90
-"""Least distance of time stamps, in `TIME_BASE`: one millisecond, the unit of Matroska and RTMP."""
+"""Least difference between two pts, in `TIME_BASE`. It is one millisecond, the unit of Matroska and
+RTMP."""
 SHORTEST = float(LEAST_STEP * TIME_BASE)
-"""The same in seconds: times that differ by less count as the same."""
+"""The same in seconds. Times that differ by less count as equal."""
 KEY_SECONDS, HLS_KEY_SECONDS = 2.0, 0.9
-"""Seconds between keyframes. New viewers wait for one, and each HLS segment begins with one.
-Players begin three segments before the end: with segments of 0.9 s they are less than 4 s late."""
+"""Seconds between keyframes: usually, and with HLS. New viewers wait for a keyframe, and each HLS
+segment begins with one. Players begin three segments before the end. With segments of 0.9 s, they
+are less than 4 s behind the camera."""
 _LOW_DELAY = {
     "libx264": {
         "preset": "veryfast",
@@ -53,7 +56,8 @@ _LOW_DELAY = {
     "qsv": {"async_depth": "1", "forced_idr": "1"},
     "vaapi": {"async_depth": "1"},
 }
-"""Options for encoding without delay, by the name of an encoder or by the family at its end."""
+"""Options for encoding without delay, by the name of an encoder, or by the last part of the name:
+"nvenc" for h264_nvenc."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ class Coded:
 
 
 class Template:
-    """The description of a stream, as muxers need it. It outlives the camera's connection."""
+    """A copy of the description of a stream, as muxers need it.
+
+    It stays valid when the camera's connection is closed.
+    """
 
     def __init__(self, stream: Any) -> None:
         """Copy the description of an open stream."""
@@ -130,7 +137,7 @@ class LiveEncoder:
         self._key_seconds = key_seconds
 
     def __call__(self, pixels: Pixels, seconds: float, *, key: bool) -> Iterator[Coded]:
-        """Encode a picture shown at `seconds`; with `key`, as a keyframe."""
+        """Encode a picture shown at `seconds` on the timeline; with `key`, as a keyframe."""
         frame = self._yuv(fit(pixels, self.size))
         self.last_pts = frame.pts = max(round(seconds / TIME_BASE), self.last_pts + LEAST_STEP)
         frame.time_base = TIME_BASE
@@ -155,7 +162,7 @@ class LiveEncoder:
 
 
 def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Scale a picture to `size`, (width, height), with black bars if its shape differs."""
+    """Scale a picture to `size`, (width, height), with black bars if its aspect ratio differs."""
     if (own := size_of(pixels)) == size:
         return pixels
     width, height = size

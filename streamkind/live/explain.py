@@ -24,7 +24,7 @@ from streamkind.live.secrets import ENCODE, is_unclear, redact
 PROBE_SECONDS = 3.0
 """Longest wait for the answer of a camera that is asked for its kind of login."""
 UNABLE = re.compile(r"digest\b.*algorithm\s*=\s*\"?(sha-\d+(?:-\d+)?)", re.IGNORECASE)
-"""A kind of login that FFmpeg does not have."""
+"""Pattern of a Digest algorithm that FFmpeg does not have."""
 
 
 class RefusedError(InputError):
@@ -60,7 +60,9 @@ def explain(exc: Exception, url: str, timeout_seconds: float, seconds: float = 0
     ):
         return nothing_came(where, timeout_seconds)
     if isinstance(exc, av.error.InvalidDataError) and url.startswith("rtsp"):
-        return InputError(f"{where}: what answers is no RTSP camera; check the port and the path")
+        return InputError(
+            f"{where}: the answer is not that of an RTSP camera; check the port and the path"
+        )
     reason = redact(getattr(exc, "strerror", None) or str(exc))
     if isinstance(exc, av.error.ProtocolNotFoundError) or reason == "Protocol not supported":
         return InputError(
@@ -92,7 +94,9 @@ def check_video(container: Any, where: str) -> None:
 
 def nothing_came(where: str, timeout_seconds: float) -> SilentError:
     """Return the error for a camera that sends nothing. `where` is its URL without password."""
-    return SilentError(f"{where}: nothing came for {timeout_seconds:g} s; is it frozen?")
+    return SilentError(
+        f"{where}: no data came for {timeout_seconds:g} s; check whether the camera is frozen"
+    )
 
 
 def _why_unauthorized(url: str) -> str:

@@ -23,14 +23,14 @@ from streamkind.live.viewers import Viewer
 from streamkind.platform import give_memory_back
 
 STOP_SECONDS = 3.5
-"""Time, in seconds, for cameras to finish. With `HALT_SECONDS` it is less than the five seconds
-that the docs promise for SIGTERM."""
+"""Time, in seconds, for cameras to finish their outputs. Together with `HALT_SECONDS` it is less
+than the five seconds that the docs promise for SIGTERM."""
 HALT_SECONDS = 1.0
-"""Time, in seconds, to end the cameras that have not finished by then."""
+"""Time, in seconds, to end the outputs that have not finished after `STOP_SECONDS`."""
 MOST_CAMERAS = 256
 """Largest number of cameras of a process."""
 MOST_CHANGES = 1024
-"""Largest number of waiting changes."""
+"""Largest number of changes (cameras added, changed or removed) that wait to be applied."""
 WAIT_SECONDS = 0.1
 """Longest wait, in seconds, before the stop flag is checked."""
 TRIM_SECONDS = 30.0
@@ -95,7 +95,7 @@ class LiveFleet:
         return self._status(take_ages=True)
 
     def look(self) -> list[CameraStatus]:
-        """Return the same, but do not start the lists of `ages` anew."""
+        """Return the same as `status`, but do not empty the lists of `ages`."""
         return self._status(take_ages=False)
 
     def _status(self, *, take_ages: bool) -> list[CameraStatus]:
@@ -129,7 +129,10 @@ class LiveFleet:
             camera.change(camera.config.model_copy(update=given))
 
     def put(self, config: CameraConfig) -> None:
-        """Add a camera, or change the one of that name. Others go on. Raises UsageError."""
+        """Add a camera, or change the one with this name. Other cameras are not interrupted.
+
+        Raises UsageError.
+        """
         check_camera(config, from_api=False)
         with self._lock:
             old = self._cameras.get(config.name)
@@ -137,26 +140,31 @@ class LiveFleet:
                 old.change(config)
                 return
             if old is None and len(self._cameras) >= MOST_CAMERAS:
-                raise UsageError(f"{MOST_CAMERAS} cameras are the most of one process")
+                raise UsageError(
+                    f"one process takes at most {MOST_CAMERAS} cameras; remove one, or start"
+                    " another process"
+                )
             new = Camera(config, self._engine)
-            self._later(old, new)
+            self._queue_change(old, new)
             self._cameras[config.name] = new
 
     def remove(self, name: str) -> None:
         """Stop a camera and remove it. Raises KeyError."""
         with self._lock:
-            self._later(self._cameras[name], None)
+            self._queue_change(self._cameras[name], None)
             del self._cameras[name]
 
     def _camera(self, name: str) -> Camera:
         with self._lock:
             return self._cameras[name]
 
-    def _later(self, old: Camera | None, new: Camera | None) -> None:
+    def _queue_change(self, old: Camera | None, new: Camera | None) -> None:
         try:
             self._changes.put_nowait((old, new))
         except queue.Full:
-            raise UsageError("too many changes at once; try again later") from None
+            raise UsageError(
+                f"{MOST_CHANGES} changes of cameras are waiting; try again later"
+            ) from None
 
     def _run(self) -> None:
         """Apply changes in turn, so that an output is closed before another camera opens it."""
@@ -187,7 +195,7 @@ def in_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def end(cameras: list[Camera], until: float) -> None:
-    """Wait until `until` for stopped cameras, then end all that have not finished."""
+    """Wait until `until`, a time of `time.monotonic`, for stopped cameras; then halt the others."""
     for camera in cameras:
         camera.join(until)
     for camera in cameras:

@@ -7,7 +7,8 @@ from collections import deque
 WINDOW_SECONDS = 1.0
 """Time, in seconds, over which the load is measured."""
 FULL = 0.98
-"""Load from which on the engine would never catch up. It is below 1 because measured times vary."""
+"""Load from which on the engine counts as too slow for all frames. It is below 1, because measured
+times vary."""
 WAIT, FULL_WAIT = 5.0, 1.5
 """Longest wait of a frame for the engine, in intervals of its camera. `WAIT` allows for a network
 that delays frames. `FULL_WAIT` applies at full load. It is more than 1, because some frames take
@@ -17,7 +18,7 @@ longer than others."""
 class Load:
     """The share of time that the engine would need for all frames that arrive.
 
-    A dropped frame counts like an enhanced one. Otherwise dropping would lower the load.
+    A dropped frame counts as much as an enhanced one. Otherwise dropping would lower the load.
     """
 
     def __init__(self) -> None:
@@ -33,8 +34,8 @@ class Load:
     def longest_wait(self, now: float) -> float:
         """Return how long a frame may have waited, in intervals of its camera.
 
-        An engine that works without a pause is behind: after a start or a pause of the machine, or
-        because it is too slow.
+        At full load the wait is shorter. The load is full after a start, after a pause of the
+        machine, or if the engine is too slow.
         """
         since = now - WINDOW_SECONDS
         while self._batches and self._batches[0][1] <= since:

@@ -1,4 +1,4 @@
-"""Makes the order for the process of an output: its destination, format and options."""
+"""Makes the order for the process of an output (`publish.py`): destination, format and options."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.secrets import resolve
 from streamkind.video.containers import SOUND
 
-# If sound ends while the picture goes on, the muxer waits at most so many microseconds for it.
+# `max_interleave_delta`: how long, in microseconds, a muxer waits for sound that has ended.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
 HLS = {
-    # A keyframe begins a segment if the last one has this length: viewers ask for more keyframes.
+    # A keyframe begins a new segment if the present one has at least this length, in seconds. It
+    # is less than `HLS_KEY_SECONDS`, because viewers cause additional keyframes.
     "hls_time": "0.5",
     "hls_list_size": "12",
-    # Slow readers can still read segments that have just left the playlist.
+    # Number of segments that stay on the disk after they have left the playlist, for slow readers.
     "hls_delete_threshold": "10",
-    # No end mark: viewers would stop there, but the playlist continues after a restart.
-    # Temporary names: segments and playlist appear when they are complete.
+    # omit_endlist: at an end mark players would stop, but the playlist continues after a restart.
+    # temp_file: segments and playlist appear under their names when they are complete.
     "hls_flags": "delete_segments+append_list+omit_endlist+discont_start+temp_file",
-    "hls_start_number_source": "epoch",  # never the name of an older segment
+    "hls_start_number_source": "epoch",  # so that no segment has the name of an older one
 }
 MOST_SECONDS = 20 * 86400.0
-"""Longest connection by RTMP, in seconds: its time stamps, 31 bits of milliseconds, end after 24
-days."""
+"""Longest connection by RTMP, in seconds. Its time stamps have 31 bits and count milliseconds, so
+they overflow after 24 days."""
 
 
 def order(url: str, config: CameraConfig) -> dict[str, Any]:
-    """Return the order for the publisher (`publish.py`) of an output, which is sent as JSON.
+    """Return the order for the publisher of an output, which is sent to it as JSON.
 
     Raises UsageError for a secret in `url` that does not exist.
     """
@@ -50,13 +51,14 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
         options |= HLS
     else:
         kind, folder, recorded = {"mkv": "matroska", "mp4": "mp4"}[config.recording], url, True
-    # RTMP takes G.711 too, at rates that FFmpeg itself checks.
+    # RTMP also takes G.711, for which FFmpeg itself checks the sample rate.
     holds = None if kind == "flv" else SOUND.get("mpegts" if kind == "hls" else kind)
     container = kind
     if recorded:
-        # One file each. The segment muxer allows sound that PyAV refuses for Matroska itself.
+        # The segment muxer is used, with one file, because it allows codecs of sound that PyAV
+        # refuses for the muxer of Matroska.
         options |= {"segment_time": "31536000", "segment_format": kind, "strftime": "1"}
-        # The file is complete up to its last fragment or cluster, whatever happens.
+        # After a crash, the file can be played up to its last fragment or cluster.
         whole = ":movflags=+frag_keyframe+empty_moov" if kind == "mp4" else ""
         options["segment_format_options"] = f"flush_packets=1{whole}"
         kind = "segment"

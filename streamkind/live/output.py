@@ -1,4 +1,7 @@
-"""Encodes the enhanced pictures of a camera for all its outputs, also while the camera is lost."""
+"""Encodes the enhanced pictures of a camera for all its outputs.
+
+While the camera is lost, it encodes slates: pictures with the text "no signal".
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from streamkind.live.encoder import (
     Template,
     slate,
 )
-from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.frame_queue import FrameQueue, WaitingFrame
 from streamkind.live.recordings import is_folder
 from streamkind.live.secrets import redact
 from streamkind.live.sink import LiveSink
@@ -32,14 +35,14 @@ from streamkind.live.viewers import Viewers
 from streamkind.video.frames import Pixels, beside, size_of
 
 SLATE_SECONDS = 0.2
-"""Seconds from one "no signal" picture (slate) to the next."""
+"""Seconds from one slate to the next."""
 QUIET_SECONDS = 0.5
 """Seconds from the last frame of a lost camera to the first slate."""
 LATE_SECONDS = 1.0
-"""Seconds without a picture, after which a late picture is encoded rather than none."""
+"""Seconds without an encoded picture, after which a picture is encoded even if it is too old."""
 DEPTH = 2
-"""Largest number of enhanced pictures that wait for the encoder. Others wait before the engine,
-where a picture that is dropped has cost no work."""
+"""Largest number of enhanced pictures that wait for the encoder. It is small, so that pictures wait
+before the engine, where dropping one wastes no work."""
 WAIT_SECONDS = 0.05
 """Longest wait, in seconds, before the stop flag is checked."""
 RETRY_SECONDS = 5.0
@@ -48,11 +51,11 @@ FALLBACK_RATE = Fraction(25)
 """Frames per second for the encoder if the camera states no plausible rate."""
 
 
-class Promise:
-    """The description of the streams that outputs are opened with.
+class OutputStreams:
+    """Frame rate, pixel aspect and sound of the streams that outputs are opened with.
 
-    Outputs get it once, but a camera may change it at a reconnect. The camera's thread sets it, and
-    the encoder's thread reads it.
+    Outputs are opened once, but a camera may send other streams after a reconnect. The camera's
+    thread sets the values, and the encoder's thread reads them.
     """
 
     def __init__(self) -> None:
@@ -67,11 +70,11 @@ class Promise:
             self._rate, self._aspect = rate or self._rate, aspect
             if not self._given:
                 self._sound = sound
-            # Outputs have one kind of sound. A camera that changes it continues without sound.
+            # An output cannot change its kind of sound. If the camera does, its sound is left out.
             self._fits = bool(sound and self._sound and sound.key == self._sound.key)
 
-    def give(self) -> tuple[Fraction, Fraction, Template | None]:
-        """Return frame rate, pixel aspect and sound. From then on, the sound is fixed."""
+    def fix(self) -> tuple[Fraction, Fraction, Template | None]:
+        """Return frame rate, pixel aspect and sound. The kind of sound does not change any more."""
         with self._lock:
             self._given = True
             return self._rate, self._aspect, self._sound
@@ -87,7 +90,7 @@ class Channel:
     """One encoder and the sinks that get its packets. Used only by the encoder's thread."""
 
     def __init__(self, sinks: list[LiveSink], key_seconds: float, *, wide: bool = False) -> None:
-        """Encode for `sinks`. With `wide`, the original is to the left of the result."""
+        """Encode for `sinks`. With `wide`, pictures show the original to the left of the result."""
         self.sinks, self.wide = sinks, wide
         self.encoder: LiveEncoder | None = None
         self.encoding: deque[tuple[int, float]] = deque()
@@ -95,7 +98,12 @@ class Channel:
         self._key_seconds = key_seconds
 
     def open(
-        self, codec: str, frame: Waiting, rate: Fraction, aspect: Fraction, sound: Template | None
+        self,
+        codec: str,
+        frame: WaitingFrame,
+        rate: Fraction,
+        aspect: Fraction,
+        sound: Template | None,
     ) -> LiveEncoder:
         """Open the encoder for pictures like that of `frame`, and start the sinks."""
         size = size_of(self.picture(frame))
@@ -105,7 +113,7 @@ class Channel:
             sink.start(streams)
         return self.encoder
 
-    def picture(self, frame: Waiting) -> Pixels:
+    def picture(self, frame: WaitingFrame) -> Pixels:
         """Return the picture to encode."""
         if self.wide and frame.before is not None:
             return beside(frame.before, frame.pixels)
@@ -121,19 +129,19 @@ class Channel:
 class Output:
     """Encodes the pictures of a camera for sinks and viewers, in a thread of its own.
 
-    They are encoded once for all, and once more for recordings that show them side by side. Without
-    sinks, they are encoded only while there is a viewer.
+    Pictures are encoded once for all sinks, and a second time for recordings that show them side by
+    side. Without sinks, they are encoded only while there is a viewer.
     """
 
     def __init__(self, state: CameraState, clock: LiveClock) -> None:
-        """Create the sinks. Pictures that leave, and errors, are stored in `state`."""
+        """Create the sinks. Ages of encoded pictures, and errors, are stored in `state`."""
         config = state.config
-        self.inbox = Inbox(DEPTH)
+        self.queue = FrameQueue(DEPTH)
         self.sinks = [LiveSink(url, config) for url in config.to]
         self.viewers = Viewers()
         self._state = state
         self._clock = clock
-        self._promise = Promise()
+        self._streams = OutputStreams()
         self._sound_next = 0
         """Least `pts` of the next packet of sound. Used only by the camera's thread."""
         # Used only by the encoder's thread.
@@ -175,11 +183,11 @@ class Output:
                 template = Template(sound)
             except (ValueError, av.FFmpegError) as exc:
                 self._state.failed(f"the sound is left out: {redact(str(exc))}")
-        self._promise.connected(rate if rate and rate <= 240 else None, aspect, template)
+        self._streams.connected(rate if rate and rate <= 240 else None, aspect, template)
 
-    def hear(self, data: bytes, seconds: float, duration: float) -> None:
+    def put_sound(self, data: bytes, seconds: float, duration: float) -> None:
         """Pass a packet of sound to the sinks. The camera's thread calls this."""
-        if not self._promise.carries_sound:
+        if not self._streams.carries_sound:
             return
         pts = max(round(seconds / TIME_BASE), self._sound_next)
         self._sound_next = pts + LEAST_STEP
@@ -193,7 +201,7 @@ class Output:
                     break
             except Exception as exc:  # an error of one encoder must not affect other cameras
                 self._state.failed(redact(f"encoder: {exc}"))
-                self.inbox.clear()
+                self.queue.clear()
                 self._stop.wait(RETRY_SECONDS)
         for channel in self._channels:
             if channel.encoder is not None:
@@ -209,18 +217,18 @@ class Output:
 
     def _step(self) -> bool:
         """Encode a waiting picture, or a slate; return whether to continue."""
-        ready = self.inbox.ready
+        ready = self.queue.ready
         with ready:
-            if not len(self.inbox) and not self._stop.is_set():
+            if not len(self.queue) and not self._stop.is_set():
                 ready.wait(WAIT_SECONDS)
         now = time.monotonic()
         due = self._state.all_late or now - self._state.last_handed_on > LATE_SECONDS
-        frame = self.inbox.take(now - self._state.config.max_delay_seconds, last=due)
+        frame = self.queue.take(now - self._state.config.max_delay_seconds, last=due)
         if frame is not None:
             try:
                 self._encode(frame)
             except BaseException:
-                self.inbox.lose()
+                self.queue.count_dropped()
                 raise
             return True
         since = self._state.no_signal_since(now)
@@ -228,12 +236,12 @@ class Output:
             self._show_slate(since)
         return not self._stop.is_set()
 
-    def _encode(self, frame: Waiting) -> None:
+    def _encode(self, frame: WaitingFrame) -> None:
         wanted = self._wanted()
         for channel in wanted:
             encoder = channel.encoder
             if encoder is None:
-                encoder = channel.open(self._state.config.codec, frame, *self._promise.give())
+                encoder = channel.open(self._state.config.codec, frame, *self._streams.fix())
             self._write(channel, encoder, frame, aged=channel is wanted[0])
         if not wanted:
             self._age(frame.decoded)
@@ -244,7 +252,7 @@ class Output:
 
     def _show_slate(self, lost_since: float) -> None:
         now = time.monotonic()
-        # At first, frames may still come from the engine. They are older than a slate.
+        # Frames may still come from the engine. They would be older than a slate shown now.
         if now - self._slated < SLATE_SECONDS:
             return
         if now - self._state.last_handed_on < QUIET_SECONDS:
@@ -254,10 +262,10 @@ class Output:
         for channel in self._wanted():
             if (encoder := channel.encoder) is not None:
                 picture = slate(encoder.size, [self._state.config.name, f"no signal since {since}"])
-                self._write(channel, encoder, Waiting(picture, self._clock.at(now), now))
+                self._write(channel, encoder, WaitingFrame(picture, self._clock.at(now), now))
 
     def _write(
-        self, channel: Channel, encoder: LiveEncoder, frame: Waiting, *, aged: bool = False
+        self, channel: Channel, encoder: LiveEncoder, frame: WaitingFrame, *, aged: bool = False
     ) -> None:
         waiting = [sink.wants_key for sink in channel.sinks]
         waiting += [] if channel.wide else [self.viewers.wants_key]

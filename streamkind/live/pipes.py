@@ -1,4 +1,7 @@
-"""The pipes to and from a process. Reading never waits. Writing waits for a limited time."""
+"""The pipes to stdin and from stdout of a process, with limited waits.
+
+Reading never waits. Writing waits for a limited time.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ from typing import Protocol
 _BLOCK = 1 << 16
 """Most bytes that are read or written at once."""
 _WAIT_SECONDS = 0.1
-"""Longest wait of a thread, in seconds, before it checks whether it must end."""
+"""Longest wait of a thread, in seconds, before it checks whether `close` or `finish` was called."""
 
 
 class ProcessPipes(Protocol):
     """Two pipes, by file descriptors that the caller closes. Use them from one thread only."""
 
     def write(self, data: memoryview, seconds: float) -> int:
-        """Return how many bytes were taken: 0 after `seconds` without room. Raises OSError."""
+        """Return how many bytes were written: 0 after `seconds` without room. Raises OSError."""
         ...
 
     def read(self) -> bytes:
@@ -74,13 +77,13 @@ class SelectedPipes:
 
 
 class ThreadedPipes:
-    """Pipes that block, each in a thread. On Windows, Python before 3.12 has no others."""
+    """Pipes that block, each in a thread. Python before 3.12 on Windows has no others."""
 
     def __init__(self, into: int, out: int) -> None:
         """Take the descriptors to write to and to read from."""
         self._in, self._out = into, out
         self._blocks: queue.Queue[bytes] = queue.Queue(1)
-        self._heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._error: OSError | None = None
         self._last, self._closing = threading.Event(), threading.Event()
         self._writer = threading.Thread(target=self._write, name="streamkind-pipe", daemon=True)
@@ -103,7 +106,7 @@ class ThreadedPipes:
         found = b""
         with contextlib.suppress(queue.Empty):
             while True:
-                found += self._heard.get_nowait()
+                found += self._received.get_nowait()
         return found
 
     def finish(self, seconds: float) -> bool:
@@ -135,4 +138,4 @@ class ThreadedPipes:
     def _read(self) -> None:
         with contextlib.suppress(OSError):
             while part := os.read(self._out, _BLOCK):
-                self._heard.put(part)
+                self._received.put(part)

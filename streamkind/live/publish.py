@@ -1,9 +1,9 @@
 """The process behind one output: reads NUT from stdin and copies each packet to the output.
 
-FFmpeg blocks Python while it connects and ends, and has no time limit for that. In the process of
-the cameras, one server that hangs would stop all cameras; this process can be killed. The first
-line of stdin is the order, as JSON, so that no password is in the arguments. This file is run as a
-script, and imports PyAV only, to be small.
+FFmpeg blocks Python while it connects and while it closes an output, without a time limit. In the
+process of the cameras, one server that hangs would stop all cameras. This process can be killed.
+The first line of stdin is the order (`order.py`) as JSON, so that no password is in the arguments.
+This file is run as a script. It imports only PyAV and the standard library, to need little memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOOK_SECONDS = 5.0  # seconds between two checks of the folder of recordings
 
 def main() -> None:
     """Publish until stdin ends. On failure write the reason to stdout and exit with code 1."""
-    # Ctrl-C and systemd signal this process too, but it must first write what it has received.
+    # Ctrl-C and systemd also signal this process, which must first write all received packets.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     av.logging.set_level(None)
@@ -109,7 +109,7 @@ class Destination:
             self.first = packet.pts * packet.time_base if self.first is None else self.first
             begin_at(packet, self.first)
             if packet.pts * packet.time_base > most:
-                raise ValueError("begun anew, as its time stamps would end")
+                raise ValueError("RTMP's time stamps would overflow; the output is opened again")
         self.mux(packet)
 
     def mux(self, packet: Any) -> None:
@@ -121,7 +121,7 @@ class Destination:
             if stream.type == "video":
                 raise
             if not self.refused:
-                tell("error damaged packets of sound are left out")
+                tell("error some packets of sound are damaged; they are left out")
             self.refused = True
 
 
@@ -132,7 +132,7 @@ class Hls(Destination):
     size = 0  # bytes of the newest file
 
     def __exit__(self, *_: object) -> None:
-        """Finish the last segment. Without packets there is no segment, and nothing is listed."""
+        """Finish the last segment. Without packets there is none, and nothing is listed."""
         with contextlib.nullcontext() if self.size or self.failed else contextlib.suppress(OSError):
             super().__exit__()
 
@@ -160,7 +160,7 @@ class HlsFile(io.FileIO):
             while done < len(data):
                 done += super().write(data[done:])
         except OSError as exc:
-            told = f"{Path(str(self.name)).stem}: {exc.strerror}; is the disk full?"
+            told = f"{Path(str(self.name)).stem}: {exc.strerror}; check the space on the disk"
             self._hls.failed = OSError(exc.errno, told)
             raise self._hls.failed from exc
         self._hls.size += done
@@ -176,7 +176,7 @@ class Recordings(Destination):
         super().__init__(order, source)
 
     def __exit__(self, *_: object) -> None:
-        """Finish the last file. An empty one, of a full disk, is removed."""
+        """Finish the last file. Remove it if it is empty, as on a full disk."""
         try:
             super().__exit__()
         finally:
@@ -210,7 +210,7 @@ class Recordings(Destination):
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             if not self._path.exists():
-                raise OSError(f"{self._path.name} was deleted or moved; another is begun")
+                raise OSError(f"{self._path.name} was deleted or moved; a new file is begun")
             self._clean(self.order, self._path)
 
     @staticmethod
@@ -240,7 +240,7 @@ def begin_at(packet: Any, seconds: Fraction) -> None:
 
 
 def forget_segments(playlist: Path) -> None:
-    """Delete segments of an earlier process: FFmpeg deletes only those that it wrote itself.
+    """Delete the segments of an earlier process. FFmpeg deletes only those that it wrote itself.
 
     Segments in the playlist stay until the next start, because viewers may be reading them.
     """
@@ -252,10 +252,10 @@ def forget_segments(playlist: Path) -> None:
 
 
 def copies_of(source: Any, output: Any, order: dict[str, Any]) -> dict[int, Any]:
-    """Add the streams that the output can hold; return them by their number in the source.
+    """Add the streams that the output can hold; return them by their index in the source.
 
-    The order's `holds` names the kinds of sound that players can read. With other sound, FFmpeg's
-    MP4 would not start, and MPEG-TS would store it as data.
+    `holds` in the order names the codecs of sound that players can read. With other codecs,
+    FFmpeg's muxer of MP4 would not start, and that of MPEG-TS would store the sound as data.
     """
     copies = {}
     holds, container = order["holds"], order["container"]
@@ -278,8 +278,8 @@ def clean(
 ) -> None:
     """Delete the oldest recordings, but never the newest one nor the one that is being written.
 
-    `keep` is their largest size in bytes, `days` their largest age, `free` the bytes that they
-    leave free on the disk; 0 is no limit. Their age is that of the last writing, not of the name. A
+    `keep` is their largest total size in bytes, `days` their largest age, and `free` the number of
+    bytes that they leave free on the disk; 0 is no limit. The age counts from the last write. A
     time in the future comes from a wrong clock, and counts as the oldest.
     """
     now = time.time()

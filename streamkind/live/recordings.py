@@ -45,7 +45,7 @@ def recordings_of(
         for path in _files(folder):
             begins = begin_of(path.name)
             if since <= begins < until:
-                with suppress(FileNotFoundError):  # deleted meanwhile, as the oldest
+                with suppress(FileNotFoundError):  # it was deleted meanwhile, to keep the limits
                     found.setdefault(path.name, _told(path, begins, now))
     return sorted(found.values(), key=lambda recording: (recording.begins, recording.name))
 
@@ -57,7 +57,7 @@ def span_of(config: CameraConfig) -> tuple[float, float] | None:
 
 
 def find_recording(config: CameraConfig, name: str) -> Path | None:
-    """Return the file of a recording; None for any other name, and for a link to elsewhere."""
+    """Return the file of a recording; None for any other name, and for a link."""
     for folder in folders_of(config):
         for path in _files(folder):
             if path.name == name:

@@ -1,4 +1,4 @@
-"""Secrets: they are put into URLs at the last moment, and hidden in all messages."""
+"""Secrets: inserts them into URLs just before a connection, and hides them in all messages."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ def _read(from_file: bool, name: str) -> str:
 
 _URL = r"(?<![\w:/@.+-])(\w[\w+.-]*://)"
 _LOGIN = re.compile(rf"{_URL}((?:(?![\s'\"(<\[,;=]\w[\w+.-]*://)[^\n])*)@")
-"""A scheme, and all up to the last @ before the next URL: a password may have any character."""
+"""The scheme of a URL, and everything up to the last @ before the next URL. It may include any
+character, because a password may have any."""
 _NAMES = (
     r"[a-z0-9.-]*(?:pas|pwd|psw|pswd|token|key|secret|auth|sig|cred|jwt|session|ticket|hash|senha"
     r"|contrase|clave|wachtwoord|kennwort|geheim|mdp)[a-z0-9.\[\]_-]*"
     r"|[a-z0-9.-]*code|pw?|pin|pss|sid|md5"
 )
-"""Names of values that look secret."""
+"""Pattern of the names of values that are probably secret."""
 _NAMED = re.compile(
     rf"(?<![^\W_])((?:{_NAMES})(?:=|%3d)|(?:pass(?:word|wd|wort)|pwd)(?::|%3a|[_/])(?=[^\s_/])"
     r"|(?:user|usr|login)\w*(?:=|%3d)[^&:\s@/]*(?::|%3a))"
@@ -68,10 +69,10 @@ _NAMED = re.compile(
     r"""[^&\s'"])+)""",
     re.IGNORECASE,
 )
-"""A value whose name looks secret: in a query, or in a path as `user=a_password=b_channel=1`; and
-what stands behind a user, as in `?login=admin:b`."""
+"""A value whose name is probably that of a secret: in a query, or in a path as in
+`user=a_password=b_channel=1`. Also the text after a user, as in `?login=admin:b`."""
 _NARROW = str.maketrans("\uff1a\uff20\uff0f", ":@/")
-"""Full-width :, @ and /, which Chinese and Japanese keyboards write."""
+"""Maps full-width :, @ and /, which Chinese and Japanese keyboards write, to the ASCII ones."""
 _SAFE = re.compile(r"[^/?#@\s]*")
 """A user or password without characters that end this part of a URL."""
 
@@ -114,20 +115,20 @@ def check_login(url: str) -> None:
 
 
 _MEANT = re.compile(r"(?:rtsps?|rtmps?|https?|udp):|[/;\w+.:-]*:(?![\\/]).*@")
-"""What is meant as a URL of the network: its scheme, or a user and a password."""
+"""Beginning of a text that is meant as a URL of the network: a scheme, or a user and a password."""
 _NOT_IN_URLS = re.compile(r"[\s\"'<>\x00-\x1f]")
 
 
 def is_meant_as_url(text: str) -> bool:
-    """Return whether a text is, or should be, a URL of the network, however broken it is."""
+    """Return whether a text is meant as a URL of the network, even if it is not a valid one."""
     text = text.translate(_NARROW)
     return "://" in text or _MEANT.match(text) is not None
 
 
 def redact_url(url: str) -> str:
-    """Hide the passwords of one URL. If it is broken, all before its last @ is hidden.
+    """Hide the passwords of one URL. If it is not valid, all before its last @ is hidden.
 
-    What is behind a character that no URL has is hidden too: it may belong to a password.
+    The text after a character that no URL has is hidden too, because it may belong to a password.
     """
     url = url.translate(_NARROW)
     _, found, rest = url.rpartition("@")
@@ -150,7 +151,7 @@ def _is_broken(text: str) -> bool:
 
 
 def check_characters(url: str) -> None:
-    """Raise UsageError for a URL with characters, behind user and password, that no URL has."""
+    """Raise UsageError for a URL with characters, after user and password, that no URL has."""
     if url != (narrow := url.translate(_NARROW)):
         wide = next(a for a, b in zip(url, narrow, strict=True) if a != b)
         raise UsageError(
@@ -165,14 +166,14 @@ def check_characters(url: str) -> None:
 
 
 def is_unclear(url: str) -> bool:
-    """Return whether a URL may be read wrongly: in `user:1234/5@host` the host is `user`."""
+    """Return whether a URL is ambiguous: by RFC 3986 the host of `user:1234/5@host` is `user`."""
     match = _LOGIN.match(url)
     return match is not None and not (
         _SAFE.fullmatch(match[2]) and "%3a" not in match[2].partition(":")[0].lower()
     )
 
 
-def out_of_sight(words: list[str]) -> tuple[list[str], dict[str, str]]:
+def hide_passwords(words: list[str]) -> tuple[list[str], dict[str, str]]:
     """Replace passwords in command-line words by `${VARIABLE}`; return the words and variables.
 
     All users of a machine can see the arguments of a process, but only its owner its environment. A

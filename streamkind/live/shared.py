@@ -1,4 +1,4 @@
-"""One engine for all cameras. Cameras take turns; frames of one size can share a batch."""
+"""One engine for all cameras. Frames of several cameras that have one size can share a batch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from streamkind.engine.engine import Engine
 from streamkind.engine.stream import Stream, enhance_together
-from streamkind.live.ahead import Ahead
-from streamkind.live.inbox import Inbox, Waiting
+from streamkind.live.compiled_sizes import CompiledSizes
+from streamkind.live.frame_queue import FrameQueue, WaitingFrame
 from streamkind.live.load import Load
 from streamkind.live.secrets import redact
 from streamkind.video.frames import Pixels, PixFmt
@@ -24,8 +24,8 @@ WINDOW_SECONDS = 0.01
 WAIT_SECONDS = 0.05
 """Longest wait, in seconds, before the stop flag is checked."""
 PAUSE_SECONDS = 2.0
-"""Pause, in seconds, of a camera on whose frames the engine failed, and before an engine is opened
-again."""
+"""Pause, in seconds, of a camera after the engine has failed on its frame. Also the pause between
+two attempts to open an engine again."""
 MOST_FAILURES = 3
 """Number of failures in a row after which the engine is opened again."""
 
@@ -33,16 +33,16 @@ MOST_FAILURES = 3
 class Served(Protocol):
     """The part of a camera that the engine uses. The engine's thread calls all methods."""
 
-    inbox: Inbox
+    queue: FrameQueue
 
     def has_room(self) -> bool:
-        """Return whether it can accept an enhanced frame. If not, its frames wait."""
+        """Return whether the camera can accept an enhanced frame. If not, its frames wait."""
 
     def oldest(self, seconds: float, wait: float) -> float:
-        """Return the time before which a decoded frame is too old if it takes `seconds` more.
+        """Return a time of `time.monotonic`: frames that were decoded before it are too old.
 
-        `wait` is how long it may have waited, in seconds, at the present load. The call changes
-        nothing.
+        `seconds` is how long the engine takes for a frame. `wait` is the longest wait, in seconds,
+        at the present load. The call changes nothing.
         """
 
     def took(self, seconds: float) -> None:
@@ -51,7 +51,7 @@ class Served(Protocol):
     def stream(self, engine: Engine) -> Stream:
         """Return the camera's `Stream` over this engine."""
 
-    def deliver(self, frame: Waiting, pixels: Pixels, ratio: float) -> None:
+    def deliver(self, frame: WaitingFrame, pixels: Pixels, ratio: float) -> None:
         """Accept an enhanced frame, and its ratio."""
 
     def fail(self, error: str) -> None:
@@ -60,12 +60,12 @@ class Served(Protocol):
 
 @dataclass
 class Turn:
-    """A frame of a camera that is enhanced next."""
+    """A frame of a camera that is enhanced in the next batch."""
 
     camera: Served
-    frame: Waiting
+    frame: WaitingFrame
     dropped: int
-    """Number of older frames of the camera that were dropped for it."""
+    """Number of older frames of the camera that were dropped when this one was taken."""
     done: bool = False
 
 
@@ -75,7 +75,7 @@ class SharedEngine:
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         """Open the engine in its thread. Raises what `open_engine` raises."""
         self.ready = threading.Condition()
-        """Notified of each frame that waits."""
+        """Notified when a frame is added to the queue of a camera."""
         self._open = open_engine
         # The lock of `ready` protects these.
         self._description = ""
@@ -83,7 +83,7 @@ class SharedEngine:
         self._cameras: list[Served] = []
         self._resting: dict[int, float] = {}
         # Used only by the engine's thread.
-        self._ahead: Ahead | None = None
+        self._compiled: CompiledSizes | None = None
         self._cost: dict[tuple[int, ...], float] = {}
         self._load = Load()
         self._failures = 0
@@ -105,7 +105,7 @@ class SharedEngine:
             return self._description
 
     def pix_fmt(self, width: int, height: int) -> PixFmt:
-        """Return the format that the engine wants frames of a size in. Any thread may ask."""
+        """Return the best pixel format for frames of this size. Any thread may call it."""
         with self.ready:
             wanted = self._wanted
         return wanted(width, height) if wanted else "rgb24"
@@ -152,20 +152,26 @@ class SharedEngine:
 
     def _end(self, engine: Engine) -> None:
         with contextlib.suppress(Exception):  # a lost device may refuse to be closed
-            if self._ahead is not None:
-                self._ahead.close()
+            if self._compiled is not None:
+                self._compiled.close()
             engine.close()
 
     def _begin(self) -> Engine:
-        """Open an engine, and store its description and pixel format, which may be other ones."""
+        """Open an engine, and store its description and pixel format.
+
+        They may differ from those of the engine before.
+        """
         engine = self._open()
-        self._ahead = Ahead(engine)
+        self._compiled = CompiledSizes(engine)
         with self.ready:
             self._description, self._wanted = engine.description, engine.pix_fmt
         return engine
 
     def _reopen(self) -> Engine | None:
-        """Try to open an engine until that works: a device may come back. None if asked to stop."""
+        """Try to open an engine until that works, because a lost device may return.
+
+        Returns None if `stop` was called.
+        """
         self._failures = 0
         self._cost.clear()
         while not self._stop.is_set():
@@ -189,13 +195,13 @@ class SharedEngine:
                 turn.camera.fail(redact(f"engine: {exc}"))
                 self._rest(turn.camera)
                 if not turn.done:
-                    turn.camera.inbox.lose()
+                    turn.camera.queue.count_dropped()
             self._failures += 1
             return self._failures < MOST_FAILURES
         self._failures = 0
         shape = (len(turns), *turns[0].frame.pixels.shape)
-        if self._ahead is not None:
-            self._ahead.learn(shape[1:])
+        if self._compiled is not None:
+            self._compiled.learn(shape[1:])
         ended = time.monotonic()
         self._load.note(began, ended, len(turns), sum(turn.dropped for turn in turns))
         took = ended - began
@@ -212,7 +218,10 @@ class SharedEngine:
                 self._resting[id(camera)] = time.monotonic() + PAUSE_SECONDS
 
     def _next_turns(self, most: int) -> list[Turn]:
-        """Take one frame each from up to `most` cameras, all of one size. These cameras go last."""
+        """Take one frame from each of up to `most` cameras, all of one size.
+
+        Move these cameras to the end of the list, so that the others are served next.
+        """
         with self.ready:
             turns = self._gather([], most)
             if not turns:
@@ -237,22 +246,22 @@ class SharedEngine:
         for camera in self._cameras:
             if len(turns) >= most:
                 break
-            first = camera.inbox.peek()
+            first = camera.queue.peek()
             if first is None or id(camera) in taken or self._resting.get(id(camera), 0) > now:
                 continue
-            if not camera.has_room():  # the enhanced frame would push out another
+            if not camera.has_room():  # the enhanced frame would replace another one
                 continue
             if turns and first.pixels.shape != turns[0].frame.pixels.shape:
                 continue
             alone = len(self._cameras) == 1
-            if self._ahead is not None and not alone and not self._ahead.has(first.pixels):
+            if self._compiled is not None and not alone and not self._compiled.has(first.pixels):
                 continue  # not compiled for this size yet; other cameras go on
             cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
-            dropped = camera.inbox.dropped
-            wait = self._load.longest_wait(now) * camera.inbox.interval
-            frame = camera.inbox.take(camera.oldest(cost, wait))
+            dropped = camera.queue.dropped
+            wait = self._load.longest_wait(now) * camera.queue.interval
+            frame = camera.queue.take(camera.oldest(cost, wait))
             if frame is not None:
-                turns.append(Turn(camera, frame, camera.inbox.dropped - dropped))
+                turns.append(Turn(camera, frame, camera.queue.dropped - dropped))
         return turns
 
 

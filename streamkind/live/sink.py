@@ -30,11 +30,11 @@ STUCK_SECONDS = 5.0
 CONNECT_SECONDS = 10.0  # time to connect, in seconds
 REASON_SECONDS = 0.5  # longest wait for the reason of a failure, in seconds
 END_SECONDS = 60.0
-"""Longest time, in seconds, to finish a recording or to close the connection to a server. A fleet
-that must end halts its outputs before."""
+"""Longest time, in seconds, to finish a recording or to close the connection to a server. At the
+end of the command, `LiveFleet` halts outputs earlier."""
 WAIT_SECONDS = 0.1  # longest wait, in seconds, before flags are checked
 DEPTH = 256
-"""Largest number of packets that wait for an output: some seconds of picture and sound."""
+"""Largest number of packets that wait for an output: about those of a few seconds."""
 
 
 class LiveSink:
@@ -42,7 +42,7 @@ class LiveSink:
 
     def __init__(self, url: str, config: CameraConfig) -> None:
         self.wants_key = threading.Event()
-        """Set when a publisher has started and needs a keyframe to begin."""
+        """Set when an output needs a keyframe: at its start, or after packets were dropped."""
         self.url = url
         self._config = config
         self._queue: queue.Queue[Coded] = queue.Queue(DEPTH)
@@ -53,7 +53,7 @@ class LiveSink:
             target=self._run, name=f"streamkind-sink-{config.name}", daemon=True
         )
         self._state = OutputState(url)
-        self._last_words = ""
+        self._reason = ""
         """Reason that a failed publisher gave."""
 
     def start(self, templates: list[Any]) -> None:
@@ -113,13 +113,13 @@ class LiveSink:
 
     def _publish(self) -> None:
         """Start a publisher and feed it until it ends or `stop` is called."""
-        self._last_words = ""
+        self._reason = ""
         publisher = Publisher(order(self.url, self._config), self._templates, self._halt)
         try:
             self.wants_key.set()
             begun = False
             while True:
-                self._listen(publisher)
+                self._check_publisher(publisher)
                 try:
                     packet = self._queue.get(timeout=WAIT_SECONDS)
                 except queue.Empty:
@@ -133,30 +133,32 @@ class LiveSink:
                 publisher.write(packet)
                 self._state.handed_over(int(packet.video))
             publisher.finish()
-            self._hear(publisher)
+            self._read_lines(publisher)
         except OutputError as exc:
             publisher.await_end()
-            self._hear(publisher)
-            raise OutputError(self._last_words or str(exc)) from exc
+            self._read_lines(publisher)
+            raise OutputError(self._reason or str(exc)) from exc
         finally:
             publisher.close()
             self._state.publisher_ended()
 
-    def _hear(self, publisher: Publisher) -> None:
-        for line in publisher.heard():
+    def _read_lines(self, publisher: Publisher) -> None:
+        for line in publisher.lines():
             if line == "live":
                 self._state.connected()
             elif line.startswith("failed "):
-                self._last_words = redact(line.removeprefix("failed "))
+                self._reason = redact(line.removeprefix("failed "))
             else:
                 self._state.failed(redact(line.removeprefix("error ")))
 
-    def _listen(self, publisher: Publisher) -> None:
-        self._hear(publisher)
+    def _check_publisher(self, publisher: Publisher) -> None:
+        self._read_lines(publisher)
         if publisher.failed:
             raise OutputError(publisher.end)
         if not self._state.is_live and publisher.seconds > CONNECT_SECONDS:
-            raise OutputError(f"no connection within {CONNECT_SECONDS:g} s")
+            raise OutputError(
+                f"no connection within {CONNECT_SECONDS:g} s; check the address and the server"
+            )
 
     def _drop(self, packet: Coded) -> None:
         self._state.dropped(int(packet.video))
@@ -169,7 +171,7 @@ class Publisher:
         """Start the process. Setting `halt` ends every wait."""
         self._halt = halt
         self._began = time.monotonic()
-        self._heard = b""
+        self._received = b""
         # -P: the folder of the script has modules named like those of the standard library.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(PUBLISHER)],
@@ -201,7 +203,7 @@ class Publisher:
 
     @property
     def end(self) -> str:
-        """A description of how the process has ended, for when it gave no reason."""
+        """A description of how the process has ended, for a process that gave no reason."""
         code = self._process.poll()
         return f"the output ended, by signal {-code}" if code and code < 0 else "the output ended"
 
@@ -216,10 +218,10 @@ class Publisher:
         """Seconds since the start."""
         return time.monotonic() - self._began
 
-    def heard(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Return the lines that the process has written since the last call."""
-        self._heard += self._pipes.read()
-        *lines, self._heard = self._heard.split(b"\n")
+        self._received += self._pipes.read()
+        *lines, self._received = self._received.split(b"\n")
         return [line.decode(errors="replace") for line in lines]
 
     def write(self, packet: Coded) -> None:
@@ -245,7 +247,7 @@ class Publisher:
 
     def _check_end(self, until: float) -> None:
         if time.monotonic() > until or self._halt.is_set():
-            raise OutputError("the output did not end in time; what came last may be missing")
+            raise OutputError("the output did not close in time; its last seconds may be missing")
 
     def close(self) -> None:
         """Kill the process if it still runs. It may be called twice."""
@@ -273,7 +275,9 @@ class Publisher:
             if taken:
                 until = time.monotonic() + STUCK_SECONDS
             elif time.monotonic() > until or self._halt.is_set():
-                raise OutputError(f"the output took nothing for {STUCK_SECONDS:g} s; is it frozen?")
+                raise OutputError(
+                    f"the output accepted no data for {STUCK_SECONDS:g} s; check the server or disk"
+                )
 
 
 class _Pipe:

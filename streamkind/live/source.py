@@ -31,18 +31,19 @@ from streamkind.video.upright import Orientation, Turns
 log = logging.getLogger("streamkind.live")
 
 KEY_TIMEOUTS = 4
-"""Time for the first keyframe, as a multiple of the camera's timeout. Cameras send keyframes
-seldom."""
+"""Longest wait for the first keyframe, as a multiple of the camera's timeout. Cameras may send a
+keyframe only every few seconds."""
 _NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
-"""FFmpeg's protocols that a camera's URL, or a playlist from it, may use: none that reads files."""
+"""FFmpeg's protocols that a camera's URL, or a playlist from it, may use. None reads files."""
 _NO_CLOCK = ("mjpeg", "mpjpeg")
 """Formats without time stamps: FFmpeg assumes 25 frames per second."""
 JUMP_SECONDS = 3.0
-"""Difference to the last time stamp, in seconds, from which on another timeline begins."""
+"""Difference between two consecutive time stamps, in seconds, from which on the second one counts
+as being on another timeline."""
 _OPTIONS = {"analyzeduration": "1000000", "fpsprobesize": "0", "merge_pmt_versions": "1"}
-"""FFmpeg's options: a second, in microseconds, to find the streams; no wait for the frame rate; and
-streams of MPEG-TS stay the same if their numbers (PID) change. PyAV passes over new streams, and
-would return nothing any more."""
+"""FFmpeg's options: one second, in microseconds, to find the streams; no wait for the frame rate;
+and streams of MPEG-TS that stay the same if their PID changes. PyAV ignores new streams, so without
+the last option it would return no more packets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ class Connection:
     ) -> None:
         """Connect. Raises RefusedError for a wrong password, SilentError, or InputError.
 
-        `count` is called for each packet of the picture, with the number of packets and frames
-        that could not be decoded, and with busy seconds. `pix_fmt` returns the wanted pixel format
-        for upright pictures of a width and height.
+        `count` is called for each packet of video, with the number of packets and frames that could
+        not be decoded, and with the time that decoding took, in seconds. `pix_fmt` returns the
+        wanted pixel format for upright pictures of a width and height.
         """
         self._pix_fmt = pix_fmt
         self._count = count
@@ -122,8 +123,8 @@ class Connection:
             self._video = main_video(self._container, redact(url))  # type: ignore[arg-type]
             context = self._video.codec_context
             if not self.is_file:
-                # By default the decoder conceals damage, and damaged frames look whole. It obeys
-                # this with one thread only; frame threads would also delay as many frames.
+                # By default the decoder conceals damage, and does not report damaged frames. It
+                # obeys `err_detect` only with one thread. Frame threads would also add a delay.
                 context.thread_count, context.options = 1, {"err_detect": "explode"}
             sounds = self._container.streams.audio
             self.sound: Any = sounds[0] if sounds and sounds[0].codec_context else None
@@ -192,7 +193,7 @@ class Connection:
             lacking = "picture" if self._keyed else "keyframe"
             raise InputError(
                 f"{redact(self._url)}: data comes, but no {lacking} for {seconds:.1f} s;"
-                " connecting anew"
+                " connecting again"
             )
 
     def _decode(self, packet: av.Packet[Any]) -> list[Picture]:
@@ -206,7 +207,7 @@ class Connection:
         whole = [frame for frame in frames if not frame.is_corrupt]
         self._keyed = self._keyed or bool(whole)
         lost = 0
-        if self._keyed:  # pictures that refer to others before the connection do not count
+        if self._keyed:  # before a keyframe, pictures cannot be decoded; they do not count
             lost = damaged + len(frames) - len(whole)
         shown = [made for frame in whole for made in self._deinterlacer(frame)]
         self._tell(self._deinterlacer.notes)
@@ -265,7 +266,7 @@ def _open(url: str, timeout_seconds: float, transport: Transport, accel: HWAccel
         options |= {"rtsp_flags": "prefer_tcp"} if transport == "auto" else {}
     if scheme == "udp":
         kind = "mpegts"
-    # A playlist from elsewhere must not make us read files of this machine.
+    # A playlist of another machine must not be able to name files of this machine.
     options["protocol_whitelist"] = _NETWORK
     return av.open(
         url, format=kind, container_options=options, timeout=timeout_seconds, hwaccel=accel

@@ -19,7 +19,7 @@ STAGES = {
     "decompose": ("decompose",),
     "recompose": ("steady", "ratio", "recompose"),
 }
-"""Stages of the engine in the status, each with the steps of a `Stream` that it sums."""
+"""Stages of the engine in the status, and the steps of a `Stream` whose times each one sums."""
 
 
 class CameraState:
@@ -83,7 +83,7 @@ class CameraState:
             self._fail(error)
 
     def lost(self, error: str, *, refused: bool = False) -> None:
-        """Set that there is no connection. `error` is without secrets.
+        """Set the state to lost, or with `refused` to refused. `error` is without secrets.
 
         A camera that never had a picture is not lost: it stays `connecting`.
         """
@@ -95,7 +95,7 @@ class CameraState:
                 self._change("lost" if self._frames_in else "connecting")
 
     def stopped(self) -> None:
-        """Set the last state, which is not changed any more."""
+        """Set the state to stopped. It does not change after that."""
         with self._lock:
             self._change("stopped")
 
@@ -124,7 +124,7 @@ class CameraState:
             self._handed_on = now
 
     def left(self, age: float) -> None:
-        """Add the age of a frame that has left the encoder, in seconds since it was decoded."""
+        """Add the age of a frame that is encoded, in seconds since it was decoded."""
         with self._lock:
             self._age = age
             self._ages.append(age)
@@ -162,7 +162,7 @@ class CameraState:
             return self._engine_seconds > self._config.max_delay_seconds
 
     def no_signal_since(self, now: float) -> float:
-        """Return the Unix time since which no picture comes in or goes out; 0 while they do."""
+        """Return the Unix time since which no picture is decoded or encoded, or 0."""
         with self._lock:
             lost = self._state in ("lost", "refused")
             return self._since if lost else self._silent_since(now)
@@ -170,7 +170,7 @@ class CameraState:
     def snapshot(
         self, *, dropped: int, queue: int, sinks: tuple[SinkStatus, ...], take_ages: bool
     ) -> CameraStatus:
-        """Return the status, with the numbers of frames that wait. `take_ages` empties the ages."""
+        """Return the status, with the given numbers of frames. `take_ages` empties the ages."""
         now = time.monotonic()
         with self._lock:
             config = self._config
@@ -208,7 +208,7 @@ class CameraState:
             )
 
     def _shown(self, now: float) -> tuple[SourceState, float]:
-        """Return the state and when it began. A camera is live only if pictures come out too."""
+        """Return the state and its begin. A camera is live only if pictures are encoded too."""
         silent = self._silent_since(now) if self._state == "live" else 0.0
         if not silent:
             return self._state, self._since
@@ -234,7 +234,7 @@ class CameraState:
 
 
 class OutputState:
-    """The same for one output. Its own thread and the encoder's thread change it."""
+    """The same for one output. The output's thread and the encoder's thread change it."""
 
     def __init__(self, url: str) -> None:
         self._lock = threading.Lock()
@@ -252,7 +252,7 @@ class OutputState:
             return self._state == "live"
 
     def connected(self) -> None:
-        """Set that there is a connection, and count the frames given before as written."""
+        """Set the state to live, and count the frames given to the publisher so far as written."""
         with self._lock:
             self._state = "live"
             self._connections += 1
@@ -282,7 +282,7 @@ class OutputState:
             self._error = error
 
     def ended(self, *, for_good: bool) -> None:
-        """Set that there is no connection: for now, or with `for_good` finally."""
+        """Set the state to lost, or with `for_good` to stopped."""
         with self._lock:
             self._state = "stopped" if for_good else "lost"
 

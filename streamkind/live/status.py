@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from streamkind.live.viewers import Viewer
 
 SourceState = Literal["connecting", "live", "lost", "refused", "stopped"]
-"""connecting: no picture yet; live: pictures come in and go out; lost: no pictures now; refused:
-the camera refuses the password or the stream; stopped: finished or removed."""
+"""connecting: no picture yet; live: pictures are decoded and encoded; lost: no pictures at present;
+refused: the camera refuses the password or the stream; stopped: finished or removed."""
 
 SinkState = Literal["connecting", "live", "lost", "stopped"]
 
@@ -58,8 +58,8 @@ class CameraStatus:
     frames_out: int = 0
     """Number of frames enhanced and passed to the outputs."""
     dropped: int = 0
-    """Number of frames decoded but left out: too old, pushed out by newer ones, or not enhanced
-    because the engine failed."""
+    """Number of frames that were decoded but not encoded: too old, replaced by newer ones, or not
+    enhanced because the engine failed."""
     damaged: int = 0
     """Number of packets and frames that could not be decoded."""
     queue: int = 0
@@ -97,9 +97,9 @@ class Preview:
     """A frame before and after."""
 
     before: Pixels
-    """As `Waiting.pixels`."""
+    """As `WaitingFrame.pixels`."""
     after: Pixels
-    """As `Waiting.pixels`."""
+    """As `WaitingFrame.pixels`."""
     time: float
     """Unix time at which the frame was enhanced."""
 
@@ -118,7 +118,7 @@ class Fleet(Protocol):
         """Return the last frame of a camera, None before the first. Raises KeyError."""
 
     def view(self, name: str, wake: Callable[[], None]) -> Viewer:
-        """Return a viewer of a camera; its `leave` ends it. `wake` is called when it has data.
+        """Return a viewer of a camera. `wake` is called when the viewer has data; `leave` ends it.
 
         Raises KeyError, and UsageError if the camera has too many viewers.
         """
@@ -130,7 +130,10 @@ class Fleet(Protocol):
         """Change how a camera is relit, from the next frame on. Raises KeyError, UsageError."""
 
     def put(self, config: CameraConfig) -> None:
-        """Add a camera, or change the one of that name. Others go on. Raises UsageError."""
+        """Add a camera, or change the one with this name. Other cameras are not interrupted.
+
+        Raises UsageError.
+        """
 
     def remove(self, name: str) -> None:
         """Stop a camera and remove it. Raises KeyError."""

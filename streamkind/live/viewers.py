@@ -10,10 +10,10 @@ from typing import Any
 
 from streamkind.errors import UsageError
 from streamkind.live.encoder import Coded
-from streamkind.live.film import Film, Fragment
+from streamkind.live.fragments import Fragment, FragmentMuxer
 
 DEPTH = 64
-"""Largest number of fragments that wait for a viewer: some seconds of video."""
+"""Largest number of fragments that wait for a viewer: about those of a few seconds."""
 MOST_VIEWERS = 32
 """Largest number of viewers of one camera."""
 
@@ -53,22 +53,22 @@ class Viewer:
         """End the viewer. It may be called twice."""
         self._forget(self)
 
-    def offer(self, film: Film, fragment: Fragment) -> bool:
-        """Add a fragment; return False if all had to be dropped until the next keyframe."""
+    def offer(self, muxer: FragmentMuxer, fragment: Fragment) -> bool:
+        """Add a fragment. Return False if the queue is full; then drop all until a keyframe."""
         with self._lock:
             if not self._begun and not fragment.key:
                 return True
             kept = len(self._waiting) < DEPTH
             if kept:
                 if not self._mime:
-                    self._mime = film.mime
-                    self._waiting.append(film.init)
+                    self._mime = muxer.mime
+                    self._waiting.append(muxer.init)
                 self._waiting.append(fragment.data)
             else:
                 # If ftyp and moov have not been taken yet, they stay first.
                 first = self._waiting[0]
                 self._waiting.clear()
-                if first is film.init:
+                if first is muxer.init:
                     self._waiting.append(first)
             self._begun = kept
         self._tell()
@@ -94,7 +94,7 @@ class Viewers:
         self._lock = threading.Lock()
         self._viewers: tuple[Viewer, ...] = ()
         self._closed = False
-        self._film: Film | None = None
+        self._muxer: FragmentMuxer | None = None
         """Used only by the encoder's thread."""
 
     def __bool__(self) -> bool:
@@ -107,7 +107,7 @@ class Viewers:
         with self._lock:
             if len(self._viewers) >= MOST_VIEWERS:
                 raise UsageError(
-                    f"this camera has {MOST_VIEWERS} viewers already, the largest number"
+                    f"this camera has {MOST_VIEWERS} viewers, the largest number; close one first"
                 )
             if not self._closed:
                 self._viewers += (viewer,)
@@ -124,12 +124,12 @@ class Viewers:
         """Pass on packets that were encoded for `stream`. The encoder's thread calls this."""
         viewers = self._now()
         if not viewers:
-            self._end_film()
+            self._close_muxer()
             return
-        film = self._film = self._film or Film(stream)
+        muxer = self._muxer = self._muxer or FragmentMuxer(stream)
         for packet in packets:
-            fragment = film(packet) if packet.video else None
-            kept = [viewer.offer(film, fragment) for viewer in viewers] if fragment else []
+            fragment = muxer(packet) if packet.video else None
+            kept = [viewer.offer(muxer, fragment) for viewer in viewers] if fragment else []
             if not all(kept):
                 self.wants_key.set()
 
@@ -139,13 +139,13 @@ class Viewers:
             self._closed, viewers, self._viewers = True, self._viewers, ()
         for viewer in viewers:
             viewer.close()
-        self._end_film()
+        self._close_muxer()
 
     def _now(self) -> tuple[Viewer, ...]:
         with self._lock:
             return self._viewers
 
-    def _end_film(self) -> None:
-        if self._film is not None:
-            self._film.close()
-            self._film = None
+    def _close_muxer(self) -> None:
+        if self._muxer is not None:
+            self._muxer.close()
+            self._muxer = None

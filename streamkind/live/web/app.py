@@ -26,7 +26,7 @@ from streamkind.live.config import (
 )
 from streamkind.live.secrets import HIDDEN
 from streamkind.live.status import CameraStatus, Fleet
-from streamkind.live.web.guard import Gate, problem, set_session
+from streamkind.live.web.guard import WRONG_TOKEN, Gate, problem, set_session
 from streamkind.live.web.metrics import open_registry
 from streamkind.live.web.recordings import recording_routes
 from streamkind.live.web.schemas import (
@@ -77,16 +77,16 @@ class Cameras:
         raise unknown(name)
 
     def put(self, name: CameraName, settings: CameraSettings, response: Response) -> CameraConfig:
-        """Add a camera (201), or change the one of that name (200). Others go on.
+        """Add a camera (201), or change the one with this name (200). Others are not interrupted.
 
-        A URL with *** in it is refused: it was read here, and its password would be lost.
+        A URL with *** is refused: the API shows *** in place of passwords, so it has lost its own.
         """
         config = CameraConfig(name=name, **dict(settings))
         try:
             if any(HIDDEN in url for url in (config.url, *config.to)):
                 raise UsageError(
-                    f"a URL holds {HIDDEN} where a secret was hidden; give it whole, change the "
-                    "camera in cameras.toml, or change ratio and target alone by PATCH"
+                    f"a URL contains {HIDDEN} in place of a secret; give the whole URL, change the "
+                    "camera in cameras.toml, or change only ratio and target by PATCH"
                 )
             check_camera(config, from_api=True)
             with self._lock:
@@ -120,7 +120,7 @@ class Cameras:
         return self._picture(self._previews, name, if_none_match)
 
     def tile(self, name: CameraName, if_none_match: Annotated[str, Header()] = "") -> Response:
-        """Return the last enhanced frame, reduced, for walls of cameras, at most five a second."""
+        """Return the last enhanced frame, reduced to 384 pixels of width, at most five a second."""
         return self._picture(self._tiles, name, if_none_match)
 
     @staticmethod
@@ -145,7 +145,7 @@ def unknown(name: str) -> HTTPException:
 def hidden(config: CameraConfig) -> CameraConfig:
     """Return settings without the secrets of their URLs."""
     told = {"url": redact(config.url), "to": tuple(map(redact, config.to))}
-    return config.model_copy(update=told)  # not checked: *** is no password
+    return config.model_copy(update=told)  # without checks, which would refuse ***
 
 
 def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:
@@ -200,7 +200,7 @@ def session_routes(gate: Gate) -> APIRouter:
         """Check the token, and set a cookie that scripts cannot read."""
         if not gate.takes(login.token):
             await gate.refuse(request)
-            raise HTTPException(401, "that is not the console's token")
+            raise HTTPException(401, WRONG_TOKEN)
         set_session(response, request, gate.new_session())
 
     @router.delete("/api/session", status_code=204, summary="Log out")
@@ -222,13 +222,12 @@ def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
         return {"status": "ok", "version": __version__}
 
     @router.get(
-        "/readyz", responses={503: {"model": Ready, "description": "Not all"}}, summary="Cameras"
+        "/readyz",
+        responses={503: {"model": Ready, "description": "Not all"}},
+        summary="Cameras",
     )
     def readyz(response: Response) -> Ready:
-        """Answer 200 while every required camera and output is live, 503 while one is not.
-
-        Without any required camera, the answer is 200.
-        """
+        """Answer 200 while every required camera and output is live (or none is), else 503."""
         required = [camera for camera in watch.status() if camera.required]
         live = sum(map(delivers, required))
         response.status_code = 200 if live == len(required) else 503
@@ -255,7 +254,7 @@ def delivers(camera: CameraStatus) -> bool:
 
 
 async def wrong_request(request: Request, exc: Exception) -> JSONResponse:
-    """Return what is wrong, without the value, which may contain a password."""
+    """Answer what is wrong with a request, without the value, which may contain a password."""
     assert isinstance(exc, RequestValidationError)
     found = [(".".join(map(str, e["loc"])), e["msg"], e["type"]) for e in exc.errors()]
     code = 400 if any(kind == "json_invalid" for _, _, kind in found) else 422
@@ -276,10 +275,10 @@ def build_app(fleet: Fleet, token: str) -> FastAPI:
     app = FastAPI(
         title="streamkind",
         version=__version__,
-        description="Live cameras: what they do, and what may be asked of them.",
+        description="Live cameras: their state, settings, pictures and recordings.",
         docs_url=None,
         redoc_url=None,
-        strict_content_type=True,  # what a form of another site can send is not taken for JSON
+        strict_content_type=True,  # a body that a form of another site can send is not read as JSON
     )
     app.add_exception_handler(RequestValidationError, wrong_request)
     gate, watch = Gate(token), Watch(fleet)
@@ -295,5 +294,5 @@ def build_app(fleet: Fleet, token: str) -> FastAPI:
 def add_files(app: FastAPI, files: Iterable[FilePath]) -> None:
     """Serve files at /."""
     for file in files:
-        # No StaticFiles at /: it would answer for methods that a path of the API does not have.
+        # StaticFiles at / would answer requests by a method that a path of the API does not have.
         app.router.routes.append(Route(f"/{file.name}", page_of(file)))

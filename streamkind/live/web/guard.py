@@ -32,8 +32,12 @@ SESSION_SECONDS = 7 * 86400
 LEAST_TOKEN = 16
 """Least length of a token, in characters."""
 FREE_TRIES, TRY_SECONDS = 5, 60.0
-"""Number of wrong tokens that are answered at once within a time in seconds; others wait."""
+"""Number of wrong tokens within a time, in seconds, that are answered without a pause. The answers
+to more wait for `SLOW_SECONDS`."""
 SLOW_SECONDS = 1.0
+"""Pause before the answer to a wrong token, in seconds."""
+WRONG_TOKEN = "wrong token; it is the `token` of [console] in cameras.toml, or that of --token"
+"""Answer to a login with a wrong token."""
 LOG_SECONDS = 10.0
 """Least time, in seconds, between two log lines about wrong tokens."""
 MOST_BYTES = 64 * 1024
@@ -41,7 +45,7 @@ MOST_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
 """Longest time for a body of up to `MOST_BYTES`, in seconds."""
 PART_SECONDS = 60.0
-"""Longest time from one part of a larger body to the next, in seconds: a radio link may pause."""
+"""Longest time from one part of a larger body to the next, in seconds. A radio link may pause."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
@@ -85,7 +89,7 @@ class Gate:
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
-        # Made of the token, so that a browser stays logged in when this process is started again.
+        # The key is derived from the token, so that a browser stays logged in after a restart.
         self._key = hashlib.scrypt(self._token, salt=b"streamkind session", n=2**14, r=8, p=1)
         self.wrong = 0
         """Number of wrong tokens so far."""
@@ -111,7 +115,7 @@ class Gate:
         return time.time() < int(expiry)
 
     async def refuse(self, request: HTTPConnection) -> None:
-        """Count and log a wrong token. After many, wait before it is answered."""
+        """Count and log a wrong token. After `FREE_TRIES` of them, wait for `SLOW_SECONDS`."""
         self.wrong += 1
         now = time.monotonic()
         if now - self._logged >= LOG_SECONDS:
@@ -132,7 +136,9 @@ class Gate:
         """Raise HTTPException unless a request has the token or a session."""
         if not await self.admits(request, bearer.credentials if bearer else None, cookie):
             raise HTTPException(
-                401, "send 'Authorization: Bearer TOKEN', or log in", {"WWW-Authenticate": "Bearer"}
+                401,
+                "a token is needed; send 'Authorization: Bearer TOKEN', or log in",
+                {"WWW-Authenticate": "Bearer"},
             )
 
     async def admits(self, request: HTTPConnection, token: str | None, cookie: str | None) -> bool:
@@ -161,8 +167,9 @@ class Guard:
         self._app = app
         self._most_bytes = most_bytes
         self._open = open_to_all
-        """Whether there is no token. A foreign name in `Host` is then refused: a page of another
-        site may have pointed its name at this machine (DNS rebinding)."""
+        """Whether there is no token. Then a request is refused if its header `Host` has a name of
+        another machine, because another site may have set its DNS name to this machine's address
+        (DNS rebinding)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -197,14 +204,20 @@ class Guard:
 
     def _refuse(self, method: str, headers: Headers, most: int) -> JSONResponse | None:
         if self._foreign(headers):
-            return problem(421, "without a token the console answers to 127.0.0.1 and localhost")
+            return problem(
+                421,
+                "without a token the console answers only to the names 127.0.0.1 and localhost;"
+                " use one of them, or set a token",
+            )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
-            return problem(413, f"the body is larger than {most} bytes")
+            return problem(
+                413, f"the body is larger than {most} bytes, the limit; send a smaller one"
+            )
         if method in ("GET", "HEAD"):
             return None
         if is_of_another_site(headers):
-            return problem(403, "another site's page may not change anything here")
+            return problem(403, "a page of another site may not change anything here")
         return None
 
 
@@ -220,7 +233,7 @@ def is_of_another_site(headers: Headers) -> bool:
 
 
 def problem(code: int, detail: str) -> JSONResponse:
-    """Return a refusal."""
+    """Return the answer to a refused request."""
     return JSONResponse({"detail": redact(detail)}, code)
 
 
@@ -232,23 +245,25 @@ def host_name(host: str) -> str:
 
 
 def limited(receive: Receive, most: int) -> Receive:
-    """Read at most `most` bytes in time, because a chunked body does not state its length."""
+    """Limit size and time of a body, because a chunked body does not state its length."""
     left, more, until = most, True, 0.0
 
     async def read() -> Message:
         nonlocal left, more, until
-        if not more:  # waiting for the client to go away
+        if not more:  # the app waits until the client disconnects
             return await receive()
-        until = until or time.monotonic() + BODY_SECONDS  # it is no fault to be read late
+        until = until or time.monotonic() + BODY_SECONDS  # from when the app begins to read
         seconds = until - time.monotonic() if most <= MOST_BYTES else PART_SECONDS
         try:
             message = await asyncio.wait_for(receive(), max(0.0, seconds))
         except TimeoutError:
-            raise HTTPException(408, "the body did not come") from None
+            raise HTTPException(408, "the body did not arrive in time; send it again") from None
         left -= len(message.get("body", b""))
         more = message.get("more_body", False)
         if left < 0:
-            raise HTTPException(413, f"the body is larger than {most} bytes")
+            raise HTTPException(
+                413, f"the body is larger than {most} bytes, the limit; send a smaller one"
+            )
         return message
 
     return read

@@ -24,22 +24,28 @@ OfSink = Callable[[SinkStatus], float]
 
 COUNTERS: dict[str, tuple[str, Of]] = {
     "streamkind_frames_in": ("Frames decoded.", lambda c: c.frames_in),
-    "streamkind_frames_out": ("Frames enhanced and handed to the outputs.", lambda c: c.frames_out),
-    "streamkind_frames_dropped": ("Frames left out, being too old.", lambda c: c.dropped),
-    "streamkind_frames_damaged": ("Packets or frames not decodable.", lambda c: c.damaged),
-    "streamkind_reconnects": ("Times a camera was connected to again.", lambda c: c.reconnects),
+    "streamkind_frames_out": ("Frames enhanced and passed to the outputs.", lambda c: c.frames_out),
+    "streamkind_frames_dropped": (
+        "Frames decoded but not encoded: too old, replaced by newer ones, or failed.",
+        lambda c: c.dropped,
+    ),
+    "streamkind_frames_damaged": (
+        "Packets and frames that could not be decoded.",
+        lambda c: c.damaged,
+    ),
+    "streamkind_reconnects": ("Reconnections to a camera.", lambda c: c.reconnects),
 }
 GAUGES: dict[str, tuple[str, Of]] = {
     "streamkind_ratio": (
         "Ratio by which the light of the last frame was raised.",
         lambda c: c.ratio,
     ),
-    "streamkind_queue_frames": ("Frames waiting for the engine.", lambda c: c.queue),
+    "streamkind_queue_frames": ("Frames waiting for the engine or the encoder.", lambda c: c.queue),
 }
 SINK_COUNTERS: dict[str, tuple[str, OfSink]] = {
     "streamkind_sink_frames": ("Frames written to an output.", lambda s: s.frames),
-    "streamkind_sink_dropped": ("Frames an output did not take.", lambda s: s.dropped),
-    "streamkind_sink_reconnects": ("Times an output was opened again.", lambda s: s.reconnects),
+    "streamkind_sink_dropped": ("Frames not written to an output.", lambda s: s.dropped),
+    "streamkind_sink_reconnects": ("Reconnections of an output.", lambda s: s.reconnects),
 }
 
 
@@ -56,7 +62,9 @@ class FleetCollector(Collector):
         cameras = self._watch.status()
         yield self._about()
         yield CounterMetricFamily(
-            "streamkind_console_wrong_tokens", "Wrong tokens given.", value=self._wrong()
+            "streamkind_console_wrong_tokens",
+            "Requests with a wrong token.",
+            value=self._wrong(),
         )
         yield up(cameras)
         for name, (told, of) in COUNTERS.items():
@@ -80,12 +88,12 @@ class FleetCollector(Collector):
             "engine": engine,
             "precision": engine.rpartition(", ")[2],
         }
-        return InfoMetricFamily("streamkind_engine", "What runs, at which precision.", told)
+        return InfoMetricFamily("streamkind_engine", "Version, engine and its precision.", told)
 
     def _ages(self, cameras: list[CameraStatus]) -> Metric:
         metric = HistogramMetricFamily(
             "streamkind_frame_age_seconds",
-            "From decoded to handed on, of the frames that were looked at.",
+            "Age of encoded frames, in seconds since they were decoded; at most 500 per reading.",
             labels=["camera"],
         )
         bounds = [*map(str, AGE_BUCKETS), "+Inf"]
@@ -99,7 +107,7 @@ class FleetCollector(Collector):
 def up(cameras: list[CameraStatus]) -> Metric:
     """Return which cameras are live, and which are required."""
     metric = GaugeMetricFamily(
-        "streamkind_camera_up", "1 while a camera delivers.", labels=["camera", "required"]
+        "streamkind_camera_up", "1 while a camera is live, else 0.", labels=["camera", "required"]
     )
     for camera in cameras:
         labels = [camera.name, str(camera.required).lower()]
@@ -110,7 +118,7 @@ def up(cameras: list[CameraStatus]) -> Metric:
 def stages(cameras: list[CameraStatus]) -> Metric:
     """Return the working time of each stage."""
     metric = CounterMetricFamily(
-        "streamkind_stage_seconds", "Busy seconds of a stage.", labels=["camera", "stage"]
+        "streamkind_stage_seconds", "Working time of a stage, seconds.", labels=["camera", "stage"]
     )
     for camera in cameras:
         for stage, seconds in sorted(camera.stages.items()):
@@ -121,9 +129,11 @@ def stages(cameras: list[CameraStatus]) -> Metric:
 def sinks(cameras: list[CameraStatus]) -> Iterator[Metric]:
     """Yield the metrics of each output of each camera."""
     labels = ["camera", "sink"]
-    # Two outputs may differ in what is redacted only; Prometheus refuses a line that comes twice.
+    # Two URLs may be equal once their secrets are hidden. Prometheus refuses equal lines.
     known = {(camera.name, sink.url): sink for camera in cameras for sink in camera.sinks}
-    live = GaugeMetricFamily("streamkind_sink_up", "1 while an output takes frames.", labels=labels)
+    live = GaugeMetricFamily(
+        "streamkind_sink_up", "1 while an output is connected, else 0.", labels=labels
+    )
     for key, sink in known.items():
         live.add_metric(key, float(sink.state == "live"))
     yield live

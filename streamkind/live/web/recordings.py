@@ -1,4 +1,4 @@
-"""Recordings by camera and time: listed, played and downloaded."""
+"""The part of the API that lists recordings by camera and time, and sends them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from streamkind.live.status import Fleet
 from streamkind.live.web.schemas import Problem, RecordingsAnswer
 
 MOST_LISTED = 2000
-"""Largest number of recordings in an answer, the newest: two weeks of ten minutes each."""
+"""Largest number of recordings in an answer; the newest are listed. With ten minutes each, they
+are those of two weeks."""
 KINDS = {".mkv": "video/x-matroska", ".mp4": "video/mp4"}
 CHUNK = 1 << 18
 """Bytes of a recording that are read at once."""
@@ -30,8 +31,8 @@ VIDEO: dict[int | str, dict[str, Any]] = {
     **MISSING,
     200: {"content": {kind: {} for kind in KINDS.values()}, "description": "The whole file"},
     206: {"description": "The bytes that Range asks for"},
-    400: {"description": "Range is no range of bytes"},
-    416: {"description": "Range begins behind the end"},
+    400: {"description": "Range is not a valid range of bytes"},
+    416: {"description": "Range begins after the end of the file"},
 }
 END_OF_TIME = 2.0**40
 """A time in Unix seconds that is later than that of any recording."""
@@ -63,7 +64,7 @@ class RecordingsOf:
         told = path.stat()
         if range or time.time() - told.st_mtime > WRITTEN_SECONDS:
             return FileResponse(path, media_type=kind, stat_result=told)
-        # FileResponse would send more than it has promised when the file grows.
+        # When the file grows, FileResponse would send more bytes than its Content-Length.
         headers = {"Content-Length": str(told.st_size), "Accept-Ranges": "bytes"}
         return StreamingResponse(beginning(path, told.st_size), media_type=kind, headers=headers)
 

@@ -13,7 +13,7 @@ from streamkind.live.status import CameraStatus
 
 
 class Light(BaseModel):
-    """Ratio and target, from a camera's next frame on. A missing value does not change."""
+    """Ratio and target of a camera, from its next frame on. A missing field is not changed."""
 
     model_config = STRICT
 
@@ -37,7 +37,7 @@ class Problem(BaseModel):
 
 Answers = dict[int | str, dict[str, Any]]
 WRONG: Answers = {
-    400: {"model": Problem, "description": "No JSON"},
+    400: {"model": Problem, "description": "The body is not JSON"},
     422: {"model": Problem, "description": "What was wrong, and what was expected"},
 }
 UNKNOWN: Answers = {
@@ -48,7 +48,7 @@ JPEG: Answers = {
     **UNKNOWN,
     200: {"content": {"image/jpeg": {}}, "description": "The picture"},
     204: {"description": "No frame yet"},
-    304: {"description": "The picture of If-None-Match"},
+    304: {"description": "The picture is that of If-None-Match"},
 }
 TEXT: Answers = {
     200: {"content": {"text/plain": {}}, "description": "Text format of Prometheus"},
@@ -79,7 +79,7 @@ class RecordingsAnswer:
     """Recordings of one camera."""
 
     span: tuple[float, float] | None
-    """Begin of the first and of the last of all recordings, Unix times; null if there is none."""
+    """Unix times at which the first and the last of all recordings begin; null if there is none."""
     recordings: list[Recording]
     """The recordings in the asked range, the oldest first."""
     side_by_side: bool
@@ -88,7 +88,7 @@ class RecordingsAnswer:
 
 @dataclass(frozen=True)
 class Ready:
-    """Whether every required camera delivers, and every required output takes it."""
+    """Whether every required camera and every required output is live."""
 
     ready: bool
     required: int

@@ -19,7 +19,7 @@ from streamkind.live.web.guard import Guard, check_listening
 START_SECONDS = 10.0
 """Time limit of the start of the server, in seconds."""
 STOP_SECONDS = 1
-"""Time for open requests at the end, in seconds."""
+"""Time that open requests have to finish at the end, in seconds."""
 
 
 @contextmanager
@@ -54,9 +54,10 @@ def serve(guard: Guard, config: ConsoleConfig) -> Iterator[str]:
 
 
 def settings(guard: Guard) -> uvicorn.Config:
-    """Return the settings of uvicorn: no log, no proxy headers, few requests at once.
+    """Return the settings of uvicorn: no log, no proxy headers, at most 200 connections.
 
-    The guard logs what fails. Requests that are cut off at the end are no failure.
+    uvicorn logs nothing, because the guard logs errors, and because requests that are cut off at
+    the end are not errors.
     """
     return uvicorn.Config(
         guard,
@@ -95,5 +96,8 @@ def wait_for(server: uvicorn.Server, thread: threading.Thread) -> None:
     end = time.monotonic() + START_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > end:
-            raise OutputError("console: the server did not start; run with another port")
+            raise OutputError(
+                "console: the server did not start; choose another port, by `port` in [console] or"
+                " by --port"
+            )
         time.sleep(0.01)

@@ -1,4 +1,7 @@
-"""Live video of a camera over a WebSocket: its type as text, then MP4 in binary messages."""
+"""Live video of a camera over a WebSocket.
+
+The first message is the media type, as JSON text. Binary messages with fragmented MP4 follow.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from streamkind.video.format import HD, ColorTags
 from streamkind.video.frames import Pixels, size_of
 
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
-"""Upper bounds in seconds; 0.5 is the default limit of a frame's age."""
+"""Upper bounds of the histogram of ages, in seconds. 0.5 is the default of `max_delay_seconds`."""
 PREVIEW_SECONDS = 0.2
 """Least interval between two encoded pictures of a camera, in seconds."""
 PREVIEW_WIDTH = 960
@@ -25,7 +25,7 @@ PREVIEW_WIDTH = 960
 TILE_WIDTH = 384
 """Largest width of a picture of the wall of cameras, in pixels."""
 JPEG_QUALITY = 85
-"""Quality of previews, 0 to 100, as JPEG encoders count it."""
+"""JPEG quality of previews, 0 to 100."""
 
 
 @dataclass
@@ -37,7 +37,8 @@ class AgeHistogram:
     sum: float = 0.0
     """Seconds."""
     frames: int = 0
-    """Frames of the camera at the last call. If there are fewer now, it is another camera."""
+    """Number of frames of the camera at the last call. If it has become smaller, another camera
+    has got the name."""
 
     def add(self, ages: Iterable[float]) -> None:
         """Count ages in seconds."""
@@ -49,7 +50,7 @@ class AgeHistogram:
 class Watch:
     """The state of the fleet for the console, without secrets. May be used from any thread.
 
-    Every call of `Fleet.status` takes the ages since the last call, so all go through one `Watch`.
+    `Fleet.status` returns each age only once. So page, API and metrics share one `Watch`.
     """
 
     def __init__(self, fleet: Fleet) -> None:

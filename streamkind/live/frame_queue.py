@@ -13,7 +13,7 @@ INTERVALS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingFrame:
     """A frame that waits for the engine or for the encoder."""
 
     pixels: Pixels
@@ -26,13 +26,13 @@ class Waiting:
     """The same frame before it was enhanced, if outputs show it too."""
 
 
-class Inbox:
+class FrameQueue:
     """A queue of at most `depth` frames. Any thread may add and take frames."""
 
     def __init__(self, depth: int, ready: threading.Condition | None = None) -> None:
         """Create an empty queue that notifies `ready` of each frame."""
         self.ready = ready or threading.Condition()
-        self._frames: deque[Waiting] = deque()
+        self._frames: deque[WaitingFrame] = deque()
         self._depth = depth
         self._dropped = 0
         self._came: deque[float] = deque(maxlen=INTERVALS + 1)
@@ -44,7 +44,7 @@ class Inbox:
 
     @property
     def dropped(self) -> int:
-        """Number of frames that were pushed out, were too old, or could not be enhanced."""
+        """Number of frames that were replaced by newer ones, were too old, or failed."""
         with self.ready:
             return self._dropped
 
@@ -57,10 +57,10 @@ class Inbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether one more frame would push out the oldest."""
+        """Whether `put` would drop the oldest frame."""
         return len(self) >= self._depth
 
-    def put(self, frame: Waiting) -> None:
+    def put(self, frame: WaitingFrame) -> None:
         """Add a frame without waiting. If the queue is full, the oldest frame is dropped."""
         with self.ready:
             if self.is_full:
@@ -70,15 +70,16 @@ class Inbox:
             self._came.append(frame.decoded)
             self.ready.notify_all()
 
-    def peek(self) -> Waiting | None:
+    def peek(self) -> WaitingFrame | None:
         """Return the oldest frame and leave it in the queue; None if there is none."""
         with self.ready:
             return self._frames[0] if self._frames else None
 
-    def take(self, oldest: float, *, last: bool = True) -> Waiting | None:
-        """Take the first frame that was decoded since `oldest`, or None. Drop the ones before it.
+    def take(self, oldest: float, *, last: bool = True) -> WaitingFrame | None:
+        """Take the first frame that was decoded at `oldest` or later. Drop the frames before it.
 
-        With `last`, the newest frame is taken even if it is too old, so that the output goes on.
+        `oldest` is a time of `time.monotonic`. Returns None if there is no such frame. With `last`,
+        the newest frame is taken even if it is too old, so that the output continues.
         """
         with self.ready:
             while len(self._frames) > last and self._frames[0].decoded < oldest:
@@ -86,8 +87,8 @@ class Inbox:
                 self._dropped += 1
             return self._frames.popleft() if self._frames else None
 
-    def lose(self) -> None:
-        """Count a frame as dropped that was taken and could not be enhanced."""
+    def count_dropped(self) -> None:
+        """Count a frame as dropped, because it was taken and could not be enhanced."""
         with self.ready:
             self._dropped += 1
 

@@ -1,4 +1,4 @@
-"""Fragmented MP4 of an encoder's packets, as Media Source Extensions of browsers take it."""
+"""Muxes an encoder's packets to fragmented MP4, which Media Source Extensions of browsers play."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """One picture: the boxes moof and mdat."""
+    """One picture as a fragment: the boxes moof and mdat."""
 
     data: bytes
     key: bool
     """Whether decoding can begin here."""
 
 
-class Film:
-    """Packs the pictures of one encoder into fragments. Use it from one thread only.
+class FragmentMuxer:
+    """Muxes the pictures of one encoder to fragments. Use it from one thread only.
 
-    The first picture is at time 0. FFmpeg writes a picture when the next one tells how long it
-    lasts, one picture later.
+    The first picture is at time 0. FFmpeg writes a picture when it gets the next one, because only
+    then it knows the duration.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -47,7 +47,7 @@ class Film:
         """Type for `MediaSource.isTypeSupported`."""
 
     def write(self, data: bytes) -> int:
-        """Take what PyAV writes."""
+        """Store the bytes that PyAV writes to this object."""
         self._written.append(bytes(data))
         return len(data)
 
@@ -74,9 +74,9 @@ class Film:
 
 
 def mime_of(init: bytes) -> str:
-    """Return the type of an MP4 by RFC 6381, from its box avcC, hvcC or av1C.
+    """Return the media type of an MP4 by RFC 6381, from its box avcC, hvcC or av1C.
 
-    Without one of these, the codec is left out, and browsers say that they cannot play it.
+    If there is none of these boxes, the type has no codec, and browsers refuse to play it.
     """
     for name, tell in (("avcC", _avc), ("hvcC", _hevc), ("av1C", _av1)):
         box = re.search(name.encode() + rb"(.{13})", init, re.DOTALL)
@@ -86,12 +86,12 @@ def mime_of(init: bytes) -> str:
 
 
 def _avc(box: bytes) -> str:
-    """Profile, constraints and level."""
+    """Return the codec string of H.264: profile, constraints and level."""
     return f"avc1.{box[1:4].hex()}"
 
 
 def _hevc(box: bytes) -> str:
-    """Profile, compatibility with its bits reversed, tier and level, constraints."""
+    """Return the codec string of H.265: profile, compatibility bits reversed, tier, level, rest."""
     space = ("", "A", "B", "C")[box[1] >> 6]
     compatible = int(f"{int.from_bytes(box[2:6]):032b}"[::-1], 2)
     constraints = "".join(f".{byte:X}" for byte in box[6:12].rstrip(b"\0"))
@@ -100,6 +100,6 @@ def _hevc(box: bytes) -> str:
 
 
 def _av1(box: bytes) -> str:
-    """Profile, level, tier and bits."""
+    """Return the codec string of AV1: profile, level, tier and bits."""
     depth = 8 if not box[2] & 64 else 12 if box[2] & 32 else 10
     return f"av01.{box[1] >> 5}.{box[1] & 31:02}{'H' if box[2] & 128 else 'M'}.{depth:02}"

@@ -14,7 +14,7 @@ from support.live import GainBackend, state, wait_for
 from streamkind.backends.kept import Kept
 from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOBackend
 from streamkind.engine.engine import Engine
-from streamkind.live.ahead import Ahead
+from streamkind.live.compiled_sizes import CompiledSizes
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 from streamkind.model.released import find_release
@@ -84,7 +84,7 @@ def test_cameras_that_run_do_not_wait_for_a_new_size(fails):
 
 
 def test_an_engine_that_does_not_compile_takes_every_size_at_once():
-    with closing(Ahead(Engine(GainBackend()))) as ahead:
+    with closing(CompiledSizes(Engine(GainBackend()))) as ahead:
         assert ahead.has(np.zeros((48, 64, 3), np.uint8))
 
 
@@ -116,14 +116,14 @@ def test_the_released_student_is_compiled_beside_whole(monkeypatch):
     frame = np.full((48, 64, 3), 40, np.uint8)
     with (
         closing(Engine(OpenVINOBackend(find_release("student")), area=32 * 32)) as engine,
-        closing(Ahead(engine)) as ahead,
+        closing(CompiledSizes(engine)) as ahead,
     ):
         wait_for(lambda: ahead.has(frame), "it is never compiled")
         assert compiled and threading.get_ident() not in compiled
         count = len(compiled)
         engine.compile_for(frame[None], HD, skip=True)
         assert len(compiled) == count
-        with closing(Ahead(engine)) as again:  # what is compiled already is not compiled again
+        with closing(CompiledSizes(engine)) as again:  # compiled already
             wait_for(lambda: again.has(frame), "it is never ready")
         assert len(compiled) == count
 

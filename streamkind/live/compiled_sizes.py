@@ -1,4 +1,4 @@
-"""Compiles the networks for a new picture size in a second thread, while frames are enhanced."""
+"""Compiles the networks for new picture sizes in a second thread, while frames are enhanced."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from streamkind.video.format import HD
 from streamkind.video.frames import Pixels
 
 
-class Ahead:
-    """The sizes that an engine is compiled for. Used from the engine's thread.
+class CompiledSizes:
+    """The picture sizes that an engine is compiled for. Use it from the engine's thread only.
 
     One size is compiled at a time.
     """
@@ -50,7 +50,7 @@ class Ahead:
         frames, self._shape = pixels[None].copy(), pixels.shape
 
         def run() -> None:
-            # The engine will fail in the same way for the camera, which reports the error.
+            # The engine will raise the same error for a frame of this size, which is reported.
             with contextlib.suppress(Exception):
                 other.compile_for(frames, HD, skip=self._engine.max_batch == 1)
 
