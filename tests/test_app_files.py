@@ -368,7 +368,7 @@ def test_nothing_outside_the_folders_is_listed_or_opened(app, path):
     answer = app.ask("POST", "/api/jobs", json={"path": path, "settings": QUICK})
     assert answer.status_code == 404
     assert told | {answer.json()["detail"]} == {
-        f"{path}: no video or folder that this page shows; GET /api/files lists all"
+        f"{path}: not a video or folder that this page shows; GET /api/files lists them"
     }
     assert app.get("/api/jobs").json()["jobs"] == []
 

@@ -316,7 +316,7 @@ def test_a_page_with_a_token_asks_for_it(driver, clip, tmp_path):
         wait_until(lambda: page.find("#login").is_displayed())
         assert not page.find("#files").is_displayed()
         page.find("#token").send_keys("wrong", Keys.ENTER)
-        wait_until(lambda: "not the console's token" in page.text("#login-error"))
+        wait_until(lambda: "wrong token" in page.text("#login-error"))
         page.find("#token").clear()
         page.find("#token").send_keys(TOKEN, Keys.ENTER)
         wait_until(lambda: seen(page, "#list .folder"))

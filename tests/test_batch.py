@@ -60,7 +60,7 @@ def test_finished_outputs_are_skipped_and_outputs_of_other_settings_made_again(t
     assert job.output.stat().st_mtime_ns == first
     (other,) = find_jobs([clip], out, Options(preset="ultrafast", ratio=2.0))
     (result,), told = run([other])
-    assert result.status == "done" and "or from other settings; it is made again" in told
+    assert result.status == "done" and "or was made with other settings; it is made again" in told
     with other.output.open("r+b") as file:
         file.truncate(100)
     assert [r.status for r in run([other])[0]] == ["done"]
@@ -298,7 +298,7 @@ def test_results_are_named_by_a_template(tmp_path):
     assert names("a/one.mp4", name="{stem}-{kind}.mkv") == ["one-mp4.mkv"]
     with pytest.raises(UsageError, match=r"would both become.*--name"):
         names("a", name="same.mkv")
-    with pytest.raises(UsageError, match="not known"):
+    with pytest.raises(UsageError, match="cannot be filled in"):
         names("a", name="{camera}.mkv")
     with pytest.raises(InputError, match="no video was found"):
         names("a", patterns=["*.mov"])

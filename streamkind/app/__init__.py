@@ -1,1 +1,1 @@
-"""A page in the browser for files: choose, preview, run, play."""
+"""A page in the browser to choose videos, preview settings, enhance files and play results."""

@@ -1,4 +1,4 @@
-"""The entries of the queue, and the file that keeps them."""
+"""The entries of the queue, and the file that stores them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamkind.video.storage import remove_folder, write_whole
 VERSION = 1
 """Version of the queue's file. A file of another version is not used."""
 WINDOW_SECONDS = 15.0
-"""Time over which the speed is measured."""
+"""Time over which the speed is measured, in seconds."""
 
 JobState = Literal["waiting", "running", "paused", "done", "failed"]
 
@@ -77,7 +77,7 @@ class QueueEntry:
         self.progress, self._seen = JobProgress(), deque()
 
     def seen(self, told: dict[str, Any]) -> None:
-        """Take a line of progress: `frames`, `surveyed` and `total`."""
+        """Update the progress by a line of the process: `frames`, `surveyed` and `total`."""
         now, last = time.monotonic(), self.progress
         frames, surveyed, total = told["frames"], told["surveyed"], told["total"]
         done = frames or surveyed
@@ -117,9 +117,9 @@ def save(path: Path, entries: Iterable[QueueEntry]) -> None:
 
 
 def load(path: Path) -> list[QueueEntry]:
-    """Read the queue's file; empty if it does not exist or is of another version.
+    """Read the queue's file; return [] if it does not exist or is of another version.
 
-    What was running waits.
+    An entry that was running is set to waiting.
     """
     try:
         told = json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Measures how long a whole file will take, on some frames of it."""
+"""Estimates how long a whole file will take, by enhancing some of its frames."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source
 
 WARM_FRAMES = 2
-"""Number of first frames that are not measured: the second compiles the filter over time."""
+"""Number of first frames that are not measured, because the networks are compiled at the first
+frame, and the filter over time at the second."""
 LEAST_FRAMES, MOST_FRAMES = 3, 24
-"""Frames that are enhanced for a measurement. One of `quality` may take seconds."""
+"""Least and largest number of frames that are enhanced for a measurement. A frame in `quality` may
+take seconds."""
 BUDGET_SECONDS = 2.0
-"""Time after which a measurement ends, if it has `LEAST_FRAMES`."""
+"""Time in seconds after which a measurement ends, if it has `LEAST_FRAMES`."""
 MOST_KEPT = 64
-"""Number of measurements that are kept."""
+"""Number of measurements that are cached."""
 
 Kind = tuple[str, str, bool, int, int]
-"""Profile, codec, whether the ratio is automatic, width and height: what the time depends on."""
+"""All that the time depends on: profile, codec, whether the ratio is automatic, width, height."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Estimate:
 
 
 class Estimates:
-    """Measures once for each kind of file and settings. Use it from one thread only."""
+    """A cache of measurements, one for each `Kind`. Use it from one thread only."""
 
     def __init__(self) -> None:
         self._known: Recent[Kind, float] = Recent(MOST_KEPT)
@@ -59,7 +61,10 @@ class Estimates:
         self._folder.cleanup()
 
     def get(self, path: Path, facts: Facts, settings: Settings, gone: Event) -> Estimate:
-        """Return the expected time of a file. Raises StreamkindError, also if `gone` is set."""
+        """Return the expected time of a file. Raises StreamkindError.
+
+        Raises InputError soon after `gone` is set, because nobody waits for the answer then.
+        """
         auto = settings.ratio == "auto"
         kind = settings.profile, settings.codec, auto, facts.width, facts.height
         each = self._known.get(
@@ -70,15 +75,15 @@ class Estimates:
 
 @dataclass
 class Timer:
-    """Passes some frames of a source on, and measures the time of all but the first ones."""
+    """Yields some frames of a source, and measures the time of all but the first ones."""
 
     source: VideoSource
     gone: Event
     """Whether nobody waits for the measurement any more."""
     first: float | None = None
-    """Time at which the first frames were done, when all is compiled and in memory."""
+    """Time at which the first frames were enhanced, by `time.monotonic`; None before that."""
     skipped: int = 0
-    """Number of these frames, `WARM_FRAMES` or the rest of their batch too."""
+    """Number of these first frames: `WARM_FRAMES`, or more if their batch had more."""
     frames: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -100,7 +105,9 @@ class Timer:
     def each(self) -> float:
         """Return the seconds a frame took, up to now. Raises InputError."""
         if not self.frames:
-            raise InputError(f"{self.source.path.name}: no frame can be decoded to measure with")
+            raise InputError(
+                f"{self.source.path.name}: no frame can be decoded; the file may be damaged"
+            )
         if self.first is None or self.frames == self.skipped:  # a very short file
             return (time.monotonic() - self.began) / self.frames
         return (time.monotonic() - self.first) / (self.frames - self.skipped)
@@ -109,8 +116,8 @@ class Timer:
 def measure(path: Path, facts: Facts, settings: Settings, gone: Event, where: str) -> float:
     """Enhance some frames of a file as a batch does; return the seconds for each.
 
-    Files are written in the folder `where`, and removed.
-    Raises StreamkindError, also if `gone` is set.
+    Files are written in the folder `where`, and removed. Raises StreamkindError; InputError soon
+    after `gone` is set.
     """
     start = facts.seconds / 3
     with tempfile.TemporaryDirectory(dir=where) as folder:
@@ -139,5 +146,5 @@ def time_survey(job: Job, start: float, gone: Event) -> float:
 
 
 def as_source(timer: Timer) -> Source:
-    """Return a timer as the source that it stands for: only its frames are asked for."""
+    """Return a timer as a `Source`, of which `run` and `survey` use only the frames."""
     return cast(Source, timer)

@@ -30,9 +30,9 @@ GLIMPSES = 3
 THUMBNAIL_WIDTH = 320
 """Width of a thumbnail, in pixels."""
 MOST_KEPT = 512
-"""Number of files of which the facts are kept."""
+"""Number of files whose facts are cached."""
 MOST_TRIED = 200
-"""Packets that are tried at one moment; some cannot be decoded."""
+"""Largest number of packets that are decoded to get one frame."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -65,14 +65,14 @@ class FileLook:
 
 
 class Recent(Generic[Key, Value]):
-    """The values that were used last. May be used from any thread."""
+    """A cache of the values that were used last (LRU). May be used from any thread."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
         self._values: OrderedDict[Key, Future[Value]] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of a key. If it is not there, make it; other threads wait for it."""
+        """Return the value of a key. If it is not there, call `make`; other threads wait for it."""
         with self._lock:
             known = key in self._values
             value = self._values.setdefault(key, Future())
@@ -94,16 +94,18 @@ FileKey = tuple[str, int, int]
 
 
 def key_of(path: Path) -> FileKey:
-    """Return the key of a file. Raises InputError if it has gone."""
+    """Return the key of a file. Raises InputError if the file cannot be read."""
     try:
         told = path.stat()
     except OSError as exc:
-        raise InputError(f"{path.name}: cannot be read ({exc.strerror}); list again") from exc
+        raise InputError(
+            f"{path.name}: cannot be read ({exc.strerror}); open its folder again"
+        ) from exc
     return str(path), told.st_mtime_ns, told.st_size
 
 
 class Looks:
-    """Decodes facts and thumbnails, once for each file. May be used from any thread."""
+    """A cache of facts and thumbnails. Each file is decoded once. May be used from any thread."""
 
     def __init__(self) -> None:
         self._known: Recent[FileKey, FileLook] = Recent(MOST_KEPT)
@@ -125,7 +127,9 @@ def look_at(path: Path) -> FileLook:
         codec = stream.codec_context.name
         first = frame_near(container, stream, None)
         if first is None:
-            raise InputError(f"{path.name}: no frame of it can be decoded; is the file complete?")
+            raise InputError(
+                f"{path.name}: no frame can be decoded; check whether the file is complete"
+            )
         turns, small = Turns(), []
         turned = turns(first)  # keyframes may tell the rotation, or only the first frame
         size = first.width, first.height

@@ -31,13 +31,13 @@ Place = Annotated[
 FileName = Annotated[str, Path(max_length=255, description="Name of the file, without a folder.")]
 RatioQuery = Annotated[Manual | Literal["auto"], Query()]
 WRONG: dict[int | str, dict[str, Any]] = {
-    403: {"model": Problem, "description": "Asked by another site's page"},
-    404: {"model": Problem, "description": "Not there, or not shown"},
+    403: {"model": Problem, "description": "The request is from a page of another site"},
+    404: {"model": Problem, "description": "It does not exist, or is not shown"},
     422: {"model": Problem, "description": "What was wrong, and what was expected"},
 }
 UPLOADED: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body was cut off"},
-    408: {"model": Problem, "description": "The body did not come"},
+    408: {"model": Problem, "description": "The body did not arrive in time"},
     413: {"model": Problem, "description": "The file is too large"},
     507: {"model": Problem, "description": "The disk is full"},
 }
@@ -46,13 +46,13 @@ JPEG: dict[int | str, dict[str, Any]] = {
 }
 VIDEO: dict[int | str, dict[str, Any]] = {
     200: {"content": {"video/*": {}}, "description": "The whole file"},
-    206: {"content": {"video/*": {}}, "description": "The part of Range"},
-    400: {"description": "A Range that cannot be read"},
-    416: {"description": "A Range that is not in the file"},
+    206: {"content": {"video/*": {}}, "description": "The bytes that Range asks for"},
+    400: {"description": "Range is not a valid range of bytes"},
+    416: {"description": "Range begins after the end of the file"},
 }
 BODY = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
-"""Media types by the ending of a file; browsers find out about others by themselves."""
+"""Media types by the ending of a file. For other files, browsers detect the type themselves."""
 LOOK_SECONDS = 0.5
 """Interval, in seconds, at which it is checked whether a browser still waits."""
 
@@ -87,7 +87,7 @@ class Files:
         return Response(look.thumbnail, media_type="image/jpeg", headers=kept)
 
     def content(self, place: Place) -> Response:
-        """Return a video without changes, to play it. Range is supported."""
+        """Return the original video, to play it. Range is supported."""
         return video(self._library.file(place))
 
     async def upload(self, name: FileName, request: Request) -> Listed:
@@ -104,7 +104,9 @@ class Files:
         """Delete a file that was uploaded, unless the queue still needs it."""
         path = self._library.file(f"{UPLOADS}/{name}")
         if self._needed(path):
-            raise UsageError(f"{name}: the queue still needs it; cancel it there first")
+            raise UsageError(
+                f"{name}: the queue still needs this file; remove its entry from the queue first"
+            )
         path.unlink()
 
     async def preview(
@@ -116,9 +118,9 @@ class Files:
         ratio: RatioQuery = "auto",
         target: Annotated[Target, Query()] = DEFAULT_TARGET,
         width: Annotated[int, Query(ge=16, le=8192, description="Of one picture.")] = 960,
-        fine: Annotated[bool, Query(description="In the profile, not in realtime.")] = False,
+        fine: Annotated[bool, Query(description="Use the profile; else use realtime.")] = False,
     ) -> Response:
-        """Return a moment before (left half) and after (right half). X-Ratio is its ratio."""
+        """Return a frame before (left half) and after (right half). X-Ratio is its ratio."""
         path = self._library.file(place)
         wanted = Wanted(path, at, profile, ratio, target, width)
         gone = Event()
@@ -134,7 +136,7 @@ class Files:
         codec: Literal["h264", "hevc", "av1"] = "h264",
         ratio: RatioQuery = "auto",
     ) -> Estimate:
-        """Measure on some frames how long the whole file will take. This can take some time."""
+        """Estimate how long the whole file will take, by enhancing some frames (some seconds)."""
         path = self._library.file(place)
         settings = Settings(profile=profile, codec=codec, ratio=ratio)
         look = await asyncio.to_thread(self._looks.get, path)
@@ -144,14 +146,14 @@ class Files:
 
 
 def video(path: FilePath, *, name: str | None = None) -> FileResponse:
-    """Return a video to play, or with a `name` to save."""
+    """Return a video to play, or with `name` a video to save under that name."""
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
     kept = {"Cache-Control": "private, no-cache"}
     return FileResponse(path, media_type=kind, filename=name, headers=kept)
 
 
 async def finished(request: Request, task: Future[Answer], gone: Event) -> Answer:
-    """Wait for a task. If the browser goes away, the task is dropped; `gone` stops its work."""
+    """Wait for a task. If the browser disconnects, cancel the task, and set `gone` to stop it."""
     waiting = asyncio.wrap_future(task)
     try:
         while not (await asyncio.wait([waiting], timeout=LOOK_SECONDS))[0]:

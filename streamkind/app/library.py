@@ -1,4 +1,4 @@
-"""The folders that the page shows, and nothing outside them."""
+"""Finds and lists videos in the folders that the page shows, and nothing outside them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Listing:
-    """The content of a folder: folders and videos, in natural order: 2 comes before 10."""
+    """The content of a folder: folders and videos, in natural order (2 before 10)."""
 
     place: str
     folders: list[Folder]
@@ -58,13 +58,13 @@ class Listing:
 
 
 class Library:
-    """Finds files by their place. A place names a folder of the command, and a path below it.
+    """Finds files by their place: the key of a folder of the command, and a path below it.
 
     Hidden names are refused. Links are followed only where they stay in the same folder.
     """
 
     def __init__(self, folders: Sequence[Path], uploads: Path) -> None:
-        """Take the folders that the user named. Raises UsageError if one cannot be shown."""
+        """Use the folders that the user named. Raises UsageError if one cannot be shown."""
         for folder in folders:
             if not folder.is_dir():
                 raise UsageError(f"{folder}: no such folder; name folders with videos")
@@ -82,7 +82,10 @@ class Library:
         return [Folder(key, path.name or str(path)) for key, path in self._folders.items()]
 
     def find(self, place: str) -> Path:
-        """Return the path of a place, which exists. Raises InputError for all others alike."""
+        """Return the path of a place. Raises InputError if it does not exist or is not shown.
+
+        The message is the same in both cases, so that it does not show which files exist.
+        """
         key, *names = place.split("/")
         root = self.uploads.resolve() if key == UPLOADS else self._folders.get(key)
         try:
@@ -102,10 +105,7 @@ class Library:
         return path
 
     def again(self, path: Path) -> Path:
-        """Return the path of a video that was shown before, under whatever place it has now.
-
-        Raises InputError if it is not shown any more.
-        """
+        """Return a path that was shown before. Raises InputError if it is not shown any more."""
         for key, root in (*self._folders.items(), (UPLOADS, self.uploads.resolve())):
             if path.is_relative_to(root):
                 return self.file("/".join((key, *path.relative_to(root).parts)))
@@ -124,7 +124,9 @@ class Library:
         try:
             names = sorted(os.listdir(folder), key=natural)
         except OSError as exc:
-            raise InputError(f"{place}: cannot be read ({exc.strerror})") from exc
+            raise InputError(
+                f"{place}: cannot be read ({exc.strerror}); check its permissions and the disk"
+            ) from exc
         for name in names:
             if len(found.files) + len(found.folders) >= MOST_LISTED:
                 return replace(found, more=True)
@@ -147,7 +149,7 @@ class Library:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Return what a name is sorted by: numbers by their value, letters without their case."""
+    """Return the sort key of a name: numbers by their value, letters without their case."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
@@ -169,5 +171,5 @@ def is_refused(name: str) -> bool:
 def unknown(place: str) -> UnknownPlaceError:
     """Return the error for a place that does not exist, or is not shown."""
     return UnknownPlaceError(
-        f"{place}: no video or folder that this page shows; GET /api/files lists all"
+        f"{place}: not a video or folder that this page shows; GET /api/files lists them"
     )

@@ -1,4 +1,4 @@
-"""Shows moments of a file before and after, without enhancing the file."""
+"""Makes previews: single frames of a file before and after."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Frame
 
 FAST: ProfileChoice = "realtime"
-"""Profile of the quick picture, which is shown first."""
+"""Profile of the first, fast preview."""
 USUAL = 1920, 1080
-"""Width and height, in pixels, of most videos."""
+"""Width and height, in pixels, for which the networks are compiled in advance."""
 WARM = 3
-"""Frames before the moment that fill the filter over time, so that noise is as in the result."""
+"""Number of frames before the shown one that go through the filter over time, so that the preview
+has as little noise as the result."""
 STOP_SECONDS = 3.0
-"""Time, in seconds, that the work has to end when the page is closed."""
+"""Longest wait, in seconds, for previews under way when the command ends."""
 FAST_KEPT, FINE_KEPT = 8, 4
-"""Number of moments whose layers are kept: a 1080p frame of `quality` takes some 60 MB."""
+"""Number of frames whose layers are cached. Those of a 1080p frame in `quality` take about 60 MB.
+"""
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame of a file, split into layers. For another ratio, only the last step is repeated."""
+    """A frame of a file, split into layers. For another ratio, only `recompose` runs again."""
 
     view: View
     layers: Layers
@@ -71,7 +73,7 @@ class FilePreview:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be shown."""
+    """The frame and the settings of a preview."""
 
     path: Path
     at: float
@@ -106,9 +108,9 @@ class FilePreviews:
             self._run(self._fast, self._show_black)
 
     def show(self, wanted: Wanted, *, fine: bool, gone: Event) -> Future[FilePreview]:
-        """Return a moment: with `fine` in the profile of its settings, else in `FAST`.
+        """Return a preview: with `fine` in the profile of its settings, else in `FAST`.
 
-        The work ends with an InputError soon after `gone` is set.
+        The future raises InputError soon after `gone` is set.
         """
         if fine:
             return self._run(self._fine, self._show_fine, wanted, gone)
@@ -127,9 +129,9 @@ class FilePreviews:
         return task
 
     def close(self) -> None:
-        """Drop the work that waits, and free the engines.
+        """Cancel waiting tasks, and free the engines.
 
-        A frame that is in the network after `STOP_SECONDS` is not waited for.
+        A task that takes longer than `STOP_SECONDS` is not waited for.
         """
         for lane in (self._fast, self._fine):
             lane.shutdown(wait=False, cancel_futures=True)
@@ -143,7 +145,7 @@ class FilePreviews:
         return self._engine
 
     def _show_black(self) -> None:
-        """Show a frame of the usual size, for which the networks are compiled then."""
+        """Enhance a black frame of the usual size, which compiles the networks."""
         width, height = USUAL
         stream = Stream(self._fast_engine(), skip=False)
         frame = np.zeros((1, height * 3 // 2, width), np.uint8)
@@ -170,7 +172,7 @@ class FilePreviews:
     def _split(
         self, engine: Engine, profile: ProfileChoice, wanted: Wanted, gone: Event, *, warm: int
     ) -> Moment:
-        """Decode the frame of a moment and `warm` frames before it, and split it into layers.
+        """Decode the wanted frame and `warm` frames before it, and split it into layers.
 
         Raises InputError.
         """
@@ -191,7 +193,7 @@ class FilePreviews:
 
 
 def check_wanted(gone: Event) -> None:
-    """Raise InputError if nobody waits for an answer any more."""
+    """Raise InputError if `gone` is set: nobody waits for the answer any more."""
     if gone.is_set():
         raise InputError("nobody waits for the answer; ask again")
 
@@ -205,16 +207,16 @@ def rate_of(path: Path) -> float:
 def frames_until(
     path: Path, at: float, warm: int, profile: ProfileChoice, rate: float
 ) -> VideoSource:
-    """Open a video of `rate` frames per second some frames before a moment."""
+    """Open a video of `rate` frames per second `warm` frames before `at` seconds."""
     start = max(0.0, at - (warm + 1) / rate) if rate else 0.0
     try:
         return VideoSource(path, pix_fmt=PROFILES[profile].pix_fmt, start=start)
-    except InputError:  # the header says more than there is
+    except InputError:  # the file is shorter than its header says
         return VideoSource(path, pix_fmt=PROFILES[profile].pix_fmt)
 
 
 def last_frames(source: VideoSource, at: float, warm: int) -> Iterator[Frame]:
-    """Yield the frame of a moment, in seconds, and up to `warm` frames before it."""
+    """Yield the frame at `at` seconds, and up to `warm` frames before it."""
     begin: float | None = None
     for count, frame in enumerate(source):
         begin = float(frame.time) if begin is None else begin

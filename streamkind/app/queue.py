@@ -1,7 +1,7 @@
-"""The queue: one file at a time, in a process of its own, which survives the browser.
+"""The queue: enhances one file at a time, in a process of its own.
 
-A job is a batch of one file. Its journal keeps what is done, so that a job goes on after a pause,
-and after the command was killed.
+The queue goes on when the browser is closed. A job is a batch of one file. Its journal has the
+finished parts, so a job continues after a pause, and after the command was killed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ log = logging.getLogger("streamkind.app")
 QUEUE = ".streamkind-app.json"
 """Name of the queue's file, in the folder of the results."""
 MOST_JOBS = 1000
+"""Largest number of entries."""
 STOP_SECONDS = 10.0
-"""Time for a process to end after it was killed."""
+"""Longest wait, in seconds, for a process to end after it was killed."""
 
 
 class Queue:
@@ -65,15 +66,15 @@ class Queue:
         self._thread.start()
 
     def list(self) -> list[QueueEntry]:
-        """Return all entries in order, without waiting for threads that write to a disk."""
+        """Return all entries in order. It does not wait for a thread that writes to the disk."""
         return list(self._entries)
 
     def get(self, key: str) -> QueueEntry:
-        """Return an entry. It does not wait either. Raises KeyError."""
+        """Return an entry, also without waiting. Raises KeyError."""
         return self._find(key)
 
     def picture(self, key: str) -> Path:
-        """Return the file for the present frame of an entry, which may not exist."""
+        """Return the path of the picture of an entry's present frame. It may not exist yet."""
         return self._pictures / f"{key}.jpg"
 
     def add(self, path: Path, place: str, settings: Settings) -> QueueEntry:
@@ -102,7 +103,7 @@ class Queue:
             entry = self._find(key)
             if entry.state == "done":
                 raise UsageError(
-                    f"{entry.name}: is done already; add the file again to enhance it again"
+                    f"{entry.name}: is finished; to enhance the file again, add it again"
                 )
             if state == "waiting" and entry.state == "running":
                 return entry
@@ -162,7 +163,7 @@ class Queue:
         save(self.out / QUEUE, self._entries)
 
     def _try_to_save(self) -> None:
-        """Write the file. If its disk is full or removed, the work goes on without."""
+        """Write the file. If that fails, as on a full disk, log a warning and continue."""
         try:
             self._save()
         except StreamkindError as exc:
@@ -258,11 +259,11 @@ def read_line(line: str) -> dict[str, Any]:
 
 
 def crashed(code: int) -> dict[str, Any]:
-    """Return the result of a process that ended without one."""
-    return failed(f"the work on it ended by itself (code {code}), perhaps for lack of memory")
+    """Return the result of a process that ended without a result."""
+    return failed(f"its process ended unexpectedly (code {code}), perhaps for lack of memory")
 
 
 def failed(why: str) -> dict[str, Any]:
-    """Return the result of a process that did no work."""
+    """Return the result of a job whose process could not run or ended early."""
     advice = "close other programs, or choose a faster profile, and run it again"
     return {"error": f"{why}; {advice}", "warnings": [], "seconds": 0.0}

@@ -21,7 +21,9 @@ from streamkind.live.web.schemas import Problem
 from streamkind.platform import show_in_folder
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="Of an entry of the queue.")]
-NOT_JSON: dict[int | str, dict[str, Any]] = {400: {"model": Problem, "description": "No JSON"}}
+NOT_JSON: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The body is not JSON"}
+}
 NO_PICTURE: dict[int | str, dict[str, Any]] = {204: {"description": "No frame yet"}}
 
 
@@ -41,7 +43,7 @@ class JobChange(BaseModel):
     model_config = STRICT
 
     state: Literal["waiting", "paused"] | None = None
-    """paused: stop, and keep what is done; waiting: run in its turn."""
+    """paused: stop, and keep the finished parts; waiting: run when its turn comes."""
     place: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Place in the queue, 0 for the first."""
 
@@ -51,7 +53,7 @@ class ProgressAnswer(BaseModel):
 
     frames: int
     surveyed: int
-    """Frames that the first pass has seen."""
+    """Number of frames that the first pass has read."""
     total: int
     fps: float
     left_seconds: float | None
@@ -79,7 +81,7 @@ class QueueAnswer(BaseModel):
     folder: str
     """Folder of the results."""
     free_bytes: int
-    """On its disk."""
+    """Free bytes on the disk of this folder."""
     jobs: list[JobAnswer]
 
 
@@ -100,7 +102,7 @@ class Jobs:
         return QueueAnswer(folder=str(out), free_bytes=free, jobs=jobs)
 
     def add(self, new: NewJob) -> JobAnswer:
-        """Add a file at the end of the queue. Its settings become the last ones."""
+        """Add a file at the end of the queue. Its settings are stored as the last ones."""
         entry = self._queue.add(self._library.file(new.path), new.path, new.settings)
         self._presets.use(new.settings)
         return answer(entry)
@@ -115,7 +117,7 @@ class Jobs:
         return answer(entry)
 
     def remove(self, id: Id) -> None:
-        """Cancel an entry and delete its files, or remove a finished one; its result stays."""
+        """Remove an entry. If it is not finished, delete its files; a finished result stays."""
         self._find(id)
         self._queue.remove(id)
 
@@ -158,7 +160,9 @@ class Jobs:
         entry = self._find(id)
         path = FilePath(entry.output)
         if entry.state != "done" or not path.is_file():
-            raise UnknownPlaceError(f"{entry.name}: no result is there; wait until it is done")
+            raise UnknownPlaceError(
+                f"{entry.name}: has no result; wait until it is done, or add the file again"
+            )
         return path
 
 
@@ -180,13 +184,13 @@ def job_routes(jobs: Jobs) -> APIRouter:
         responses=NOT_JSON,
         summary="Add a file",
     )
-    add(one, jobs.change, methods=["PATCH"], responses=NOT_JSON, summary="Pause, go on, move")
-    add(one, jobs.remove, methods=["DELETE"], status_code=204, summary="Cancel or forget")
+    add(one, jobs.change, methods=["PATCH"], responses=NOT_JSON, summary="Pause, continue, move")
+    add(one, jobs.remove, methods=["DELETE"], status_code=204, summary="Remove")
     picture: dict[str, Any] = {"response_class": Response, "responses": JPEG | NO_PICTURE}
     add(f"{one}/now.jpg", jobs.now, summary="The present frame", **picture)
     played: dict[str, Any] = {"response_class": Response, "responses": VIDEO}
     add(f"{one}/result", jobs.result, summary="The result", **played)
-    add(f"{one}/original", jobs.original, summary="The file as it was", **played)
+    add(f"{one}/original", jobs.original, summary="The original file", **played)
     add(
         f"{one}/show",
         jobs.show,
@@ -206,14 +210,14 @@ def preset_routes(presets: Presets) -> APIRouter:
         """Return the presets and the last settings."""
         return presets.get()
 
-    @router.put("/api/presets/{name}", status_code=204, responses=NOT_JSON, summary="Keep")
+    @router.put("/api/presets/{name}", status_code=204, responses=NOT_JSON, summary="Store")
     def put(name: PresetName, settings: Settings) -> None:
         """Store settings under a name."""
         presets.put(name, settings)
 
-    @router.delete("/api/presets/{name}", status_code=204, summary="Forget")
+    @router.delete("/api/presets/{name}", status_code=204, summary="Delete")
     def delete(name: PresetName) -> None:
-        """Forget a preset."""
+        """Delete a preset."""
         try:
             presets.delete(name)
         except KeyError:

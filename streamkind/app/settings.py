@@ -18,7 +18,7 @@ from streamkind.video.storage import write_whole
 
 ProfileChoice = Literal["realtime", "balanced", "quality"]
 MOST_CRF = {"h264": 51, "hevc": 51, "av1": 63}
-"""Largest CRF of each encoder."""
+"""Largest CRF of each encoder: x264, x265 and SVT-AV1."""
 MOST_PRESETS = 100
 """Largest number of presets."""
 PresetName = Annotated[str, Field(pattern=r"^[^\s./\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,39}$")]
@@ -35,7 +35,7 @@ class Settings(BaseModel):
     target: Target = DEFAULT_TARGET
     codec: Literal["h264", "hevc", "av1"] = "h264"
     crf: Annotated[int, Field(ge=0, le=63)] | None = None
-    """Quality on the encoder's own scale; a lower number is better, and the file larger."""
+    """Quality on the encoder's own scale. A lower number gives better quality and a larger file."""
     added: Annotated[str, Field(pattern=r"^[\w ()+-]{0,40}$")] = "-clear"
     """Text that is added to the name of the file, for the name of the result."""
 
@@ -43,7 +43,9 @@ class Settings(BaseModel):
     def check_crf(self) -> Settings:
         """Raise ValueError for a CRF that the encoder does not have."""
         if self.crf is not None and self.crf > MOST_CRF[self.codec]:
-            raise ValueError(f"crf is 0 to {MOST_CRF[self.codec]} for {self.codec}")
+            raise ValueError(
+                f"crf is {self.crf}, expected 0 to {MOST_CRF[self.codec]} for {self.codec}"
+            )
         return self
 
     def options(self) -> Options:
@@ -71,18 +73,18 @@ class Presets:
     """Presets and last settings, in a file. May be used from any thread."""
 
     def __init__(self, path: Path, usual: Settings) -> None:
-        """Read a file, if it exists. One that is damaged is left, until something is kept."""
+        """Read a file, if it exists. A damaged file is ignored, and replaced at the next change."""
         self._path, self._lock = path, threading.Lock()
         self._kept = KeptSettings(last=usual)
         with contextlib.suppress(OSError, ValidationError):
             self._kept = KeptSettings.model_validate_json(path.read_bytes())
 
     def get(self) -> KeptSettings:
-        """Return all that is kept."""
+        """Return the presets and the last settings."""
         return self._kept
 
     def put(self, name: str, settings: Settings) -> None:
-        """Keep settings under a name. Raises UsageError and OutputError."""
+        """Store settings under a name. Raises UsageError and OutputError."""
         with self._lock:
             presets = self._kept.presets | {name: settings}
             if len(presets) > MOST_PRESETS:
@@ -90,14 +92,14 @@ class Presets:
             self._keep(presets=presets)
 
     def delete(self, name: str) -> None:
-        """Forget a preset. Raises KeyError."""
+        """Delete a preset. Raises KeyError and OutputError."""
         with self._lock:
             presets = dict(self._kept.presets)
             del presets[name]
             self._keep(presets=presets)
 
     def use(self, settings: Settings) -> None:
-        """Keep settings as the last ones. Raises OutputError."""
+        """Store settings as the last ones. Raises OutputError."""
         with self._lock:
             if settings != self._kept.last:
                 self._keep(last=settings)

@@ -1,4 +1,4 @@
-"""The page and its API, in one application; with cameras, those of the console too."""
+"""The application of the page and its API. With cameras, it includes those of the console."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ class About:
     cameras: bool
     """Whether the page shows cameras."""
     local: bool
-    """Whether only this machine can open the page, so that its file manager can be of use."""
+    """Whether only this machine can open the page. Only then it can open a file manager."""
 
 
 class SiteParts:
-    """Everything that the page uses, open within a `with` block."""
+    """Library, presets, queue and previews, which are open within a `with` block."""
 
     def __init__(self, folders: Sequence[Path], out: Path, usual: Settings) -> None:
-        """`usual` are the settings of the first time. Raises UsageError."""
+        """`usual` are the settings until the user stores some. Raises UsageError."""
         self.library = Library(folders, out / UPLOADS_FOLDER)
         self.presets = Presets(config_folder() / PRESETS, usual)
-        self.queue = Queue(out.resolve())  # no other command uses the folder now
+        self.queue = Queue(out.resolve())  # locks the folder, so that no upload is under way
         remove_unfinished(self.library.uploads)
         self.previews, self.estimates = FilePreviews(), Estimates()
 
@@ -91,7 +91,7 @@ def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None 
     app = FastAPI(
         title="streamkind",
         version=__version__,
-        description="Files and cameras: what is done with them, and what may be asked.",
+        description="Files and cameras: their state, settings, previews and results.",
         docs_url=None,
         redoc_url=None,
         strict_content_type=True,
@@ -133,23 +133,23 @@ def add_cameras(app: FastAPI, fleet: Fleet, gate: Gate) -> None:
 async def own_page(request: Request) -> None:
     """Refuse requests of other sites' pages, because a preview takes much computing time."""
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        raise HTTPException(403, "another site's page may not ask for this")
+        raise HTTPException(403, "a page of another site may not use this API")
 
 
 async def refused(request: Request, exc: Exception) -> JSONResponse:
-    """Answer with what was wrong."""
+    """Answer with the message of an error."""
     return problem(CODES.get(type(exc), 422), str(exc))  # type: ignore[arg-type]
 
 
 async def out_of_reach(request: Request, exc: Exception) -> JSONResponse:
-    """Answer that a folder or file cannot be used, such as on a disk that was removed."""
+    """Answer that a folder or file cannot be used, for example because its disk was removed."""
     where = getattr(exc, "filename", None) or "a file"
     why = getattr(exc, "strerror", None) or exc
     return problem(422, f"{where!s}: {why}; check the folder and its disk")
 
 
 def most_bytes(method: str, path: str) -> int:
-    """Return the largest body of a request: files may be large."""
+    """Return the largest body of a request, in bytes. That of an upload may be larger."""
     upload = method == "PUT" and path.startswith("/api/uploads/")
     return MOST_BYTES if upload else guard.MOST_BYTES
 

@@ -1,4 +1,4 @@
-"""Files that are dropped on the page: written to the disk as they come."""
+"""Stores files that are dropped on the page. Each is written to the disk while it arrives."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from streamkind.video.publish import Staging
 MOST_BYTES = 64 << 30
 """Largest file, in bytes."""
 BLOCK = 1 << 20
-"""Bytes that are written at once."""
+"""Number of bytes that are written at once."""
 LONGEST = 200
-"""Largest length of a name, in bytes; most file systems allow 255, and hidden names are longer."""
+"""Largest length of a name, in bytes. Most file systems allow 255, and the hidden names made from a
+name are longer than it."""
 FOREIGN = '\\/:*?"<>|'
-"""Characters that names do not have on Windows and on disks for cameras (FAT, exFAT)."""
+"""Characters that names cannot have on Windows and on disks with FAT or exFAT."""
 _naming = threading.Lock()
-"""Held while a file gets its name, so that no two get the same."""
+"""Held while a file gets its name, so that no two files get the same one."""
 
 
 class NoSpaceError(StreamkindError):
@@ -33,13 +34,15 @@ class NoSpaceError(StreamkindError):
 
 
 def stored_name(name: str) -> str:
-    """Return the name under which a file is stored. Raises UsageError unless it is a video's.
+    """Return the name under which a file is stored. Raises UsageError if it is not a video's.
 
-    Characters that some systems do not have in names become _. Long names are cut.
+    Characters that some systems do not allow in names are replaced by _. Long names are cut.
     """
     name = "".join(c if c.isprintable() and c not in FOREIGN else "_" for c in name)
     if is_refused(name):
-        raise UsageError(f"{name!r}: not a file name; expected one that begins with no dot")
+        raise UsageError(
+            f"{name!r}: not a file name; expected a name that does not begin with a dot"
+        )
     if not is_wanted(Path(name), ()):
         raise UsageError(f"{name}: not the name of a video; expected .mp4, .mov, .mkv, .avi, .ts")
     stem, dot, ending = name.rpartition(".")
@@ -65,14 +68,14 @@ def free_path(folder: Path, stem: str, added: str, suffix: str, taken: Container
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what uploads have left whose command was killed. No upload may be under way."""
+    """Remove the files of uploads that were interrupted. No upload may be under way."""
     for path in folder.glob(".*.partial.*"):
         with contextlib.suppress(OSError):  # its disk cannot be written
             path.unlink()
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Raise NoSpaceError unless a disk has `needed` bytes free, and some to spare."""
+    """Raise NoSpaceError unless `needed` and `SPARE_BYTES` bytes are free on a disk."""
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE_BYTES:
         raise NoSpaceError(
@@ -84,8 +87,8 @@ def check_space(folder: Path, needed: int) -> None:
 async def receive(folder: Path, name: str, body: AsyncIterable[bytes], length: int) -> Path:
     """Write a body of `length` bytes, 0 if not known, to a new file in `folder`.
 
-    Memory does not grow with the length. The file appears when it is complete, under the name that
-    it is stored with. Raises UsageError, NoSpaceError or OutputError.
+    Memory does not grow with the length. The file gets its name when it is complete. Returns its
+    path. Raises UsageError, NoSpaceError or OutputError.
     """
     name = stored_name(name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +97,7 @@ async def receive(folder: Path, name: str, body: AsyncIterable[bytes], length: i
     try:
         await _write(staging.path, body)
         await to_thread.run_sync(_publish, staging, name)
-    except BaseException:  # the browser may have gone away
+    except BaseException:  # the browser may have disconnected
         staging.discard()
         raise
     return staging.final
@@ -115,13 +118,16 @@ async def _write(path: Path, body: AsyncIterable[bytes]) -> None:
                 waiting += part
                 size += len(part)
                 if len(waiting) >= BLOCK:
-                    if size - checked >= SPARE_BYTES // 2:  # a body need not tell its length
+                    if size - checked >= SPARE_BYTES // 2:  # `length` may be unknown
                         check_space(path.parent, 0)
                         checked = size
                     await to_thread.run_sync(file.write, bytes(waiting))
                     waiting.clear()
             await to_thread.run_sync(file.write, bytes(waiting))
     except OSError as exc:
-        raise OutputError(f"{path.parent}: cannot be written ({exc.strerror})") from exc
+        raise OutputError(
+            f"{path.parent}: cannot be written ({exc.strerror}); check the disk, or start with"
+            " another --out"
+        ) from exc
     if not size:
         raise UsageError("the file is empty; choose another")

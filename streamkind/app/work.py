@@ -1,7 +1,7 @@
 """The process that works on one file of the queue: python -m streamkind.app.work.
 
 It reads the job as a line of JSON from stdin, runs it as a batch, and writes its progress as lines
-of JSON to stdout. It ends at once when stdin is closed: when the page's process has ended.
+of JSON to stdout. It ends when stdin is closed, because then the page's process has ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streamkind.video.frames import Pixels
 from streamkind.video.storage import write_whole
 
 NICE = 10
-"""Niceness of the process, so that the page and its previews stay fast."""
+"""Niceness of the process, 0 to 19. It is above 0, so that the page and its previews stay fast."""
 TELL_SECONDS, LOOK_SECONDS = 0.25, 1.0
 """Least time, in seconds, between two lines of progress, and between two pictures."""
 LOOK_WIDTH = 640
@@ -64,7 +64,7 @@ def write_line(**told: Any) -> None:
 
 
 def end_with_parent() -> None:
-    """Wait until stdin is closed, then end this process; the journal keeps what is done."""
+    """Wait until stdin is closed, then end this process. The journal has the finished parts."""
     sys.stdin.read()
     os._exit(1)
 

@@ -1,1 +1,1 @@
-"""Enhances many files, on one machine or many. An interrupted batch can be resumed."""
+"""Enhances many files, on one machine or on several. An interrupted batch can be resumed."""

@@ -17,8 +17,8 @@ PART_SECONDS = 10.0
 """Target length of a part, in seconds. An interruption loses the work on at most one part for each
 process."""
 WARM_FRAMES = 12
-"""Number of frames before a part that are read to initialise the filter over time. Its weight is
-0.6 (`KEPT`), so earlier frames would contribute 0.6^12, or 0.2 %."""
+"""Number of frames before a part that are read to initialise the filter over time. The weight of
+the filter is 0.6 (`KEPT`), so the frames before these would contribute 0.6^12, or 0.2 %."""
 
 
 class Division(NamedTuple):

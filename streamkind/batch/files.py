@@ -13,7 +13,8 @@ from streamkind.video.format import VIDEO_SUFFIXES
 from streamkind.video.storage import as_path, is_folder, is_local
 
 KEPT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
-"""Endings of containers that results keep. Others become .mkv, which holds nearly all codecs."""
+"""File endings that are the same for the result. Others become .mkv, which can hold nearly all
+codecs."""
 MOST_NAMED = 5
 """Most files that a message names."""
 NAME = "{folder}/{stem}{suffix}"
@@ -45,7 +46,7 @@ def find_jobs(
         if (other := jobs.get(str(output))) is not None and other.input != path:
             raise UsageError(
                 f"{other.input} and {path} would both become {output}; "
-                "tell them apart by --name, such as '{folder}/{stem}-{kind}{suffix}'"
+                "make the names differ by --name, such as '{folder}/{stem}-{kind}{suffix}'"
             )
         jobs[str(output)] = Job(path, output, options)
     if not jobs:
@@ -56,7 +57,7 @@ def find_jobs(
                 " choose another --out"
             )
         raise InputError(
-            f"no video was found{told}; name files, or folders with videos, or a --pattern"
+            f"no video was found{told}; name video files, folders with videos, or a --pattern"
         )
     return list(jobs.values())
 
@@ -85,12 +86,12 @@ def _is_below(path: Path, out: Path) -> bool:
 
 
 def tell_left_out(files: Sequence[Path]) -> str:
-    """Return a message on the files of folders that are not taken, with the names of a few."""
+    """Return a message about the files of folders that are not taken, with some of their names."""
     names = ", ".join(str(file) for file in files[:MOST_NAMED])
     rest = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
     return (
-        "left out, as their names are not those of videos or of --pattern, or as they are links"
-        f" to folders or to nothing: {names}{rest}"
+        "left out, because their names do not end as those of videos or do not match --pattern, or"
+        f" because they are links to folders or broken links: {names}{rest}"
     )
 
 
@@ -116,7 +117,8 @@ def result_name(template: str, top: Path, path: Path) -> str:
         return template.format(**known)
     except (KeyError, IndexError, ValueError, AttributeError) as exc:
         raise UsageError(
-            f"name {template!r}: {exc} is not known; use {', '.join(f'{{{k}}}' for k in known)}"
+            f"--name {template!r} cannot be filled in: {exc}; use only"
+            f" {', '.join(f'{{{k}}}' for k in known)}"
         ) from exc
 
 

@@ -63,7 +63,7 @@ class BatchProgress:
     total: int = 0
     """Expected frames of all jobs that are not skipped and have not failed."""
     told: str = ""
-    """Message on a job that has just begun or ended; "" if there is none."""
+    """Message about a job that has just begun or ended; "" if there is none."""
 
 
 @dataclass
@@ -93,7 +93,7 @@ class JobRunner:
         progress: Callable[[BatchProgress], None] = lambda progress: None,
         look: work.ShowFrames | None = None,
     ) -> None:
-        """`slots` returns how many tasks to submit at once: a cluster may grow.
+        """`slots` returns how many tasks to submit at once. It may change, as a cluster may grow.
 
         `look` is called with frames before and after, if this process enhances them.
         """
@@ -145,7 +145,9 @@ class JobRunner:
             self._engine_told = True
             self._waiting.append((partial(work.engine_told, job), self._engine_is, running))
         if job.output.exists():
-            self._note(running, "its result is damaged or from other settings; it is made again")
+            self._note(
+                running, "its result is damaged or was made with other settings; it is made again"
+            )
         self._try(running, lambda: self._read_journal(running))
 
     def _engine_is(self, running: _Running, told: str) -> None:
@@ -181,8 +183,8 @@ class JobRunner:
             step()
         except BrokenProcessPool as error:
             raise OutputError(
-                "a worker process was killed, perhaps for lack of memory; finished parts are kept: "
-                "run the same command again, with fewer --jobs"
+                "a worker process was killed, perhaps for lack of memory; run the same command "
+                "again, with fewer --jobs; finished parts are kept"
             ) from error
         except Exception as error:
             self._end(running)
@@ -262,7 +264,7 @@ class JobRunner:
         found = sum(outcome.frames for outcome in outcomes[: len(journal.starts)])
         if journal.frames is not None and journal.frames != found:
             result.warnings.append(
-                f"the first pass has seen {journal.frames} frames, {found} were enhanced"
+                f"the first pass has read {journal.frames} frames, but {found} were enhanced"
             )
         result.status = "done"
         self._end(running)

@@ -33,8 +33,8 @@ VERSION = 2
 """Version of the journal's format. A journal of another version is not used."""
 
 LONGEST = 240
-"""Longest name of an output, in bytes, that is whole in hidden names. Most file systems allow 255,
-and hidden names have up to 12 more."""
+"""Longest name of an output, in bytes, from which hidden names are made without shortening it. Most
+file systems allow 255 bytes, and a hidden name is up to 12 bytes longer."""
 
 
 def recorded(options: Options) -> dict[str, Any]:
@@ -98,8 +98,8 @@ class Job:
         receipt = read(self.receipt)
         if receipt is None:
             raise OutputError(
-                f"{self.output}: exists, and was not made by `batch` of this version; "
-                "move it away, or choose another --out"
+                f"{self.output}: exists, but was not made by `streamkind batch`; move it away, or"
+                " choose another --out"
             )
         return receipt == self.make_receipt(self.output, fingerprint(self.input))
 
@@ -134,7 +134,7 @@ class Journal:
     track: str | None = None
     """SHA-256 digest of the ratio track, or None without a track."""
     others: list[int] = field(default_factory=list)
-    """Stream numbers of the file's other videos. Each is one part, after the main video's parts."""
+    """Stream indices of the file's other videos. Each is one part, after the main video's parts."""
 
     @property
     def count(self) -> int:
@@ -142,7 +142,7 @@ class Journal:
         return len(self.starts) + len(self.others)
 
     def video(self, index: int) -> int | None:
-        """Return the stream number of part `index` if it is an other video, or None."""
+        """Return the stream index of part `index` if it is another video; None for the main one."""
         return self.others[index - len(self.starts)] if index >= len(self.starts) else None
 
     def part(self, index: int) -> tuple[int | None, int | None] | None:

@@ -161,14 +161,17 @@ def check_space(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < needed + SPARE_BYTES:
         raise OutputError(
-            f"{path}: {free >> 20} MiB are free on its disk, about "
-            f"{(needed + SPARE_BYTES) >> 20} are needed; free some space and run "
+            f"{path}: {free >> 20} MiB are free on its disk, but about "
+            f"{(needed + SPARE_BYTES) >> 20} MiB are needed; free some space, and run "
             "the same command again"
         )
 
 
 def whole_part(job: Job, index: int) -> Outcome | str:
-    """Return the result of a finished part, or why it cannot be used; "" if it is not finished."""
+    """Return the result of a finished part, or a reason why it cannot be used.
+
+    Returns "" if the part is not finished.
+    """
     if not job.record(index).exists():
         return ""
     told = read(job.record(index))
@@ -248,7 +251,7 @@ def encode_part(
 
 
 def shown(look: ShowFrames | None, color: ColorTags) -> Callable[[Pixels, Pixels], Pixels] | None:
-    """Return the function `show` of `run`, which calls `look` with the last frame of each batch."""
+    """Return a function `show` for `run` that calls `look` with the last frame of each batch."""
     if look is None:
         return None
 
