@@ -94,7 +94,7 @@ def reference():
 def test_the_table_and_the_folder_agree():
     folder = Path(streamkind.backends.__file__).parent
     files = {f"streamkind.backends.{path.stem}" for path in folder.glob("*.py")}
-    shared = ("__init__", "base", "choose", "cache", "cards", "cuda", "lane", "parity", "process")
+    shared = ("__init__", "base", "choose", "cache", "cards", "cuda", "stream", "parity", "process")
     shared += ("plans", "precision", "watch", "inspector", "processor", "ov", "ov_devices", "kept")
     shared += ("onnx_graph", "ratio_graph", "local_graph", "window_graph")
     others = {f"streamkind.backends.{n}" for n in shared}
@@ -444,7 +444,7 @@ def test_pytorch_says_when_a_card_is_short_of_memory(part):
 
 
 def test_a_card_that_does_not_exist_is_refused():
-    with pytest.raises(EngineError, match=r"'cuda:99' is not there.*--device cpu"):
+    with pytest.raises(EngineError, match=r"'cuda:99' does not exist.*--device cpu"):
         open_engine(MODEL, backend="torch", device="cuda:99")
 
 

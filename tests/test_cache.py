@@ -139,7 +139,7 @@ def put_a_foreign_one(cache):
         (lose_plan, "cannot be read"),
         (lose_sidecar, "is missing or damaged"),
         (damage_sidecar, "is missing or damaged"),
-        (put_a_foreign_one, "was built for something else"),
+        (put_a_foreign_one, "was built by another recipe"),
     ],
 )
 def test_changed_plans_are_built_again_and_never_loaded(asked, touch, reason):
@@ -279,13 +279,13 @@ def test_the_folder_is_its_owners_alone(tmp_path):
     Cache(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o770)
-    with pytest.raises(EngineError, match=r"can be written by others.*chmod 700"):
+    with pytest.raises(EngineError, match=r"other users may write to it.*chmod 700"):
         Cache(folder)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match=r"cannot be kept in .*STREAMKIND_CACHE"):
+    with pytest.raises(EngineError, match=r"cannot be stored in .*STREAMKIND_CACHE"):
         Cache(tmp_path / "file" / "plans")
 
 
@@ -304,7 +304,10 @@ def nobody():
 
 def test_a_cache_that_cannot_be_written_is_an_error_before_a_build(asked):
     asked.cache.folder.chmod(0o500)
-    with nobody(), pytest.raises(EngineError, match=r"cannot be kept in .*Permission.*STREAMKIND"):
+    with (
+        nobody(),
+        pytest.raises(EngineError, match=r"cannot be stored in .*Permission.*STREAMKIND"),
+    ):
         asked.take()
     assert asked.built == 0
     asked.cache.folder.chmod(0o700)
@@ -318,7 +321,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(asked):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(EngineError, match=r"cannot be kept in .*make room"):
+        with pytest.raises(EngineError, match=r"cannot be stored in .*free some space"):
             asked.take()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

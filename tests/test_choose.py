@@ -69,7 +69,7 @@ def test_auto_prefers_tensorrt_then_pytorch_on_the_card_then_openvino(
 @pytest.mark.parametrize(
     ("packages", "how", "device", "message"),
     [
-        (("openvino", *TORCH), CARD, "cuda", "torch: PyTorch finds no card: install it"),
+        (("openvino", *TORCH), CARD, "cuda", "torch: PyTorch finds no card: install a build"),
         (ALL, {}, "cuda", "no NVIDIA card is found here.*torch: no NVIDIA card is found here"),
         (TRT, {}, "auto", "with device 'auto'.*openvino is not installed: pip install openvino"),
     ],

@@ -158,7 +158,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 def check_batches_made_ahead(workers):
     some, state = pairs(9), torch.get_rng_state()
-    found = data.ahead(functools.partial(batch, some), range(3, 8), workers)
+    found = data.prefetched(functools.partial(batch, some), range(3, 8), workers)
     assert all(same(made, batch(some, step)) for step, made in zip(range(3, 8), found, strict=True))
     assert torch.equal(state, torch.get_rng_state())
 

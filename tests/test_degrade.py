@@ -5,7 +5,7 @@ import pytest
 
 from streamkind.model import degrade
 from streamkind.model.augment import Augmentation
-from streamkind.model.data import as_filmed, known_color
+from streamkind.model.data import as_recorded, known_color
 
 
 def picture(level, size=96, seed=0):
@@ -32,13 +32,13 @@ def test_noise_is_the_generators_alone():
 def test_film_is_worse_the_higher_the_crf_and_shows_the_last_frame(codec):
     first, last = picture(40, seed=1), picture(40, seed=2)
     errors = [
-        np.abs(degrade.film([first, last], codec, crf).astype(float) - last).mean()
+        np.abs(degrade.coded_as_video([first, last], codec, crf).astype(float) - last).mean()
         for crf in (10, 25, 40)
     ]
     assert errors == sorted(errors) and errors[0] < errors[2] / 1.3
     smooth = np.repeat(np.linspace(0, 60, 96).astype(np.uint8)[:, None], 96, axis=1)
     smooth = np.repeat(smooth[..., None], 3, axis=2)
-    filmed = degrade.film([smooth, smooth], codec, 22)
+    filmed = degrade.coded_as_video([smooth, smooth], codec, 22)
     assert filmed.shape == smooth.shape and filmed.dtype == np.uint8
     assert np.abs(filmed.astype(float) - smooth).mean() < 2.5
 
@@ -46,7 +46,7 @@ def test_film_is_worse_the_higher_the_crf_and_shows_the_last_frame(codec):
 def test_film_halves_the_resolution_of_colour():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 120
-    filmed = degrade.film([stripes], "h264", 1).astype(float)
+    filmed = degrade.coded_as_video([stripes], "h264", 1).astype(float)
     chroma = [np.ptp(i - i.mean(axis=2, keepdims=True), axis=2).mean() for i in (stripes, filmed)]
     assert chroma[1] < 0.75 * chroma[0]
 
@@ -54,7 +54,7 @@ def test_film_halves_the_resolution_of_colour():
 @pytest.mark.parametrize("size", [16, 48, 64])
 def test_patches_of_any_size_that_training_uses_can_be_filmed(size):
     for codec in ("h264", "hevc"):
-        assert degrade.film([picture(30, size)] * 2, codec, 30).shape == (size, size, 3)
+        assert degrade.coded_as_video([picture(30, size)] * 2, codec, 30).shape == (size, size, 3)
 
 
 def test_how_often_a_patch_is_filmed_and_noisy():
@@ -62,22 +62,24 @@ def test_how_often_a_patch_is_filmed_and_noisy():
     for augment, share in ((Augmentation(), 0), (Augmentation(noise=0.3), 0.3)):
         rng = np.random.default_rng(0)
         changed = [
-            not np.array_equal(as_filmed(low, low, augment, rng)[0], low) for _ in range(400)
+            not np.array_equal(as_recorded(low, low, augment, rng)[0], low) for _ in range(400)
         ]
         assert np.mean(changed) == pytest.approx(share, abs=0.08)
     rng = np.random.default_rng(0)
-    filmed = [not np.array_equal(as_filmed(low, low, Augmentation(video=0.5), rng)[0], low)
+    filmed = [not np.array_equal(as_recorded(low, low, Augmentation(video=0.5), rng)[0], low)
               for _ in range(60)]  # fmt: skip
     assert 0.25 < np.mean(filmed) < 0.75
-    both = as_filmed(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
-    again = as_filmed(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
+    both = as_recorded(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
+    again = as_recorded(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
     np.testing.assert_array_equal(both, again)  # a resumed run sees the same
 
 
 def test_half_of_what_is_filmed_has_chroma_off_by_a_level_at_most():
     always, dark = Augmentation(video=1), np.full((32, 32, 3), 20, np.uint8)
     casts = [
-        as_filmed(dark, dark, always, np.random.default_rng(seed))[0].astype(int).mean(axis=(0, 1))
+        as_recorded(dark, dark, always, np.random.default_rng(seed))[0]
+        .astype(int)
+        .mean(axis=(0, 1))
         for seed in range(120)
     ]
     casts = np.array(casts) - np.mean(casts, axis=0)
@@ -101,13 +103,13 @@ def test_where_film_is_near_black_the_bright_picture_is_to_be_gray():
 def test_only_what_is_filmed_loses_colour():
     dark, high = picture(1), picture(100)
     for augment, same in ((Augmentation(noise=1), True), (Augmentation(video=1), False)):
-        _, wanted = as_filmed(dark, high, augment, np.random.default_rng(0))
+        _, wanted = as_recorded(dark, high, augment, np.random.default_rng(0))
         assert np.array_equal(wanted, high) is same
 
 
 def test_half_of_what_is_filmed_near_black_has_no_colour_as_reduced_pictures_have_none():
     always, high = Augmentation(video=1), picture(100)
     dark = np.full_like(high, (3, 0, 3))
-    lows = [as_filmed(dark, high, always, np.random.default_rng(s))[0] for s in range(80)]
+    lows = [as_recorded(dark, high, always, np.random.default_rng(s))[0] for s in range(80)]
     gray = [np.ptp(low.astype(int), axis=2).max() <= 1 for low in lows]
     assert 0.35 < np.mean(gray) < 0.75  # chroma off by a level may gray it too

@@ -9,16 +9,22 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from streamkind.model import lessons
+from streamkind.model import distillation
 from streamkind.model.augment import Augmentation
-from streamkind.model.data import Pair, TrainingBatch, ahead
+from streamkind.model.data import Pair, TrainingBatch, prefetched
+from streamkind.model.distillation import (
+    DistillationBatch,
+    cut,
+    make_pool,
+    teacher_layers,
+    teacher_of,
+)
+from streamkind.model.distillation_stages import taught_stage
 from streamkind.model.kind import KinD, parameter_count
-from streamkind.model.lessons import Lesson, cut, explain, make_pool, teacher_of
 from streamkind.model.lite import Lite
-from streamkind.model.losses import PRESETS, mean_gain, unlikeness
+from streamkind.model.losses import PRESETS, mean_gain, picture_distance
 from streamkind.model.processes import ALONE, SharedRandom
 from streamkind.model.stages import StageLoss
-from streamkind.model.taught import taught_stage
 
 CPU = torch.device("cpu")
 
@@ -26,9 +32,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module", autouse=True)
 def small_pools():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lessons, "POOL", 4)
-        patch.setattr(lessons, "SIDE", 48)
-        patch.setattr(lessons, "REUSE", 3)
+        patch.setattr(distillation, "POOL", 4)
+        patch.setattr(distillation, "SIDE", 48)
+        patch.setattr(distillation, "REUSE", 3)
         yield
 
 
@@ -76,11 +82,13 @@ def test_a_picture_that_is_at_a_limit_everywhere_can_learn(bias, limit):
     assert (lite.eval().restoration(*layers) == limit).all()
 
 
-def some_lessons(pairs, steps, seed=5, augment=None):
+def some_batches(pairs, steps, seed=5, augment=None):
     augment = augment or Augmentation(noise=0.5, flat=0.2)
     pool = partial(make_pool, pairs, seed=seed, augment=augment)
-    pools = partial(ahead, pool, workers=0)
-    return [*lessons.lessons(pools, steps, batch=2, patch=32, seed=seed, device=CPU)]
+    pools = partial(prefetched, pool, workers=0)
+    return [
+        *distillation.distillation_batches(pools, steps, batch=2, patch=32, seed=seed, device=CPU)
+    ]
 
 
 def same(a, b):
@@ -88,18 +96,18 @@ def same(a, b):
 
 
 def test_a_lesson_is_a_function_of_its_step(pairs):
-    whole = some_lessons(pairs, range(14))
+    whole = some_batches(pairs, range(14))
     assert len(whole) == 14
     for start in (3, 6, 7):  # in a pool, at the begin of one, behind it
-        assert same(some_lessons(pairs, range(start, start + 2))[1], whole[start + 1])
-    assert not same(some_lessons(pairs, range(2), seed=6)[1], whole[1])
+        assert same(some_batches(pairs, range(start, start + 2))[1], whole[start + 1])
+    assert not same(some_batches(pairs, range(2), seed=6)[1], whole[1])
 
 
 def test_each_pair_of_a_pool_is_seen_as_often_as_the_others(pairs):
     plain = Augmentation()
     seen = [
         lesson.low_small.flatten(1).sum(1)
-        for lesson in some_lessons(pairs, range(6), augment=plain)
+        for lesson in some_batches(pairs, range(6), augment=plain)
     ]
     _, counts = torch.cat(seen).unique(return_counts=True)
     assert counts.tolist() == [3] * 4
@@ -109,7 +117,7 @@ def test_crops_of_a_lesson_are_of_the_same_place():
     side, patch = 48, 32
     ramp = torch.arange(4 * side * side, dtype=torch.float32).reshape(4, 1, side, side)
     color, small, ratio = ramp.expand(4, 3, side, side), torch.rand(4, 3, 80, 120), torch.rand(4)
-    pool = Lesson(color, color, small, small, ramp, ramp, color, ratio)
+    pool = DistillationBatch(color, color, small, small, ramp, ramp, color, ratio)
     chosen = torch.tensor([2, 0])
     for seed in range(12):
         part = cut(pool, chosen, patch, np.random.default_rng(seed))
@@ -124,7 +132,7 @@ def test_crops_of_a_lesson_are_of_the_same_place():
 def test_a_teacher_says_what_it_makes_of_each_pair():
     low, small = torch.rand(3, 3, 32, 32) * 0.1, torch.rand(3, 3, 80, 120) * 0.1
     teacher = teacher_of(CPU)
-    found = explain(teacher, TrainingBatch(low, 8 * low, small, 8 * small))
+    found = teacher_layers(teacher, TrainingBatch(low, 8 * low, small, 8 * small))
     with torch.no_grad():
         reflectance, light = teacher.decomposition(low)
         restored = teacher.restoration(reflectance, light)
@@ -140,7 +148,7 @@ def lesson():
     high = torch.nn.functional.interpolate(high, scale_factor=8.0)
     small = torch.nn.functional.interpolate(high, size=(80, 120))
     batch = TrainingBatch(0.12 * high, high, 0.12 * small, small)
-    return explain(teacher_of(CPU), batch)
+    return teacher_layers(teacher_of(CPU), batch)
 
 
 @pytest.mark.parametrize("step", [0, 1], ids=["ratio of the truth's luma", "ratio of the pair"])
@@ -211,6 +219,8 @@ def test_structure_is_compared_at_several_sizes():
     wanted = torch.rand(1, 3, 64, 64, generator=rng)
     coarse = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8, generator=rng), (64, 64))
     grain, patches = (x - x.mean() for x in (torch.rand(wanted.shape, generator=rng), coarse))
-    far = [unlikeness((wanted + 0.2 * e / e.std()), wanted, scales=3) for e in (grain, patches)]
-    near = [unlikeness((wanted + 0.2 * e / e.std()), wanted) for e in (grain, patches)]
+    far = [
+        picture_distance((wanted + 0.2 * e / e.std()), wanted, scales=3) for e in (grain, patches)
+    ]
+    near = [picture_distance((wanted + 0.2 * e / e.std()), wanted) for e in (grain, patches)]
     assert far[1] / far[0] > near[1] / near[0]  # patches of eight pixels count more than grain

@@ -11,7 +11,7 @@ import pytest
 from loopback.scripted import ScriptedCamera
 from support.live import GainBackend, state, wait_for
 
-from streamkind.backends.kept import Kept
+from streamkind.backends.graph_cache import GraphCache
 from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOBackend
 from streamkind.engine.engine import Engine
 from streamkind.live.compiled_sizes import CompiledSizes
@@ -33,12 +33,12 @@ class Compiles(GainBackend):
         self.waited: list[tuple[int, ...]] = []
         """Sizes that were compiled for while the engine's thread waited."""
 
-    def beside(self) -> Compiles:
+    def for_compiling(self) -> Compiles:
         other = copy.copy(self)
         other.compiled, other.waited = set(), []
         return other
 
-    def adopt(self, other: Compiles) -> None:
+    def take_compiled(self, other: Compiles) -> None:
         assert threading.get_ident() == self.thread
         self.compiled |= other.compiled
 
@@ -91,11 +91,13 @@ def test_an_engine_that_does_not_compile_takes_every_size_at_once():
 def test_adopted_sizes_are_kept_beside_those_in_use():
     parts = ("decompose", "tell", "steady", "recompose")
     compiled = []
-    runs, other = (Kept(lambda *key: compiled.append(key), len(parts) * SHAPES_KEPT) for _ in "12")
+    runs, other = (
+        GraphCache(lambda *key: compiled.append(key), len(parts) * SHAPES_KEPT) for _ in "12"
+    )
     for size in range(5):
         for part in parts:
             other(part, ((size,),))
-        runs.adopt(other)
+        runs.take_compiled(other)
         assert len(other) == 0
     del compiled[:]
     for size in range(5):

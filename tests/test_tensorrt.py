@@ -115,10 +115,10 @@ def test_three_pieces_are_in_flight(machine, engine):
     machine.told.clear()
     engine.decompose(frames(6))
     calls = [what for what in machine.told if what[0] in ("up", "record graph", "launch", "down")]
-    lanes = list(dict.fromkeys(what[1] for what in calls))
-    assert len(lanes) == 3
-    for lane in lanes:
-        names = [name for name, stream in calls if stream == lane]
+    streams = list(dict.fromkeys(what[1] for what in calls))
+    assert len(streams) == 3
+    for stream in streams:
+        names = [name for name, stream in calls if stream == stream]
         assert names[0] == "up"
         assert set(names[-3:]) == {"down"}
     first_wait = [what[0] for what in machine.told].index("collect")
@@ -152,7 +152,7 @@ def test_recorded_calls_are_forgotten_when_scratch_memory_moves(machine, engine)
 
 
 def test_recorded_calls_are_bounded(machine, engine, monkeypatch):
-    monkeypatch.setattr("streamkind.backends.lane.GRAPHS_KEPT", 2)
+    monkeypatch.setattr("streamkind.backends.cuda_stream.GRAPHS_KEPT", 2)
     kept = [engine.decompose(frames(2, seed)) for seed in range(6)]  # each at its own addresses
     assert machine.times("free graph") >= 3
     assert len(kept) == 6
@@ -222,7 +222,7 @@ def test_fewer_frames_at_once_when_memory_is_short(machine, monkeypatch, caplog,
         found = engine.recompose(engine.decompose(frames(8)), ratios(8))
     expected = reference.recompose(reference.decompose(frames(8)), ratios(8))
     assert np.abs(found.astype(int) - expected).max() <= 2
-    assert "short of memory" in caplog.text
+    assert "too little memory" in caplog.text
 
 
 def test_a_plan_that_finds_no_memory_is_not_taken_for_a_stale_one(machine, engine, caplog):
@@ -231,7 +231,7 @@ def test_a_plan_that_finds_no_memory_is_not_taken_for_a_stale_one(machine, engin
         machine.told.clear()
         machine.short_of_memory = 1
         another.prepare(WIDTH, HEIGHT)
-    assert "short of memory" in caplog.text
+    assert "too little memory" in caplog.text
     assert not machine.times("build")
 
 
@@ -242,7 +242,7 @@ def test_recorded_calls_that_find_no_memory_make_fewer_frames_at_once(
     machine.short_of_memory = 1
     layers = [engine.decompose(frames(4, seed)) for seed in range(3)]
     assert machine.short_of_memory == 0
-    assert "short of memory" in caplog.text
+    assert "too little memory" in caplog.text
     found = engine.recompose(layers[0], ratios(4))
     expected = reference.recompose(reference.decompose(frames(4)), ratios(4))
     assert np.abs(found.astype(int) - expected).max() <= 2
@@ -274,7 +274,7 @@ def test_frames_that_are_not_finite_are_repeated_in_single_precision(
 
     machine.falsify = falsify
     found = engine.recompose(engine.decompose(frames(2)), ratios(2))
-    assert "done again in fp32" in caplog.text
+    assert "runs again in fp32" in caplog.text
     assert {what[2] for what in machine.told if what[0] == "build"} == {"fp16", "fp32"}
     machine.falsify = lambda name, array: array
     known = engine.recompose(engine.decompose(frames(2)), ratios(2))
@@ -285,7 +285,7 @@ def test_frames_that_are_not_finite_are_repeated_in_single_precision(
 def test_frames_that_stay_not_finite_are_never_returned(machine, engine, output, part):
     engine.recompose(engine.decompose(frames(2)), ratios(2))
     machine.falsify = lambda name, array: array * np.nan if name == output else array
-    with pytest.raises(EngineError, match=rf"student {part} gives numbers that are not finite"):
+    with pytest.raises(EngineError, match=rf"student {part} gives values that are not finite"):
         engine.recompose(engine.decompose(frames(2)), ratios(2))
 
 
@@ -294,12 +294,12 @@ def test_a_plan_that_tensorrt_refuses_is_built_once_more(machine, engine, caplog
     engine.decompose(frames(1))
     builds = [what[1] for what in machine.told if what[0] == "build"]
     assert builds == ["decompose", "decompose", "recompose"]
-    assert "TensorRT does not take the plan" in caplog.text
+    assert "TensorRT refuses the plan" in caplog.text
 
 
 def test_a_plan_that_is_refused_twice_is_an_error(machine, engine):
     machine.refuse_plans = 2
-    with pytest.raises(EngineError, match="TensorRT does not take the plan"):
+    with pytest.raises(EngineError, match="TensorRT refuses the plan"):
         engine.decompose(frames(1))
 
 
@@ -435,7 +435,7 @@ def test_plans_whose_comparison_found_no_memory_are_compared_again(machine, capl
     machine.driver.memcpy_htod_async = fail_once
     with closing(TensorRTBackend(find_release(MODEL))) as engine:
         engine.decompose(frames(1))
-    assert "short of memory" in caplog.text
+    assert "too little memory" in caplog.text
     assert caplog.text.count("comparing with the released graphs") == 2
     assert machine.times("build") == 2  # they are not built again for that
     assert all("parity" in entry.report for entry in Cache().entries())
@@ -492,7 +492,7 @@ def test_fixed_frames_are_dark_and_fixed():
     [
         ("cpu", UsageError, r"runs on cuda or cuda:N, got device 'cpu'"),
         ("cuda:x", UsageError, r"got device 'cuda:x'"),
-        ("cuda:1", EngineError, r"'cuda:1' is not there: CUDA sees 1 NVIDIA cards"),
+        ("cuda:1", EngineError, r"'cuda:1' does not exist: CUDA finds 1 NVIDIA cards"),
     ],
 )
 def test_a_device_that_is_not_there(machine, device, error, message):

@@ -31,7 +31,7 @@ from streamkind.engine.engine import Engine
 from streamkind.engine.profiles import open_engine
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, auto_ratio
 from streamkind.model.data import Pair, load_pairs, load_split, read
-from streamkind.model.degrade import Image, film
+from streamkind.model.degrade import Image, coded_as_video
 from streamkind.model.kind import illumination_ratio
 from streamkind.model.recipe import read_recipe
 from streamkind.model.released import releases
@@ -221,7 +221,9 @@ def main() -> None:
     parser.add_argument("--baselines", nargs="*", choices=METHODS, help="all by default")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS])
     parser.add_argument("--engines", type=Path, help="folder with another engine.json")
-    parser.add_argument("--crf", type=int, help="film the dark pictures: H.264 of this quality")
+    parser.add_argument(
+        "--crf", type=int, help="encode the dark pictures as H.264 video with this CRF"
+    )
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--sheet", type=Path, help="contact sheet of the blind pictures, PNG")
     args = parser.parse_args()
@@ -233,7 +235,9 @@ def main() -> None:
     names = list(releases(args.engines)) if args.models is None else args.models
     pairs = read_pairs(args.pairs)
     if args.crf is not None:
-        pairs = [replace(pair, low=film([pair.low] * 2, "h264", args.crf)) for pair in pairs]
+        pairs = [
+            replace(pair, low=coded_as_video([pair.low] * 2, "h264", args.crf)) for pair in pairs
+        ]
     with ExitStack() as stack:
         engines = {
             name: stack.enter_context(open_engine(name, backend=args.backend, engines=args.engines))

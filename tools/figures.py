@@ -18,7 +18,7 @@ from gpu_check import markdown
 from parts.pages import forged, renewed
 from parts.record import FOLDER, ROOT, read, read_all, stale, stamp, write
 
-from streamkind.backends.process import settle
+from streamkind.backends.process import configure_process
 
 PARTS = {
     "scores": "pairs of stills: PSNR, SSIM, colour, beside methods without training",
@@ -67,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.check:
         sys.exit("\n".join(check()) or 0)
-    settle()  # as the command does: memory that is freed is kept for the next frame
+    configure_process()  # as the command does, for memory that is freed and used again
     for part in () if args.write else args.parts or [p for p in PARTS if p not in BY_NAME]:
         measure(part, args.data, args.out)
     if args.out == FOLDER:

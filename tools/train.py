@@ -30,19 +30,26 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from streamkind.model import checkpoint
-from streamkind.model.data import Pair, TrainingBatch, ahead, load_pairs, load_split, make_batch
+from streamkind.model.data import (
+    Pair,
+    TrainingBatch,
+    load_pairs,
+    load_split,
+    make_batch,
+    prefetched,
+)
+from streamkind.model.distillation import distillation_batches, make_pool
 from streamkind.model.kind import KinD
-from streamkind.model.lessons import lessons, make_pool
 from streamkind.model.losses import PRESETS
 from streamkind.model.processes import (
     ALONE,
     Share,
     autocast,
     averaging,
+    broadcast_from_first,
     joined,
     mean_of_all,
     own_device,
-    word_of_first,
 )
 from streamkind.model.recipe import Recipe, Stage, read_recipe
 from streamkind.model.released import find_release
@@ -154,10 +161,10 @@ def batches(run: Run, pairs: list[Pair]) -> Iterator[TrainingBatch]:
     augment = run.recipe.augment * stage.augment
     if stage.name == "taught":
         pool = functools.partial(make_pool, pairs, augment=augment, **both)
-        pools = functools.partial(ahead, pool, workers=workers)
-        return lessons(pools, steps, device=run.device, **size, **both)
+        pools = functools.partial(prefetched, pool, workers=workers)
+        return distillation_batches(pools, steps, device=run.device, **size, **both)
     of_stage = functools.partial(make_batch, pairs, augment=augment, **size, **both)
-    return ahead(of_stage, steps, workers)
+    return prefetched(of_stage, steps, workers)
 
 
 def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:
@@ -224,7 +231,7 @@ def examine(run: Run, pairs: list[Pair], writer: SummaryWriter | None) -> None:
         numbers = validate(run, pairs, writer)
         print(run.total_step, *(f"{k}={v:.3f}" for k, v in numbers.items()), flush=True)
         failure = collapse(run, numbers)
-    if failure := word_of_first(failure):
+    if failure := broadcast_from_first(failure):
         # The others end well: torchrun would kill the first one for their error before it speaks.
         sys.exit(failure if run.share.first else 0)
 

@@ -121,9 +121,9 @@ class FilePreviews:
         return self._run(self._fine, function, *arguments)
 
     def _run(
-        self, lane: ThreadPoolExecutor, function: Callable[..., Answer], *arguments: Any
+        self, executor: ThreadPoolExecutor, function: Callable[..., Answer], *arguments: Any
     ) -> Future[Answer]:
-        task = lane.submit(function, *arguments)
+        task = executor.submit(function, *arguments)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -133,8 +133,8 @@ class FilePreviews:
 
         A task that takes longer than `STOP_SECONDS` is not waited for.
         """
-        for lane in (self._fast, self._fine):
-            lane.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._fast, self._fine):
+            executor.shutdown(wait=False, cancel_futures=True)
         _, late = wait(list(self._tasks), STOP_SECONDS)
         if self._engine is not None and not late:
             self._engine.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from streamkind.app.settings import Settings
-from streamkind.backends.process import settle
+from streamkind.backends.process import configure_process
 from streamkind.batch.jobs import BatchProgress, JobRunner, Result
 from streamkind.batch.journal import Job
 from streamkind.live.web.watch import jpeg_of
@@ -82,7 +82,7 @@ def result_of(result: Result) -> dict[str, Any]:
 
 def main() -> None:
     """Run one job."""
-    settle()
+    configure_process()
     give_way(NICE)
     told = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()

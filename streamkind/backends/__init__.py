@@ -1,1 +1,1 @@
-"""The backends: one file for each library that runs the network."""
+"""The backends: one file for each library that runs the networks."""

@@ -1,8 +1,8 @@
 """The protocol of backends, which run the network on a device, and the table of all backends.
 
-To add one: write `streamkind/backends/NAME.py` with a class of the methods of `Backend`, add a line
-to `BACKENDS` here and to `AUTO` in `choose.py`, and run `pytest tests/test_backends.py`, which
-tests every line of the table.
+To add a backend, write `streamkind/backends/NAME.py` with a class that has the methods of
+`Backend`, and add a line to `BACKENDS` here and to `AUTO` in `choose.py`. Then run `pytest
+tests/test_backends.py`, which tests every backend of the table.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Layers:
     ground: Floats | None = field(default=None, kw_only=True)
     """For videos: the frames at the size of their local maps, filtered over time, (N, h, w, 3)."""
     seen: Levels | None = field(default=None, kw_only=True)
-    """For videos: what the network saw, filtered over time, (N, h, w, 3)."""
+    """For videos: the input of the network, filtered over time, (N, h, w, 3)."""
 
     def frame(self, i: int) -> Self:
-        """Return the layers of frame `i`. Backends that take batches have layers with slices."""
+        """Return the layers of frame `i`. Layers of a batch must support slices."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         told = values.pop("statistics").frame(i)
         own: dict[str, Any] = {name: v if v is None else v[i : i + 1] for name, v in values.items()}
@@ -87,19 +87,19 @@ class Overlaps(Protocol):
 
     @property
     def overlaps(self) -> bool:
-        """Whether this is faster with its model."""
+        """Whether two threads are faster than one with the loaded model."""
         ...
 
 
 @runtime_checkable
-class CompilesBeside(Protocol):
+class CompilesInAdvance(Protocol):
     """A backend that compiles for each size of picture, and can do so in another thread."""
 
-    def beside(self) -> Backend:
+    def for_compiling(self) -> Backend:
         """Return a second one on the same device, for another thread."""
         ...
 
-    def adopt(self, other: Any) -> None:
+    def take_compiled(self, other: Any) -> None:
         """Take over the compiled graphs of the second backend, whose thread has ended."""
         ...
 
@@ -113,7 +113,7 @@ class BackendEntry:
     needs: tuple[str, ...]
     """Modules that must be installed; `a|b` means one of them."""
     install: str
-    """How to install what is missing."""
+    """The command that installs these modules."""
     devices: tuple[str, ...]
     """Devices: `cpu`, `cuda` for NVIDIA, OpenVINO's `gpu` and `npu`, PyTorch's `mps`."""
 
@@ -156,7 +156,9 @@ def why_not(name: str, device: str = "auto") -> str | None:
         verb = "is" if len(missing) == 1 else "are"
         faults.append(f"{told} {verb} not installed: {backend.install}")
     if name == "torch" and card and not faults and not _torch_finds_a_card():
-        faults.append("PyTorch finds no card: install it with CUDA, for this driver (pytorch.org)")
+        faults.append(
+            "PyTorch finds no card: install a build with CUDA that fits the driver (pytorch.org)"
+        )
     return "; ".join(faults) or None
 
 
@@ -165,7 +167,7 @@ def _any_installed(names: str) -> bool:
 
 
 def _torch_finds_a_card() -> bool:
-    """Ask PyTorch for a card. Importing it takes seconds, so this is done with a card only."""
+    """Return whether PyTorch can use a card. It takes seconds, so call it only if there is one."""
     try:
         return bool(importlib.import_module("streamkind.backends.torch").finds_a_card())
     except (ImportError, OSError):

@@ -1,7 +1,7 @@
-"""The user's cache of plans: each is built once, and never loaded after it was changed.
+"""The user's cache of TensorRT plans: each is built once, and is not loaded if it was changed.
 
-A plan is code. It is taken only from a folder that is the user's alone, and only when its digest
-is the one noted beside it when it was built.
+A plan is code that runs on the card. It is loaded only from a folder to which no other user may
+write, and only if its digest is the one that was stored when it was built.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streamkind.errors import EngineError
 from streamkind.platform import CACHE, cache_folder, locked, replace, writable_by_others
 
 LIMIT_BYTES = 8 << 30
-"""Largest size of all plans, in bytes. The least recently used are removed first."""
+"""Largest size of all plans together, in bytes. The least recently used are removed first."""
 KINDS = ("json", "plan", "building")
 """Suffixes of the files of a plan, except its lock, which stays."""
 Say = Callable[[str], None]
@@ -59,15 +59,15 @@ class Cache:
             raise _unwritable(self.folder, exc) from exc
         if others:
             raise EngineError(
-                f"{self.folder} can be written by others, and a plan is code; "
-                f"make it your own: chmod 700 {self.folder}, or set {CACHE} to another folder"
+                f"{self.folder}: other users may write to it, but plans are code; run"
+                f" chmod 700 {self.folder}, or set {CACHE} to another folder"
             )
 
     def take(self, recipe: PlanRecipe, build: Callable[[], tuple[Plan, float]], say: Say) -> Plan:
-        """Return a plan. If it is missing or damaged, say so, build it and store it.
+        """Return a plan. If it is missing or damaged, log this by `say`, build it and store it.
 
-        `build` returns the plan and the seconds it took. Of processes that ask at once, one
-        builds and the others wait. Raises EngineError.
+        `build` returns the plan and the seconds that it took. If several processes need the same
+        plan, one builds it and the others wait. Raises EngineError.
         """
         with self._locked(recipe.key):
             try:
@@ -101,7 +101,7 @@ class Cache:
         return sorted((e for e in found if e is not None), key=lambda e: e.used, reverse=True)
 
     def find(self, key: str) -> Entry:
-        """Return the entry whose key begins with a text. Raises EngineError unless there is one."""
+        """Return the entry whose key begins with `key`. Raises EngineError unless it is one."""
         found = [entry for entry in self.entries() if entry.key.startswith(key)]
         if len(found) != 1:
             raise EngineError(
@@ -111,7 +111,7 @@ class Cache:
         return found[0]
 
     def fault(self, key: str) -> str | None:
-        """Return what is wrong with a plan, or None if it is unchanged since it was built."""
+        """Return why a plan cannot be used, or None if it is unchanged since it was built."""
         try:
             self._verified(key)
         except _UnusableError as reason:
@@ -124,9 +124,10 @@ class Cache:
         return sorted({path.stem for path in paths})
 
     def prune(self, limit_bytes: int, *, keep: str = "") -> list[str]:
-        """Remove damaged plans, and then those unused for longest, until the rest fits.
+        """Remove damaged plans, and then the least recently used, until the rest fits the limit.
 
-        What another process is building or reading is left, and so is `keep`. Returns the keys.
+        Plans that another process builds or reads are left, and so is the plan with the key `keep`.
+        Returns the keys of the removed plans.
         """
         entries = self.entries()
         listed = {entry.key for entry in entries}
@@ -152,7 +153,7 @@ class Cache:
     def _read(self, recipe: PlanRecipe) -> Plan:
         entry, data = self._verified(recipe.key)
         if entry.recipe != _as_json(recipe):
-            raise _UnusableError("the plan kept under its key was built for something else")
+            raise _UnusableError("the plan with this key was built by another recipe")
         os.utime(self._path(recipe.key, "json"))
         return Plan(data, entry.report)
 
@@ -189,7 +190,7 @@ class Cache:
             "seconds": round(seconds, 2),
             "report": plan.report,
         }
-        # The sidecar comes last: without its digest a plan does not count.
+        # The description is written last, because a plan without its digest is not used.
         self._publish(self._path(recipe.key, "plan"), plan.data)
         self._publish(self._path(recipe.key, "json"), json.dumps(told, indent=1).encode())
 
@@ -242,6 +243,6 @@ def _as_json(recipe: PlanRecipe) -> dict[str, Any]:
 
 def _unwritable(folder: Path, exc: OSError) -> EngineError:
     return EngineError(
-        f"plans cannot be kept in {folder} ({exc.strerror}); "
-        f"make room or set {CACHE} to a folder of your own"
+        f"plans cannot be stored in {folder} ({exc.strerror}); "
+        f"free some space, or set {CACHE} to a folder of your own"
     )

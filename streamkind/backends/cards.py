@@ -52,7 +52,7 @@ def find_cards() -> list[Card]:
     return [
         Card("sm_" + row[0].replace(".", ""), row[1], row[2], present=True, place=row[3].lower())
         for row in rows
-        # A Jetson's nvidia-smi answers [N/A] to most; CUDA knows.
+        # A Jetson's nvidia-smi answers [N/A] to most queries. Its facts are read by CUDA.
         if len(row) == 4 and result.returncode == 0 and re.fullmatch(r"\d+\.\d", row[0])
     ]
 

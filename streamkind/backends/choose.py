@@ -28,13 +28,13 @@ AUTO: tuple[Choice, ...] = (
 )
 """Choices of `auto`, best first."""
 ASKED: tuple[Choice, ...] = (("openvino", "gpu"), ("openvino", "npu"), ("torch", "mps"))
-"""Choices that are taken only if their device is named."""
+"""Choices that are taken only if the user names their device."""
 FAULTS = (StreamkindError, ImportError, OSError, RuntimeError)
-"""Exceptions of a backend that does not work here: its own errors, and those of its libraries."""
+"""Exceptions by which a backend is skipped: its own errors, and those of its libraries."""
 
 
 def on_gpu(backend: str, device: str) -> bool:
-    """Return whether a backend and a device, each of which may be `auto`, mean a GPU here."""
+    """Return whether a backend and a device run on an NVIDIA card here. Both may be `auto`."""
     if device != "auto":
         return device.startswith("cuda")
     first = next(((n, d) for n, d in _named(backend, device) if why_not(n, d) is None), None)
@@ -92,11 +92,11 @@ def _load(choice: Choice, release: Release, device: str) -> Backend:
 
 
 class FirstThatWorks:
-    """The first of some choices that loads and makes a frame. Used from one thread only.
+    """The first of several choices that can enhance a frame. Use it from one thread only.
 
-    Whether a card works shows at the first frame, where plans are built and kernels are loaded.
-    That frame goes through all three graphs before anything is handed on; later errors are the
-    caller's.
+    Only the first frame shows whether a card works, because then plans are built and kernels are
+    loaded. This frame goes through all three graphs before a result is returned. Errors of later
+    frames are raised to the caller.
     """
 
     description: str
@@ -147,7 +147,7 @@ class FirstThatWorks:
         self.description, self.max_batch = self._backend.description, self._backend.max_batch
 
     def _prove(self, pixels: Pixels) -> None:
-        """Run frames through all three graphs, except on the CPU, which always works."""
+        """Run frames through all three graphs, to see whether they work. Not on the CPU."""
         if self._choice[1] != "cpu":
             layers = self._backend.decompose(pixels)
             held = self._backend.steady(layers, layers, np.zeros(2, np.float32))

@@ -38,7 +38,7 @@ class Memory:
         return Memory(self.owner, start, (last - first, *self.shape[1:]), self.dtype)
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """Copy it to the host; the card's context must be current and its streams idle."""
+        """Return a copy on the host. The card's context must be current, and its streams idle."""
         array = np.empty(self.shape, self.dtype)
         _driver().memcpy_dtoh(array, self.address)
         return array
@@ -63,7 +63,10 @@ class Gpu:
                 f"the NVIDIA driver does not answer: {exc}; run nvidia-smi to see why"
             ) from exc
         if index >= found:
-            raise EngineError(f"device '{device}' is not there: CUDA sees {found} NVIDIA cards")
+            raise EngineError(
+                f"device '{device}' does not exist: CUDA finds {found} NVIDIA cards, counted from"
+                " cuda:0"
+            )
         there = self.cuda.Device(index)
         self.card = _card(self.cuda, there)
         self.name = f"cuda:{index}"
@@ -121,9 +124,9 @@ class Gpu:
 
 
 class CallGraph:
-    """Calls on a stream that are recorded once, and then launched by one call (a CUDA graph).
+    """A CUDA graph: calls on a stream that are recorded once, and then launched by one call.
 
-    PyCUDA has no such calls, so the driver's own are used.
+    PyCUDA does not have CUDA graphs, so the functions of the driver are called directly.
     """
 
     def __init__(self, stream: Any, record: Callable[[], None]) -> None:
@@ -131,24 +134,24 @@ class CallGraph:
         self._stream = ctypes.c_void_p(stream.handle)
         self._executable = ctypes.c_void_p()
         graph = ctypes.c_void_p()
-        _ask("cuStreamBeginCapture_v2", self._stream, _THREAD_LOCAL)
+        _call_driver("cuStreamBeginCapture_v2", self._stream, _THREAD_LOCAL)
         try:
             record()
         finally:
-            _ask("cuStreamEndCapture", self._stream, ctypes.byref(graph))
+            _call_driver("cuStreamEndCapture", self._stream, ctypes.byref(graph))
         try:
             target = ctypes.byref(self._executable)
-            _ask("cuGraphInstantiateWithFlags", target, graph, ctypes.c_ulonglong(0))
+            _call_driver("cuGraphInstantiateWithFlags", target, graph, ctypes.c_ulonglong(0))
         finally:
-            _ask("cuGraphDestroy", graph)
+            _call_driver("cuGraphDestroy", graph)
 
     def launch(self) -> None:
         """Put the calls on the stream."""
-        _ask("cuGraphLaunch", self._executable, self._stream)
+        _call_driver("cuGraphLaunch", self._executable, self._stream)
 
     def close(self) -> None:
-        """Free it; the stream must have been waited for."""
-        _ask("cuGraphExecDestroy", self._executable)
+        """Free the graph. The stream must be idle."""
+        _call_driver("cuGraphExecDestroy", self._executable)
 
 
 _THREAD_LOCAL = 1
@@ -157,13 +160,15 @@ _OUT_OF_MEMORY = 2
 """CUDA_ERROR_OUT_OF_MEMORY"""
 
 
-def _ask(name: str, *arguments: Any) -> None:
+def _call_driver(name: str, *arguments: Any) -> None:
     """Call the driver."""
     error = getattr(_library(), name)(*arguments)
     if error == _OUT_OF_MEMORY:
         raise _driver().MemoryError(f"{name}: out of memory")
     if error:
-        raise EngineError(f"the NVIDIA driver refuses {name}: error {error}")
+        raise EngineError(
+            f"the NVIDIA driver refuses {name} with error {error}; run nvidia-smi to see why"
+        )
 
 
 def _library() -> Any:

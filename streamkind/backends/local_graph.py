@@ -12,7 +12,8 @@ from streamkind.backends.window_graph import COLUMNS, ROWS, Window
 from streamkind.light import local as light
 
 MOST_NOISE = 16.0
-"""Noise of a frame, as a share of its luma, above which the output does not change any more."""
+"""Largest noise of a frame, as a share of its luma, that the search for the median can find. More
+noise would not change the output."""
 HALVINGS = 20
 """Number of bisections by which a median is found. Its error is at most 1/65,536."""
 

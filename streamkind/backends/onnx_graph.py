@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 FLOAT, INT64 = 1, 7
-"""Numbers of types in ONNX."""
+"""Values of `onnx.TensorProto.DataType`."""
 
 
 def _operator(kind: str) -> Callable[[Tensor, Value], Tensor]:
@@ -23,12 +23,12 @@ def _reflected(kind: str) -> Callable[[Tensor, Value], Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor of a graph that is being built: arithmetic with it adds operators."""
+    """A tensor of a graph that is being built. Arithmetic with it adds operators to the graph."""
 
     graph: GraphBuilder
     name: str
 
-    __array_ufunc__ = None  # numbers of NumPy on the left leave the operator to the tensor
+    __array_ufunc__ = None  # so that `numpy_value + tensor` calls __radd__ of the tensor
     __add__, __radd__ = _operator("Add"), _reflected("Add")
     __sub__, __rsub__ = _operator("Sub"), _reflected("Sub")
     __mul__, __rmul__ = _operator("Mul"), _reflected("Mul")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
-from streamkind.backends.kept import Kept
+from streamkind.backends.graph_cache import GraphCache
 from streamkind.backends.ov import openvino as ov
 from streamkind.backends.ov_devices import (
     CPU,
@@ -31,31 +31,32 @@ from streamkind.model.released import PARTS, Graph, Release, padded
 from streamkind.video.frames import Levels, Pixels
 
 STRIPS = {"decompose": (256, 32), "steady": (160, 32), "recompose": (464, 96)}
-"""For each graph: rows of a picture of 1920 columns that it sees at once, and how many of them only
-give context, on each side. This bounds the memory. With so much context, the result differs from
-that for the whole picture by one gray level at most."""
+"""For each graph: largest number of rows of a picture of 1920 columns that it runs on at once, and
+how many of them on each side are only context. This limits the memory. With so much context, the
+result differs from that of the whole picture by at most one gray level."""
 SMALL = 480 * 272
-"""Number of pixels up to which the student leaves half of the cores to decoder and encoder, which
-have most of the work then."""
+"""Number of pixels up to which the model `student` uses only half of the cores. For such pictures,
+decoder and encoder need more time than the networks."""
 LAYERS = 2
 """Number of layers among the outputs of a decompose graph; the other outputs are statistics."""
 MEASURED = 272, 480
 """Height and width, in pixels, of the frames that devices are compared on: those of `realtime`."""
 MEASURED_FRAMES = 5
-"""Number of frames measured on each device, after one that is not counted: it compiles."""
+"""Number of frames measured on each device, after a first one, at which the graphs are compiled."""
 Array = NDArray[Any]
 SHAPES_KEPT = 2
-"""Number of compiled shapes kept at first: that of a file, and that of its last, shorter batch."""
+"""Number of shapes whose compiled graphs are kept at first: that of a file, and that of its last,
+shorter batch."""
 
 
 class OpenVINOBackend:
     """The backend for OpenVINO. The CPU computes in bf16 if it has instructions for it, else f32.
 
-    On another device, pictures are computed in float16. Statistics and the filter over time are
-    computed on the CPU.
+    On another device, pictures are computed in float16, but statistics and the filter over time on
+    the CPU.
     """
 
-    # A frame of video fills both the cores and the caches: more at once only costs memory.
+    # One frame uses all cores. A larger batch would need more memory, and is not faster.
     max_batch = 1
 
     def __init__(
@@ -76,7 +77,7 @@ class OpenVINOBackend:
         models = {part: _read(self._core, getattr(release, part)) for part in PARTS}
         models["decompose"], models["tell"] = _cut(models["decompose"])
         self._models = models
-        self._request = Kept(self._compile, len(models) * SHAPES_KEPT)
+        self._request = GraphCache(self._compile, len(models) * SHAPES_KEPT)
         version = ov.__version__.split("-")[0]
         self._use(self._choose(device, f"{release.decompose.sha256[:12]} {version}"), precision)
         where, how = self._device.lower(), self._device_options["INFERENCE_PRECISION_HINT"]
@@ -84,7 +85,7 @@ class OpenVINOBackend:
 
     @property
     def overlaps(self) -> bool:
-        """Whether `recompose` may run in a second thread: two large nets only hinder each other."""
+        """Whether `recompose` may run in a second thread. Two large networks would be slower."""
         return self._small
 
     def decompose(self, pixels: Levels) -> Layers:
@@ -114,7 +115,7 @@ class OpenVINOBackend:
         """Copy layers of one size, (N, C, H, W) each, into one batch."""
         return _join(parts)
 
-    def beside(self) -> OpenVINOBackend:
+    def for_compiling(self) -> OpenVINOBackend:
         """Return a second backend for another thread. It shares the compiled graphs."""
         other = copy.copy(self)
         other._models = {part: model.clone() for part, model in self._models.items()}
@@ -125,12 +126,12 @@ class OpenVINOBackend:
                 return other._compile(*key)
             return known.get_compiled_model().create_infer_request()
 
-        other._request = Kept(compiled, len(other._models) * SHAPES_KEPT)
+        other._request = GraphCache(compiled, len(other._models) * SHAPES_KEPT)
         return other
 
-    def adopt(self, other: OpenVINOBackend) -> None:
+    def take_compiled(self, other: OpenVINOBackend) -> None:
         """Take over the compiled graphs of the second backend, whose thread has ended."""
-        self._request.adopt(other._request)
+        self._request.take_compiled(other._request)
 
     def close(self) -> None:
         """Free the graphs. It may be called twice."""
@@ -207,7 +208,7 @@ class OpenVINOBackend:
     ) -> Any:
         """Compile a graph for inputs of these shapes. `kind` is the type of the first."""
         model = self._models[part].clone()
-        model.inputs[0].get_node().set_element_type(ov.Type(kind))  # a cast comes behind frames
+        model.inputs[0].get_node().set_element_type(ov.Type(kind))  # a cast follows the frames
         # Statistics and the filter over time must not be rounded to float16.
         device = CPU if part in ("tell", "steady") else self._device
         options = self._device_options if device == self._device else self._options
@@ -227,7 +228,7 @@ class OpenVINOBackend:
 
 
 def at_most(count: int) -> dict[str, str]:
-    """Return options for threads, not pinned: pinned workers would all take the same cores."""
+    """Return options for `count` threads without pinning: else all processes use the same cores."""
     return {"INFERENCE_NUM_THREADS": str(count), "ENABLE_CPU_PINNING": "NO"}
 
 
@@ -249,7 +250,7 @@ def _cut(model: Any) -> tuple[Any, Any]:
         first.add_outputs(node.output(0))
     for port in first.outputs[LAYERS : -len(pools[0])]:
         first.remove_result(port.get_node())
-    inputs = [second.inputs[0].get_node()]  # only its shape is asked for
+    inputs = [second.inputs[0].get_node()]  # only its shape is used
     for node in pools[1]:
         blocks = ov.opset13.parameter(node.get_output_partial_shape(0), ov.Type.f32)
         for target in node.output(0).get_target_inputs():
@@ -260,10 +261,10 @@ def _cut(model: Any) -> tuple[Any, Any]:
 
 
 def strips(height: int, most: int, halo: int) -> list[tuple[slice, slice]]:
-    """Divide rows into strips of at most `most` rows: pairs of the rows it sees and its own rows.
+    """Divide the rows of a picture into strips: pairs of the rows to read and the rows to write.
 
-    All strips see the same number of rows, a multiple of 16: their own, and `halo` rows of context
-    on each side that is not the border of the picture.
+    All strips read the same number of rows, at most `most` and a multiple of 16. These are the rows
+    to write, and at least `halo` rows of context on each side that is not a border of the picture.
     """
     if height <= most:
         return [(slice(0, height), slice(0, height))]

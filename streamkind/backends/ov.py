@@ -1,4 +1,4 @@
-"""OpenVINO without its telemetry, which looks up a host of Google's when it is imported.
+"""OpenVINO without its telemetry, which looks up a host of Google when OpenVINO is imported.
 
 streamkind imports OpenVINO from here only.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-# OpenVINO goes on without this package, as without one that is not installed.
+# OpenVINO works without this package. None makes its import fail, as if it were not installed.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402

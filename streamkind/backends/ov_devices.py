@@ -1,4 +1,4 @@
-"""OpenVINO's devices: which one a user means, how fast each is, and what it is called."""
+"""Finds OpenVINO's devices by name, and chooses the fastest one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CPU = "CPU"
 NAMES = re.compile(r"cpu|gpu(\.\d+)?|npu", re.IGNORECASE)
 """Pattern of the names of devices: those of OpenVINO, in upper or lower case."""
 BETTER = 1.1
-"""Speed, as a multiple of the CPU's, from which on `auto` takes another device. Two measurements
-may differ by less than this, and the scores were measured on the CPU."""
+"""Speed, as a multiple of the CPU's, from which on `auto` chooses another device. Two measurements
+of one device may differ by up to this factor. The published scores were measured on the CPU."""
 
 
 def find_device(asked: str, available: Sequence[str]) -> str:
@@ -35,7 +35,7 @@ def find_device(asked: str, available: Sequence[str]) -> str:
         if known in available:
             return known
     raise EngineError(
-        f"device '{asked}' is not there: OpenVINO finds {', '.join(available)}; "
+        f"device '{asked}' does not exist here: OpenVINO finds {', '.join(available)}; "
         "install its driver, or use --device cpu"
     )
 
@@ -49,9 +49,9 @@ def fastest(speeds: Mapping[str, float]) -> str:
 def choose_device(
     available: Sequence[str], measure: Callable[[str], float], key: str, keep: Path
 ) -> str:
-    """Return the device that `auto` means: the fastest, measured once and kept under `key`.
+    """Return the device for `auto`: the fastest. Speeds are measured once, and stored by `key`.
 
-    `measure` returns frames a second, or raises RuntimeError or EngineError.
+    `measure` returns frames per second, or raises RuntimeError or EngineError.
     """
     if set(available) <= {CPU}:
         return CPU
@@ -75,7 +75,7 @@ def choose_device(
 def tell(speeds: Mapping[str, float]) -> str:
     """Return a line with the measured speeds and the chosen device."""
     told = ", ".join(f"{name} {speed:.3g}" for name, speed in speeds.items())
-    return f"OpenVINO's devices make {told} frames a second; auto takes {fastest(speeds)}"
+    return f"frames per second of OpenVINO's devices: {told}; auto chooses {fastest(speeds)}"
 
 
 def speeds_file() -> Path:
@@ -84,7 +84,7 @@ def speeds_file() -> Path:
 
 
 def read_speeds(path: Path) -> dict[str, dict[str, float]]:
-    """Return the stored speeds: frames per second by device, by what was measured."""
+    """Return the stored speeds: frames per second of each device, by the key of `choose_device`."""
     try:
         told = json.loads(path.read_bytes())
         return {str(k): {str(d): float(s) for d, s in v.items()} for k, v in told.items()}
@@ -100,13 +100,13 @@ def write_speeds(path: Path, speeds: Mapping[str, Mapping[str, float]]) -> None:
         staged.write_text(json.dumps(speeds, indent=1), encoding="utf-8")
         replace(staged, path)
     except OSError as exc:
-        log.warning("speeds of devices are not kept in %s: %s", path.parent, exc.strerror)
+        log.warning("speeds of devices are not stored in %s: %s", path.parent, exc.strerror)
 
 
 def options_of(core: Any, device: str, precision: str | None) -> dict[str, str]:
-    """Return options for a device that is not the CPU: precision, and a cache of what it compiles.
+    """Return options for a device that is not the CPU: precision, and a cache of compiled graphs.
 
-    `precision` None is float16 where the device has it.
+    Without `precision`, it is float16 if the device has it.
     """
     abilities = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     precision = precision or ("f16" if "FP16" in abilities else "f32")
@@ -114,11 +114,16 @@ def options_of(core: Any, device: str, precision: str | None) -> dict[str, str]:
     folder = cache_folder("openvino") / "compiled"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not writable_by_others(folder):  # what is compiled is code
+        if not writable_by_others(folder):  # compiled graphs are code
             return options | {"CACHE_DIR": str(folder)}
     except OSError:
         pass
-    log.warning("OpenVINO compiles for %s at every start: %s is not this user's", device, folder)
+    log.warning(
+        "OpenVINO compiles for %s at every start, because %s cannot be used as a cache; check that"
+        " only you may write to it",
+        device,
+        folder,
+    )
     return options
 
 

@@ -1,4 +1,4 @@
-"""Compares a new plan with the released graph that it was built from."""
+"""Compares a new TensorRT plan with the released graph that it was built from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamkind.video.frames import Pixels
 RATIOS = (2.0, 4.0, 8.0)
 """Ratio for each of the fixed frames."""
 MEAN, MOST = 1.0, 4.0
-"""Largest difference of a plan, in gray levels: in the mean, and at the 99.9th percentile."""
+"""Bounds of the difference, in gray levels: of its mean, and of its 99.9th percentile."""
 Relight = Callable[[Pixels, float], Pixels]
 """Takes (H, W, 3) uint8 RGB and a ratio, and returns the enhanced frame."""
 
@@ -40,7 +40,8 @@ class Parity:
     def __str__(self) -> str:
         """Return a text with both figures and their bounds."""
         return (
-            f"{self.mean:.2f} levels in the mean (up to {MEAN:g}), {self.most:g} at most ({MOST:g})"
+            f"{self.mean:.2f} levels in the mean (limit {MEAN:g}), {self.most:g} at the 99.9th"
+            f" percentile (limit {MOST:g})"
         )
 
 

@@ -1,7 +1,7 @@
-"""Plans: released graphs that TensorRT has compiled for one card, picture size and precision.
+"""Builds plans: released graphs that TensorRT compiles for one card, picture size and precision.
 
-Both libraries have the same calls: `tensorrt` builds on the card that it will run on,
-`tensorrt_rtx` for any RTX card, also on a machine without one.
+Both libraries have the same functions. `tensorrt` builds plans only on the card on which they will
+run. `tensorrt_rtx` builds plans for any RTX card, also on a machine without one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from streamkind.backends.build_progress import run_watched
 from streamkind.backends.cards import Card
 from streamkind.backends.inspector import Inspection, examine
 from streamkind.backends.precision import FrameType, Precision, graph_in, read_precision
-from streamkind.backends.watch import run_watched
 from streamkind.errors import EngineError, UsageError
 from streamkind.model.released import Graph, Release, padded
 
 SCHEMA = 2
-"""Version of how plans are built. It is raised when the same recipe would give another plan."""
+"""Version of this code. It is raised when the same recipe gives another plan than before."""
 LibraryName = Literal["tensorrt", "tensorrt_rtx"]
 LIBRARIES: tuple[LibraryName, ...] = ("tensorrt", "tensorrt_rtx")
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
@@ -36,9 +36,10 @@ LEVEL = 3
 WORKSPACE_MIB = 0
 """Largest scratch memory of a plan, in MiB; 0: the limit of the library."""
 PIECE_PIXELS = 2 * 1920 * 1088
-"""Pixels of a piece: four frames of 1280x720, or two of 1080p. More only cost memory."""
+"""Number of pixels that go to the card at once: four frames of 1280x720, or two of 1080p. More are
+not faster, and need more memory."""
 MOST = 8
-"""Largest number of frames of a piece."""
+"""Largest number of frames that go to the card at once."""
 
 Tell = Callable[[float], None]
 
@@ -107,17 +108,18 @@ def write_recipe(
 ) -> PlanRecipe:
     """Return the recipe for one graph. Sides are rounded up to multiples of 16.
 
-    `frames` is for decompose, the only part that takes any. `steady` goes from frame to frame, so
-    its batch is 1. Raises UsageError and EngineError.
+    `frames` applies to decompose only, because the other graphs have no frames as input. The batch
+    of `steady` is 1, because each frame needs the result of the one before. Raises UsageError and
+    EngineError.
     """
     _check(size, batch, precision)
     trt = load(library)
     if library == "tensorrt" and not card.present:
         raise EngineError(
-            f"tensorrt builds for {card.sm} only on such a card, and none is here; "
-            f"{install('tensorrt_rtx')} builds without"
+            f"tensorrt builds plans for {card.sm} only on such a card, and this machine has none;"
+            f" TensorRT for RTX builds without a card: {install('tensorrt_rtx')}"
         )
-    rtx = library == "tensorrt_rtx"  # compiled to the end on the card: any driver and name do
+    rtx = library == "tensorrt_rtx"  # its plans are finished on the card, for any driver and name
     return PlanRecipe(
         model=release.name,
         part=part,
@@ -144,9 +146,12 @@ def usual_batch(width: int, height: int) -> tuple[int, int, int]:
 
 def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -> None:
     if not all(16 <= side <= 16384 for side in size):
-        raise UsageError(f"a size has sides of 16 to 16384 pixels, got {size[0]}x{size[1]}")
+        raise UsageError(
+            f"size {size[0]}x{size[1]}: expected a width and a height from 16 to 16384 pixels"
+        )
     if not 1 <= batch[0] <= batch[1] <= batch[2] <= 64:
-        raise UsageError(f"a batch is fewest:usual:most, rising from 1 to 64, got {batch}")
+        told = ":".join(map(str, batch))
+        raise UsageError(f"batch {told}: expected fewest:usual:most, rising numbers from 1 to 64")
     read_precision(precision)
 
 
@@ -197,10 +202,13 @@ def build(
 ) -> Plan:
     """Build a plan. `tell` is called with the share that is done, 0 to 1. Raises EngineError.
 
-    The thread that builds is inside `where()`: CUDA takes the first card of a thread that has none.
+    The building thread enters `where()`, which makes a card current. Without it, CUDA would use the
+    first card.
     """
     if graph.sha256 != recipe.graph:
-        raise EngineError(f"{graph.path} is not what {recipe} was written for; write it again")
+        raise EngineError(
+            f"{graph.path} is not the graph of the recipe {recipe}; make a new recipe"
+        )
     trt = load(recipe.library)
     logger = logger_of(recipe.library)
     logger.errors.clear()
@@ -270,8 +278,7 @@ def _configure(trt: Any, config: Any, recipe: PlanRecipe) -> None:
             possible = ", ".join(n.replace("SM", "sm_") for n in known if n.startswith("SM"))
             raise EngineError(
                 f"TensorRT for RTX {recipe.version} does not know {recipe.sm}; "
-                f"it knows {possible}. "
-                f"On such a card {install('tensorrt')}"
+                f"it knows {possible}; for this card use TensorRT: {install('tensorrt')}"
             )
         config.num_compute_capabilities = 1
         config.set_compute_capability(known[name], 0)

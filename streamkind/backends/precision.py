@@ -17,26 +17,26 @@ FRAME_TYPES: tuple[FrameType, ...] = get_args(FrameType)
 PICTURES = ("reflectance", "illumination", "frames")
 """Tensors of the size of the picture. The nodes that compute them run in half precision.
 
-Statistics are sums over thousands of blocks, and the results of the filter over time (`held_...`)
-are used again for seconds, so that rounding errors would add up. Both stay in float32.
+All others stay in float32, because rounding errors would add up in them: statistics are sums over
+thousands of blocks, and the results of the filter over time (`held_...`) are its next inputs.
 """
 BLOCK = 16
 """Side of a block, in pixels. The sum of a block fits half precision."""
 SINGLE = ("Log",)
-"""Operators that stay in float32: they depend on the ratio alone, one number a frame."""
+"""Operators that stay in float32: their input is the ratio, one number per frame."""
 SINGLE_IN_BF16 = (*SINGLE, "ConvTranspose")
 """Operators that stay in float32 in bf16: TensorRT for RTX 1.7 has no bf16 kernel for the last."""
 
 
 def read_precision(text: str) -> Precision:
-    """Return the precision of that name. Raises UsageError."""
+    """Return the precision with this name. Raises UsageError."""
     for precision in PRECISIONS:
         if text == precision:
             return precision
     if text == "int8":
         raise UsageError(
-            "precision 'int8' is not offered: pictures lose more than 0.3 dB by it, see "
-            f"docs/profiles.md; choose {', '.join(PRECISIONS)}"
+            "precision 'int8' is not offered, because it lowers the PSNR by more than 0.3 dB "
+            f"(docs/profiles.md); choose {', '.join(PRECISIONS)}"
         )
     raise UsageError(f"unknown precision '{text}'; choose {', '.join(PRECISIONS)}")
 
@@ -53,7 +53,7 @@ def graph_in(
     import onnx
 
     model = onnx.load_from_string(data)
-    if model.graph.input[0].name == "frames" and frames == "float32":  # a cast comes behind
+    if model.graph.input[0].name == "frames" and frames == "float32":  # a cast follows
         model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     model = onnx.shape_inference.infer_shapes(model)
     short = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
@@ -91,7 +91,7 @@ def _shorten(model: ModelProto, kind: int) -> None:
 
 
 def _guard(graph: Any) -> None:
-    """Add the mean of each frame before it is clipped to uint8, which would hide NaN."""
+    """Add an output: the mean of each frame before it is clipped to uint8, which would hide NaN."""
     from onnx import TensorProto, helper
 
     maker = {name: node for node in graph.node for name in node.output}
@@ -166,7 +166,7 @@ def _float_names(graph: Any) -> set[str]:
 
 
 def _made_before(graph: Any, outputs: tuple[str, ...]) -> set[str]:
-    """First outputs of the nodes that any of `outputs` depends on; not every node has a name."""
+    """Return the nodes that any of `outputs` depends on, each by the name of its first output."""
     maker = {name: node for node in graph.node for name in node.output}
     found: set[str] = set()
     waiting = list(outputs)

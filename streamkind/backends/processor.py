@@ -10,7 +10,7 @@ from pathlib import Path
 from streamkind.platform import cores
 
 BF16_UNITS = {"avx512_bf16", "amx_bf16"}
-"""Instruction sets that multiply in bf16. Those that only convert (AVX-NE-CONVERT) do not help."""
+"""Instruction sets that multiply in bf16. AVX-NE-CONVERT only converts it, so it is not one."""
 
 
 def cpuinfo() -> dict[str, str]:
@@ -25,9 +25,10 @@ def flags() -> set[str]:
 
 
 def fastest_precision(abilities: Collection[str], units: Collection[str]) -> str:
-    """Return "bf16" or "f32", given what OpenVINO can do and which instructions there are.
+    """Return "bf16" or "f32", by the `abilities` of OpenVINO and the instruction sets `units`.
 
-    OpenVINO also offers bf16 where it is converted to float32 for every multiplication.
+    OpenVINO also offers bf16 on processors where it must convert it to float32 for every
+    multiplication.
     """
     native = not units or bool(BF16_UNITS & set(units))
     return "bf16" if "BF16" in abilities and native else "f32"

@@ -11,11 +11,12 @@ from streamkind.backends.onnx_graph import FLOAT, GraphBuilder, Tensor
 from streamkind.light import exposure as light
 
 _GRID = 256
-"""Steps of each of two searches for the brightest blocks: a luma is found to 1/65,536."""
+"""Number of steps in each of two searches for the brightest blocks. They find a luma with an error
+of at most 1/65,536."""
 _BRIGHTEST = 0.95
 """Share of the weight of all blocks that is below the brightest twentieth."""
 _NONE = 2.0
-"""Value that stands for no block. It is outside the range of luma, also if negated."""
+"""Value that means "no block". It and its negative are outside the range of luma."""
 
 
 def add_ratio(

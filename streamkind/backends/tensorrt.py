@@ -1,7 +1,7 @@
 """The backend for TensorRT on NVIDIA cards: `tensorrt`, or else `tensorrt_rtx`.
 
 Frames are uploaded and downloaded as uint8. Reflectance and illumination stay on the card. A batch
-is divided into pieces that are processed at the same time, each by its own `Lane`.
+is divided into pieces that are processed at the same time, each by its own `CudaStream`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy as np
 
 from streamkind.backends import parity, plans
 from streamkind.backends.base import Layers
+from streamkind.backends.build_progress import BuildLog
 from streamkind.backends.cache import Cache
 from streamkind.backends.cuda import Gpu, Memory
-from streamkind.backends.lane import Array, Lane, PlanRefusedError, Program
+from streamkind.backends.cuda_stream import Array, CudaStream, PlanRefusedError, Program
 from streamkind.backends.plans import MOST, Plan, PlanRecipe, usual_batch
 from streamkind.backends.precision import FRAME_TYPES, FrameType, Precision
-from streamkind.backends.watch import Told
 from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.released import PARTS, Release
 from streamkind.video.frames import Levels, Pixels
 
-LANES = 3
-"""Number of pieces at the same time: one is uploaded, one is computed, one is downloaded."""
+STREAMS = 3
+"""Number of pieces at the same time: one is uploaded, one is computed and one is downloaded."""
 T = TypeVar("T")
 log = logging.getLogger("streamkind.engines")
 
@@ -50,11 +50,11 @@ class TensorRTBackend:
     ) -> None:
         """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError.
 
-        `batch` is how many frames at once plans are built for, else `usual_batch`.
+        `batch` is the least, usual and largest batch of the plans. The default is `usual_batch`.
         """
         self._release, self._precision, self._batch = release, precision, batch
         for part in PARTS:
-            getattr(release, part).read()  # a plan is of a whole graph, or of none
+            getattr(release, part).read()  # raises EngineError if a file is missing or damaged
         self._cache = Cache()
         self._programs: dict[PlanRecipe, Program] = {}
         self._most = batch[2] if batch else MOST
@@ -64,7 +64,7 @@ class TensorRTBackend:
             self._library = plans.choose_library(self._gpu.card)
             self._trt = plans.load(self._library)
             with self._gpu.current():
-                self._lanes = [Lane(self._gpu) for _ in range(LANES)]
+                self._streams = [CudaStream(self._gpu) for _ in range(STREAMS)]
             on_error.pop_all()
         self.description = (
             f"{release.name} on {self._gpu.card.name} ({self._gpu.name}), "
@@ -92,7 +92,7 @@ class TensorRTBackend:
                 one = slice(i, i + 1)
                 held = [m[one] for m in out]
                 tensors = dict(zip(_STEADY, [*(m[one] for m in now), *last, *held], strict=True))
-                self._lanes[0].start(program, slice(0, 1), {"strength": share}, tensors, {})
+                self._streams[0].start(program, slice(0, 1), {"strength": share}, tensors, {})
                 last = held[0], held[1]
             return replace(layers, reflectance=out[0], illumination=out[1])
 
@@ -111,14 +111,14 @@ class TensorRTBackend:
 
     def close(self) -> None:
         """Free contexts and plans, and release the card. It may be called twice."""
-        if not self._lanes:
+        if not self._streams:
             return
         with self._gpu.current():
-            for lane in self._lanes:
-                lane.close()
+            for stream in self._streams:
+                stream.close()
             for program in self._programs.values():
                 program.close()
-            self._lanes, self._programs = [], {}
+            self._streams, self._programs = [], {}
         self._gpu.close()
 
     def prepare(self, width: int, height: int) -> None:
@@ -154,44 +154,46 @@ class TensorRTBackend:
         return told["frames"], bool(np.isfinite(told["guard"]).all())
 
     def _guarded(self, work: Callable[[Precision], tuple[T, bool]]) -> tuple[T, bool]:
-        """Run a batch. If half precision gives values that are not finite, use single."""
+        """Run a batch. If half precision gives values that are not finite, run it in float32."""
         result, fine = self._within_memory(lambda: work(self._precision))
         if not fine and self._precision != "fp32":
-            log.warning("a batch was not finite in %s; it is done again in fp32", self._precision)
+            log.warning(
+                "values are not finite in %s; the batch runs again in fp32", self._precision
+            )
             result, fine = self._within_memory(lambda: work("fp32"))
         return result, fine
 
     def _within_memory(self, work: Callable[[], T]) -> T:
-        """Do work. If the card's memory is too small, use fewer frames at once."""
+        """Call `work`. If the memory of the card is too small, use fewer frames at once."""
         with self._gpu.current():
             while True:
                 try:
                     try:
                         return work()
                     finally:
-                        for lane in self._lanes:  # before memory is given to somebody else
-                            lane.wait()
+                        for stream in self._streams:  # before memory is given to somebody else
+                            stream.wait()
                 except self._gpu.cuda.MemoryError as exc:
-                    problem = str(exc)  # the error itself would hold on to memory
+                    problem = str(exc)  # the exception itself would keep memory in use
                 except self._gpu.cuda.Error as exc:
                     told = f"{self._gpu.card.name} failed: {exc}; run nvidia-smi to see why"
                     raise EngineError(told) from exc
                 self._shrink(problem)
 
     def _shrink(self, problem: str) -> None:
-        for lane in self._lanes:
-            lane.close()
+        for stream in self._streams:
+            stream.close()
         self._gpu.release_unused()
-        if self._most == 1 and len(self._lanes) == 1:
+        if self._most == 1 and len(self._streams) == 1:
             raise EngineError(
                 f"{self._gpu.card.name} has too little memory for a single frame: "
                 f"{self._gpu.free_mib()} MiB are free ({problem}). Close other programs on "
                 "the card, or use --profile balanced or a smaller picture"
             )
-        lanes = len(self._lanes) if self._most > 1 else 1
+        streams = len(self._streams) if self._most > 1 else 1
         self._most = max(self._most // 2, 1)
-        log.warning("the card is short of memory; %d frames at once from now on", self._most)
-        self._lanes = [Lane(self._gpu) for _ in range(lanes)]
+        log.warning("the card has too little memory; using %d frames at once", self._most)
+        self._streams = [CudaStream(self._gpu) for _ in range(streams)]
 
     def _run(
         self, program: Program, count: int, up: Mapping[str, Array], kept: Mapping[str, Memory]
@@ -206,9 +208,9 @@ class TensorRTBackend:
         size = min(usual_batch(width, height)[2], self._most)
         for i, first in enumerate(range(0, count, size)):
             piece = slice(first, min(first + size, count))
-            self._lanes[i % len(self._lanes)].start(program, piece, up, kept, down)
-        for lane in self._lanes:
-            lane.collect()
+            self._streams[i % len(self._streams)].start(program, piece, up, kept, down)
+        for stream in self._streams:
+            stream.collect()
         return down
 
     def _recipe(
@@ -240,13 +242,13 @@ class TensorRTBackend:
         return self._programs[recipe]
 
     def _take(self, recipe: PlanRecipe) -> tuple[Program, Plan]:
-        """Take a plan from the cache. If TensorRT refuses it, build it once more."""
+        """Take a plan from the cache. If TensorRT refuses it, build it again, once."""
         graph = getattr(self._release, recipe.part)
         logger = plans.logger_of(self._library)
 
         def build() -> tuple[Plan, float]:
             began = time.monotonic()
-            plan = plans.build(recipe, graph, Told(recipe), self._gpu.current)
+            plan = plans.build(recipe, graph, BuildLog(recipe), self._gpu.current)
             return plan, time.monotonic() - began
 
         plan = self._cache.take(recipe, build, log.warning)
@@ -274,7 +276,7 @@ class TensorRTBackend:
         log.warning("%s and recompose: comparing with the released graphs", first)
         try:
             found = parity.check(self._release, first.size, relight)
-        except BaseException as error:  # what was not compared is not used, whatever the reason
+        except BaseException as error:  # a plan is not used if the comparison did not end
             for recipe in recipes:
                 self._programs.pop(recipe)
                 if isinstance(error, parity.ParityError):
@@ -293,6 +295,6 @@ _STEADY = (
 
 def _nan(model: str, part: str) -> EngineError:
     return EngineError(
-        f"{model} {part} gives numbers that are not finite, in fp32 too; this batch was not "
-        "written. Use --backend openvino, and report the card and the driver"
+        f"{model} {part} gives values that are not finite, also in fp32; use --backend openvino,"
+        " and report the card and the driver"
     )

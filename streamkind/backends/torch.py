@@ -1,6 +1,7 @@
-"""The backend for PyTorch. On the CPU, in float32, it is the reference for other backends.
+"""The backend for PyTorch.
 
-On NVIDIA cards it computes in half precision, with channels last, and records CUDA graphs.
+On the CPU it computes in float32, and is the reference for other backends. On NVIDIA cards it
+computes in half precision, with channels last, and records CUDA graphs.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class Recorded:
         held = [tensor.clone() for tensor in inputs]
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # once as it is: kernels are chosen, memory is taken
+        with torch.cuda.stream(stream):  # not recorded: chooses kernels and allocates memory
             self._run(held)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
@@ -156,7 +157,7 @@ def _memory_for(count: int, height: int, width: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as exc:
         raise EngineError(
-            f"the card has too little memory for {count} frames of {width}x{height} in PyTorch: "
+            f"the card has too little memory for {count} frames of {width}x{height} in PyTorch; "
             "close other programs, or use --backend tensorrt, --profile balanced or a smaller size"
         ) from exc
 
@@ -173,10 +174,13 @@ def _device(name: str) -> torch.device:
         raise UsageError(f"backend 'torch' runs on cpu, cuda, cuda:N or mps, got device '{name}'")
     device = torch.device(name)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise EngineError("device 'mps' is not there: it needs macOS on Apple's chips; use cpu")
+        raise EngineError(
+            "device 'mps' does not exist here: it needs macOS on Apple's chips; use --device cpu"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EngineError(
-            f"device '{name}' is not there: torch sees {torch.cuda.device_count()} NVIDIA cards; "
+            f"device '{name}' does not exist: PyTorch finds {torch.cuda.device_count()} NVIDIA"
+            " cards, counted from cuda:0; "
             "use --device cpu"
         )
     return device

@@ -1,7 +1,7 @@
-"""Filters, scaling and single pixels as ONNX operators: what OpenCV does, for pictures of any size.
+"""OpenCV's filters and scaling as ONNX operators, for pictures of any size.
 
-Planes are (N, C, h, w). What lies outside a plane is its mirror image, without the outermost pixel
-twice (`cv2.BORDER_REFLECT_101`).
+Planes are (N, C, h, w). Outside a plane, the pixels are those of its mirror image, in which the
+outermost pixel is not repeated (`cv2.BORDER_REFLECT_101`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _windows(g: GraphBuilder, length: Tensor, radius: Tensor) -> Tensor:
     row = g.count_to(length)
     column, last = g.add("Unsqueeze", row, [1]), length - 1
     period = g.add("Max", 2 * last, 1)
-    positive = period * (radius + 2)  # division is towards 0
+    positive = period * (radius + 2)  # makes dividends positive: ONNX divides towards 0
 
     def times(begin: Tensor) -> Tensor:
         begin = begin + positive
@@ -76,7 +76,7 @@ def _means(g: GraphBuilder, length: Tensor, small: Tensor) -> Tensor:
 
 
 def nearest(g: GraphBuilder, plane: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Take single pixels of planes, as many as a size, (1,) each, says."""
+    """Take single pixels of planes, `height` by `width` of them, (1,) each."""
     for axis, small in ((ROWS, height), (COLUMNS, width)):
         where = g.count_to(small) * g.size(plane, axis) / small
         plane = g.add("Gather", plane, where, axis=axis)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from streamkind.backends.process import settle
+from streamkind.backends.process import configure_process
 from streamkind.errors import EngineError, UsageError
 
 FOREVER = -1
@@ -73,6 +73,6 @@ def _check_reachable(address: str) -> None:
 
 
 def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    settle()
+    configure_process()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a task gets one core
     return fn(*args, **kwargs)

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from streamkind.backends.process import settle
+from streamkind.backends.process import configure_process
 from streamkind.errors import UsageError
 from streamkind.platform import cores
 
@@ -68,5 +68,5 @@ class Processes(ProcessPoolExecutor):
 
 
 def _begin(threads: int) -> None:
-    settle()
+    configure_process()
     os.environ["OMP_NUM_THREADS"] = str(threads)

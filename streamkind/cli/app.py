@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from streamkind import __version__
-from streamkind.backends.process import settle
+from streamkind.backends.process import configure_process
 from streamkind.batch.executors import open_executor
 from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import JobRunner, Result
@@ -201,7 +201,7 @@ app.command("app")(page.app_command)
 
 def main() -> NoReturn:
     """Run the command line. Every failure is one line on stderr and an exit code."""
-    settle()
+    configure_process()
     stop = Ending()
     try:
         for number in ENDING:

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from streamkind.backends import plans
 from streamkind.backends.base import why_not
+from streamkind.backends.build_progress import BuildLog
 from streamkind.backends.cache import LIMIT_BYTES, Cache, Entry
 from streamkind.backends.cards import Card, first_card, named_card
 from streamkind.backends.cuda import Gpu
@@ -28,7 +29,6 @@ from streamkind.backends.parity import Parity
 from streamkind.backends.plans import Plan, PlanRecipe
 from streamkind.backends.precision import FRAME_TYPES, Precision, graph_in, read_precision
 from streamkind.backends.tensorrt import TensorRTBackend
-from streamkind.backends.watch import Told
 from streamkind.cli.show import console, progress_bar
 from streamkind.engine.checks import check_target
 from streamkind.engine.single import need_onnx, operators, read_picture_type, single_graph
@@ -193,7 +193,7 @@ def take_visibly(
     def build() -> tuple[Plan, float]:
         start = time.monotonic()
         graph = getattr(release, recipe.part)
-        plan = plans.build(recipe, graph, Told(recipe) if bar.disable else show, where)
+        plan = plans.build(recipe, graph, BuildLog(recipe) if bar.disable else show, where)
         took.append(time.monotonic() - start)
         return plan, took[0]
 

@@ -8,7 +8,7 @@ from typing import NoReturn, Self
 
 import numpy as np
 
-from streamkind.backends.base import Backend, CompilesBeside, Layers
+from streamkind.backends.base import Backend, CompilesInAdvance, Layers
 from streamkind.engine.checks import check_pixels, check_ratio, check_target
 from streamkind.engine.reduced import Reduced, carried_pix_fmt, reduced_size
 from streamkind.engine.skipping import Skipping
@@ -161,21 +161,21 @@ class Engine:
             width, height = reduced or (width, height)
         return padded(width), padded(height)
 
-    def beside(self) -> Engine | None:
+    def for_compiling(self) -> Engine | None:
         """Return a second engine on the same device, which another thread may use to compile.
 
-        When that thread has ended, give the engine to `adopt`. Returns None if the backend cannot
-        do this.
+        When that thread has ended, give the engine to `take_compiled`. Returns None if the backend
+        cannot do this.
         """
-        if not isinstance(self._backend, CompilesBeside):
+        if not isinstance(self._backend, CompilesInAdvance):
             return None
-        other = self._backend.beside()
+        other = self._backend.for_compiling()
         return Engine(other, area=self._area, whole=self._most_whole, every=self._every)
 
-    def adopt(self, other: Engine) -> None:
-        """Take over the networks that an engine of `beside` has compiled. Its thread has ended."""
-        if isinstance(self._backend, CompilesBeside):
-            self._backend.adopt(other._backend)
+    def take_compiled(self, other: Engine) -> None:
+        """Take over the networks that an engine of `for_compiling` has compiled."""
+        if isinstance(self._backend, CompilesInAdvance):
+            self._backend.take_compiled(other._backend)
 
     def compile_for(self, pixels: Pixels, color: ColorTags, *, skip: bool) -> None:
         """Compile all that a stream over this engine needs for frames like `pixels`, (N, ...)."""

@@ -30,7 +30,7 @@ class CompiledSizes:
         if pixels.shape in self._known:
             return True
         if self._thread is None:
-            self._other = self._engine.beside()
+            self._other = self._engine.for_compiling()
             if self._other is None:
                 self._known.add(pixels.shape)
                 return True
@@ -60,7 +60,7 @@ class CompiledSizes:
     def _adopt(self) -> None:
         assert self._thread is not None and self._other is not None
         self._thread.join()
-        self._engine.adopt(self._other)
+        self._engine.take_compiled(self._other)
         self._other.close()
         self._known.add(self._shape)
         self._thread = self._other = None

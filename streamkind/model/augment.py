@@ -24,8 +24,8 @@ class Augmentation:
     gray: float = 0.0
     """Probability that both pictures become gray, as infrared footage is."""
     channels: float = 0.0
-    """Probability that red, green and blue are exchanged in both, so that no colour is the usual
-    one."""
+    """Probability that red, green and blue are permuted in both pictures, so that the networks do
+    not learn usual colours."""
     jpeg: float = 0.0
     """Probability that the dark picture is compressed as a JPEG."""
     noise: float = 0.0
@@ -37,14 +37,14 @@ class Augmentation:
     darkened: float = 0.0
     """Probability that the dark picture is made from the bright one, by a gain and a gamma."""
     flat: float = 0.0
-    """Probability that both pictures have one level everywhere: black, white or any gray, 1/3
-    each."""
+    """Probability that both pictures have one level everywhere: black, white or a random gray, with
+    1/3 each."""
     colorful: float = 0.0
-    """Probability that two places are drawn at random, and the more colourful one is taken."""
+    """Probability that two patches are cut at random, and the more colourful one is used."""
     lamps: float = 0.0
     """Probability that lamps are drawn into both patches. The rooms of LOL have none."""
     blackout: float = 0.0
-    """Probability that a part of both patches is black, as a night sky or the bars of a screen.
+    """Probability that a part of both patches is black, like a night sky or letterbox bars.
 
     In half of the dark patches, it is the near-black of compressed video, which has a colour cast.
     """
@@ -105,7 +105,7 @@ GAIN, GAMMA = (0.5, 1.0), (1.5, 5.0)
 
 
 def darken(image: Image, gain: float, gamma: float) -> Image:
-    """Return a picture in less light: luma becomes gain * luma ** gamma, and chroma in proportion.
+    """Return a darker picture: luma becomes gain * luma ** gamma, and chroma changes in proportion.
 
     A curve on each channel would raise the chroma of the dark picture, and so change reflectance.
     """
@@ -165,13 +165,16 @@ def near_black(height: int, width: int, rng: np.random.Generator) -> Image:
 
 
 def chroma_step(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return what a chroma that is off by one level at most adds to RGB, (3,)."""
+    """Return the change of RGB, (3,), by a random error of chroma of at most one level."""
     u, v = rng.integers(-1, 2, 2)
     return np.array([1.793 * v, -0.213 * u - 0.533 * v, 2.112 * u])  # BT.709, limited range
 
 
 def lamp(side: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """An elliptic lamp of random place, size and tint, and its glow: (side, side, 3) in [0, 1]."""
+    """Draw an elliptic lamp of random place, size and tint: (side, side, 3) in [0, 1].
+
+    Returns the lamp, and the glow around it.
+    """
     y, x = np.indices((side, side, 1), dtype=np.float64)[:2]
     center_y, center_x = rng.uniform(0, side, 2)
     radius_y, radius_x = np.exp(rng.uniform(np.log(1.0), np.log(10.0), 2))

@@ -1,4 +1,4 @@
-"""Checkpoints, from which a run is continued or networks are loaded; and released weights."""
+"""Writes and reads checkpoints of training runs, and loads released weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ARCHITECTURES: dict[str, type[KinD]] = {
 
 
 def save(path: Path, state: StateDict) -> None:
-    """Write a checkpoint completely or not at all. After a kill, the previous one is there."""
+    """Write a checkpoint completely or not at all: if it fails, the previous one stays."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(state, file)
@@ -48,7 +48,7 @@ def load(path: Path) -> StateDict:
 
 
 def load_kind(path: Path) -> KinD:
-    """Return the averaged nets of a checkpoint, as validation and release use them."""
+    """Return the networks of a checkpoint with averaged weights (EMA), which are released."""
     state = load(path)
     kind = ARCHITECTURES[state["recipe"]["architecture"]]()
     kind.load_state_dict(state["ema"])
@@ -56,7 +56,7 @@ def load_kind(path: Path) -> KinD:
 
 
 def load_released(release: Release) -> KinD:
-    """Return the nets of a released model, whose graphs keep the weights under their names."""
+    """Return the networks of a released model. Its ONNX graphs have the weights, by name."""
     kind = ARCHITECTURES[release.info.get("architecture", "kind")]()
     kind.load_state_dict(released_weights(kind, release))
     return kind.eval()

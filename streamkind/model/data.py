@@ -27,7 +27,7 @@ from streamkind.model.augment import (
     draw_on,
     saturation_matrix,
 )
-from streamkind.model.degrade import QUALITIES, Image, film, recolor, sensor_noise
+from streamkind.model.degrade import QUALITIES, Image, coded_as_video, recolor, sensor_noise
 from streamkind.model.processes import ALONE, Share
 from streamkind.video.color import UNSURE
 
@@ -53,9 +53,9 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 
 def match_stems(root: Path) -> list[tuple[str, Path, Path]]:
-    """Pair root/low and root/high by file stem; leave out others, with a warning.
+    """Pair the files of root/low and root/high by stem; leave out others, with a warning.
 
-    The lists that come with LOL pair some files wrongly, so the stems of the names are used.
+    The lists that come with LOL pair some files wrongly, so they are not used.
     """
     low, high = image_files(root / "low"), image_files(root / "high")
     if alone := sorted(low.keys() ^ high.keys()):
@@ -124,7 +124,10 @@ def load_split(
 
 
 def batch_indices(count: int, batch: int, step: int, seed: int) -> NDArray[np.intp]:
-    """Return the pairs of a batch: each comes once an epoch; an incomplete batch is dropped."""
+    """Return the indices of the pairs of a batch. Each pair occurs once per epoch.
+
+    An incomplete batch at the end of an epoch is dropped.
+    """
     if count < batch:
         raise ValueError(f"{count} pairs do not fill one batch of {batch}; lower `batch`")
     epoch, place = divmod(step, count // batch)
@@ -140,7 +143,7 @@ class TrainingBatch:
     """(N, 3, patch, patch) float in [0, 1], channels last in memory; so are the others."""
     high: Tensor
     low_small: Tensor
-    """(N, 3, 80, 120): the ratio belongs to the whole picture, in training as in use."""
+    """(N, 3, 80, 120). The ratio is that of the whole picture, as it is in use."""
     high_small: Tensor
 
     def pin_memory(self) -> Self:
@@ -180,7 +183,7 @@ class Steps(Dataset[TrainingBatch]):
         return self.make(step=step)
 
 
-def ahead(
+def prefetched(
     make: Callable[..., TrainingBatch], steps: range, workers: int
 ) -> Iterator[TrainingBatch]:
     """Yield `make(step=...)` for each step, made in advance by `workers` processes; 0: this one."""
@@ -189,9 +192,9 @@ def ahead(
         batch_size=None,
         sampler=steps,
         num_workers=workers,
-        multiprocessing_context="fork" if workers else None,  # they share the pictures
+        multiprocessing_context="fork" if workers else None,  # workers share the pictures in memory
         worker_init_fn=one_thread,
-        generator=torch.Generator(),  # its own: other random numbers stay the same
+        generator=torch.Generator(),  # so that the loader does not change the global random state
         pin_memory=workers > 0 and torch.cuda.is_available(),
     )
     return iter(loader)
@@ -211,20 +214,23 @@ def one_sample(
     if rng.random() < augment.colorful:
         place = max(place, crop(pair, patch, rng), key=lambda images: chroma(images[1]))
     low, high = change(*draw_on(*place, augment, rng))
-    low, high = as_filmed(low, high, augment, rng)
+    low, high = as_recorded(low, high, augment, rng)
     return low, high, *change(small(pair.low), small(pair.high))
 
 
-def as_filmed(
+def as_recorded(
     low: Image, high: Image, a: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Image]:
-    """Degrade a dark patch as a camera does. Remove lost colour from the bright patch too."""
+    """Degrade a dark patch as a camera does.
+
+    Also remove colour from the bright patch where the dark patch has lost it.
+    """
     noise, video, hevc = rng.random(3) < (a.noise, a.video, 1 / 4)
     crf = int(rng.integers(*QUALITIES))
     frames = [sensor_noise(low, rng) if noise else low for _ in range(2)]
     if not video:
         return frames[1], high
-    low = film(frames, "hevc" if hevc else "h264", crf)
+    low = coded_as_video(frames, "hevc" if hevc else "h264", crf)
     # Chroma of one level over a large dark area comes from the codec, not from the scene.
     if rng.random() < 1 / 2:
         low = np.asarray((low + chroma_step(rng)).round().clip(0, 255), np.uint8)
@@ -233,7 +239,7 @@ def as_filmed(
 
 
 def known_color(low: Image, high: Image) -> Image:
-    """Remove the colour of a patch where the degraded patch is too near to black to have any."""
+    """Remove the colour of `high` where the degraded patch `low` is too dark to have colour."""
     luma = np.asarray(cv2.blur(low @ LUMA.astype(np.float32), (8, 8)), np.float32)
     gray = (high @ LUMA.astype(np.float32))[..., None]
     known = gray + smooth_step(luma, *UNSURE)[..., None] * (high - gray)
@@ -261,7 +267,7 @@ def crop(pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Image, Image
         np.rot90(i[y : y + patch, x : x + patch], int(turns))[:, :: -1 if mirror else 1]
         for i in (pair.low, pair.high)
     )
-    return low.copy(), high.copy()  # copies: they are changed, but the pair is used again
+    return low.copy(), high.copy()  # the patches are changed later, but the pair is used again
 
 
 def chroma(image: Image) -> float:

@@ -16,7 +16,8 @@ Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]  # (3, 3), of RGB columns
 
 QUALITIES = (22, 38)
-"""Range of CRF: from a good dashcam to a poor surveillance camera with blocks in the dark."""
+"""Range of CRF of x264 and x265, chosen by hand: from the quality of a good dashcam to that of a
+surveillance camera with visible blocks in the dark."""
 SHOT, READ = (0.02, 0.4), (0.2, 2.0)
 """Ranges of shot noise (variance per 8-bit level of light) and of read noise (standard deviation,
 in 8-bit levels)."""
@@ -41,9 +42,11 @@ def compress(image: Image, quality: int) -> Image:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
-def film(frames: list[Image], codec: str, crf: int) -> Image:
-    """Encode frames as video, 4:2:0, and return the last one decoded: a predicted frame has other
-    blocks than a still. `codec` is h264 or hevc."""
+def coded_as_video(frames: list[Image], codec: str, crf: int) -> Image:
+    """Encode frames as 4:2:0 video, decode them, and return the last one.
+
+    It is a predicted frame, whose blocks differ from those of a still. `codec` is h264 or hevc.
+    """
     height, width = frames[0].shape[:2]
     encoder = av.Codec({"h264": "libx264", "hevc": "libx265"}[codec], "w").create("video")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"

@@ -1,10 +1,11 @@
 """The graphs that are exported: decompose, steady and recompose.
 
-Between decompose and recompose, the ratio is chosen. For video, steady filters the layers over
-time.
+Between decompose and recompose, the ratio is chosen on the host. For videos, steady filters the
+layers over time between them.
 
-Frames are uint8 RGB (N, H, W, 3) as input and output; H and W are multiples of 16. Conversion and
-clamping are part of the graphs. The cast comes first: TensorRT takes no other operation on uint8.
+Frames are uint8 RGB (N, H, W, 3) as input and output. H and W are multiples of 16. Conversion and
+clamping are part of the graphs. The first operator on frames is a cast, because TensorRT supports
+no other operator on uint8.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class Decompose(nn.Module):
     ratios: Tensor
 
     def __init__(self, kind: KinD, gain: float = 1.0) -> None:
-        """`gain` is the factor of restoration on mean luma, without which the curve is made."""
+        """`gain` is the factor by which restoration changes the mean luma.
+
+        The curve is computed without restoration, and multiplied by this factor.
+        """
         super().__init__()
         self.gain = gain
         self.decomposition = kind.decomposition
@@ -53,9 +57,10 @@ class Decompose(nn.Module):
         return reflectance, illumination, curve, thumbnail.squeeze(1), self.exposure(small)
 
     def curve(self, reflectance: Tensor, illumination: Tensor, weight: Tensor) -> Tensor:
-        """Mean luma of the output at each of `RATIOS`, from pooled layers (N, 1, h, w): (N, 17).
+        """Return the mean luma of the output at each of `RATIOS`, (N, 17).
 
-        The adjustment net works nearly pixel by pixel, so a small picture is enough.
+        `reflectance` and `illumination` are pooled, (N, 1, h, w). The adjustment network works
+        nearly pixel by pixel, so a small picture is enough.
         """
         weight = weight * reflectance / weight.sum(dim=(1, 2, 3), keepdim=True)
         lumas = []
@@ -105,8 +110,8 @@ def dark_mask(reflectance: Tensor, sigma: float = 3.0, radius: int = 12) -> Tens
 
 
 NOISE, CONTRAST = 1.2 / 255, 0.04
-"""Difference of means of 12x12 pixels that counts as motion: a constant, plus a share of the
-brightness. Both are on a scale from 0 to 1."""
+"""Two parts of the difference between means of 12x12 pixels that counts as motion: a constant, and
+a share of the brightness. Both are on a scale from 0 to 1, and were chosen by hand."""
 
 
 class Steady(nn.Module):
@@ -147,9 +152,9 @@ def coarse(image: Tensor) -> Tensor:
 
 
 def stillness(now: Tensor, before: Tensor) -> Tensor:
-    """1 where two coarse pictures agree, 0 where something moves and within 8 pixels of it."""
+    """Return 1 where two coarse pictures agree, and 0 within 8 pixels of any motion."""
     motion = (now - before).abs() / (NOISE + CONTRAST * torch.maximum(now, before))
-    motion = (2 * motion.amax(dim=1, keepdim=True) - 1).clamp(0, 1)  # none at half the limit
+    motion = (2 * motion.amax(dim=1, keepdim=True) - 1).clamp(0, 1)  # 0 up to half the limit
     motion = F.max_pool2d(motion, 5, stride=1, padding=2)
     return four_times(1 - motion)
 

@@ -1,8 +1,8 @@
-"""KinD's three nets, layer by layer.
+"""KinD's three networks, layer by layer.
 
 Zhang, Zhang, Guo: Kindling the Darkness (ACM MM 2019). An image is split into reflectance and
-illumination, I = R * L; the reflectance is restored, guided by the illumination; the illumination
-is changed by a ratio; their product is the picture.
+illumination, I = R * L. The reflectance is restored, guided by the illumination. The illumination
+is adjusted by a ratio. The product of the two is the enhanced picture.
 
 All maps are float in [0, 1]: images and reflectance (N, 3, H, W), illumination (N, 1, H, W). Height
 and width are multiples of 16; the caller pads by edge replication and crops.
@@ -128,7 +128,7 @@ class Adjustment(nn.Module):
 class Histogram(nn.Module):
     """Blocks of a dark picture -> its exposure, from the number of blocks of each colour.
 
-    The place of a block has no influence, so a picture may have any number of blocks.
+    The position of a block has no influence, so a picture may have any number of blocks.
     """
 
     FLOOR = 0.004  # about one 8-bit level: below it, a logarithm is only noise
@@ -185,7 +185,7 @@ class FeatureExposure(nn.Module):
         return torch.sigmoid(self.out(x)).flatten()
 
     def begin_as(self, decomposition: nn.Module) -> None:
-        """Copy the first layers of a decomposition as initial values."""
+        """Copy the weights of the first layers of a decomposition, as initial values."""
         for name in ("conv1", "conv2", "conv3"):
             getattr(self, name).load_state_dict(getattr(decomposition, name).state_dict())
 
@@ -193,8 +193,9 @@ class FeatureExposure(nn.Module):
 class Exposure(nn.Module):
     """A dark picture -> its exposure: the mean luma that a photographer would give it.
 
-    It is not in the paper, which takes its ratio from the bright picture. It is the mean of two
-    estimates, which are wrong in different scenes: the mean has a smaller error than either.
+    The paper does not have it, because it takes the ratio from the bright picture. The exposure is
+    the mean of two estimates. They are wrong in different scenes, so their mean has a smaller error
+    than each of them.
     """
 
     CEILING = 0.3
@@ -217,7 +218,7 @@ class Exposure(nn.Module):
 
 
 class KinD(nn.Module):
-    """The three nets, and the net that finds the ratio if there is no bright picture."""
+    """The three networks, and `Exposure`, by which the ratio is found without a bright picture."""
 
     def __init__(
         self,
@@ -251,8 +252,8 @@ def relight(
 def illumination_ratio(source: Tensor, target: Tensor) -> Tensor:
     """Return the ratio from one illumination to another: (N, 1, H, W) twice -> (N,).
 
-    As in the authors' training: the mean of dark over bright, or its reciprocal. A mean of bright
-    over dark would depend on the few darkest pixels.
+    It is that of the authors' training: the mean of the quotient dark / bright, or its reciprocal.
+    A mean of bright / dark would depend on the few darkest pixels.
     """
     down = (target / (source + 1e-4)).mean(dim=(1, 2, 3))
     up = 1 / ((source / (target + 1e-4)).mean(dim=(1, 2, 3)) + 1e-4)
@@ -261,7 +262,7 @@ def illumination_ratio(source: Tensor, target: Tensor) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """Xavier-uniform weights and zero bias, the initial values of the authors' framework."""
+    """Set Xavier-uniform weights and zero bias: the initial values of the authors' framework."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -1,9 +1,8 @@
 """KinD++'s restoration: illumination attention at three scales, all at full resolution.
 
 Zhang, Guo, Ma, Liu, Zhang: Beyond Brightening Low-light Images (IJCV 2021). Decomposition and
-adjustment are KinD's. It needs about 21 times the
-computation of KinD: use it for stills, or for videos if time does not matter. Maps are as in
-`kind.py`.
+adjustment are those of KinD. It needs about 21 times the computation of KinD, so use it for stills,
+or for videos if time does not matter. Shapes are those of `kind.py`.
 """
 
 from __future__ import annotations

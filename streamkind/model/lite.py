@@ -1,8 +1,9 @@
-"""KinD for processors without a graphics card: the paper's three parts at an eighth of the work.
+"""KinD for processors: the paper's three parts, with an eighth of the multiplications.
 
-Light is found at half size, as in `student.py`, with a wider view. Restoration is a U-Net of four
-levels, from half size to a sixteenth: each 3x3 layer costs the same on every level, since width
-doubles where the number of pixels falls to a quarter. Maps are as in `kind.py`.
+The illumination is found at half size, as in `student.py`, with a larger receptive field.
+Restoration is a U-Net of four levels, from half size to a sixteenth. A 3x3 layer needs the same
+computation on each level, because the number of channels doubles where the number of pixels falls
+to a quarter. Shapes are those of `kind.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from streamkind.model.kind import Conv, KinD, initialise
 from streamkind.model.student import FAINTEST_LIGHT, Down, SmallAdjustment, Up, last_up
 
 BEYOND = 0.1
-"""Slope outside [0, 1] of the function that limits the restored reflectance in training."""
+"""In training, the slope outside [0, 1] of the function that limits the restored reflectance.
+Chosen by hand."""
 
 
 class LiteDecomposition(nn.Module):
@@ -69,8 +71,8 @@ class LiteRestoration(nn.Module):
         x = self.merge4(self.up4(x) + quarter)
         x = self.merge2(self.up2(x) + half)
         # The output is the reflectance, as in KinD, and not a correction that is added to the
-        # input. After 400 steps, SSIM to the teacher is .66 without augmentation; with a
-        # correction, .46.
+        # input. After 400 steps without augmentation, SSIM to the teacher is 0.66. It would be 0.46
+        # with a correction.
         restored: Tensor = self.out(x)
         limited = restored.clamp(0, 1)
         if not self.training:

@@ -45,14 +45,14 @@ class Weights:
     chroma: float = 0.0
     """Weight of the distance in chroma, in restoration and in the final picture."""
     joint_adjustment: float = 1.0
-    """Weight of the loss of adjustment in the joint stage. It is a squared distance, so it is
-    small."""
+    """Weight of the loss of adjustment in the joint stage. This loss is a squared distance, so its
+    values are small."""
     saturation: float = 0.0
     """Weight of the error in chroma of the final picture's blocks, in the joint stage."""
     prior: float = 0.0
-    """Weight of the distance to `envelope` at the first step. It falls linearly."""
+    """Weight of the distance to `envelope` at the first step. It decreases linearly."""
     prior_steps: int = 0
-    """Number of steps after which that weight would be 0, without `prior_floor`."""
+    """Number of steps after which this weight would be 0, if there was no `prior_floor`."""
     prior_floor: float = 0.0
     """Least share of `prior`, 0 to 1, at any step."""
 
@@ -83,10 +83,10 @@ PRESETS = {
     ),
 }
 PRESETS["kindpp"] = replace(PRESETS["default"], gradient=0.0, chroma=3.0)
-"""`paper`: as printed. `authors`: as in their public code, with interior gradients and without its
-min-max normalisation, which depends on the batch. `default`: what trained best here. `kindpp`: the
-same for KinD++, whose restoration has no gradient term and no skips to
-carry colour."""
+"""`paper`: the weights of the paper. `authors`: those of the authors' code, but with gradients of
+the interior only, and without its min-max normalisation, which depends on the batch. `default`:
+those that trained best here. `kindpp`: the same for KinD++, whose restoration has no gradient term
+and no skip connections for colour."""
 
 
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,7 +111,7 @@ def reflectance_similarity(low: Tensor, high: Tensor, form: str = "l2") -> Tenso
 
 
 def illumination_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
-    """Return the roughness of the illumination where the picture has no edge."""
+    """Return the gradient of the illumination, relative to that of the picture."""
     light = gradients(illumination)
     edges = gradients(gray(image))
     return sum(
@@ -121,7 +121,10 @@ def illumination_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
 
 
 def mutual_consistency(low: Tensor, high: Tensor, form: str = "joint") -> Tensor:
-    """Return u exp(-10 u) of edges of light, least for edges in both pictures or in none."""
+    """Return the mean of u exp(-10 u), where u is the sum of both gradients of illumination.
+
+    It is smallest for edges that are in both pictures or in none.
+    """
     pairs = zip(gradients(low), gradients(high), strict=True)
     dx, dy = (a.abs() + b.abs() for a, b in pairs)
     u = [dx[..., :-1, :] + dy[..., :, :-1]] if form == "joint" else [dx, dy]
@@ -206,7 +209,8 @@ def envelope_loss(
 def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
     """Error of the logarithm of the mean chroma of 8x8 pixels, weighted by how colourful they are.
 
-    Where the colour is uncertain, a distance by pixels is least for gray. This one is not.
+    Where the colour is uncertain, a distance between pixels would be smallest for gray. This one is
+    not.
     """
 
     def block_chroma(image: Tensor) -> Tensor:
@@ -259,9 +263,12 @@ def adjustment_loss(adjusted: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(adjusted, target) + gradient_distance(adjusted, target)
 
 
-def unlikeness(picture: Tensor, wanted: Tensor, scales: int = 1) -> Tensor:
-    """Distance of a final picture from the wanted one, with SSIM at `scales` sizes, each half."""
-    # The root of the squared error of each picture, as in PSNR, and not of the whole batch.
+def picture_distance(picture: Tensor, wanted: Tensor, scales: int = 1) -> Tensor:
+    """Return the distance of a final picture from the wanted one: error, and 1 - SSIM.
+
+    SSIM is the mean over `scales` sizes, each of which is half of the one before.
+    """
+    # The root is taken for each picture, as for PSNR, and not for the whole batch.
     error = (picture - wanted).square().mean(dim=(1, 2, 3)) + 1e-6
     sizes = [[F.avg_pool2d(x, 2**i) for x in (picture, wanted)] for i in range(scales)]
     alike = torch.stack([ssim(*size) for size in sizes]).mean()

@@ -1,4 +1,4 @@
-"""The ratio that the dark picture of a pair gets in training."""
+"""Finds the ratio for the dark picture of a pair in training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from streamkind.model.losses import gray
 
 
 def small_light(kind: KinD, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-    """Illumination of the whole pictures, (N, 1, 80, 120) each."""
+    """Return the illumination of the whole dark and bright pictures, (N, 1, 80, 120) each."""
     light = kind.decomposition(torch.cat([batch.low_small, batch.high_small]))[1].float()
     low, high = light.chunk(2)
     return low, high
 
 
 def matching_ratio(kind: KinD, batch: TrainingBatch) -> Tensor:
-    """Return the ratio at which a dark picture's curve has the bright one's mean luma, (N,)."""
+    """Return the ratio at which the output has the mean luma of the bright picture, (N,)."""
     reflectance, light = (F.avg_pool2d(x, 4) for x in kind.decomposition(batch.low_small))
     even = torch.ones_like(light)
     decompose = Decompose(kind).to(light.device)

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 Scalar = TypeVar("Scalar", bound=np.generic)
 BF16_UNITS = "avx512_bf16", "amx_bf16", "bf16"
 """Instruction sets that multiply in bf16, as PyTorch names them."""
-PATIENCE = timedelta(hours=1)  # longest wait for the first process to validate
+VALIDATION_TIMEOUT = timedelta(hours=1)  # longest wait for the first process to validate
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Share:
         return whole[self.rank * size : (self.rank + 1) * size]
 
     def random(self, *seed: int) -> np.random.Generator:
-        """Return a generator for this process. The first process gets the same one as if alone."""
+        """Return a generator for this process. That of the first process is the one for `ALONE`."""
         return np.random.default_rng([*seed, self.rank] if self.rank else seed)
 
 
@@ -69,7 +69,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 class SharedRandom:
-    """Random numbers for a whole batch, of which a process keeps its share."""
+    """Draws random numbers for a whole batch, and returns those of this process."""
 
     def __init__(self, share: Share, seed: Sequence[int]) -> None:
         self.share, self.generator = share, np.random.default_rng(seed)
@@ -103,10 +103,10 @@ def joined(share: Share, device: torch.device) -> Iterator[None]:
     if share.count == 1:
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=VALIDATION_TIMEOUT)
     try:
         yield
-    except SystemExit:  # all processes reach it
+    except SystemExit:  # all processes raise it
         dist.destroy_process_group()
         raise
     # No `finally`: a process that fails must end without waiting here. torchrun then ends the
@@ -128,8 +128,8 @@ def mean_of_all(x: Tensor) -> Tensor:
     return total / dist.get_world_size()
 
 
-def word_of_first(word: str | None) -> str | None:
-    """Return the value of the first process in all processes, which wait for each other here."""
+def broadcast_from_first(word: str | None) -> str | None:
+    """Return the value of the first process in all processes. They wait for each other here."""
     if not dist.is_initialized():
         return word
     said = [word]

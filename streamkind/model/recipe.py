@@ -36,14 +36,13 @@ class Recipe:
     data: str
     stage: tuple[Stage, ...]
     architecture: str = "kind"
-    """kind or kindpp"""
+    """kind, kindpp, lite or student."""
     start: str = ""
-    """A released model, whose weights are the initial ones of all nets that both models have."""
+    """A released model, whose weights are the initial ones of all layers that both models have."""
     saturation: float = 1.0
-    """Factor for the chroma of the bright pictures of `data`, which are paler than the dark
-    ones."""
+    """Factor for the chroma of the bright pictures of `data`. They are paler than the dark ones."""
     extra: tuple[str, ...] = ()
-    """Folders of more pairs, which are not changed and never held out."""
+    """Folders of additional pairs. Their chroma is not changed, and none is held out."""
     seed: int = 0
     preset: str = "default"
     held_out: int = 24

@@ -17,9 +17,10 @@ from streamkind.video.frames import Levels
 PARTS = ("decompose", "steady", "recompose")
 """The graphs of a model, in the order in which a frame goes through them."""
 MULTIPLE = 16
-"""Sides of a picture are multiples of this number of pixels: the nets halve it four times."""
+"""The graphs take pictures whose sides are multiples of this number of pixels, because the networks
+halve the size four times."""
 APART = ("kindpp",)
-"""Models that packages leave out, as they are too large for a package index."""
+"""Models that are not in the package, because they are too large for a package index."""
 FOLDER = "STREAMKIND_ENGINES"
 """Environment variable that names a folder with the graphs that the package lacks."""
 PACKAGE = Path(__file__).parents[1]
@@ -40,8 +41,8 @@ class Graph:
             advice = "reinstall it"
             if self.path.name.partition("-")[0] in APART:
                 advice = (
-                    "the package is without it, for its size: take the file from `engines/` of "
-                    f"streamkind's source, and name its folder in {FOLDER}"
+                    "the package does not contain it, because of its size; get the file from "
+                    f"`engines/` of streamkind's source, and set {FOLDER} to its folder"
                 )
             raise EngineError(f"cannot read {self.path}: {exc.strerror}; {advice}") from exc
         digest = hashlib.sha256(data).hexdigest()
@@ -100,7 +101,7 @@ def _release(name: str, folder: Path, info: dict[str, Any]) -> Release:
 
 
 def _find(folder: Path, name: str) -> Path:
-    """Return where a graph is: in the folder of all, or in that of the user."""
+    """Return the path of a graph: in `folder`, or else in the folder that `FOLDER` names."""
     more = os.environ.get(FOLDER)
     if more and not (folder / name).exists():
         return Path(more) / name

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamkind.model.data import TrainingBatch
+from streamkind.model.distillation_stages import Terms, distil_stage, taught_stage
 from streamkind.model.kind import KinD, illumination_ratio
 from streamkind.model.losses import (
     Weights,
@@ -17,13 +18,12 @@ from streamkind.model.losses import (
     chroma_distance,
     decomposition_loss,
     gray,
+    picture_distance,
     restoration_loss,
     saturation_distance,
-    unlikeness,
 )
 from streamkind.model.pair_ratio import matching_ratio, small_light
 from streamkind.model.processes import Share, SharedRandom
-from streamkind.model.taught import Terms, distil_stage, taught_stage
 
 Layer = tuple[Tensor, Tensor, Tensor]
 
@@ -38,7 +38,7 @@ def decomposition_stage(
 def layers_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Second stage: train restoration and adjustment; decomposition is fixed."""
+    """Second stage: train restoration and adjustment. Decomposition is fixed."""
     with torch.no_grad():
         low, high = split(kind, batch)
         light = small_light(kind, batch)
@@ -48,13 +48,13 @@ def layers_stage(
 def joint_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Third stage: train all three nets, by their product."""
+    """Third stage: train all three networks, by the losses of layers and of the final picture."""
     low, high = split(kind, batch)
     with torch.no_grad():
         light = small_light(kind, batch)
-    # Training no longer starts at random: only `prior_floor` of the prior is left.
+    # The weights are no longer random, so only `prior_floor` of the prior is used.
     terms = decomposition_loss(low, high, w, w.prior_steps)
-    # A black picture must stay black at any ratio, which its own ratio does not teach.
+    # A black picture must stay black at any ratio, so its ratio is raised to 10.
     black = batch.high.amax(dim=(1, 2, 3)) == 0
     made, picture = layer_terms(kind, low, high, light, w, rng, least_ratio=10.0 * black)
     made["adjustment"] = w.joint_adjustment * made["adjustment"]
@@ -66,10 +66,11 @@ def joint_stage(
 def picture_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Fourth stage: train restoration alone, by the product; light and adjustment are fixed.
+    """Fourth stage: train restoration alone, by the final picture. The other networks are fixed.
 
-    The ratio is that of the pair in one step. In the next, it is the one that gives the brightness
-    of the truth, as `auto` chooses it, so that restoration itself does not change the brightness.
+    In odd steps the ratio is that of the pair. In even steps it is the one that gives the
+    brightness of the truth, as `auto` chooses it, so that restoration does not change the
+    brightness.
     """
     with torch.no_grad():
         reflectance, light = kind.decomposition(batch.low)
@@ -79,11 +80,11 @@ def picture_stage(
 def whole_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Fifth stage: train decomposition too, so that reflectance keeps the dark picture's colour."""
+    """Fifth stage: train decomposition too, so that it keeps the colour of the dark picture."""
     low, high = split(kind, batch)
     _, reflectance, light = low
-    # The layers should depend more on the dark picture and less on the bright one. Restoration
-    # cannot restore what decomposition has averaged.
+    # The layers should depend more on the dark picture and less on the bright one, because
+    # restoration cannot restore detail that decomposition has removed.
     faithful = replace(w, low_gain=10.0, cross=0.1, similarity=0.1)
     terms = decomposition_loss(low, high, faithful, w.prior_steps)
     return terms | picture_terms(kind, batch, reflectance, light.detach(), w, step)
@@ -102,7 +103,7 @@ def picture_terms(
         adjusted = kind.adjustment(light, torch.maximum(ratio, 10.0 * black)).float()
     picture = kind.restoration(reflectance, light).float() * adjusted
     return {
-        "picture": unlikeness(picture, batch.high),
+        "picture": picture_distance(picture, batch.high),
         "picture_chroma": w.chroma * chroma_distance(picture, batch.high),
         "saturation": w.saturation * saturation_distance(picture, batch.high),
     }
@@ -111,7 +112,7 @@ def picture_terms(
 def exposure_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Last stage: train the exposure, from the dark picture alone."""
+    """Last stage: train the exposure network. Its input is the dark picture alone."""
     wanted = gray(batch.high_small).mean(dim=(1, 2, 3))
     found = kind.exposure.estimates(batch.low_small).float()
     apart = torch.log(found + 0.02) - torch.log(wanted[:, None] + 0.02)  # in stops, about
@@ -168,9 +169,9 @@ def layer_terms(
     rng: SharedRandom,
     least_ratio: Tensor | None = None,
 ) -> tuple[Terms, Tensor]:
-    """Losses of restoration, of adjustment, and of the picture that the two make; the picture.
+    """Return the losses of restoration, of adjustment and of the final picture; and this picture.
 
-    `least_ratio`, (N,), is the least ratio at which the picture is made.
+    `least_ratio`, (N,), is the least ratio of the final picture.
     """
     _, r_low, l_low = low
     image_high, r_high, l_high = high
@@ -188,7 +189,7 @@ def layer_terms(
         + adjustment_loss(darkened, l_low.detach())
         + 0.5 * between(kind, (l_low.detach(), l_high.detach()), light, rng)
     )
-    terms["picture"] = unlikeness(picture, image_high)
+    terms["picture"] = picture_distance(picture, image_high)
     if w.chroma:
         terms["picture_chroma"] = w.chroma * chroma_distance(picture, image_high)
     return terms, picture
@@ -197,10 +198,10 @@ def layer_terms(
 def between(
     kind: KinD, patch: tuple[Tensor, Tensor], whole: tuple[Tensor, Tensor], rng: SharedRandom
 ) -> Tensor:
-    """Return the loss of adjustment at ratios that no pair has: 1, between the lights, and beyond.
+    """Return the loss of adjustment at ratios that the pairs do not have, such as 1.
 
-    A target is a geometric mean of the two lights with random weights, or a power of one of them.
-    So the curve becomes the identity at ratio 1, and rises from 0.1 to 10.
+    The target is a geometric mean of the two illuminations with random weights, or a power of one
+    of them. So the curve becomes the identity at a ratio of 1, and rises from 0.1 to 10.
     """
     count = patch[0].shape[0]
     shape = (count, 1, 1, 1)

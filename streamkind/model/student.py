@@ -1,7 +1,8 @@
 """A small KinD for processors: the same three parts with a twentieth of the multiplications.
 
-It is trained with the released KinD as teacher (`distil_stage` in `taught.py`). Reflectance has no
-network: it is the picture divided by its illumination, I / L. Shapes are those of `kind.py`.
+It is trained with the released KinD as teacher (`distil_stage` in `distillation_stages.py`).
+Reflectance has no network: it is the picture divided by its illumination, I / L. Shapes are those
+of `kind.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from streamkind.model.kind import NEGATIVE_SLOPE, Conv, KinD, initialise
 
 FAINTEST_LIGHT = 1e-3
-"""Number that is added to the illumination before the picture is divided by it, to avoid 0."""
+"""Number that is added to the illumination before the picture is divided by it, to avoid a division
+by 0."""
 
 
 def act() -> nn.LeakyReLU:
@@ -37,9 +39,9 @@ class Up(nn.Sequential):
 
 
 def last_up(inputs: int, outputs: int) -> nn.Sequential:
-    """Double the size: four pixels from each 3x3 window. Windows overlap, so there are no blocks.
+    """Double the size: compute four pixels from each 3x3 window. Windows overlap, to avoid blocks.
 
-    A transposed convolution could do the same, but OpenVINO computes one near an output in float32.
+    A transposed convolution could do the same, but near an output OpenVINO computes it in float32.
     """
     return nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
 

@@ -72,7 +72,7 @@ def mean_scores(scores: Sequence[PairScores]) -> PairScores:
 
 @torch.no_grad()
 def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
-    """Enhance a pair's dark picture with the ratio from the truth, and blind, as a user gets it."""
+    """Enhance a dark picture with the ratio from the truth, and with the automatic ratio."""
     decompose, recompose = Decompose(kind).to(device(kind)), Recompose(kind)
     height, width = pair.low.shape[:2]
     low, high = (torch.from_numpy(pad(i[None])).to(device(kind)) for i in (pair.low, pair.high))
@@ -88,7 +88,7 @@ def relit(kind: KinD, pair: Pair) -> tuple[Image, Image]:
 
 
 def protocol_scores(rows: Sequence[tuple[tuple[Image, Image], Pair]]) -> dict[str, float]:
-    """Score what `relit` makes of pairs under the three protocols, as {"blind/psnr": ...}."""
+    """Return the scores of pictures of `relit` by three protocols, such as {"blind/psnr": ...}."""
     found: dict[str, float] = {}
     protocols = {
         "true_ratio": [score(images[0], p.high) for images, p in rows],
@@ -109,7 +109,8 @@ GATES = {
     "reconstruction_low": (0.0, 0.03),
     "reconstruction_high": (0.0, 0.03),
 }
-"""Ranges of a correct decomposition of LOL. Outside of them, light or reflectance has collapsed."""
+"""Ranges of a correct decomposition of LOL, chosen by hand. Outside of them, illumination or
+reflectance has become nearly constant."""
 RESTORATION_GATES = {"std_restored": (0.1, 1.0), "true_ratio/chroma_ratio": (0.3, 2.0)}
 """The same for the restored reflectance. A white or gray one would score well on pale scenes."""
 

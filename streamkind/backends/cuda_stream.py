@@ -16,16 +16,19 @@ from streamkind.backends.inspector import Inspection, read_inspector
 from streamkind.errors import EngineError
 
 GRAPHS_KEPT = 32
-"""Largest number of recorded CUDA graphs of a lane. Memory addresses repeat, so few are needed."""
+"""Largest number of recorded CUDA graphs of a stream. Addresses repeat, so few are needed."""
 Array = NDArray[Any]
 
 
 class PlanRefusedError(EngineError):
-    """TensorRT refuses a plan, for example one of another version."""
+    """TensorRT refuses a plan, for example one that another version has built."""
 
 
 class Program:
-    """A plan on the card. `inputs` and `outputs`: shape of a frame and type, by name."""
+    """A plan that is loaded on the card.
+
+    `inputs` and `outputs` are its tensors by name, each with the shape of one frame and the dtype.
+    """
 
     def __init__(self, trt: Any, logger: Any, gpu: Gpu, plan: bytes) -> None:
         self._trt, self._gpu = trt, gpu
@@ -34,9 +37,9 @@ class Program:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             told = "; ".join(logger.errors)
-            if re.search("out ?of ?memory", told, re.IGNORECASE):  # the plan itself may be fine
+            if re.search("out ?of ?memory", told, re.IGNORECASE):  # the plan itself may be valid
                 raise gpu.cuda.MemoryError(told)
-            raise PlanRefusedError(f"TensorRT does not take the plan: {told}")
+            raise PlanRefusedError(f"TensorRT refuses the plan: {told}")
         self.records_itself = hasattr(trt, "CudaGraphStrategy")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         ends: dict[Any, dict[str, tuple[tuple[int, ...], Any]]] = {}
@@ -64,7 +67,10 @@ class Program:
         return context
 
     def _how(self) -> Any:
-        """Scratch memory is the caller's; TensorRT for RTX also records its calls itself."""
+        """Return the settings of a context: the caller gives its scratch memory.
+
+        TensorRT for RTX also records its calls itself.
+        """
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         if self.records_itself:
             config = self._engine.create_runtime_config()
@@ -87,7 +93,7 @@ class Buffer:
     device: Memory
 
 
-class Lane:
+class CudaStream:
     """A CUDA stream with buffers, contexts and one scratch memory for a batch.
 
     The calls on a stream run one after the other, so all contexts can use the same scratch memory.
@@ -113,9 +119,9 @@ class Lane:
         kept: Mapping[str, Memory],
         down: Mapping[str, Array],
     ) -> None:
-        """Put some of the frames on the stream: upload `up`, run the graph, download into `down`.
+        """Enqueue some of the frames: upload `up`, run the graph, download into `down`.
 
-        `kept` are inputs and outputs that stay on the card. The results of an earlier batch are
+        `kept` are inputs and outputs that stay on the card. The results of the batch before are
         collected first.
         """
         self.collect()
@@ -136,7 +142,7 @@ class Lane:
         self._done.record(self._stream)
 
     def enqueue(self, program: Program, frames: int, tensors: Mapping[str, Memory]) -> None:
-        """Put a graph on the stream. It is recorded, and launched as one call later."""
+        """Enqueue a graph. Its calls are recorded, and launched by one call from then on."""
         key = (program, frames, *(tensors[name].address for name in sorted(tensors)))
         if key in self._graphs:
             self._graphs.move_to_end(key)
@@ -216,7 +222,7 @@ class Lane:
 
     def _buffer(self, name: str, like: Array) -> Buffer:
         """Return memory for an array. The address stays the same while the size does."""
-        key = name, like.dtype  # frames go up as one of two types
+        key = name, like.dtype  # frames are uploaded as one of two types
         found = self._buffers.get(key)
         if found is None or found.host.shape[1:] != like.shape[1:] or len(found.host) < len(like):
             self._stream.synchronize()

@@ -45,7 +45,7 @@ class Phases:
 
 
 def run_watched(trt: Any, build: Callable[[Any], T], tell: Callable[[float], None]) -> T:
-    """Run a build, and report its progress by `tell`. An exception of `tell` and Ctrl-C end it.
+    """Run a build, and report its progress by `tell`. Ctrl-C or an exception of `tell` ends it.
 
     `build` receives the progress monitor for TensorRT, and runs in a thread of its own, because
     TensorRT ignores a KeyboardInterrupt that is raised in one of its callbacks.
@@ -75,7 +75,7 @@ def run_watched(trt: Any, build: Callable[[Any], T], tell: Callable[[float], Non
         try:
             result = future.result()
         except BaseException as error:
-            errors.append(error)  # the build sees it at its next step, and is waited for
+            errors.append(error)  # at its next step the build ends; the pool waits for it
             raise
     if errors:
         raise errors[0]
@@ -83,15 +83,15 @@ def run_watched(trt: Any, build: Callable[[Any], T], tell: Callable[[float], Non
     return result
 
 
-class Told:
-    """Logs the progress of a build a few times a minute."""
+class BuildLog:
+    """Logs the progress of a build every `every_seconds`."""
 
     def __init__(self, recipe: object, every_seconds: float = 10.0) -> None:
         self._recipe, self._every = recipe, every_seconds
         self._began = self._last = time.monotonic()
 
     def __call__(self, share: float) -> None:
-        """Take the finished share of the build, 0 to 1."""
+        """Log the finished share of the build, 0 to 1, unless the last message is too recent."""
         now = time.monotonic()
         if now - self._last < self._every or not share:
             return

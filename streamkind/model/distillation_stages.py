@@ -1,4 +1,4 @@
-"""Training stages of the small nets, which learn from the released KinD and from the truth."""
+"""Training stages of the small networks. Their targets are layers of KinD and true pictures."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streamkind.model.data import TrainingBatch
+from streamkind.model.distillation import DistillationBatch, teacher_of
 from streamkind.model.kind import KinD, illumination_ratio
-from streamkind.model.lessons import Lesson, teacher_of
 from streamkind.model.losses import (
     Weights,
     chroma_distance,
     mean_gain,
+    picture_distance,
     restoration_loss,
     saturation_distance,
-    unlikeness,
 )
 from streamkind.model.pair_ratio import matching_ratio, small_light
 from streamkind.model.processes import SharedRandom
@@ -48,7 +48,7 @@ def distil_stage(
         "adjustment": curve_loss(kind, light_to, rng),
     }
     for name, wanted in (("teacher_picture", restored_to * bright_to), ("picture", high)):
-        terms[name] = unlikeness(picture, wanted)
+        terms[name] = picture_distance(picture, wanted)
     terms["picture_chroma"] = w.chroma * chroma_distance(picture, high)
     return terms
 
@@ -57,13 +57,13 @@ def taught_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
     """The stage of `lite`. The targets are the teacher's layers, and the true picture."""
-    assert isinstance(batch, Lesson)
+    assert isinstance(batch, DistillationBatch)
     count = len(batch.low)
     with torch.no_grad():
         ratio = batch.ratio if step % 2 else matching_ratio(kind, batch)
     reflectance, light = kind.decomposition(torch.cat([batch.low, batch.high]))
     light_low, light_high = light.float().chunk(2)
-    # No gradient into decomposition from here: where L is near 0, that of I / L drives L to 1.
+    # Without a gradient into decomposition: where L is near 0, that of I / L would drive L to 1.
     seen, at = reflectance[:count].detach(), light[:count].detach()
     restored = kind.restoration(seen, at).float()
     picture = restored * kind.adjustment(at, ratio).float()
@@ -76,9 +76,10 @@ def taught_stage(
     level = picture * mean_gain(picture, batch.high)
     bright, wanted = (x.mean(dim=(1, 2, 3)) for x in (picture, batch.high))
     return terms | {
-        # What `mean_gain` leaves out. `auto` relies on it that restoration keeps the brightness.
+        # `mean_gain` removes errors of brightness from the terms below. But `auto` needs a
+        # restoration that keeps the brightness.
         "brightness": 2 * F.l1_loss(bright, wanted),
-        "picture": unlikeness(level, batch.high, scales=3),
+        "picture": picture_distance(level, batch.high, scales=3),
         "picture_chroma": w.chroma * chroma_distance(level, batch.high),
         "saturation": w.saturation * saturation_distance(level, batch.high),
     }
@@ -87,8 +88,8 @@ def taught_stage(
 def curve_loss(kind: KinD, light: Tensor, rng: SharedRandom) -> Tensor:
     """Return the distance of the adjustment from the teacher's, at ratios from 0.1 to 10.
 
-    `light`, (2 N, 1, h, w), is the teacher's, of dark and of bright pictures. The
-    curve must not learn to correct errors of the student's light.
+    `light`, (2 N, 1, h, w), is the teacher's illumination of dark and of bright pictures. With the
+    student's own, the curve would learn to correct its errors.
     """
     stops = rng.uniform(-3.3, 3.3, len(light) // 2).astype(np.float32)
     ratios = torch.cat([2.0 ** torch.from_numpy(stops).to(light.device)] * 2)

@@ -7,8 +7,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from streamkind.backends import kept
-from streamkind.backends.kept import Kept, memory_left
+from streamkind.backends import graph_cache
+from streamkind.backends.graph_cache import GraphCache, memory_left
 from streamkind.backends.openvino import SHAPES_KEPT, OpenVINOBackend
 from streamkind.model.released import find_release
 
@@ -21,7 +21,7 @@ MOST = len(PARTS) * SHAPES_KEPT
 def rounds(sizes, count):
     """Ask for each size in turn; return how often was compiled in each round, and what holds it."""
     compiled = []
-    cache = Kept(lambda part, shapes: compiled.append((part, shapes)), MOST)
+    cache = GraphCache(lambda part, shapes: compiled.append((part, shapes)), MOST)
     each = []
     for _ in range(count):
         before = len(compiled)
@@ -45,11 +45,11 @@ def test_sizes_that_come_once_do_not_stay():
 
 
 def test_no_more_than_the_memory_allows_are_kept_and_that_is_told_once(monkeypatch, caplog):
-    monkeypatch.setattr(kept, "memory_left", lambda: 0.1)
+    monkeypatch.setattr(graph_cache, "memory_left", lambda: 0.1)
     each, cache = rounds([(16 * i, 16) for i in range(6)], 4)
     assert len(cache) == MOST and min(each) > 0
     assert [r.levelname for r in caplog.records] == ["WARNING"]
-    assert "8 shapes" in caplog.text and "fewer sizes" in caplog.text
+    assert "8 compiled graphs" in caplog.text and "fewer picture sizes" in caplog.text
 
 
 def test_the_memory_that_is_left_is_a_share():

@@ -12,16 +12,17 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 LEAST_LEFT = 0.2
-"""Share of memory, 0 to 1, that the cache leaves free. A compiled graph takes 20 to 150 MB."""
+"""Share of memory, 0 to 1, that must be free for the cache to grow. A compiled graph takes 20 to
+150 MB."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
-class Kept:
-    """Compiles graphs on demand, and keeps those that were used last. Any thread may ask for one.
+class GraphCache:
+    """Compiles graphs on demand, and keeps those that were used last. Any thread may use it.
 
-    At first `most` are kept. That is enough for a file, which has one size, and for a folder of
-    images, where most sizes occur once. Cameras of many sizes take turns. So whenever a graph that
-    was removed is compiled again, one more is kept from then on.
+    At first `most` graphs are kept. That is enough for a file, which has one size, and for a folder
+    of images, where most sizes occur once. Cameras of several sizes need more. So whenever a graph
+    is compiled again that was removed before, the limit is raised by one.
     """
 
     def __init__(self, compile: Callable[..., Any], most: int) -> None:
@@ -46,7 +47,7 @@ class Kept:
             self._keep(key, compiled)
             return compiled
 
-    def adopt(self, other: Kept) -> None:
+    def take_compiled(self, other: GraphCache) -> None:
         """Take over all compiled graphs of another cache, as the last used ones."""
         for key, compiled in other._kept.items():
             if key not in self._kept and len(self._kept) >= self._most:
@@ -55,7 +56,7 @@ class Kept:
         other.clear()
 
     def known(self, key: tuple[Any, ...]) -> Any:
-        """Return what is kept for a part, shapes and a type, None for nothing."""
+        """Return the compiled graph for a key (part, shapes and type), or None."""
         return self._kept.get(key)
 
     def __len__(self) -> int:
@@ -78,8 +79,8 @@ class Kept:
         elif not self._told:
             self._told = True
             log.warning(
-                "openvino: less than %.0f %% of the memory is free, so graphs of %d shapes only are"
-                " kept, and others compiled again and again; use fewer sizes of pictures",
+                "openvino: less than %.0f %% of the memory is free, so only %d compiled graphs are"
+                " kept, and others are compiled again for each use; use fewer picture sizes",
                 100 * LEAST_LEFT,
                 len(self._kept),
             )

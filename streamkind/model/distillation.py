@@ -1,8 +1,8 @@
-"""Pools of training pictures, with the layers that a teacher (the released KinD) makes of them.
+"""Batches for knowledge distillation: patches, and the layers that a teacher makes of them.
 
-The teacher costs several times what a small net costs. So a pool of large patches is made once,
-with the teacher's layers, and many smaller patches are cut from it. A pool and its
-patches depend only on seed and step, like a batch. So a resumed run sees the same as a whole one.
+The teacher is the released KinD. It takes several times as long as a small network. So it runs once
+on a pool of large patches, and many smaller patches are cut from the pool. A pool and its patches
+depend only on seed and step, so a resumed run gets the same batches.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from streamkind.model.released import find_release
 POOL = 64
 """Number of pairs in a pool."""
 SIDE = 192
-"""Rows and columns of its patches. Twice as many still fit into every pair of the data."""
+"""Rows and columns of the patches of a pool. Every picture of the data is at least twice as large.
+"""
 REUSE = 16
 """Number of patches that are cut from each pair of a pool."""
 AT_ONCE = 8
-"""Number of pairs in a batch of the teacher."""
+"""Number of pairs that the teacher runs on at once."""
 
 
 @dataclass(frozen=True)
-class Lesson(TrainingBatch):
+class DistillationBatch(TrainingBatch):
     """Patches, and the teacher's layers of them."""
 
     light: Tensor
@@ -49,12 +50,12 @@ class Lesson(TrainingBatch):
 
 @functools.cache
 def teacher_of(device: torch.device) -> KinD:
-    """Return the released KinD, to learn from."""
+    """Return the teacher: the released KinD."""
     return load_released(find_release("kind")).requires_grad_(False).to(device)
 
 
 @torch.no_grad()
-def explain(teacher: KinD, batch: TrainingBatch) -> Lesson:
+def teacher_layers(teacher: KinD, batch: TrainingBatch) -> DistillationBatch:
     """Return the layers that a teacher makes of each pair."""
 
     def some(part: slice) -> tuple[Tensor, ...]:
@@ -67,10 +68,12 @@ def explain(teacher: KinD, batch: TrainingBatch) -> Lesson:
 
     parts = [some(slice(i, i + AT_ONCE)) for i in range(0, len(batch.low), AT_ONCE)]
     layers = (torch.cat(column).float() for column in zip(*parts, strict=True))
-    return Lesson(*vars(batch).values(), *layers)
+    return DistillationBatch(*vars(batch).values(), *layers)
 
 
-def cut(pool: Lesson, chosen: Tensor, patch: int, rng: np.random.Generator) -> Lesson:
+def cut(
+    pool: DistillationBatch, chosen: Tensor, patch: int, rng: np.random.Generator
+) -> DistillationBatch:
     """Cut a patch from each of the chosen pairs, turned and mirrored in one of eight ways."""
     most = pool.low.shape[-1] - patch + 1
     places = rng.integers(most, size=(len(chosen), 2))
@@ -87,7 +90,7 @@ def cut(pool: Lesson, chosen: Tensor, patch: int, rng: np.random.Generator) -> L
         turned = turned.flip(3) if mirror else turned
         return turned.contiguous(memory_format=torch.channels_last)
 
-    return Lesson(*(some(layer) for layer in vars(pool).values()))
+    return DistillationBatch(*(some(layer) for layer in vars(pool).values()))
 
 
 def make_pool(
@@ -98,9 +101,9 @@ def make_pool(
     augment: Augmentation,
     share: Share = ALONE,
 ) -> TrainingBatch:
-    """Make the pairs of pool number `step`; every second pool has them at half size.
+    """Make the pairs of pool number `step`. Every second pool is reduced to half size.
 
-    In use, the frames of most videos are reduced before the nets see them.
+    The reason is that in use the frames of most videos are reduced before the networks run.
     """
     reduction = 1 + step % 2
     batch, patch = POOL * share.count, SIDE * reduction
@@ -111,7 +114,7 @@ def make_pool(
     return replace(pool, low=low, high=high)
 
 
-def lessons(
+def distillation_batches(
     pools: Callable[[range], Iterator[TrainingBatch]],
     steps: range,
     *,
@@ -120,7 +123,7 @@ def lessons(
     seed: int,
     device: torch.device,
     share: Share = ALONE,
-) -> Iterator[Lesson]:
+) -> Iterator[DistillationBatch]:
     """Yield the lesson of each step; `pools` yields the pairs of the pools of these numbers."""
     own = batch // share.count
     each = POOL * REUSE // own
@@ -128,7 +131,7 @@ def lessons(
     numbers = range(steps.start // each, -(-steps.stop // each))
     for number, pairs in zip(numbers, pools(numbers), strict=True):
         with autocast(device):
-            pool = explain(teacher, pairs.to(device))
+            pool = teacher_layers(teacher, pairs.to(device))
         order = share.random(seed, 3, number)
         turns = np.concatenate([order.permutation(POOL) for _ in range(REUSE)])
         for step in range(max(number * each, steps.start), min((number + 1) * each, steps.stop)):
