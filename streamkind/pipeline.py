@@ -35,13 +35,13 @@ from streamkind.video.encoders import usual_codec
 from streamkind.video.frames import Batch, Pixels, batched, beside, rgb
 from streamkind.video.images import is_still
 from streamkind.video.keyframes import key_frames
+from streamkind.video.pipe_input import PipeInput
 from streamkind.video.sequence import USUAL_FPS, becomes_video
-from streamkind.video.several import Several
 from streamkind.video.sink import Sink
 from streamkind.video.source import Source, open_source
-from streamkind.video.spool import Spool
 from streamkind.video.storage import as_path
 from streamkind.video.threads import ReadAhead, WriteBehind
+from streamkind.video.videos_of_file import VideosOfFile
 
 
 @dataclass
@@ -187,7 +187,7 @@ def enhance_file(
     show = beside if options.side_by_side else None
     with (
         read(pix_fmt=rgb if show else options.chosen.pix_fmt) as source,
-        Several(source, read, others=options.video_stream is None) as videos,
+        VideosOfFile(source, read, others=options.video_stream is None) as videos,
         videos.write(
             output, side_by_side=bool(show), hardware=gpu, **options.encoder(source.format)
         ) as sink,
@@ -256,7 +256,7 @@ def finds_track(input: str | Path, video: Source, options: Options) -> bool:
         return False
     if options.two_pass is not None:
         return options.two_pass
-    if isinstance(input, Spool):
+    if isinstance(input, PipeInput):
         return False  # a first pass would wait for the end of the pipe
     return needs_two_passes(
         input,

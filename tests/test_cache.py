@@ -234,7 +234,7 @@ def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 130
     *others, last = left.splitlines()
-    assert last == "streamkind: interrupted; no output was left half-made"
+    assert last == "streamkind: interrupted; no partial output was left"
     assert all(re.match(r"kindpp \w+ \d+x48 fp16 batch ", line) for line in others)  # no traceback
     cache = Cache(tmp_path / "plans")
     assert not list(cache.folder.glob("*.building"))

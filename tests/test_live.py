@@ -512,7 +512,7 @@ def test_serve_follows_its_file(camera, start, tmp_path):
     wait_for(said("2 cameras"), "it is not told")
     path.write_text("[camera")
     process.send_signal(signal.SIGHUP)
-    wait_for(said("the cameras go on as before"), "it is not told")
+    wait_for(said("the cameras continue with their present settings"), "it is not told")
     write("two", console=f"port = {port + 1}")
     wait_for(said("1 cameras"), "the camera is not removed")
     wait_for(said("takes effect at the next start"), "it is not told")

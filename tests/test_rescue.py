@@ -14,7 +14,7 @@ from support.media import make_clip, number_of, read_tracks, read_video
 
 from streamkind.errors import OutputError
 from streamkind.video import output as output_module
-from streamkind.video import spare
+from streamkind.video import spare_copy
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 
@@ -153,9 +153,9 @@ def test_a_disk_that_gets_full_costs_the_spare_copy_only(
 
     def usage(path: Path) -> Any:
         seen.append(sum(file.suffix == ".nut" for file in path.iterdir()))
-        return shutil._ntuple_diskusage(0, 0, 2 * spare.KEPT_FREE if len(seen) < 10 else 1)
+        return shutil._ntuple_diskusage(0, 0, 2 * spare_copy.KEPT_FREE if len(seen) < 10 else 1)
 
-    monkeypatch.setattr(spare.shutil, "disk_usage", usage)
+    monkeypatch.setattr(spare_copy.shutil, "disk_usage", usage)
     with open_source(clip) as source, open_sink(folder / "b.mp4", source) as sink:
         for frame in source:
             sink.write(frame)

@@ -25,10 +25,10 @@ from streamkind.video.encoders import usual_codec
 from streamkind.video.format import ColorTags, VideoFormat
 from streamkind.video.frames import Pixels, batched
 from streamkind.video.join import check_joinable
-from streamkind.video.several import Several
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import Source, VideoSource, open_source
 from streamkind.video.storage import fingerprint, is_local, local_file, sha256
+from streamkind.video.videos_of_file import VideosOfFile
 
 SPARE_BYTES = 16 << 20
 """Space that must stay free on the disk, in bytes."""
@@ -124,7 +124,7 @@ def prepare(job: Job, seen: CountFrames | None = None) -> tuple[Journal, Track |
 
     Raises InputError, OutputError or UsageError.
     """
-    with input_of(job) as source, Several(source, functools.partial(input_of, job)) as videos:
+    with input_of(job) as source, VideosOfFile(source, functools.partial(input_of, job)) as videos:
         still, others = source.still, [video.stream_index for video in videos.others]
         if isinstance(source, VideoSource):
             form = encoding(job, source.format)

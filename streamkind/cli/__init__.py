@@ -1,4 +1,4 @@
-"""The command line: all commands and all printing. This module is quick to import."""
+"""The command line: all commands, and everything that is printed. This module imports quickly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> NoReturn:
     try:
         run()
     except SystemExit as exc:
-        for number in ENDING:  # what is left to do is short, and the last line has been printed
+        for number in ENDING:  # the rest is short, and the last line has been printed
             signal.signal(number, signal.SIG_IGN)
         leaving.code = exc.code if isinstance(exc.code, int) else 0
         raise
@@ -39,10 +39,10 @@ def run() -> NoReturn:
 
 
 class Leaving:
-    """Ends the process once its work is done, and leaves the memory of libraries to the system.
+    """Ends the process by `os._exit`, so that Python does not destroy the objects of libraries.
 
-    Python would destroy what they hold. That can take seconds, and where a thread still uses it,
-    for example to compile, it aborts or waits forever.
+    That could take seconds. If a thread still uses such an object, for example to compile, the
+    process would abort or wait forever.
     """
 
     code: int | None = None
@@ -56,6 +56,6 @@ class Leaving:
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
                     stream.flush()
-        except (OSError, ValueError):  # a closed pipe or a full disk, which Python tells
+        except (OSError, ValueError):  # a closed pipe or a full disk, which Python reports
             return
         os._exit(self.code)

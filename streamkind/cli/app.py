@@ -159,7 +159,7 @@ def score_command(
     ] = None,
     unsmoothed: Annotated[
         Path | None,
-        typer.Option(help="Video of the result without smoothing. Default: it is made."),
+        typer.Option(help="Video enhanced without smoothing. Default: it is made here."),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="JSON file to write with all scores.")
@@ -211,11 +211,11 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
-        if stop.begun is None:  # else a library has made this error of the KeyboardInterrupt
+        if stop.begun is None:  # else a library has converted the KeyboardInterrupt to this error
             failed(error)
         code = INTERRUPTED
-    if code == INTERRUPTED:  # typer has turned KeyboardInterrupt into it
-        fail("interrupted; no output was left half-made", INTERRUPTED)
+    if code == INTERRUPTED:  # typer returns it for a KeyboardInterrupt
+        fail("interrupted; no partial output was left", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,4 +1,4 @@
-"""The command `streamkind bench`: what it measures, as a table, JSON and a picture."""
+"""The command `streamkind bench`: shows measurements as tables, JSON and a picture."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def bench_command(
 
 
 def tell(told: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print what the measurement ran on, and write the files that the user asked for."""
+    """Print the machine and versions, and write the files that the user asked for."""
     console.print(line(told["machine"]), markup=False)
     if json_file:
         write_whole(json_file, (json.dumps(told, indent=1) + "\n").encode())
@@ -117,7 +117,7 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the measurement ran on."""
+    """Return the versions, the processor and its load, which measurements depend on."""
     return {
         "streamkind": __version__,
         "date": str(datetime.date.today()),
@@ -140,19 +140,19 @@ def versions() -> dict[str, str]:
 
 
 def line(told: dict[str, Any]) -> str:
-    """Return in one line what the measurement ran on."""
+    """Return the result of `machine` as one line."""
     words = [f"{name} {value}" for name, value in told.items() if name != "versions"]
     return "; ".join(words + [f"{name} {value}" for name, value in told["versions"].items()])
 
 
 def show(found: Bench) -> None:
-    """Print milliseconds per frame of each stage, frames per second of all, and nets alone."""
+    """Print milliseconds per frame of each stage, frames per second of all, and networks alone."""
     wide = Console(width=max(console.width, 150))
     size = "x".join(map(str, found.size))
     what = f"{size}, x264 {found.preset}"
-    title = f"{what}: ms per frame of each stage, and fps; medians, and least to most"
+    title = f"{what}: ms per frame of each stage, and fps; median, and smallest to largest"
     table = Table(title=title, show_lines=True)
-    for name in ("", "nets see", *STAGES, "file to file", FLOOR, "share"):
+    for name in ("", "network input", *STAGES, "file to file", FLOOR, "share"):
         table.add_column(name, justify="left" if not name else "right")
     for name, times in found.profiles.items():
         table.add_row(
@@ -176,16 +176,16 @@ def show(found: Bench) -> None:
 
 
 def spread(figures: tuple[float, float, float], scale: float = 1.0) -> str:
-    """Return a median, and below it least to most."""
+    """Return a median, and in a second line the smallest and the largest value."""
     median, least, most = (f"{figure * scale:.3g}" for figure in figures)
     return f"{median}\n{least} to {most}"
 
 
 def nets_table(nets: Times) -> Table:
     """Return a table with one line per network: its speed without decoding and encoding."""
-    table = Table(title="nets alone, on the processor")
+    table = Table(title="networks alone, on the processor")
     first = next(iter(nets.rounds))
-    for name in ("", "fps", "least to most", f"beside {first}"):
+    for name in ("", "fps", "smallest to largest", f"relative to {first}"):
         table.add_column(name, justify="left" if not name else "right")
     for name in nets.rounds:
         fps, least, most = nets.fps(name)

@@ -1,4 +1,7 @@
-"""What ends the command before the rest of it is imported. Imports only what Python has loaded."""
+"""Handles signals before the rest of the command is imported.
+
+It imports only modules that Python has loaded already.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,19 @@ ENDING = [
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     if hasattr(signal, name)
 ]
-"""Ctrl-C, a service manager's stop, the end of a terminal, and Ctrl-Break on Windows."""
+"""Signals that end the command: Ctrl-C, the stop of a service manager, the end of a terminal, and
+Ctrl-Break on Windows."""
 
 
 def leave_at_signals() -> None:
-    """End with one line at each of these signals, unless it is ignored, as SIGHUP by nohup."""
+    """End with one line at each of `ENDING` that is not ignored. nohup, for one, ignores SIGHUP."""
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
 
 
 def _leave(number: int, frame: object) -> None:
-    """End while modules are being imported: an exception there may be turned into another."""
+    """End without an exception, because during an import it may be converted to another one."""
     sys.stderr.write("streamkind: interrupted; nothing was begun\n")
     sys.stderr.flush()
     os._exit(INTERRUPTED)

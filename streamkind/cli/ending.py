@@ -1,4 +1,4 @@
-"""How a command ends at a signal."""
+"""Ends a command at a signal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from streamkind.platform import signal_main_thread
 AGAIN_SECONDS = 0.02
 """Time until a signal that arrived during an import is sent again, in seconds."""
 CLEANUP_SECONDS = 2.0
-"""Time after the first signal in which others are ignored, in seconds: an end of a session may send
-several at once, and the second one may not break off the removal of partial results."""
+"""Time after the first signal in which others are ignored, in seconds. The end of a session may
+send several at once, and the second one must not interrupt the removal of partial results."""
 
 
 class Ending:
-    """Ends the command at the first of these signals as Ctrl-C does: partial results are removed.
+    """Ends the command at the first signal by KeyboardInterrupt: partial results are removed.
 
-    During an import the signal is sent again a little later. A compiled module may turn an
-    exception that is raised then into an ImportError, and could not be imported again.
+    During an import the signal is sent again a little later, because a compiled module may convert
+    the exception to an ImportError, and cannot be imported again.
     """
 
     begun: float | None = None

@@ -56,7 +56,7 @@ def build_command(
     model: Annotated[str, typer.Option(help="Released model.")] = "kind",
     size: Annotated[
         list[str] | None,
-        typer.Option(help="Size, as 1280x720; repeatable. Default: 1920x1080."),
+        typer.Option(help="Size, such as 1280x720; repeatable. Default: 1920x1080."),
     ] = None,
     batch: Annotated[
         str | None,
@@ -65,7 +65,7 @@ def build_command(
     precision: Annotated[str, typer.Option(help="Precision: fp16, bf16 or fp32.")] = "fp16",
     gpu: Annotated[
         str | None,
-        typer.Option(help="Kinds of cards, as sm_89,sm_120. Default: this machine's."),
+        typer.Option(help="Compute capabilities, such as sm_89,sm_120. Default: of this machine."),
     ] = None,
 ) -> None:
     """Build plans before their first use, and store them."""
@@ -89,7 +89,7 @@ def build_command(
 
 @dataclass(frozen=True)
 class Work:
-    """The plans that `engines build` is asked for."""
+    """The plans that `engines build` has to build."""
 
     release: Release
     sizes: list[tuple[int, int]]
@@ -160,7 +160,7 @@ def export_command(
 
 
 def build_here(cache: Cache, work: Work) -> None:
-    """Build on the card of this machine, and print what was found about the plans on it."""
+    """Build plans on the card of this machine, and print the types of their layers."""
     with contextlib.closing(Gpu("auto")) as gpu, progress_bar() as bar:
         recipes = work.recipes(gpu.card)
         for recipe in recipes:
@@ -180,9 +180,9 @@ def take_visibly(
     bar: Bar,
     where: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Plan:
-    """Take a plan from the cache or build it inside `where()`, and print a line about it.
+    """Take a plan from the cache, or build it inside `where()`, and print a line about it.
 
-    A progress bar is shown meanwhile, or lines if no bar can be drawn.
+    Meanwhile the progress is shown by a bar, or by lines if no bar can be drawn.
     """
     task = bar.add_task(recipe.part, total=1.0, told=str(recipe))
     took: list[float] = []
@@ -223,13 +223,13 @@ def on_card(report: Inspection) -> str:
 
 
 def counted(report: Inspection) -> str:
-    """Return how many layers there are of each type."""
+    """Return the number of layers of each type."""
     return ", ".join(f"{count} {kind}" for kind, count in report["layers"].items())
 
 
 @app.command("list")
 def list_command() -> None:
-    """List the stored plans, the last used first."""
+    """List the stored plans, the most recently used first."""
     entries = Cache().entries()
     table = Table(title=f"{len(entries)} plans, {sum(e.size_bytes for e in entries) / 1e6:.0f} MB")
     for name in ("key", "plan", "library", "MB", "last used"):
@@ -264,7 +264,7 @@ def prune_command(
         float, typer.Option(min=0, help="Largest size of the plans that stay, in GB.")
     ] = LIMIT_BYTES / 1e9,
 ) -> None:
-    """Remove damaged plans, then those unused for longest, until the rest fits."""
+    """Remove damaged plans, then the least recently used, until the rest fits."""
     gone = Cache().prune(int(keep_gb * 1e9))
     console.print(f"{len(gone)} plans removed", markup=False)
 

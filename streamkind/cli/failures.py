@@ -18,8 +18,8 @@ DEBUG = "STREAMKIND_DEBUG"
 def foreign(error: Exception) -> str:
     """Return one line for an exception that is not one of streamkind's own."""
     return in_words(error) or (
-        f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; this is "
-        f"a fault of streamkind. Run it again with {DEBUG}=1, and report what it shows"
+        f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; this is a "
+        f"bug in streamkind; run the command again with {DEBUG}=1, and report its output"
     )
 
 

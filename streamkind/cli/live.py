@@ -61,7 +61,7 @@ LogFormat = Annotated[
     Format, typer.Option(help="Form of the log: text, or one JSON object in each line.")
 ]
 LOOK_SECONDS = 0.5
-"""Interval, in seconds, at which cameras and the settings file are looked at."""
+"""Interval, in seconds, at which the states of cameras and the settings file are read."""
 
 WithConsole = Annotated[
     bool, typer.Option("--console", help="Serve the web page at http://127.0.0.1:8780.")
@@ -102,7 +102,7 @@ def stream_command(
 
 
 def as_url(text: str) -> str:
-    """Return a URL: `text` itself, or `file:` and `text` if it is no URL."""
+    """Return a URL: `text` itself, or `file:` and `text` if it is not a URL."""
     return text if "://" in text or text.startswith(("v4l2:", "file:", "${")) else f"file:{text}"
 
 
@@ -146,7 +146,7 @@ def serve_command(
         with console(fleet):
             while not signals.stop_within(LOOK_SECONDS):
                 before, seen = seen, changed(config)
-                # An editor that still writes has emptied the file before: wait until it rests.
+                # An editor may empty the file before it writes. So wait until it does not change.
                 if (seen == before and seen != known) or signals.reload:
                     signals.reload = False
                     known, cameras = seen, reload(fleet, config, cameras, console_config)
@@ -164,7 +164,7 @@ def open_fleet(
     """Open the engine and return a fleet without cameras."""
     if profile == "auto":
         profile = "quality" if on_gpu(backend, device) else "realtime"
-    cv2.setNumThreads(max(1, threads() // 2))  # cameras and stages run beside each other already
+    cv2.setNumThreads(max(1, threads() // 2))  # cameras and stages use other cores meanwhile
 
     def opened() -> Engine:
         return open_engine(model, backend=backend, profile=profile, device=device)
@@ -177,9 +177,9 @@ def open_fleet(
 def console_of(
     config: ConsoleConfig | None,
 ) -> Callable[[LiveFleet], contextlib.AbstractContextManager[object]]:
-    """Return what serves the console of a fleet within a `with` block; nothing without `config`.
+    """Return a context manager that serves the console of a fleet; without `config`, an empty one.
 
-    Called before cameras run: beside them, the imports would take many times as long.
+    It is called before cameras run. While they run, the imports would take many times as long.
     """
     if config is None:
         return contextlib.nullcontext
@@ -195,7 +195,7 @@ def console_of(
 def reload(
     fleet: LiveFleet, path: Path, before: dict[str, CameraConfig], listening: ConsoleConfig
 ) -> dict[str, CameraConfig]:
-    """Apply the settings file to the fleet. What the API has added or changed stays.
+    """Apply the settings file to the fleet. Changes that were made by the API stay.
 
     A file that cannot be read, or that has neither cameras nor an empty table, changes nothing.
     """
@@ -214,7 +214,7 @@ def reload(
             if config != running.get(name):
                 fleet.put(config)
     except StreamkindError as exc:
-        log.error("%s; the cameras go on as before", redact(str(exc)))
+        log.error("%s; the cameras continue with their present settings", redact(str(exc)))
         return before
     log.info("%s: %d cameras", path, len(cameras))
     if console_config != listening:
@@ -249,15 +249,15 @@ def move_secrets() -> None:
 
 
 class Signals:
-    """Takes signals: SIGTERM and Ctrl-C stop, SIGHUP reads the settings again.
+    """Handles signals: SIGTERM and Ctrl-C stop the command, SIGHUP reads the settings again.
 
-    The handler only puts into a SimpleQueue. A handler may run while the main thread holds the lock
-    of an Event or of any other queue, and would wait for it forever.
+    The handler only puts the signal into a SimpleQueue. A handler may run while the main thread
+    holds the lock of an Event or of another kind of queue. It would wait for that lock forever.
     """
 
     def __init__(self) -> None:
         self.reload = False
-        """Whether a SIGHUP has come. Who has read the settings sets it to False."""
+        """Whether a SIGHUP has come. The caller sets it to False after reading the settings."""
         self._stop = False
         self._heard: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before: dict[int, object] = {}

@@ -1,4 +1,4 @@
-"""The log of live cameras: lines on stderr. A thread writes them, so that no caller waits."""
+"""The log of live cameras, on stderr. A thread writes its lines, so that no caller waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Literal
 from streamkind.live.secrets import redact
 
 DEPTH = 1000
-"""Lines that may wait for a slow reader. Further ones are dropped and counted."""
+"""Largest number of lines that wait for a slow reader. Further lines are dropped and counted."""
 END_SECONDS = 1.0
 """Longest time, in seconds, to write the last lines at the end."""
 WAIT_SECONDS = 0.1
@@ -65,7 +65,7 @@ class DroppingHandler(logging.Handler):
         """Queue a line, or drop it if the queue is full."""
         try:
             self._lines.put_nowait(self.format(record).encode(errors="replace") + b"\n")
-        except Exception:  # whatever it is, the log may touch nothing else
+        except Exception:  # an error of the log must not affect the caller
             self._lost += 1
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class DroppingHandler(logging.Handler):
 
 @contextlib.contextmanager
 def logging_to_stderr(level: Level, form: Format) -> Iterator[None]:
-    """Log to stderr within a `with` block. A blocked or closed stderr loses lines only."""
+    """Log to stderr within a `with` block. If stderr is blocked or closed, only lines are lost."""
     handler = DroppingHandler(2)
     handler.setFormatter(JsonLine() if form == "json" else TextLine())
     root, ours = logging.getLogger(), logging.getLogger("streamkind")

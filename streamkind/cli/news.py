@@ -1,4 +1,4 @@
-"""Logs the changes of cameras, and once a minute an error that stays."""
+"""Logs the changes of cameras, and errors that persist once a minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamkind.live.status import CameraStatus
 log = logging.getLogger("streamkind.live")
 
 QUIET_SECONDS = 60.0
-"""Least time between two lines about errors of a camera or of an output."""
+"""Least time, in seconds, between two lines about errors of a camera or of an output."""
 
 
 class News:

@@ -1,4 +1,4 @@
-"""Makes the options of commands from the fields that describe them, and reads their texts."""
+"""Makes the options of commands from the fields of `Options`, and converts texts to values."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "start": (read_time, "<time>"),
     "duration": (read_time, "<time>"),
 }
-"""Options that are read from a text: the function that reads it, and what the help shows."""
+"""Options that are converted from a text: the function for it, and the type in the help."""
 _FLAGS = {"two_pass": "--two-pass/--one-pass", "side_by_side": "--side-by-side"}
-"""Options that are flags, as they are written."""
+"""Options that are flags: their form on the command line."""
 
 
 def as_option(
     name: str, kind: Any, default: Any, told: str, names: Sequence[str] = ()
 ) -> Parameter:
-    """Return the parameter of a command by which it takes an option of any type.
+    """Return the parameter of a command for an option of any type.
 
     `names` are all names of the option, if it has others than `name`.
     """

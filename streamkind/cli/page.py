@@ -31,10 +31,10 @@ def app_command(
         "clear"
     ),
     host: Annotated[
-        str, typer.Option(help="Address to listen on. All except 127.0.0.1 need --token.")
+        str, typer.Option(help="Address to listen on. Others than 127.0.0.1 need --token.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on. 0: any free port.")
     ] = 8781,
     token: Annotated[
         str, typer.Option(help="Token for access: '${file:PATH}' or '${VARIABLE}'.")
@@ -57,8 +57,8 @@ def app_command(
         raise UsageError(f"the page needs '{exc.name}': pip install 'streamkind[live]'") from exc
     if token and not has_secret(token):
         raise UsageError(
-            "--token: all users of this machine can see arguments; write the token to a file "
-            "and give '${file:PATH}', or give '${VARIABLE}'"
+            "--token: other users of this machine can see the arguments of a command; write the "
+            "token to a file and give '${file:PATH}', or give '${VARIABLE}'"
         )
     usual = Settings.model_validate({"profile": choose_profile("auto", "auto", "auto")})
     config = ConsoleConfig(host=host, port=port, token=token)
@@ -68,7 +68,7 @@ def app_command(
         url = stack.enter_context(page)
         console.print(f"{url} shows the page; results: {out}; Ctrl-C ends", markup=False)
         if browser and not open_browser(url):
-            console.print("no browser was found here; open the address yourself")
+            console.print("no browser was found; open this address in a browser")
         show = News()
         while not signals.stop_within(LOOK_SECONDS):
             if fleet is not None:
@@ -76,8 +76,8 @@ def app_command(
         if fleet is not None:
             fleet.stop()  # while the page ends
     sys.stderr.flush()
-    # The command's own end comes after Python has waited for the threads of pools, and the frame of
-    # a preview that is still in the network may take a minute.
+    # A usual exit would wait for the threads of pools. A preview that is under way may take a
+    # minute.
     os._exit(0)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import cast
 
 from streamkind.errors import InputError, StreamkindError
+from streamkind.video.pipe_input import PipeInput
 from streamkind.video.publish import STDOUT
-from streamkind.video.spool import Spool
 
 PIPE = "-"
 _STREAMED = {b"YUV4MPEG2 ": ".y4m", b"nut/multimedia container": ".nut"}
@@ -33,23 +33,23 @@ def named(input: str, output: Path) -> Iterator[tuple[str | Path, Path]]:
         if input != PIPE:
             yield input, Path(f"{STDOUT}.nut")
             return
-        with closing(_receive(Path(folder))) as spool:
-            suffix = spool.suffix or ".nut"
+        with closing(_receive(Path(folder))) as pipe_input:
+            suffix = pipe_input.suffix or ".nut"
             target = Path(f"{STDOUT}{suffix}") if str(output) == PIPE else output
-            if spool.suffix:
-                yield cast(Path, spool), target
+            if pipe_input.suffix:
+                yield cast(Path, pipe_input), target
                 return
-            path = spool.receive()
+            path = pipe_input.receive()
             try:
                 yield path, target
             except StreamkindError as error:
                 raise type(error)(str(error).replace(str(path), PIPE)) from error
 
 
-def _receive(folder: Path) -> Spool:
+def _receive(folder: Path) -> PipeInput:
     if sys.stdin.isatty():
         raise InputError("-: nothing is piped in; expected e.g. ffmpeg -i x.mp4 -f nut - | ...")
     pipe = cast(BufferedReader, sys.stdin.buffer)
     begin = pipe.peek(max(map(len, _STREAMED)))
     kinds = [suffix for first, suffix in _STREAMED.items() if begin.startswith(first)]
-    return Spool(pipe, folder, kinds[0] if kinds else "")
+    return PipeInput(pipe, folder, kinds[0] if kinds else "")

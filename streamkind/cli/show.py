@@ -19,7 +19,7 @@ from streamkind.measure.score import INPUT, ROWS, Scores
 from streamkind.pipeline import Progress, Report
 
 _ESCAPED = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's categories of characters that are escaped: control characters, bytes of names that are
+"""Categories of Unicode whose characters are escaped: control characters, bytes of names that are
 not UTF-8, and the separators of lines and paragraphs."""
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -57,7 +57,7 @@ def show_progress(bar: Bar, name: str) -> Progress:
         if not report.frames and not report.surveyed:
             bar.console.print(f"{name}: {report.engine}", markup=False)
             print_warnings(report.early)
-        print_warnings(report.warnings)  # there are some only at the end of a first pass alone
+        print_warnings(report.warnings)  # empty, except at the end of `find_track`
         done = report.frames or report.surveyed
         told = f"{report.fps:.1f} fps, ratio {report.ratio:.2f}" if report.frames else "first pass"
         bar.update(task, total=report.total, completed=done, told=told)
@@ -112,7 +112,7 @@ def batch_table(results: list[Result]) -> Table:
     table = Table(
         title=f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed"
     )
-    for name in ("file", "status", "frames", "seconds", "to know"):
+    for name in ("file", "status", "frames", "seconds", "notes"):
         table.add_column(name, justify="right" if name in ("frames", "seconds") else "left")
     for result in results:
         known = [result.error, *result.warnings] if result.error else result.warnings

@@ -26,7 +26,7 @@ def track_command(
 ) -> None:
     """Write the ratios of a video to a CSV file, for `enhance --ratio-track`."""
     check_not_input(output, as_path(input))
-    Staging(output)  # refuses a folder that is not there before the work, not after
+    Staging(output)  # raises OutputError before the work, if the folder does not exist
     with progress_bar() as bar:
         shown = show_progress(bar, as_path(input).name)
         track = find_track(input, progress=shown, **chosen)

@@ -66,7 +66,10 @@ class Times:
         return statistics.median(rates), min(rates), max(rates)
 
     def share(self, name: str, of: str) -> tuple[float, float, float]:
-        """Return the speed ratio of two works of the same round: median, smallest and largest."""
+        """Return the speed of `name` divided by that of `of` in the same round.
+
+        Median, smallest and largest.
+        """
         pairs = zip(self.rounds[name], self.rounds[of], strict=True)
         shares = [other / own for own, other in pairs]
         return statistics.median(shares), min(shares), max(shares)
@@ -86,11 +89,11 @@ class Bench:
     engines: dict[str, str] = field(default_factory=dict)
     """Description of the engine that ran, by profile."""
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Width and height that the nets of a profile see, padding included."""
+    """Width and height of the network's input in a profile, padding included."""
     missing: dict[str, str] = field(default_factory=dict)
     """Baselines that were not measured, and why."""
     quality: dict[str, dict[str, float]] = field(default_factory=dict)
-    """PSNR and SSIM of profiles and nets, if pairs are given."""
+    """PSNR in dB, and SSIM, of profiles and networks, if pairs are given."""
 
 
 def bench(
@@ -110,11 +113,11 @@ def bench(
 ) -> Bench:
     """Measure everything in turns, so that other work on the machine affects all equally.
 
-    With several `backends` each profile is measured on each. `preset` is x264's, for all profiles,
-    by default that of `realtime` at this size; `others` are ONNX nets from picture to picture;
-    `baselines` are ONNX Runtime and PyTorch in float32 on the graphs of `quality`; `pairs` is a
-    folder with low/ and high/ on which profiles and `others` are scored, blind. Raises UsageError
-    and EngineError.
+    Each profile is measured on each of `backends`. `preset` is the preset of x264 for all profiles,
+    by default that of `realtime` at this size. `others` are ONNX networks from picture to picture.
+    `baselines` are ONNX Runtime and PyTorch in float32 on the graphs of `quality`. `pairs` is a
+    folder with low/ and high/, on which profiles and `others` are scored with automatic ratios.
+    Raises UsageError and EngineError.
     """
     check_size(size)
     preset = preset or fast_preset(*size)

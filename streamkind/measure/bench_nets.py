@@ -155,7 +155,7 @@ def read_net(path: Path) -> tuple[Any, bool]:
 
 
 def quality(enhance: Enhance, pairs: Path) -> dict[str, float]:
-    """Return mean PSNR in dB and SSIM of pictures that are enhanced blind, against the true ones.
+    """Return mean PSNR, in dB, and SSIM of pictures enhanced with automatic ratios.
 
     `pairs` has folders low and high with pictures of the same names. Raises UsageError.
     """

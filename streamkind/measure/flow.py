@@ -17,8 +17,8 @@ from streamkind.video.frames import Pixels
 WARP_ROWS = 480
 """Largest number of rows of the pictures that E_warp compares. The flow is found at half of it."""
 GAMMA = 1 / 2.2
-"""Exponent of the luma that DIS gets. In values of only 0 to 10 of 255, it would find no
-texture."""
+"""Exponent that is applied to the luma for DIS. Without it, dark luma of 0 to 10 of 255 would have
+too little texture for DIS."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Measures what a viewer sees in an enhanced night video or still, against its input alone.
+"""Measures visible faults of an enhanced night video or still. Only its input is needed.
 
 - `cast`: blocks, 8x8 of the chroma planes, that were recorded as gray (chroma within 1.5 code
   values of neutral, luma below .25): distance from gray of their median colour, CIELAB a, b.

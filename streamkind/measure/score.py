@@ -125,8 +125,8 @@ def score(
 ) -> Scores:
     """Measure a result, the input times one gain, and the model without smoothing.
 
-    `unsmoothed` is a video of the last. Without it, the video is made here, which takes as long as
-    `enhance`. `reference` is a video of the scene as it should look. `progress` is called with the
+    `unsmoothed` is a video of the last one. Without it, the video is made here, which takes as long
+    as `enhance`. `reference` is a video of the same scene, well lit. `progress` is called with the
     name of the task and its number of frames so far. Raises InputError when a video cannot be read
     or differs from the input in size or number of frames, and UsageError when a reference is given
     without scikit-image.

@@ -1,1 +1,1 @@
-"""Reads and writes videos and images, and runs both in threads beside the enhancement."""
+"""Reads and writes videos and images. Both run in threads of their own, beside the engine."""

@@ -1,4 +1,7 @@
-"""Detects another recording behind the one that FFmpeg reads, as in files that `cat` has joined."""
+"""Detects a second recording in a file after the first one, the only one that FFmpeg reads.
+
+Such files are made by `cat`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 import av
 
 from streamkind.video.boxes import second_file
-from streamkind.video.spool import Spool
+from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local
 
 _ASF_HEADER = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
@@ -18,13 +21,14 @@ _ASF_SIZE = 16
 _TABLE = b"\x47\x40\x00"
 """Beginning of the packet of MPEG-TS that lists the programmes: PID 0 (ISO 13818-1, 2.4.3.2)."""
 _MOST_LATE = 2
-"""Video packets after the last one that was read, itself included, that are no other recording."""
+"""Largest number of video packets, from the last one that was read on, that do not count as another
+recording."""
 
 
 def joined_note(path: Path, kind: str) -> list[str]:
     """Return a message on a second file in an MP4, MOV or ASF. `kind` is FFmpeg's format name."""
     names = kind.split(",")
-    if isinstance(path, Spool) or not is_local(path) or not {"mov", "asf"}.intersection(names):
+    if isinstance(path, PipeInput) or not is_local(path) or not {"mov", "asf"}.intersection(names):
         return []
     begin = second_file(path) if "mov" in names else _second_asf(path)
     return [] if begin is None else [_note(begin)]
@@ -35,7 +39,7 @@ def late_note(path: Path, kind: str, place: int, known: Collection[int]) -> list
 
     MPEG-TS only. `known` are the PIDs of the streams that were found at the beginning.
     """
-    if kind != "mpegts" or isinstance(path, Spool) or not is_local(path):
+    if kind != "mpegts" or isinstance(path, PipeInput) or not is_local(path):
         return []
     try:
         with av.open(f"subfile,,start,{place},end,0,,:{path}") as rest:

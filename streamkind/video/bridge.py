@@ -1,4 +1,4 @@
-"""Makes time stamps continuous where they step: at joined recordings, gaps and wraps."""
+"""Makes time stamps continuous where they jump: at joined recordings, gaps and wraps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORWARD_SECONDS = 10
 WRAP_SECONDS = Fraction(2**33, 90_000)
 """Time after which MPEG's clock wraps: 26.5 hours. It counts units of 1/90,000 s in 33 bits."""
 MOST_HELD = 256
-"""Most packets that are held until every stream has reached a step."""
+"""Largest number of packets that are held until every stream has reached a step."""
 
 
 @dataclass(slots=True)
@@ -35,10 +35,10 @@ class _Clock:
 
 @dataclass(slots=True)
 class Bridge:
-    """Moves the packets after a step so that the video continues. All streams move by one offset.
+    """Changes the times of the packets after a step, so that they continue those before it.
 
-    Feed all packets of video and audio in the order of the file: then every reader of the file
-    gets the same times.
+    All streams get the same offset. Give it all packets of video and audio in the order of the
+    file. Then every reader of the file gets the same times.
     """
 
     steps: list[float] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Bridge:
         return bool(self.steps or self._offset)
 
     def feed(self, packet: av.Packet[Any]) -> list[av.Packet[Any]]:
-        """Take a packet, and return all packets whose times are now known: usually this one."""
+        """Take a packet. Return all packets whose times are now known: usually this one."""
         index, time = packet.stream_index, seconds_of(packet)
         clock = self._clocks.get(index)
         if time is None or packet.stream.type not in ("video", "audio"):
@@ -86,12 +86,12 @@ class Bridge:
         return False
 
     def _nearest(self, time: Fraction) -> Fraction:
-        """Return the offset for a packet of subtitles or data: these may be hours apart."""
+        """Return the offset for a packet of subtitles or data, which may be hours apart."""
         front = max((clock.end for clock in self._clocks.values()), default=time + self._offset)
         return self._offset + WRAP_SECONDS * round((front - time - self._offset) / WRAP_SECONDS)
 
     def _without_stray(self, index: int) -> list[av.Packet[Any]]:
-        """Return the held packets of a stream whose clock went on. Their time stamps are wrong."""
+        """Return the held packets of a stream whose clock did not step, without time stamps."""
         stray = [packet for packet in self._held if packet.stream_index == index]
         self._held = [packet for packet in self._held if packet.stream_index != index]
         for packet in stray:
@@ -137,7 +137,7 @@ def seconds_of(packet: av.Packet[Any]) -> Fraction | None:
 
 def _move(packet: av.Packet[Any], offset: Fraction) -> av.Packet[Any]:
     ticks = round(offset / packet.time_base) if offset else 0
-    # pts wraps before dts, as it is later: both are brought to the same side of the wrap.
+    # pts is later than dts, so it wraps first. Both are brought to the same side of the wrap.
     if packet.pts is not None and packet.dts is not None:
         wrap = round(WRAP_SECONDS / packet.time_base)
         packet.pts += wrap * round((packet.dts - packet.pts) / wrap)

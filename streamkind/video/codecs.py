@@ -21,15 +21,15 @@ _BEGINNINGS = {
 _ADTS_SYNC = 0xFFF
 """First 12 of the 32 bits before AAC in a transport stream (ISO 13818-7, 6.2)."""
 _ADTS_FORMAT = 0b1111_1101_1100_0000
-"""Those of the 32 bits that tell profile, sampling rate and channels."""
+"""Mask of the bits of these 32 for profile, sampling rate and channels."""
 
 
 class Codecs:
-    """Tells the codec of a stream at the packet that was read last. Use it from one thread only.
+    """Returns the codec of a stream at the packet that was read last. Use it from one thread only.
 
-    PyAV keeps the codec of the beginning. FFmpeg changes its own notes of a stream when the tables
-    of a transport stream say so. A filter that changes nothing copies these notes to a stream of an
-    output that is never written.
+    PyAV keeps the codec of the beginning. FFmpeg updates its own parameters of a stream when the
+    tables of a transport stream change. The filter `null` copies these parameters to a stream of an
+    output that is never written, where they can be read.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def take_codec(packet: av.Packet[Any]) -> str | None:
 
 
 class OneCodec:
-    """Leaves out packets of streams whose codec has changed: a copied stream can have only one."""
+    """Leaves out packets after a change of codec, because a copied stream has only one codec."""
 
     def __init__(self) -> None:
         self._others: dict[int, str] = {}

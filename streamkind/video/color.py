@@ -1,4 +1,4 @@
-"""Reads the colour tags of a video, and converts between YUV and RGB as the tags say."""
+"""Reads the colour tags of a video, and converts between YUV and RGB according to the tags."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from streamkind.video.frames import (
 from streamkind.video.tonemap import ToneMapper, is_hdr
 
 UNSURE = 2, 5
-"""Luma above black, in 8-bit levels. Up to the first value, chroma counts as an error of rounding;
-from the second value on, it counts as colour of the scene."""
+"""Luma above black, in 8-bit levels. Up to the first value, chroma counts as an error of rounding.
+From the second value on, it counts as colour of the scene. Chosen by hand."""
 
 # FFmpeg's AVCOL_SPC_* -> SWS_CS_*, for the matrices that swscale can convert. BT.2020 constant
 # luminance (10) is converted as non-constant luminance: without HDR they differ little.
@@ -74,7 +74,7 @@ def rgb_of_yuv(tags: ColorTags) -> NDArray[np.float64]:
 
 
 def _fixed(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Protect a matrix that is handed out more than once."""
+    """Make a matrix read-only, because several callers share it."""
     matrix.setflags(write=False)
     return matrix
 

@@ -15,7 +15,7 @@ import av
 from av.container import OutputContainer
 
 MP4_LIKE = ("mp4", "mov", "3gp", "3g2")
-"""FFmpeg's names of the formats that are built as MP4 is."""
+"""FFmpeg's names of the formats with the structure of MP4."""
 
 # fmt: off
 _RIFF = frozenset({

@@ -1,4 +1,4 @@
-"""Detects files that were cut off: by the end that their format requires, or a size in the header.
+"""Detects files that were cut off: their format requires another end, or the header another size.
 
 FFmpeg reads such a file to its end and reports no error.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from streamkind.video.boxes import ends_in_box
-from streamkind.video.spool import Spool
+from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local
 
 _TS_PACKETS = {188: 0, 192: 4, 204: 0}
@@ -47,11 +47,12 @@ _REAL_SLACK = 10
 _SWF_UNKNOWN = 100 << 20
 """Size of a file that FFmpeg writes into an SWF if it cannot seek back, in bytes."""
 _DESCENDED = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
-"""IDs of Matroska's Segment and Cluster. Their size is unknown in a live recording."""
+"""IDs of Matroska's Segment and Cluster, whose size is unknown in a live recording. Then the
+elements in them are read."""
 _Y4M_CHROMA = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1)}
 """Pixels across and down for one sample of chroma, by the colour space of a Y4M."""
 _MOST_ELEMENTS = 100_000
-"""Most elements of a Matroska file that are looked at."""
+"""Largest number of elements of a Matroska file that are read."""
 
 
 def is_cut_off(path: Path, kind: str) -> bool:
@@ -60,7 +61,7 @@ def is_cut_off(path: Path, kind: str) -> bool:
     Formats in which nothing says where a unit ends, such as raw H.264, always give False.
     """
     check = next((_CHECKS[name] for name in kind.split(",") if name in _CHECKS), None)
-    if check is None or isinstance(path, Spool) or not is_local(path):
+    if check is None or isinstance(path, PipeInput) or not is_local(path):
         return False
     with path.open("rb") as file:
         return check(file, file.seek(0, 2))

@@ -148,7 +148,7 @@ class Decoder:
         return packet.is_keyframe and before
 
     def _change(self, packet: av.Packet[VideoStream], codec: str | None) -> list[av.VideoFrame]:
-        """Decode the first packet of another codec. Return also what the last decoder holds."""
+        """Decode the first packet of another codec. Also return the last decoder's held frames."""
         rest = self._decode(None)
         self._context.flush_buffers()
         self._codec, self._context = codec, self._stream.codec_context

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from streamkind.errors import InputError, UsageError
 from streamkind.video.bridge import Bridge, may_step
 from streamkind.video.codecs import Codecs, mark_codec
-from streamkind.video.spool import Spool
+from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local, open_remote
 
 RAW_SUFFIXES = frozenset(
@@ -38,33 +38,36 @@ _GIVE_UP_AFTER = 32
 """Number of read errors in a row after which reading ends. Good packets may follow fewer errors."""
 
 _LARGEST_INDEX = 1 << 26
-"""Most bytes of an MP4's index that are read to find out why the file cannot be opened."""
+"""Largest number of bytes of an MP4's index that are read to find out why a file cannot be opened.
+"""
 _MARKS = ("epg", "scte_35")
-"""FFmpeg's names of broadcasts' data that no container is given. They may begin before the footage,
-and then do not count for its start."""
+"""FFmpeg's names of data in broadcasts that is never copied. It may begin before the video. Then
+its start does not count as the start of the file."""
 _PRIMING_SECONDS = Fraction(1, 10)
 """Longest time before 0 at which audio may begin, in seconds. Such samples come from the start of
 its encoder (priming), and players skip them."""
 _SAME = Fraction(2, 10**6)
 """Difference of equal times, in seconds: FFmpeg rounds the start of a file to microseconds."""
 _OPTIONS = {"correct_ts_overflow": "0", "merge_pmt_versions": "1"}
-"""FFmpeg takes every step back for a wrap of MPEG's clock. The first option turns that off:
-`Bridge` distinguishes steps from wraps. With the second one, streams of MPEG-TS stay the same if
-their numbers (PID) change. PyAV passes over streams that begin later."""
+"""Options of FFmpeg. By default, FFmpeg treats every step back as a wrap of MPEG's clock. The first
+option turns that off, because `Bridge` distinguishes steps from wraps. With the second one, streams
+of MPEG-TS stay the same if their PID changes. Without it they would be new streams, which PyAV
+ignores."""
 
 _THOROUGH = {"probesize": "1000000000", "analyzeduration": "3600000000"}
-"""Bytes and microseconds that FFmpeg may read to identify each stream: audio may begin late."""
+"""Number of bytes and of microseconds that FFmpeg may read to identify each stream, because audio
+may begin late."""
 
 _LOOKED_AT = 1000
 """Number of packets at the beginning of a file that are read to decide on its streams."""
 _LOOKED_AT_IN_PIPE = 60
-"""The same for an input that comes through a pipe: about a second of video and audio."""
+"""The same for an input that comes through a pipe. They are about one second of video and audio."""
 _KEPT = 8
 """Number of packets of each stream that are kept to decide on it."""
 
 
 def file_url(path: Path) -> str:
-    """Return a URL for a local file. FFmpeg would take a name with a colon for a protocol."""
+    """Return a URL for a local file. FFmpeg would read a name with a colon as a protocol."""
     return f"file:{path}"
 
 
@@ -193,14 +196,14 @@ def tagged_seconds(stream: VideoStream) -> Fraction | None:
 
 
 def seconds_of(stream: VideoStream, container: InputContainer) -> Fraction:
-    """Return the length of a video by its header, in seconds; 0 if the header does not say."""
+    """Return the length of a video by its header, in seconds; 0 if the header does not have it."""
     if stream.duration:
         return stream.duration * (stream.time_base or Fraction(1, 90_000))
     return tagged_seconds(stream) or Fraction(container.duration or 0, 1_000_000)
 
 
 def announced_frames(stream: VideoStream, container: InputContainer) -> int:
-    """Return the number of frames by the header; 0 if the header does not say.
+    """Return the number of frames by the header; 0 if the header does not have it.
 
     Of an MP4 with an edit list, FFmpeg reads only the frames in the list and their references.
     """
@@ -233,7 +236,7 @@ def origin_of(container: InputContainer) -> Fraction:
 
 
 def read_only(container: InputContainer, wanted: Sequence[Any]) -> None:
-    """Let the demuxer skip all other streams, but not those that `Bridge` needs to find steps."""
+    """Let the demuxer skip all other streams, except those that `Bridge` needs to find steps."""
     indices = {stream.index for stream in wanted}
     stepping = may_step(container)
     for stream in container.streams:
@@ -243,7 +246,7 @@ def read_only(container: InputContainer, wanted: Sequence[Any]) -> None:
 
 
 class PacketReader:
-    """Reads the packets of a file, and goes on after errors in a damaged file."""
+    """Reads the packets of a file, and continues after errors in a damaged file."""
 
     def __init__(self, container: InputContainer, streams: Sequence[Any]) -> None:
         """Read the packets of `streams` in the order of the file."""
@@ -284,9 +287,9 @@ class PacketReader:
 
 
 def first_packets(path: Path) -> dict[int, list[av.Packet[Any]]]:
-    """Return the first packets of each stream of a file, by the number of the stream."""
+    """Return the first packets of each stream of a file, by the index of the stream."""
     found: dict[int, list[av.Packet[Any]]] = {}
-    most = _LOOKED_AT_IN_PIPE if isinstance(path, Spool) else _LOOKED_AT
+    most = _LOOKED_AT_IN_PIPE if isinstance(path, PipeInput) else _LOOKED_AT
     with open_input(path) as container:
         for packet in islice(PacketReader(container, list(container.streams)), most):
             kept = found.setdefault(packet.stream_index, [])

@@ -63,12 +63,13 @@ _SVT_PRESETS = tuple(str(number) for number in range(-2, 14))
 _PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SVT_PRESETS}
 """Presets of encoders that print to stderr if they are given an unknown preset."""
 _DEBLOCK = "2:2"
-"""Offsets of H.264's deblocking filter, because blocks show in flat areas that are made brighter.
-`tools/figures.py film` finds a quarter fewer blocks with them, at equal detail and file size."""
+"""Offsets of H.264's deblocking filter. They reduce blocks, which become visible in flat areas that
+are brightened. `tools/figures.py film` measures a quarter fewer blocks with them, at equal detail
+and file size."""
 _MAX_CRF = {"libx264": 51, "libx265": 51}
 """Largest crf of an encoder. For all others it is 63, the limit of AV1 and VP9."""
 _WEBP_QUALITY = 90
-"""Quality of animated WebP, 0 to 100, as libwebp counts it."""
+"""Quality of animated WebP, on libwebp's scale from 0 to 100."""
 PART_THREADS = 4
 """Number of threads that encode a part. It is fixed, because the output of x264 and x265 depends on
 it, and the parts of a video may be encoded on different machines."""
@@ -121,8 +122,8 @@ class EncoderSettings:
         context.thread_count = self.threads
         context.options = dict(self.options)
         if self.codec.name == "libx264" and _has_avx512():
-            # With AVX-512, x264 makes other packets of the same frames now and then, and a resumed
-            # job would differ from one that ran through. AVX2 takes the same time.
+            # With AVX-512, x264 sometimes makes other packets of the same frames. Then a resumed
+            # job would differ from one that was not interrupted. AVX2 takes the same time.
             context.options["x264-params"] = "asm=avx2"
         if self.threads and self.codec.name == "libx265":
             context.options["x265-params"] += f":frame-threads={self.threads}"
@@ -130,7 +131,7 @@ class EncoderSettings:
 
 @functools.cache
 def _has_avx512() -> bool:
-    """Return whether the processor has AVX-512. OpenCV marks what is missing with a "?"."""
+    """Return whether the processor has AVX-512. OpenCV marks missing features with a "?"."""
     features = cv2.getCPUFeaturesLine().split()
     return any("AVX512" in name and not name.endswith("?") for name in features)
 

@@ -58,9 +58,9 @@ class VideoSource:
     ) -> None:
         """Open the file and decode its first frame.
 
-        `part` is a range of pts, without its end. None in it is the beginning or the end of the
-        file. Its frames keep their time stamps. If `like` is given, it is another video of the same
-        file, and this source gets the same cut and origin.
+        `part` is a range of pts, without its end. None in it means the beginning or the end of the
+        file. Frames of a part keep their time stamps. If `like` is given, it is another video of
+        the same file, and this source gets the same cut and origin.
         """
         self.path = path
         self._is_part = part is not None
@@ -76,9 +76,9 @@ class VideoSource:
         self.origin = Fraction(0)
         """The time that becomes 0 in the output, in seconds on the file's own clock."""
         self.others: list[int] = []
-        """Stream numbers of the file's other videos, without cover art."""
+        """Stream indices of the file's other videos, without cover art."""
         self.left_out: list[int] = []
-        """Stream numbers of other videos that are neither enhanced nor copied."""
+        """Stream indices of other videos that are neither enhanced nor copied."""
         self.dolby = False
         """Whether the video has metadata of Dolby Vision."""
         self._lost: int | None = None
@@ -161,7 +161,7 @@ class VideoSource:
         return self._frames
 
     def open_other(self, index: int, pix_fmt: ChoosePixFmt | None = None) -> VideoSource:
-        """Open stream number `index` of the same file, with the same part and options."""
+        """Open stream `index` of the same file, with the same part and options."""
         return VideoSource(
             self.path,
             pix_fmt=pix_fmt or self._pix_fmt,
@@ -173,7 +173,7 @@ class VideoSource:
         )
 
     def leave_out(self, index: int) -> None:
-        """Take stream number `index` from `others`: it is neither enhanced nor copied."""
+        """Move stream `index` from `others` to `left_out`: it is neither enhanced nor copied."""
         self.others.remove(index)
         self.left_out.append(index)
 

@@ -67,7 +67,7 @@ class ColorTags:
 
 
 HD = ColorTags(range=ColorRange.LIMITED, matrix=ColorMatrix.BT709)
-"""The usual tags of high-definition video. Frames of live cameras are converted to them."""
+"""The usual tags of high-definition video. YUV of live cameras is converted to them."""
 FULL_709 = ColorTags()
 """BT.709 in full range: the tags of YUV that is computed here from RGB."""
 HD_ROWS = 720

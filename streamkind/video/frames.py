@@ -1,4 +1,4 @@
-"""Frames and batches of frames: pixels with their times. Also the protocol of a source."""
+"""Frames and batches of frames: pixels with their times. Also the Protocol of a source."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from streamkind.video.image_data import Still
 Pixels = NDArray[Any]
 """RGB, uint8, shape (H, W, 3), or (N, H, W, 3) for a batch.
 
-Sources and sinks may use yuv420p instead, (3 H / 2, W), with its planes one below the other. If the
-input has more than 8 bits, pixels may be uint16: 8-bit levels times `QUARTERS`.
+Sources and sinks may use yuv420p instead: one array, (3 H / 2, W), with the planes Y, U and V one
+below the other. If the input has more than 8 bits, pixels may be uint16: 8-bit levels times
+`QUARTERS`.
 """
 Levels = NDArray[Any]
 """RGB in 8-bit levels, (N, H, W, 3), 0 to 255: uint8, or a float type with more than 8 bits."""

@@ -1,4 +1,4 @@
-"""Finds hardware decoders and encoders of any maker."""
+"""Finds hardware decoders and encoders that work on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAMILIES = ("nvenc", "qsv", "amf", "videotoolbox", "vaapi", "mf")
 """Endings of the names of FFmpeg's hardware encoders, in the order in which `auto-hw` tries them:
 NVIDIA, Intel, AMD, Apple, Linux (Intel and AMD), Windows (all makers)."""
 AUTO_HW = re.compile(r"auto-hw(?::(h264|hevc|av1))?", re.IGNORECASE)
-"""The codec names that ask for a hardware encoder: auto-hw, auto-hw:hevc."""
+"""Pattern of the codec names that ask for a hardware encoder, such as auto-hw and auto-hw:hevc."""
 _NVENC = {"h264": "h264_nvenc", "hevc": "hevc_nvenc", "h265": "hevc_nvenc", "av1": "av1_nvenc"}
 
 
@@ -34,10 +34,10 @@ def check_hwaccel(name: str) -> None:
 def find_hwaccel(
     asked: str, known: Collection[str], opens: Callable[[str], bool]
 ) -> tuple[str | None, str]:
-    """Return the name of a hardware decoder that opens, or None, and a message on that.
+    """Return the name of a hardware decoder that opens, or None, and a message.
 
-    The message is "" if the decoder is the one asked for. `known` are FFmpeg's names of devices.
-    `opens` tries one.
+    The message is "" if the result is what `asked` names. `known` are FFmpeg's names of devices.
+    `opens` returns whether a device can be opened.
     """
     if asked == "none":
         return None, ""
@@ -54,7 +54,7 @@ def find_hwaccel(
 
 
 def open_hwaccel(asked: str) -> tuple[HWAccel | None, str]:
-    """Return the hardware decoder, or None for software, and a message on that.
+    """Return the hardware decoder, or None for software; and a message, as `find_hwaccel` does.
 
     FFmpeg decodes a video in software if the hardware cannot decode it.
     """
@@ -87,9 +87,9 @@ def nvenc(codec: str) -> str | None:
 def find_hardware_encoder(
     kind: str, known: Collection[str], opens: Callable[[str], bool]
 ) -> tuple[str | None, list[str]]:
-    """Return the first hardware encoder of a codec that opens, or None, and those that failed.
+    """Return the first hardware encoder of a codec that opens, or None; and those that do not.
 
-    `known` are the names of FFmpeg's codecs; `opens` tries one.
+    `known` are the names of FFmpeg's codecs. `opens` returns whether an encoder can be opened.
     """
     failed: list[str] = []
     for name in (f"{kind}_{family}" for family in FAMILIES):

@@ -61,7 +61,7 @@ def read_still(path: Path) -> Still:
         raise InputError(f"{path}: the file is empty; copy it again from its source")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged tags do not matter for the picture
+            warnings.simplefilter("ignore")  # Pillow warns of damaged tags
             return _read(path, data)
     except Exception as exc:  # for damaged files, decoders raise any exception
         raise InputError(_why(path, data, exc)) from exc

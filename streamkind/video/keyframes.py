@@ -1,4 +1,4 @@
-"""Reads the key frames of a video, small and gray, to judge its light quickly."""
+"""Reads the key frames of a video, small and gray, to see quickly whether its light changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamkind.video.frames import Pixels
 from streamkind.video.sequence import is_sequence
 
 MOST = 256
-"""Most key frames that are decoded of a video."""
+"""Largest number of key frames that are decoded of a video."""
 
 
 def key_frames(

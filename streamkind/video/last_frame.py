@@ -1,4 +1,4 @@
-"""Writes how long the last frame of an animation is shown, which FFmpeg leaves out."""
+"""Writes the duration of the last frame of an animation, which FFmpeg does not write."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def _read(file: BinaryIO, at: int, count: int) -> bytes:
 
 
 _WRITERS: dict[str, Callable[[BinaryIO, Fraction], None]] = {"apng": _apng, "webp": _webp}
-"""By FFmpeg's name of the format. FFmpeg writes the last duration of GIF and AVIF itself."""
+"""The function for each format, by FFmpeg's name. FFmpeg itself writes the last duration of GIF and
+AVIF."""
 
 
 def write_last_duration(path: Path, kind: str, seconds: Fraction) -> None:

@@ -1,4 +1,4 @@
-"""Options and time stamps for muxers, so that no time stamp is rounded, moved or refused."""
+"""Options and time stamps for muxers, chosen so that no time stamp is rounded, moved or refused."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _MAX_DELAY = "700000"
 _MAX_TIMESCALE = 100_000_000
 """Largest time scale of an MP4, in units per second. MP4 stores it in 32 bits."""
 _PLAYS = {"apng": "plays", "webp": "loop", "avif": "loop"}
-"""Option of each muxer of animations for how often they are played; 0 is without end."""
+"""Option of each muxer of animations for the number of times that they are played; 0: without end.
+"""
 _REORDER_TICKS = 16
 """Time of the first dts before the first pts, in units of the time base, if it is unknown."""
 _LONGEST_REORDER_SECONDS = 3600
-"""A dts that is farther from its pts counts as uninitialised, in seconds."""
+"""Largest difference between pts and dts, in seconds. A larger one means that dts is uninitialised.
+"""
 
 
 def container_options(kind: str, source: Source, passthrough: Passthrough | None) -> dict[str, str]:

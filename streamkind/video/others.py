@@ -1,4 +1,4 @@
-"""Copies the other enhanced videos of a file, such as the rear camera's, beside its main video."""
+"""Copies the other enhanced videos of a file, such as that of a rear camera, into the output."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OtherVideo:
     ) -> None:
         """Copy a video in `time_base`. `add` adds its stream. `part` returns the enhanced video."""
         self.index = source.stream_index
-        """Number of the stream in the input."""
+        """Index of the stream in the input."""
         self._add, self._time_base, self._part = add, time_base, part
         self._source = source
         self._times = PacketTimes(time_base)

@@ -26,13 +26,14 @@ from streamkind.video.others import AddVideo, OtherVideo, move
 from streamkind.video.passthrough import Passthrough
 from streamkind.video.publish import STDOUT, Staging, StdoutStaging, is_stdout
 from streamkind.video.source import Source, VideoSource
-from streamkind.video.spare import Spare
+from streamkind.video.spare_copy import SpareCopy
 
 _VARIABLE_FPS = 0x400  # AVFMT_VARIABLE_FPS
 _GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 
 RESCUE = "matroska"
-"""FFmpeg's name of the format that is used if another fails: Matroska holds nearly all codecs."""
+"""FFmpeg's name of the format that is used if another one fails. Matroska can hold nearly all
+codecs."""
 
 Write = av.FFmpegError, ValueError
 """Exceptions of PyAV for a packet, a header or a trailer that cannot be written."""
@@ -56,8 +57,8 @@ class OutputFile:
     ) -> None:
         """Open the container under a temporary name. Call `start` next.
 
-        `others` are the numbers of the other streams that are enhanced. With `spare`, a second copy
-        of the video is written. It becomes a Matroska file if this container fails.
+        `others` are the indices of the other streams that are enhanced. With `spare`, a second copy
+        of the video is written (`spare_copy.py`). It becomes a Matroska file if this one fails.
         """
         self.path = path
         self.warnings: list[str] = []
@@ -69,7 +70,7 @@ class OutputFile:
         if isinstance(source, VideoSource) and not alone:
             self._passthrough = Passthrough(source, others)
         self._container: OutputContainer | None = None
-        self._spare: Spare | None = None
+        self._spare: SpareCopy | None = None
         self._broken: Exception | None = None
         try:
             self._container = self._open()
@@ -77,7 +78,7 @@ class OutputFile:
             self.abort()
             raise
         if spare and not is_stdout(path) and self.name != RESCUE:
-            self._spare = Spare(path)
+            self._spare = SpareCopy(path)
         flags = ContainerFormat(self.name, "w").flags
         self.fixed_rate = not flags & _VARIABLE_FPS
         """Whether the format has a fixed frame rate and no time stamps, as AVI has."""
@@ -174,7 +175,10 @@ class OutputFile:
             self._break(exc)
 
     def _break(self, exc: Exception) -> None:
-        """Close the failed container, and go on with the spare copy. Raises OutputError if none."""
+        """Close the failed container, and continue with the spare copy.
+
+        Raises OutputError if there is none.
+        """
         gone = _is_full(exc) or getattr(exc, "errno", None) == errno.EPIPE
         if gone or self._spare is None or not self._spare.whole:
             raise self.failure(exc) from exc
@@ -208,7 +212,7 @@ class OutputFile:
         self._staging.publish()
 
     def _rescued(self, exc: Exception) -> OutputError:
-        """Make a Matroska file of the spare copy, or else publish that. Return the error for it."""
+        """Make a Matroska file of the spare copy, or publish the copy. Return the error."""
         assert self._spare is not None
         self._spare.finish()
         if not self._spare.whole:

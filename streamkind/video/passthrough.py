@@ -1,6 +1,7 @@
 """Copies everything that is not enhanced: audio, subtitles, data, chapters and tags.
 
-The input is opened a second time and read only as far as the video is written: memory is bounded.
+The input is opened a second time, and read only as far as the video is written. So memory does not
+grow with the length of the file.
 """
 
 from __future__ import annotations
@@ -109,9 +110,9 @@ class Passthrough:
 
     def _is_rewritten(self, stream: Any, kind: str) -> bool:
         if stream.discard == Discard.all and getattr(stream, "name", None) is not None:
-            return True  # the track with the chapters of an MP4: the chapters are written anew
+            return True  # the track with the chapters of an MP4: `add_tags` writes the chapters
         if stream.type == "data" and "timecode" in stream.metadata:
-            return True  # a track of time codes: FFmpeg writes it anew from the video's tag
+            return True  # a track of time codes: FFmpeg writes it from the tag of the video
         return is_picture(stream) and kind == "matroska"
 
     def _fate(self, stream: Any) -> str:
@@ -136,7 +137,7 @@ class Passthrough:
         self._copies[stream.index] = copy
 
     def _attach_picture(self, stream: Any, output: OutputContainer) -> None:
-        """Add cover art as an attachment: Matroska stores it so."""
+        """Add cover art as an attachment, as Matroska requires."""
         ending, mime = _PICTURE_TYPES.get(stream.codec_context.name, ("", ""))
         # Cover art comes before all other packets.
         packet = next(iter(PacketReader(self._input, [stream])), None)

@@ -1,8 +1,8 @@
-"""Finds from where to read a file for a position, or that it must be read from its beginning.
+"""Finds the byte from which a file is read to reach a position, or that it must be read completely.
 
-MPEG-TS and MPEG-PS have no index, and their time stamps may step. Only a reader that has read
-everything before a step knows the times after it. So this module checks every two seconds of video
-up to the position that the time stamps do not step.
+MPEG-TS and MPEG-PS have no index, and their time stamps may step. The times after a step are known
+only to a reader that has read everything before it. So this module reads one time stamp every two
+seconds of video, up to the position, to check that they do not step.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamkind.video.demux import PacketReader, open_input, read_only
-from streamkind.video.spool import Spool
+from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local
 
 _HEAD_SECONDS = 10
 """Length of the beginning of a file that is read completely, in seconds. It gives the bytes per
 second."""
 _STRIDE_SECONDS = 2
-"""Distance of two readings of the clock, in seconds, by the bytes per second so far. It is twice
-`BACK_SECONDS`, the smallest step back that counts, so that such a step is detected."""
+"""Distance of two readings of the clock, in seconds of video, chosen by hand. It is converted to
+bytes by the bytes per second so far."""
 _LEAD_SECONDS = 2
 """Time before a position at which reading begins, in seconds. In files of FFmpeg, audio is up to
 0.7 s later in the file than the video of the same time."""
@@ -52,7 +52,7 @@ def find_place(path: Path, index: int, pts: int) -> int | None:
     must be read from its beginning: time stamps step before `pts`, or `pts` is near the beginning.
     Files of remote storage always give None, because some kinds cannot be opened twice.
     """
-    if isinstance(path, Spool) or not is_local(path):
+    if isinstance(path, PipeInput) or not is_local(path):
         return None
     with _opened(path, index) as (container, stream):
         search = _ClockSearch(container, stream)
@@ -69,7 +69,7 @@ def find_target(path: Path, index: int, pts: int) -> int | None:
     later keyframe and reports success. In others, it searches by dts, which is before the pts.
     Files of remote storage are not tried, because some kinds cannot be opened twice.
     """
-    if isinstance(path, Spool):
+    if isinstance(path, PipeInput):
         return None
     if not is_local(path):
         return pts

@@ -13,8 +13,8 @@ from streamkind.errors import OutputError, UsageError
 from streamkind.platform import replace, sync
 
 STDOUT = "pipe:1"
-"""FFmpeg's name of standard output. A result that is sent there is named so, with an ending for its
-format."""
+"""FFmpeg's name of standard output. The path of a result that is sent there is this name, with an
+ending for the format."""
 
 
 def is_stdout(path: Path) -> bool:
@@ -44,14 +44,14 @@ def remove(path: Path) -> None:
 
 
 def behind_link(path: Path) -> Path:
-    """Return the path of the file that is written: what a link names, all else itself."""
+    """Return the path of the file that is written: the target of a link, or the path itself."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 class Staging:
     """A hidden temporary file beside the final path, on the same disk. A rename publishes it.
 
-    If the program ends without a call of `publish` or `discard`, the file is removed all the same.
+    If the program ends without a call of `publish` or `discard`, the file is removed too.
     """
 
     def __init__(self, final: Path) -> None:
@@ -84,7 +84,9 @@ class Staging:
         try:
             self.path.mkdir()
         except OSError as exc:
-            raise OutputError(f"{self.final}: cannot be created ({exc.strerror})") from exc
+            raise OutputError(
+                f"{self.final}: cannot be created ({exc.strerror}); check the folder and disk"
+            ) from exc
 
     def publish(self) -> None:
         """Sync the temporary to the disk, then give it its final name. Raises OutputError."""
@@ -113,4 +115,4 @@ class StdoutStaging:
         """Do nothing: everything has been sent."""
 
     def discard(self) -> None:
-        """Do nothing: what has been sent cannot be taken back."""
+        """Do nothing: sent data cannot be removed."""

@@ -1,4 +1,4 @@
-"""Messages on what is changed or left out of a video, from its header and first frame."""
+"""Messages about data of a video that is changed or left out, from its header and first frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def remarks(
     tags: ColorTags,
     path: Path,
 ) -> list[str]:
-    """Return messages on what is changed or left out of a video.
+    """Return messages about data of a video that is changed or left out.
 
     Raises InputError for a video that cannot be enhanced at all.
     """
@@ -51,7 +51,7 @@ def has_alpha(first: av.VideoFrame, stream: VideoStream) -> bool:
 
 
 def other_videos(container: InputContainer, stream: VideoStream) -> list[int]:
-    """Return the stream numbers of the videos other than `stream`, without cover art."""
+    """Return the stream indices of the videos other than `stream`, without cover art."""
     videos = [s for s in container.streams.video if not is_picture(s) and s.codec_context]
     return [video.index for video in videos if video.index != stream.index]
 
@@ -63,7 +63,7 @@ def copied_note(index: int, others: Collection[int]) -> str:
 
 
 def layers(container: InputContainer, stream: VideoStream) -> list[int]:
-    """Return the numbers of enhancement layers: tracks of Dolby Vision beside one without it."""
+    """Return the indices of enhancement layers: Dolby Vision tracks beside a video without it."""
     if _is_dolby(stream):
         return []
     others = other_videos(container, stream)
@@ -78,5 +78,5 @@ def layer_note(index: int) -> str:
     """Return the message on an enhancement layer."""
     return (
         f"stream #{index} is left out: it is the enhancement layer of Dolby Vision (profile 7),"
-        " which is of use only beside the unchanged video"
+        " which fits only the unchanged video"
     )

@@ -54,7 +54,7 @@ class SequenceSource:
         self.path = path
         self.lost = 0
         self.plays = 0
-        """How often an animation is played; 0: without end."""
+        """Number of times that an animation is played; 0: without end."""
         self.warnings: list[str] = []
         # 2.4 means 12/5, not the float's 2.39999999999999991
         self._start = Fraction(start).limit_denominator(1_000_000)
@@ -70,7 +70,10 @@ class SequenceSource:
         self._frames = self._timed(pictures)
         self._first = next(self._frames, None)
         if self._first is None:
-            raise InputError(f"{path}: no picture from start={start:g} s on that can be read")
+            raise InputError(
+                f"{path}: no picture from start={start:g} s on can be read; choose an earlier"
+                " start, or check the files"
+            )
         seconds = self._first.duration * self._first.time_base
         height, width = self._first.data.shape[:2]
         self.format = VideoFormat(
@@ -95,7 +98,10 @@ class SequenceSource:
                 self.plays = _plays_of(image)
                 return int(getattr(image, "n_frames", 1))
         except Exception as exc:  # for damaged files, decoders raise any exception
-            raise InputError(f"{self.path}: an animation that cannot be read ({exc})") from exc
+            raise InputError(
+                f"{self.path}: cannot be read as an animation ({exc}); copy it again from its"
+                " source"
+            ) from exc
 
     def _of_file(self, seconds: Fraction | None) -> Iterator[_Picture]:
         with Image.open(self.path) as image:
@@ -189,7 +195,7 @@ class SequenceSource:
 
 
 def _plays_of(image: Any) -> int:
-    """Return how often an animation is played; 0: without end."""
+    """Return the number of times that an animation is played; 0: without end."""
     loop = image.info.get("loop")
     if image.format != "GIF":
         return int(loop or 0)

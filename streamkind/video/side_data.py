@@ -26,17 +26,17 @@ _RECTILINEAR = 4
 
 
 def side_data(frame: av.VideoFrame) -> Any:
-    """Return the side data of a picture: a mapping by name, which PyAV's stubs do not say.
+    """Return the side data of a picture: a mapping by name, which PyAV's type stubs lack.
 
-    `frame.side_data` stores the mapping in the frame, which it refers to. Such a frame keeps its
-    memory until the garbage collector runs.
+    `frame.side_data` is not used, because it makes a reference cycle: the frame refers to the
+    mapping and the mapping to the frame. The memory would be freed only by the garbage collector.
     """
     mapping: Any = SideDataContainer
     return mapping(frame)
 
 
 def is_spherical(frame: av.VideoFrame) -> bool:
-    """Return whether a picture is marked as a part of a sphere, as of a 360-degree camera."""
+    """Return whether a picture is marked as spherical, such as that of a 360-degree camera."""
     return _first_number(frame, "SPHERICAL") not in (None, _RECTILINEAR)
 
 

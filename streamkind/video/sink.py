@@ -185,7 +185,7 @@ class VideoSink:
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know, such as streams that the output cannot hold."""
+        """Messages for the user, such as on streams that the output cannot hold."""
         return [*self._file.warnings, *depth_note(self._settings, self._pix_fmt)]
 
     def __enter__(self) -> Self:

@@ -78,13 +78,15 @@ def write_whole(path: Path, data: bytes) -> None:
         staging.path.write_bytes(data)
     except OSError as exc:
         staging.discard()
-        raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
+        raise OutputError(
+            f"{path}: cannot be written ({exc.strerror}); check the folder and disk"
+        ) from exc
     staging.publish()
 
 
 @contextmanager
 def local_file(path: Path) -> Iterator[Path]:
-    """Yield a local path to write to. Copy the file to `path` then, but not on an exception."""
+    """Yield a local path to write to. Without an exception, the file is copied to `path`."""
     if is_local(path):
         yield path
         return
@@ -95,7 +97,9 @@ def local_file(path: Path) -> Iterator[Path]:
             with local.open("rb") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 22)
         except OSError as exc:
-            raise OutputError(f"{path}: cannot be written ({exc})") from exc
+            raise OutputError(
+                f"{path}: cannot be written ({exc}); check the name, the network and the rights"
+            ) from exc
 
 
 def remove_folder(path: Path) -> None:

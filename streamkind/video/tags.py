@@ -19,7 +19,7 @@ _MOST_COUNTED = 255
 
 
 def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """Return the tags of the input that are true of the output."""
+    """Return the tags of the input that are also valid for the output."""
     tags = {
         key: value
         for key, value in metadata.items()
@@ -34,9 +34,10 @@ def fresh_tags(metadata: dict[str, str]) -> dict[str, str]:
 def tags_of_part(
     metadata: dict[str, str], rate: Fraction | int, *, late: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the tags of the input that are true of the delivered part, and messages on lost ones.
+    """Return the tags of the input that are valid for a part of it, and messages about the others.
 
-    `late` says whether the part begins after the input. `rate` is in frames per second.
+    `late` says whether the part begins after the begin of the input. `rate` is in frames per
+    second.
     """
     tags, notes = fresh_tags(metadata), []
     for key in [key for key in tags if key.lower() == "timecode"]:

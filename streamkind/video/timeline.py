@@ -17,7 +17,7 @@ from streamkind.video.format import VideoFormat
 
 
 class NothingThereError(InputError):
-    """A video has no frame in the file, or in the part of the file that is wanted."""
+    """A video has no frame in the file, or none in the part of the file that is read."""
 
 
 _NO_CLOCK = 0x0080
@@ -25,8 +25,8 @@ _NO_CLOCK = 0x0080
 _NO_PTS = "avi"
 """FFmpeg's name of a format that stores only dts. FFmpeg's own guess of pts may be late."""
 _JUMP_SECONDS = 1
-"""Smallest step back that means that the clock was set back, in seconds. A smaller step back is one
-wrong time stamp."""
+"""Smallest step back, in seconds, that means that the clock was set back. A smaller step back means
+that one time stamp is wrong."""
 
 _MOST_EARLY = 32
 """Most frames without a time stamp that are held until the first frame that has one."""
@@ -154,9 +154,9 @@ class FrameClock:
 
 
 def _in_order(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-    """Give frames their dts as pts from when pts fail to rise more often than dts, as FFmpeg does.
+    """Replace pts by dts once pts have failed to rise more often than dts, as FFmpeg does.
 
-    Such pts are in the order of decoding: some muxers write B-frames so, and AVI stores no pts.
+    Such pts are in the order of decoding. Some muxers write them so, and AVI stores no pts.
     """
     last_pts: int | None = None
     last_dts: int | None = None
@@ -174,7 +174,7 @@ def _in_order(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
             frame.pts = dts
         if held is not None:
             if faulty > 0:
-                held.pts = held.dts  # it came out before a frame with a smaller pts
+                held.pts = held.dts  # the next frame has a smaller pts
             yield held
         held = frame
     if held is not None:
@@ -182,9 +182,9 @@ def _in_order(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
 
 
 def _by_dts(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-    """Give frames their dts as pts, as FFmpeg's program shows an AVI.
+    """Set the pts of frames to their dts, as the program `ffmpeg` does for AVI.
 
-    The last B-frames have no dts. They continue in the steps of the frames before.
+    The last B-frames have no dts. Their pts continue with the step of the frames before.
     """
     last, step = None, 1
     for frame in frames:

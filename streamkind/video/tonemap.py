@@ -35,7 +35,7 @@ _WHITE_NITS = 100.0
 _HLG_NITS, _HLG_GAMMA = 1000.0, 1.2
 """Peak luminance, in cd/m2, and gamma of the reference display of HLG (ITU-R BT.2100, table 5)."""
 _USUAL_PEAK = 10.0
-"""Brightest light of a video without metadata, in units of SDR white: 1000 cd/m2."""
+"""Assumed brightest light of a video without metadata, in units of SDR white: 1000 cd/m2."""
 _TICK = Fraction(1, 1000)
 """Time base of the filter graph, in seconds. Its time stamps are not used."""
 _GRID = 65
@@ -85,7 +85,8 @@ def linear(signal: Doubles, transfer: int) -> Doubles:
         return np.asarray(10_000 / _WHITE_NITS * light ** (1 / 0.1593017578125))
     a, b, c = 0.17883277, 0.28466892, 0.55991073  # BT.2100, HLG's inverse OETF
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
-    # Applied per channel, as in FFmpeg's zscale. Applied by luma, as in BT.2100, colours are paler.
+    # The gamma is applied to each channel, as in FFmpeg's zscale. BT.2100 applies it to luma, which
+    # gives paler colours.
     return np.asarray(_HLG_NITS / _WHITE_NITS * scene**_HLG_GAMMA)
 
 

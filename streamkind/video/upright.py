@@ -1,4 +1,4 @@
-"""Reads pictures upright and in one size, also if rotation, size or colour change in a video."""
+"""Reads frames upright and at one size, also if rotation, size or colour tags change in a video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamkind.video.tonemap import tone_note
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How stored pixels are turned upright: one of the eight cases of a display matrix."""
+    """How stored pixels are turned upright: one of the eight orientations of a display matrix."""
 
     transpose: bool = False
     flip_x: bool = False
@@ -88,7 +88,7 @@ class UprightReader:
         self._read = self._reader(*self._seen[1:])
 
     def look_at(self, raw: av.VideoFrame) -> Orientation:
-        """Return the orientation of the next frame, which need not be read."""
+        """Return the orientation of the next frame. Call it for frames that are not read, too."""
         return self._turns(raw)
 
     def __call__(self, raw: av.VideoFrame) -> Pixels:
@@ -105,7 +105,7 @@ class UprightReader:
         return np.ascontiguousarray(self._planes(upright).to_ndarray())
 
     def _change(self, looks: _Looks) -> None:
-        """Make a reader for frames that differ from those before, and say in what."""
+        """Make a reader for frames that differ from those before. Add a message about it."""
         (size, turn, tags), before = looks, self._seen
         known = {"size": size != before[0], "rotation": turn != before[1]}
         if changed := " and ".join(name for name, differs in known.items() if differs):

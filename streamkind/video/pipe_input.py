@@ -1,4 +1,4 @@
-"""Stores an input that comes through a pipe, so that it can be read several times meanwhile."""
+"""Stores an input that comes through a pipe, so that several readers can read it from its begin."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _BLOCK = 1 << 16
 """Most bytes that are read from the pipe at once."""
 
 
-class Spool:
+class PipeInput:
     """Stores the data of a pipe in a file. It has the methods of a `Path` that readers need.
 
-    Data is read from the pipe when a reader needs it, so no more is read than is used.
+    Data is read from the pipe only when a reader needs it.
     """
 
     def __init__(self, pipe: BufferedReader, folder: Path, suffix: str) -> None:
@@ -43,9 +43,9 @@ class Spool:
         """Return False, as for a file."""
         return False
 
-    def open(self, mode: str = "rb") -> SpoolReader:
+    def open(self, mode: str = "rb") -> PipeInputReader:
         """Open the data for reading from the beginning."""
-        return SpoolReader(self, self._kept)
+        return PipeInputReader(self, self._kept)
 
     def receive(self) -> Path:
         """Wait for the end of the input, and return the file that has it. Raises InputError."""
@@ -82,24 +82,24 @@ class Spool:
         self._file.close()
 
 
-class SpoolReader:
-    """Reads a spool once, from the beginning. Like a pipe, it cannot seek."""
+class PipeInputReader:
+    """Reads a `PipeInput` once, from its beginning. Like a pipe, it cannot seek."""
 
-    def __init__(self, spool: Spool, kept: Path) -> None:
-        """Open `kept`, the file in which the spool stores its data."""
-        self.name = spool.name
+    def __init__(self, pipe_input: PipeInput, kept: Path) -> None:
+        """Open `kept`, the file in which `pipe_input` stores its data."""
+        self.name = pipe_input.name
         """Name for FFmpeg, which recognises Y4M by its ending."""
-        self._spool, self._file, self._position = spool, kept.open("rb", buffering=0), 0
+        self._input, self._file, self._position = pipe_input, kept.open("rb", buffering=0), 0
 
     def read(self, size: int = _BLOCK) -> bytes:
         """Return 1 to `size` bytes, or b"" at the end."""
-        if not self._spool.take(self._position):
+        if not self._input.take(self._position):
             return b""
         data = self._file.read(size) or b""
         self._position += len(data)
         return data
 
-    def __enter__(self) -> SpoolReader:
+    def __enter__(self) -> PipeInputReader:
         """Return the reader, open."""
         return self
 

@@ -1,4 +1,4 @@
-"""Writes a spare copy of the encoded video, in case that the container fails at its end."""
+"""Writes a second copy of the encoded video, which is used if the output's container fails."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ KEPT_FREE = 1 << 30
 """Free space on the disk below which there is no spare copy, in bytes."""
 
 
-class Spare:
-    """The packets of a video, in a hidden file beside the output.
+class SpareCopy:
+    """The packets of a video, in a hidden NUT file beside the output.
 
     If the disk is nearly full, the file is removed, and `whole` becomes False.
     """

@@ -16,7 +16,7 @@ from streamkind.video.source import Source, VideoSource
 from streamkind.video.timeline import NothingThereError
 
 
-class Several:
+class VideosOfFile:
     """A source and the other videos of its file, all of the same part of the file."""
 
     def __init__(self, source: Source, read: Callable[[], Source], *, others: bool = True) -> None:
@@ -46,7 +46,7 @@ class Several:
             self.others.append(self._open.enter_context(other))
         except NothingThereError:
             source.leave_out(index)
-            told = f"stream #{index} is not enhanced: no frame of it is there, so it is left out"
+            told = f"stream #{index} is left out: it has no frame in this part of the file"
             self._failures.append(told)
         except InputError as error:
             self._failures.append(f"stream #{index} is not enhanced: {error}")
@@ -63,7 +63,7 @@ class Several:
         return sum(video.lost for video in (*self.others, self.main))
 
     def told(self, sink: Sink) -> list[str]:
-        """Return all messages so far, on the videos and their output."""
+        """Return all messages so far, about the videos and their output."""
         notes = [f"stream #{v.stream_index}: {note}" for v in self.others for note in v.warnings]
         return [*self.main.warnings, *self._failures, *notes, *sink.warnings]
 
