@@ -262,7 +262,7 @@ def test_a_long_name_fits_a_phone_in_every_place(driver, nights, tmp_path, langu
         wait_until(lambda: seen(page, "#chosen") and page.text("#name") == long, LONG)
         shutil.rmtree(folder)
         click(page, "#run")
-        told = {"en": "not there any more", "de": "nicht mehr da"}[language]
+        told = {"en": "does not exist any more", "de": "gibt es nicht mehr"}[language]
         wait_until(lambda: told in page.text("#setting-error"), LONG)
 
 

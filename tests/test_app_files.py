@@ -116,7 +116,7 @@ def test_a_preview_is_brighter_and_follows_ratio_and_target(app, asked):
     assert means[3] < means[4] - 5
 
 
-def test_a_slider_decodes_nothing_and_runs_the_last_net_only(tree, monkeypatch):
+def test_another_ratio_decodes_nothing_and_runs_recompose_only(tree, monkeypatch):
     """Counted, as time depends on the machine."""
     opened, split = [], []
 
@@ -243,7 +243,7 @@ def test_closing_waits_for_no_frame_in_the_network(monkeypatch):
     hold.set()
 
 
-def test_what_two_threads_ask_for_at_once_is_made_once():
+def test_a_value_that_two_threads_request_at_once_is_made_once():
     recent, begun, made, going = Recent(2), [], [], threading.Event()
 
     def make():
@@ -262,7 +262,7 @@ def test_what_two_threads_ask_for_at_once_is_made_once():
         assert list(answers) == made * 2 == [7, 7]
 
 
-def test_what_fails_is_tried_again_and_what_is_old_is_forgotten():
+def test_a_failed_value_is_made_again_and_old_values_are_dropped():
     recent = Recent(2)
     with pytest.raises(ZeroDivisionError):
         recent.get("a", lambda: 1 // 0)

@@ -123,7 +123,7 @@ def test_decompose_gives_layers_and_statistics(engine, count):
     np.testing.assert_allclose(told.luma, without_lamps(told.thumbnail, told.thumbnail))
 
 
-def test_frames_may_know_more_than_8_bits(engine):
+def test_frames_may_have_more_than_8_bits(engine):
     """Light that rises by a level over 16 pixels comes out without the steps of 8 bits."""
     light = np.broadcast_to(10 + np.arange(SIZE[1]) / 16, SIZE)[None, ..., None].repeat(3, axis=3)
     fine, rounded = light.astype(np.float32), light.astype(np.uint8)
@@ -174,7 +174,7 @@ def blinking(image, by=40):
     return other
 
 
-def test_still_areas_are_held_and_moving_areas_are_not(engine):
+def test_still_areas_are_filtered_and_moving_areas_are_not(engine):
     image = picture(0)
     noisy = np.clip(image + np.random.default_rng(1).normal(0, 1, image.shape), 0, 255)
     before = engine.decompose(image[None])
@@ -188,7 +188,7 @@ def test_still_areas_are_held_and_moving_areas_are_not(engine):
     assert held.pixels is now.pixels and held.statistics is now.statistics
 
 
-def test_reflectance_and_illumination_are_held_each_by_its_own_strength(engine):
+def test_reflectance_and_illumination_are_filtered_each_by_its_own_strength(engine):
     bright = batch(0, brightness=0.6)  # one level more is motion where it is very dark
     before, now = (engine.decompose(bright + np.uint8(i)) for i in (0, 1))
     for strength in ((0, 0), (1, 0), (0, 1)):
@@ -200,7 +200,7 @@ def test_reflectance_and_illumination_are_held_each_by_its_own_strength(engine):
             assert np.abs(was - new).mean() > 0.001
 
 
-def test_frames_of_a_batch_are_held_one_after_the_other(engine):
+def test_frames_of_a_batch_are_filtered_one_after_the_other(engine):
     frames = np.stack([np.roll(picture(0), 2 * i, axis=1) for i in range(4)])
     together = engine.steady(engine.decompose(frames[1:]), engine.decompose(frames[:1]), HALF)
     one = engine.decompose(frames[:1])
@@ -216,7 +216,7 @@ def test_frames_of_a_batch_are_held_one_after_the_other(engine):
         np.testing.assert_allclose(got, want, atol=0.01)
 
 
-def test_held_layers_are_the_callers_to_keep_and_make_a_picture(engine):
+def test_filtered_layers_are_the_callers_to_keep_and_make_a_picture(engine):
     before, now = (engine.decompose(batch(0) + np.uint8(i)) for i in (0, 1))
     kept = layers_of(now)
     first = engine.steady(now, before, HALF)

@@ -253,7 +253,7 @@ def test_two_processes_make_the_same_frames_as_one(tmp_path):
     assert digests(shared.output) == digests(alone.output)
 
 
-def test_a_video_is_divided_where_it_can_be_entered(tmp_path, short_parts):
+def test_a_video_is_divided_where_decoding_can_begin(tmp_path, short_parts):
     starts, warm, packets, _ = divide(night(tmp_path / "night.mp4"), None)
     assert (
         len(starts) == 4

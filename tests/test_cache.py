@@ -264,7 +264,7 @@ def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
         (("info", "00"), 1, "0 plans have a key that begins '00'"),
     ],
 )
-def test_wrong_words_are_answered_in_one_line(call, monkeypatch, tmp_path, words, code, error):
+def test_wrong_arguments_are_answered_in_one_line(call, monkeypatch, tmp_path, words, code, error):
     monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path / "plans"))
     found, _, err = call("engines", *words)
     assert found == code

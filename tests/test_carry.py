@@ -74,7 +74,7 @@ def test_pictures_are_reduced_by_an_integer_unless_too_little_were_left(size, ar
     assert reduced_size(*size, area, whole) == reduced
 
 
-def test_of_no_picture_the_network_sees_much_more_than_of_a_larger_one():
+def test_a_larger_picture_gets_no_much_smaller_network_input():
     """But for what is added to whole blocks of 16x16 pixels."""
     chosen = PROFILES["realtime"]
     engine = Engine(Gain(), area=chosen.area, whole=chosen.whole)
@@ -84,7 +84,7 @@ def test_of_no_picture_the_network_sees_much_more_than_of_a_larger_one():
 
 
 @pytest.mark.parametrize("size", [(480, 270), (608, 400), (640, 360)])
-def test_what_a_divisor_that_is_no_integer_leaves_are_means(size):
+def test_a_divisor_that_is_no_integer_gives_means_too(size):
     """Noise is as low as that of means of so many pixels, and a slope stays in its place."""
     width, height = size
     reduced = reduced_size(*size, 480 * 270, 320 * 240)
@@ -101,7 +101,7 @@ def test_what_a_divisor_that_is_no_integer_leaves_are_means(size):
 @pytest.mark.parametrize(
     "size, pix_fmt", [((320, 240), "yuv420p"), ((321, 240), "rgb24"), ((120, 80), "rgb24")]
 )
-def test_planes_are_asked_for_where_they_need_not_become_rgb(size, pix_fmt):
+def test_yuv420p_is_requested_where_rgb_is_not_needed(size, pix_fmt):
     assert Engine(Gain(), area=120 * 80).pix_fmt(*size) == pix_fmt
 
 
@@ -122,7 +122,7 @@ def test_matrices_are_those_of_swscale(matrix, range_):
 
 @pytest.mark.parametrize("tags", [GRAY, ColorTags(range=ColorRange.FULL, matrix=5)])
 @pytest.mark.parametrize("planes", [False, True])
-def test_a_gain_is_carried_to_all_detail(tags, planes):
+def test_a_gain_is_transferred_to_all_detail(tags, planes):
     rgb = scene()
     backend = Gain()
     engine = Reduced(Whole(backend), 120 * 80, tags)
@@ -149,14 +149,14 @@ def test_ratio_1_changes_nothing_and_near_it_little():
     assert np.abs(near.astype(int) - rgb).mean() < 2
 
 
-def test_small_pictures_go_through_whole():
+def test_small_pictures_are_not_reduced():
     engine = Reduced(Whole(Gain()), 320 * 240)
     layers = engine.decompose(scene()[None])
     assert type(layers) is Layers
     assert np.array_equal(engine.recompose(layers, np.array([2.0], np.float32))[0], scene() * 2)
 
 
-def test_layers_are_held_and_cut_as_any():
+def test_layers_of_reduced_pictures_are_filtered_and_sliced_as_others():
     engine = Reduced(Whole(Gain()), 120 * 80)
     layers = engine.decompose(np.stack([scene(), scene() // 2]))
     one = layers.frame(1)
@@ -200,7 +200,7 @@ def test_beside_a_hard_edge_realtime_only_ripples(low, high):
     assert apart[beyond].max() < 0.1 * (bright - dark)
 
 
-def test_noise_is_not_carried():
+def test_noise_is_not_transferred():
     rng = np.random.default_rng(0)
     y = np.clip(20 + rng.normal(0, 1.5, (240, 320)) + 0.5, 0, 255).astype(np.uint8)
     planes = (y, np.full_like(y, 128), np.full_like(y, 128))
@@ -228,7 +228,7 @@ def form(width, height):
         ("realtime", (1280, 720), "yuv420p"),
     ],
 )
-def test_planes_are_asked_for_where_they_can_stay(name, size, pix_fmt):
+def test_yuv420p_is_requested_where_the_result_is_transferred(name, size, pix_fmt):
     assert PROFILES[name].pix_fmt(form(*size)) == pix_fmt
 
 

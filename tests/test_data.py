@@ -163,11 +163,11 @@ def check_batches_made_ahead(workers):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_batches_made_ahead_are_those_of_their_steps():
+def test_prefetched_batches_are_those_of_their_steps():
     check_batches_made_ahead(0)
 
 
-def test_processes_make_the_same_batches_ahead():
+def test_worker_processes_prefetch_the_same_batches():
     # In a process of its own: forked from one in which hundreds of other tests had left threads
     # and handlers of signals, they brought it down, at once or when a later child ended.
     code = "import test_data; test_data.check_batches_made_ahead(2)"

@@ -29,7 +29,7 @@ def test_noise_is_the_generators_alone():
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
-def test_film_is_worse_the_higher_the_crf_and_shows_the_last_frame(codec):
+def test_coded_video_is_worse_the_higher_the_crf_and_shows_the_last_frame(codec):
     first, last = picture(40, seed=1), picture(40, seed=2)
     errors = [
         np.abs(degrade.coded_as_video([first, last], codec, crf).astype(float) - last).mean()
@@ -43,7 +43,7 @@ def test_film_is_worse_the_higher_the_crf_and_shows_the_last_frame(codec):
     assert np.abs(filmed.astype(float) - smooth).mean() < 2.5
 
 
-def test_film_halves_the_resolution_of_colour():
+def test_coded_video_halves_the_resolution_of_colour():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 120
     filmed = degrade.coded_as_video([stripes], "h264", 1).astype(float)
@@ -52,12 +52,12 @@ def test_film_halves_the_resolution_of_colour():
 
 
 @pytest.mark.parametrize("size", [16, 48, 64])
-def test_patches_of_any_size_that_training_uses_can_be_filmed(size):
+def test_patches_of_any_size_that_training_uses_can_be_coded_as_video(size):
     for codec in ("h264", "hevc"):
         assert degrade.coded_as_video([picture(30, size)] * 2, codec, 30).shape == (size, size, 3)
 
 
-def test_how_often_a_patch_is_filmed_and_noisy():
+def test_how_often_a_patch_is_coded_as_video_and_noisy():
     low = picture(20, 32)
     for augment, share in ((Augmentation(), 0), (Augmentation(noise=0.3), 0.3)):
         rng = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def test_how_often_a_patch_is_filmed_and_noisy():
     np.testing.assert_array_equal(both, again)  # a resumed run sees the same
 
 
-def test_half_of_what_is_filmed_has_chroma_off_by_a_level_at_most():
+def test_half_of_the_coded_patches_have_chroma_off_by_a_level_at_most():
     always, dark = Augmentation(video=1), np.full((32, 32, 3), 20, np.uint8)
     casts = [
         as_recorded(dark, dark, always, np.random.default_rng(seed))[0]
@@ -87,7 +87,7 @@ def test_half_of_what_is_filmed_has_chroma_off_by_a_level_at_most():
     assert np.abs(casts).max() < 3
 
 
-def test_where_film_is_near_black_the_bright_picture_is_to_be_gray():
+def test_the_bright_picture_is_gray_where_the_coded_patch_is_near_black():
     high = picture(100)
     luma = (high @ [0.299, 0.587, 0.114])[..., None]
     for level, share in ((0, 0), (2, 0), (5, 1), (20, 1)):
@@ -100,14 +100,14 @@ def test_where_film_is_near_black_the_bright_picture_is_to_be_gray():
     assert np.ptp(known[:, :40].astype(int), axis=2).max() <= 1
 
 
-def test_only_what_is_filmed_loses_colour():
+def test_only_coded_patches_lose_colour():
     dark, high = picture(1), picture(100)
     for augment, same in ((Augmentation(noise=1), True), (Augmentation(video=1), False)):
         _, wanted = as_recorded(dark, high, augment, np.random.default_rng(0))
         assert np.array_equal(wanted, high) is same
 
 
-def test_half_of_what_is_filmed_near_black_has_no_colour_as_reduced_pictures_have_none():
+def test_half_of_the_coded_patches_near_black_have_no_colour_as_reduced_pictures():
     always, high = Augmentation(video=1), picture(100)
     dark = np.full_like(high, (3, 0, 3))
     lows = [as_recorded(dark, high, always, np.random.default_rng(s))[0] for s in range(80)]

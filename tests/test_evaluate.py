@@ -113,7 +113,7 @@ def test_a_recipe_stands_for_the_pairs_it_holds_out(folder, monkeypatch):
     assert methods == {"kind", "kind, one exposure"} and pair.stem in "01"
 
 
-def test_dark_pictures_may_have_been_filmed(folder, monkeypatch):
+def test_dark_pictures_may_be_coded_as_video(folder, monkeypatch):
     found = {}
     for crf in (1, 40):
         table = folder / f"{crf}.csv"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = (
+LAYERS = (
     ("tools",),
     ("__main__",),
     ("cli",),
@@ -28,8 +28,8 @@ FLOORS = (
     ("video",),
     ("errors", "platform"),
 )
-"""Top to bottom; a room imports from those below its floor and from itself."""
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+"""Top to bottom. A package may import from itself and from packages of lower layers."""
+LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 
 
 def module_of(path: Path) -> str:
@@ -66,8 +66,8 @@ def imports_of(module: ast.Module) -> set[str]:
     return found
 
 
-def room_of(module: str) -> str:
-    """streamkind.live.web.app -> live; the root's own file is the room `__init__`."""
+def package_of(module: str) -> str:
+    """streamkind.live.web.app -> live; streamkind itself -> `__init__`; pipeline -> pipeline."""
     top, _, inside = module.partition(".")
     if top != "streamkind":
         return top
@@ -75,9 +75,9 @@ def room_of(module: str) -> str:
 
 
 def climbs(module: str, imported: str) -> bool:
-    """Tell whether an import goes up, or to another room of the same floor."""
-    above, below = room_of(module), room_of(imported)
-    return above != below and FLOOR[below] <= FLOOR[above]
+    """Return whether an import is from a higher layer, or another package of the same layer."""
+    above, below = package_of(module), package_of(imported)
+    return above != below and LAYER_OF[below] <= LAYER_OF[above]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_every_import_of_a_file_is_found(text, found):
         ("streamkind.cli.app", "streamkind.errors", False),
     ],
 )
-def test_an_import_up_a_floor_is_told_from_one_down(module, imported, is_one):
+def test_an_import_of_a_higher_layer_is_found(module, imported, is_one):
     assert climbs(module, imported) == is_one
 
 
@@ -137,20 +137,22 @@ def test_no_test_is_imported(folder):
         assert folder == "tests" or "support" not in tops, path
 
 
-def test_every_room_is_in_the_map_of_contributing_from_the_top_floor_down():
+def test_every_package_is_in_the_table_of_contributing_in_the_order_of_imports():
     layout = (ROOT / "CONTRIBUTING.md").read_text().partition("| folder or file |")[2]
     rows = re.findall(r"^\| (`.+?) \|", layout, re.MULTILINE)
     paths = [path for row in rows for path in re.findall("`(.+?)`", row)]
     assert all((ROOT / path).exists() for path in paths)
     told = [Path(path).with_suffix("").parts for path in paths if path != "engines/"]
-    rooms = dict.fromkeys(parts[1] if parts[0] == "streamkind" else parts[0] for parts in told)
-    assert list(rooms) == [room for floor in FLOORS for room in floor if room != "__main__"]
+    packages = dict.fromkeys(parts[1] if parts[0] == "streamkind" else parts[0] for parts in told)
+    assert list(packages) == [
+        package for layer in LAYERS for package in layer if package != "__main__"
+    ]
     folders = {path.parent for path in FILES.values()}
     mapped = {ROOT / path for path in paths}
     assert [f for f in sorted(folders) if f not in mapped] == [ROOT / "streamkind"]
 
 
-def test_the_root_holds_the_flow_the_systems_and_the_errors():
+def test_the_root_package_has_only_the_flow_the_platform_and_the_errors():
     root = {path.stem for path in FILES.values() if path.parent.name == "streamkind"}
     assert root == {"__init__", "__main__", "pipeline", "platform", "errors"}
 

@@ -227,7 +227,7 @@ def test_exposure_does_not_see_how_bright_a_lamp_is(kind):
     assert float(dim) == pytest.approx(float(bright), rel=1e-5)
 
 
-def test_the_look_begins_with_what_decomposition_sees():
+def test_feature_exposure_begins_with_the_weights_of_decomposition():
     kind = KinD().eval().requires_grad_(False)
     image, look = 0.1 * torch.rand(1, 3, *kind.exposure.look.SIZE), kind.exposure.look
     before = look(image)

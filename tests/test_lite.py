@@ -95,7 +95,7 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
 
 
-def test_a_lesson_is_a_function_of_its_step(pairs):
+def test_a_distillation_batch_depends_only_on_its_step(pairs):
     whole = some_batches(pairs, range(14))
     assert len(whole) == 14
     for start in (3, 6, 7):  # in a pool, at the begin of one, behind it
@@ -103,7 +103,7 @@ def test_a_lesson_is_a_function_of_its_step(pairs):
     assert not same(some_batches(pairs, range(2), seed=6)[1], whole[1])
 
 
-def test_each_pair_of_a_pool_is_seen_as_often_as_the_others(pairs):
+def test_each_pair_of_a_pool_is_used_equally_often(pairs):
     plain = Augmentation()
     seen = [
         lesson.low_small.flatten(1).sum(1)
@@ -113,7 +113,7 @@ def test_each_pair_of_a_pool_is_seen_as_often_as_the_others(pairs):
     assert counts.tolist() == [3] * 4
 
 
-def test_crops_of_a_lesson_are_of_the_same_place():
+def test_crops_of_a_distillation_batch_show_the_same_place():
     side, patch = 48, 32
     ramp = torch.arange(4 * side * side, dtype=torch.float32).reshape(4, 1, side, side)
     color, small, ratio = ramp.expand(4, 3, side, side), torch.rand(4, 3, 80, 120), torch.rand(4)
@@ -129,7 +129,7 @@ def test_crops_of_a_lesson_are_of_the_same_place():
         assert (part.low[0] >= 2 * side * side).all() and (part.low[1] < side * side).all()
 
 
-def test_a_teacher_says_what_it_makes_of_each_pair():
+def test_teacher_layers_are_those_of_each_pair():
     low, small = torch.rand(3, 3, 32, 32) * 0.1, torch.rand(3, 3, 80, 120) * 0.1
     teacher = teacher_of(CPU)
     found = teacher_layers(teacher, TrainingBatch(low, 8 * low, small, 8 * small))
@@ -195,7 +195,7 @@ def test_a_picture_near_the_truths_mean_is_compared_at_that_mean(factor, scaled)
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.04, 0.96, 1.5])
-def test_restoration_that_changes_the_brightness_is_told_so(factor):
+def test_a_change_of_brightness_by_restoration_has_a_loss(factor):
     batch = lesson()
     lite = Lite()
     lite.restoration.forward = lambda reflectance, light: factor * batch.high

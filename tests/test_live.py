@@ -412,7 +412,7 @@ def test_planes_of_a_large_camera_never_become_rgb_and_keep_their_colours(tmp_pa
                 assert np.abs(off).max() < 5
 
 
-def test_nets_rest_for_each_camera_where_nothing_moves(tmp_path):
+def test_the_network_skips_frames_of_each_camera_where_nothing_moves(tmp_path):
     backends = []
 
     def opened():

@@ -181,7 +181,7 @@ def test_a_recording_that_is_being_written_is_never_deleted(tmp_path):
     assert [file.exists() for file in files] == [True, False, True]
 
 
-def test_a_publisher_keeps_what_it_may(tmp_path):
+def test_a_publisher_keeps_recordings_within_the_limits(tmp_path):
     folder = tmp_path / "rec"
     folder.mkdir()
     old = folder / "20990101-000000Z.mkv"
@@ -200,7 +200,7 @@ def test_a_publisher_keeps_what_it_may(tmp_path):
     [Path.unlink, lambda file: file.rename("b.mkv"), lambda file: shutil.rmtree(file.parent)],
     ids=["deleted", "moved", "folder deleted"],
 )
-def test_a_recording_that_is_gone_is_begun_anew_and_not_written_on(go, tmp_path, monkeypatch):
+def test_a_deleted_recording_is_replaced_by_a_new_file(go, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(publish, "LOOK_SECONDS", -1.0)
     encoder = LiveEncoder("h264", (64, 48), Fraction(10), Fraction(1))

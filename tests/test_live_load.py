@@ -70,7 +70,7 @@ def served(costs: list[float], stalls: tuple[int, ...] = (), count: int = 1000) 
         pytest.param([0.19], 0.2, 5, id="far too slow"),
     ],
 )
-def test_a_backlog_is_given_up_and_drops_are_evenly_spaced(costs, kept, gap):
+def test_a_backlog_is_dropped_and_drops_are_evenly_spaced(costs, kept, gap):
     numbers, waits = served(costs).T
     begun = numbers > (FIRST + 2) / PERIOD
     assert waits[begun].max() <= max(FULL_WAIT * PERIOD, max(costs) - PERIOD) + 1e-6
@@ -78,7 +78,7 @@ def test_a_backlog_is_given_up_and_drops_are_evenly_spaced(costs, kept, gap):
     assert np.diff(numbers[begun]).max() <= gap
 
 
-def test_a_stall_is_left_behind_at_once():
+def test_the_delay_after_a_stall_ends_at_once():
     stalls = (200, 400, 600)
     numbers, waits = served([0.036], stalls).T
     assert waits[200:].max() <= FULL_WAIT * PERIOD + 1e-6

@@ -76,7 +76,7 @@ def test_pauses_double_and_vary():
     assert backoff.next_seconds() <= 1.0
 
 
-def test_the_oldest_give_way_and_the_newest_only_if_it_may():
+def test_the_oldest_frames_are_dropped_and_the_newest_only_if_allowed():
     queue = FrameQueue(3)
     frames = [WaitingFrame(np.zeros((2, 2, 3), np.uint8), float(i), float(i)) for i in range(5)]
     for frame in frames:
@@ -90,7 +90,7 @@ def test_the_oldest_give_way_and_the_newest_only_if_it_may():
     assert queue.dropped == 4
 
 
-def test_a_late_frame_gives_way_unless_nothing_else_comes(monkeypatch):
+def test_a_late_frame_is_dropped_unless_no_newer_one_comes(monkeypatch):
     monkeypatch.setattr("streamkind.live.output.LATE_SECONDS", 60.0)
     config = CameraConfig(name="yard", url="rtsp://host/1", max_delay_seconds=50.0)
     state = CameraState(config)

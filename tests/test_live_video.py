@@ -71,7 +71,7 @@ def test_a_codec_that_is_not_known_has_no_name():
     assert mime_of(b"\0\0\0\x08ftyp") == "video/mp4"
 
 
-def test_who_comes_late_gets_the_description_and_begins_at_a_keyframe():
+def test_a_late_viewer_gets_the_header_and_begins_at_a_keyframe():
     woken = []
     viewers, encode = Viewers(), encoder()
     first = viewers.add(lambda: woken.append(1))
@@ -89,7 +89,7 @@ def test_who_comes_late_gets_the_description_and_begins_at_a_keyframe():
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_who_is_slow_is_dropped_to_the_next_keyframe_and_nothing_grows(begun):
+def test_a_slow_viewer_loses_fragments_until_a_keyframe_and_its_queue_is_bounded(begun):
     viewers, encode = Viewers(), encoder()
     slow, quick = viewers.add(lambda: None), viewers.add(lambda: None)
     start = b""
@@ -112,7 +112,7 @@ def test_who_is_slow_is_dropped_to_the_next_keyframe_and_nothing_grows(begun):
     assert len(decoded(b"".join(quick_seen + quick.take()))) == end + 4
 
 
-def test_nothing_is_packed_while_nobody_watches(monkeypatch):
+def test_nothing_is_muxed_without_viewers(monkeypatch):
     made = []
     monkeypatch.setattr(
         viewers_module, "FragmentMuxer", lambda stream: made.append(1) or FragmentMuxer(stream)
@@ -131,7 +131,7 @@ def test_nothing_is_packed_while_nobody_watches(monkeypatch):
     assert made == [1, 1]
 
 
-def test_too_many_are_refused_and_all_are_told_of_the_end():
+def test_too_many_viewers_are_refused_and_all_see_the_end():
     viewers = Viewers()
     watching = [viewers.add(lambda: None) for _ in range(MOST_VIEWERS)]
     with pytest.raises(UsageError, match=f"has {MOST_VIEWERS} viewers, the largest number"):

@@ -156,7 +156,7 @@ def test_a_codecs_blocks_of_one_code_value_are_not_made_steps(level, block):
 
 @pytest.mark.parametrize("level", [0.0, 0.02, 0.5])
 @pytest.mark.parametrize("end", [3, 40, 177])
-def test_light_is_a_number_beside_detail_where_there_is_none(level, end):
+def test_the_result_is_finite_beside_areas_without_detail(level, end):
     luma = even(level)
     rng = np.random.default_rng(3)
     luma[:end, : 2 * end] = rng.integers(0, 66, luma[:end, : 2 * end].shape) / np.float32(255)
@@ -164,7 +164,7 @@ def test_light_is_a_number_beside_detail_where_there_is_none(level, end):
     assert np.isfinite(found).all() and found.min() > -0.02
 
 
-def test_noise_of_a_still_scene_does_not_move_the_light():
+def test_noise_of_a_still_scene_does_not_change_the_local_ratio():
     rng = np.random.default_rng(2)
     means = []
     for _ in range(8):
@@ -221,7 +221,7 @@ def test_faint_colour_of_a_large_place_is_kept_in_part_and_has_no_edge():
     assert steps.min() >= -1 and after[-1] - after[76] > 0
 
 
-def test_all_gray_fails_where_colour_is():
+def test_an_all_gray_result_fails_where_colour_was_recorded():
     seen, made = yuv(60, 150, 110), yuv(120, 180, 70)
     after = restrain(seen, made, 16.0).astype(int) - 128
     colored = np.hypot(after[..., 1], after[..., 2]).mean()
@@ -391,7 +391,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_which_stills_have_rounded_colours(tmp_path, name):
+def test_which_formats_of_stills_have_rounded_chroma(tmp_path, name):
     options, lossy = KINDS[name]
     path = tmp_path / f"a.{name}"
     Image.fromarray(np.full((64, 64, 3), (60, 20, 20), np.uint8)).save(path, **options)

@@ -106,7 +106,7 @@ def test_an_error_of_one_level_is_the_sum_over_channels():
     assert error(flow, before, after) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_where_flows_disagree_and_at_edges_of_motion_nothing_is_believed():
+def test_the_mask_is_0_where_flows_disagree_and_at_edges_of_motion():
     forward, backward = (np.zeros((20, 40, 2), np.float32) for _ in range(2))
     forward[..., 0], backward[..., 0] = 2, -2
     assert believed(forward, backward)[5:-5, 5:-5].all()

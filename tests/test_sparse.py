@@ -49,14 +49,14 @@ def shown(engine, frames, ratios=None):
     return np.stack(made).astype(int), seen
 
 
-def test_nets_see_every_third_frame_of_what_is_still():
+def test_the_network_runs_on_every_third_frame_of_a_still_scene():
     frames = [scene()] * 7
     made, seen = shown(skipping(), frames)
     assert seen == [True, False, False, True, False, False, True]
     assert np.ptp(made, axis=0).max() == 0
 
 
-def test_nets_see_every_second_frame_of_what_moves():
+def test_the_network_runs_on_every_second_frame_where_much_moves():
     frames = [np.roll(scene(), 6 * i, axis=1) for i in range(6)]
     made, seen = shown(skipping(), frames)
     assert seen == [True, False] * 3
@@ -77,21 +77,21 @@ def test_frames_come_out_alike_if_later_ones_are_decomposed_before(step, ratios)
     np.testing.assert_array_equal(np.stack(made), wanted)
 
 
-def test_nets_see_the_first_frame_of_a_scene():
+def test_the_network_runs_on_the_first_frame_of_a_scene():
     rng = np.random.default_rng(0)
     scenes = [cv2.resize(rng.integers(0, 60, (6, 8, 3), np.uint8), (320, 240)) for _ in range(2)]
     _, seen = shown(skipping(), [scenes[0], scenes[1], scenes[1], scenes[0]])
     assert seen == [True, True, False, True]
 
 
-def test_nets_see_light_that_rises_over_all():
+def test_the_network_runs_when_the_mean_luma_rises():
     """The light rises everywhere by no more than the noise."""
     frames = [np.full((240, 320, 3), level, np.uint8) for level in (12, 12, 13, 13)]
     _, seen = shown(skipping(), frames)
     assert seen == [True, False, True, False]
 
 
-def test_another_ratio_acts_on_a_frame_between():
+def test_a_new_ratio_applies_to_a_skipped_frame():
     ratios = [4.0, 2.0, 2.005, 4.0]
     engine = skipping()
     made, seen = shown(engine, [scene()] * 4, ratios)
@@ -115,7 +115,7 @@ def test_a_disc_that_moves_leaves_no_trail():
             assert np.abs(made[i][part] - wanted[part]).mean() < 3
 
 
-def test_a_lamp_that_jumps_leaves_no_ghost():
+def test_a_lamp_that_jumps_leaves_no_trail():
     """A white disc of 50 pixels goes 60 a frame over ground of many colours."""
     rng = np.random.default_rng(1)
     blots = rng.integers(4, 60, (5, 7, 3), np.uint8)
@@ -145,7 +145,7 @@ def test_motion_is_found_where_it_is_and_noise_is_none():
     assert found[45, 85] == 1 and found[:, :60].mean() < 0.02
 
 
-def test_a_line_goes_on_where_something_moves():
+def test_the_fitted_line_is_applied_where_something_moves():
     rng = np.random.default_rng(0)
     before, now = (cv2.GaussianBlur(rng.integers(20, 90, (60, 80, 3)).astype(np.float32), (0, 0), 2)
                    for _ in range(2))  # fmt: skip

@@ -30,7 +30,7 @@ def layers(name, size=(16, 16), count=1):
     return Layers(name, name, told, pixels)
 
 
-def test_each_frame_is_held_against_what_the_one_before_became():
+def test_each_frame_is_filtered_with_the_filtered_frame_before():
     engine = Recorder()
     hold = Steadier(engine)
     got = [hold(layers(name), [i / FPS]).reflectance for i, name in enumerate("abc")]
@@ -48,7 +48,7 @@ def test_each_frame_is_held_against_what_the_one_before_became():
         ([], None),
     ],
 )
-def test_only_the_parts_that_are_asked_for_are_held(what, strength):
+def test_only_the_named_layers_are_filtered(what, strength):
     engine = Recorder()
     hold = Steadier(engine, what)
     for i, name in enumerate("ab"):
@@ -110,7 +110,7 @@ def test_noise_falls_and_the_picture_stays(kind):
     assert np.abs(held.mean(axis=0) - plain.mean(axis=0)).mean() < 2
 
 
-def test_a_moving_lamp_leaves_no_ghost(kind):
+def test_a_moving_lamp_leaves_no_trail(kind):
     """A disc of 24 pixels runs 12 pixels a frame over a dark ground; its trail is looked at."""
     y, x = np.mgrid[:96, :256]
     ground = np.full((96, 256, 3), 10.0) + 3 * np.sin(x / 9)[..., None]

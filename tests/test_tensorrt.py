@@ -85,7 +85,7 @@ def test_pieces_come_together_in_order(engine, reference, count):
     np.testing.assert_allclose(told.thumbnail, known.thumbnail, atol=2e-3)
 
 
-def test_frames_that_know_more_than_8_bits_take_turns_with_others(machine, engine, reference):
+def test_frames_with_more_than_8_bits_alternate_with_others(machine, engine, reference):
     for pixels in [frames(2), frames(2) + np.float32(0.4), frames(2)] * 2:
         clear, expected = (
             by.recompose(by.decompose(pixels), ratios(2)) for by in (engine, reference)
@@ -158,7 +158,9 @@ def test_recorded_calls_are_bounded(machine, engine, monkeypatch):
     assert len(kept) == 6
 
 
-def test_a_library_that_records_itself_is_left_to_it(monkeypatch, tmp_path, reference):
+def test_calls_of_a_library_that_records_them_itself_are_not_recorded(
+    monkeypatch, tmp_path, reference
+):
     monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
     machine = Machine()
     install(monkeypatch, machine, records_itself=True)
@@ -361,7 +363,7 @@ def test_engines_build_on_a_card_compares_and_inspects(machine, call):
     assert not machine.times("build")  # enhance takes what was built
 
 
-def test_an_engine_that_cannot_be_made_lets_go_of_the_card(machine):
+def test_an_engine_that_cannot_be_made_frees_the_card(machine):
     machine.driver.Stream = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
         TensorRTBackend(find_release(MODEL))
@@ -535,7 +537,7 @@ def test_without_a_card_auto_takes_openvino_and_says_so(call, clip, tmp_path):
 
 
 @no_card
-def test_without_a_card_the_doctor_tells_the_whole_story(call, monkeypatch, tmp_path):
+def test_without_a_card_doctor_lists_all_that_is_missing(call, monkeypatch, tmp_path):
     monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
     code, out, _ = call("doctor")
     found = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in out.splitlines())

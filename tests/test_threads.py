@@ -137,7 +137,7 @@ def test_put_raises_while_it_waits_for_room() -> None:
             output.put(batch(2))
 
 
-def test_leaving_cleanly_drains() -> None:
+def test_leaving_without_an_exception_writes_the_rest_of_the_queue() -> None:
     go = threading.Event()
     sink = Sink(lambda frame: go.wait(WAIT_SECONDS))
     with WriteBehind(sink, depth=8) as output:
@@ -149,7 +149,7 @@ def test_leaving_cleanly_drains() -> None:
 
 
 @pytest.mark.parametrize("error", [BoomError, KeyboardInterrupt])
-def test_leaving_on_an_exception_does_not_drain(error: type[BaseException]) -> None:
+def test_leaving_on_an_exception_drops_the_rest_of_the_queue(error: type[BaseException]) -> None:
     sink = Sink(lambda frame: output._stop.wait(WAIT_SECONDS))
     with pytest.raises(error), WriteBehind(sink, depth=8) as output:
         for number in range(8):
@@ -201,7 +201,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_the_readers_waiting_is_no_work(clock: Clock) -> None:
+def test_waits_of_the_reader_do_not_count_as_work(clock: Clock) -> None:
     def source() -> Iterator[Frame]:
         for frame in Frames(2):
             clock.work(2.0)
@@ -214,7 +214,7 @@ def test_the_readers_waiting_is_no_work(clock: Clock) -> None:
     assert ahead.seconds == 4.0
 
 
-def test_the_writers_waiting_is_no_work(clock: Clock) -> None:
+def test_waits_of_the_writer_do_not_count_as_work(clock: Clock) -> None:
     with WriteBehind(Sink(lambda frame: clock.work(3.0))) as output:
         for number in range(3):
             output.put(batch(number))

@@ -237,7 +237,9 @@ NOTHING = Statistics.of(np.zeros((1, len(RATIOS))), np.zeros((1, 1, 1)), np.ones
     "time, stops",
     [(-1, 1), (0, 1), (0.5, 1.5), (1, 2), (1.25, 2), (1.999, 2), (2, 5), (3, 4.5), (4, 4), (9, 4)],
 )
-def test_between_rows_it_goes_evenly_up_to_a_cut_and_stays_beyond_the_ends(time, stops):
+def test_the_ratio_is_interpolated_between_rows_up_to_a_cut_and_constant_beyond_the_ends(
+    time, stops
+):
     keys = track(time=[0.0, 1.0, 2.0, 4.0], ratio=[2.0, 4.0, 32.0, 16.0], cut=[1, 0, 1, 0])
     (ratio,) = TrackRatio(keys)(NOTHING, [time])
     assert np.log2(ratio) == pytest.approx(stops, abs=1e-6)
@@ -331,7 +333,7 @@ def test_the_whole_first_frame_of_each_scene_corrects_the_small_ones():
     assert found.wanted[0] == pytest.approx(float(first[0]), rel=1e-3)
 
 
-def test_a_survey_of_nothing():
+def test_a_survey_without_frames_is_an_error():
     with pytest.raises(InputError, match="memory has no frame that can be decoded"):
         survey(Camera([]), Meter())
 
