@@ -3,7 +3,7 @@
 import { at, write } from "./parts.js";
 import { t } from "./texts.js";
 
-const APART = 0.08; // longest time between the two videos, in seconds
+const APART = 0.08; // largest difference between the times of the two videos, in seconds
 
 export function play(job) {
   const [before, after] = [at("video-before"), at("video-after")];

@@ -145,7 +145,7 @@ function tellQuality() {
   at("stage").dataset.ready = ready ? "fine" : moment?.picture ? "quick" : "";
 }
 
-// Request again what could not be had while the server did not answer.
+// Request again the pictures for which the server did not answer.
 export function showAgain() {
   if (!page.file) return;
   for (const moment of page.moments) if (!moment.picture) moment.quick = "";

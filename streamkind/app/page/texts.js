@@ -12,8 +12,8 @@ const TEXTS = {
   logout: ["Log out", "Abmelden"],
   token: ["Token of this page", "Token dieser Seite"],
   offline: [
-    "streamkind does not answer. Is the command still running? Trying again …",
-    "streamkind antwortet nicht. Läuft der Befehl noch? Neuer Versuch …",
+    "streamkind does not answer. Check that the command is running. Trying again …",
+    "streamkind antwortet nicht. Prüfen Sie, ob der Befehl läuft. Neuer Versuch …",
   ],
   choose: ["Choose a video", "Video wählen"],
   drop: ["Drop videos here", "Videos hier ablegen"],
@@ -28,8 +28,8 @@ const TEXTS = {
   videos: ["Videos", "Videos"],
   nothing: ["There is no video in this folder.", "In diesem Ordner ist kein Video."],
   notRead: [
-    "cannot be read. Is it a folder? Drop the videos in it.",
-    "nicht lesbar. Ist es ein Ordner? Legen Sie die Videos darin ab.",
+    "cannot be read. If it is a folder, drop the videos in it.",
+    "nicht lesbar. Wenn es ein Ordner ist, legen Sie die Videos darin ab.",
   ],
   more: [
     "Only the first {count} entries are shown. Name a smaller folder in the command.",
@@ -101,7 +101,7 @@ const TEXTS = {
   forget: ["Delete", "Löschen"],
   presetName: ["Name of a new preset", "Name einer neuen Vorgabe"],
   presetRule: [
-    "A preset needs a name of up to 40 characters, without a slash, and with no dot or space first.",
+    "A preset needs a name of up to 40 characters, without a slash. It cannot begin with a dot or space.",
     "Eine Vorgabe braucht einen Namen mit bis zu 40 Zeichen, ohne Schrägstrich, und ohne Punkt " +
       "oder Leerzeichen am Anfang.",
   ],
@@ -153,8 +153,8 @@ const TEXTS = {
       "in einem Player.",
   ],
   gone: [
-    "It is not there any more. It may have been removed in another browser.",
-    "Das ist nicht mehr da. Vielleicht wurde es in einem anderen Browser entfernt.",
+    "This entry does not exist any more. It may have been removed in another browser.",
+    "Diesen Eintrag gibt es nicht mehr. Vielleicht wurde er in einem anderen Browser entfernt.",
   ],
   tooFar: [
     "streamkind did not answer. Try again.",

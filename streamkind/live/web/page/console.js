@@ -1,4 +1,5 @@
-// The page of the console. It asks for all cameras every second, and shows the wall or one camera.
+// The page of the console. It requests the state of all cameras every second, and shows small
+// pictures of all cameras (the wall), or one camera.
 
 import { ask, badge, brief, clock, keepItems, repeat, send, showState, STATES } from "./fleet.js";
 import { at, make, write } from "./parts.js";
@@ -66,7 +67,7 @@ function announceChanges() {
     const now = camera.state;
     if (before !== undefined && before !== now) {
       if (now === "lost") told.push(`Camera ${camera.name} has no signal.`);
-      else if (now === "refused") told.push(`Camera ${camera.name} has refused the password.`);
+      else if (now === "refused") told.push(`Camera ${camera.name} refuses the password or the stream.`);
       else if (now === "live") told.push(`Camera ${camera.name} is live.`);
     }
   }
@@ -139,7 +140,7 @@ async function lookAtFleet() {
     for (const loop of [pictures, tiles, recordings]) loop.soon();
   }
   if (page.chosen && !page.cameras.some((camera) => camera.name === page.chosen)) {
-    location.hash = "#/"; // it is gone
+    location.hash = "#/"; // the camera was removed
   }
   at("logout").hidden = localStorage.getItem("session") === null;
   write(at("engine"), fleet.engine);

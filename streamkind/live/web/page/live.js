@@ -1,10 +1,10 @@
 // Live video of a camera: MP4 over a WebSocket, played by Media Source Extensions.
 
 const RETRY_MS = 3000;
-const KEEP_SECONDS = 20; // behind the present moment, in the buffer
-const BEHIND_SECONDS = 1.5; // from which on it jumps ahead
-const CATCH_UP_SECONDS = 0.4; // from which on it plays a little faster
-const START_SECONDS = 0.1; // before the end, after a jump
+const KEEP_SECONDS = 20; // length of played video that stays in the buffer
+const BEHIND_SECONDS = 1.5; // delay from which on the player skips ahead
+const CATCH_UP_SECONDS = 0.4; // delay from which on the player plays a little faster
+const START_SECONDS = 0.1; // delay after the player has skipped ahead
 const Source = window.ManagedMediaSource ?? window.MediaSource;
 
 export class LivePlayer {
@@ -51,7 +51,7 @@ export class LivePlayer {
 
   begin(run, type) {
     if (!Source.isTypeSupported(type)) {
-      this.close(); // for good: pictures are shown instead
+      this.close(); // from now on pictures are shown
       return;
     }
     const source = new Source();

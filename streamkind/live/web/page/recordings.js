@@ -27,7 +27,7 @@ async function ofDay(camera, day) {
   return answer.ok ? answer.json() : { span: null, recordings: [], side_by_side: false };
 }
 
-// Asks for the chosen day; at first for the day of the last recording.
+// Requests the recordings of the chosen day; at first of the day of the last recording.
 export async function getRecordings(camera) {
   if (shown.camera !== camera) {
     stopReplay();
@@ -101,7 +101,7 @@ export function listenToRecordings() {
   at("day").addEventListener("change", () => {
     if (!at("day").value) return;
     shown.day = at("day").value;
-    getRecordings(shown.camera).catch(() => {}); // the next look tries again
+    getRecordings(shown.camera).catch(() => {}); // the next request tries again
   });
   at("replay").addEventListener("error", () => {
     if (!at("replay").hasAttribute("src")) return;
