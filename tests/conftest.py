@@ -30,8 +30,8 @@ LONG = re.compile(
     "process|python_api|scenes|score|single|sizes|sparse|steady|student|tensorrt|"
     "torch_on_card|train|train_ddp)"
 )
-"""Files of tests that train, export, build plans or run the nets: each takes at least five seconds
-of processor time. Without them, `make quick` takes less than two minutes on two cores."""
+"""Files of tests that train, export, build plans or run the networks. Each takes at least five
+seconds of processor time. Without them, `make quick` takes less than two minutes on two cores."""
 
 
 LIVE_LIMITS = (

@@ -424,7 +424,7 @@ def test_of_thirty_files_27_are_done_and_three_reported(tmp_path):
 
 @pytest.fixture(scope="module")
 def minute(tmp_path_factory):
-    """A minute of video, and what an uninterrupted run makes of it."""
+    """A minute of video, and the result of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("minute")
     clip = night(folder / "night.mp4", 600)
     assert batch(clip, "--out", folder / "whole").returncode == 0

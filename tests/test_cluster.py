@@ -77,7 +77,7 @@ def cores(address):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Half a minute, and what one process makes of it."""
+    """Half a minute of video, and the result of one process."""
     folder = tmp_path_factory.mktemp("clip")
     path = night(folder / "night.mp4", 600)
     (job,) = find_jobs([path], folder / "alone", QUICK)

@@ -37,7 +37,7 @@ RUN = re.compile(
 
 
 def lines_of(path: Path) -> list[str]:
-    """The lines of a file that are commands, those that go on after a backslash as one."""
+    """The lines of a file that are commands. Lines that end in a backslash are joined."""
     text = path.read_text(encoding="utf-8")
     if path.name == "compose.yaml":
         services = yaml.safe_load(text)["services"]

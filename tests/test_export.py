@@ -33,9 +33,9 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The folder of a run whose nets are random, biases too: equal ones would be merged.
+    """The folder of a run with random networks. Biases are random too, as equal ones are merged.
 
-    They are the student's, which are traced in a part of the time.
+    They are those of the student, which are traced in less time.
     """
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.toml").write_text(
@@ -92,13 +92,13 @@ def engines(run, traced, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def entry(engines):
-    """What engine.json says of the model."""
+    """The entry of the model in engine.json."""
     return json.loads((engines / "engine.json").read_text())["models"]["tiny"]
 
 
 @pytest.fixture(scope="module")
 def nets(run):
-    """The nets as they are released."""
+    """The released networks."""
     kind = checkpoint.load_kind(run / "checkpoint.pt").requires_grad_(False)
     for parameter in kind.parameters():
         parameter.copy_(parameter.half().float())

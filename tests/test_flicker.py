@@ -1,4 +1,4 @@
-"""Flicker, delay and ghosts of the released model on scenes with known truth."""
+"""Flicker, delay and trails of the released model, on scenes whose bright version is known."""
 
 import json
 

@@ -344,7 +344,7 @@ def test_frames_wait_for_an_output_that_opens_slowly(tmp_path, monkeypatch):
 def test_a_recording_is_whole_when_a_file_has_ended_however_slow_its_publisher_is(
     tmp_path, monkeypatch
 ):
-    """The limits for the end of a process are for a process that is asked to end."""
+    """The time limits for the end apply only to a process that was asked to end."""
     monkeypatch.setattr("streamkind.live.fleet.STOP_SECONDS", 0.5)
     monkeypatch.setattr("streamkind.live.fleet.HALT_SECONDS", 0.5)
     slow = tmp_path / "slow.py"

@@ -106,7 +106,7 @@ def test_a_clock_that_is_set_is_bridged(step):
 @pytest.mark.parametrize("late", [lambda now: 0.0, lambda now: 0.07 * (int(now * 10) % 3)])
 @pytest.mark.parametrize("step", [0.2, 0.5, 1.0, 2.0, 10.0])
 def test_a_clock_that_steps_seldom_is_followed(step, late):
-    """Stamps in whole seconds, for example: between two steps time goes on."""
+    """A clock that steps rarely, for example once a second, while time passes."""
     _, arrivals, ours = timeline(lambda t: 50 + step * ((t + 0.3) // step), late=late)
     assert (np.diff(ours) >= 0).all() and np.diff(ours).max() < 0.6
     assert ours[-1] - ours[0] == pytest.approx(arrivals[-1] - arrivals[0], abs=0.6)

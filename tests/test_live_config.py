@@ -278,7 +278,7 @@ def test_no_password_is_told_however_its_url_is_broken(url):
     ],
 )
 def test_a_broken_url_is_refused_and_its_password_hidden(url):
-    """As a file or a folder, it would be told with the password in it."""
+    """If it was read as a file or a folder, messages would show it with its password."""
     for change in ({"url": url}, {"url": f"file:{url}"}, {"to": (url,)}):
         with pytest.raises(UsageError) as refused:
             camera_of(**change)

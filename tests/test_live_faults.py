@@ -404,7 +404,7 @@ class FailsOnce(GainBackend):
 
 
 class Breaks(GainBackend):
-    """Takes no frame while it is broken, however often it is opened anew."""
+    """Fails on each frame while it is broken, also after it was opened again."""
 
     broken = threading.Event()
 

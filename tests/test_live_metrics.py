@@ -54,7 +54,7 @@ def samples(text):
 
 @pytest.fixture(scope="module")
 def told():
-    """What is told of busy cameras."""
+    """The metrics of busy cameras."""
     with console_at(busy_cameras()) as console:
         return samples(console.get("/metrics").text)
 

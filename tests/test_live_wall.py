@@ -47,7 +47,7 @@ def names_on(page):
 
 
 def plays(page, css):
-    """Whether the video there shows pictures, and goes on."""
+    """Whether the video element shows pictures, and its time advances."""
     width, before = page.driver.execute_script(VIDEO, css)
     until(lambda: page.driver.execute_script(VIDEO, css)[1] > before)
     return width > 0

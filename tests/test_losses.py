@@ -172,7 +172,7 @@ def test_chroma_distance_is_blind_to_light():
 
 
 def painted(*strengths, size=16):
-    """A gray picture whose 8x8 blocks are as colourful as told, row by row."""
+    """A gray picture whose 8x8 blocks have the given chroma, row by row."""
     color = np.array([0.1, -0.05, 0.02]).reshape(1, 3, 1, 1)
     blocks = np.array(strengths).reshape(1, 1, -1, size // 8).repeat(8, axis=2).repeat(8, axis=3)
     return torch.from_numpy((0.5 + color * blocks).astype(np.float32))

@@ -63,7 +63,7 @@ def stream(backend=None, ratio=1.0):
 
 
 class ListSource:
-    """Frames from memory, without an end if asked."""
+    """Frames from memory; an endless source if asked for one."""
 
     still, lost, warnings, path = False, 0, (), Path("memory")
 
@@ -148,7 +148,7 @@ def test_the_last_step_of_a_frame_runs_beside_the_next_one_where_it_may(overlaps
 
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_an_engine_that_takes_less_after_its_first_frames_gets_no_more(after):
-    """As if a card fails, and the CPU goes on."""
+    """As if a card failed, and the CPU continued."""
 
     class Failing(Brighten):
         def decompose(self, pixels):
@@ -399,7 +399,7 @@ def test_engine_enhances_one_image(daylight):
 
 
 def test_sources_and_sinks_agree_with_the_pipeline(tmp_path):
-    """The real source and sink around an engine without nets: what goes in comes out."""
+    """The real source and sink, with an engine that returns its input."""
     make_clip(tmp_path / "in.mkv", frames=7, size=SIZE)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_source(tmp_path / "in.mkv"))

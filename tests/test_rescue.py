@@ -100,7 +100,7 @@ def test_all_work_is_in_a_matroska_file(
 
 
 def test_both_cameras_of_a_file_are_kept(tmp_path: Path, fail: Any) -> None:
-    from streamkind.video.several import Several
+    from streamkind.video.videos_of_file import VideosOfFile
 
     (folder := tmp_path / "out").mkdir()
     path = make_clip(tmp_path / "a.mp4", frames=20, second_video=True, audio="aac")
@@ -108,7 +108,7 @@ def test_both_cameras_of_a_file_are_kept(tmp_path: Path, fail: Any) -> None:
     with (
         pytest.raises(OutputError, match="nothing is lost"),
         open_source(path) as source,
-        Several(source, lambda: source) as videos,
+        VideosOfFile(source, lambda: source) as videos,
         videos.write(folder / "b.mp4", preset="ultrafast") as sink,
     ):
         for video, out in videos.each(sink):

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 ONNX_PAGE = ROOT / "docs" / "onnx.md"
 NIGHT = scene(150, 90)
 SIZES = [(32 + 5 * i, 107 - 3 * i) for i in range(16)]
-"""Heights and widths: all remainders of 16, which the nets divide by."""
+"""Heights and widths with all remainders of a division by 16, the networks' `MULTIPLE`."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def wanted(engine):
-    """What the engine makes of one of PICTURES: of its name, the ratio, and if it is a still."""
+    """The engine's result for one of PICTURES by its name, at a ratio, as a still or a frame."""
 
     @functools.cache
     def made(name, ratio, still):
@@ -62,7 +62,7 @@ def run(graph, image):
 
 
 def as_engine(engine, image, ratio="auto"):
-    """What the engine makes of the first frame of a video."""
+    """The engine's result for the first frame of a video."""
     (frame,) = engine.stream([(0.0, image)], ratio=ratio)
     return frame.pixels.astype(np.float32)
 

@@ -39,7 +39,7 @@ def skipping(area=AREA):
 
 
 def shown(engine, frames, ratios=None):
-    """Take frames through an engine; return the results and which of them the nets saw."""
+    """Enhance frames; return the results, and for which of them the network ran."""
     hold, made, seen = Steadier(engine), [], []
     for i, frame in enumerate(frames):
         layers = hold(engine.decompose(frame[None]), [i / 25])
@@ -127,7 +127,7 @@ def test_a_lamp_that_jumps_leaves_no_trail():
     assert seen == [True, False, False, True]
     plain, _ = shown(reduced(4 * AREA), frames)
     for i in (1, 2):
-        # Where the lamp was when the nets saw it, and where it is.
+        # Where the lamp was when the network ran, and where it is.
         for x, most in ((50, 30), (50 + 60 * i, 3)):
             part = (slice(105, 135), slice(x - 15, x + 15))
             assert np.abs(made[i][part] - plain[i][part]).mean() < most
@@ -198,8 +198,8 @@ def test_files_come_out_alike_where_steps_overlap(tmp_path, monkeypatch, size):
 
 @pytest.mark.parametrize("size", [(160, 128), (161, 127)], ids=["even", "odd"])
 def test_small_pictures_are_whole_and_frames_of_them_are_skipped_too(size):
-    """Of a picture that goes through the nets whole, a frame that they see comes out as they made
-    it; a frame that they skip is hardly different."""
+    """A small picture is not reduced. A frame for which the network ran is its result; a skipped
+    frame is hardly different."""
     width, height = size
     rng = np.random.default_rng(5)
     still = cv2.GaussianBlur(rng.integers(10, 90, (height, width, 3)).astype(np.float32), (0, 0), 3)

@@ -14,7 +14,7 @@ FPS = 25
 
 
 class Recorder:
-    """An engine that notes what it is asked to hold, and says so in the layers."""
+    """An engine that records the calls of its filter, and marks the layers that were filtered."""
 
     def __init__(self):
         self.asked = []

@@ -1,6 +1,6 @@
 """The queue: enhances one file at a time, in a process of its own.
 
-The queue goes on when the browser is closed. A job is a batch of one file. Its journal has the
+The queue continues when the browser is closed. A job is a batch of one file. Its journal has the
 finished parts, so a job continues after a pause, and after the command was killed.
 """
 

@@ -1,1 +1,1 @@
-"""What stands around the nets: any picture size, reduced pictures, skipped frames, profiles."""
+"""Runs the networks on videos of any size: profiles, reduced frames, skipped frames, smoothing."""

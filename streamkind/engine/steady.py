@@ -42,7 +42,8 @@ class HeldLayers:
 class Steadier:
     """Filters reflectance and illumination over time where nothing moves. One object per stream.
 
-    It starts anew after a gap of more than `gap_seconds`, and when the frame size changes.
+    It starts again without a frame before, after a gap of more than `gap_seconds`, and when the
+    frame size changes.
     """
 
     def __init__(

@@ -190,7 +190,7 @@ class SharedEngine:
         began = time.monotonic()
         try:
             serve(engine, turns)
-        except Exception as exc:  # other cameras must go on
+        except Exception as exc:  # other cameras must continue
             for turn in turns:
                 turn.camera.fail(redact(f"engine: {exc}"))
                 self._rest(turn.camera)
@@ -255,7 +255,7 @@ class SharedEngine:
                 continue
             alone = len(self._cameras) == 1
             if self._compiled is not None and not alone and not self._compiled.has(first.pixels):
-                continue  # not compiled for this size yet; other cameras go on
+                continue  # not compiled for this size yet
             cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
             dropped = camera.queue.dropped
             wait = self._load.longest_wait(now) * camera.queue.interval

@@ -135,11 +135,11 @@ def by_openvino(path: Path) -> Enhance:
 
 
 def read_net(path: Path) -> tuple[Any, bool]:
-    """Read an ONNX net from picture to picture, and tell whether its channels come first."""
+    """Read an ONNX network from picture to picture. Return it, and whether channels come first."""
     from streamkind.backends.ov import openvino as ov
 
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; expected an ONNX net from picture to picture")
+        raise UsageError(f"{path}: no such file; expected an ONNX network from picture to picture")
     try:
         model = ov.Core().read_model(path)
     except RuntimeError as exc:

@@ -80,7 +80,7 @@ def draw_scores(scores: Scores, path: str | Path) -> None:
 
 
 def draw_bench(told: dict[str, Any], path: str | Path) -> None:
-    """Draw quality against cost: PSNR over milliseconds per picture, by profile, net and size."""
+    """Draw quality against cost: PSNR over ms per picture, by profile, network and size."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     quality = told["sizes"][0]["quality"]

@@ -270,5 +270,5 @@ def initialise(module: nn.Module) -> None:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Return the number of parameters of a net."""
+    """Return the number of parameters of a network."""
     return sum(p.numel() for p in module.parameters())

@@ -20,7 +20,7 @@ Chosen by hand."""
 
 
 class LiteDecomposition(nn.Module):
-    """Image -> reflectance and illumination; the net finds the illumination, at half size."""
+    """Image -> reflectance and illumination, which is found by the network at half size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class LiteRestoration(nn.Module):
 
 
 class Lite(KinD):
-    """The three parts of KinD, smaller. The exposure net is that of KinD."""
+    """The three parts of KinD, smaller. The network `exposure` is that of KinD."""
 
     def __init__(self) -> None:
         super().__init__(LiteRestoration(), LiteDecomposition(), SmallAdjustment())

@@ -136,7 +136,7 @@ OF_PICTURE = {"picture", "picture_chroma", "saturation", "brightness"}
 
 
 class StageLoss(nn.Module):
-    """The nets and the loss of a stage in one module, as DistributedDataParallel needs it."""
+    """The networks and the loss of a stage in one module, as DistributedDataParallel needs it."""
 
     def __init__(
         self, kind: KinD, stage: str, weights: Weights, share: Share, picture: float = 1.0

@@ -47,7 +47,7 @@ def last_up(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class SmallDecomposition(nn.Module):
-    """Image -> reflectance and illumination; the net finds the illumination, at half size."""
+    """Image -> reflectance and illumination, which is found by the network at half size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class SmallAdjustment(nn.Module):
 
 
 class Student(KinD):
-    """The three parts of KinD, small. The exposure net is that of KinD."""
+    """The three parts of KinD, small. The network `exposure` is that of KinD."""
 
     def __init__(self) -> None:
         super().__init__(SmallRestoration(), SmallDecomposition(), SmallAdjustment())

@@ -1,4 +1,4 @@
-"""What the tests of the page for files do in the browser."""
+"""Actions of the tests of the page for files in the browser."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ SCRATCH_PER_FRAME = 1 << 16
 BUILT = {}
 """Plans of the real library, and ONNX Runtime's sessions, by key: made once for all tests."""
 EXPECTED = {}
-"""What the released graphs make of the fixed frames, by model and size: computed once."""
+"""The results of the released graphs for the fixed frames, by model and size; computed once."""
 INSPECTED = json.dumps(
     {
         "Layers": [

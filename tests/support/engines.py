@@ -1,4 +1,4 @@
-"""Backends whose results can be told by arithmetic."""
+"""Backends whose results are simple functions of their inputs, so that tests can compute them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Odd files made with Debian's ffmpeg, and what its ffprobe and its own copy say of them."""
+"""Odd files made with Debian's ffmpeg, and their streams by ffprobe and by `ffmpeg -c copy`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_base(path: Path, *, sound: str = "aac", seconds: float = 2, words: str 
 
 
 def copy_of(path: Path, output: Path) -> Path:
-    """What `ffmpeg -c copy` makes of a file."""
+    """Return the result of `ffmpeg -c copy` for a file."""
     ffmpeg("-i", path, "-map", "0", "-c", "copy", output)
     return output
 

@@ -1,4 +1,4 @@
-"""What is asked of TensorRT."""
+"""Recipes of the TensorRT plans that tests build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in a clip beside its first video: sound, subtitles, pictures, chapters."""
+"""Adds other streams to a clip: sound, subtitles, pictures, chapters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from av.stream import Disposition
 
 
 class Beside:
-    """Streams beside the video, made as the video goes on."""
+    """Streams that are written together with the packets of the video."""
 
     def __init__(self, output: Any, audio: str | None, subtitles: str | None) -> None:
         self._output, self._subtitles, self._sung = output, subtitles, 0
