@@ -22,7 +22,7 @@ from support.media import make_clip, scene
 from support.waiting import wait_until
 
 from streamkind.app import estimate, library, preview, uploads
-from streamkind.app.facts import Recent
+from streamkind.app.facts import LruCache
 from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.errors import InputError
 from streamkind.live.web import guard
@@ -137,7 +137,7 @@ def test_another_ratio_decodes_nothing_and_runs_recompose_only(tree, monkeypatch
 
     def work(at, ratio, target, fine):
         opened.clear(), split.clear()
-        wanted = preview.Wanted(path, at, "realtime", ratio, target, 960)
+        wanted = preview.PreviewRequest(path, at, "realtime", ratio, target, 960)
         assert previews.show(wanted, fine=fine, gone=threading.Event()).result(60).jpeg
         return len(opened), len(split)
 
@@ -163,7 +163,7 @@ def test_nothing_is_compiled_for_the_first_file_of_the_usual_size(tmp_path, monk
         previews.warm()
         previews._fast.submit(int).result(60)
         warmed = len(made)
-        wanted = preview.Wanted(clip, 0.0, "realtime", 4.0, 0.4, 960)
+        wanted = preview.PreviewRequest(clip, 0.0, "realtime", 4.0, 0.4, 960)
         assert previews.show(wanted, fine=False, gone=threading.Event()).result(60).jpeg
         assert 0 < len(made) == warmed
     finally:
@@ -180,7 +180,7 @@ def test_a_preview_that_nobody_waits_for_ends_after_the_present_frame(tree, monk
             return super().decompose(*words)
 
     monkeypatch.setattr(preview, "Stream", LeftStream)
-    wanted = preview.Wanted(tree / "nights" / "night.mp4", 1.5, "realtime", 4.0, 0.4, 960)
+    wanted = preview.PreviewRequest(tree / "nights" / "night.mp4", 1.5, "realtime", 4.0, 0.4, 960)
     previews = preview.FilePreviews()
     try:
         with pytest.raises(InputError, match="nobody waits"):
@@ -244,7 +244,7 @@ def test_closing_waits_for_no_frame_in_the_network(monkeypatch):
 
 
 def test_a_value_that_two_threads_request_at_once_is_made_once():
-    recent, begun, made, going = Recent(2), [], [], threading.Event()
+    recent, begun, made, going = LruCache(2), [], [], threading.Event()
 
     def make():
         made.append(7)
@@ -263,7 +263,7 @@ def test_a_value_that_two_threads_request_at_once_is_made_once():
 
 
 def test_a_failed_value_is_made_again_and_old_values_are_dropped():
-    recent = Recent(2)
+    recent = LruCache(2)
     with pytest.raises(ZeroDivisionError):
         recent.get("a", lambda: 1 // 0)
     assert [recent.get("a", make) for make in (lambda: 1, lambda: 2)] == [1, 1]

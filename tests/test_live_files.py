@@ -323,7 +323,7 @@ def test_a_part_without_a_picture_is_not_listed(tmp_path):
     assert not parts_of(playlist(tmp_path))
 
 
-def test_the_reason_of_a_publisher_reach_the_status(tmp_path):
+def test_the_reason_of_a_publisher_reaches_the_status(tmp_path):
     with ScriptedCamera(size=(320, 240)) as camera, LiveFleet(GainEngine) as fleet:
         to = (str(tmp_path / "rec"), str(tmp_path / "hls" / "live.m3u8"))
         fleet.put(CameraConfig(name="yard", url=camera.url, to=to, timeout_seconds=60.0))
@@ -333,7 +333,7 @@ def test_the_reason_of_a_publisher_reach_the_status(tmp_path):
         wait_for(lambda: all(s.error for s in state(fleet).sinks), "nothing is told")
         told = state(fleet).sinks
     assert "File too large" in told[0].error
-    assert "disk full" in told[1].error
+    assert "check the space on the disk" in told[1].error
 
 
 @pytest.mark.parametrize("size", [(160, 128), (1280, 720)])  # as RGB, and in planes

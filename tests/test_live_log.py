@@ -17,7 +17,7 @@ from support.live import LIMIT_SECONDS, command, free_port, read_pts, wait_for
 from support.media import make_clip
 
 from streamkind.cli.log import DEPTH, DroppingHandler, JsonLine, TextLine, logging_to_stderr
-from streamkind.cli.news import QUIET_SECONDS, News
+from streamkind.cli.state_log import QUIET_SECONDS, StateLog
 from streamkind.live.status import CameraStatus, SinkStatus
 
 log = logging.getLogger("streamkind.live")
@@ -177,7 +177,7 @@ DEAD = CameraStatus("yard", "lost", True, "rtsp://h/1", sinks=(SinkStatus("udp:/
 @pytest.mark.parametrize("errors", [["no route"], ["no route", "timed out"]])
 def test_a_camera_that_stays_dead_is_told_once_a_minute(errors, caplog):
     now, seconds = [0.0], 600
-    news = News(lambda: now[0])
+    news = StateLog(lambda: now[0])
     with caplog.at_level("INFO", "streamkind"):
         for second in range(seconds):
             now[0] = float(second)
@@ -192,7 +192,7 @@ def test_a_camera_that_stays_dead_is_told_once_a_minute(errors, caplog):
 
 
 def test_a_camera_that_came_back_is_told_of_at_once_when_it_fails_again(caplog):
-    news = News(lambda: 0.0)
+    news = StateLog(lambda: 0.0)
     with caplog.at_level("INFO", "streamkind"):
         news([replace(DEAD, error="first", error_time=1.0)])
         news([replace(DEAD, state="live", error="first", error_time=1.0)])

@@ -19,7 +19,7 @@ from support.media import make_clip, read_video
 from support.odd import make_base, pass_through, times
 from support.waiting import wait_until
 
-from streamkind.cli import ending
+from streamkind.cli import interrupt
 from streamkind.errors import InputError
 from streamkind.video.demux import PacketReader, first_packets
 from streamkind.video.source import open_source
@@ -285,8 +285,8 @@ def test_what_cannot_be_printed_at_the_end_is_told():
 
 def test_signals_that_come_together_end_a_command_once(monkeypatch):
     clock = iter([10.0, 10.5, 11.9, 12.1])
-    monkeypatch.setattr(ending.time, "monotonic", lambda: next(clock))
-    stop = ending.Ending()
+    monkeypatch.setattr(interrupt.time, "monotonic", lambda: next(clock))
+    stop = interrupt.InterruptHandler()
     with pytest.raises(KeyboardInterrupt):
         stop(signal.SIGHUP, None)
     stop(signal.SIGTERM, None)

@@ -1,6 +1,7 @@
-"""Draw how a training run went: python tools/curves.py runs/kind docs/training/kind.png.
+"""Draw the curves of a training run: python tools/curves.py runs/kind docs/training/kind.png.
 
-From what tools/train.py left: losses (TensorBoard) above, scores on held-out pairs below.
+Reads the files of tools/train.py. Draws losses (from TensorBoard) above, and scores on held-out
+pairs below.
 """
 
 from __future__ import annotations

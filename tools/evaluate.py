@@ -1,9 +1,10 @@
 """Score methods on pairs: python tools/evaluate.py ../shared/data/lol/eval15 [--csv F] [--sheet F].
 
-Three protocols, never mixed: the ratio taken from the truth (as KinD is published), blind (what a
-user gets), and blind scaled to the truth's mean ("GT-mean"). PSNR and SSIM do not see colour die,
-so colour stands beside them. LOE and time are of the blind picture. Published figures of
-other methods follow in a block of their own. Ends with the gate numbers of the decompositions.
+There are three protocols, which are never mixed: the ratio from the truth (as KinD is published),
+blind (as a user gets it), and blind scaled to the truth's mean ("GT-mean"). PSNR and SSIM hardly
+change when colours fade, so the table also has CIEDE2000 and the chroma ratio. LOE and time are
+those of the blind picture. Published scores of other methods follow in a table of their own. The
+last table has the gate numbers of the decompositions.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Measure every published figure: python tools/figures.py [PART...] [--data ../shared/data].
 
-Each PART, or all within two hours on two cores, is measured and kept in
-docs/figures/PART.json; then the tables of the pages are written from there. `--write` only writes
-the pages. `--check` fails if a page's table is not what docs/figures has, or if a figure is not of
-the released weights. `--out FOLDER` keeps the figures there, prints them, and leaves the pages.
+Measures each PART, or all parts, which takes about two hours on two cores. Stores the figures in
+docs/figures/PART.json, and writes the tables of the pages from there. `--write` only writes the
+pages. `--check` fails if a table of a page differs from docs/figures, or if figures were measured
+with other weights. `--out FOLDER` stores the figures in FOLDER and prints them, and does not change
+the pages.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """One command for a machine with an NVIDIA card: python tools/gpu_check.py [CLIP] [--quick].
 
-Builds TensorRT plans and compares them with the released graphs, makes a clip clear by every
-backend there is, times each stage on the card at three sizes and four batches, and puts that
-beside what the card itself copies and multiplies. Writes docs/gpu-report.md and .json.
-Without TensorRT it is PyTorch alone; without a card the report says so and has no figures.
+Builds TensorRT plans and compares them with the released graphs. Enhances a clip with every backend
+that is installed. Measures the time of each stage on the card, at three sizes and four batches, and
+compares it with the memory bandwidth and the arithmetic throughput of the card. Writes
+docs/gpu-report.md and .json. Without TensorRT, only PyTorch is measured. Without a card, the report
+says so and has no figures.
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ def waited(torch: Any, work: Callable[[], object]) -> None:
 
 
 def markdown(report: Row) -> str:
-    """Tell it to people."""
+    """Return the report as Markdown."""
     lines = [
         "# On NVIDIA cards",
         "",

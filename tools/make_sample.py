@@ -26,7 +26,7 @@ EXPOSURE = 0.038
 
 
 def expose(dark: Array, rng: np.random.Generator) -> Array:
-    """What a small sensor makes of the night: glare, clipping, shot and read noise. 0..1 codes."""
+    """Apply the camera model: glare, clipping, shot and read noise. Codes from 0 to 1."""
     dark = dark * EXPOSURE
     lamps = np.maximum(dark - 0.5, 0)
     dark = dark + 0.14 * cv2.GaussianBlur(lamps, None, 4) + 0.12 * cv2.GaussianBlur(lamps, None, 22)

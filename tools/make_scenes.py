@@ -157,7 +157,7 @@ def pan(size: tuple[int, int], frames: int) -> Scene:
 
 
 def ghost(size: tuple[int, int], frames: int) -> Scene:
-    """A bright disc moves over a dark ground."""
+    """A bright disc moves over a dark background."""
     width, height = size
     ground, radius = photo("coffee", size, luma=0.25), height / 12
     step = max(1.0, width / max(frames - 1, 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import cast
 
-from streamkind.app.facts import Facts, Recent
+from streamkind.app.facts import Facts, LruCache
 from streamkind.app.preview import check_wanted
 from streamkind.app.settings import Settings
 from streamkind.batch import work
@@ -53,7 +53,7 @@ class Estimates:
     """A cache of measurements, one for each `Kind`. Use it from one thread only."""
 
     def __init__(self) -> None:
-        self._known: Recent[Kind, float] = Recent(MOST_KEPT)
+        self._known: LruCache[Kind, float] = LruCache(MOST_KEPT)
         self._folder = tempfile.TemporaryDirectory(prefix="streamkind-", ignore_cleanup_errors=True)
 
     def close(self) -> None:

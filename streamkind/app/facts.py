@@ -64,7 +64,7 @@ class FileLook:
     """JPEG."""
 
 
-class Recent(Generic[Key, Value]):
+class LruCache(Generic[Key, Value]):
     """A cache of the values that were used last (LRU). May be used from any thread."""
 
     def __init__(self, most: int) -> None:
@@ -104,11 +104,11 @@ def key_of(path: Path) -> FileKey:
     return str(path), told.st_mtime_ns, told.st_size
 
 
-class Looks:
+class FactsCache:
     """A cache of facts and thumbnails. Each file is decoded once. May be used from any thread."""
 
     def __init__(self) -> None:
-        self._known: Recent[FileKey, FileLook] = Recent(MOST_KEPT)
+        self._known: LruCache[FileKey, FileLook] = LruCache(MOST_KEPT)
 
     def get(self, path: Path) -> FileLook:
         """Return facts and thumbnail of a file. Raises InputError."""

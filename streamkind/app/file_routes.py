@@ -14,9 +14,9 @@ from fastapi.responses import FileResponse
 from starlette.requests import ClientDisconnect
 
 from streamkind.app.estimate import Estimate, Estimates
-from streamkind.app.facts import Facts, Looks
+from streamkind.app.facts import Facts, FactsCache
 from streamkind.app.library import UPLOADS, Library, Listed, Listing
-from streamkind.app.preview import FilePreviews, Wanted
+from streamkind.app.preview import FilePreviews, PreviewRequest
 from streamkind.app.settings import ProfileChoice, Settings
 from streamkind.app.uploads import receive
 from streamkind.errors import UsageError
@@ -69,7 +69,7 @@ class Files:
     ) -> None:
         """`needed` says whether the queue still needs a file."""
         self._library, self._previews, self._needed = library, previews, needed
-        self._looks, self._estimates = Looks(), estimates
+        self._facts, self._estimates = FactsCache(), estimates
 
     def list(self, place: Place = "") -> Listing:
         """List a folder; without a path, the folders that the command was started with."""
@@ -78,11 +78,11 @@ class Files:
 
     def facts(self, place: Place) -> Facts:
         """Return length, size and mean luma of a video."""
-        return self._looks.get(self._library.file(place)).facts
+        return self._facts.get(self._library.file(place)).facts
 
     def thumbnail(self, place: Place) -> Response:
         """Return a thumbnail of a video."""
-        look = self._looks.get(self._library.file(place))
+        look = self._facts.get(self._library.file(place))
         kept = {"Cache-Control": "private, max-age=60"}
         return Response(look.thumbnail, media_type="image/jpeg", headers=kept)
 
@@ -122,7 +122,7 @@ class Files:
     ) -> Response:
         """Return a frame before (left half) and after (right half). X-Ratio is its ratio."""
         path = self._library.file(place)
-        wanted = Wanted(path, at, profile, ratio, target, width)
+        wanted = PreviewRequest(path, at, profile, ratio, target, width)
         gone = Event()
         picture = await finished(request, self._previews.show(wanted, fine=fine, gone=gone), gone)
         told = {"X-Ratio": f"{picture.ratio:.4g}"}
@@ -139,7 +139,7 @@ class Files:
         """Estimate how long the whole file will take, by enhancing some frames (some seconds)."""
         path = self._library.file(place)
         settings = Settings(profile=profile, codec=codec, ratio=ratio)
-        look = await asyncio.to_thread(self._looks.get, path)
+        look = await asyncio.to_thread(self._facts.get, path)
         gone = Event()
         task = self._previews.run(self._estimates.get, path, look.facts, settings, gone)
         return await finished(request, task, gone)

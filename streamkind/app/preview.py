@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from streamkind.app.facts import FileKey, Recent, key_of
+from streamkind.app.facts import FileKey, LruCache, key_of
 from streamkind.app.settings import ProfileChoice
 from streamkind.backends.base import Layers
 from streamkind.batch.work import engine_for
@@ -72,7 +72,7 @@ class FilePreview:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PreviewRequest:
     """The frame and the settings of a preview."""
 
     path: Path
@@ -97,9 +97,9 @@ class FilePreviews:
         self._engine: Engine | None = None
         self._warmed = False
         self._tasks: set[Future[Any]] = set()
-        self._fast_moments: Recent[tuple[FileKey, float], Moment] = Recent(FAST_KEPT)
-        self._fine_moments: Recent[tuple[FileKey, float, str], Moment] = Recent(FINE_KEPT)
-        self._rates: Recent[FileKey, float] = Recent(FINE_KEPT)
+        self._fast_moments: LruCache[tuple[FileKey, float], Moment] = LruCache(FAST_KEPT)
+        self._fine_moments: LruCache[tuple[FileKey, float, str], Moment] = LruCache(FINE_KEPT)
+        self._rates: LruCache[FileKey, float] = LruCache(FINE_KEPT)
 
     def warm(self) -> None:
         """Prepare the fast engine, so that it is ready when the first file is chosen."""
@@ -107,7 +107,7 @@ class FilePreviews:
             self._warmed = True
             self._run(self._fast, self._show_black)
 
-    def show(self, wanted: Wanted, *, fine: bool, gone: Event) -> Future[FilePreview]:
+    def show(self, wanted: PreviewRequest, *, fine: bool, gone: Event) -> Future[FilePreview]:
         """Return a preview: with `fine` in the profile of its settings, else in `FAST`.
 
         The future raises InputError soon after `gone` is set.
@@ -152,25 +152,31 @@ class FilePreviews:
         layers, _ = stream.prepare(stream.decompose(frame), [0.0])
         Moment(stream.view, layers, ColorTags()).picture(MANUAL_RANGE[1], DEFAULT_TARGET, width)
 
-    def _show_fast(self, wanted: Wanted, gone: Event) -> FilePreview:
+    def _show_fast(self, wanted: PreviewRequest, gone: Event) -> FilePreview:
         key = key_of(wanted.path), wanted.at
         moment = self._fast_moments.get(
             key, lambda: self._split(self._fast_engine(), FAST, wanted, gone, warm=0)
         )
         return moment.picture(wanted.ratio, wanted.target, wanted.width)
 
-    def _show_fine(self, wanted: Wanted, gone: Event) -> FilePreview:
+    def _show_fine(self, wanted: PreviewRequest, gone: Event) -> FilePreview:
         key = key_of(wanted.path), wanted.at, wanted.profile
         moment = self._fine_moments.get(key, lambda: self._split_fine(wanted, gone))
         return moment.picture(wanted.ratio, wanted.target, wanted.width)
 
-    def _split_fine(self, wanted: Wanted, gone: Event) -> Moment:
+    def _split_fine(self, wanted: PreviewRequest, gone: Event) -> Moment:
         check_wanted(gone)
         engine = engine_for("auto", "auto", wanted.profile, "auto")
         return self._split(engine, wanted.profile, wanted, gone, warm=WARM)
 
     def _split(
-        self, engine: Engine, profile: ProfileChoice, wanted: Wanted, gone: Event, *, warm: int
+        self,
+        engine: Engine,
+        profile: ProfileChoice,
+        wanted: PreviewRequest,
+        gone: Event,
+        *,
+        warm: int,
     ) -> Moment:
         """Decode the wanted frame and `warm` frames before it, and split it into layers.
 

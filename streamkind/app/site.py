@@ -36,7 +36,7 @@ from streamkind.live.web.app import (
     session_routes,
     wrong_request,
 )
-from streamkind.live.web.guard import Gate, Guard, check_listening, problem
+from streamkind.live.web.guard import Authenticator, Guard, check_listening, problem
 from streamkind.live.web.server import serve
 from streamkind.live.web.video import video_routes
 from streamkind.live.web.watch import Watch
@@ -99,13 +99,13 @@ def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None 
     app.add_exception_handler(RequestValidationError, wrong_request)
     app.add_exception_handler(StreamkindError, refused)
     app.add_exception_handler(OSError, out_of_reach)
-    gate = Gate(token)
-    behind = {"dependencies": [Depends(gate.check), Depends(own_page)], "responses": REFUSED}
+    auth = Authenticator(token)
+    behind = {"dependencies": [Depends(auth.check), Depends(own_page)], "responses": REFUSED}
     files = Files(parts.library, parts.previews, parts.estimates, parts.queue.needs)
     jobs = Jobs(parts.queue, parts.library, parts.presets)
     for router in (file_routes(files), job_routes(jobs), preset_routes(parts.presets)):
         app.include_router(router, **behind)  # type: ignore[arg-type]
-    app.include_router(session_routes(gate))
+    app.include_router(session_routes(auth))
 
     @app.get("/api/about", tags=["session"], summary="This command", responses=REFUSED)
     def about() -> About:
@@ -115,19 +115,19 @@ def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None 
     add_files(app, [*OWN_PAGE.iterdir(), *(PAGE / name for name in SHARED)])
     app.router.routes.append(Route("/", page_of(OWN_PAGE / "files.html")))
     if fleet is not None:
-        add_cameras(app, fleet, gate)
+        add_cameras(app, fleet, auth)
     return app
 
 
-def add_cameras(app: FastAPI, fleet: Fleet, gate: Gate) -> None:
+def add_cameras(app: FastAPI, fleet: Fleet, auth: Authenticator) -> None:
     """Add the page of the console, at /cameras, and its API."""
     index = PAGE / "index.html"
     add_files(app, [file for file in PAGE.iterdir() if file.name not in (*SHARED, index.name)])
     app.router.routes.append(Route("/cameras", page_of(index)))
     watch = Watch(fleet)
-    app.include_router(camera_routes(Cameras(fleet, watch), gate))
-    app.include_router(video_routes(fleet, gate))
-    app.include_router(health_routes(watch, gate, lambda: redact(fleet.engine)))
+    app.include_router(camera_routes(Cameras(fleet, watch), auth))
+    app.include_router(video_routes(fleet, auth))
+    app.include_router(health_routes(watch, auth, lambda: redact(fleet.engine)))
 
 
 async def own_page(request: Request) -> None:

@@ -32,7 +32,7 @@ LOOK_WIDTH = 640
 """Width of a picture of the present frame, in pixels."""
 
 
-class Teller:
+class ProgressWriter:
     """Writes the progress of the batch, at limited intervals."""
 
     def __init__(self, picture: Path) -> None:
@@ -87,11 +87,11 @@ def main() -> None:
     told = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
     options = Settings.model_validate(told["settings"]).options()
-    teller = Teller(Path(told["picture"]))
+    writer = ProgressWriter(Path(told["picture"]))
     batch = JobRunner(
         [Job(Path(told["input"]), Path(told["output"]), options)],
-        progress=teller.progress,
-        look=teller.look,
+        progress=writer.progress,
+        look=writer.look,
     )
     (result,) = batch.run()
     write_line(**result_of(result))

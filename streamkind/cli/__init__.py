@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the program: the command line, and then the end of the process."""
-    leaving = Leaving()
-    atexit.register(leaving)  # the first one that is registered is the last one that is called
+    quick_exit = QuickExit()
+    atexit.register(quick_exit)  # the first one that is registered is the last one that is called
     try:
         run()
     except SystemExit as exc:
         for number in ENDING:  # the rest is short, and the last line has been printed
             signal.signal(number, signal.SIG_IGN)
-        leaving.code = exc.code if isinstance(exc.code, int) else 0
+        quick_exit.code = exc.code if isinstance(exc.code, int) else 0
         raise
 
 
@@ -38,7 +38,7 @@ def run() -> NoReturn:
     run_app()
 
 
-class Leaving:
+class QuickExit:
     """Ends the process by `os._exit`, so that Python does not destroy the objects of libraries.
 
     That could take seconds. If a thread still uses such an object, for example to compile, the

@@ -19,8 +19,8 @@ from streamkind.batch.files import NAME, find_jobs, read_list, tell_left_out
 from streamkind.batch.jobs import JobRunner, Result
 from streamkind.cli import bench, doctor, engines, live, options, page, track
 from streamkind.cli.early import ENDING, INTERRUPTED
-from streamkind.cli.ending import Ending
-from streamkind.cli.failures import fail, foreign
+from streamkind.cli.failures import fail, line_for
+from streamkind.cli.interrupt import InterruptHandler
 from streamkind.cli.pipes import named
 from streamkind.cli.show import (
     batch_table,
@@ -202,7 +202,7 @@ app.command("app")(page.app_command)
 def main() -> NoReturn:
     """Run the command line. Every failure is one line on stderr and an exit code."""
     configure_process()
-    stop = Ending()
+    stop = InterruptHandler()
     try:
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -225,4 +225,4 @@ def failed(error: Exception) -> NoReturn:
         fail(error.format_message(), 2, error)
     if isinstance(error, StreamkindError):
         fail(str(error), 2 if isinstance(error, UsageError) else 1, error)
-    fail(foreign(error), 1, error)
+    fail(line_for(error), 1, error)

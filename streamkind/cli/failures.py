@@ -15,7 +15,7 @@ DEBUG = "STREAMKIND_DEBUG"
 """Environment variable that shows the traceback of a failure if it is 1."""
 
 
-def foreign(error: Exception) -> str:
+def line_for(error: Exception) -> str:
     """Return one line for an exception that is not one of streamkind's own."""
     return in_words(error) or (
         f"unexpected {type(error).__name__}: {redact(str(error)) or 'no reason given'}; this is a "

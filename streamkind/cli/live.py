@@ -20,7 +20,7 @@ from streamkind.backends.choose import on_gpu
 from streamkind.backends.processor import threads
 from streamkind.cli import options
 from streamkind.cli.log import Format, Level, logging_to_stderr
-from streamkind.cli.news import News
+from streamkind.cli.state_log import StateLog
 from streamkind.engine.engine import Engine
 from streamkind.engine.options import ENGINE
 from streamkind.engine.profiles import ProfileName, open_engine
@@ -112,7 +112,7 @@ def follow(
     signals: Signals,
 ) -> None:
     """Log the changes of cameras until all have ended, or until a signal comes."""
-    show = News()
+    show = StateLog()
     with console(fleet):
         while not signals.stop_within(LOOK_SECONDS):
             if all(camera.state == "stopped" for camera in show(fleet.look())):
@@ -141,7 +141,7 @@ def serve_command(
     ):
         for camera in cameras.values():
             fleet.put(camera)
-        show = News()
+        show = StateLog()
         known = seen = changed(config)
         with console(fleet):
             while not signals.stop_within(LOOK_SECONDS):

@@ -13,8 +13,8 @@ import typer
 
 from streamkind.cli.live import LOOK_SECONDS, Signals, open_fleet
 from streamkind.cli.log import logging_to_stderr
-from streamkind.cli.news import News
 from streamkind.cli.show import console
+from streamkind.cli.state_log import StateLog
 from streamkind.engine.profiles import choose_profile
 from streamkind.errors import UsageError
 from streamkind.live.config import ConsoleConfig, read_config
@@ -69,7 +69,7 @@ def app_command(
         console.print(f"{url} shows the page; results: {out}; Ctrl-C ends", markup=False)
         if browser and not open_browser(url):
             console.print("no browser was found; open this address in a browser")
-        show = News()
+        show = StateLog()
         while not signals.stop_within(LOOK_SECONDS):
             if fleet is not None:
                 show(fleet.look())

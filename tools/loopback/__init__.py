@@ -1,1 +1,1 @@
-"""What tools and tests stand cameras, servers and a browser up with on this machine alone."""
+"""Cameras, servers and a browser on this machine, for tools and tests."""

@@ -1,6 +1,7 @@
-"""A camera in this process that does what real cameras do wrong: RTSP, written out by hand.
+"""A simulated RTSP camera in this process, with the faults of real cameras.
 
-Stamps, keyframes, logins, transports and ends are as the test says, packet by packet.
+Its time stamps, keyframes, logins, transports and disconnections are set by the test, packet by
+packet.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from loopback.rtp import (
 
 @dataclass(frozen=True)
 class Script:
-    """What a camera does otherwise than most; by default nothing. Sound and reports are by TCP."""
+    """The faults of a camera; by default none. Sound and RTCP reports are sent over TCP only."""
 
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Lines of the answer to a method."""

@@ -1,4 +1,4 @@
-"""Cameras and RTSP servers on loopback, and waiting for what live cameras come to."""
+"""Cameras and RTSP servers on loopback, and functions that wait for states of live cameras."""
 
 from __future__ import annotations
 
@@ -134,5 +134,5 @@ def freeze(server: Server) -> None:
 
 
 def thaw(server: Server) -> None:
-    """Let it go on."""
+    """Continue a process that `freeze` has stopped."""
     server.signal(signal.SIGCONT)

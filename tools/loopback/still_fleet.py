@@ -1,6 +1,7 @@
-"""Cameras that stand still: what the console's tests and pictures are made with.
+"""A `Fleet` in memory, with still pictures, for tests and screenshots of the console.
 
-It follows `streamkind.live.status.Fleet`, in memory: pictures are given, and relit when asked for.
+It has the methods of `streamkind.live.status.Fleet`. Pictures are set by the caller, and relit on
+request.
 """
 
 from __future__ import annotations

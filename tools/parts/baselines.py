@@ -1,6 +1,6 @@
-"""Methods without training that KinD is measured beside: RGB uint8 (H, W, 3) in and out.
+"""Methods without training, with which KinD is compared: RGB uint8 (H, W, 3) in and out.
 
-What OpenCV has is OpenCV's; the Retinex family and LIME are short enough to be read here.
+Methods that OpenCV has are OpenCV's. The Retinex family and LIME are implemented here.
 """
 
 from __future__ import annotations

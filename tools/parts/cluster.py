@@ -1,4 +1,4 @@
-"""What workers and a cluster gain and cost.
+"""Measures the speed of a batch on a cluster.
 
 Makes a few files of a clip and enhances them in one process, on a Ray cluster of one core and on
 one of two, one thread each.

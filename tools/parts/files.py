@@ -1,7 +1,7 @@
 """Puts every kind of sound and subtitles into every container.
 
-Needs Debian's ffmpeg. Each input is passed through as `streamkind enhance` does, without the nets;
-then all that is in the result is decoded.
+Needs Debian's ffmpeg. Each input is written to each container as `streamkind enhance` does, but
+without the networks. Then all streams of the result are decoded.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def make_inputs(folder: Path) -> dict[str, Path]:
 
 
 def outcome(path: Path, kind: str, folder: Path) -> str:
-    """Pass a file through into a container, and say what became of its second stream."""
+    """Write a file to a container. Return whether its second stream was copied or converted."""
     output = folder / f"out.{kind}"
     with open_source(path) as source:
         try:

@@ -1,8 +1,8 @@
-"""Night as it is filmed: clips judged as a viewer would, and films beside their known truth.
+"""Measures enhanced night clips, and films of known truth.
 
 Enhances some frames at three places of each clip as `streamkind enhance` does, in every profile,
-and measures them beside gamma and LIME (`streamkind/measure/night.py` says what each figure is).
-Films are made of pairs by `films.py`; their last frame is compared with the true picture.
+and compares their figures with those of gamma and LIME. `streamkind/measure/night.py` defines the
+figures. `films.py` makes films of known truth; their last frame is compared with the true picture.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Makes short night clips of known truth out of pairs.
+"""Makes films of known truth: short night videos, each of a pair of a dark and a bright picture.
 
-Of each pair a folder is written: dark.mp4, what a camera stores of the dark picture; reference.png,
-how its frames should look; and truth.json. A lamp stands in each, with a pool of light in which the
-scene is lit already, and signs of known colour shine by themselves: all of that is the same in
-both. The sensor's noise is another in each frame; H.264 is 4:2:0 in 8 bits. Sizes and quantisers go
-around with the pairs; every fifth film is of an infrared camera: gray, coded in colour.
+For each pair it writes a folder with dark.mp4, the dark picture as a camera would store it;
+reference.png, the picture that its frames should become; and truth.json. A lamp with a lit area
+around it, and bright signs of known colours, are drawn into both pictures. Each frame has other
+sensor noise. dark.mp4 is H.264 in 4:2:0 with 8 bits. Sizes and quantisers alternate from pair to
+pair. Every fifth film imitates an infrared camera: it is gray, but coded with chroma planes.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from streamkind.model.degrade import Image, sensor_noise
 FRAMES, RATE = 12, 15
 SIZES = (608, 400), (960, 640), (1280, 720)
 QUANTISERS = 23, 28, 33
-"""Crf of x264: a good camera's, a usual one's and a poor one's."""
+"""CRF of x264, like the quality of a good, a usual and a poor camera. Chosen by hand."""
 SIGNS = (200, 40, 40), (40, 170, 60), (50, 90, 210), (220, 190, 60), (225, 225, 225)
 """RGB of signs: red, green, blue, yellow and white."""
 LAMP = 250, 244, 225
 INFRARED = 5
-"""Of so many films the last is gray."""
+"""The last of so many films is gray."""
 
 
 def pool(size: tuple[int, int], place: tuple[float, float]) -> NDArray[np.float32]:
-    """Share of full light that a lamp gives each pixel, (H, W, 1)."""
+    """Return the light of a lamp at each pixel, 0 to 1, (H, W, 1)."""
     width, height = size
     x, y = np.meshgrid(np.arange(width) / width, np.arange(height) / height)
     distance = np.hypot((x - place[0]) / 0.28, (y - place[1]) / 0.22)
@@ -43,7 +43,7 @@ def pool(size: tuple[int, int], place: tuple[float, float]) -> NDArray[np.float3
 def shining(
     size: tuple[int, int], place: tuple[float, float], rng: np.random.Generator
 ) -> tuple[Image, NDArray[np.float32]]:
-    """Signs, and a lamp above a place, (H, W, 3), and where they are, (H, W, 1)."""
+    """Draw signs, and a lamp above a place: (H, W, 3), and a mask of their pixels, (H, W, 1)."""
     width, height = size
     picture, mask = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
     side = height // 9

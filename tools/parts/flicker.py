@@ -1,7 +1,7 @@
-"""Steadiness: the profiles on real clips, what smoothing gains on rendered scenes, filters alone.
+"""Measures flicker: of the profiles on real clips, of smoothing on rendered scenes, of filters.
 
-Takes the first seconds of each clip, enhances them and scores the result, encoded without loss.
-Scenes are those of tools/make_scenes.py, scored beside their known truth.
+Enhances the first seconds of each clip without loss, and scores the result. The scenes are those of
+tools/make_scenes.py, and are compared with their bright version.
 """
 
 from __future__ import annotations

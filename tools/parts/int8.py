@@ -1,7 +1,8 @@
-"""What INT8 would cost: a part that runs only if it is named.
+"""Measures the cost of INT8. This part runs only if it is named.
 
-Quantises KinD's nets by NNCF after training, for OpenVINO, calibrated on dark pictures of our485
-and frames of real clips. Compares with bf16: scores on eval15, speed, and how far pictures differ.
+Quantises KinD's networks by NNCF after training, for OpenVINO, calibrated on dark pictures of
+our485 and frames of real clips. Compares with bf16: scores on eval15, speed, and differences of
+pictures.
 Needs `pip install 'streamkind[quantize]'`.
 """
 
@@ -63,7 +64,7 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def quantise(plain: OpenVINOBackend, small: OpenVINOBackend, pictures: list[Pixels]) -> None:
-    """Put quantised nets into an engine; what tells of a frame stays as it is."""
+    """Put quantised networks into an engine. The graph of the statistics is not quantised."""
     import nncf  # type: ignore[import-not-found,unused-ignore]
 
     layers = [plain.decompose(picture[None]) for picture in pictures]

@@ -1,7 +1,7 @@
-"""How late pictures come out, by a number in each of them.
+"""Measures the delay of live pictures, by a number that is drawn into each of them.
 
-A camera on loopback sends pictures with a number in them by RTSP; what `streamkind stream` makes of
-them is received as MPEG-TS over UDP. The camera is a process of its own, so that it does not wait
+A camera on loopback sends numbered pictures by RTSP. `streamkind stream` enhances them, and its
+output is received as MPEG-TS over UDP. The camera is a process of its own, so that it does not wait
 for Python's lock while a frame is enhanced. The latency of a picture is from its last
 byte at the camera's socket to its last byte at the output's. With HLS, pictures go to a playlist,
 and are shown by a player that begins with the third last part, as HLS demands. The latency is that
@@ -31,7 +31,8 @@ from streamkind.live.fleet import LiveFleet
 COUNT = 250
 """Different numbers."""
 MOST_SECONDS = 8.0
-"""Later than that is a picture of the next round, and this one was dropped."""
+"""Largest delay, in seconds. A later picture with the same number is one of the next round, and the
+picture of this round was dropped."""
 BITS = 8
 RATE = 25
 PARTS = 3
@@ -40,7 +41,8 @@ PACKET = 188
 """Bytes of a packet of MPEG-TS."""
 WARM_SECONDS = 5.0
 LOOK_SECONDS = 0.5
-"""How often the camera's process notes what was sent: numbers come again after ten seconds."""
+"""Interval, in seconds, at which the camera's process records what was sent. It is short, because
+numbers repeat after ten seconds."""
 DARK, BRIGHT = 16, 70
 
 

@@ -1,4 +1,4 @@
-"""How large the released nets are, and how much they compute."""
+"""Counts the parameters and the multiply-adds of the released networks."""
 
 from __future__ import annotations
 

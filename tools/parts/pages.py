@@ -1,4 +1,4 @@
-"""The pages that show figures: what stands between markers comes from docs/figures."""
+"""Writes the tables of the pages, between their markers, from docs/figures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""How pale bright pictures of pairs are beside their dark ones.
+"""Measures how much paler the bright pictures of pairs are than their dark ones.
 
-The product R L has one R for both pictures of a pair, and gray light: chroma over luma should be
-alike. The factor by which it is larger in the dark ones is `saturation` of a recipe.
+In the product R L, both pictures of a pair have the same R, and the light is gray. So chroma over
+luma should be equal in both. The factor by which it is larger in the dark pictures is the
+`saturation` of a recipe.
 """
 
 from __future__ import annotations

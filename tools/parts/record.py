@@ -1,4 +1,4 @@
-"""Figures as they are kept in docs/figures: tables, and all that they were measured with."""
+"""Reads and writes the files in docs/figures: tables, and the conditions of their measurement."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cell(value: Any, form: str) -> str:
 
 @dataclass
 class Measured:
-    """What a part found."""
+    """The results of a part."""
 
     tables: dict[str, Table]
     models: tuple[str, ...] = ()

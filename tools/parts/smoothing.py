@@ -1,7 +1,8 @@
-"""Ways to smooth the ratio, compared on made series.
+"""Compares filters for the ratio on artificial series.
 
-In stops at 25 frames a second: a still scene with noise, dusk, the end of a tunnel, headlights that
-pass. The field's filters are tuned for the tunnel: nine tenths of three stops within half a second.
+The series are in stops, at 25 frames per second: a still scene with noise, dusk, the end of a
+tunnel, and passing headlights. The common filters are tuned so that they follow nine tenths of the
+tunnel's three stops within half a second.
 """
 
 from __future__ import annotations

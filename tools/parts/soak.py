@@ -37,7 +37,8 @@ FAULT_SECONDS = 20.0
 SAMPLE_SECONDS = 2.0
 MINUTES = 60.0
 SETTLED_MINUTES = 10.0
-"""Growth is of what comes after: until then each fault has come twice, and memory has settled."""
+"""Growth is measured after this time, in minutes. Until then each fault has occurred twice, and the
+memory does not grow any more for this reason."""
 NAMES = ("yard", "gate")
 
 UNITS = {
@@ -53,7 +54,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at the process."""
+    """One measurement of the process."""
 
     minutes: float
     memory: float

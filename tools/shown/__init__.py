@@ -1,1 +1,1 @@
-"""What tools/pictures.py takes pictures of."""
+"""The pictures that tools/pictures.py makes: of the two pages, and of clips before and after."""

@@ -1,4 +1,4 @@
-"""What the street is painted with: RGBA pictures, 0..255, as displayed."""
+"""Draws the textures of the street: RGBA pictures, 0..255, as displayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the street, in metres: x right, y up, z ahead."""
+"""The objects of the street, in metres: x right, y up, z ahead."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from streamkind.live.config import (
 )
 from streamkind.live.secrets import HIDDEN
 from streamkind.live.status import CameraStatus, Fleet
-from streamkind.live.web.guard import WRONG_TOKEN, Gate, problem, set_session
+from streamkind.live.web.guard import WRONG_TOKEN, Authenticator, problem, set_session
 from streamkind.live.web.metrics import open_registry
 from streamkind.live.web.recordings import recording_routes
 from streamkind.live.web.schemas import (
@@ -148,10 +148,10 @@ def hidden(config: CameraConfig) -> CameraConfig:
     return config.model_copy(update=told)  # without checks, which would refuse ***
 
 
-def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:
-    """Return the routes of the cameras, all behind the gate."""
+def camera_routes(cameras: Cameras, auth: Authenticator) -> APIRouter:
+    """Return the routes of the cameras. All need the token, or a session."""
     one = "/api/cameras/{name}"
-    router = APIRouter(tags=["cameras"], dependencies=[Depends(gate.check)], responses=REFUSED)
+    router = APIRouter(tags=["cameras"], dependencies=[Depends(auth.check)], responses=REFUSED)
     router.add_api_route(
         "/api/cameras",
         cameras.list,
@@ -191,17 +191,17 @@ def camera_routes(cameras: Cameras, gate: Gate) -> APIRouter:
     return router
 
 
-def session_routes(gate: Gate) -> APIRouter:
+def session_routes(auth: Authenticator) -> APIRouter:
     """Return the routes by which browsers log in and out."""
     router = APIRouter(tags=["session"])
 
     @router.post("/api/session", status_code=204, responses=WRONG | REFUSED, summary="Log in")
     async def log_in(login: Login, request: Request, response: Response) -> None:
         """Check the token, and set a cookie that scripts cannot read."""
-        if not gate.takes(login.token):
-            await gate.refuse(request)
+        if not auth.is_token(login.token):
+            await auth.refuse(request)
             raise HTTPException(401, WRONG_TOKEN)
-        set_session(response, request, gate.new_session())
+        set_session(response, request, auth.new_session())
 
     @router.delete("/api/session", status_code=204, summary="Log out")
     def log_out(request: Request, response: Response) -> None:
@@ -211,10 +211,10 @@ def session_routes(gate: Gate) -> APIRouter:
     return router
 
 
-def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
+def health_routes(watch: Watch, auth: Authenticator, engine: Any) -> APIRouter:
     """Return the routes of health and metrics. Only metrics need the token."""
     router = APIRouter(tags=["health"])
-    registry = open_registry(watch, engine, lambda: gate.wrong)
+    registry = open_registry(watch, engine, lambda: auth.wrong)
 
     @router.get("/healthz", summary="Process")
     def healthz() -> dict[str, str]:
@@ -235,7 +235,7 @@ def health_routes(watch: Watch, gate: Gate, engine: Any) -> APIRouter:
 
     @router.get(
         "/metrics",
-        dependencies=[Depends(gate.check)],
+        dependencies=[Depends(auth.check)],
         responses=REFUSED | TEXT,
         response_class=Response,
         summary="Prometheus",
@@ -281,11 +281,11 @@ def build_app(fleet: Fleet, token: str) -> FastAPI:
         strict_content_type=True,  # a body that a form of another site can send is not read as JSON
     )
     app.add_exception_handler(RequestValidationError, wrong_request)
-    gate, watch = Gate(token), Watch(fleet)
-    app.include_router(camera_routes(Cameras(fleet, watch), gate))
-    app.include_router(video_routes(fleet, gate))
-    app.include_router(session_routes(gate))
-    app.include_router(health_routes(watch, gate, lambda: redact(fleet.engine)))
+    auth, watch = Authenticator(token), Watch(fleet)
+    app.include_router(camera_routes(Cameras(fleet, watch), auth))
+    app.include_router(video_routes(fleet, auth))
+    app.include_router(session_routes(auth))
+    app.include_router(health_routes(watch, auth, lambda: redact(fleet.engine)))
     add_files(app, PAGE.iterdir())
     app.router.routes.append(Route("/", page_of(PAGE / "index.html")))
     return app

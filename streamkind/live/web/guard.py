@@ -84,8 +84,8 @@ def check_listening(host: str, token: str) -> None:
         )
 
 
-class Gate:
-    """Checks tokens, and gives sessions to browsers. Without a token, everyone is admitted."""
+class Authenticator:
+    """Checks tokens and session cookies. Without a token, everyone is admitted."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
@@ -96,7 +96,7 @@ class Gate:
         self._recent: deque[float] = deque(maxlen=FREE_TRIES)
         self._logged = -LOG_SECONDS
 
-    def takes(self, token: str) -> bool:
+    def is_token(self, token: str) -> bool:
         """Return whether a token is right, compared in constant time."""
         return hmac.compare_digest(token.encode(), self._token)
 
@@ -107,7 +107,7 @@ class Gate:
     def _sign(self, expiry: str) -> str:
         return f"{expiry}.{hmac.new(self._key, expiry.encode(), hashlib.sha256).hexdigest()}"
 
-    def knows(self, cookie: str) -> bool:
+    def is_session(self, cookie: str) -> bool:
         """Return whether a cookie is valid."""
         expiry = cookie.partition(".")[0]
         if not hmac.compare_digest(cookie.encode(), self._sign(expiry).encode()):
@@ -146,8 +146,8 @@ class Gate:
         if not self._token:
             return True
         if token is None:
-            return bool(cookie) and self.knows(cookie or "")
-        if self.takes(token):
+            return bool(cookie) and self.is_session(cookie or "")
+        if self.is_token(token):
             return True
         await self.refuse(request)
         return False

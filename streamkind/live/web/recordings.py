@@ -84,7 +84,7 @@ def beginning(path: FilePath, size: int) -> Iterator[bytes]:
 
 
 def recording_routes(fleet: Fleet) -> APIRouter:
-    """Return the routes of the recordings, for a router behind the gate."""
+    """Return the routes of the recordings, for a router that checks the token."""
     recordings = RecordingsOf(fleet)
     all_of_one = "/api/cameras/{name}/recordings"
     router = APIRouter(tags=["recordings"])

@@ -14,7 +14,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from streamkind.errors import UsageError
 from streamkind.live.status import Fleet
 from streamkind.live.viewers import Viewer
-from streamkind.live.web.guard import COOKIE, Gate
+from streamkind.live.web.guard import COOKIE, Authenticator
 
 log = logging.getLogger("streamkind.console")
 
@@ -23,7 +23,7 @@ REFUSED, UNKNOWN, BUSY, ENDED = 4401, 4404, 4429, 4410
 ended."""
 
 
-def video_routes(fleet: Fleet, gate: Gate) -> APIRouter:
+def video_routes(fleet: Fleet, auth: Authenticator) -> APIRouter:
     """Return the route of live video, which docs/live-console.md describes, not OpenAPI."""
     router = APIRouter()
 
@@ -32,7 +32,7 @@ def video_routes(fleet: Fleet, gate: Gate) -> APIRouter:
         await socket.accept()
         scheme, _, token = socket.headers.get("authorization", "").partition(" ")
         bearer = token if scheme.lower() == "bearer" else None
-        if not await gate.admits(socket, bearer, socket.cookies.get(COOKIE)):
+        if not await auth.admits(socket, bearer, socket.cookies.get(COOKIE)):
             await socket.close(REFUSED, "no token, or a wrong one")
             return
         loop, woken = asyncio.get_running_loop(), asyncio.Event()

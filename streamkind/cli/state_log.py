@@ -15,7 +15,7 @@ QUIET_SECONDS = 60.0
 """Least time, in seconds, between two lines about errors of a camera or of an output."""
 
 
-class News:
+class StateLog:
     """Logs what has changed since its last call. Use it from one thread only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -15,7 +15,7 @@ CLEANUP_SECONDS = 2.0
 send several at once, and the second one must not interrupt the removal of partial results."""
 
 
-class Ending:
+class InterruptHandler:
     """Ends the command at the first signal by KeyboardInterrupt: partial results are removed.
 
     During an import the signal is sent again a little later, because a compiled module may convert
