@@ -10,6 +10,8 @@ from support.odd import ffmpeg, make_base
 
 from streamkind.errors import InputError
 from streamkind.video.cut_off import is_cut_off
+from streamkind.video.decode import Decoder
+from streamkind.video.demux import open_input
 from streamkind.video.source import open_source
 
 SECONDS = 3
@@ -144,3 +146,56 @@ def test_sound_that_outlasts_the_picture_is_no_loss(tmp_path: Path) -> None:
     words = "-ar 44100 -filter_complex [1:a]apad=pad_dur=3[a] -map 0:v -map [a]"
     path = make_base(tmp_path / "a.flv", seconds=1, words=words)
     assert told(path) == (25, 0, [])
+
+
+DELAYED = {
+    "h264.flv": "-c:v libx264 -bf 2",
+    "h264.mp4": "-c:v libx264 -bf 2 -movflags frag_keyframe+empty_moov",
+    "h264.ts": "-c:v libx264 -bf 2",
+    "hevc.mp4": "-c:v libx265 -x265-params log-level=none -movflags frag_keyframe+empty_moov",
+    "mpeg2.mp4": "-c:v mpeg2video -bf 2 -movflags frag_keyframe+empty_moov",
+    "mpeg4.mkv": "-c:v mpeg4 -bf 2",
+    "vp9.mkv": "-c:v libvpx-vp9 -cpu-used 8",
+}
+"""Videos whose decoder still holds frames when its last packet comes."""
+
+
+def decoded(path: Path, threads: int) -> tuple[int, int, list[str]]:
+    """How many different frames a number of threads gives, how many failed, and the lines."""
+    with open_input(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
+        decoder = Decoder(container, stream, path)
+        stamps = {frame.pts for frame in decoder}
+        return len(stamps), decoder.failed, decoder.notes(decoder.failed, 0)
+
+
+def make_delayed(path: Path) -> Path:
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=160x128:r=25:d=2", *DELAYED[path.name].split(), path)
+    return path
+
+
+@pytest.mark.parametrize("share", [0.7, 0.97])
+@pytest.mark.parametrize("name", DELAYED)
+def test_the_frames_before_a_cut_do_not_depend_on_threads(
+    name: str, share: float, tmp_path: Path
+) -> None:
+    path = cut(make_delayed(tmp_path / name), share)
+    one, *others = [decoded(path, threads)[:2] for threads in (1, 2, 3, 8)]
+    assert others == [one] * 3 and not one[1]
+
+
+@pytest.mark.parametrize("before_the_end", [1, 2, 5])
+@pytest.mark.parametrize("name", DELAYED)
+def test_frames_beside_a_damaged_packet_do_not_depend_on_threads(
+    name: str, before_the_end: int, tmp_path: Path
+) -> None:
+    path = make_delayed(tmp_path / name)
+    with open_input(path) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    damaged = packets[-before_the_end]
+    data = path.read_bytes()
+    begin = data.index(bytes(damaged)[:24]) if name != "h264.ts" else damaged.pos + 40
+    path.write_bytes(data[:begin] + b"\xff" * 24 + data[begin + 24 :])
+    one, *others = [decoded(path, threads)[:2] for threads in (1, 2, 3, 8)]
+    assert others == [one] * 3 and sum(one) >= 45

@@ -120,7 +120,17 @@ def without_rest(packet: av.Packet[Any], codec: str) -> av.Packet[Any]:
     """
     data = bytes(packet)
     begin = _BEGINNINGS[codec].search(data) if codec in _BEGINNINGS else None
-    rest = av.Packet(data[begin.start() if begin else 0 :])
+    rest = free_packet(data[begin.start() if begin else 0 :])
     rest.pts, rest.dts, rest.time_base = packet.pts, packet.dts, packet.time_base
     rest.duration = packet.duration
     return rest
+
+
+def free_packet(data: bytes) -> av.Packet[Any]:
+    """Return a packet with a copy of `data`, which a decoder may free in another thread.
+
+    The data of `av.Packet(data)` belong to Python: such a thread would wait for Python's lock.
+    """
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet

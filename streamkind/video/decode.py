@@ -9,13 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.codec.codec import UnknownCodecError
+from av.codec.codec import Capabilities, UnknownCodecError
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamkind.errors import InputError
 from streamkind.video.behind import late_note
-from streamkind.video.codecs import decoder_of, take_codec, without_rest
+from streamkind.video.codecs import decoder_of, free_packet, take_codec, without_rest
 from streamkind.video.cut_off import is_cut_off
 from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
 from streamkind.video.timeline import NothingThereError
@@ -33,6 +33,8 @@ _CLOSED = {
 shown after all earlier ones. IDR (H.264 and H.265, table 7-1) or `closed_gop` (H.262, 6.3.8)."""
 _TELL_LENGTH = frozenset({"matroska", "mxf"})
 """FFmpeg's names of formats whose header has the length of a video but not its number of frames."""
+_NEVER_SHOWN = -(1 << 62)
+"""Time stamp of a packet of which nothing is to be shown, in any units of time."""
 
 
 class Decoder:
@@ -58,10 +60,12 @@ class Decoder:
         self._empty = self._next = 0
         self._hidden = self._decoded = self._patched = 0
         self._ended, self._place = False, 0
+        self._recent: list[av.Packet[VideoStream]] = []  # one for each thread of the decoder
+        self._good: av.Packet[VideoStream] | None = None
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Yield frames in order of presentation, as stored: not turned upright."""
-        for packet in self._packets():
+        for packet in self._whole():
             if packet.has_sidedata("encryption_info"):  # the beginning may be clear
                 raise InputError(encrypted(self._path))
             self.sent += 1
@@ -73,7 +77,7 @@ class Decoder:
             same = codec == self._codec
             yield from self._decode(packet) if same else self._change(packet, codec)
         self._ended = True
-        yield from self._decode(None)
+        yield from self._finish()
 
     @property
     def aspect(self) -> Fraction:
@@ -104,6 +108,18 @@ class Decoder:
     def count_to(self, frame: int) -> None:
         """Skip to frame number `frame`, from 0, in a stream without time stamps."""
         self._skip_to, self._closed = frame, _CLOSED[self._stream.codec_context.name]
+
+    def _whole(self) -> Iterator[av.Packet[VideoStream]]:
+        """Yield the packets, but not one that the end of the file has cut off."""
+        half: av.Packet[VideoStream] | None = None
+        for packet in self._packets():
+            if half is not None:
+                yield half
+            half = packet if packet.is_corrupt and self.sent else None
+            if half is None:
+                yield packet
+        if half is not None and not is_cut_off(self._path, self._container.format.name):
+            yield half
 
     def _packets(self) -> Iterator[av.Packet[VideoStream]]:
         waiting: list[av.Packet[VideoStream]] = []
@@ -149,9 +165,10 @@ class Decoder:
 
     def _change(self, packet: av.Packet[VideoStream], codec: str | None) -> list[av.VideoFrame]:
         """Decode the first packet of another codec. Also return the last decoder's held frames."""
-        rest = self._decode(None)
+        rest = self._finish()
         self._context.flush_buffers()
         self._codec, self._context = codec, self._stream.codec_context
+        self._recent, self._good = [], None
         if codec is not None:
             with contextlib.suppress(UnknownCodecError):  # then its packets count as damaged
                 self._context = decoder_of(codec)
@@ -163,14 +180,38 @@ class Decoder:
         return rest + self._decode(without_rest(packet, name))
 
     def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        if packet is not None:
+            self._recent = [*self._recent, packet][-max(1, self._context.thread_count) :]
         try:
             frames = self._context.decode(packet)
         except av.FFmpegError:
             self.failed += 1
             return []
+        # If all threads are busy, the decoder tells only now of the packet that each had before.
+        self._good = self._recent[0] if self._recent else None
         self._decoded += len(frames)
         self._patched += sum(frame.is_corrupt for frame in frames)
         return frames
+
+    def _finish(self) -> list[av.VideoFrame]:
+        """Return the frames that the decoder still holds.
+
+        PyAV stops at the first packet that fails then, and loses the frames of all others. So every
+        thread of the decoder first hands over what it has, for a packet that it does not decode.
+        """
+        frames: list[av.VideoFrame] = []
+        if self._good and self._context.codec.capabilities & Capabilities.frame_threads:
+            again = free_packet(bytes(self._good))
+            again.pts = again.dts = _NEVER_SHOWN
+            self._context.skip_frame = "ALL"
+            for _ in range(self._context.thread_count - 1):
+                frames += self._decode(again)
+            self._context.skip_frame = "DEFAULT"
+        frames += self._decode(None)
+        # Some codecs decode such a packet all the same.
+        shown = [frame for frame in frames if frame.pts != _NEVER_SHOWN]
+        self._decoded -= len(frames) - len(shown)
+        return shown
 
     def _count_empty(self, packet: av.Packet[VideoStream]) -> None:
         """Count the dropped frames of an AVI: it has an empty chunk for each of them."""
