@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 
 from streamkind.video.boxes import second_file
+from streamkind.video.flv import unread
 from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local
 
@@ -35,12 +36,19 @@ def joined_note(path: Path, kind: str) -> list[str]:
 
 
 def late_note(path: Path, kind: str, place: int, known: Collection[int]) -> list[str]:
-    """Return a message on a video that begins after `place`, the byte of the last packet read.
+    """Return messages on a video that begins after `place`, the byte of the last packet read.
 
-    MPEG-TS only. `known` are the PIDs of the streams that were found at the beginning.
+    MPEG-TS and FLV only. `known` are the PIDs of the streams that were found at the beginning.
     """
-    if kind != "mpegts" or isinstance(path, PipeInput) or not is_local(path):
+    if isinstance(path, PipeInput) or not is_local(path):
         return []
+    if kind == "flv":
+        second, notes = unread(path)
+        return notes + ([] if second is None else [_note(second)])
+    return _late_in_ts(path, place, known) if kind == "mpegts" else []
+
+
+def _late_in_ts(path: Path, place: int, known: Collection[int]) -> list[str]:
     try:
         with av.open(f"subfile,,start,{place},end,0,,:{path}") as rest:
             videos = {s.index for s in rest.streams.video if s.id not in known}
