@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,28 +23,47 @@ _MOST_BOXES = 10_000
 """Most boxes that are read from one file: a damaged file may seem to have any number."""
 
 
-def private_boxes(path: Path) -> list[str]:
-    """Return the names of boxes with private records of the camera, such as `gps `."""
-    found: list[str] = []
-    if not is_local(path):
-        return found
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box: its name, and where its content begins and ends, in bytes."""
+
+    name: str
+    begin: int
+    end: int
+
+
+def boxes_of(path: Path) -> tuple[Box, ...]:
+    """Return the boxes of an MP4 on a local disk. They are read once, unless the file changes."""
+    told = path.stat()
+    return _read_boxes(path, told.st_size, told.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # more than are open at a time
+def _read_boxes(path: Path, size: int, _changed_ns: int) -> tuple[Box, ...]:
     with path.open("rb") as file:
         if file.read(8)[4:] != b"ftyp":
-            return found
-        end = file.seek(0, 2)
-        for name, start, stop in _boxes(file, 0, end):
-            if name in ("free", "skip", "moov"):
-                inner = [box for box in _boxes(file, start, stop) if _is_private(*box)]
-                found += [box[0] for box in inner]
-            elif _is_private(name, start, stop):
-                found.append(name)
-    return list(dict.fromkeys(found))
+            return ()
+        return tuple(inner_boxes(file, 0, size))
+
+
+def private_boxes(path: Path) -> list[str]:
+    """Return the names of boxes with private records of the camera, such as `gps `."""
+    found: list[Box] = []
+    if not is_local(path):
+        return []
+    with path.open("rb") as file:
+        for box in boxes_of(path):
+            if box.name in ("free", "skip", "moov"):
+                found += filter(_is_private, inner_boxes(file, box.begin, box.end))
+            elif _is_private(box):
+                found.append(box)
+    return list(dict.fromkeys(box.name for box in found))
 
 
 def ends_in_box(file: BinaryIO, end: int) -> bool:
     """Return whether a file of `end` bytes ends within a box: a fragmented MP4 was cut off then."""
-    boxes = list(_boxes(file, 0, end))
-    stop = boxes[-1][2] if boxes else 0
+    boxes = list(inner_boxes(file, 0, end))
+    stop = boxes[-1].end if boxes else 0
     file.seek(stop)
     head = file.read(8)
     size = int.from_bytes(head[:4], "big")
@@ -52,24 +73,20 @@ def ends_in_box(file: BinaryIO, end: int) -> bool:
 def second_file(path: Path) -> int | None:
     """Return the byte at which a second MP4 begins in a file; None if there is none.
 
-    Of fragmented files, FFmpeg reads all fragments.
+    Of fragmented files, all fragments are read.
     """
-    with path.open("rb") as file:
-        boxes = list(_boxes(file, 0, file.seek(0, 2)))
-    begins = [begin for name, begin, _ in boxes if name == "ftyp"]
-    fragmented = any(name == "moof" for name, _, _ in boxes)
-    return begins[1] - 8 if len(begins) > 1 and not fragmented else None
+    boxes = boxes_of(path)
+    begins = [box.begin - 8 for box in boxes if box.name == "ftyp"]
+    fragmented = any(box.name == "moof" for box in boxes)
+    return begins[1] if len(begins) > 1 and not fragmented else None
 
 
-def _is_private(name: str, start: int, stop: int) -> bool:
-    return name not in _KNOWN and stop - start >= _LEAST_BYTES
+def _is_private(box: Box) -> bool:
+    return box.name not in _KNOWN and box.end - box.begin >= _LEAST_BYTES
 
 
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the name of each box, and where its content begins and ends, in bytes.
-
-    Stop at data that is not a box.
-    """
+def inner_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+    """Yield the boxes between two places of a file, in bytes. Stop at data that is not a box."""
     for _ in range(_MOST_BOXES):
         file.seek(start)
         head = file.read(16)
@@ -83,5 +100,5 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int
         text = name.decode()
         if not text.replace(" ", "").isalnum():
             return
-        yield text, begin, stop
+        yield Box(text, begin, stop)
         start = stop
