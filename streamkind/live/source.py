@@ -21,10 +21,11 @@ from streamkind.live.explain import check_video, explain, nothing_came
 from streamkind.live.secrets import redact, resolve
 from streamkind.video.color import Reader, read_tags
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer
-from streamkind.video.demux import file_url, main_video
+from streamkind.video.demux import main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
 from streamkind.video.hardware import open_hwaccel, software_note
+from streamkind.video.storage import file_url
 from streamkind.video.tonemap import refuse_dolby, tone_note
 from streamkind.video.upright import Orientation, Turns
 

@@ -12,6 +12,7 @@ import av
 
 from streamkind.video.boxes import second_file
 from streamkind.video.flv import unread
+from streamkind.video.fragments import joined
 from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local
 
@@ -31,7 +32,7 @@ def joined_note(path: Path, kind: str) -> list[str]:
     names = kind.split(",")
     if isinstance(path, PipeInput) or not is_local(path) or not {"mov", "asf"}.intersection(names):
         return []
-    begin = second_file(path) if "mov" in names else _second_asf(path)
+    begin = second_file(path) or joined(path).end if "mov" in names else _second_asf(path)
     return [] if begin is None else [_note(begin)]
 
 

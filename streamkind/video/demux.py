@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from streamkind.errors import InputError, UsageError
 from streamkind.video.bridge import Bridge, may_step
 from streamkind.video.codecs import Codecs, mark_codec
+from streamkind.video.fragments import readable
 from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local, open_remote
 
@@ -66,11 +67,6 @@ _KEPT = 8
 """Number of packets of each stream that are kept to decide on it."""
 
 
-def file_url(path: Path) -> str:
-    """Return a URL for a local file. FFmpeg would read a name with a colon as a protocol."""
-    return f"file:{path}"
-
-
 def open_input(
     path: Path, *, hwaccel: HWAccel | None = None, thorough: bool = False
 ) -> InputContainer:
@@ -83,7 +79,7 @@ def open_input(
     check_readable(path)
     try:
         # surrogateescape keeps the bytes of metadata in an unknown encoding.
-        name = file_url(path) if is_local(path) else open_remote(path)
+        name = readable(path) if is_local(path) else open_remote(path)
         if hwaccel is not None:
             with contextlib.suppress(av.FFmpegError):
                 return av.open(

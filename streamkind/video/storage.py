@@ -63,6 +63,11 @@ def is_local(path: Path) -> bool:
     return isinstance(path, Path)
 
 
+def file_url(path: Path) -> str:
+    """Return a URL for a local file. FFmpeg would take a name with a colon for a protocol."""
+    return f"file:{path}"
+
+
 def open_remote(path: Path) -> BinaryIO:
     """Open a remote file for reading at any position. Only the parts that are read are fetched."""
     return cast(BinaryIO, path.open("rb"))
