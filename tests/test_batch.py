@@ -23,6 +23,7 @@ from support.interlaced import combing, woven
 from support.media import make_clip, read_tracks, read_video
 
 import streamkind
+from streamkind.batch import journal as journals
 from streamkind.batch import work
 from streamkind.batch.divide import divide
 from streamkind.batch.executors import Processes
@@ -172,6 +173,62 @@ def test_a_job_whose_journal_does_not_fit_starts_again(
     (result,), told = run([Job(job.input, job.output, settings)])
     assert result.status == "done"
     assert said in told and "the job starts again" in told
+
+
+def forge(path, **values):
+    """Write values into a record of a job, with the digest of a whole file."""
+    journals.write(path, journals.read(path) | values)
+
+
+FORGED = [
+    {"starts": "abc"},
+    {"starts": None},
+    {"starts": []},
+    {"starts": [0, "1", 2, 3]},
+    {"starts": [3, 2, 1, 0]},
+    {"starts": [0]},
+    {"warm": {}},
+    {"warm": [0]},
+    {"packets": [1, 2]},
+    {"packets": 5},
+    {"ticks": "90000"},
+    {"ticks": 0},
+    {"ticks": [1]},
+    {"frames": {}},
+    {"others": 3},
+    {"others": [None]},
+    {"still": "no"},
+    {"track": 7},
+    {"settings": []},
+    {"input": 1},
+]
+
+
+@pytest.mark.parametrize("values", FORGED, ids=str)
+def test_a_forged_journal_is_not_used(kept, interrupted, values):
+    forge(interrupted.folder / "journal.json", **values)
+    assert journals.Journal.read(interrupted) == "its journal is damaged or was edited"
+
+
+@pytest.mark.parametrize("values", [{"starts": 1, "more": 2}, {"more": 2}], ids=str)
+def test_a_journal_with_other_fields_is_of_another_version(kept, interrupted, values):
+    forge(interrupted.folder / "journal.json", **values)
+    assert journals.Journal.read(interrupted) == "its journal is of another version"
+
+
+@pytest.mark.parametrize(
+    "values", [{"frames": "9"}, {"warnings": 3}, {"end_pts": None}, {"sha256": 0}], ids=str
+)
+def test_a_forged_record_of_a_part_is_not_used(kept, interrupted, values):
+    assert isinstance(work.whole_part(interrupted, 1), work.Outcome)
+    forge(interrupted.record(1), **values)
+    assert work.whole_part(interrupted, 1) == "part 1 is damaged; it is made again"
+
+
+def test_a_job_with_a_forged_journal_starts_again(short_parts, interrupted):
+    forge(interrupted.folder / "journal.json", starts="abc")
+    (result,), told = run([interrupted])
+    assert result.status == "done" and "damaged or was edited; the job starts again" in told
 
 
 def test_an_input_that_changes_during_the_work_is_no_result(tmp_path, short_parts, monkeypatch):

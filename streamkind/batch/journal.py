@@ -7,10 +7,12 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from streamkind import __version__
 from streamkind.engine.options import BATCH, Options
@@ -27,6 +29,8 @@ from streamkind.video.storage import (
     sha256,
     write_whole,
 )
+
+Told = TypeVar("Told")
 
 JOURNAL = "journal.json"
 VERSION = 2
@@ -136,6 +140,15 @@ class Journal:
     others: list[int] = field(default_factory=list)
     """Stream indices of the file's other videos. Each is one part, after the main video's parts."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if the numbers of parts contradict each other."""
+        rising = all(before < after for before, after in pairwise(self.starts))
+        parts = len(self.starts)
+        if not (self.starts and rising and len(self.warm) == parts and 0 < self.ticks < math.inf):
+            raise ValueError(f"starts={self.starts}, warm={self.warm}, ticks={self.ticks}")
+        if len(self.packets) != parts and (parts > 1 or self.packets):
+            raise ValueError(f"packets={self.packets}, expected {parts}")
+
     @property
     def count(self) -> int:
         """Number of parts of all videos."""
@@ -185,10 +198,11 @@ class Journal:
             return "its journal is damaged or was edited"
         if told.pop("version", None) != VERSION:
             return "its journal is of another version"
-        try:
-            journal = cls(**told)
-        except TypeError:
+        if set(told) != set(cls.__dataclass_fields__):
             return "its journal is of another version"
+        journal = typed(cls, told)
+        if journal is None:
+            return "its journal is damaged or was edited"
         if journal.input != fingerprint(job.input):
             return "the input has changed"
         if journal.settings != recorded(job.options):
@@ -227,3 +241,11 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     same = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest() == digest
     return told if same else None
+
+
+def typed(kind: type[Told], told: dict[str, Any]) -> Told | None:
+    """Return a dataclass with the values of `read`, or None if they do not fit."""
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(told), strict=True)
+    except ValidationError:
+        return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from streamkind.backends.base import BackendName
 from streamkind.batch.divide import Division, divide
-from streamkind.batch.journal import JOURNAL, Job, Journal, read, recorded, write
+from streamkind.batch.journal import JOURNAL, Job, Journal, read, recorded, typed, write
 from streamkind.engine.engine import Engine
 from streamkind.engine.options import Options
 from streamkind.engine.profiles import ProfileName, open_engine
@@ -176,8 +176,9 @@ def whole_part(job: Job, index: int) -> Outcome | str:
         return ""
     told = read(job.record(index))
     try:
-        if told is not None and sha256(job.part(index)) == told["sha256"]:
-            return Outcome(**told)
+        outcome = None if told is None else typed(Outcome, told)
+        if outcome is not None and sha256(job.part(index)) == outcome.sha256:
+            return outcome
     except OSError:
         pass
     return f"part {index} is damaged; it is made again"
