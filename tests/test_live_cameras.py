@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
 import threading
@@ -43,13 +44,17 @@ def sdp(change):
     return Script(sdp=change)
 
 
+def noisy(number, width, height):
+    """A picture whose coded size is more than a packet's."""
+    return np.random.default_rng(number).integers(0, 40, (height, width, 3), np.uint8)
+
+
+def pictures_of(connection):
+    return (item for item in connection if isinstance(item, Picture))
+
+
 def first_pictures(connection, count):
-    pictures = []
-    for item in connection:
-        pictures += [item] if isinstance(item, Picture) else []
-        if len(pictures) == count:
-            break
-    return pictures
+    return list(itertools.islice(pictures_of(connection), count))
 
 
 def timeline(stamp, rate=10.0, seconds=30.0, late=lambda now: 0.0):
@@ -180,6 +185,18 @@ def test_recordings_are_as_long_as_what_they_show(stamp, tmp_path):
     assert ("clock counts" in told.error) == (stamp(100) < 7)  # all but the last
 
 
+@pytest.mark.parametrize("size", [(160, 128), (640, 480)])
+@pytest.mark.parametrize("sound", ["", "PCMU/8000"])
+def test_a_picture_comes_before_the_next_one_begins(size, sound):
+    camera = ScriptedCamera(size=size, rate=25, gop=10, count=250, sound=sound, draw=noisy)
+    with camera, connect(camera, timeout=10.0) as connection:
+        for count, _ in enumerate(pictures_of(connection), 1):
+            if count >= 80:
+                camera.frozen.set()
+                if count == camera.sent:  # the newest one is here
+                    break
+
+
 @pytest.mark.parametrize(("rate", "gop"), [(60, 180), (10, 30)])
 def test_a_long_gop_joined_in_the_middle_is_waited_for_and_is_no_damage(rate, gop):
     counts = []
@@ -274,10 +291,10 @@ def answering(answer):
 @pytest.mark.parametrize(
     ("answer", "error", "said"),
     [
-        (b"", InputError, "no RTSP camera"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", InputError, "no RTSP camera"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", InputError, "no RTSP camera"),
-        (b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n", InputError, "no RTSP camera"),
+        (b"", InputError, "not that of an RTSP camera"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", InputError, "not that of an RTSP camera"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", InputError, "not that of an RTSP camera"),
+        (b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n", InputError, "not that of an RTSP camera"),
         (None, SilentError, "no data came for 1 s"),
     ],
 )

@@ -12,12 +12,13 @@ from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.errors import InputError
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
+from streamkind.live.connect import is_file
 from streamkind.live.explain import RefusedError, SilentError
 from streamkind.live.frame_queue import FrameQueue, WaitingFrame
 from streamkind.live.output import Output
 from streamkind.live.secrets import redact
 from streamkind.live.shared import SharedEngine
-from streamkind.live.source import Connection, Picture, is_file
+from streamkind.live.source import Connection, Picture
 from streamkind.live.state import CameraState
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.video.format import HD

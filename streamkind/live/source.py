@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import av
-from av.codec.hwaccel import HWAccel
+from av.container import Flags
 
 from streamkind.errors import InputError
+from streamkind.live.access_units import SYNTAX, AccessUnits
 from streamkind.live.config import Transport
+from streamkind.live.connect import is_file, open_camera
 from streamkind.live.explain import check_video, explain, nothing_came
 from streamkind.live.secrets import redact, resolve
 from streamkind.video.color import Reader, read_tags
@@ -25,7 +26,6 @@ from streamkind.video.demux import main_video
 from streamkind.video.format import HD, HD_ROWS
 from streamkind.video.frames import Pixels, PixFmt
 from streamkind.video.hardware import open_hwaccel, software_note
-from streamkind.video.storage import file_url
 from streamkind.video.tonemap import refuse_dolby, tone_note
 from streamkind.video.upright import Orientation, Turns
 
@@ -34,17 +34,11 @@ log = logging.getLogger("streamkind.live")
 KEY_TIMEOUTS = 4
 """Longest wait for the first keyframe, as a multiple of the camera's timeout. Cameras may send a
 keyframe only every few seconds."""
-_NETWORK = "rtp,rtsp,rtsps,rtmp,rtmps,http,https,httpproxy,hls,tcp,tls,udp,crypto,data"
-"""FFmpeg's protocols that a camera's URL, or a playlist from it, may use. None reads files."""
 _NO_CLOCK = ("mjpeg", "mpjpeg")
 """Formats without time stamps: FFmpeg assumes 25 frames per second."""
 JUMP_SECONDS = 3.0
 """Difference between two consecutive time stamps, in seconds, from which on the second one counts
 as being on another timeline."""
-_OPTIONS = {"analyzeduration": "1000000", "fpsprobesize": "0", "merge_pmt_versions": "1"}
-"""FFmpeg's options: one second, in microseconds, to find the streams; no wait for the frame rate;
-and streams of MPEG-TS that stay the same if their PID changes. PyAV ignores new streams, so without
-the last option it would return no more packets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +109,7 @@ class Connection:
         began = time.monotonic()
         try:
             accel, note = open_hwaccel(hwaccel)
-            self._container = _open(resolve(url), timeout_seconds, transport, accel)
+            self._container = open_camera(resolve(url), timeout_seconds, transport, accel)
         except (av.FFmpegError, ValueError) as exc:
             raise self._explain(exc, time.monotonic() - began) from exc
         try:
@@ -140,6 +134,8 @@ class Connection:
         self._told: set[str] = set()
         self._accel = accel
         self._tell([note] if note else [])
+        unparsed = self._container.flags & Flags.no_parse.value
+        self._units = AccessUnits(context.name) if unparsed and context.name in SYNTAX else None
         self._keyed = False
         """Whether the first keyframe has come, from which decoding can begin."""
         self._pace = Pace(forgets_jumps=not self.is_file)
@@ -168,7 +164,7 @@ class Connection:
         try:
             while (packet := self._next(packets)) is not None and not self._stop.is_set():
                 if packet.stream_index == self._video.index:
-                    for picture in self._decode(packet):
+                    for picture in self._pictures_of(packet):
                         self._keep_pace(picture)
                         seen = time.monotonic()
                         yield picture
@@ -196,6 +192,10 @@ class Connection:
                 f"{redact(self._url)}: data comes, but no {lacking} for {seconds:.1f} s;"
                 " connecting again"
             )
+
+    def _pictures_of(self, packet: av.Packet[Any]) -> Iterator[Picture]:
+        for whole in [packet] if self._units is None else self._units.packets(packet):
+            yield from self._decode(whole)
 
     def _decode(self, packet: av.Packet[Any]) -> list[Picture]:
         began = time.perf_counter()
@@ -245,33 +245,6 @@ class Connection:
 
     def _explain(self, exc: Exception, seconds: float = 0.0) -> InputError:
         return explain(exc, resolve(self._url), self._timeout_seconds, seconds)
-
-
-def is_file(url: str) -> bool:
-    """Return whether a camera's URL names a file."""
-    return url.startswith("file:")
-
-
-def _open(url: str, timeout_seconds: float, transport: Transport, accel: HWAccel | None) -> Any:
-    scheme, _, rest = url.partition(":")
-    options, kind = dict(_OPTIONS), None
-    if scheme == "file":
-        return av.open(file_url(Path(rest.removeprefix("//"))), hwaccel=accel)
-    if scheme == "v4l2":
-        name = rest.removeprefix("//")
-        return av.open(name, format="v4l2", timeout=timeout_seconds, hwaccel=accel)
-    if scheme in ("rtsp", "rtsps"):
-        # By default FFmpeg tries UDP before TCP.
-        words = {"auto": "tcp+udp"}.get(transport, transport)
-        options |= {"rtsp_transport": words, "allowed_media_types": "video+audio"}
-        options |= {"rtsp_flags": "prefer_tcp"} if transport == "auto" else {}
-    if scheme == "udp":
-        kind = "mpegts"
-    # A playlist of another machine must not be able to name files of this machine.
-    options["protocol_whitelist"] = _NETWORK
-    return av.open(
-        url, format=kind, container_options=options, timeout=timeout_seconds, hwaccel=accel
-    )
 
 
 def _sound(packet: av.Packet[Any]) -> Sound:
