@@ -37,8 +37,7 @@ class FilmGraph:
     def _raised(self, made: Tensor) -> Tensor:
         """Apply the local ratio: `engine.local.raise_rgb`."""
         g, seen = self._g, self._seen
-        factor = (g.add("Max", *self._size) + (MAP_SIDE - 1)) / MAP_SIDE
-        size = [g.add("Max", side / factor, 1) for side in self._size]
+        size = self._map_size()
         ground, single = shrunk(g, seen, *size), _luma(g, nearest(g, seen, *size))
         if self._rounds:
             single = g.add("Round", single)
@@ -50,6 +49,14 @@ class FilmGraph:
         maps = resized(g, maps, *self._size)
         relit, own, offset = (g.slice(maps, i, i + 1, 1) for i in range(3))
         return self._limited(relit * made + own * seen + LEVELS * offset)
+
+    def _map_size(self) -> list[Tensor]:
+        """Return rows and columns of the maps: `engine.local.map_size`."""
+        g, side = self._g, self._g.add("Max", *self._size)
+        large = g.add("GreaterOrEqual", side, 2 * MAP_SIDE)
+        part = g.add("Where", large, 1, g.add("Min", side, MAP_SIDE))
+        whole = g.add("Where", large, (side + (MAP_SIDE - 1)) / MAP_SIDE, side)
+        return [g.add("Max", (s * part * 2 + whole) / (whole * 2), 1) for s in self._size]
 
     def _restrained(self, made: Tensor) -> Tensor:
         """Limit chroma by the recorded chroma: `engine.chroma.restrain_rgb`."""

@@ -160,8 +160,12 @@ def nearest(picture: Levels, size: tuple[int, int]) -> Levels:
 
 def map_size(width: int, height: int) -> tuple[int, int]:
     """Return width and height of the maps of a frame."""
-    factor = -(-max(height, width) // MAP_SIDE)
-    return max(1, width // factor), max(1, height // factor)
+    side = max(width, height)
+    # Maps of large frames are enlarged strip by strip, for which the divisor must be whole.
+    large = side >= 2 * MAP_SIDE
+    part, whole = (1, -(-side // MAP_SIDE)) if large else (min(side, MAP_SIDE), side)
+    columns, rows = (max(1, (2 * s * part + whole) // (2 * whole)) for s in (width, height))
+    return columns, rows
 
 
 def blend(before: Levels, after: Levels, relit: Floats, own: Floats, offset: Floats) -> Levels:
