@@ -43,6 +43,7 @@ from streamkind.live.web.watch import Watch
 from streamkind.platform import config_folder
 
 OWN_PAGE = Path(__file__).parent / "page"
+"""Folder of the page's files."""
 UPLOADS_FOLDER = "originals"
 """Name of the folder for dropped files, in the folder of the results."""
 SHARED = ("console.css", "icon.svg", "parts.js", "api.html", "api.js")
@@ -50,6 +51,7 @@ SHARED = ("console.css", "icon.svg", "parts.js", "api.html", "api.js")
 PRESETS = "app.json"
 """Name of the file of presets, in the user's folder for settings."""
 CODES: dict[type[StreamkindError], int] = {UnknownPlaceError: 404, NoSpaceError: 507}
+"""HTTP status codes, by the error that they report. It is 422 for all others."""
 """HTTP status of each error; all others have 422."""
 
 

@@ -15,6 +15,7 @@ from streamkind.platform import cache_folder, replace, writable_by_others
 log = logging.getLogger("streamkind.engines")
 
 CPU = "CPU"
+"""OpenVINO's name of the CPU."""
 NAMES = re.compile(r"cpu|gpu(\.\d+)?|npu", re.IGNORECASE)
 """Pattern of the names of devices: those of OpenVINO, in upper or lower case."""
 BETTER = 1.1

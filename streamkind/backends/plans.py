@@ -30,7 +30,7 @@ SCHEMA = 2
 """Version of this code. It is raised when the same recipe gives another plan than before."""
 LibraryName = Literal["tensorrt", "tensorrt_rtx"]
 LIBRARIES: tuple[LibraryName, ...] = ("tensorrt", "tensorrt_rtx")
-EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
+EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}  # extras of pip, by library
 LEVEL = 3
 """Effort of the search for faster kernels, 0 to 5: TensorRT's default."""
 WORKSPACE_MIB = 0

@@ -33,6 +33,7 @@ from streamkind.video.storage import (
 Told = TypeVar("Told")
 
 JOURNAL = "journal.json"
+"""Name of the journal's file."""
 VERSION = 2
 """Version of the journal's format. A journal of another version is not used."""
 

@@ -19,8 +19,11 @@ from streamkind.errors import EngineError
 from streamkind.model.released import APART, PARTS, releases
 
 PACKAGES = ("numpy", "av", "opencv-python-headless", "openvino")
+"""Packages without which streamkind does not run."""
 OPTIONAL = ("torch", "tensorrt", "tensorrt-rtx", "pycuda")
+"""Packages of the extras."""
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd")
+"""Instruction sets that make the networks faster, by their names in /proc/cpuinfo."""
 
 
 @dataclass(frozen=True)

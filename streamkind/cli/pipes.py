@@ -15,6 +15,7 @@ from streamkind.video.pipe_input import PipeInput
 from streamkind.video.publish import STDOUT
 
 PIPE = "-"
+"""Name of standard input and of standard output on the command line."""
 _STREAMED = {b"YUV4MPEG2 ": ".y4m", b"nut/multimedia container": ".nut"}
 """Endings of the formats that are enhanced while they arrive, by their first bytes."""
 

@@ -48,6 +48,7 @@ PROFILES = {
     # With a larger `whole`, a picture below that size would take longer than one of 1280x720.
     "realtime": Profile("student", 480 * 270, 320 * 240, fast=True, every=3),
 }
+"""The profiles by name. `docs/profiles.md` explains them and states their measured quality."""
 
 
 def choose_profile(

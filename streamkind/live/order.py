@@ -11,6 +11,7 @@ from streamkind.video.containers import SOUND
 
 # `max_interleave_delta`: how long, in microseconds, a muxer waits for sound that has ended.
 INTERLEAVE = {"max_interleave_delta": "200000", "flush_packets": "1"}
+# Options of FFmpeg's muxer for HLS.
 HLS = {
     # A keyframe begins a new segment if the present one has at least this length, in seconds. It
     # is less than `HLS_KEY_SECONDS`, because viewers cause additional keyframes.

@@ -17,6 +17,7 @@ from streamkind.live.secrets import resolve
 WRITTEN_SECONDS = 10.0
 """A file whose last write is less than this time ago, in seconds, counts as being written."""
 DIGITS = len("20261128-180000")
+"""Length of the date and time at the beginning of a recording's name, in characters."""
 
 
 @dataclass(frozen=True, slots=True)

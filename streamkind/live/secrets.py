@@ -10,7 +10,9 @@ from urllib.parse import quote, unquote
 from streamkind.errors import UsageError
 
 HIDDEN = "***"
+"""What messages show in place of a password."""
 _PLACE = re.compile(r"\$\{(file:)?([^}]*)\}")
+"""Pattern of `${NAME}`, an environment variable, and of `${file:PATH}`, the content of a file."""
 _SHORTEST = 4
 """Least length of a value that is searched for in messages. Shorter ones would hide too much."""
 _known: set[str] = set()
@@ -117,6 +119,7 @@ def check_login(url: str) -> None:
 _MEANT = re.compile(r"(?:rtsps?|rtmps?|https?|udp):|[/;\w+.:-]*:(?![\\/]).*@")
 """Beginning of a text that is meant as a URL of the network: a scheme, or a user and a password."""
 _NOT_IN_URLS = re.compile(r"[\s\"'<>\x00-\x1f]")
+"""Characters that a URL cannot have."""
 
 
 def is_meant_as_url(text: str) -> bool:

@@ -37,8 +37,11 @@ from streamkind.video.threads import ReadAhead, WriteBehind
 RATE = 30
 """Frame rate of the clips that are encoded here, in frames per second."""
 FLOOR = "decode + encode"
+"""Name of the measurement of a run that only decodes and encodes."""
 NETS = "nets"
+"""Name of the measurement of all stages between decoder and encoder."""
 FILE_TO_FILE = "file to file"
+"""Name of the measurement of a whole run."""
 TAGS = ColorTags(1)
 """Colour tags of the clip that is encoded for the measurement."""
 

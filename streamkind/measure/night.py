@@ -1,23 +1,27 @@
 """Measures visible faults of an enhanced night video or still. Only its input is needed.
 
-- `cast`: blocks, 8x8 of the chroma planes, that were recorded as gray (chroma within 1.5 code
-  values of neutral, luma below .25): distance from gray of their median colour, CIELAB a, b.
-- `patch`: the same blocks: 95th percentile of the distance from that median. Purple, olive and
-  green patches in the dark are this.
-- `lit_contrast`: places (means of 9x9) of input luma .35 or more and a standard deviation of .02
-  or more: median of exp(-|log(deviation after / before)|). Below 1, lit roads and signs are washed
-  out or overdone.
-- `lit_lift`: mean luma of lit places, output less input.
-- `new_clip`: per cent of pixels whose brightest channel is 250 or more and was below 235.
-- `dark_lift`: places of input luma .02 to .12: geometric mean of output over input.
-- `dark_detail`: places of luma .015 to .12 with some contrast: median deviation after over before,
-  times the slope of the tone curve there. Below 1 the dark is blurred.
-- `black_lift`: mean output luma of places below .006.
-- `blocks`: flat dark places: mean step across the lines of grids of 8, 16 and 32 pixels less that
-  elsewhere, in 8-bit levels, the worst of grids and directions.
-- `noise`: the same places: deviation about the mean of 9x9, after over before, times the slope.
-- `edge_strip`: colour of the outermost 4 lines of a side against the next, beyond what the input
-  explains, in code values.
+Luma is from 0 to 1. The luma and the deviation of a pixel are the mean and the standard deviation
+of the 9x9 pixels around it. A gray block is 8x8 chroma samples of the input within 1.5 code values
+of neutral, of luma below .25. All thresholds were chosen by hand.
+
+- `cast`: distance from gray of the median colour of the gray blocks in the output, in CIELAB a, b.
+- `patch`: 95th percentile of the distance of the gray blocks from that median. It is large if
+  dark areas have purple, olive or green patches.
+- `lit_contrast`: median of exp(-|log(output deviation / input deviation)|), of pixels of input luma
+  .35 or more and deviation .02 or more. It is 1 if contrast is kept, and less if it rises or falls.
+- `lit_lift`: mean of output luma less input luma, of pixels of input luma .35 or more.
+- `new_clip`: per cent of pixels whose largest channel is 250 or more and was below 235.
+- `dark_lift`: geometric mean of output luma / input luma, of pixels of input luma .02 to .12.
+- `dark_detail`: median of output deviation / (slope of the tone curve x input deviation), of pixels
+  of input luma .015 to .12 and deviation .02 or more. Below 1, dark areas are blurred.
+- `black_lift`: mean output luma of pixels of input luma below .006.
+- `blocks`: mean step across the lines of a grid of 8, 16 or 32 pixels less the mean step elsewhere,
+  in 8-bit levels, of pixels of input luma .008 to .12 and deviation below .01. The largest of all
+  grids and of both directions.
+- `noise`: of the same pixels, the deviation from the 9x9 mean: that of the output, divided by the
+  slope of the tone curve, over that of the input.
+- `edge_strip`: difference in colour between the outermost 4 lines of a side and the lines after
+  them that the input does not explain, in code values.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from streamkind.video.frames import Pixels
 
 Mask = NDArray[np.bool_]
 Figures = dict[str, float]
+# Names of the figures of a frame, which the module's docstring explains.
 NAMES = (
     "cast",
     "patch",
@@ -149,7 +154,7 @@ def colours(before: StoredFrame, after: Pixels) -> Figures:
 
 
 def lit(ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
-    """Return the figures of lit places."""
+    """Return the figures of bright pixels."""
     where, found = ma >= 0.35, {}
     if where.sum() >= 500:
         found["lit_lift"] = float((mb - ma)[where].mean())
@@ -161,7 +166,7 @@ def lit(ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
 
 
 def dark(a: Floats, b: Floats, ma: Floats, mb: Floats, sa: Floats, sb: Floats) -> Figures:
-    """Return the figures of dark places."""
+    """Return the figures of dark pixels."""
     found, low = {}, (ma >= 0.02) & (ma <= 0.12)
     if low.sum() >= 500:
         ratio = (mb[low] + 1e-3) / (ma[low] + 1e-3)
@@ -183,7 +188,10 @@ def dark(a: Floats, b: Floats, ma: Floats, mb: Floats, sa: Floats, sb: Floats) -
 
 
 def slope_of(ma: Floats, mb: Floats) -> Floats | None:
-    """Return the slope of the tone curve of dark places (median output by input), per pixel."""
+    """Return the slope of the tone curve at the luma of each pixel.
+
+    The curve is the median output luma by the input luma of dark pixels. None: too few of them.
+    """
     x, y = ma[ma < 0.16][::3], mb[ma < 0.16][::3]
     if len(x) < 1000:
         return None
@@ -198,7 +206,7 @@ def slope_of(ma: Floats, mb: Floats) -> Floats | None:
 
 
 def grid(b: Floats, flat: Mask) -> float:
-    """Return the largest excess of steps on the lines of a codec's grids, in 8-bit levels."""
+    """Return `blocks`: how much larger steps are on the lines of a grid, in 8-bit levels."""
     worst = 0.0
     for plane, where in ((b, flat), (b.T, flat.T)):
         step, both = np.abs(np.diff(plane, axis=1)), where[:, 1:] & where[:, :-1]
@@ -237,7 +245,10 @@ def by_code(x: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
 
 
 def hue(error: NDArray[Any], width: int) -> float:
-    """Median over pieces of 32 of the colour of the outermost 4 lines against lines 10 to 18."""
+    """Return the difference in colour between the first 4 lines and lines 10 to 17.
+
+    It is the median over pieces of 32 columns.
+    """
     near, far = (
         error[rows, :width].mean(axis=0).reshape(-1, 32, 3).mean(axis=1)
         for rows in (slice(0, 4), slice(10, 18))

@@ -27,6 +27,7 @@ ARCHITECTURES: dict[str, type[KinD]] = {
     "lite": Lite,
     "student": Student,
 }
+"""Classes of networks, by the name that a checkpoint states."""
 
 
 def save(path: Path, state: StateDict) -> None:

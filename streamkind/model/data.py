@@ -32,6 +32,7 @@ from streamkind.model.processes import ALONE, Share
 from streamkind.video.color import UNSURE
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+"""Endings of the files of a folder that are read as training pictures."""
 
 
 @dataclass(frozen=True)

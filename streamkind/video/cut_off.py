@@ -19,6 +19,7 @@ _TS_PACKETS = {188: 0, 192: 4, 204: 0}
 """Sizes of MPEG-TS packets, in bytes, and the offset of the sync byte in them: plain, on Blu-ray,
 and with the error correction of broadcasts."""
 _TS_SYNC = 0x47
+"""Value of the sync byte of a TS packet (ISO 13818-1, 2.4.3.3)."""
 _ASF_PROPERTIES = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
 """GUID of ASF's File Properties Object. The file's size is 40 bytes after the object's begin."""
 _FLV_SIZE = b"\0\x08filesize\0"
@@ -36,12 +37,14 @@ _FLV_TAG = 11
 _TAIL = 1 << 20
 """Bytes at the end of a file in which its last unit is searched."""
 _START_CODE = b"\0\0\1"
+"""The bytes with which each start code of MPEG-PS begins."""
 _PACK, _PROGRAM_END, _FIRST_OF_PES = 0xBA, 0xB9, 0xBB
 """Last bytes of start codes of MPEG-PS (ISO 13818-1, 2.5.3): of a pack, of the end of the stream,
 and the smallest one of the packets whose length follows."""
 _DV_FRAMES = 120_000, 144_000
 """Size of a DV frame with 525 and with 625 lines, in bytes. All frames of DVCPRO are multiples."""
 _DV_SYNC = b"\x1f\x07\x00"
+"""First bytes of each DV frame: the ID of its header block."""
 _REAL_SLACK = 10
 """Bytes by which FFmpeg states the size of a RealMedia's DATA chunk too large."""
 _SWF_UNKNOWN = 100 << 20

@@ -14,6 +14,7 @@ from streamkind.errors import UsageError
 Deinterlace = Literal["frame", "field", "off"]
 """An interlaced frame becomes one frame, becomes one frame for each field, or is not changed."""
 _MODES = {"frame": "send_frame", "field": "send_field"}
+"""Modes of FFmpeg's filter bwdif."""
 
 
 def check_deinterlace(mode: str) -> None:

@@ -26,7 +26,7 @@ from streamkind.video.rgb_writer import RGB_FORMATS
 
 log = logging.getLogger("streamkind.video")
 
-_ENCODERS = {
+_ENCODERS = {  # default encoders, by the name of the codec
     "h264": "libx264",
     "hevc": "libx265",
     "h265": "libx265",
@@ -43,18 +43,15 @@ _CODECS_OF = {
     **dict.fromkeys((".png", ".apng"), "apng"),
     **dict.fromkeys((".mpg", ".mpeg", ".m2v", ".vob"), "mpeg2video"),
     **dict.fromkeys((".mjpeg", ".mjpg"), "mjpeg"),
-    **{
-        ".y4m": "wrapped_avframe",
-        ".gif": "gif",
-        ".webp": "webp",
-        ".ogv": "libtheora",
-        ".mxf": "mpeg2video",
-    },
+    **{".y4m": "wrapped_avframe", ".gif": "gif", ".webp": "webp"},
+    **{".ogv": "libtheora", ".mxf": "mpeg2video"},
 }
-"""Default encoders, by the ending of files that cannot hold H.264."""
+"""Default codecs or encoders, by the ending of files that cannot hold H.264."""
 _TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
 _CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
+"""Default crf of an encoder, on its own scale. Chosen by hand."""
 _PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
+"""Default preset of an encoder. Chosen by hand."""
 _X26X_PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow", "placebo"),

@@ -22,6 +22,7 @@ NVIDIA, Intel, AMD, Apple, Linux (Intel and AMD), Windows (all makers)."""
 AUTO_HW = re.compile(r"auto-hw(?::(h264|hevc|av1))?", re.IGNORECASE)
 """Pattern of the codec names that ask for a hardware encoder, such as auto-hw and auto-hw:hevc."""
 _NVENC = {"h264": "h264_nvenc", "hevc": "hevc_nvenc", "h265": "hevc_nvenc", "av1": "av1_nvenc"}
+"""FFmpeg's encoders for NVIDIA cards, by codec."""
 
 
 def check_hwaccel(name: str) -> None:

@@ -43,12 +43,15 @@ _JPEG_2000 = b"\xff\x4f\xff\x51"
 """Begin of a JPEG 2000 codestream: SOC and SIZ (ISO 15444-1, A.4 and A.5)."""
 _QUALITY = 95
 """Quality of lossy stills, on Pillow's scale from 0 to 100."""
-_LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")
+_LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")  # Pillow's names of lossy formats
 _DEEP = frozenset({".png", ".tif", ".tiff"})
 """Endings of formats that can have 16 bits."""
 _ALPHA = frozenset({".avif", ".heic", ".heif", ".hif", ".png", ".tga", ".tif", ".tiff", ".webp"})
+"""Endings of formats that are written with transparency."""
 _GRAY = IMAGE_SUFFIXES - {".avif", ".pnm", ".ppm", ".webp"}
+"""Endings of formats that are written with one channel if the input is gray."""
 _NO_TAGS = frozenset({".bmp", ".jp2", ".pgm", ".pnm", ".ppm", ".tga"})
+"""Endings of formats that are written without EXIF, XMP and colour profile."""
 
 
 def read_still(path: Path) -> Still:

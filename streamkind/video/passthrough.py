@@ -33,6 +33,7 @@ REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelco
 _SEEK_MARGIN_SECONDS = 2
 """Time to seek to before the start, in seconds: packets of audio may be earlier in the file."""
 _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+"""File ending and media type of an attached picture, by its codec."""
 
 
 class Passthrough:

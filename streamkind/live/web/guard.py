@@ -27,6 +27,7 @@ from streamkind.live.config import redact
 log = logging.getLogger("streamkind.console")
 
 COOKIE = "streamkind"
+"""Name of the session cookie."""
 SESSION_SECONDS = 7 * 86400
 """Lifetime of a session cookie, in seconds."""
 LEAST_TOKEN = 16

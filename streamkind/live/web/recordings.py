@@ -19,6 +19,7 @@ MOST_LISTED = 2000
 """Largest number of recordings in an answer; the newest are listed. With ten minutes each, they
 are those of two weeks."""
 KINDS = {".mkv": "video/x-matroska", ".mp4": "video/mp4"}
+"""Media types of recordings, by the ending of the file."""
 CHUNK = 1 << 18
 """Bytes of a recording that are read at once."""
 File = Annotated[str, Path(pattern=r"^[0-9A-Za-z.-]{1,64}$", description="The file's name.")]
