@@ -9,7 +9,7 @@ from support.media import make_clip
 
 import streamkind.measure.score
 from streamkind.errors import InputError, UsageError
-from streamkind.measure.flow import Flow, SeenFrame, believed, luma
+from streamkind.measure.flow import Flow, SeenFrame, luma, reliable
 from streamkind.measure.score import GAIN, INPUT, OUTPUT, ROWS, UNSMOOTHED, flicker, response, score
 
 SIZE = (160, 96)
@@ -109,15 +109,15 @@ def test_an_error_of_one_level_is_the_sum_over_channels():
 def test_the_mask_is_0_where_flows_disagree_and_at_edges_of_motion():
     forward, backward = (np.zeros((20, 40, 2), np.float32) for _ in range(2))
     forward[..., 0], backward[..., 0] = 2, -2
-    assert believed(forward, backward)[5:-5, 5:-5].all()
-    assert not believed(forward, backward)[:, 38:].any()  # flows out of the picture
+    assert reliable(forward, backward)[5:-5, 5:-5].all()
+    assert not reliable(forward, backward)[:, 38:].any()  # flows out of the picture
     backward[8:12, 10:20, 0] = -1  # there the way back is another
-    mask = believed(forward, backward)
+    mask = reliable(forward, backward)
     assert not mask[9:11, 10:16].any() and mask[9:11, 24:34].all()
     backward[..., 0] = -2
     forward[:, 20:, 0] = 6
     backward[:, 20:, 0] = -6
-    mask = believed(forward, backward)
+    mask = reliable(forward, backward)
     assert not mask[:, 20].any() and mask[5:15, 5:15].all()
 
 

@@ -29,31 +29,31 @@ Light = NDArray[np.float32]
 Image = NDArray[np.uint8]
 RATE = 25
 FULL_WELL, READ_NOISE = 4000.0, 3.0
-"""Electrons that white is, and standard deviation of the read noise in electrons."""
+"""Electrons of a white pixel, and standard deviation of the read noise in electrons."""
 NIGHT = 4.5
-"""Stops between the reference and a night's exposure."""
+"""Number of stops by which a night picture is darker than the reference."""
 
 
 @dataclass
 class Moment:
-    """One frame: the scene as it should look, how much darker it is, and what shines by itself."""
+    """One frame: the well exposed scene, by how many stops it is darker, and its lamps."""
 
     reference: Light
     stops: float = NIGHT
     lamps: Light | None = None
-    """Light that is as bright at night, (H, W, 3)."""
+    """Light that the stops do not make darker, (H, W, 3)."""
 
 
 @dataclass
 class Scene:
-    """A scene of some length; `moments` may be gone through once."""
+    """The frames of a scene, which can be iterated once, and its true values."""
 
     moments: Iterator[Moment]
     truth: dict[str, Any] = field(default_factory=dict)
 
 
 def linear(image: Image) -> Light:
-    """SRGB code values to linear light."""
+    """Convert sRGB code values to linear light."""
     code = image.astype(np.float32) / 255
     return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
 
@@ -84,7 +84,7 @@ def disc(size: tuple[int, int], x: float, y: float, radius: float, glow: float =
 
 
 def static(size: tuple[int, int], frames: int) -> Scene:
-    """Nothing happens but the sensor's noise."""
+    """Only the sensor's noise changes."""
     light = photo("coffee", size)
     return Scene(Moment(light) for _ in range(frames))
 
@@ -178,11 +178,11 @@ SCENES: dict[str, tuple[Render, float]] = {
     "pan": (pan, 4),
     "ghost": (ghost, 2),
 }
-"""What renders each scene, and its length in seconds."""
+"""The function that renders each scene, and the scene's length in seconds."""
 
 
 def frames_of(scene: Scene, seed: int) -> Iterator[tuple[Image, Image]]:
-    """Go through a scene: reference and dark frame, (H, W, 3) uint8 RGB."""
+    """Yield the reference and the dark frame of each moment, (H, W, 3) uint8 RGB."""
     rng = np.random.default_rng(seed)
     for moment in scene.moments:
         lamps = 0.0 if moment.lamps is None else moment.lamps
@@ -193,7 +193,7 @@ def frames_of(scene: Scene, seed: int) -> Iterator[tuple[Image, Image]]:
 
 
 def sensed(light: Light, rng: np.random.Generator) -> Image:
-    """What a small sensor makes of light: shot noise, read noise, 8 bits."""
+    """Add the shot noise and read noise of a small sensor to light, and quantise to 8 bits."""
     electrons = np.clip(light, 0, 1.2) * FULL_WELL
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(electrons + READ_NOISE**2)
     return coded((electrons + noise) / FULL_WELL)

@@ -102,7 +102,7 @@ class Timer:
             self.first, self.skipped = time.monotonic(), frames
         self.frames = frames
 
-    def each(self) -> float:
+    def seconds_per_frame(self) -> float:
         """Return the seconds a frame took, up to now. Raises InputError."""
         if not self.frames:
             raise InputError(
@@ -134,7 +134,7 @@ def time_enhancing(job: Job, start: float, gone: Event) -> float:
         with VideoSink(part, source, part=True, **work.encoding(job, source.format)) as sink:
             stream = work.open_stream(job, None, source)
             run(as_source(timer), stream, sink, report, progress=lambda r: timer.seen(r.frames))
-        return timer.each()  # all frames are encoded
+        return timer.seconds_per_frame()  # all frames are encoded
 
 
 def time_survey(job: Job, start: float, gone: Event) -> float:
@@ -142,7 +142,7 @@ def time_survey(job: Job, start: float, gone: Event) -> float:
     with VideoSource(job.input, start=start) as source:
         timer = Timer(source, gone)
         survey(as_source(timer), work.engine_of(job), seen=timer.seen)
-        return timer.each()
+        return timer.seconds_per_frame()
 
 
 def as_source(timer: Timer) -> Source:

@@ -25,7 +25,7 @@ from streamkind.video.format import HD
 from streamkind.video.frames import Pixels
 from streamkind.video.upright import Turns
 
-GLIMPSES = 3
+SAMPLES = 3
 """Number of moments of a file that are decoded."""
 THUMBNAIL_WIDTH = 320
 """Width of a thumbnail, in pixels."""
@@ -133,8 +133,8 @@ def look_at(path: Path) -> FileLook:
         turns, small = Turns(), []
         turned = turns(first)  # keyframes may tell the rotation, or only the first frame
         size = first.width, first.height
-        for number in range(GLIMPSES if seconds else 1):
-            at = start + seconds * (number + 0.5) / GLIMPSES
+        for number in range(SAMPLES if seconds else 1):
+            at = start + seconds * (number + 0.5) / SAMPLES
             frame = frame_near(container, stream, at) if seconds else first
             if frame is not None:
                 small.append(turns(frame).apply(thumbnail_of(frame)))

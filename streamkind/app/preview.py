@@ -44,7 +44,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Moment:
+class SplitFrame:
     """A frame of a file, split into layers. For another ratio, only `recompose` runs again."""
 
     view: View
@@ -97,8 +97,8 @@ class FilePreviews:
         self._engine: Engine | None = None
         self._warmed = False
         self._tasks: set[Future[Any]] = set()
-        self._fast_moments: LruCache[tuple[FileKey, float], Moment] = LruCache(FAST_KEPT)
-        self._fine_moments: LruCache[tuple[FileKey, float, str], Moment] = LruCache(FINE_KEPT)
+        self._fast_frames: LruCache[tuple[FileKey, float], SplitFrame] = LruCache(FAST_KEPT)
+        self._fine_frames: LruCache[tuple[FileKey, float, str], SplitFrame] = LruCache(FINE_KEPT)
         self._rates: LruCache[FileKey, float] = LruCache(FINE_KEPT)
 
     def warm(self) -> None:
@@ -150,21 +150,21 @@ class FilePreviews:
         stream = Stream(self._fast_engine(), skip=False)
         frame = np.zeros((1, height * 3 // 2, width), np.uint8)
         layers, _ = stream.prepare(stream.decompose(frame), [0.0])
-        Moment(stream.view, layers, ColorTags()).picture(MANUAL_RANGE[1], DEFAULT_TARGET, width)
+        SplitFrame(stream.view, layers, ColorTags()).picture(MANUAL_RANGE[1], DEFAULT_TARGET, width)
 
     def _show_fast(self, wanted: PreviewRequest, gone: Event) -> FilePreview:
         key = key_of(wanted.path), wanted.at
-        moment = self._fast_moments.get(
+        split = self._fast_frames.get(
             key, lambda: self._split(self._fast_engine(), FAST, wanted, gone, warm=0)
         )
-        return moment.picture(wanted.ratio, wanted.target, wanted.width)
+        return split.picture(wanted.ratio, wanted.target, wanted.width)
 
     def _show_fine(self, wanted: PreviewRequest, gone: Event) -> FilePreview:
         key = key_of(wanted.path), wanted.at, wanted.profile
-        moment = self._fine_moments.get(key, lambda: self._split_fine(wanted, gone))
-        return moment.picture(wanted.ratio, wanted.target, wanted.width)
+        split = self._fine_frames.get(key, lambda: self._split_fine(wanted, gone))
+        return split.picture(wanted.ratio, wanted.target, wanted.width)
 
-    def _split_fine(self, wanted: PreviewRequest, gone: Event) -> Moment:
+    def _split_fine(self, wanted: PreviewRequest, gone: Event) -> SplitFrame:
         check_wanted(gone)
         engine = engine_for("auto", "auto", wanted.profile, "auto")
         return self._split(engine, wanted.profile, wanted, gone, warm=WARM)
@@ -177,7 +177,7 @@ class FilePreviews:
         gone: Event,
         *,
         warm: int,
-    ) -> Moment:
+    ) -> SplitFrame:
         """Decode the wanted frame and `warm` frames before it, and split it into layers.
 
         Raises InputError.
@@ -195,7 +195,7 @@ class FilePreviews:
             raise InputError(
                 f"{path.name}: no frame can be decoded at {at:.1f} s; choose another time"
             )
-        return Moment(stream.view, layers, color)
+        return SplitFrame(stream.view, layers, color)
 
 
 def check_wanted(gone: Event) -> None:

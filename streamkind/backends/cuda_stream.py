@@ -58,7 +58,7 @@ class Program:
 
     def context(self, frames: int) -> Any:
         """Return a new execution context for a number of frames, without scratch memory."""
-        context = self._engine.create_execution_context(self._how())
+        context = self._engine.create_execution_context(self._context_config())
         if context is None:
             raise self._gpu.cuda.MemoryError("TensorRT gives no execution context")
         for name, (shape, _) in self.inputs.items():
@@ -66,7 +66,7 @@ class Program:
                 raise EngineError(f"TensorRT refuses {frames} frames of {name}, {shape}")
         return context
 
-    def _how(self) -> Any:
+    def _context_config(self) -> Any:
         """Return the settings of a context: the caller gives its scratch memory.
 
         TensorRT for RTX also records its calls itself.

@@ -69,9 +69,9 @@ def _guided(g: GraphBuilder, window: Window, luma: Tensor, edge: float, sharp: f
 
 
 def _curve(g: GraphBuilder, low: Tensor, high: Tensor, bright: Tensor) -> tuple[Tensor, ...]:
-    """Return what a `light.local.Curve` knows: how far bases are raised, and parts of its slope.
+    """Return `lift` of a `light.local.Curve`, and what `_slope` needs, (N, 1, h, w) each.
 
-    These are the share of the network's rise, and how fast the room falls times its share.
+    These are `_shares[0]`, and the product of `_shares[1]` and `_falling`, of the same class.
     """
     rise = g.at_least(g.add("Min", high, _most(g, low)) - low, 1e-6)
     top, vivid = (

@@ -58,14 +58,14 @@ def graph_in(
     model = onnx.shape_inference.infer_shapes(model)
     short = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
     if precision != "fp32":
-        _shorten(model, short[precision])
+        _to_16_bits(model, short[precision])
     if guard and model.graph.output[-1].name == "frames":
         _guard(model.graph)
     del model.graph.value_info[:]
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
-def _shorten(model: ModelProto, kind: int) -> None:
+def _to_16_bits(model: ModelProto, kind: int) -> None:
     """Compute pictures in a type of 16 bits, with casts between these nodes and the others."""
     import onnx
 

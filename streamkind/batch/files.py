@@ -103,7 +103,11 @@ def is_wanted(path: Path, patterns: Sequence[str]) -> bool:
 
 
 def result_name(template: str, top: Path, path: Path) -> str:
-    """Fill in the template of a name. Raises UsageError."""
+    """Fill in the template of a name. Raises UsageError.
+
+    {folder} is the path from the input folder to the file's folder, {stem} the file's name without
+    its ending, {kind} that ending in lower case without the dot, and {suffix} that of the result.
+    """
     folder = str(path.relative_to(top).parent) if is_local(path) else _below(top, path)
     suffix = path.suffix.lower()
     still = suffix not in VIDEO_SUFFIXES and suffix not in KEPT_SUFFIXES

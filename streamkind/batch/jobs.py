@@ -143,7 +143,7 @@ class JobRunner:
         running = _Running(result, lock)
         if not self._engine_told:
             self._engine_told = True
-            self._waiting.append((partial(work.engine_told, job), self._engine_is, running))
+            self._waiting.append((partial(work.engine_description, job), self._engine_is, running))
         if job.output.exists():
             self._note(
                 running, "its result is damaged or was made with other settings; it is made again"

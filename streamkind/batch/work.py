@@ -111,7 +111,7 @@ def is_smoothed(job: Job) -> bool:
     return job.options.ratio == "auto" and "ratio" in job.options.steady
 
 
-def engine_told(job: Job) -> str:
+def engine_description(job: Job) -> str:
     """Return the description of a job's engine; "" for stills and inputs that cannot be read."""
     with contextlib.suppress(StreamkindError), input_of(job) as source:
         if not source.still:

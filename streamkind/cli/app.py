@@ -111,7 +111,11 @@ def batch_command(
         list[str] | None, typer.Option(help="Names of files to take, such as '*.mp4'; repeatable.")
     ] = None,
     name: Annotated[
-        str, typer.Option(help="Names of results, made of {folder}, {stem}, {kind}, {suffix}.")
+        str,
+        typer.Option(
+            help="Names of results: {folder} below the input folder, {stem} and {kind} of the"
+            " input's name before and after the last dot, {suffix} of the result with its dot."
+        ),
     ] = NAME,
     workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
     nice: Annotated[int, typer.Option(help="Niceness of the work, 0 to 19.")] = 0,

@@ -199,13 +199,13 @@ def take_visibly(
 
     plan = cache.take(recipe, build, lambda line: bar.console.print(line, markup=False))
     how = f"built in {took[0]:.1f} s" if took else "kept"
-    told = f"{recipe}: {how}, {len(plan.data) / 1e6:.1f} MB, {ends(plan.report)}"
+    told = f"{recipe}: {how}, {len(plan.data) / 1e6:.1f} MB, {types_of(plan.report)}"
     bar.console.print(told, markup=False)
     bar.remove_task(task)
     return plan
 
 
-def ends(report: Inspection) -> str:
+def types_of(report: Inspection) -> str:
     """Return the types of inputs, outputs and layers of a plan."""
     sides = (
         ", ".join(f"{tensor['name']} {tensor['type']}" for tensor in report[side])

@@ -166,6 +166,7 @@ class Curve:
         total = by_rise + by_room
         self.lift: Floats = rise * room / power(total, 1 / BEND)
         """Rise of the base, (h, w)."""
+        # Derivatives of `lift` by `rise` and by `room`, and minus that of `room` by light.
         self._shares = [power(by / total, 1 + 1 / BEND) for by in (by_rise, by_room)]
         self._falling = 1 - power(light / top, KNEE - 1)
 

@@ -33,7 +33,7 @@ FINISH_SECONDS = 60.0
 
 
 class Camera:
-    """Source, state and outputs of one camera. The engine's thread uses it as a `Served`."""
+    """Source, state and outputs of one camera. The engine's thread uses it as an `EngineClient`."""
 
     def __init__(self, config: CameraConfig, engine: SharedEngine) -> None:
         self.state = CameraState(config)

@@ -30,7 +30,7 @@ MOST_FAILURES = 3
 """Number of failures in a row after which the engine is opened again."""
 
 
-class Served(Protocol):
+class EngineClient(Protocol):
     """The part of a camera that the engine uses. The engine's thread calls all methods."""
 
     queue: FrameQueue
@@ -59,10 +59,10 @@ class Served(Protocol):
 
 
 @dataclass
-class Turn:
+class BatchFrame:
     """A frame of a camera that is enhanced in the next batch."""
 
-    camera: Served
+    camera: EngineClient
     frame: WaitingFrame
     dropped: int
     """Number of older frames of the camera that were dropped when this one was taken."""
@@ -80,7 +80,7 @@ class SharedEngine:
         # The lock of `ready` protects these.
         self._description = ""
         self._wanted: Callable[[int, int], PixFmt] | None = None
-        self._cameras: list[Served] = []
+        self._cameras: list[EngineClient] = []
         self._resting: dict[int, float] = {}
         # Used only by the engine's thread.
         self._compiled: CompiledSizes | None = None
@@ -110,12 +110,12 @@ class SharedEngine:
             wanted = self._wanted
         return wanted(width, height) if wanted else "rgb24"
 
-    def add(self, camera: Served) -> None:
+    def add(self, camera: EngineClient) -> None:
         """Serve a camera from now on."""
         with self.ready:
             self._cameras.append(camera)
 
-    def remove(self, camera: Served) -> None:
+    def remove(self, camera: EngineClient) -> None:
         """Stop serving a camera."""
         with self.ready:
             if camera in self._cameras:
@@ -141,8 +141,8 @@ class SharedEngine:
             self._opened.set()
         try:
             while engine is not None and not self._stop.is_set():
-                turns = self._next_turns(engine.max_batch)
-                if turns and not self._serve(engine, turns):
+                batch = self._next_frames(engine.max_batch)
+                if batch and not self._serve(engine, batch):
                     lost, engine = engine, None
                     self._end(lost)  # before another is opened: a device may not hold two
                     engine = self._reopen()
@@ -185,92 +185,92 @@ class SharedEngine:
             self._stop.wait(PAUSE_SECONDS)
         return None
 
-    def _serve(self, engine: Engine, turns: list[Turn]) -> bool:
+    def _serve(self, engine: Engine, batch: list[BatchFrame]) -> bool:
         """Enhance a batch. Return False if the engine has failed too often."""
         began = time.monotonic()
         try:
-            serve(engine, turns)
+            serve(engine, batch)
         except Exception as exc:  # other cameras must continue
-            for turn in turns:
-                turn.camera.fail(redact(f"engine: {exc}"))
-                self._rest(turn.camera)
-                if not turn.done:
-                    turn.camera.queue.count_dropped()
+            for one in batch:
+                one.camera.fail(redact(f"engine: {exc}"))
+                self._rest(one.camera)
+                if not one.done:
+                    one.camera.queue.count_dropped()
             self._failures += 1
             return self._failures < MOST_FAILURES
         self._failures = 0
-        shape = (len(turns), *turns[0].frame.pixels.shape)
+        shape = (len(batch), *batch[0].frame.pixels.shape)
         if self._compiled is not None:
             self._compiled.learn(shape[1:])
         ended = time.monotonic()
-        self._load.note(began, ended, len(turns), sum(turn.dropped for turn in turns))
+        self._load.note(began, ended, len(batch), sum(one.dropped for one in batch))
         took = ended - began
         # The first batch of a size includes the time for compiling, so it does not count.
         before = self._cost.get(shape)
         self._cost[shape] = 0.0 if before is None else max(took, 0.8 * before + 0.2 * took)
-        for turn in turns:
-            turn.camera.took(self._cost[shape])
+        for one in batch:
+            one.camera.took(self._cost[shape])
         return True
 
-    def _rest(self, camera: Served) -> None:
+    def _rest(self, camera: EngineClient) -> None:
         with self.ready:
             if camera in self._cameras:
                 self._resting[id(camera)] = time.monotonic() + PAUSE_SECONDS
 
-    def _next_turns(self, most: int) -> list[Turn]:
+    def _next_frames(self, most: int) -> list[BatchFrame]:
         """Take one frame from each of up to `most` cameras, all of one size.
 
         Move these cameras to the end of the list, so that the others are served next.
         """
         with self.ready:
-            turns = self._gather([], most)
-            if not turns:
+            batch = self._gather([], most)
+            if not batch:
                 self.ready.wait(WAIT_SECONDS)
-                turns = self._gather([], most)
+                batch = self._gather([], most)
             until = time.monotonic() + WINDOW_SECONDS
-            while turns and len(turns) < min(most, len(self._cameras)):
+            while batch and len(batch) < min(most, len(self._cameras)):
                 left = until - time.monotonic()
                 if left <= 0 or self._stop.is_set():
                     break
                 self.ready.wait(left)
-                turns = self._gather(turns, most)
-            served = [turn.camera for turn in turns]
+                batch = self._gather(batch, most)
+            served = [one.camera for one in batch]
             self._cameras = [c for c in self._cameras if c not in served] + [
                 c for c in served if c in self._cameras
             ]
-        return turns
+        return batch
 
-    def _gather(self, turns: list[Turn], most: int) -> list[Turn]:
+    def _gather(self, batch: list[BatchFrame], most: int) -> list[BatchFrame]:
         now = time.monotonic()
-        taken = {id(turn.camera) for turn in turns}
+        taken = {id(one.camera) for one in batch}
         for camera in self._cameras:
-            if len(turns) >= most:
+            if len(batch) >= most:
                 break
             first = camera.queue.peek()
             if first is None or id(camera) in taken or self._resting.get(id(camera), 0) > now:
                 continue
             if not camera.has_room():  # the enhanced frame would replace another one
                 continue
-            if turns and first.pixels.shape != turns[0].frame.pixels.shape:
+            if batch and first.pixels.shape != batch[0].frame.pixels.shape:
                 continue
             alone = len(self._cameras) == 1
             if self._compiled is not None and not alone and not self._compiled.has(first.pixels):
                 continue  # not compiled for this size yet
-            cost = self._cost.get((len(turns) + 1, *first.pixels.shape), 0.0)
+            cost = self._cost.get((len(batch) + 1, *first.pixels.shape), 0.0)
             dropped = camera.queue.dropped
             wait = self._load.longest_wait(now) * camera.queue.interval
             frame = camera.queue.take(camera.oldest(cost, wait))
             if frame is not None:
-                turns.append(Turn(camera, frame, camera.queue.dropped - dropped))
-        return turns
+                batch.append(BatchFrame(camera, frame, camera.queue.dropped - dropped))
+        return batch
 
 
-def serve(engine: Engine, turns: list[Turn]) -> None:
+def serve(engine: Engine, batch: list[BatchFrame]) -> None:
     """Enhance one frame of each of several cameras in one batch, and deliver the results."""
-    streams = [turn.camera.stream(engine) for turn in turns]
-    frames = [turn.frame for turn in turns]
+    streams = [one.camera.stream(engine) for one in batch]
+    frames = [one.frame for one in batch]
     pixels = np.stack([frame.pixels for frame in frames])
     clear, ratios = enhance_together(streams, pixels, [frame.seconds for frame in frames])
-    for turn, picture, ratio in zip(turns, clear, ratios, strict=True):
-        turn.camera.deliver(turn.frame, picture, float(ratio))
-        turn.done = True
+    for one, picture, ratio in zip(batch, clear, ratios, strict=True):
+        one.camera.deliver(one.frame, picture, float(ratio))
+        one.done = True

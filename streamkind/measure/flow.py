@@ -79,8 +79,8 @@ class Flow:
         )
         factor = np.array([full[0] / half[0], full[1] / half[1]], np.float32)
         flow = cv2.resize(forward, full, interpolation=cv2.INTER_LINEAR) * factor
-        mask = cv2.resize(believed(forward, backward), full, interpolation=cv2.INTER_NEAREST)
-        x, y = places(full)
+        mask = cv2.resize(reliable(forward, backward), full, interpolation=cv2.INTER_NEAREST)
+        x, y = pixel_grid(full)
         return cls(x + flow[..., 0], y + flow[..., 1], np.asarray(mask, np.float32))
 
     def error(self, before: Floats, after: Floats) -> float:
@@ -91,20 +91,20 @@ class Flow:
         return float(np.vdot(squares, self.visible) / max(float(self.visible.sum()), 1e-6))
 
 
-def places(size: tuple[int, int]) -> tuple[Floats, Floats]:
+def pixel_grid(size: tuple[int, int]) -> tuple[Floats, Floats]:
     """Return column and row of each pixel of a picture of that width and height."""
     x, y = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in size))
     return x, y
 
 
-def believed(forward: Floats, backward: Floats) -> Floats:
+def reliable(forward: Floats, backward: Floats) -> Floats:
     """Return M at the place of the first frame, both flows (h, w, 2).
 
     It is 0 where the flow back does not lead to the start, at edges of motion, and outside the
     picture.
     """
     height, width = forward.shape[:2]
-    x, y = places((width, height))
+    x, y = pixel_grid((width, height))
     x, y = x + forward[..., 0], y + forward[..., 1]
     back = cv2.remap(backward, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 

@@ -230,21 +230,24 @@ def strip(before: Pixels, after: Pixels) -> float:
         width = p.shape[1] // 32 * 32
         if width == 0 or len(p) < 80:
             continue
-        explained = np.stack([by_code(p[..., c], q[..., c]) for c in range(3)], axis=2)
-        plain, fitted = (hue(error, width) for error in (q - scale * p, q - explained))
+        explained = np.stack([expected_by_code(p[..., c], q[..., c]) for c in range(3)], axis=2)
+        plain, fitted = (color_difference(error, width) for error in (q - scale * p, q - explained))
         worst = max(worst, min(plain, fitted))
     return worst
 
 
-def by_code(x: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
-    """Return the output expected by the next 64 lines of a side for each input value, per pixel."""
+def expected_by_code(x: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
+    """Return the output expected for each pixel by its input value.
+
+    It is the mean output for this value in lines 10 to 73, which are near the side.
+    """
     seen, made = x[10:74].ravel().astype(int), z[10:74].ravel()
     count, total = np.bincount(seen, minlength=256), np.bincount(seen, made, 256)
     known = np.flatnonzero(count >= 20)
     return _floats(np.interp(x, known, total[known] / count[known])) if len(known) else z
 
 
-def hue(error: NDArray[Any], width: int) -> float:
+def color_difference(error: NDArray[Any], width: int) -> float:
     """Return the difference in colour between the first 4 lines and lines 10 to 17.
 
     It is the median over pieces of 32 columns.

@@ -124,7 +124,7 @@ def distillation_batches(
     device: torch.device,
     share: Share = ALONE,
 ) -> Iterator[DistillationBatch]:
-    """Yield the lesson of each step; `pools` yields the pairs of the pools of these numbers."""
+    """Yield the batch of each step. `pools` takes numbers of pools, and yields their pairs."""
     own = batch // share.count
     each = POOL * REUSE // own
     teacher = teacher_of(device)

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from streamkind.video.bridge import may_step
 from streamkind.video.decode import Decoder
 from streamkind.video.deinterlace import Deinterlace, Deinterlacer, progressive
-from streamkind.video.places import find_place, find_target
+from streamkind.video.seeking import find_place, find_target
 from streamkind.video.timeline import FrameClock
 
 

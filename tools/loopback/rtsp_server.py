@@ -1,11 +1,11 @@
-"""An RTSP server for tests and tools, run by Debian's python3: a camera, or what takes a stream.
+"""An RTSP server for tests and tools, run by Debian's python3: a camera, or a receiver of a stream.
 
     /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" [USER PASSWORD]
     /usr/bin/python3 rtsp_server.py camera PORT "GSTREAMER PIPELINE ending in pay0" CERTIFICATE.pem
     /usr/bin/python3 rtsp_server.py record PORT FILE
 
-A camera serves rtsp://127.0.0.1:PORT/1. What is published to rtsp://127.0.0.1:PORT/in goes to FILE.
-Who connects and leaves is told on stdout.
+A camera serves rtsp://127.0.0.1:PORT/1. A receiver writes what is published to
+rtsp://127.0.0.1:PORT/in to FILE. Both print a line when a client connects or disconnects.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Speed: profiles from file to file, KinD by other runtimes, the price of smoothing, a cluster."""
+"""Speed: profiles from file to file, KinD by other runtimes, the cost of smoothing, a cluster."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Live cameras: the delay of pictures, and a 720p camera of 25 fps held for minutes.
+"""Live cameras: the delay of pictures, and the frame rate with a 720p camera of 25 fps.
 
-A GStreamer server on this machine plays the camera, streamkind enhances it in the profile realtime
-and publishes to a second server: all of it on the same cores.
+A GStreamer server on this machine acts as the camera. streamkind enhances its stream in the profile
+realtime, and publishes the result to a second server. All three share the cores.
 """
 
 from __future__ import annotations

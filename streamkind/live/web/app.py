@@ -79,7 +79,7 @@ class Cameras:
     def put(self, name: CameraName, settings: CameraSettings, response: Response) -> CameraConfig:
         """Add a camera (201), or change the one with this name (200). Others are not interrupted.
 
-        A URL with *** is refused: the API shows *** in place of passwords, so it has lost its own.
+        A URL with *** is refused: it was copied from an answer, which shows *** for a password.
         """
         config = CameraConfig(name=name, **dict(settings))
         try:
