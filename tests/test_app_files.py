@@ -412,7 +412,7 @@ def test_another_sites_page_is_refused(app, method, path, site):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", ""])
-def test_a_rebound_name_is_refused(app, host):
+def test_dns_rebinding_is_refused(app, host):
     assert app.get("/api/files", headers={"Host": host}).status_code == 421
 
 
@@ -477,7 +477,7 @@ def test_dropped_files_are_kept_whole_and_none_is_replaced(own):
         ("%2fetc%2fa.mp4", b"x", 404),
     ],
 )
-def test_names_and_bodies_that_cannot_be_are_refused(app, name, data, code):
+def test_invalid_names_and_bodies_are_refused(app, name, data, code):
     answer = put(app, name, data)
     assert answer.status_code == code
     assert answer.json()["detail"]
@@ -612,7 +612,7 @@ def test_presets_and_last_settings_are_there_next_time(tree, tmp_path):
         ("x", {"shell": "rm"}),
     ],
 )
-def test_presets_that_cannot_be_are_refused(app, name, change):
+def test_invalid_presets_are_refused(app, name, change):
     answer = app.ask("PUT", f"/api/presets/{name}", json=QUICK | change)
     assert answer.status_code in (404, 405, 422)
     assert app.get("/api/presets").json()["presets"] == {}

@@ -162,7 +162,7 @@ def test_presets_and_last_settings_come_back(page):
     wait_until(lambda: page.find("#preset").text.strip() == "Choose …")
 
 
-def test_files_dropped_together_are_sent_in_turn_and_each_refusal_is_told(page, app, clip):
+def test_files_dropped_together_are_sent_in_turn_and_each_refusal_is_reported(page, app, clip):
     names = ["first <b>.mp4", "notes.txt", "more.doc", "second.mp4"]
     page.driver.execute_script(COUNT_UPLOADS)
     assert drop(page, clip, *names) == 4
@@ -177,7 +177,7 @@ def test_files_dropped_together_are_sent_in_turn_and_each_refusal_is_told(page, 
     page.driver.get_log("browser")
 
 
-def test_values_that_cannot_be_are_refused_in_the_users_language(page, app):
+def test_invalid_values_are_refused_in_the_users_language(page, app):
     choose(page)
     page.find("#language option[value=de]").click()
     page.find("#keep").click()

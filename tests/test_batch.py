@@ -264,7 +264,7 @@ def test_folders_in_the_folder_of_a_job_are_removed(tmp_path, interrupted):
     assert left(tmp_path) == []
 
 
-def test_a_stretch_that_cannot_be_decoded_is_left_out_and_told(tmp_path, short_parts):
+def test_frames_that_cannot_be_decoded_are_left_out_and_reported(tmp_path, short_parts):
     clip = night(tmp_path / "night.mp4", options={"g": "10"})
     with av.open(str(clip)) as container:
         bad = [(p.pos, p.size) for p in container.demux(video=0) if p.size][10:20]

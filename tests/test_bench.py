@@ -132,7 +132,7 @@ def test_nets_of_one_name_are_told_apart(tmp_path):
     assert list(named(paths)) == [str(paths[0]), str(paths[1]), "other", str(paths[3])]
 
 
-def test_a_baseline_that_is_not_installed_is_told(monkeypatch, capsys):
+def test_a_baseline_that_is_not_installed_is_reported(monkeypatch, capsys):
     monkeypatch.setattr("streamkind.measure.bench_nets.find_spec", lambda name: None)
     nets = baselines()
     assert nets.found.keys() == {"kind, OpenVINO", "kind, PyTorch float32"}

@@ -187,7 +187,7 @@ def test_no_halo_is_wider_than_3_pixels(low, high, factor):
 
 
 @pytest.mark.parametrize("low, high", [(8, 40), (2, 120), (20, 30), (4, 200)])
-def test_beside_a_hard_edge_realtime_only_ripples(low, high):
+def test_ripple_of_realtime_at_a_hard_edge_is_small(low, high):
     """The released student at an edge of 1280x720: its own ripple stays below a tenth of it."""
     picture = np.full((720, 1280, 3), low, np.uint8)
     picture[:, 641:] = high

@@ -178,14 +178,14 @@ def test_a_track_is_written_drawn_edited_and_given_back(call, tmp_path):
 
 
 @pytest.mark.parametrize("words, first", [([], True), (["--one-pass"], False)])
-def test_the_first_pass_is_told_and_can_be_left_out(call, tmp_path, words, first):
+def test_the_first_pass_is_reported_and_can_be_left_out(call, tmp_path, words, first):
     make_clip(tmp_path / "in.mp4", frames=3)
     code, _, err = call("enhance", tmp_path / "in.mp4", tmp_path / "out.mp4", *words)
     assert code == 0
     assert ("busy: first pass" in err) == first
 
 
-def test_nothing_held_still_needs_no_first_pass(call, tmp_path):
+def test_without_smoothing_there_is_no_first_pass(call, tmp_path):
     make_clip(tmp_path / "in.mp4", frames=3)
     code, _, err = call("enhance", tmp_path / "in.mp4", tmp_path / "o.mp4", "--steady", "none")
     assert code == 0
@@ -199,7 +199,7 @@ def test_a_track_that_could_not_be_written_is_refused_before_the_work(call, tmp_
     assert re.fullmatch(r"streamkind: [^\n]*no folder[^\n]*\n", err)  # not even an engine
 
 
-def test_a_damaged_file_is_done_as_far_as_possible_and_told(call, tmp_path):
+def test_a_damaged_file_is_done_as_far_as_possible_and_reported(call, tmp_path):
     make_clip(tmp_path / "in.mkv", frames=40, options={"g": "10"})
     data = bytearray((tmp_path / "in.mkv").read_bytes())
     cut = len(data) * 2 // 3

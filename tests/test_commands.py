@@ -125,7 +125,7 @@ def test_commands_are_found_in_every_kind_of_place():
 @pytest.mark.parametrize(
     "line", ["enhance night.mp4", "enhance a b --nope 1", "serve", "engines build --size"]
 )
-def test_a_command_that_there_is_not_is_told(line):
+def test_a_command_that_there_is_not_is_reported(line):
     with pytest.raises(Exception, match=r"[Mm]issing|No such option|requires an argument"):
         parse(line)
 

@@ -386,7 +386,7 @@ def test_a_gray_picture_has_no_colour_and_keeps_its_luma():
         np.testing.assert_allclose(gray, luma[..., None].repeat(3, axis=2), atol=0.51)
 
 
-def test_how_far_a_change_goes():
+def test_the_strength_of_each_change_is_within_its_range():
     changes = drawn(Augmentation(exposure_stops=1.5, white_balance=0.2, jpeg=1, darkened=1))
     stops = np.log2([c.exposure for c in changes if c.exposure])
     reds, greens, blues = np.array([np.diag(c.color) for c in changes if c.color is not None]).T
@@ -455,7 +455,7 @@ def test_shapes_are_drawn_into_both_patches(augment):
     assert 5 < tinted < 20 if augment.blackout else not tinted
 
 
-def test_near_black_is_what_a_decoder_makes_of_it():
+def test_near_black_is_like_that_of_decoded_video():
     rng = np.random.default_rng(0)
     for _ in range(50):
         picture = augmentation.near_black(20, 36, rng).astype(int)

@@ -101,7 +101,7 @@ def test_the_table_has_every_method_under_its_own_protocols(monkeypatch, folder,
     assert "kind: gate mean_l_low" in shown
 
 
-def test_a_recipe_stands_for_the_pairs_it_holds_out(folder, monkeypatch):
+def test_a_recipe_as_input_gives_the_pairs_that_it_holds_out(folder, monkeypatch):
     recipe = folder / "tiny.toml"
     recipe.write_text(f'name = "tiny"\ndata = "{folder}"\nheld_out = 1\nstage = []\n')
     (pair,) = evaluate.read_pairs([recipe])

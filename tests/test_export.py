@@ -182,7 +182,7 @@ def test_weights_are_stored_as_fp16_and_computed_with_as_fp32(engines, nets, par
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_graph_tells_nothing_of_the_machine_it_was_made_on(engines, part):
+def test_a_graph_contains_no_data_of_the_machine_that_made_it(engines, part):
     data = (engines / f"tiny-{part}.onnx").read_bytes()
     for secret in (b"/work", b"/home", b".py", b"site-packages"):
         assert secret not in data

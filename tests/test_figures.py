@@ -99,7 +99,7 @@ def test_figures_of_other_weights_may_be_held_if_the_page_says_why(root):
     assert "Kept: speed does not depend on weights." in (root / "README.md").read_text()
 
 
-def test_a_table_that_nobody_measured_is_told(root):
+def test_a_table_that_nobody_measured_is_reported(root):
     changed(root / "README.md", "part-speed", "part-weight")
     with pytest.raises(KeyError, match=r"README\.md: docs/figures has no 'weight'"):
         figures.check(root)

@@ -31,7 +31,7 @@ def test_without_a_card_the_report_says_so_and_has_no_figures(tmp_path, monkeypa
     assert "gpu-report.md" in capsys.readouterr().out
 
 
-def test_figures_are_measured_and_told(tmp_path, monkeypatch):
+def test_figures_are_measured_and_reported(tmp_path, monkeypatch):
     def on_the_processor(name, release, device):
         return open_backend("openvino", find_release("student"), "cpu")
 

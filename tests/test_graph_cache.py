@@ -44,7 +44,7 @@ def test_sizes_that_come_once_do_not_stay():
     assert len(cache) == MOST
 
 
-def test_no_more_than_the_memory_allows_are_kept_and_that_is_told_once(monkeypatch, caplog):
+def test_no_more_than_the_memory_allows_are_kept_and_that_is_reported_once(monkeypatch, caplog):
     monkeypatch.setattr(graph_cache, "memory_left", lambda: 0.1)
     each, cache = rounds([(16 * i, 16) for i in range(6)], 4)
     assert len(cache) == MOST and min(each) > 0

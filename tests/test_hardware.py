@@ -185,7 +185,7 @@ def test_a_camera_says_once_that_software_decodes(tmp_path, caplog):
     assert caplog.messages == [f"{url}: decoded in software: cuda cannot be used here"]
 
 
-def test_a_video_that_the_hardware_cannot_decode_is_told(monkeypatch, tmp_path):
+def test_a_video_that_the_hardware_cannot_decode_is_reported(monkeypatch, tmp_path):
     # A device without any decoder: FFmpeg goes back to software.
     accel = HWAccel("drm", allow_software_fallback=True)
     monkeypatch.setattr("streamkind.video.footage.open_hwaccel", lambda _: (accel, ""))

@@ -108,7 +108,7 @@ def test_upsampled_features_come_first():
 
 @pytest.mark.parametrize("light", [0.01, 0.3, 0.9])
 @pytest.mark.parametrize("ratio", [0.1, 1.0, 5.0, 10.0])
-def test_adjustment_has_no_rim(kind, light, ratio):
+def test_adjustment_does_not_differ_at_the_border(kind, light, ratio):
     adjusted = kind.adjustment(torch.full((1, 1, 16, 32), light), torch.tensor([ratio]))
     torch.testing.assert_close(adjusted, adjusted[..., 8:9, 16:17].expand_as(adjusted))
 
@@ -196,7 +196,7 @@ def test_the_light_guides_kindpps_restoration():
 
 
 @pytest.mark.parametrize("size", [(25, 38), (68, 120), (1, 1)])
-def test_a_histogram_is_of_what_is_there_not_of_where_it_lies(kind, size):
+def test_a_histogram_does_not_depend_on_positions(kind, size):
     histogram, blocks = kind.exposure.histogram, torch.rand(2, 3, *size) * 0.2
     shuffled = blocks.flatten(2)[..., torch.randperm(size[0] * size[1])].reshape(blocks.shape)
     exposure = histogram(blocks)

@@ -106,8 +106,7 @@ def test_a_distillation_batch_depends_only_on_its_step(pairs):
 def test_each_pair_of_a_pool_is_used_equally_often(pairs):
     plain = Augmentation()
     seen = [
-        lesson.low_small.flatten(1).sum(1)
-        for lesson in some_batches(pairs, range(6), augment=plain)
+        batch.low_small.flatten(1).sum(1) for batch in some_batches(pairs, range(6), augment=plain)
     ]
     _, counts = torch.cat(seen).unique(return_counts=True)
     assert counts.tolist() == [3] * 4
@@ -142,7 +141,7 @@ def test_teacher_layers_are_those_of_each_pair():
     assert (found.ratio > 1.5).all()
 
 
-def lesson():
+def random_batch():
     rng = torch.Generator().manual_seed(0)
     high = torch.rand(2, 3, 6, 6, generator=rng)
     high = torch.nn.functional.interpolate(high, scale_factor=8.0)
@@ -155,7 +154,7 @@ def lesson():
 def test_all_parts_learn_but_not_the_teacher(step):
     lite = Lite()
     loss = StageLoss(lite, "taught", PRESETS["default"], ALONE)
-    sum(loss(lesson(), step, 0).values()).backward()
+    sum(loss(random_batch(), step, 0).values()).backward()
     for name in ("decomposition", "restoration", "adjustment"):
         for parameter in getattr(lite, name).parameters():
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -165,7 +164,7 @@ def test_all_parts_learn_but_not_the_teacher(step):
 
 def test_lite_learns_from_its_teacher_and_the_truth():
     torch.manual_seed(0)
-    lite, batch = Lite(), lesson()
+    lite, batch = Lite(), random_batch()
     loss = StageLoss(lite, "taught", PRESETS["default"], ALONE)
     optimiser = torch.optim.Adam(lite.parameters(), lr=1e-3)
     totals = []
@@ -196,7 +195,7 @@ def test_a_picture_near_the_truths_mean_is_compared_at_that_mean(factor, scaled)
 
 @pytest.mark.parametrize("factor", [1.0, 1.04, 0.96, 1.5])
 def test_a_change_of_brightness_by_restoration_has_a_loss(factor):
-    batch = lesson()
+    batch = random_batch()
     lite = Lite()
     lite.restoration.forward = lambda reflectance, light: factor * batch.high
     lite.adjustment.forward = lambda light, ratio: torch.ones_like(light)

@@ -220,7 +220,7 @@ def test_settings_act_at_once_and_without_a_new_connection(camera):
             fleet.remove("nobody")
 
 
-def test_an_engine_that_cannot_be_opened_is_told():
+def test_an_engine_that_cannot_be_opened_is_reported():
     def broken():
         raise EngineError("no such device")
 

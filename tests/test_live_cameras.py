@@ -103,7 +103,7 @@ def test_a_clock_is_followed_again_when_it_was_the_network():
 
 
 @pytest.mark.parametrize("step", [-2.0, -0.5, -3.5, -100.0, 5.0, 1000.0])
-def test_a_clock_that_is_set_is_bridged(step):
+def test_a_camera_clock_that_is_set_does_not_change_the_timeline(step):
     _, arrivals, ours = timeline(lambda t: 50 + t + (step if t >= 10 else 0.0))
     assert np.diff(ours) == pytest.approx(np.diff(arrivals), abs=0.01)
 
@@ -305,7 +305,7 @@ def test_a_server_that_is_no_camera_is_reported(answer, error, said):
 
 @pytest.mark.parametrize("login", ["", "user:right@"])
 @pytest.mark.parametrize("code", [301, 302, 303])
-def test_a_camera_that_sends_elsewhere_is_followed(login, code):
+def test_redirects_of_a_camera_are_followed(login, code):
     with ScriptedCamera(login="Digest MD5" if login else "") as other:
         script = Script(headers={"DESCRIBE": (f"Location: {other.url}",)})
         with ScriptedCamera(code=code, script=script) as camera:
@@ -315,7 +315,7 @@ def test_a_camera_that_sends_elsewhere_is_followed(login, code):
 
 
 @pytest.mark.parametrize("login", ["Basic", "Digest MD5"])
-def test_logins_that_ffmpeg_knows_let_in(login):
+def test_logins_that_ffmpeg_supports_work(login):
     with (
         ScriptedCamera(login=login) as camera,
         connect(camera.url.replace("://", "://user:right@")) as connection,
@@ -457,7 +457,7 @@ TWO_SIZES = [p for size in ((160, 128), (320, 240)) for p in coded_pictures(10, 
         {"pictures": TWO_SIZES[:15] + TWO_SIZES[5:]},
     ],
 )
-def test_cameras_that_speak_otherwise_are_understood(camera):
+def test_cameras_that_deviate_from_rtsp_are_read(camera):
     counts = []
     with ScriptedCamera(**camera, rate=25) as scripted:
         url = scripted.url.replace("://", "://user:right@")

@@ -88,7 +88,7 @@ def test_an_engine_that_does_not_compile_takes_every_size_at_once():
         assert ahead.has(np.zeros((48, 64, 3), np.uint8))
 
 
-def test_adopted_sizes_are_kept_beside_those_in_use():
+def test_sizes_that_are_taken_over_stay_beside_those_in_use():
     parts = ("decompose", "tell", "steady", "recompose")
     compiled = []
     runs, other = (
@@ -130,7 +130,7 @@ def test_the_released_student_is_compiled_beside_whole(monkeypatch):
         assert len(compiled) == count
 
 
-def test_a_camera_alone_waits_for_nobody():
+def test_the_size_of_a_single_camera_is_compiled_in_its_thread():
     """A size is compiled in the camera's thread, because no other camera waits."""
     may = threading.Event()
     backend = []

@@ -122,7 +122,7 @@ def test_limits_are_taken_without_their_unit_too(other, name, tmp_path, call, mo
     assert [getattr(config, name) for config in seen] == [7.5, 7.5]
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"cameras\.toml: No such file"):
         read_config(tmp_path / "cameras.toml")
 
@@ -164,7 +164,7 @@ def test_settings_that_cannot_work(change, said):
         {"to": ("/etc/cron.d",)},
     ],
 )
-def test_the_api_gets_at_no_files_and_no_environment(change):
+def test_the_api_cannot_read_files_and_the_environment(change):
     config = camera_of(**change)
     with pytest.raises(UsageError):
         check_camera(config, from_api=True)

@@ -338,7 +338,7 @@ def test_a_browser_logs_in_and_out(closed):
         ({"Host": "[::1]:8780"}, 200),
     ],
 )
-def test_without_a_token_a_rebound_name_is_refused(console, headers, code):
+def test_without_a_token_dns_rebinding_is_refused(console, headers, code):
     assert console.get("/api/cameras", headers=headers).status_code == code
 
 
@@ -362,7 +362,7 @@ def test_another_sites_page_changes_nothing(console, headers, code):
     assert (console.fleet.configs()["gate"].ratio == 9) == (code == 200)
 
 
-def test_another_site_is_told_of_no_permission(console):
+def test_answers_have_no_cors_headers(console):
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "PATCH"}
     for method in ("OPTIONS", "GET"):
         answer = console.ask(method, "/api/cameras/gate", headers=asked)
@@ -377,7 +377,7 @@ def test_large_bodies_are_refused(console, chunked):
     assert answer.status_code == 413
 
 
-def test_a_body_that_trickles_is_given_up(console, monkeypatch):
+def test_a_body_that_arrives_too_slowly_is_refused(console, monkeypatch):
     monkeypatch.setattr(guard, "BODY_SECONDS", 2.0)
     where = urlsplit(console.url)
     with socket.create_connection((where.hostname, where.port), 60) as sock:
@@ -417,7 +417,7 @@ def test_large_headers_are_refused(console):
 
 
 @pytest.mark.parametrize("path", ["/", "/api/cameras", "/nothing", "/metrics", "/openapi.json"])
-def test_every_answer_tells_browsers_to_trust_nobody_else(closed, path):
+def test_every_answer_has_security_headers(closed, path):
     headers = closed.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -447,7 +447,7 @@ def test_no_password_in_any_answer(console, caplog):
     assert PASSWORD not in caplog.text
 
 
-def test_a_failure_within_is_500_without_a_trace_or_password(console, caplog):
+def test_an_internal_error_is_500_without_traceback_and_password(console, caplog):
     def fail(name):
         raise RuntimeError(f"rtsp://user:{PASSWORD}@10.0.0.5/1")
 
@@ -491,7 +491,7 @@ def test_the_token_may_come_from_a_file(tmp_path):
             connection.close()
 
 
-def test_a_port_in_use_is_told(console):
+def test_a_port_in_use_is_reported(console):
     config = ConsoleConfig(port=urlsplit(console.url).port)
     with (
         pytest.raises(UsageError, match=r"cannot listen.*--port"),

@@ -215,7 +215,7 @@ def test_a_picture_that_stops_while_its_sound_goes_on_is_noticed(tmp_path):
         assert 0 < told.frames_in <= 40 * (1 + told.reconnects)
 
 
-def test_sound_that_a_recording_cannot_hold_is_left_out_and_told(tmp_path):
+def test_sound_that_a_recording_cannot_hold_is_left_out_and_reported(tmp_path):
     outputs = {"mp4": tmp_path / "mp4", "mkv": tmp_path / "mkv"}
     with (
         camera_server(tmp_path, with_sound("videotestsrc is-live=true", TELEPHONE)) as camera,

@@ -234,7 +234,7 @@ def playlist_of(folder, line):
 
 
 @pytest.mark.parametrize("scheme", ["file://", "", "concat:", "subfile,,start,0,end,0,,:"])
-def test_a_playlist_from_elsewhere_gets_at_no_file(clip, tmp_path, scheme):
+def test_a_playlist_of_a_camera_cannot_read_files(clip, tmp_path, scheme):
     part = tmp_path / "part.ts"
     remux = ("ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", str(part))
     subprocess.run(remux, check=True)
@@ -303,7 +303,7 @@ LATER = ("-output_ts_offset", "2")
     ],
     ids=["another PID", "only another video", "another codec"],
 )
-def test_a_stream_that_gives_way_to_another_is_followed_or_told(
+def test_a_stream_that_gives_way_to_another_is_followed_or_reported(
     clip, first, then, goes_on, monkeypatch
 ):
     # Whoever looks at this clock finds it five seconds later.

@@ -66,7 +66,7 @@ def listening(port):
 
 
 @pytest.mark.parametrize("stderr", BROKEN)
-def test_a_log_that_nobody_can_read_ends_and_hangs_nothing(stderr):
+def test_a_log_that_cannot_be_written_stops_nothing(stderr):
     writer, reader = stderr()
     handler = DroppingHandler(writer)
     logger = logging.Logger("test")
@@ -175,7 +175,7 @@ DEAD = CameraStatus("yard", "lost", True, "rtsp://h/1", sinks=(SinkStatus("udp:/
 
 
 @pytest.mark.parametrize("errors", [["no route"], ["no route", "timed out"]])
-def test_a_camera_that_stays_dead_is_told_once_a_minute(errors, caplog):
+def test_a_camera_that_stays_dead_is_reported_once_a_minute(errors, caplog):
     now, seconds = [0.0], 600
     news = StateLog(lambda: now[0])
     with caplog.at_level("INFO", "streamkind"):

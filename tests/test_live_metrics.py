@@ -87,7 +87,7 @@ GATE = ("camera", "gate")
         ("streamkind_frame_age_seconds_sum", [GATE], 9.14),
     ],
 )
-def test_a_figure_is_told(told, name, labels, value):
+def test_a_figure_is_reported(told, name, labels, value):
     assert told[name, *labels] == pytest.approx(value)
 
 

@@ -79,7 +79,7 @@ def test_the_target_acts_at_once(page):
     assert page.text("#target-value") == "0.60"
 
 
-def test_a_refused_change_is_told_and_taken_back(page):
+def test_a_refused_change_is_reported_and_taken_back(page):
     page.driver.execute_script("document.getElementById('target').min = 0")
     page.set_range("#target", 0)
     wait_until(lambda: "greater than 0" in page.text("#setting-error"))
@@ -241,7 +241,7 @@ def test_a_console_with_a_token_asks_for_it(driver):
         driver.get_log("browser")
 
 
-def test_a_console_that_is_gone_is_told(driver):
+def test_a_console_that_is_gone_is_reported(driver):
     with console_at(two_cameras()) as console:
         page = Page(driver, console)
         wait_until(lambda: page.find("#fleet").is_displayed())

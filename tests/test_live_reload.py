@@ -79,7 +79,7 @@ def test_a_camera_may_be_removed_by_the_api_during_a_reload(served, monkeypatch)
     assert set(fleet.configs()) == {"one"}
 
 
-def test_a_camera_that_gets_no_thread_is_told_and_stops_no_later_change(monkeypatch):
+def test_a_camera_without_a_thread_is_reported_and_stops_no_later_change(monkeypatch):
     started = []
 
     def start(camera):

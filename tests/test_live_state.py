@@ -106,7 +106,7 @@ def watched(kind):
 
 
 @pytest.mark.parametrize(("kind", "given", "name", "call"), ALL, ids=NAMES)
-def test_no_field_is_touched_without_the_lock(kind, given, name, call):
+def test_no_field_is_accessed_without_the_lock(kind, given, name, call):
     one = watched(kind)(*given)
     object.__setattr__(one, "ready", True)
     call(one)
@@ -295,7 +295,9 @@ MUSIC = SimpleNamespace(key="aac 48000")
         ([], TALK, None, False),  # the encoder was first
     ],
 )
-def test_sound_goes_out_only_where_the_outputs_were_promised_it(before, after, expected, carries):
+def test_sound_is_written_only_to_outputs_that_were_opened_with_it(
+    before, after, expected, carries
+):
     streams = OutputStreams()
     for sound in before:
         streams.connected(Fraction(10), Fraction(1), sound)

@@ -144,7 +144,7 @@ def test_a_recording_is_found_by_its_day_played_sought_and_downloaded(
         driver.get("about:blank")
 
 
-def test_a_recording_that_cannot_be_played_is_told(driver, fleet, tmp_path):
+def test_a_recording_that_cannot_be_played_is_reported(driver, fleet, tmp_path):
     (tmp_path / "c1").mkdir()
     (tmp_path / "c1" / "20261128-120000Z.mkv").write_bytes(b"no video")
     with console_at(fleet) as console:

@@ -141,7 +141,7 @@ def test_a_place_beside_a_lit_one_is_no_darker_than_darker_ones(light, near, far
 
 @pytest.mark.parametrize("level", [1, 2, 4, 8])
 @pytest.mark.parametrize("block", [8, 16, 32])
-def test_a_codecs_blocks_of_one_code_value_are_not_made_steps(level, block):
+def test_blocks_that_differ_by_one_code_value_are_not_amplified(level, block):
     """8x8 pixels of a map are 32x32 of a 1080p frame, 16x16 of one of 640x360."""
     rng = np.random.default_rng(block)
     side = max(1, block // 4)
@@ -203,7 +203,7 @@ def test_patterns_of_rounding_stay_gray():
 
 
 @pytest.mark.parametrize("u, v", [(160, 110), (100, 180), (128, 90)])
-def test_strong_colour_is_the_networks_and_the_records_own(u, v):
+def test_strong_colour_is_nearly_that_of_the_network(u, v):
     gain = 3
     made = yuv(16 + gain * 20, *(128 + np.clip(gain * (c - 128), -127, 127) for c in (u, v)))
     after = restrain(yuv(36, u, v), made, 16.0)
@@ -355,7 +355,7 @@ def test_a_thin_coloured_line_that_turns_fast_leaves_no_trail(color, reduces):
 
 
 @pytest.mark.parametrize("color", [(110, 8, 22), (8, 40, 120), (200, 30, 30), (60, 30, 40)])
-def test_such_a_line_has_its_colour_in_frames_that_the_network_skips(color):
+def test_a_thin_coloured_line_has_its_colour_in_skipped_frames(color):
     frames, places = turning(color)
     made = []
     for every in (1, 3):

@@ -1,4 +1,4 @@
-"""Damaged files: no foreign exception, no hang, and no file is left behind."""
+"""Damaged files: only errors of streamkind, no hang, and no file is left behind."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def mutated(data: bytes, seed: int) -> bytes:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_is_told_in_our_own_words(tmp_path, kind):
+def test_errors_of_damaged_files_are_one_line(tmp_path, kind):
     data, output = whole(tmp_path, kind), tmp_path / "out" / "out.mkv"
     output = output.with_suffix(".png") if kind in STILLS else output
     output.parent.mkdir()

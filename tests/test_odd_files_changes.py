@@ -192,7 +192,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ],
     ids=" ".join,
 )
-def test_all_codecs_of_a_transport_stream_are_decoded_and_told(
+def test_all_codecs_of_a_transport_stream_are_decoded_and_reported(
     names: tuple[str, ...], recordings: dict[str, Path], tmp_path: Path
 ) -> None:
     path, output = tmp_path / "in.ts", tmp_path / "out.mp4"
@@ -231,7 +231,7 @@ def test_pids_that_change_go_on(recordings: dict[str, Path], tmp_path: Path) -> 
     assert times(output, "a")[-1] > 11.8
 
 
-def test_sound_of_another_codec_is_left_out_and_told(
+def test_sound_of_another_codec_is_left_out_and_reported(
     recordings: dict[str, Path], tmp_path: Path
 ) -> None:
     other, path, output = tmp_path / "b.ts", tmp_path / "in.ts", tmp_path / "out.mkv"
@@ -272,7 +272,7 @@ def test_sound_whose_format_changes_is_converted_to_its_end(
     assert max(np.diff(sound)) < 0.12
 
 
-def test_a_shape_of_pixels_that_changes_is_told(tmp_path: Path) -> None:
+def test_a_shape_of_pixels_that_changes_is_reported(tmp_path: Path) -> None:
     with open_source(joined(tmp_path, ("", ""), (",setsar=4/3", ""))) as source:
         assert len(list(source)) == 10
     assert [note for note in source.warnings if "SAR 1:1, 4:3" in note]
@@ -298,7 +298,7 @@ def test_the_page_shows_a_video_in_the_size_of_the_result(
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "asf", "ts"])
-def test_a_second_recording_that_is_not_read_is_told(
+def test_a_second_recording_that_is_not_read_is_reported(
     suffix: str, recordings: dict[str, Path], tmp_path: Path
 ) -> None:
     path, rest = tmp_path / f"in.{suffix}", tmp_path / f"rest.{suffix}"

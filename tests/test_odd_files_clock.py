@@ -97,7 +97,7 @@ JOINTS = {
 
 
 @pytest.mark.parametrize("starts", JOINTS.values(), ids=JOINTS)
-def test_steps_of_the_clock_are_bridged_and_told(
+def test_steps_of_time_stamps_are_removed_and_reported(
     starts: tuple[float, ...], base: Path, tmp_path: Path
 ) -> None:
     path, output = joined(base, tmp_path, *starts), tmp_path / "out.mp4"
@@ -131,7 +131,7 @@ def test_a_wrap_of_the_33_bits_is_no_step(base: Path, tmp_path: Path) -> None:
         assert one == pytest.approx(two, abs=NEAR)
 
 
-def test_a_part_is_found_behind_a_step(base: Path, tmp_path: Path) -> None:
+def test_a_part_after_a_step_is_found(base: Path, tmp_path: Path) -> None:
     path, output = joined(base, tmp_path, 7000, 0), tmp_path / "out.mp4"
     whole = tmp_path / "whole.mp4"
     pass_through(path, whole)
@@ -199,7 +199,7 @@ def test_stamps_of_two_streams_go_on_by_the_same_step(told: str, wanted: str) ->
         ("10", "libx265", "h265"),
     ],
 )
-def test_a_dump_without_a_clock_runs_at_the_rate_it_tells(
+def test_a_raw_stream_runs_at_the_rate_that_it_states(
     rate: str, codec: str, suffix: str, tmp_path: Path
 ) -> None:
     path, output = tmp_path / f"a.{suffix}", tmp_path / "out.mp4"
@@ -216,7 +216,7 @@ def test_a_dump_without_a_clock_runs_at_the_rate_it_tells(
 
 
 @pytest.mark.parametrize("start, duration", [(0.4, None), (0.4, 0.3), (1.6, None)])
-def test_a_part_of_a_dump(start: float, duration: float | None, tmp_path: Path) -> None:
+def test_a_part_of_a_raw_stream(start: float, duration: float | None, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", frames=50, options={"bf": "0", "crf": "10"})
     ffmpeg("-i", clip, "-c", "copy", tmp_path / "a.h264")
     pass_through(tmp_path / "a.h264", tmp_path / "out.mp4", start=start, duration=duration)
@@ -307,7 +307,7 @@ def test_a_cut_off_avi_still_counts_what_is_missing(tmp_path: Path) -> None:
     assert frames < 30 and source.lost == 40 - frames
 
 
-def test_ticks_are_no_frame_rate(tmp_path: Path) -> None:
+def test_the_frame_rate_of_dv_is_not_that_of_its_time_base(tmp_path: Path) -> None:
     path, output = tmp_path / "a.dv", tmp_path / "out.mp4"  # its time code needs a true rate
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=720x576:r=25:d=0.2", "-pix_fmt", "yuv420p", path)
     with open_source(path) as source:

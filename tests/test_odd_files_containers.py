@@ -155,7 +155,7 @@ def test_converted_subtitles_say_the_same_at_the_same_time(
     assert "Nacht" in told and "und Nebel" in told and "<i>" in told and "é 夜" in told
 
 
-def test_subtitles_that_ffmpeg_does_not_know_are_told(tmp_path: Path) -> None:
+def test_subtitles_that_ffmpeg_does_not_know_are_reported(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mkv", time_base=Fraction(1, 1000), subtitles="subrip")
     path.write_bytes(path.read_bytes().replace(b"S_TEXT/UTF8", b"S_TEXT/UTFX"))
     for suffix in ("mp4", "mkv"):
@@ -193,7 +193,7 @@ def camera_data(path: Path, mark: bytes) -> Path:
      (b"fdsc", "mp4", 0),
      (b"mett", "mp4", 0), (b"mett", "ts", 0)],
 )  # fmt: skip
-def test_records_of_a_camera_are_kept_or_told(
+def test_private_data_of_a_camera_is_copied_or_reported(
     mark: bytes, suffix: str, kept: int, tmp_path: Path
 ) -> None:
     path, output = camera_data(tmp_path / "a.mp4", mark), tmp_path / f"out.{suffix}"
@@ -231,7 +231,7 @@ def spherical(path: Path, stereo: str) -> Path:
 @pytest.mark.parametrize(
     "stereo, words", [("mono", ["spherical"]), ("top-bottom", ["spherical", "stereoscopic"])]
 )
-def test_marks_of_spherical_and_stereoscopic_cameras_are_told(
+def test_marks_of_spherical_and_stereoscopic_cameras_are_reported(
     stereo: str, words: list[str], tmp_path: Path
 ) -> None:
     path = spherical(make_base(tmp_path / "a.mp4", seconds=0.4, words="-an"), stereo)
@@ -253,7 +253,7 @@ def test_marks_of_spherical_and_stereoscopic_cameras_are_told(
         (b"\0\0\0\1gps \xff\xff\xff\xff\xff\xff\xff\xff", []),
     ],
 )  # fmt: skip
-def test_boxes_beside_the_streams_are_told(tail: bytes, names: list[str], clip: Path) -> None:
+def test_boxes_beside_the_streams_are_reported(tail: bytes, names: list[str], clip: Path) -> None:
     with clip.open("ab") as file:
         file.write(tail)
     assert private_boxes(clip) == names
@@ -288,7 +288,7 @@ def test_any_name_goes_with_sound_of_cctv(name: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a.avi", name])
 
 
-def test_a_second_sound_that_flv_cannot_hold_is_told(tmp_path: Path) -> None:
+def test_a_second_sound_that_flv_cannot_hold_is_reported(tmp_path: Path) -> None:
     base, path = make_base(tmp_path / "base.mp4"), tmp_path / "a.mkv"
     ffmpeg("-i", base, "-map", "0:v", "-map", "0:a", "-map", "0:a", "-c", "copy", path)
     _, (warning,) = pass_through(path, tmp_path / "out.flv")

@@ -273,7 +273,7 @@ def test_what_libraries_hold_is_not_destroyed_at_the_end(tmp_path, runs, error, 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file without room")
-def test_what_cannot_be_printed_at_the_end_is_told():
+def test_what_cannot_be_printed_at_the_end_is_reported():
     code = "from streamkind import cli; cli.run = lambda: exit(print('told')); cli.main()"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -312,7 +312,7 @@ app.main()
 
 
 @pytest.mark.parametrize("error", ["ImportError('initialization failed')", "UsageError('no')"])
-def test_an_error_made_of_an_interruption_is_an_interruption(error):
+def test_an_error_caused_by_ctrl_c_counts_as_ctrl_c(error):
     code = TURNED.format(error=error)
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True

@@ -92,7 +92,7 @@ def test_alpha_stays_where_the_format_has_it(tmp_path, suffix):
     assert np.abs(kept.astype(int) - alpha).mean() < 2
 
 
-def test_alpha_that_is_lost_is_told(tmp_path):
+def test_alpha_that_is_lost_is_reported(tmp_path):
     Image.fromarray(np.dstack([CORNER, CORNER[..., :1]])).save(tmp_path / "in.png")
     assert "transparency" in copy(tmp_path / "in.png", tmp_path / "out.jpg")[0]
 
@@ -302,7 +302,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_bits_that_are_lost_in_reading_are_told(tmp_path: Path, name: str) -> None:
+def test_bits_that_are_lost_in_reading_are_reported(tmp_path: Path, name: str) -> None:
     DEEP[name](tmp_path / name)
     assert any("more than 8 bits" in note for note in read_still(tmp_path / name).notes)
     Image.fromarray(CORNER).save(tmp_path / f"plain{name[1:]}")
@@ -337,7 +337,7 @@ def test_a_picture_whose_exif_cannot_be_read_is_read_without_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png"])
-def test_tags_of_an_animation_that_are_left_out_are_told(tmp_path: Path, suffix: str) -> None:
+def test_tags_of_an_animation_that_are_left_out_are_reported(tmp_path: Path, suffix: str) -> None:
     images = [Image.fromarray(picture(4 * n)) for n in range(3)]
     path = tmp_path / f"in{suffix}"
     images[0].save(path, save_all=True, append_images=images[1:], exif=tagged(1))
@@ -363,7 +363,7 @@ def test_a_profile_is_only_in_pictures_that_it_fits(
     assert bool(kept) != any("profile" in note for note in told)
 
 
-def test_tags_that_jpeg_2000_does_not_get_are_told(tmp_path: Path) -> None:
+def test_tags_that_jpeg_2000_does_not_get_are_reported(tmp_path: Path) -> None:
     Image.fromarray(CORNER).save(tmp_path / "in.jpg", exif=tagged(1), icc_profile=SRGB)
     told = copy(tmp_path / "in.jpg", tmp_path / "out.jp2")
     assert [note for note in told if "EXIF" in note and ".png keeps them" in note]

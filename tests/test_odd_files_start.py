@@ -190,7 +190,7 @@ def test_a_part_is_found_without_reading_all_before_it(
 
 
 @pytest.mark.parametrize("name", RAW)
-def test_a_part_of_a_dump_is_found_without_decoding_all_before_it(
+def test_a_part_of_a_raw_stream_is_found_without_decoding_all_before_it(
     name: str, files: Path, read: list[int]
 ) -> None:
     sent = cost(files / name, 36, read)[1]
@@ -213,7 +213,9 @@ def test_a_joined_file_is_read_from_its_beginning_if_its_clock_steps(
         assert (source.place is not None) == steady
 
 
-def test_a_dump_that_begins_between_keyframes_is_decoded_whole(files: Path, tmp_path: Path) -> None:
+def test_a_raw_stream_that_begins_between_keyframes_is_decoded_whole(
+    files: Path, tmp_path: Path
+) -> None:
     data, path = (files / "short.h264").read_bytes(), tmp_path / "a.h264"
     path.write_bytes(data[: data.index(b"\0\0\1\x65")] + data[data.index(b"\0\0\1\x41") :])
     assert same(frames_of(path, start=12, duration=1), frames_of(path), 12)

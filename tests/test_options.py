@@ -53,7 +53,7 @@ def read(*words):
          {"deinterlace": "field", "profile": "realtime"}),
     ],
 )  # fmt: skip
-def test_words_become_options(words, wanted):
+def test_texts_of_the_command_line_become_options(words, wanted):
     assert read(*words) == Options(**wanted)
 
 

@@ -56,7 +56,7 @@ def test_a_device_is_found_by_its_name(asked, available, found):
         ("", TWO, UsageError, "got device ''"),
     ],
 )
-def test_a_device_that_is_not_there_is_told(asked, available, error, told):
+def test_a_device_that_is_not_there_is_reported(asked, available, error, told):
     with pytest.raises(error, match=told):
         ov_devices.find_device(asked, available)
 

@@ -30,7 +30,7 @@ def test_dark_and_clipped_pixels_are_not_measured():
     assert paleness.paleness(Pair("white", white.low, np.full_like(white.high, 255))) is None
 
 
-def test_a_saturation_of_what_was_found_ends_it():
+def test_a_saturation_by_the_measured_number_removes_the_paleness():
     pale = pair(0.625)
     found = paleness.paleness(pale)
     mended = Pair("a", pale.low, recolor(pale.high, saturation_matrix(found)))

@@ -147,7 +147,7 @@ def test_the_last_step_of_a_frame_runs_beside_the_next_one_where_it_may(overlaps
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_an_engine_that_takes_less_after_its_first_frames_gets_no_more(after):
+def test_a_batch_size_that_falls_after_the_first_frames_is_respected(after):
     """As if a card failed, and the CPU continued."""
 
     class Failing(Brighten):

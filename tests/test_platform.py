@@ -186,7 +186,7 @@ def test_caches_lie_where_the_system_has_them(monkeypatch, variables, windows, f
 
 
 @pytest.mark.parametrize(("mode", "others"), [(0o700, False), (0o755, False), (0o777, True)])
-def test_a_folder_that_others_may_write_to_is_told(tmp_path, mode, others):
+def test_a_folder_that_others_may_write_to_is_reported(tmp_path, mode, others):
     tmp_path.chmod(mode)
     assert platform.writable_by_others(tmp_path) is others
 

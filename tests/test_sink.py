@@ -374,7 +374,7 @@ def test_threads_together(clip: Path, tmp_path: Path) -> None:
     assert [number_of(image) for image in after.images] == list(range(10))
 
 
-def test_a_dead_writer_publishes_nothing(clip: Path, tmp_path: Path) -> None:
+def test_nothing_is_published_if_the_writer_fails(clip: Path, tmp_path: Path) -> None:
     wrong = Frame(np.zeros((48, 64, 3), np.uint8), 10**30, Fraction(1, 12_800))
     with (
         pytest.raises(OverflowError),

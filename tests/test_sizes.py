@@ -117,7 +117,7 @@ for width, rows, channels in [(w, 3 * 50, ()) for w in range(64, 80, 2)] + [
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mprotect")
-def test_nothing_is_read_behind_a_picture():
+def test_no_memory_beyond_a_picture_is_read():
     done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -408,7 +408,7 @@ DOUBLED = {
 
 
 @pytest.mark.parametrize("double", DOUBLED, ids=lambda double: double.__name__)
-def test_the_double_has_no_call_that_the_real_library_lacks(double):
+def test_the_simulated_library_has_no_call_that_the_real_one_lacks(double):
     calls = {name for name in vars(double) if not name.startswith("_")}
     assert calls
     assert calls <= set(dir(DOUBLED[double]))

@@ -116,7 +116,7 @@ def bump(height, seconds):
 
 
 @pytest.mark.parametrize("height", [0.3, -0.3, 0.6])
-def test_headlights_that_pass_are_bridged(height):
+def test_passing_headlights_do_not_change_the_track(height):
     assert np.abs(smoothed(bump(height, 2)) - 2).max() < 0.03
 
 

@@ -387,7 +387,7 @@ def test_a_stage_may_keep_a_share_of_the_augmentation(recipe, tmp_path, monkeypa
     assert settings.augment.flat == 0.1
 
 
-def test_the_ratio_that_matches_gives_the_truths_brightness():
+def test_the_matching_ratio_gives_the_brightness_of_the_truth():
     kind = load_released(find_release("kind"))  # whose curve rises
     low = F.avg_pool2d(torch.rand(3, 3, 80, 120) * 0.2, 3, 1, 1)
     for ratio in (0.5, 2.0, 9.0):  # the truth is what the nets make at a ratio

@@ -96,7 +96,7 @@ def test_a_part_that_one_video_does_not_reach(tmp_path):
 
 @pytest.mark.parametrize("video_stream", [None, 0])
 @pytest.mark.parametrize("ending", ["mkv", "ts"])
-def test_a_video_without_a_frame_is_told_once(tmp_path, ending, video_stream):
+def test_a_video_without_a_frame_is_reported_once(tmp_path, ending, video_stream):
     clip, path = make_clip(tmp_path / "in.mp4", audio="aac"), tmp_path / f"empty.{ending}"
     with av.open(str(clip)) as whole, av.open(str(path), "w") as output:
         of = {s.index: output.add_stream_from_template(s) for s in whole.streams}
@@ -215,7 +215,7 @@ def test_a_cover_is_no_second_video(call, tmp_path):
         ("a.mkv", ["-c:v", "ffv1", "-pix_fmt", "bgra"]),
     ],
 )
-def test_transparency_that_is_lost_is_told(tmp_path, name, words):
+def test_transparency_that_is_lost_is_reported(tmp_path, name, words):
     source = ["-f", "lavfi", "-i", "testsrc2=s=64x48:d=0.2,format=yuva444p"]
     path = tmp_path / name
     subprocess.run(["ffmpeg", "-v", "error", *source, *words, path], check=True)

@@ -155,7 +155,7 @@ class Authenticator:
 
 
 class Guard:
-    """Refuses foreign and oversized requests, and adds headers for browsers."""
+    """Refuses requests of other sites and large bodies, and adds headers for browsers."""
 
     def __init__(
         self,
