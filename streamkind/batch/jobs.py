@@ -151,7 +151,7 @@ class JobRunner:
         self._try(running, lambda: self._read_journal(running))
 
     def _engine_is(self, running: _Running, told: str) -> None:
-        self._engine_told = bool(told)  # if not, the next file is to say it
+        self._engine_told = bool(told)  # if there is none, that of the next file is reported
         if told:
             self._say(f"{running.result.job.input}: {told}")
 

@@ -194,7 +194,7 @@ def recorded(variance: Floats) -> Floats:
     """
     window = 2 * FINE_REACH + 1, 2 * FINE_REACH + 1
     share = np.asarray(cv2.blur(variance / (variance + CODE_VALUE), window), np.float32)
-    # Running sums leave small negative values behind detail.
+    # The running sums of `cv2.blur` leave small negative values after large ones.
     return np.maximum(share, 0, out=share)
 
 

@@ -88,7 +88,7 @@ def bridged(x: Series, times: Series) -> Series:
     filled = x.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[0], depth > REST_STOPS, [0]]).astype(int)))
     for begin, end in edges.reshape(-1, 2):
-        inside = begin > 0 and end < len(x)  # at an end it is not known whether it goes back
+        inside = begin > 0 and end < len(x)  # at an end, the way back is not seen
         if inside and depth[begin:end].max() < PASSING_STOPS:
             filled[begin:end] = closed[begin:end]
     return filled

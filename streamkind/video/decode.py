@@ -66,7 +66,7 @@ class Decoder:
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Yield frames in order of presentation, as stored: not turned upright."""
         for packet in self._whole():
-            if packet.has_sidedata("encryption_info"):  # the beginning may be clear
+            if packet.has_sidedata("encryption_info"):  # perhaps not from the beginning
                 raise InputError(encrypted(self._path))
             self.sent += 1
             self._place = packet.pos or self._place

@@ -122,7 +122,8 @@ class _ClockSearch:
             if there is None or there.found <= here.found or there.time <= here.time:
                 return False
             passed = (there.time - here.time) / _STRIDE_SECONDS
-            # A stride that is too long may hide a step back of as much.
+            # Either the bit rate has changed, or time stamps step between the two readings. To know
+            # which, everything between them is read.
             if not 0.5 < passed < 2 and not self._is_steady(before, there):
                 return False
             self._readings.append(there)
