@@ -322,6 +322,18 @@ def test_relatives_of_mp4_keep_the_sound(suffix: str, tmp_path: Path) -> None:
     assert len(times(output, "a")) == len(times(clip, "a"))
 
 
+@pytest.mark.parametrize("sound, kept", [("ac3", "ac3"), ("mp2", "mp2"), ("aac", "mp2")])
+def test_recorded_television_keeps_the_sound(sound: str, kept: str, tmp_path: Path) -> None:
+    clip, output = make_base(tmp_path / "in.ts", sound=sound), tmp_path / "out.wtv"
+    warnings = pass_through(clip, output)[1]
+    assert [("converted to MP2" in line) for line in warnings] == [True] * (sound != kept)
+    assert sound_of(output) == [kept]
+    again = tmp_path / "again.mkv"
+    pass_through(output, again)
+    assert len(times(again, "v")) == 50 and sound_of(again) == [kept]
+    assert abs(times(again, "a")[-1] - times(again, "v")[-1]) < 0.1
+
+
 def test_pcm_of_broadcasts_is_copied_into_a_transport_stream(tmp_path: Path) -> None:
     path = make_base(tmp_path / "in.ts", sound="s302m")
     assert pass_through(path, tmp_path / "out.ts")[1] == []

@@ -44,7 +44,11 @@ TOLD = {
     "mpeg1.mpg": "-c:v mpeg1video -c:a mp2",
 }
 """Files that tell that they are not whole."""
-REFUSED = {"a.mov": "-c:a pcm_s16le", "a.mp4": ""}
+REFUSED = {
+    "a.mov": ("-c:a pcm_s16le", "its recording was probably cut off"),
+    "a.mp4": ("", "its recording was probably cut off"),
+    "a.wtv": ("-c:a ac3", "a WTV that is damaged or cut off"),
+}
 SILENT = {
     "a.h264": "-an",
     "a.m2v": "-an -c:v mpeg2video",
@@ -120,8 +124,9 @@ def dahua(payload: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_without_its_index_is_refused(name: str, tmp_path: Path) -> None:
-    path = make_base(tmp_path / name, seconds=1, words=REFUSED[name])
-    with pytest.raises(InputError, match="its recording was probably cut off"):
+    words, says = REFUSED[name]
+    path = make_base(tmp_path / name, seconds=1, words=words)
+    with pytest.raises(InputError, match=says):
         told(cut(path, 0.7))
 
 

@@ -46,6 +46,7 @@ SOUND: dict[str, frozenset[str] | None] = {
     "nut": _RIFF - {"adpcm_ima_wav", "wmav1", "wmav2"},
     "svcd": _MPEG,
     "webm": frozenset({"opus", "vorbis"}),
+    "wtv": _MPEG,
 }
 """Audio codecs that each format holds, by FFmpeg's name of the format. None: every codec that can
 be written can be read again.
@@ -54,6 +55,7 @@ PCM in MP4 is not listed: FFmpeg writes it since version 6, but few players read
 """
 _OWN_SOUND = {
     "avi": "libmp3lame", "mpeg": "mp2", "mxf": "pcm_s16le", "svcd": "mp2", "webm": "libopus",
+    "wtv": "mp2",
 }
 """Encoder for audio that a format does not hold, by FFmpeg's name of the format; else AAC."""
 _ONE_SOUND = frozenset({"flv"})
@@ -140,7 +142,7 @@ def decide(
 
 def _convert_sound(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> Decision:
     if kind not in SOUND:
-        return Decision("left out", why=f"the format {kind} cannot hold it; .mkv keeps it")
+        return Decision("left out", why=f"no sound is written into {kind}; .mkv keeps it")
     encoder = "pcm_s16le" if kind == "matroska" else _OWN_SOUND.get(kind, "aac")
     if not stream.codec_context.sample_rate:
         return Decision("left out", why="no sample rate is known; keep the input for it")

@@ -17,8 +17,9 @@ from streamkind.errors import InputError
 from streamkind.video.behind import late_note
 from streamkind.video.codecs import decoder_of, free_packet, take_codec, without_rest
 from streamkind.video.cut_off import is_cut_off
-from streamkind.video.demux import PacketReader, announced_frames, encrypted, tagged_seconds
+from streamkind.video.demux import PacketReader, announced_frames, tagged_seconds
 from streamkind.video.timeline import NothingThereError
+from streamkind.video.unreadable import encrypted
 
 _MOST_WAITING = 1000
 """Most packets that are held from a keyframe on while a position is searched. If there are more,

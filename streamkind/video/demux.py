@@ -22,6 +22,7 @@ from streamkind.video.codecs import Codecs, mark_codec
 from streamkind.video.fragments import readable
 from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local, open_remote
+from streamkind.video.unreadable import encrypted, why_unreadable
 
 RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mos"}
@@ -38,9 +39,6 @@ PICTURE_SUFFIXES = frozenset(
 _GIVE_UP_AFTER = 32
 """Number of read errors in a row after which reading ends. Good packets may follow fewer errors."""
 
-_LARGEST_INDEX = 1 << 26
-"""Largest number of bytes of an MP4's index that are read to find out why a file cannot be opened.
-"""
 _MARKS = ("epg", "scte_35")
 """FFmpeg's names of data in broadcasts that is never copied. It may begin before the video. Then
 its start does not count as the start of the file."""
@@ -91,7 +89,7 @@ def open_input(
                 )
         return av.open(name, "r", metadata_errors="surrogateescape", container_options=options)
     except (av.FFmpegError, ValueError) as exc:
-        raise InputError(_why_unreadable(path, exc)) from exc
+        raise InputError(why_unreadable(path, exc)) from exc
 
 
 def check_readable(path: Path) -> None:
@@ -118,36 +116,6 @@ def check_readable(path: Path) -> None:
         raise InputError(
             f"{path}: cannot be read ({exc.strerror}); check its permissions and its disk"
         ) from exc
-
-
-def _why_unreadable(path: Path, exc: Exception) -> str:
-    index = _mp4_index(path)
-    if index is not None and b"sinf" in index:
-        return encrypted(path)
-    if index == b"":
-        return (
-            f"{path}: the MP4 has no usable index (moov), so its recording was probably cut off;"
-            " expected a finished file. Copy it again, or rebuild it with a tool such as untrunc"
-        )
-    reason = getattr(exc, "strerror", None) or str(exc)
-    return f"{path}: not a video that FFmpeg can open ({reason}); expected e.g. MP4, MKV, AVI, TS"
-
-
-def _mp4_index(path: Path) -> bytes | None:
-    """Return the index (moov) of an MP4, b"" if it has none, or None if the file is no MP4."""
-    with path.open("rb") as file:
-        begin, size = 0, path.stat().st_size
-        while begin + 8 <= size:
-            file.seek(begin)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if begin == 0 and kind != b"ftyp":
-                return None
-            if kind == b"moov":
-                return file.read(min(length, _LARGEST_INDEX))
-            length = int.from_bytes(head[8:], "big") if length == 1 else length
-            begin += length if length >= 8 else size
-    return b"" if begin else None
 
 
 def is_picture(stream: Any) -> bool:
@@ -208,11 +176,6 @@ def announced_frames(stream: VideoStream, container: InputContainer) -> int:
     if "mp4" in container.format.name:
         return min(stream.frames, len(stream.index_entries))
     return stream.frames
-
-
-def encrypted(path: Path) -> str:
-    """Return the message for an encrypted file."""
-    return f"{path}: the video is encrypted (DRM); expected an unencrypted file; decrypt it first"
 
 
 def origin_of(container: InputContainer) -> Fraction:
