@@ -24,8 +24,10 @@ from support.waiting import wait_until
 from streamkind.app import estimate, library, preview, uploads
 from streamkind.app.facts import LruCache
 from streamkind.backends.openvino import OpenVINOBackend
-from streamkind.errors import InputError
+from streamkind.errors import InputError, UsageError
 from streamkind.live.web import guard
+from streamkind.video.encoders import find_encoder
+from streamkind.video.quality import quality_options
 
 JSON = {"Content-Type": "application/json"}
 RAW = {"Content-Type": "application/octet-stream"}
@@ -589,6 +591,19 @@ def test_presets_and_last_settings_are_there_next_time(tree, tmp_path):
     with app_at(tmp_path, usual="quality") as app:
         told = app.get("/api/presets").json()
         assert (told["presets"], told["last"]["profile"]) == ({}, "quality")
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_the_page_knows_the_crf_of_each_encoder(app, codec):
+    most = app.get("/api/about").json()["most_crf"][codec]
+    for crf, code in ((most, 200), (most + 1, 422)):
+        answer = app.ask("PUT", "/api/presets/x", json=QUICK | {"codec": codec, "crf": crf})
+        assert (answer.status_code // 100, code) in ((2, 200), (4, 422))
+    app.ask("DELETE", "/api/presets/x")
+    encoder = find_encoder(codec)
+    assert quality_options(encoder, most, None)
+    with pytest.raises(UsageError, match=f"0 .best. to {most} "):
+        quality_options(encoder, most + 1, None)
 
 
 @pytest.mark.parametrize(

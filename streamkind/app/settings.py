@@ -14,11 +14,11 @@ from streamkind.engine.options import Options
 from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import STRICT, Manual, Target
+from streamkind.video.quality import most_crf
 from streamkind.video.storage import write_whole
 
 ProfileChoice = Literal["realtime", "balanced", "quality"]
-MOST_CRF = {"h264": 51, "hevc": 51, "av1": 63}
-"""Largest CRF of each encoder: x264, x265 and SVT-AV1."""
+CodecChoice = Literal["h264", "hevc", "av1"]
 MOST_PRESETS = 100
 """Largest number of presets."""
 PresetName = Annotated[str, Field(pattern=r"^[^\s./\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,39}$")]
@@ -33,8 +33,8 @@ class Settings(BaseModel):
     profile: ProfileChoice = "balanced"
     ratio: Manual | Literal["auto"] = "auto"
     target: Target = DEFAULT_TARGET
-    codec: Literal["h264", "hevc", "av1"] = "h264"
-    crf: Annotated[int, Field(ge=0, le=63)] | None = None
+    codec: CodecChoice = "h264"
+    crf: Annotated[int, Field(ge=0)] | None = None
     """Quality on the encoder's own scale. A lower number gives better quality and a larger file."""
     added: Annotated[str, Field(pattern=r"^[\w ()+-]{0,40}$")] = "-clear"
     """Text that is added to the name of the file, for the name of the result."""
@@ -42,10 +42,8 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def check_crf(self) -> Settings:
         """Raise ValueError for a CRF that the encoder does not have."""
-        if self.crf is not None and self.crf > MOST_CRF[self.codec]:
-            raise ValueError(
-                f"crf is {self.crf}, expected 0 to {MOST_CRF[self.codec]} for {self.codec}"
-            )
+        if self.crf is not None and self.crf > (most := most_crf(self.codec)):
+            raise ValueError(f"crf is {self.crf}, expected 0 to {most} for {self.codec}")
         return self
 
     def options(self) -> Options:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +20,7 @@ from streamkind.app.library import Library, UnknownPlaceError
 from streamkind.app.preview import FilePreviews
 from streamkind.app.queue import Queue
 from streamkind.app.queue_routes import Jobs, job_routes, preset_routes
-from streamkind.app.settings import Presets, Settings
+from streamkind.app.settings import CodecChoice, Presets, Settings
 from streamkind.app.uploads import MOST_BYTES, NoSpaceError, remove_unfinished
 from streamkind.errors import StreamkindError
 from streamkind.live.config import ConsoleConfig, redact, resolve
@@ -41,6 +42,7 @@ from streamkind.live.web.server import serve
 from streamkind.live.web.video import video_routes
 from streamkind.live.web.watch import Watch
 from streamkind.platform import config_folder
+from streamkind.video.quality import most_crf
 
 OWN_PAGE = Path(__file__).parent / "page"
 """Folder of the page's files."""
@@ -64,6 +66,8 @@ class About:
     """Whether the page shows cameras."""
     local: bool
     """Whether only this machine can open the page. Only then it can open a file manager."""
+    most_crf: dict[CodecChoice, int]
+    """Largest crf of each codec."""
 
 
 class SiteParts:
@@ -112,7 +116,8 @@ def build_app(parts: SiteParts, token: str, *, local: bool, fleet: Fleet | None 
     @app.get("/api/about", tags=["session"], summary="This command", responses=REFUSED)
     def about() -> About:
         """Return the facts about the command that the page needs. No token is needed."""
-        return About(__version__, fleet is not None, local)
+        most = {codec: most_crf(codec) for codec in get_args(CodecChoice)}
+        return About(__version__, fleet is not None, local, most)
 
     add_files(app, [*OWN_PAGE.iterdir(), *(PAGE / name for name in SHARED)])
     app.router.routes.append(Route("/", page_of(OWN_PAGE / "files.html")))

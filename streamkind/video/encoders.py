@@ -48,25 +48,6 @@ _CODECS_OF = {
 }
 """Default codecs or encoders, by the ending of files that cannot hold H.264."""
 _TRY_THESE = "h264, hevc, av1, vp9, or an FFmpeg encoder such as h264_nvenc"
-_CRF = {"libx264": 18, "libx265": 20, "libsvtav1": 24, "libaom-av1": 24, "libvpx-vp9": 24}
-"""Default crf of an encoder, on its own scale. Chosen by hand."""
-_PRESET = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
-"""Default preset of an encoder. Chosen by hand."""
-_X26X_PRESETS = (
-    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
-    *("medium", "slow", "slower", "veryslow", "placebo"),
-)
-_SVT_PRESETS = tuple(str(number) for number in range(-2, 14))
-_PRESETS = {"libx264": _X26X_PRESETS, "libx265": _X26X_PRESETS, "libsvtav1": _SVT_PRESETS}
-"""Presets of encoders that print to stderr if they are given an unknown preset."""
-_DEBLOCK = "2:2"
-"""Offsets of H.264's deblocking filter. They reduce blocks, which become visible in flat areas that
-are brightened. `tools/figures.py film` measures a quarter fewer blocks with them, at equal detail
-and file size."""
-_MAX_CRF = {"libx264": 51, "libx265": 51}
-"""Largest crf of an encoder. For all others it is 63, the limit of AV1 and VP9."""
-_WEBP_QUALITY = 90
-"""Quality of animated WebP, on libwebp's scale from 0 to 100."""
 PART_THREADS = 4
 """Number of threads that encode a part. It is fixed, because the output of x264 and x265 depends on
 it, and the parts of a video may be encoded on different machines."""
@@ -181,41 +162,6 @@ def _opens(name: str) -> bool:
     except OutputError:
         return False
     return True
-
-
-def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[str, str]:
-    """Return crf and preset as options of the encoder. Raises UsageError."""
-    most = _MAX_CRF.get(codec.name, 63)
-    if crf is not None and not (isinstance(crf, int) and 0 <= crf <= most):
-        raise UsageError(f"crf={crf!r}: expected 0 (best) to {most} (smallest) for {codec.name}")
-    context = av.CodecContext.create(codec.name, "w")
-    names = {option.name for option in context.supported_options.private}
-    options = {}
-    quality = str(_CRF.get(codec.name, 20) if crf is None else crf)
-    if "crf" in names:
-        options["crf"] = quality
-    elif codec.name.startswith("libwebp"):
-        options["quality"] = str(_WEBP_QUALITY if crf is None else 100 - crf)
-    elif "cq" in names:  # NVENC; 0 would mean automatic
-        options |= {"rc": "vbr", "cq": str(max(1, int(quality)))}
-    elif "qp" in names:  # VAAPI
-        options |= {"rc_mode": "CQP", "qp": quality} if "rc_mode" in names else {"qp": quality}
-    elif codec.lossy:  # a quantiser of 1 to 31, in units of FF_QP2LAMBDA
-        scale = max(1, min(31, int(quality) // 6))
-        options |= {"flags": "+qscale", "global_quality": str(118 * scale)}
-    preset = preset or _PRESET.get(codec.name)
-    if preset is not None:
-        if "preset" not in names:
-            raise UsageError(f"preset={preset!r}: {codec.name} has no presets; leave it out")
-        if preset not in _PRESETS.get(codec.name, (preset,)):
-            known = ", ".join(_PRESETS[codec.name])
-            raise UsageError(f"preset={preset!r}: {codec.name} knows {known}; choose one of them")
-        options["preset"] = preset
-    if codec.name == "libx264":
-        options["deblock"] = _DEBLOCK
-    if codec.name == "libx265":
-        options["x265-params"] = "log-level=none"  # otherwise x265 prints to stderr
-    return options
 
 
 def coded_color(codec: Codec, color: ColorTags) -> ColorTags:

@@ -23,7 +23,6 @@ from streamkind.video.encoders import (
     choose_pix_fmt,
     coded_color,
     find_encoder,
-    quality_options,
 )
 from streamkind.video.format import is_deep
 from streamkind.video.frames import Frame
@@ -32,6 +31,7 @@ from streamkind.video.images import ImageSink, ImageSource
 from streamkind.video.others import PART_SUFFIX, OtherVideo, Part
 from streamkind.video.output import OutputFile, Write
 from streamkind.video.pages import PAGED_SUFFIXES, PagesSink
+from streamkind.video.quality import quality_options
 from streamkind.video.rgb_writer import RGB_FORMATS, RgbWriter
 from streamkind.video.sequence import SequenceSource
 from streamkind.video.source import Source, VideoFormat, VideoSource

@@ -6,8 +6,8 @@ import { at, make, repeat, write } from "./parts.js";
 import { listenToPlayer } from "./player.js";
 import { listenToQueue, lookAtQueue } from "./queue.js";
 import {
-  estimate, forgetEstimates, listenToSettings, loadPresets, nameLight, settings, showEstimates,
-  showPresets, showSettings, wrongSettings,
+  estimate, forgetEstimates, limitCrf, listenToSettings, loadPresets, nameLight, settings,
+  showEstimates, showPresets, showSettings, wrongSettings,
 } from "./settings.js";
 import { listenToStage, showAgain, showFile, showLight } from "./stage.js";
 import { clock, LANGUAGES, number, speak, t } from "./texts.js";
@@ -116,6 +116,7 @@ async function lookAtAll() {
 async function enter() {
   const about = await get("/api/about");
   at("to-cameras").hidden = !about.cameras;
+  limitCrf(about.most_crf);
   listenToQueue(about.local, look.soon, tell);
   const last = await loadPresets();
   at("files").hidden = false;

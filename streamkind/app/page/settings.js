@@ -6,8 +6,7 @@ import { shownRatio } from "./stage.js";
 import { number, span, t } from "./texts.js";
 
 const PROFILES = ["realtime", "balanced", "quality"];
-const MOST_CRF = { h264: 51, hevc: 51, av1: 63 };
-const page = { presets: {}, estimates: new Map(), asked: "", stop: null, changed: () => {} };
+const page = { presets: {}, estimates: new Map(), asked: "", stop: null, mostCrf: {}, changed: () => {} };
 
 // ---- the form
 
@@ -26,7 +25,7 @@ export function settings() {
 // What is wrong with the values that were typed; "" for nothing.
 export function wrongSettings() {
   const { codec, crf, added } = settings();
-  const most = MOST_CRF[codec];
+  const most = page.mostCrf[codec];
   const typed = at("crf").validity.badInput || !(crf === null || (Number.isInteger(crf) && crf >= 0));
   if (typed || crf > most) return t("crfRule", { most });
   return /^[\p{L}\p{M}\p{N}_ ()+-]{0,40}$/u.test(added) ? "" : t("addedRule");
@@ -144,6 +143,11 @@ async function attempt(act) {
   } catch (problem) {
     write(at("setting-error"), problem.message);
   }
+}
+
+// The largest crf of each codec, as the server says.
+export function limitCrf(most) {
+  page.mostCrf = most;
 }
 
 // `changed` is called after each change, and `told` with text for a screen reader.
