@@ -439,7 +439,7 @@ def test_pytorch_says_when_a_card_is_short_of_memory(part):
     with closing(open_backend("torch", find_release(MODEL), "cpu")) as engine:
         layers = engine.decompose(batch(0))
         setattr(engine, f"_{part}", fail)
-        with pytest.raises(EngineError, match=r"memory for 1 frames of 128x96 in PyTorch: close"):
+        with pytest.raises(EngineError, match=r"memory for 1 frames of 128x96 in PyTorch; close"):
             engine.decompose(batch(0))
             engine.recompose(layers, ratios(2))
 

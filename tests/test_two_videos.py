@@ -91,7 +91,7 @@ def test_a_part_that_one_video_does_not_reach(tmp_path):
     report = enhance(path, output, profile="realtime", ratio=4.0, start=0.9, video_stream=1)
     assert report.frames == 1
     report = enhance(path, tmp_path / "other.mkv", ratio=4.0, start=0.0, duration=0.1)
-    assert any("stream #1 is not enhanced: " in warning for warning in report.warnings)
+    assert any("stream #1 is left out: it has no frame" in warning for warning in report.warnings)
 
 
 @pytest.mark.parametrize("video_stream", [None, 0])
