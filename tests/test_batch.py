@@ -537,7 +537,7 @@ def test_a_full_disk_costs_nothing_that_is_done(minute, tmp_path, monkeypatch):
         job.output.parent.mkdir()
         (disk / "ballast").write_bytes(bytes(8 << 20))
         (result,), _ = run([job])
-        assert "free some space and run the same command again" in result.error
+        assert "free some space, and run the same command again" in result.error
         assert left(disk) == [] and not job.output.exists()
         (disk / "ballast").write_bytes(b"")
         journal, track = work.prepare(job)
