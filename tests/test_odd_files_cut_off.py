@@ -180,7 +180,7 @@ def make_delayed(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("share", [0.7, 0.97])
+@pytest.mark.parametrize("share", [0.7, 0.97, 1])
 @pytest.mark.parametrize("name", DELAYED)
 def test_the_frames_before_a_cut_do_not_depend_on_threads(
     name: str, share: float, tmp_path: Path

@@ -34,6 +34,8 @@ _CLOSED = {
 shown after all earlier ones. IDR (H.264 and H.265, table 7-1) or `closed_gop` (H.262, 6.3.8)."""
 _TELL_LENGTH = frozenset({"matroska", "mxf"})
 """FFmpeg's names of formats whose header has the length of a video but not its number of frames."""
+_SKIPS = frozenset({"h264", "hevc", "mpeg4"})
+"""Codecs with reordered frames, whose decoder can be told to decode nothing of a packet."""
 _NEVER_SHOWN = -(1 << 62)
 """Time stamp of a packet of which nothing is to be shown, in any units of time."""
 
@@ -63,6 +65,7 @@ class Decoder:
         self._ended, self._place = False, 0
         self._recent: list[av.Packet[VideoStream]] = []  # one for each thread of the decoder
         self._good: av.Packet[VideoStream] | None = None
+        self._key: av.Packet[VideoStream] | None = None
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Yield frames in order of presentation, as stored: not turned upright."""
@@ -169,7 +172,7 @@ class Decoder:
         rest = self._finish()
         self._context.flush_buffers()
         self._codec, self._context = codec, self._stream.codec_context
-        self._recent, self._good = [], None
+        self._recent, self._good, self._key = [], None, None
         if codec is not None:
             with contextlib.suppress(UnknownCodecError):  # then its packets count as damaged
                 self._context = decoder_of(codec)
@@ -190,6 +193,7 @@ class Decoder:
             return []
         # If all threads are busy, the decoder tells only now of the packet that each had before.
         self._good = self._recent[0] if self._recent else None
+        self._key = packet if packet is not None and packet.is_keyframe else self._key
         self._decoded += len(frames)
         self._patched += sum(frame.is_corrupt for frame in frames)
         return frames
@@ -198,18 +202,20 @@ class Decoder:
         """Return the frames that the decoder still holds.
 
         PyAV stops at the first packet that fails then, and loses the frames of all others. So every
-        thread of the decoder first hands over what it has, for a packet that it does not decode.
+        thread of the decoder first hands over what it has, for a packet of which nothing is shown.
         """
         frames: list[av.VideoFrame] = []
-        if self._good and self._context.codec.capabilities & Capabilities.frame_threads:
-            again = free_packet(bytes(self._good))
+        codec = self._context.codec
+        # A keyframe needs no other frame, but would end the reordering of H.264.
+        packet = self._good if codec.canonical_name in _SKIPS else self._key
+        if packet is not None and codec.capabilities & Capabilities.frame_threads:
+            again = free_packet(bytes(packet))
             again.pts = again.dts = _NEVER_SHOWN
             self._context.skip_frame = "ALL"
             for _ in range(self._context.thread_count - 1):
                 frames += self._decode(again)
             self._context.skip_frame = "DEFAULT"
         frames += self._decode(None)
-        # Some codecs decode such a packet all the same.
         shown = [frame for frame in frames if frame.pts != _NEVER_SHOWN]
         self._decoded -= len(frames) - len(shown)
         return shown
