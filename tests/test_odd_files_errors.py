@@ -72,6 +72,26 @@ def test_an_encrypted_file_is_called_encrypted(call, tmp_path, scheme):
     assert re.fullmatch(r"streamkind: [^\n]*encrypted[^\n]*\n", err)
 
 
+def element(name: int, content: bytes) -> bytes:
+    """An element of Matroska, of less than 127 bytes."""
+    return name.to_bytes(2 if name > 0xFF else 1) + bytes([0x80 | len(content)]) + content
+
+
+def test_an_encrypted_webm_is_called_encrypted(call, tmp_path):
+    title, path = b"x" * 90, tmp_path / "in.webm"
+    words = ["-c:v", "libvpx", "-metadata:s:v", f"title={title.decode()}"]
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:d=0.2", *words, path)
+    key = element(0x47E1, b"\5") + element(0x47E2, bytes(16))  # AES, and the name of the key
+    coding = element(0x5033, b"\1") + element(0x5035, key)
+    told = element(0x6D80, element(0x6240, coding))
+    name = element(0x536E, title)
+    data = path.read_bytes()
+    assert data.count(name) == 1
+    path.write_bytes(data.replace(name, told + element(0xEC, bytes(len(name) - len(told) - 2))))
+    code, _, err = call("enhance", path, tmp_path / "out.mp4")
+    assert code == 1 and "encrypted" in err and err.count("\n") == 1
+
+
 def test_a_file_that_is_encrypted_after_its_beginning_is_called_encrypted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

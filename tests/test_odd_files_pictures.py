@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
-from support.media import number_of, picture, read_video
+from support.media import make_clip, number_of, picture, read_video
 
 from streamkind.errors import InputError
 from streamkind.video.image_files import read_still
@@ -75,6 +76,36 @@ def test_tags_and_profile_stay_and_the_picture_stands_upright(tmp_path, suffix):
     xmp = read_still(output).xmp
     assert b"a dark yard" in xmp
     assert b"Orientation" not in xmp
+
+
+MOTION = {
+    "Google": b' GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"/>',
+    "Google, 2018": b" GCamera:MicroVideo='1' GCamera:MicroVideoOffset='99'/>",
+    "an element": b"><GCamera:MotionPhoto>1</GCamera:MotionPhoto></rdf:Description>",
+    "no mark": b"/>",
+}
+"""How XMP says that a video follows the picture; Samsung does not say it there."""
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".heic"])
+@pytest.mark.parametrize("mark", MOTION)
+def test_the_video_of_a_motion_photo_is_told(tmp_path, mark, suffix):
+    path, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    named = b' xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"'
+    xmp = XMP.replace(b"/></rdf:RDF>", named + MOTION[mark] + b"</rdf:RDF>")
+    Image.fromarray(CORNER).save(path, xmp=xmp)
+    assert copy(path, output) == []
+    make_clip(tmp_path / "video.mp4", frames=5)
+    video = (tmp_path / "video.mp4").read_bytes()
+    box = (len(video) + 8).to_bytes(4) + b"mpvd" if suffix == ".heic" else b"MotionPhoto_Data"
+    path.write_bytes(path.read_bytes() + box + video)
+    (told,) = copy(path, output)
+    assert "motion photo" in told
+    (command,) = re.findall(r"\((tail .*)\)$", told)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert len(read_video(tmp_path / "video.mp4").pts) == 5
+    assert b'Photo="1"' not in (kept := read_still(output).xmp) and b"a dark yard" in kept
+    assert b"Photo>1" not in kept and b"Video='1" not in kept and b'Video="1' not in kept
 
 
 def opened(path: Path) -> Image.Image:

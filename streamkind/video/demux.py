@@ -140,8 +140,10 @@ def main_video(container: InputContainer, path: Path, wanted: int | None = None)
             told = ", ".join(map(str, known))
             raise UsageError(f"video-stream={wanted}: {path} has video in {told}; choose one")
         stream = known[wanted]
-    # FFmpeg keeps the codec tag of an encrypted MP4 track.
-    if stream.codec_context is not None and stream.codec_context.codec_tag in ("encv", "drmi"):
+    # FFmpeg keeps the codec tag of an encrypted MP4 track, and tells the key of a Matroska track.
+    context = stream.codec_context
+    drm = context is not None and context.codec_tag in ("encv", "drmi")
+    if drm or "enc_key_id" in stream.metadata:
         raise InputError(encrypted(path))
     if stream.codec_context is None:
         raise InputError(

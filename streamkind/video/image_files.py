@@ -19,6 +19,7 @@ from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
 from streamkind.video.image_data import Samples, Still, in_eight_bits
+from streamkind.video.motion import motion_note
 from streamkind.video.still_tags import drop_damaged_exif, exif_of, profile_for, xmp_of, xmp_options
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
@@ -84,7 +85,7 @@ def _why(path: Path, data: bytes, exc: Exception) -> str:
 
 def _read(path: Path, data: bytes) -> Still:
     image: Any = Image.open(io.BytesIO(data))
-    notes, kind = [], image.format
+    notes, kind = motion_note(path.name, data), image.format
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"{path.name}: only the first of its {image.n_frames} pictures is enhanced")
     transfer = transfer_of(data, image)

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import ExifTags, Image, PngImagePlugin
 
 from streamkind.video.image_data import Still
+from streamkind.video.motion import without_mark
 
 _XMP_TAG = 700
 """Number of the TIFF tag for XMP."""
@@ -76,9 +77,12 @@ def profile_for(icc: bytes, *, gray: bool) -> bytes:
 
 
 def xmp_of(image: Any) -> bytes:
-    """Return the XMP of an upright picture, from which Pillow has removed the orientation."""
+    """Return the XMP of an upright picture, from which Pillow has removed the orientation.
+
+    The mark of a motion photo is removed, because its video is left out.
+    """
     found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    return found.encode() if isinstance(found, str) else bytes(found)
+    return without_mark(found.encode() if isinstance(found, str) else bytes(found))
 
 
 def xmp_options(kind: str, still: Still) -> dict[str, Any]:
