@@ -46,12 +46,22 @@ LIGHT_STOPS = 0.05
 is small in every pixel, so `motion` does not find it."""
 
 
+FILTERED = "reflectance", "illumination", "ground", "seen"
+"""The layers that are filtered over time."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkippedLayers(ReducedLayers):
     """Layers of an earlier frame, for the pixels of a later one."""
 
     moved: Floats
     """(h, w) in [0, 1]: 1 where the two frames differ."""
+    network: ReducedLayers
+    """Layers of the earlier frame, before they were filtered over time."""
+
+    def of_network(self) -> ReducedLayers:
+        """Return the layers of the earlier frame, filtered over time as these are."""
+        return replace(self.network, **{name: getattr(self, name) for name in FILTERED})
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,7 @@ class Skipping:
             self.state = replace(seen, skipped=seen.skipped + 1)
             old = {f.name: getattr(seen.layers, f.name) for f in fields(ReducedLayers)}
             now = {"pixels": pixels, "small": small[None], "luma": luma[None]}
-            return SkippedLayers(**old | now, moved=moved)
+            return SkippedLayers(**old | now, moved=moved, network=seen.layers)
         layers = self._reduced.split(pixels, small[None], luma[None])
         layers = replace(layers, result=KeptResult())
         self.state = NetworkFrame(layers, thumbnail(luma))
@@ -143,8 +153,7 @@ class Skipping:
         """Filter new layers over time. Those of an earlier frame are filtered already."""
         if not isinstance(layers, SkippedLayers):
             return self._reduced.steady(layers, before, strength)
-        held = {n: getattr(before, n) for n in ("reflectance", "illumination", "ground", "seen")}
-        return replace(layers, **held)
+        return replace(layers, **{name: getattr(before, name) for name in FILTERED})
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """Return the enhanced frame, made by the network or from an earlier result."""
@@ -160,21 +169,25 @@ class Skipping:
         return self._reduced.join(layers)
 
     def _relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
-        matrix, ratio = yuv_of_rgb(self._reduced.color_of(layers.pixels)), float(ratios[0])
-        now = transform(rounded(layers.small[0]), matrix)
         kept: KeptResult = layers.result
+        if not isinstance(layers, SkippedLayers):
+            kept.made = self._network_result(layers, ratios)
+            return [Relit(kept.made.clear, kept.made.own)]
         made = kept.made
-        if made and isinstance(layers, SkippedLayers) and made.fits(ratio):
-            return [carry_on(made, now, layers.moved)]
-        if isinstance(layers, SkippedLayers):  # `seen` belongs to an earlier frame
-            layers = replace(layers, seen=None)
-        relit = self._reduced.relight(layers, ratios)
-        clear, own = relit[0]
-        black = float(matrix[0, 3])
-        fits = (*lines(now, clear, black), *tones(now, clear, black))
-        tone_own = None if own is None else by_luma(now, own)
-        kept.made = replace(NetworkResult(ratio, clear, *fits), own=own, tone_own=tone_own)
-        return relit
+        if made is None or not made.fits(float(ratios[0])):
+            # Not the pixels of this frame: an object that has moved would be seen twice.
+            kept.made = made = self._network_result(layers.of_network(), ratios)
+        matrix = yuv_of_rgb(self._reduced.color_of(layers.pixels))
+        return [carry_on(made, transform(rounded(layers.small[0]), matrix), layers.moved)]
+
+    def _network_result(self, layers: ReducedLayers, ratios: Floats) -> NetworkResult:
+        """Relight the layers of a frame that the network ran on."""
+        matrix = yuv_of_rgb(self._reduced.color_of(layers.pixels))
+        seen, black = transform(rounded(layers.small[0]), matrix), float(matrix[0, 3])
+        clear, own = self._reduced.relight(layers, ratios)[0]
+        fits = (*lines(seen, clear, black), *tones(seen, clear, black))
+        tone_own = None if own is None else by_luma(seen, own)
+        return replace(NetworkResult(float(ratios[0]), clear, *fits), own=own, tone_own=tone_own)
 
     def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:
         """Return where a frame differs from the last one seen; None if the network must see it."""
