@@ -40,7 +40,7 @@ NEAR = np.maximum(1 - np.arange(256, dtype=np.float32) / BEYOND, 0).astype(np.fl
 MOST_MOVED = 0.5
 """Largest share of a frame that may have moved if a second frame in a row is skipped."""
 STOPS = 0.01
-"""Smallest change of the ratio, in stops, for which the network runs on a frame."""
+"""Smallest change of the ratio, in stops, for which the last frame of the network is relit."""
 LIGHT_STOPS = 0.05
 """Smallest change of a frame's mean luma, in stops, for which the network runs on it. Such a change
 is small in every pixel, so `motion` does not find it."""

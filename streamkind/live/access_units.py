@@ -64,7 +64,7 @@ the first bit after the header is 1 in the first slice of a picture only."""
 
 
 @dataclass
-class _Picture:
+class _OpenUnit:
     """What has come of a picture."""
 
     pts: int | None = None
@@ -89,7 +89,7 @@ class AccessUnits:
     def __init__(self, codec: str) -> None:
         """Begin a stream. `codec` is a key of `SYNTAX`."""
         self._syntax = SYNTAX[codec]
-        self._picture = _Picture()
+        self._picture = _OpenUnit()
         self._slices = 0
         """Number of slices of the last picture."""
         self._last = 0
@@ -162,7 +162,7 @@ class AccessUnits:
 
     def finish(self) -> list[AccessUnit]:
         """End the present picture, and return it unless that was done before."""
-        picture, self._picture = self._picture, _Picture()
+        picture, self._picture = self._picture, _OpenUnit()
         if not picture.slices:
             return []
         if picture.failed or picture.slices != self._slices:
