@@ -121,7 +121,7 @@ def test_the_wheel_alone_enhances_and_serves_without_torch(dist, clone, tmp_path
     run(*enhance, cwd=tmp_path)
     assert clear.stat().st_size > 1000
     told = run(*enhance, "--model", "kindpp", code=1, cwd=tmp_path)
-    assert "name its folder in STREAMKIND_ENGINES" in " ".join(told.split())
+    assert "set STREAMKIND_ENGINES to its folder" in " ".join(told.split())
     named = ("env", f"STREAMKIND_ENGINES={clone / 'engines'}")
     told = run(*named, binaries / "streamkind", "doctor", cwd=tmp_path)
     assert len(re.findall(r"^kindpp .* verified", told, re.MULTILINE)) == len(PARTS)
