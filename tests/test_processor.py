@@ -47,3 +47,16 @@ def test_threads_are_those_that_the_environment_allows(monkeypatch, told, thread
 
 def test_the_processor_has_a_name():
     assert processor.name()
+
+
+@pytest.mark.parametrize(
+    ("units", "note"),
+    [
+        ({"avx2"}, "without bf16"),
+        ({"avx2", "avx512_bf16"}, "with AVX512_BF16"),
+        ({"avx512_bf16", "amx_bf16"}, "with AMX_BF16"),
+    ],
+)
+def test_the_note_says_what_multiplies_in_bf16(monkeypatch, units, note):
+    monkeypatch.setattr(processor, "flags", lambda: units)
+    assert processor.bf16_note() == note

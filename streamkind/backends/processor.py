@@ -47,6 +47,12 @@ def name() -> str:
     return cpuinfo().get("model name", platform.processor() or platform.machine())
 
 
+def bf16_note() -> str:
+    """Return "with AMX_BF16", "with AVX512_BF16" or "without bf16"."""
+    found = sorted(BF16_UNITS & flags())
+    return f"with {found[0].upper()}" if found else "without bf16"
+
+
 def _lines() -> Iterator[tuple[str, str]]:
     path = Path("/proc/cpuinfo")
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -115,7 +115,7 @@ def stamp(part: str, found: Measured) -> Record:
         date=str(datetime.date.today()),
         commit=source_commit()[:COMMIT_DIGITS],
         command=f"`python tools/figures.py {part}`",
-        cpu=processor.name(),
+        cpu=f"{processor.name()} {processor.bf16_note()}",
         cores=os.cpu_count() or 1,
         versions=versions(),
         tables=found.tables,
