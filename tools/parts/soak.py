@@ -78,13 +78,17 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def table_of(samples: list[Sample], **more: tuple[str, float]) -> Table:
-    """Return a run as a table of one row; `more` are headings, formats and numbers beside it."""
-    told = samples[-1]
-    row = [len(samples), growth_of(samples), told.memory, told.descriptors, told.threads]
-    heads = {f"growth after minute {SETTLED_MINUTES:g}": ".2%", "MiB at the end": ".0f"}
-    columns = {"looks": "d", **heads, "descriptors": "d", "threads": "d"}
-    columns |= {name: form for name, (form, _) in more.items()}
-    return Table(columns, [row + [value for _, value in more.values()]])
+    """Return a run as a table of one row; `more` are headings, formats and numbers beside it.
+
+    The growth is left out of a run that is too short for it.
+    """
+    told, cells = samples[-1], {"looks": ("d", len(samples))}
+    if told.minutes >= 2 * SETTLED_MINUTES:
+        cells[f"growth after minute {SETTLED_MINUTES:g}"] = (".2%", growth_of(samples))
+    cells |= {"MiB at the end": (".0f", told.memory)}
+    cells |= {"descriptors": ("d", told.descriptors), "threads": ("d", told.threads)} | more
+    columns = {name: form for name, (form, _) in cells.items()}
+    return Table(columns, [[value for _, value in cells.values()]])
 
 
 def soak(folder: Path, minutes: float) -> list[Sample]:
