@@ -18,7 +18,6 @@ from streamkind.engine.skipping import (
     NetworkResult,
     SkippedLayers,
     Skipping,
-    by_luma,
     carry_on,
     lines,
     motion,
@@ -166,8 +165,8 @@ def test_a_lit_place_keeps_its_detail_where_it_moves():
     before[:, :40, 0], now[:, 40:, 0] = 120, 120  # the light moves from the left to the right
     own = np.where(before[..., 0] == 120, 0.9, 0.2).astype(np.float32)
     clear = before.astype(np.float32)
-    fits = (*lines(before, clear, 0.0), *tones(before, clear, 0.0))
-    found = NetworkResult(4.0, clear, *fits, own=own, tone_own=by_luma(before, own))
+    fits = (*lines(before, clear, 0.0), *tones(before, clear, 0.0, own))
+    found = NetworkResult(4.0, clear, *fits, own)
     moved = np.ones((60, 80), np.float32)
     moved[:10] = 0
     share = carry_on(found, now, moved).own

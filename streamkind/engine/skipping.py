@@ -83,10 +83,10 @@ class NetworkResult:
     """Mean luma after for each luma before, in the whole frame, (256,)."""
     tone_gain: Floats
     """Gain of chroma for each luma before, in the whole frame, (256,)."""
+    tone_own: Floats | None
+    """Mean of `own` for each luma before, in the whole frame, (256,)."""
     own: Floats | None = None
     """Share of the frame's own detail in `clear`, (h, w); None for stills."""
-    tone_own: Floats | None = None
-    """Mean of `own` for each luma before, in the whole frame, (256,)."""
 
     def fits(self, ratio: float) -> bool:
         """Return whether the result may be used for a frame with this ratio."""
@@ -185,9 +185,8 @@ class Skipping:
         matrix = yuv_of_rgb(self._reduced.color_of(layers.pixels))
         seen, black = transform(rounded(layers.small[0]), matrix), float(matrix[0, 3])
         clear, own = self._reduced.relight(layers, ratios)[0]
-        fits = (*lines(seen, clear, black), *tones(seen, clear, black))
-        tone_own = None if own is None else by_luma(seen, own)
-        return replace(NetworkResult(float(ratios[0]), clear, *fits), own=own, tone_own=tone_own)
+        fits = *lines(seen, clear, black), *tones(seen, clear, black, own)
+        return NetworkResult(float(ratios[0]), clear, *fits, own)
 
     def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:
         """Return where a frame differs from the last one seen; None if the network must see it."""
@@ -239,30 +238,28 @@ def gain_of(luma: NDArray[Any], made: NDArray[Any], black: float) -> Floats:
     return np.asarray(gain, np.float32)
 
 
-def tones(seen: Pixels, made: Floats, black: float) -> tuple[Floats, ...]:
-    """Return, for each luma seen, 0 to 255, the mean luma made of it and the gain of chroma."""
+def tones(
+    seen: Pixels, made: Floats, black: float, own: Floats | None = None
+) -> tuple[Floats, Floats, Floats | None]:
+    """Return, for each luma seen, 0 to 255, mean luma made of it, gain of chroma, mean of `own`."""
     (luma, *chroma), (lit, *made_chroma) = (
         [plane.ravel() for plane in split(p[::2, ::2])] for p in (seen, made)
     )
     count = np.bincount(luma, minlength=256)
-    sums = (lit, *agreement(chroma, made_chroma))
-    total, both, alone = (np.bincount(luma, x, 256) for x in sums)
     levels = np.flatnonzero(count)
-    count, total, both, alone = (x[levels] for x in (count, total, both, alone))
-    tone, noise = total / count, NOISE**2 * count
+    count = count[levels]
+
+    def sums(values: NDArray[Any]) -> NDArray[Any]:
+        return np.bincount(luma, values, 256)[levels]
+
+    def at_every_luma(values: NDArray[Any]) -> Floats:
+        return np.asarray(np.interp(np.arange(256), levels, values), np.float32)
+
+    tone, noise = sums(lit) / count, NOISE**2 * count
+    both, alone = (sums(x) for x in agreement(chroma, made_chroma))
     gain = (np.maximum(both, 0) + noise * gain_of(levels, tone, black)) / (alone + noise)
-    every = np.arange(256)
-    return tuple(np.interp(every, levels, x).astype(np.float32) for x in (tone, gain))
-
-
-def by_luma(seen: Pixels, share: Floats) -> Floats:
-    """Return the mean of `share`, (h, w), for each luma seen, 0 to 255."""
-    luma = split(seen[::2, ::2])[0].ravel()
-    count = np.bincount(luma, minlength=256)
-    total = np.bincount(luma, share[::2, ::2].ravel(), 256)
-    levels = np.flatnonzero(count)
-    means = np.interp(np.arange(256), levels, total[levels] / count[levels])
-    return np.asarray(means, np.float32)
+    share = None if own is None else at_every_luma(sums(own[::2, ::2].ravel()) / count)
+    return at_every_luma(tone), at_every_luma(gain), share
 
 
 def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Relit:

@@ -14,6 +14,8 @@ from typing import Any
 
 import av
 
+from streamkind.video.codecs import free_packet
+
 _START = b"\0\0\1"
 """Start code of a NAL unit (H.264 and H.265, annex B). FFmpeg puts it, with one more zero, before
 the first payload of each NAL unit."""
@@ -116,7 +118,7 @@ class AccessUnits:
         data = bytes(packet)
         made = []
         for unit in self.feed(data, packet.pts, packet.is_corrupt) if data else self.finish():
-            whole: av.Packet[Any] = av.Packet(unit.data)
+            whole = free_packet(unit.data)
             whole.pts, whole.time_base = unit.pts, packet.time_base
             whole.is_keyframe, whole.is_corrupt = unit.is_keyframe, unit.is_corrupt
             made.append(whole)

@@ -43,7 +43,8 @@ def open_camera(
     if scheme == "v4l2":
         name = rest.removeprefix("//")
         return av.open(name, format="v4l2", timeout=timeout_seconds, hwaccel=accel)
-    if scheme in ("rtsp", "rtsps"):
+    is_rtsp = scheme in ("rtsp", "rtsps")
+    if is_rtsp:
         # By default FFmpeg tries UDP before TCP.
         words = {"auto": "tcp+udp"}.get(transport, transport)
         options |= {"rtsp_transport": words, "allowed_media_types": "video+audio"}
@@ -53,7 +54,7 @@ def open_camera(
     # A playlist of another machine must not be able to name files of this machine.
     options["protocol_whitelist"] = _NETWORK
     connect = partial(av.open, url, format=kind, timeout=timeout_seconds, hwaccel=accel)
-    if scheme in ("rtsp", "rtsps"):
+    if is_rtsp:
         container = connect(container_options=options | {"fflags": "+noparse"})
         if _needs_no_parser(container):
             return container

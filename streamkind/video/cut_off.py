@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from streamkind.video.boxes import ends_in_box
+from streamkind.video.flv import TAG as FLV_TAG
 from streamkind.video.pipe_input import PipeInput
 from streamkind.video.storage import is_local
 
@@ -32,8 +33,6 @@ _END_OF_STREAM = 4
 """Flag of the last page of an Ogg stream (RFC 3533, section 6)."""
 _NUT_INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"
 """Start code of NUT's index, which is at the end of a file."""
-_FLV_TAG = 11
-"""Size of the header of an FLV tag, in bytes. The size of a tag is repeated after it."""
 _TAIL = 1 << 20
 """Bytes at the end of a file in which its last unit is searched."""
 _START_CODE = b"\0\0\1"
@@ -105,7 +104,7 @@ def _flv(file: BinaryIO, end: int) -> bool:
     size = int.from_bytes(_at(file, end - 4 - told, 4)[1:], "big")
     _, found, number = _at(file, 0, _HEADER).partition(_FLV_SIZE)
     announced: float = struct.unpack(">d", number[:8])[0] if found and len(number) >= 8 else 0
-    return told != size + _FLV_TAG or end < announced
+    return told != size + FLV_TAG or end < announced
 
 
 def _nut(file: BinaryIO, end: int) -> bool:

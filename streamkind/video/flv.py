@@ -9,7 +9,7 @@ from pathlib import Path
 
 _HEADER = 13
 """Size of the header of an FLV, in bytes, with the empty size of a tag before the first one."""
-_TAG = 11
+TAG = 11
 """Size of the header of a tag, in bytes. After its data, its size is repeated in 4 bytes."""
 _SOUND, _VIDEO, _SCRIPT = 8, 9, 18
 """Types of tags (Video File Format Specification 10.1, annex E.4.1)."""
@@ -69,11 +69,11 @@ def _tags(data: mmap.mmap) -> Iterator[tuple[int, int]]:
     Stop at the header, and at damaged data.
     """
     place = _HEADER
-    while place + _TAG < len(data):
+    while place + TAG < len(data):
         if data[place : place + 4] == b"FLV\x01":
             yield place, place
             return
-        end = place + _TAG + int.from_bytes(data[place + 1 : place + 4]) + 4
+        end = place + TAG + int.from_bytes(data[place + 1 : place + 4]) + 4
         if data[place] not in (_SOUND, _VIDEO, _SCRIPT) or end > len(data):
             return
         yield place, end
@@ -82,7 +82,7 @@ def _tags(data: mmap.mmap) -> Iterator[tuple[int, int]]:
 
 def _codec(data: mmap.mmap, place: int, end: int) -> tuple[bytes | int, bool] | None:
     """Return the codec of a tag and whether it has a frame; None for a tag that tells no codec."""
-    content = data[place + _TAG : min(end - 4, place + _TAG + 5)]
+    content = data[place + TAG : min(end - 4, place + TAG + 5)]
     if len(content) < 5:
         return None
     first, video = content[0], data[place] == _VIDEO
