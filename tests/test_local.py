@@ -11,6 +11,7 @@ from PIL import Image
 from support.engines import Gain, plug_in
 
 import streamkind
+from streamkind.engine import chroma
 from streamkind.engine.chroma import restrain, restrain_rgb, restrain_stills
 from streamkind.engine.engine import Engine
 from streamkind.engine.local import raise_rgb, raise_yuv
@@ -216,9 +217,60 @@ def test_faint_colour_of_a_large_place_is_kept_in_part_and_has_no_edge():
     seen[:, 80:, 1], made[:, 80:, 1] = 132, 144
     after = restrain(seen, made, 16.0)[60, :, 1].astype(int) - 128
     assert after[-20:].min() > 10  # of 16
-    assert after[:60].max() == 0
+    assert after[:40].max() == 0
+    assert after[40:60].max() <= chroma.LENT * 56 / 14  # by the gain of luma
     steps = np.diff(after)
     assert steps.min() >= -1 and after[-1] - after[76] > 0
+
+
+def fading(saturation=0.25):
+    """A colour in light that fades from left to right, as a codec stores it; and its luma."""
+    luma = 40 * 0.97 ** np.arange(320, dtype=np.float32)
+    blue = -saturation * luma
+    stored = np.where(np.abs(blue) < 1.5, 0, np.round(blue))
+    seen = yuv(0, 128, 128).repeat(2, axis=1)
+    seen[..., 0], seen[..., 1] = np.round(luma + 16), 128 + stored
+    return seen, luma
+
+
+@pytest.mark.parametrize("planes", [True, False])
+def test_a_colour_that_fades_with_the_light_has_no_edge(planes, monkeypatch):
+    seen, luma = fading()
+
+    def saturation():
+        if planes:
+            made = seen.astype(np.float32)
+            made[..., 0] = 16 + 5 * luma
+            after = restrain(seen, made, 16.0)
+        else:
+            tags = ColorTags()
+            before = cv2.transform(
+                seen - np.uint8([16, 0, 0]), np.ascontiguousarray(rgb_of_yuv(tags))
+            )
+            made = np.repeat((5 * luma)[None, :, None], 120, axis=0).repeat(3, axis=2)
+            made = np.ascontiguousarray(made, np.float32)
+            restrain_rgb(before, made)
+            after = cv2.transform(made, yuv_of_rgb(tags))
+        return (128 - after[60, :, 1]) / (5 * luma)
+
+    def steepest(found):
+        """The largest fall within 16 columns, where the light is not black."""
+        return (found[:-16] - found[16:])[:80].max()
+
+    lent = saturation()
+    monkeypatch.setattr(chroma, "LENT", np.float32(0))
+    assert steepest(lent) < 0.7 * steepest(saturation())
+    assert np.abs(5 * luma * lent)[-40:].max() < 1
+
+
+def test_neighbours_of_other_colours_leave_gray_gray():
+    """Between two colours that are opposite, the middle is gray."""
+    seen = yuv(30, 128, 128)
+    seen[:, :60, 1], seen[:, -60:, 1] = 116, 140
+    made = seen.astype(np.float32)
+    made[..., 0] = 86
+    after = restrain(seen, made, 16.0) - 128
+    assert np.abs(after[60, 79:81, 1:]).max() < 0.5
 
 
 def test_an_all_gray_result_fails_where_colour_was_recorded():

@@ -155,7 +155,7 @@ def test_the_fitted_line_is_applied_where_something_moves():
     found = NetworkResult(
         4.0, made[1], *lines(made[0], made[1], 0.0), *tones(made[0], made[1], 0.0)
     )
-    got = carry_on(found, made[2], np.ones((60, 80), np.float32))
+    got = carry_on(found, made[2], np.ones((60, 80), np.float32), 0.0)
     assert np.abs(got.picture[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
 
 
@@ -169,7 +169,7 @@ def test_a_lit_place_keeps_its_detail_where_it_moves():
     found = NetworkResult(4.0, clear, *fits, own)
     moved = np.ones((60, 80), np.float32)
     moved[:10] = 0
-    share = carry_on(found, now, moved).own
+    share = carry_on(found, now, moved, 0.0).own
     assert share[10:, 40:] == pytest.approx(0.9) and share[10:, :40] == pytest.approx(0.2)
     assert share[:10, :40] == pytest.approx(0.9) and share[:10, 40:] == pytest.approx(0.2)
 

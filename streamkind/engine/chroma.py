@@ -3,7 +3,8 @@
 A codec rounds chroma to whole code values. Near gray, one code value carries no information. If it
 were raised eightfold, it would be seen as purple or olive. Chroma that is no larger than this
 rounding is removed. Chroma that is clearly larger is kept. Between the two, the share that is kept
-rises smoothly, so that there is no visible edge.
+rises smoothly. Where chroma is removed, neighbours lend theirs, but no more than rounding could
+have removed there. So a colour that fades with the light has no visible edge.
 
 The output's chroma is the mean of two estimates. The first is the network's. The second is the
 recorded chroma times the gain of the luma, because KinD multiplies all code values by the
@@ -42,6 +43,16 @@ STILLS_STRONG = 1.0, 2.0
 AREA = 5.0
 """Sigma of the Gaussian by which faint chroma is averaged over an area, in pixels of the halved
 picture."""
+LENT = np.float32(1.0)
+"""Largest chroma that neighbours lend, in code values. This and the next two constants are those of
+the lowest CIEDE2000 on night videos made of pairs of pictures (`tools/parts/films.py`), of limits
+from 1 to 2.5, of a sigma of 2 to 8 and of `FEW` from 0.05 to 0.5. Limits below 1 were not tried."""
+NEIGHBOURS = 2.0
+"""Sigma of the Gaussian by which colours of neighbours are averaged, in pixels of the halved
+picture after it is reduced to a quarter."""
+FEW = np.float32(0.1)
+"""Confidence that is added to the mean confidence of neighbours. So they lend less and less where
+fewer of them have a colour."""
 SIGMA = 1.5
 """Sigma of the Gaussian that smooths luma and chroma, in pixels of the halved picture. A smoothed
 pixel is a *place* below."""
@@ -72,11 +83,11 @@ def restrain(seen: Levels, made: Levels, black: float) -> Floats:
     (_, *recorded), (luma, *colors) = split(seen), split(made)
     zero = np.array([black, 128, 128], np.float32)
     shares = shares_of(halved(seen), halved(made), zero)
-    given, kept = (resized(share, luma.shape[1], luma.shape[0]) for share in shares)
+    given, kept, *lent = (resized(share, luma.shape[1], luma.shape[0]) for share in shares)
     gray = 128 * (1 - given - kept)
     planes = [
-        np.clip(mix(before, given, after, kept) + gray, 0, 255)
-        for before, after in zip(recorded, colors, strict=True)
+        np.clip(mix(before, given, after, kept) + (gray + added), 0, 255)
+        for before, after, added in zip(recorded, colors, lent, strict=True)
     ]
     return np.asarray(cv2.merge([np.asarray(luma, np.float32), *planes]), np.float32)
 
@@ -88,8 +99,8 @@ def restrain_rgb(seen: Levels, made: Levels) -> None:
     """
     forth, back = yuv_of_rgb(FULL_709)[:, :3], rgb_of_yuv(FULL_709)[:, 1:3]
     before, after = (transformed(halved(p), forth) for p in (seen, made))
-    given, kept = shares_of(before, after, np.zeros(3, np.float32))
-    change = [mix(before[..., i], given, after[..., i], kept - 1) for i in (1, 2)]
+    given, kept, *lent = shares_of(before, after, np.zeros(3, np.float32))
+    change = [mix(before[..., i + 1], given, after[..., i + 1], kept - 1) + lent[i] for i in (0, 1)]
     add_enlarged(transformed(np.dstack(change), back), made)
 
 
@@ -120,10 +131,19 @@ def add_enlarged(small: Floats, made: Levels) -> None:
         made[rows] = cv2.add(made[rows], whole, dtype=kind)
 
 
-def recorded_share(seen: Levels) -> Floats:
-    """Return the confidence that chroma of YUV, (h, w, 3), is more than rounding: (h, w)."""
-    _, u, v = smooth(halved(seen), np.array([0, 128, 128], np.float32))
-    return resized(chroma_confidence(u, v), *seen.shape[1::-1])
+def recorded_chroma(seen: Levels, black: float) -> list[Floats]:
+    """Return chroma of YUV, (h, w, 3), around 0: U and V, (h, w) each.
+
+    What may be rounding is left out, and what neighbours lend is added.
+    """
+    y, u, v = smooth(halved(seen), np.array([black, 128, 128], np.float32))
+    confidence = chroma_confidence(u, v)
+    height, width = seen.shape[:2]
+    share, *lent = (resized(p, width, height) for p in (confidence, *lend(y, u, v, confidence)))
+    return [
+        share * (plane.astype(np.float32) - 128) + added
+        for plane, added in zip(split(seen)[1:], lent, strict=True)
+    ]
 
 
 def transformed(picture: Floats, matrix: NDArray[np.float64]) -> Floats:
@@ -152,21 +172,46 @@ def mix(before: NDArray[Any], given: Floats, after: NDArray[Any], kept: Floats) 
     return total
 
 
-def shares_of(seen: Floats, made: Floats, zero: Floats) -> tuple[Floats, Floats]:
-    """Return the weights of the recorded chroma and of the made chroma in the output, (h, w) each.
+def shares_of(seen: Floats, made: Floats, zero: Floats) -> list[Floats]:
+    """Return the weights of recorded and of made chroma in the output, and what to add to U and V.
 
-    `seen` and `made` are YUV pictures, (h, w, 3), in which black is `zero`, (3,).
+    These are four planes, (h, w) each. `seen` and `made` are YUV pictures, (h, w, 3), in which
+    black is `zero`, (3,).
     """
     (y, u, v), (z, made_u, made_v) = (smooth(picture, zero) for picture in (seen, made))
     recorded, colored = length(u, v), length(made_u, made_v)
     gain = cv2.erode((z + DARKEST) / (y + DARKEST), np.ones((3, 3), np.uint8))
-    given = chroma_confidence(u, v) * gain
-    kept = np.minimum(MORE * given * recorded / np.maximum(colored, np.float32(1e-3)), 1)
+    confidence = chroma_confidence(u, v)
+    lent = lend(y, u, v, confidence)
+    trusted = length(*(confidence * own + added for own, added in zip((u, v), lent, strict=True)))
+    kept = np.minimum(MORE * gain * trusted / np.maximum(colored, np.float32(1e-3)), 1)
     more = np.asarray(cv2.pow(np.maximum(gain, 1), LOST), np.float32) - 1
     more *= smooth_step(recorded, *CLEAR)
     pale = (PALE * np.maximum(z, 1)) ** 2
     half = (1 + more * pale / (pale + (gain * recorded) ** 2)) / 2
-    return np.asarray(given * half, np.float32), np.asarray(kept * half, np.float32)
+    planes = gain * confidence, kept, *(gain * plane for plane in lent)
+    return [np.asarray(half * plane, np.float32) for plane in planes]
+
+
+def lend(y: Floats, u: Floats, v: Floats, confidence: Floats) -> list[Floats]:
+    """Return chroma for the places whose own chroma is not trusted: U and V, (h, w) each.
+
+    It has the mean hue and saturation of the neighbours, weighted by their confidence. `y` is luma
+    above black, and `u` and `v` are 0 at gray, (h, w) each.
+    """
+    light, (height, width) = np.maximum(y, 0), y.shape
+    size = max(1, width // 4), max(1, height // 4)
+
+    def around(plane: NDArray[Any]) -> Floats:
+        small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.GaussianBlur(small, (0, 0), NEIGHBOURS), np.float32)
+
+    weight = confidence / (light + DARKEST)
+    total = around(confidence) + FEW
+    light *= 1 - confidence
+    lent = [light * resized(around(weight * plane) / total, width, height) for plane in (u, v)]
+    limit = np.minimum(LENT / np.maximum(length(*lent), np.float32(1e-3)), 1)
+    return [limit * plane for plane in lent]
 
 
 def chroma_confidence(

@@ -65,11 +65,10 @@ class FilmGraph:
             _transformed(g, self._halved(picture), yuv_of_rgb(FULL_709)[:, :3])
             for picture in (self._seen, made)
         )
-        given, kept = _shares(g, before, after)
+        given, kept, lent = _shares(g, before, after)
         before, after = (g.slice(picture, 1, 3, 1) for picture in (before, after))
-        change = _transformed(
-            g, before * given + after * (kept - 1.0), rgb_of_yuv(FULL_709)[:, 1:3]
-        )
+        change = before * given + after * (kept - 1.0) + lent
+        change = _transformed(g, change, rgb_of_yuv(FULL_709)[:, 1:3])
         return self._limited(made + resized(g, change, *self._size))
 
     def _halved(self, picture: Tensor) -> Tensor:
@@ -83,22 +82,41 @@ class FilmGraph:
         return self._g.clip(picture, 0, LEVELS)
 
 
-def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights of recorded and of made chroma: `engine.chroma.shares_of`."""
+def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weights of chroma, and what is added to it: `engine.chroma.shares_of`."""
     smooth = [gaussian(g, picture, chroma.SIGMA, 3) for picture in (seen, made)]
     y, z = (g.slice(picture, 0, 1, 1) for picture in smooth)
     u_and_v, colors = (g.slice(picture, 1, 3, 1) for picture in smooth)
     recorded, colored = (_length(g, picture) for picture in (u_and_v, colors))
     dark = float(chroma.DARKEST)
     gain = -g.add("MaxPool", -((z + dark) / (y + dark)), kernel_shape=[3, 3], pads=[1] * 4)
-    given = _chroma_confidence(g, u_and_v, recorded) * gain
-    kept = float(chroma.MORE) * given * recorded / g.at_least(colored, 1e-3)
+    confidence = _chroma_confidence(g, u_and_v, recorded)
+    lent = _lend(g, y, u_and_v, confidence)
+    trusted = _length(g, confidence * u_and_v + lent)
+    kept = float(chroma.MORE) * gain * trusted / g.at_least(colored, 1e-3)
     kept = g.add("Min", kept, 1.0)
     more = (g.at_least(gain, 1.0) ** chroma.LOST - 1.0) * g.smooth_step(recorded, *chroma.CLEAR)
     pale, strong = float(chroma.PALE) * g.at_least(z, 1.0), gain * recorded
     pale = pale * pale
     half = (1.0 + more * pale / (pale + strong * strong)) / 2.0
-    return given * half, kept * half
+    raised = gain * half
+    return raised * confidence, kept * half, raised * lent
+
+
+def _lend(g: GraphBuilder, y: Tensor, u_and_v: Tensor, confidence: Tensor) -> Tensor:
+    """Return the chroma that neighbours lend, (N, 2, h, w): `engine.chroma.lend`."""
+    size = [g.size(y, axis) for axis in (ROWS, COLUMNS)]
+    small = [g.add("Max", side / 4, 1) for side in size]
+
+    def around(planes: Tensor, count: int) -> Tensor:
+        return gaussian(g, shrunk(g, planes, *small), chroma.NEIGHBOURS, count)
+
+    light = g.at_least(y)
+    weight = confidence / (light + float(chroma.DARKEST))
+    color = around(weight * u_and_v, 2) / (around(confidence, 1) + float(chroma.FEW))
+    lent = light * (1.0 - confidence) * resized(g, color, *size)
+    limit = float(chroma.LENT) / g.at_least(_length(g, lent), 1e-3)
+    return lent * g.add("Min", limit, 1.0)
 
 
 def _chroma_confidence(g: GraphBuilder, u_and_v: Tensor, length: Tensor) -> Tensor:

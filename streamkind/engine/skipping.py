@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
-from streamkind.engine.chroma import DARKEST, recorded_share
+from streamkind.engine.chroma import DARKEST, recorded_chroma
 from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean, motion, split
 from streamkind.engine.local import brightest_of
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
@@ -178,7 +178,8 @@ class Skipping:
             # Not the pixels of this frame: an object that has moved would be seen twice.
             kept.made = made = self._network_result(layers.of_network(), ratios)
         matrix = yuv_of_rgb(self._reduced.color_of(layers.pixels))
-        return [carry_on(made, transform(rounded(layers.small[0]), matrix), layers.moved)]
+        now = transform(rounded(layers.small[0]), matrix)
+        return [carry_on(made, now, layers.moved, float(matrix[0, 3]))]
 
     def _network_result(self, layers: ReducedLayers, ratios: Floats) -> NetworkResult:
         """Relight the layers of a frame that the network ran on."""
@@ -262,11 +263,11 @@ def tones(
     return at_every_luma(tone), at_every_luma(gain), share
 
 
-def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Relit:
-    """Predict the network's result for a later frame."""
+def carry_on(made: NetworkResult, now: Pixels, moved: Floats, black: float) -> Relit:
+    """Predict the network's result for a later frame. `black` is the code value of black luma."""
     if not moved.any():
         return Relit(made.clear, made.own)
-    luma, *chroma = split(now)
+    luma = split(now)[0]
     known = cv2.min(cv2.max(luma, made.least), made.most)
     near, tone, gain = (
         cv2.LUT(plane, table)
@@ -277,8 +278,8 @@ def carry_on(made: NetworkResult, now: Pixels, moved: Floats) -> Relit:
         )
     )
     lit = tone + near * (made.slope * luma + made.offset - tone)
-    gain = (gain + near * (made.gain - gain)) * recorded_share(now)
-    predicted = [lit, *(gain * (c.astype(np.float32) - 128) + 128 for c in chroma)]
+    gain = gain + near * (made.gain - gain)
+    predicted = [lit, *(gain * plane + 128 for plane in recorded_chroma(now, black))]
     mixed = [  # plane by plane: several times as fast as by pixels
         before + moved * (after - before)
         for before, after in zip(split(made.clear), predicted, strict=True)
