@@ -205,6 +205,20 @@ def test_a_change_of_brightness_by_restoration_has_a_loss(factor):
     assert float(found["brightness"]) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("picture, brightness", [(1.0, 0.0), (1.0, 1.0), (3.0, 0.5)])
+def test_a_stage_says_how_much_the_picture_and_its_brightness_count(picture, brightness):
+    lite, batch = Lite(), random_batch()
+    loss = StageLoss(lite, "taught", PRESETS["default"], ALONE, picture, brightness)
+    of_picture = {"picture", "picture_chroma", "saturation"}
+    with torch.no_grad():
+        plain = taught_stage(lite, batch, PRESETS["default"], 1, SharedRandom(ALONE, [0, 2, 1]))
+        found = loss(batch, 1, 0)
+    for name, term in found.items():
+        share = picture if name in of_picture else 1
+        share = picture * brightness if name == "brightness" else share
+        assert float(term) == pytest.approx(share * float(plain[name]), rel=1e-4), name
+
+
 def test_black_pictures_have_a_gain_too():
     black = torch.zeros(1, 3, 16, 16)
     below = black - 0.01  # beyond the limits of restored reflectance, as in training

@@ -102,7 +102,8 @@ class Run:
         self.kind.requires_grad_(False)
         parameters = [p for net in nets for p in net.requires_grad_().parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=0.0, fused=True)
-        self.loss = averaging(StageLoss(self.kind, stage.name, weights, self.share, stage.picture))
+        parts = self.kind, stage.name, weights, self.share, stage.picture, stage.brightness
+        self.loss = averaging(StageLoss(*parts))
 
     def save(self) -> None:
         """Write the checkpoint."""

@@ -24,6 +24,8 @@ class Stage:
     learning_rate: float
     picture: float = 1.0
     """Weight of the loss of the final picture, beside that of its layers."""
+    brightness: float = 0.0
+    """Weight of the error of the final picture's mean, in the stage `taught`."""
     augment: float = 1.0
     """Factor for the augmentation of the recipe in this stage."""
 

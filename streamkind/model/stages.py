@@ -131,7 +131,7 @@ STAGES = {
 }
 
 
-OF_PICTURE = {"picture", "picture_chroma", "saturation", "brightness"}
+OF_PICTURE = "picture", "picture_chroma", "saturation"
 """Names of the terms of the final picture, not of its layers."""
 
 
@@ -139,17 +139,24 @@ class StageLoss(nn.Module):
     """The networks and the loss of a stage in one module, as DistributedDataParallel needs it."""
 
     def __init__(
-        self, kind: KinD, stage: str, weights: Weights, share: Share, picture: float = 1.0
+        self,
+        kind: KinD,
+        stage: str,
+        weights: Weights,
+        share: Share,
+        picture: float = 1.0,
+        brightness: float = 0.0,
     ) -> None:
         super().__init__()
-        self.kind, self.weights, self.share, self.picture = kind, weights, share, picture
+        self.kind, self.weights, self.share = kind, weights, share
         self.terms = STAGES[stage]
+        self.factors = dict.fromkeys(OF_PICTURE, picture) | {"brightness": picture * brightness}
 
     def forward(self, batch: TrainingBatch, step: int, seed: int) -> Terms:
         """The terms of the loss of this process's share of a batch."""
         rng = SharedRandom(self.share, [seed, 2, step])
         terms = self.terms(self.kind, batch, self.weights, step, rng)
-        return {n: t * self.picture if n in OF_PICTURE else t for n, t in terms.items()}
+        return {name: term * self.factors.get(name, 1.0) for name, term in terms.items()}
 
 
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
