@@ -259,7 +259,7 @@ def test_a_colour_that_fades_with_the_light_has_no_edge(planes, monkeypatch):
 
     lent = saturation()
     monkeypatch.setattr(chroma, "LENT", np.float32(0))
-    assert steepest(lent) < 0.7 * steepest(saturation())
+    assert steepest(lent) < 0.75 * steepest(saturation())
     assert np.abs(5 * luma * lent)[-40:].max() < 1
 
 
