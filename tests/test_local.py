@@ -12,7 +12,12 @@ from support.engines import Gain, plug_in
 
 import streamkind
 from streamkind.engine import chroma
-from streamkind.engine.chroma import restrain, restrain_rgb, restrain_stills
+from streamkind.engine.chroma import (
+    recorded_chroma,
+    restrain,
+    restrain_rgb,
+    restrain_stills,
+)
 from streamkind.engine.engine import Engine
 from streamkind.engine.local import raise_rgb, raise_yuv
 from streamkind.engine.reduced import Reduced
@@ -217,8 +222,8 @@ def test_faint_colour_of_a_large_place_is_kept_in_part_and_has_no_edge():
     seen[:, 80:, 1], made[:, 80:, 1] = 132, 144
     after = restrain(seen, made, 16.0)[60, :, 1].astype(int) - 128
     assert after[-20:].min() > 10  # of 16
-    assert after[:40].max() == 0
-    assert after[40:60].max() <= chroma.LENT * 56 / 14  # by the gain of luma
+    assert after[:50].max() == 0
+    assert after[50:60].max() <= 1  # of luma 56; lent by the neighbours
     steps = np.diff(after)
     assert steps.min() >= -1 and after[-1] - after[76] > 0
 
@@ -233,12 +238,14 @@ def fading(saturation=0.25):
     return seen, luma
 
 
-@pytest.mark.parametrize("planes", [True, False])
-def test_a_colour_that_fades_with_the_light_has_no_edge(planes, monkeypatch):
+@pytest.mark.parametrize("way", ["planes", "RGB", "skipped frames"])
+def test_a_colour_that_fades_with_the_light_has_no_edge(way, monkeypatch):
     seen, luma = fading()
 
     def saturation():
-        if planes:
+        if way == "skipped frames":
+            return -recorded_chroma(seen, 16.0)[0][60] / luma
+        if way == "planes":
             made = seen.astype(np.float32)
             made[..., 0] = 16 + 5 * luma
             after = restrain(seen, made, 16.0)
