@@ -280,6 +280,55 @@ def test_neighbours_of_other_colours_leave_gray_gray():
     assert np.abs(after[60, 79:81, 1:]).max() < 0.5
 
 
+def colour_rule(seen, way):
+    """The colour rule for a picture whose luma is raised fivefold: U and V around 0, (h, w, 2)."""
+    made = seen.astype(np.float32) * 5 - (4 * 16, 4 * 128, 4 * 128)
+    if way == "planes":
+        return restrain(seen, np.float32(made), 16.0)[..., 1:] - 128
+    tags = ColorTags()
+    before, after = (
+        cv2.transform(
+            np.float32(p) - np.float32([16, 0, 0]), np.ascontiguousarray(rgb_of_yuv(tags))
+        )
+        for p in (seen, made)
+    )
+    restrain_rgb(before, after)
+    return cv2.transform(after, yuv_of_rgb(tags))[..., 1:] - 128
+
+
+@pytest.mark.parametrize("way", ["planes", "RGB"])
+def test_noise_of_chroma_is_not_raised_with_the_light(way, monkeypatch):
+    seen = yuv(30, 125, 130)
+    noise = np.random.default_rng(0).normal(0, 3, (60, 80, 2)).repeat(2, axis=0).repeat(2, axis=1)
+    noise = cv2.GaussianBlur(noise, (0, 0), 3)  # of about 1 code value
+    seen[..., 1:] = np.round(seen[..., 1:] + noise)
+    calm = colour_rule(seen, way)[20:-20, 20:-20]
+    monkeypatch.setattr(chroma, "NOISE_POWER", np.float32(1e-6))
+    noisy = colour_rule(seen, way)[20:-20, 20:-20]
+    assert calm.std(axis=(0, 1)).max() < 0.6 * noisy.std(axis=(0, 1)).min()
+    assert np.abs(calm.mean(axis=(0, 1)) - noisy.mean(axis=(0, 1))).max() < 1
+
+
+@pytest.mark.parametrize("way", ["planes", "RGB"])
+def test_a_dark_place_beside_a_bright_colour_does_not_get_it(way):
+    """A gray wall at a tenth of the light of a red one: no more red than a tenth of it."""
+    seen = yuv(20, 128, 128)
+    seen[:, 80:] = 56, 124, 138
+    after = colour_rule(seen, way)[60, :, 1]
+    assert after[-40:].min() > 30
+    assert after[:78].max() < after[-1] / 10
+
+
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_a_small_thing_of_a_strong_colour_keeps_it(size):
+    seen = yuv(40, 128, 128)
+    thing = slice(60 - size // 2, 60 + size // 2), slice(80 - size // 2, 80 + size // 2)
+    seen[thing] = 40, 120, 148
+    after = colour_rule(seen, "planes")
+    assert after[60, 80, 1] > 60  # of 100
+    assert np.abs(after[60, 20]).max() < 1
+
+
 def test_an_all_gray_result_fails_where_colour_was_recorded():
     seen, made = yuv(60, 150, 110), yuv(120, 180, 70)
     after = restrain(seen, made, 16.0).astype(int) - 128

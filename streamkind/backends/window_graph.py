@@ -7,6 +7,7 @@ outermost pixel is not repeated (`cv2.BORDER_REFLECT_101`).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamkind.backends.onnx_graph import FLOAT, GraphBuilder, Tensor
 
@@ -92,11 +93,22 @@ def resized(g: GraphBuilder, plane: Tensor, height: Tensor, width: Tensor) -> Te
 def gaussian(g: GraphBuilder, plane: Tensor, sigma: float, planes: int) -> Tensor:
     """Smooth (N, `planes`, h, w) by a Gaussian: `cv2.GaussianBlur` of float32."""
     radius = (round(sigma * 8 + 1) | 1) // 2
-    kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2)).astype(np.float32)
-    kernel = np.tile(kernel / kernel.sum(), (planes, 1, 1))
-    for axis, weights in ((ROWS, kernel[..., None]), (COLUMNS, kernel[:, :, None])):
-        around = _mirrored(g, plane, radius, axis)
-        plane = g.add("Conv", around, weights, group=planes)
+    return _filtered(
+        g, plane, np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2)), planes
+    )
+
+
+def box(g: GraphBuilder, plane: Tensor, side: int, planes: int) -> Tensor:
+    """Return means over windows of `side` pixels of (N, `planes`, h, w): a small `cv2.blur`."""
+    return _filtered(g, plane, np.ones(side), planes)
+
+
+def _filtered(g: GraphBuilder, plane: Tensor, kernel: NDArray[np.float64], planes: int) -> Tensor:
+    """Filter both axes of (N, `planes`, h, w) by a kernel, (2 radius + 1,), whose sum becomes 1."""
+    weights = np.tile((kernel / kernel.sum()).astype(np.float32), (planes, 1, 1))
+    for axis, shaped in ((ROWS, weights[..., None]), (COLUMNS, weights[:, :, None])):
+        around = _mirrored(g, plane, len(kernel) // 2, axis)
+        plane = g.add("Conv", around, shaped, group=planes)
     return plane
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamkind.backends.local_graph import add_maps
 from streamkind.backends.onnx_graph import GraphBuilder, Tensor
-from streamkind.backends.window_graph import COLUMNS, ROWS, gaussian, nearest, resized, shrunk
+from streamkind.backends.window_graph import COLUMNS, ROWS, box, gaussian, nearest, resized, shrunk
 from streamkind.engine import chroma
 from streamkind.engine.local import MAP_SIDE, WHITE, luma_range
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
@@ -84,23 +84,39 @@ class FilmGraph:
 
 def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the weights of chroma, and what is added to it: `engine.chroma.shares_of`."""
-    smooth = [gaussian(g, picture, chroma.SIGMA, 3) for picture in (seen, made)]
-    y, z = (g.slice(picture, 0, 1, 1) for picture in smooth)
-    u_and_v, colors = (g.slice(picture, 1, 3, 1) for picture in smooth)
-    recorded, colored = (_length(g, picture) for picture in (u_and_v, colors))
-    dark = float(chroma.DARKEST)
+    y, u_and_v, own, around = _denoised(g, seen)
+    z, colors, _, made_around = _denoised(g, made, own)
+    recorded, dark = _length(g, u_and_v), float(chroma.DARKEST)
     gain = -g.add("MaxPool", -((z + dark) / (y + dark)), kernel_shape=[3, 3], pads=[1] * 4)
     confidence = _chroma_confidence(g, u_and_v, recorded)
     lent = _lend(g, y, u_and_v, confidence)
     trusted = _length(g, confidence * u_and_v + lent)
-    kept = float(chroma.MORE) * gain * trusted / g.at_least(colored, 1e-3)
+    kept = float(chroma.MORE) * gain * trusted / g.at_least(_length(g, colors), 1e-3)
     kept = g.add("Min", kept, 1.0)
     more = (g.at_least(gain, 1.0) ** chroma.LOST - 1.0) * g.smooth_step(recorded, *chroma.CLEAR)
     pale, strong = float(chroma.PALE) * g.at_least(z, 1.0), gain * recorded
     pale = pale * pale
     half = (1.0 + more * pale / (pale + strong * strong)) / 2.0
-    raised = gain * half
-    return raised * confidence, kept * half, raised * lent
+    raised, kept = gain * half, kept * half
+    given = raised * confidence
+    return given * own, kept * own, raised * lent + given * around + kept * made_around
+
+
+def _denoised(
+    g: GraphBuilder, picture: Tensor, share: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return luma, chroma without noise, its own share, the other part: `engine.chroma.denoise`."""
+    side = chroma.WINDOW[0]
+    luma, own = g.slice(picture, 0, 1, 1), g.slice(picture, 1, 3, 1)
+    luma = gaussian(g, luma, chroma.SIGMA, 1)
+    light = g.at_least(luma) + float(chroma.DARKEST)
+    around = box(g, own, side, 2) * (light / box(g, light, side, 1))
+    if share is None:
+        apart = own - around
+        power = box(g, g.sum("ReduceSum", apart * apart, 1), side, 1)
+        share = box(g, power / (power + float(chroma.NOISE_POWER)), side, 1)
+    around = around * (1.0 - share)
+    return luma, share * own + around, share, around
 
 
 def _lend(g: GraphBuilder, y: Tensor, u_and_v: Tensor, confidence: Tensor) -> Tensor:
