@@ -13,15 +13,14 @@ from support.media import make_clip, read_video, scene
 import streamkind
 from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.engine import profiles
+from streamkind.engine.fits import Fit
 from streamkind.engine.reduced import Reduced
 from streamkind.engine.skipping import (
     NetworkResult,
     SkippedLayers,
     Skipping,
     carry_on,
-    lines,
     motion,
-    tones,
 )
 from streamkind.engine.steady import Steadier
 from streamkind.engine.whole import Whole
@@ -152,11 +151,29 @@ def test_the_fitted_line_is_applied_where_something_moves():
     clear = np.clip(2 * before + 5, 0, 255)
     clear[..., 1:] = 3 * (before[..., 1:] - 128) + 128
     made = [x.astype(np.uint8) for x in (before, clear, now)]
-    found = NetworkResult(
-        4.0, made[1], *lines(made[0], made[1], 0.0), *tones(made[0], made[1], 0.0)
-    )
+    found = NetworkResult(4.0, made[1], Fit(made[0], made[1], 0.0))
     got = carry_on(found, made[2], np.ones((60, 80), np.float32), 0.0)
     assert np.abs(got.picture[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
+
+
+@pytest.mark.parametrize("moved", [4, 8, 12])
+def test_ground_that_something_uncovers_looks_like_the_ground_beside_it(moved):
+    """A dark block moves before a sky. Elsewhere in the frame, the same luma is raised less."""
+
+    def frame(block):
+        picture = np.full((120, 160, 3), 128, np.uint8)
+        picture[..., 0] = 80
+        picture[:, block : block + 20, 0] = 40
+        return picture
+
+    before, now = frame(40), frame(40 - moved)
+    clear = before.astype(np.float32)
+    clear[:, :80, 0] *= 2
+    got = carry_on(
+        NetworkResult(4.0, clear, Fit(before, clear, 0.0)), now, np.ones((120, 160), np.float32), 0
+    )
+    uncovered = got.picture[60, 60 - moved : 60, 0]
+    assert uncovered == pytest.approx(160, abs=10)  # and not 120, the mean of that luma
 
 
 def test_a_lit_place_keeps_its_detail_where_it_moves():
@@ -165,8 +182,7 @@ def test_a_lit_place_keeps_its_detail_where_it_moves():
     before[:, :40, 0], now[:, 40:, 0] = 120, 120  # the light moves from the left to the right
     own = np.where(before[..., 0] == 120, 0.9, 0.2).astype(np.float32)
     clear = before.astype(np.float32)
-    fits = (*lines(before, clear, 0.0), *tones(before, clear, 0.0, own))
-    found = NetworkResult(4.0, clear, *fits, own)
+    found = NetworkResult(4.0, clear, Fit(before, clear, 0.0, own), own)
     moved = np.ones((60, 80), np.float32)
     moved[:10] = 0
     share = carry_on(found, now, moved, 0.0).own

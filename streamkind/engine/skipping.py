@@ -1,9 +1,7 @@
 """Runs the network on some frames, and extrapolates its result to the frames between.
 
-Where nothing has moved, the reduced result is used again. Where something has moved, the local line
-from luma to relit luma is applied to the new luma, and the local gain to the chroma. Where the new
-luma was not present nearby, as with a lamp on dark ground, the mean result of that luma in the
-whole frame is used.
+Where nothing has moved, the reduced result is used again. Where something has moved, the result is
+predicted from the new luma and chroma (`fits.py`).
 """
 
 from __future__ import annotations
@@ -11,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streamkind.backends.base import Layers
-from streamkind.engine.chroma import DARKEST, recorded_chroma
-from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean, motion, split
+from streamkind.engine.chroma import recorded_chroma
+from streamkind.engine.fits import Fit
+from streamkind.engine.lines import motion, split
 from streamkind.engine.local import brightest_of
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
 from streamkind.engine.shrink import rounded, transform
@@ -29,16 +26,9 @@ from streamkind.light.smoother import is_cut
 from streamkind.video.color import yuv_of_rgb
 from streamkind.video.frames import Pixels
 
-WINDOW = 9, 9
-"""Size of the window around a pixel of the reduced picture in which one line is fitted to luma.
-Like the other constants of this module, it was chosen by hand."""
-BEYOND = 6.0
-"""Distance, in 8-bit levels, of a luma from the luma of its window, from which on the line of the
-window is not used."""
-NEAR = np.maximum(1 - np.arange(256, dtype=np.float32) / BEYOND, 0).astype(np.float32)
-"""Weight of the line at each such distance, 0 to 255."""
 MOST_MOVED = 0.5
-"""Largest share of a frame that may have moved if a second frame in a row is skipped."""
+"""Largest share of a frame that may have moved if a second frame in a row is skipped.
+Like the other constants of this module, it was chosen by hand."""
 STOPS = 0.01
 """Smallest change of the ratio, in stops, for which the last frame of the network is relit."""
 LIGHT_STOPS = 0.05
@@ -71,20 +61,8 @@ class NetworkResult:
     ratio: float
     clear: Floats
     """(h, w, 3) YUV."""
-    slope: Floats
-    offset: Floats
-    """The line from luma before to luma after, around each pixel, (h, w)."""
-    gain: Floats
-    """Gain of chroma around each pixel, (h, w)."""
-    least: Plane
-    most: Plane
-    """Least and largest luma before, around each pixel, (h, w)."""
-    tone: Floats
-    """Mean luma after for each luma before, in the whole frame, (256,)."""
-    tone_gain: Floats
-    """Gain of chroma for each luma before, in the whole frame, (256,)."""
-    tone_own: Floats | None
-    """Mean of `own` for each luma before, in the whole frame, (256,)."""
+    fit: Fit
+    """How the network changed the frame."""
     own: Floats | None = None
     """Share of the frame's own detail in `clear`, (h, w); None for stills."""
 
@@ -186,8 +164,7 @@ class Skipping:
         matrix = yuv_of_rgb(self._reduced.color_of(layers.pixels))
         seen, black = transform(rounded(layers.small[0]), matrix), float(matrix[0, 3])
         clear, own = self._reduced.relight(layers, ratios)[0]
-        fits = *lines(seen, clear, black), *tones(seen, clear, black, own)
-        return NetworkResult(float(ratios[0]), clear, *fits, own)
+        return NetworkResult(float(ratios[0]), clear, Fit(seen, clear, black, own), own)
 
     def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:
         """Return where a frame differs from the last one seen; None if the network must see it."""
@@ -211,81 +188,19 @@ def thumbnail(luma: Floats) -> Floats:
     return np.asarray(small, np.float32) / np.float32(255)
 
 
-def lines(seen: Pixels, made: Floats, black: float) -> tuple[Floats, Floats, Floats, Plane, Plane]:
-    """Fit, around each pixel, luma made = slope * luma seen + offset, chroma made = gain * chroma.
-
-    Returns slope, offset, gain, and the least and largest luma seen, for which the fit holds. Where
-    chroma is only noise, its gain is that of luma. `black` is the code value of black luma.
-    """
-    (x, *chroma), (y, *made_chroma) = split(seen), split(made)
-    both, alone = (mean(x, WINDOW) for x in agreement(chroma, made_chroma))
-    means = mean(x, WINDOW), mean(y, WINDOW)
-    lit = gain_of(*means, black)
-    gain = (np.maximum(both, 0) + NOISE_POWER * lit) / (alone + NOISE_POWER)
-    least, most = (extreme(x, np.ones(WINDOW)) for extreme in (cv2.erode, cv2.dilate))
-    return *line(x, y, means, WINDOW), gain, np.asarray(least, np.uint8), np.asarray(most, np.uint8)
-
-
-def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tuple[Floats, Floats]:
-    """Return the dot product of chroma seen and made, and the square of chroma seen."""
-    before, after = ([p.astype(np.float32) - 128 for p in planes] for planes in (seen, made))
-    both = before[0] * after[0] + before[1] * after[1]
-    return both, before[0] * before[0] + before[1] * before[1]
-
-
-def gain_of(luma: NDArray[Any], made: NDArray[Any], black: float) -> Floats:
-    """Return the gain of luma, from means of code values before and after."""
-    gain = np.maximum(made - black, 0) / (np.maximum(luma - black, 0) + DARKEST)
-    return np.asarray(gain, np.float32)
-
-
-def tones(
-    seen: Pixels, made: Floats, black: float, own: Floats | None = None
-) -> tuple[Floats, Floats, Floats | None]:
-    """Return, for each luma seen, 0 to 255, mean luma made of it, gain of chroma, mean of `own`."""
-    (luma, *chroma), (lit, *made_chroma) = (
-        [plane.ravel() for plane in split(p[::2, ::2])] for p in (seen, made)
-    )
-    count = np.bincount(luma, minlength=256)
-    levels = np.flatnonzero(count)
-    count = count[levels]
-
-    def sums(values: NDArray[Any]) -> NDArray[Any]:
-        return np.bincount(luma, values, 256)[levels]
-
-    def at_every_luma(values: NDArray[Any]) -> Floats:
-        return np.asarray(np.interp(np.arange(256), levels, values), np.float32)
-
-    tone, noise = sums(lit) / count, NOISE**2 * count
-    both, alone = (sums(x) for x in agreement(chroma, made_chroma))
-    gain = (np.maximum(both, 0) + noise * gain_of(levels, tone, black)) / (alone + noise)
-    share = None if own is None else at_every_luma(sums(own[::2, ::2].ravel()) / count)
-    return at_every_luma(tone), at_every_luma(gain), share
-
-
 def carry_on(made: NetworkResult, now: Pixels, moved: Floats, black: float) -> Relit:
     """Predict the network's result for a later frame. `black` is the code value of black luma."""
     if not moved.any():
         return Relit(made.clear, made.own)
     luma = split(now)[0]
-    known = cv2.min(cv2.max(luma, made.least), made.most)
-    near, tone, gain = (
-        cv2.LUT(plane, table)
-        for plane, table in (
-            (cv2.absdiff(luma, known), NEAR),
-            (luma, made.tone),
-            (luma, made.tone_gain),
-        )
-    )
-    lit = tone + near * (made.slope * luma + made.offset - tone)
-    gain = gain + near * (made.gain - gain)
+    lit, gain = made.fit.predict(luma)
     predicted = [lit, *(gain * plane + 128 for plane in recorded_chroma(now, black))]
     mixed = [  # plane by plane: several times as fast as by pixels
         before + moved * (after - before)
         for before, after in zip(split(made.clear), predicted, strict=True)
     ]
-    own = made.own
-    if own is not None and made.tone_own is not None:
+    own, own_now = made.own, made.fit.own(luma)
+    if own is not None and own_now is not None:
         # `made.own` is for what was here before. With no share, a lit road would be blurred.
-        own = own + moved * (np.asarray(cv2.LUT(luma, made.tone_own), np.float32) - own)
+        own = own + moved * (own_now - own)
     return Relit(np.asarray(cv2.merge(mixed), np.float32), own)
