@@ -1,7 +1,11 @@
 """Fits how the network changed the luma and chroma of a frame, to predict its result for another.
 
-A luma is looked up where it was seen: around the pixel, else in a wider window, else in the whole
-frame. Constants were chosen by hand.
+Near a luma that was seen around a pixel, the line of these pixels is used. For another luma, as of
+ground that something has uncovered, the mean result for this luma at this place is used. It is
+looked up in a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007), whose cells are places and
+ranges of luma. If the luma is new to the place, the mean result in the whole frame is used.
+
+Constants without a stated source were chosen by hand.
 """
 
 from __future__ import annotations
@@ -14,36 +18,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamkind.engine.chroma import DARKEST
-from streamkind.engine.lines import NOISE, NOISE_POWER, Plane, line, mean, split
+from streamkind.engine.lines import NOISE, Plane, line, mean, split
 from streamkind.light.exposure import Floats
 from streamkind.video.frames import Pixels
 
 WINDOW = 9, 9
 """Size of the window around a pixel in which one line is fitted to luma."""
-WIDE = 4
-"""How many times as wide the wider window is. It must reach as far as things move until the
-network runs again; else the ground that they uncover looks like a shadow of them."""
 BEYOND = 6.0
 """Distance, in 8-bit levels, of a luma from the luma of a window, from which on the line of this
 window is not used."""
 NEAR = np.maximum(1 - np.arange(256, dtype=np.float32) / BEYOND, 0).astype(np.float32)
 """Weight of the line at each such distance, 0 to 255."""
+CELL, RANGE = 16, 4
+"""Sides of a cell of the grid: pixels of the reduced frame, and 8-bit levels. With them, and with
+half of `CELL` or twice of `RANGE`, the largest errors of skipped frames are alike."""
+BINS = 256 // RANGE
+"""Number of the ranges of luma."""
+FEW = np.float32(0.1)
+"""Number of pixels of the whole frame's mean result in the mean of each cell."""
 
 
-class Lines(NamedTuple):
-    """Luma made = slope * luma seen + offset, chroma made = gain * chroma: around each pixel."""
+class Line(NamedTuple):
+    """Luma made = slope * luma seen + offset, around each pixel: (h, w) each."""
 
     slope: Floats
     offset: Floats
-    gain: Floats
     least: Plane
     most: Plane
-    """Least and largest luma seen, for which the line holds, (h, w) as the others."""
-
-    def enlarged(self, width: int, height: int) -> Lines:
-        """Enlarge all planes."""
-        planes: Any = (cv2.resize(plane, (width, height)) for plane in self)
-        return Lines(*planes)
+    """Least and largest luma seen, for which the line holds."""
 
 
 class Tones(NamedTuple):
@@ -65,22 +67,20 @@ class Fit:
 
         `own` is the share of the frame's own detail in `made`, (h, w).
         """
-        height, width = seen.shape[:2]
-        size = max(1, width // WIDE), max(1, height // WIDE)
-        small: Any = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in (seen, made)]
-        self._near = lines(seen, made, black)
-        self._wide = lines(small[0], small[1], black)
-        self._tones = tones(seen, made, black, own)
+        self._line = line_around(seen[..., 0], made[..., 0])
+        half = slice(None, None, 2)
+        (luma, *chroma), (lit, *made_chroma) = (split(p[half, half]) for p in (seen, made))
+        colors = agreement(chroma, made_chroma)
+        self._tones = tones(luma, lit, colors, black, None if own is None else own[half, half])
+        self._grid = grid_of(luma, lit, colors, self._tones)
 
     def predict(self, luma: Plane) -> tuple[Floats, Floats]:
         """Return luma made and gain of chroma, (h, w) each, for luma of another frame."""
-        lit, gain = (cv2.LUT(luma, table) for table in self._tones[:2])
-        for fit in self._wide.enlarged(luma.shape[1], luma.shape[0]), self._near:
-            known = cv2.min(cv2.max(luma, fit.least), fit.most)
-            near = cv2.LUT(cv2.absdiff(luma, known), NEAR)
-            lit = lit + near * (fit.slope * luma + fit.offset - lit)
-            gain = gain + near * (fit.gain - gain)
-        return np.asarray(lit, np.float32), np.asarray(gain, np.float32)
+        more, gain = looked_up(self._grid, luma)
+        lit = more + cv2.LUT(luma, self._tones.luma)
+        slope, offset, least, most = self._line
+        near = cv2.LUT(cv2.absdiff(luma, cv2.min(cv2.max(luma, least), most)), NEAR)
+        return lit + near * (slope * luma + offset - lit), gain
 
     def own(self, luma: Plane) -> Floats | None:
         """Return the share of the frame's own detail for luma of another frame, (h, w)."""
@@ -88,16 +88,79 @@ class Fit:
         return None if table is None else np.asarray(cv2.LUT(luma, table), np.float32)
 
 
-def lines(seen: Pixels, made: Floats, black: float) -> Lines:
-    """Fit lines around each pixel. Where chroma is only noise, its gain is that of luma."""
-    (x, *chroma), (y, *made_chroma) = split(seen), split(made)
-    both, alone = (mean(x, WINDOW) for x in agreement(chroma, made_chroma))
-    means = mean(x, WINDOW), mean(y, WINDOW)
-    lit = gain_of(*means, black)
-    gain = (np.maximum(both, 0) + NOISE_POWER * lit) / (alone + NOISE_POWER)
-    least, most = (extreme(x, np.ones(WINDOW)) for extreme in (cv2.erode, cv2.dilate))
-    ends = np.asarray(least, np.uint8), np.asarray(most, np.uint8)
-    return Lines(*line(x, y, means, WINDOW), gain, *ends)
+def line_around(seen: Plane, made: Floats) -> Line:
+    """Fit a line from luma seen to luma made, (h, w) each, around each pixel."""
+    seen = np.ascontiguousarray(seen)
+    means = mean(seen, WINDOW), mean(made, WINDOW)
+    least, most = (np.asarray(e(seen, np.ones(WINDOW))) for e in (cv2.erode, cv2.dilate))
+    return Line(*line(seen, made, means, WINDOW), least, most)
+
+
+def tones(
+    luma: Plane,
+    lit: Floats,
+    colors: tuple[Floats, Floats],
+    black: float,
+    own: Floats | None = None,
+) -> Tones:
+    """Return means of the whole frame. `colors` is the `agreement` of chroma seen and made."""
+    luma = luma.ravel()
+    count = np.bincount(luma, minlength=256)
+    levels = np.flatnonzero(count)
+    count = count[levels]
+
+    def sums(values: NDArray[Any]) -> NDArray[Any]:
+        return np.bincount(luma, values.ravel(), 256)[levels]
+
+    def at_every_luma(values: NDArray[Any]) -> Floats:
+        return np.asarray(np.interp(np.arange(256), levels, values), np.float32)
+
+    tone, noise = sums(lit) / count, NOISE**2 * count
+    both, alone = map(sums, colors)
+    gain = (np.maximum(both, 0) + noise * gain_of(levels, tone, black)) / (alone + noise)
+    share = None if own is None else at_every_luma(sums(own) / count)
+    return Tones(at_every_luma(tone), at_every_luma(gain), share)
+
+
+def grid_of(luma: Plane, lit: Floats, colors: tuple[Floats, Floats], whole: Tones) -> Floats:
+    """Return the grid, (BINS * cells down, cells across, 2), from every second pixel and row.
+
+    It has the luma made, as difference from that of `whole`, and the gain of chroma. The rows of
+    one range of luma lie together. `colors` is the `agreement` of chroma seen and made.
+    """
+    rows, columns = ((np.arange(side) * 2 + CELL // 2) // CELL for side in luma.shape)
+    down, across = int(rows[-1]) + 2, int(columns[-1]) + 2
+    cells = ((rows[:, None] * across + columns) * BINS + luma // RANGE).ravel()
+    values = lit - whole.luma[luma], *colors
+    count, more, both, alone = (
+        smoothed(np.bincount(cells, value, down * across * BINS).reshape(down, across, BINS))
+        for value in (None, *(v.ravel() for v in values))
+    )
+    noise = NOISE**2 * (count + FEW)
+    gain = (np.maximum(both, 0) + noise * whole.gain[RANGE // 2 :: RANGE]) / (alone + noise)
+    grid = np.stack([more / (count + FEW), gain], axis=-1).transpose(2, 0, 1, 3)
+    return np.ascontiguousarray(grid.reshape(BINS * down, across, 2), np.float32)
+
+
+def smoothed(sums: NDArray[Any]) -> Floats:
+    """Smooth sums of cells, (cells down, cells across, BINS), over neighbours on all three axes."""
+    edge = cv2.BORDER_CONSTANT
+    places = np.asarray(cv2.GaussianBlur(sums.astype(np.float32), (0, 0), 1, borderType=edge))
+    ranges = cv2.GaussianBlur(places.reshape(-1, BINS), (3, 1), 0.7, borderType=edge)
+    return np.asarray(ranges, np.float32).reshape(sums.shape)
+
+
+def looked_up(grid: Floats, luma: Plane) -> tuple[Floats, Floats]:
+    """Return both values of the grid for luma, (h, w) each, interpolated between places."""
+    height, width = luma.shape
+    down = len(grid) // BINS
+    rows = np.minimum(np.arange(height, dtype=np.float32) / CELL, down - 1)
+    columns = np.arange(width, dtype=np.float32) / CELL
+    down_to = np.asarray((luma // RANGE) * np.float32(down) + rows[:, None], np.float32)
+    across = np.ascontiguousarray(np.broadcast_to(columns, luma.shape))
+    found = cv2.remap(grid, across, down_to, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    more, gain = split(np.asarray(found, np.float32))
+    return more, gain
 
 
 def agreement(seen: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]) -> tuple[Floats, Floats]:
@@ -111,25 +174,3 @@ def gain_of(luma: NDArray[Any], made: NDArray[Any], black: float) -> Floats:
     """Return the gain of luma, from means of code values before and after."""
     gain = np.maximum(made - black, 0) / (np.maximum(luma - black, 0) + DARKEST)
     return np.asarray(gain, np.float32)
-
-
-def tones(seen: Pixels, made: Floats, black: float, own: Floats | None = None) -> Tones:
-    """Return means of the whole frame, from every second pixel of every second row."""
-    (luma, *chroma), (lit, *made_chroma) = (
-        [plane.ravel() for plane in split(p[::2, ::2])] for p in (seen, made)
-    )
-    count = np.bincount(luma, minlength=256)
-    levels = np.flatnonzero(count)
-    count = count[levels]
-
-    def sums(values: NDArray[Any]) -> NDArray[Any]:
-        return np.bincount(luma, values, 256)[levels]
-
-    def at_every_luma(values: NDArray[Any]) -> Floats:
-        return np.asarray(np.interp(np.arange(256), levels, values), np.float32)
-
-    tone, noise = sums(lit) / count, NOISE**2 * count
-    both, alone = (sums(x) for x in agreement(chroma, made_chroma))
-    gain = (np.maximum(both, 0) + noise * gain_of(levels, tone, black)) / (alone + noise)
-    share = None if own is None else at_every_luma(sums(own[::2, ::2].ravel()) / count)
-    return Tones(at_every_luma(tone), at_every_luma(gain), share)
