@@ -57,7 +57,7 @@ picture after it is reduced to a quarter."""
 FEW = np.float32(0.2)
 """Confidence that is added to the mean confidence of neighbours. So they lend less and less where
 fewer of them have a colour. With 0.1, CIEDE2000 is lower by 0.01, but `patch` (`measure/night.py`)
-of `quality` is above 4 on eight real clips."""
+is higher on real clips."""
 NOISE_POWER = np.float32(2.0)
 """Power of the noise of chroma, in code values squared: U and V each have a standard deviation of
 one code value. On night videos made of pairs of pictures (`tools/parts/films.py`), the local error
