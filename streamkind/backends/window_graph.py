@@ -93,9 +93,8 @@ def resized(g: GraphBuilder, plane: Tensor, height: Tensor, width: Tensor) -> Te
 def gaussian(g: GraphBuilder, plane: Tensor, sigma: float, planes: int) -> Tensor:
     """Smooth (N, `planes`, h, w) by a Gaussian: `cv2.GaussianBlur` of float32."""
     radius = (round(sigma * 8 + 1) | 1) // 2
-    return _filtered(
-        g, plane, np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2)), planes
-    )
+    kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    return _filtered(g, plane, kernel, planes)
 
 
 def box(g: GraphBuilder, plane: Tensor, side: int, planes: int) -> Tensor:

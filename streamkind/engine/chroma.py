@@ -128,7 +128,8 @@ def restrain_stills(frames: Sequence[Frame], made: Pixels, ratios: Floats) -> No
         if frame.still is None or not frame.still.lossy or ratio == 1:
             continue
         before, after = (transformed(halved(p), forth) for p in (frame.data, clear))
-        _, u, v = smooth(before, np.zeros(3, np.float32))
+        planes = (cv2.GaussianBlur(p, (0, 0), SIGMA) for p in split(before)[1:])
+        u, v = (np.asarray(p, np.float32) for p in planes)
         less = chroma_confidence(u, v, STILLS, STILLS_STRONG) - 1
         change = np.dstack([less * after[..., i] for i in (1, 2)])
         add_enlarged(transformed(change, back), clear)
@@ -285,9 +286,3 @@ def chroma_confidence(
 def length(u: Floats, v: Floats) -> Floats:
     """Return the distance of chroma, given around 0, from gray."""
     return np.asarray(cv2.magnitude(u, v), np.float32)
-
-
-def smooth(picture: Floats, zero: Floats) -> list[Floats]:
-    """Return smoothed luma above black and smoothed chroma around gray of YUV: (h, w) each."""
-    planes = split(np.asarray(cv2.GaussianBlur(picture, (0, 0), SIGMA)))
-    return [np.asarray(p - value, np.float32) for p, value in zip(planes, zero, strict=True)]

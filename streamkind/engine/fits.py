@@ -30,8 +30,8 @@ window is not used."""
 NEAR = np.maximum(1 - np.arange(256, dtype=np.float32) / BEYOND, 0).astype(np.float32)
 """Weight of the line at each such distance, 0 to 255."""
 CELL, RANGE = 16, 4
-"""Sides of a cell of the grid: pixels of the reduced frame, and 8-bit levels. With them, and with
-half of `CELL` or twice of `RANGE`, the largest errors of skipped frames are alike."""
+"""Sides of a cell of the grid: pixels of the reduced frame, and 8-bit levels. The largest errors of
+skipped frames hardly change with half of `CELL` or twice `RANGE`."""
 BINS = 256 // RANGE
 """Number of the ranges of luma."""
 FEW = np.float32(0.1)
@@ -67,7 +67,7 @@ class Fit:
 
         `own` is the share of the frame's own detail in `made`, (h, w).
         """
-        self._line = line_around(seen[..., 0], made[..., 0])
+        self._line = line_around(*(np.ascontiguousarray(p[..., 0]) for p in (seen, made)))
         half = slice(None, None, 2)
         (luma, *chroma), (lit, *made_chroma) = (split(p[half, half]) for p in (seen, made))
         colors = agreement(chroma, made_chroma)
@@ -90,7 +90,6 @@ class Fit:
 
 def line_around(seen: Plane, made: Floats) -> Line:
     """Fit a line from luma seen to luma made, (h, w) each, around each pixel."""
-    seen = np.ascontiguousarray(seen)
     means = mean(seen, WINDOW), mean(made, WINDOW)
     least, most = (np.asarray(e(seen, np.ones(WINDOW))) for e in (cv2.erode, cv2.dilate))
     return Line(*line(seen, made, means, WINDOW), least, most)
