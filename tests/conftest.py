@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and options that all tests share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from streamkind import cli
 from streamkind.batch import divide
 from streamkind.platform import schedulings
 
-os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 reads it once in a process; the command sets it
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 reads it once per process; the command sets it
 DEBIAN = re.compile(
     r'"(ffmpeg|ffprobe|openssl|prometheus)"|\b(camera_server|record_server|chromium)\b'
 )
-"""Names, in a file of tests, of programs that Debian brings, or of what starts them."""
+"""Matches files of tests that run Debian's programs: names of programs, or of their helpers."""
 LONG = re.compile(
     "test_(app_queue|backends|bench|cache|carry|cluster|data|evaluate|export|gpu_check|half|"
     "kept|kind|lite|live_leaks|odd_files_.*|openvino|ov_devices|pipeline|plans|platform|"
@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files with --quick before they are imported, which takes long itself."""
+    """Leave out long tests with --quick before their files are imported, which also takes long."""
     if not config.getoption("quick") or collection_path.suffix != ".py":
         return None
     long = LONG.fullmatch(collection_path.stem)
@@ -65,18 +65,21 @@ def compiled_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_threads_left() -> Iterator[None]:
-    before = threading.enumerate()  # with those of fixtures of the whole file
+    before = threading.enumerate()  # includes the threads of module fixtures
     yield
     left = [t for t in threading.enumerate() if t.name.startswith("streamkind-")]
     left = [t for t in left if t not in before]
     for thread in left:
-        thread.join(60)  # one may be about to end, as the reader of a process that was killed is
+        thread.join(60)  # it may be about to end, such as the reader of a killed process
     assert not [t.name for t in left if t.is_alive()]
 
 
 @pytest.fixture(autouse=True)
 def scheduling_kept() -> Iterator[None]:
-    """Every later process of this worker, Chromium too, would get a real-time priority as well."""
+    """Check that a test does not change the scheduling of its thread.
+
+    Processes that later tests start, such as Chromium, would inherit a real-time priority.
+    """
     own = threading.get_native_id()
     before = schedulings().get(own)
     yield
@@ -85,20 +88,20 @@ def scheduling_kept() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outputs of live cameras get a minute to start, to write and to end, as on a busy machine."""
+    """Give outputs of live cameras a minute to start, to write and to end, for a busy machine."""
     for limit in LIVE_LIMITS:
         monkeypatch.setattr(f"streamkind.live.{limit}", 60.0)
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Ten frames, 64x48, 25 a second, BT.601."""
+    """Write a clip of ten frames, 64x48, 25 frames per second, BT.601; return its path."""
     return make_clip(tmp_path / "clip.mp4")
 
 
 @pytest.fixture
 def short_parts(monkeypatch):
-    """Parts of a second, so that a batch divides four seconds into some."""
+    """Let a batch divide videos into parts of one second, so that a short clip has several."""
     monkeypatch.setattr(divide, "PART_SECONDS", 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Pictures from the payloads of RTP packets, as cameras of many kinds send them."""
+"""Pictures that are joined from the payloads of RTP packets, as different cameras send them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamkind.live.access_units import AccessUnits
 MTU = 1200
 START = b"\0\0\0\1"
 TICKS = 3600
-"""Between two pictures, 25 a second."""
+"""Ticks of 1/90000 s between two pictures, at 25 frames per second."""
 HEADS = {
     "h264": {"key": b"\x65", "p": b"\x41", "sps": b"\x67", "aud": b"\x09", "filler": b"\x0c"},
     "hevc": {
@@ -23,7 +23,10 @@ HEADS = {
 
 
 def unit(codec, kind, size, first=True, number=0):
-    """A NAL unit of a size. `first`: whether a slice is the first of its picture."""
+    """Return a NAL unit whose body has `size` bytes.
+
+    `first`: whether a slice is the first one of its picture.
+    """
     body = (b"\x88" if first else b"\x44") + bytes([32 + number]) * (size - 1)
     return HEADS[codec][kind] + body
 
@@ -43,7 +46,7 @@ def cut(codec, units, mtu=MTU, even=False):
 
 
 def picture(codec, number, *, gop=10, slices=1, key_slices=None, size=300, key_size=5000):
-    """The NAL units of the n-th picture."""
+    """Return the NAL units of picture `number`."""
     is_key = number % gop == 0
     count = (key_slices or slices) if is_key else slices
     body = (key_size if is_key else size) + 7 * (number % 5)
@@ -53,7 +56,7 @@ def picture(codec, number, *, gop=10, slices=1, key_slices=None, size=300, key_s
 
 
 def play(codec, pictures, **cutting):
-    """Feed pictures; return the units of each one's time, and the object."""
+    """Feed pictures; return the access units that each one completed, and the `AccessUnits`."""
     joined, found = AccessUnits(codec), []
     for number, units in enumerate(pictures):
         came = []
@@ -69,7 +72,7 @@ def whole(units):
 
 
 def content(data):
-    """Bytes without the zeros before start codes, which may belong to either side."""
+    """Return bytes without the zeros before start codes, which may belong to either NAL unit."""
     return data.replace(START, START[1:]).strip(b"\0")
 
 
@@ -97,7 +100,7 @@ def test_all_pictures_come_out_whole_and_in_order(codec, kind):
     assert [one.pts for one in flat] == [n * TICKS for n in range(100)]
     assert [one.is_keyframe for one in flat] == [n % 10 == 0 for n in range(100)]
     assert joined.early == (kind in KINDS)
-    # The last ones come in their own time, or in that of the next picture.
+    # The last ones are complete with their own packets, or with those of the next picture.
     at = [number for number, came in enumerate(found) for _ in came]
     assert at[-10:] == list(range(90, 100) if kind in KINDS else range(91, 101))
 
@@ -117,7 +120,7 @@ def test_a_camera_that_changes_costs_one_picture_at_most(codec, change):
     wrong = [one for one in flat if content(one.data) not in {content(whole(p)) for p in pictures}]
     assert len(wrong) == 1 and not joined.early
     right = [content(one.data) for one in flat if one not in wrong]
-    assert right == [content(whole(p)) for p in pictures]  # the one that failed is returned whole
+    assert right == [content(whole(p)) for p in pictures]  # the failed one is returned again, whole
 
 
 @pytest.mark.parametrize("codec", HEADS)
@@ -155,7 +158,7 @@ def test_one_payload_may_hold_several_units_and_a_report_may_move_the_clock(code
         for place, payload in enumerate(
             [whole([aud, *own[-1:]]), whole([unit(codec, "filler", 9)])]
         ):
-            found += joined.feed(payload, number * TICKS + place)  # a tick apart
+            found += joined.feed(payload, number * TICKS + place)  # the pts differ by one tick
     assert len(found) == 99 and {one.pts % TICKS for one in found} == {0}
     one, aud, other = (unit(codec, kind, 300) for kind in ("p", "aud", "p"))
     found = AccessUnits(codec).feed(whole([one, aud, other]), 0)

@@ -40,7 +40,7 @@ def dark_clip(path, frames=12):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A folder with videos, and with files that must not be shown."""
+    """Write a folder with videos, and with files that must not be shown; return it."""
     top = tmp_path_factory.mktemp("machine")
     nights, secret = top / "nights", top / "secret"
     for folder in (nights / "trip", nights / ".hidden", secret):
@@ -71,7 +71,7 @@ def names(listing):
     return [f["name"] for f in told["folders"]], [f["name"] for f in told["files"]]
 
 
-# What is shown
+# Listings, facts, previews and estimates
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_preview_is_brighter_and_follows_ratio_and_target(app, asked):
 
 
 def test_another_ratio_decodes_nothing_and_runs_recompose_only(tree, monkeypatch):
-    """Counted, as time depends on the machine."""
+    """Count the calls, because their time depends on the machine."""
     opened, split = [], []
 
     class Counted(preview.VideoSource):
@@ -322,7 +322,7 @@ def test_a_folder_is_in_natural_order_and_says_that_it_has_more(tmp_path, monkey
     assert part.more and part.files == whole.files[:3]
 
 
-# What is refused
+# Refused requests
 
 
 OUTSIDE = [
@@ -440,7 +440,7 @@ def test_every_route_needs_the_token_or_is_known_to_be_open(tree, tmp_path):
 
 @pytest.fixture
 def own(tmp_path):
-    """A page of its own, with its folder."""
+    """Serve a page for one test; its attribute `folder` is the folder of uploads."""
     with app_at(tmp_path) as app:
         app.folder = tmp_path / "clear" / "originals"
         yield app
@@ -552,7 +552,7 @@ def test_a_file_of_2_gb_takes_no_memory(tmp_path):
     with subprocess.Popen(command, **options) as process:
         url = process.stderr.readline().split()[0]
         where = urlsplit(url)
-        time.sleep(5)  # its engine is opened
+        time.sleep(5)  # meanwhile the page opens its engine
         before = peak_of(process.pid)
         with socket.create_connection((where.hostname, where.port), 60) as sock:
             sock.sendall(b"PUT /api/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n")

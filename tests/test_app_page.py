@@ -45,7 +45,7 @@ new MutationObserver(() => {
   { attributes: true, childList: true, subtree: true },
 );
 """
-"""Notes the progress, 0 to 1, of a file of the queue whenever the page shows another."""
+"""Appends the progress of the running file, 0 to 1, to `shares` when the queue changes."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def app(tmp_path_factory, clip):
 
 
 def measuring():
-    """Whether the expected time of a file is measured."""
+    """Return whether the app is measuring the expected time of a file."""
     return any(t.name in ("streamkind-read", "streamkind-write") for t in threading.enumerate())
 
 
@@ -120,8 +120,8 @@ def test_a_dropped_file_is_previewed_enhanced_and_played(page, app, clip, tmp_pa
 
 
 def playing(page):
-    """Play the result: before and after go in step."""
-    page.find("[data-does=play]").click()  # only a hand's click may start a video with sound
+    """Play the result; check that the videos before and after show the same time."""
+    page.find("[data-does=play]").click()  # only a click may start a video with sound
     times = "return [...document.querySelectorAll('video')].map((v) => v.currentTime)"
     page.driver.execute_script("document.getElementById('video-after').play()")
     wait_until(lambda: min(page.driver.execute_script(times)) > 0.5, LONG)
@@ -172,10 +172,10 @@ def test_files_dropped_together_are_sent_in_turn_and_each_refusal_is_reported(pa
     assert [line.split(":")[0] for line in page.text("#choose-error").splitlines()] == names[1:3]
     assert page.text("#name") == "first _b_.mp4"
     assert page.driver.execute_script("return document.querySelectorAll('#name b').length") == 0
-    page.driver.get("about:blank")  # or the page may ask for the facts of a file that is deleted
+    page.driver.get("about:blank")  # or else the page may ask for a deleted file
     for name in ("first _b_.mp4", "second.mp4"):
         app.ask("DELETE", f"/api/uploads/{name}")
-    page.driver.get_log("browser")  # Chromium itself tells of the two refusals
+    page.driver.get_log("browser")  # Chromium itself logs the two refusals
     page.driver.get(app.url)
 
 

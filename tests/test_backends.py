@@ -1,4 +1,4 @@
-"""One suite, run over every backend on every device that it has."""
+"""The same tests for every backend, on every device that it has."""
 
 import importlib.util
 import json
@@ -27,12 +27,12 @@ DEVICES = {"tensorrt": ["cuda"], "openvino": ["cpu"], "torch": ["cpu", "cuda"]}
 SIZE = (96, 128)
 
 MEAN_TOLERANCE = {"f32": 0.05, "bf16": 1.5, "fp16": 0.5}
-"""Mean distance from PyTorch in float32, in grey levels, by the precision that a backend tells.
+"""Largest mean distance from PyTorch in float32, in levels, by the precision of a backend.
 
-In bf16 the ratio itself is rounded, which moves the whole picture by up to 1.2 levels.
+In bf16 the ratio itself is rounded, which changes the whole picture by up to 1.2 levels.
 """
 MAX_TOLERANCE = {"f32": 1, "bf16": 12, "fp16": 4}
-"""As above, of any single value; bf16 has 6."""
+"""The same for the largest distance of a single value. In bf16, a distance of 6 was measured."""
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def one_thread():
 
 
 def picture(seed, height=SIZE[0], width=SIZE[1], brightness=0.2):
-    """A night scene: smooth light, a lamp, some texture and noise."""
+    """Return a night scene with smooth light, a lamp, and noise, (height, width, 3) uint8 RGB."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(SIZE)
     waves = [np.sin(8 * (a * x + b * y) + c) for a, b, c in rng.uniform(-2, 2, (3, 3))]
@@ -71,7 +71,7 @@ def where(name, device):
 
 @pytest.fixture(scope="module", params=[where(n, d) for n in DEVICES for d in DEVICES[n]])
 def engine(request):
-    """Every backend, opened once for the module."""
+    """Open every backend on every device, each once for the module."""
     name, device = request.param
     reason = why_not(name)
     if device == "cuda" and not reason and not card_here():
@@ -86,7 +86,7 @@ def engine(request):
 
 @pytest.fixture(scope="module")
 def reference():
-    """PyTorch on the CPU, in float32."""
+    """Open PyTorch on the CPU, in float32."""
     with closing(open_backend("torch", find_release(MODEL), "cpu")) as engine:
         yield engine
 
@@ -125,14 +125,14 @@ def test_decompose_gives_layers_and_statistics(engine, count):
 
 
 def test_frames_may_have_more_than_8_bits(engine):
-    """Light that rises by a level over 16 pixels comes out without the steps of 8 bits."""
+    """Check a ramp of one level per 16 pixels: its output has no steps of 8 bits."""
     light = np.broadcast_to(10 + np.arange(SIZE[1]) / 16, SIZE)[None, ..., None].repeat(3, axis=3)
     fine, rounded = light.astype(np.float32), light.astype(np.uint8)
     clear = [
         engine.recompose(engine.decompose(pixels), ratios(6)).astype(float)
         for pixels in (fine, rounded, rounded.astype(np.float32))
     ]
-    assert mean_distance(clear[1], clear[2]) < 0.1  # in the same levels it is the same
+    assert mean_distance(clear[1], clear[2]) < 0.1  # the type does not matter, only the levels
     rows = [c[0].mean(axis=(0, 2))[16:-16] for c in clear[:2]]
     x = np.arange(len(rows[0]))
     steps = [np.std(row - np.polyval(np.polyfit(x, row, 3), x)) for row in rows]
@@ -153,7 +153,7 @@ def test_recompose_gives_frames_that_are_the_callers_to_keep(engine, count):
     assert not np.shares_memory(first, third)
     np.testing.assert_array_equal(first, kept)
     assert mean_distance(first, second) > 1
-    first[:] = 0  # whatever the caller does with it
+    first[:] = 0  # the caller may change it
     np.testing.assert_array_equal(third, kept)
 
 
@@ -161,7 +161,7 @@ HALF = ratios(0.5, 0.5)
 
 
 def layers_of(layers):
-    """Reflectance and illumination as arrays, from whatever type the backend has."""
+    """Return reflectance and illumination as arrays. Their type depends on the backend."""
     both = layers.reflectance, layers.illumination
     if isinstance(layers.reflectance, Memory):  # on a card
         return [t.numpy() for t in both]
@@ -169,7 +169,7 @@ def layers_of(layers):
 
 
 def blinking(image, by=40):
-    """The same picture with its left quarter brighter."""
+    """Return the picture with its left quarter brighter by `by` levels."""
     other = image.copy()
     other[:, : SIZE[1] // 4] += by
     return other
@@ -185,12 +185,12 @@ def test_still_areas_are_filtered_and_moving_areas_are_not(engine):
         middle = (was + new) / 2
         np.testing.assert_allclose(got[..., 64:], middle[..., 64:], atol=1e-4)
         np.testing.assert_allclose(got[..., :32], new[..., :32], atol=1e-6)
-        assert np.abs(was - new)[..., 64:].mean() > 0.001  # or else there was nothing to hold
+        assert np.abs(was - new)[..., 64:].mean() > 0.001  # or else there was nothing to filter
     assert held.pixels is now.pixels and held.statistics is now.statistics
 
 
 def test_reflectance_and_illumination_are_filtered_each_by_its_own_strength(engine):
-    bright = batch(0, brightness=0.6)  # one level more is motion where it is very dark
+    bright = batch(0, brightness=0.6)  # in a very dark picture, one level counts as motion
     before, now = (engine.decompose(bright + np.uint8(i)) for i in (0, 1))
     for strength in ((0, 0), (1, 0), (0, 1)):
         got = layers_of(engine.steady(now, before, ratios(*strength)))
@@ -211,7 +211,7 @@ def test_frames_of_a_batch_are_filtered_one_after_the_other(engine):
         alone.append(layers_of(one))
     for got, wanted in zip(layers_of(together), zip(*alone, strict=True), strict=True):
         np.testing.assert_allclose(got, np.concatenate(wanted), atol=0.01)
-    after = engine.steady(engine.decompose(frames[:1]), together, HALF)  # of the last of three
+    after = engine.steady(engine.decompose(frames[:1]), together, HALF)  # after the last of three
     wanted = engine.steady(engine.decompose(frames[:1]), one, HALF)
     for got, want in zip(layers_of(after), layers_of(wanted), strict=True):
         np.testing.assert_allclose(got, want, atol=0.01)
@@ -261,7 +261,7 @@ def test_pixels_may_be_overwritten_after_decompose(engine):
 def test_pixels_may_be_a_view(engine, view):
     pixels = view(batch(0))
     wanted = engine.recompose(engine.decompose(np.ascontiguousarray(pixels)), ratios(3))
-    got = engine.recompose(engine.decompose(pixels), np.array([3.0, 9.0])[::2])  # so may ratios
+    got = engine.recompose(engine.decompose(pixels), np.array([3.0, 9.0])[::2])  # a view of ratios
     np.testing.assert_array_equal(got, wanted)
 
 
@@ -367,7 +367,7 @@ def test_closing_twice_is_fine(name):
 
 @pytest.fixture
 def copied(tmp_path):
-    """The released model in a folder that a test may spoil."""
+    """Copy the released models to a folder whose files a test may damage; return it."""
     folder = tmp_path / "engines"
     shutil.copytree(engines_folder(), folder)
     return folder
@@ -483,7 +483,7 @@ def test_an_array_that_is_no_picture_is_refused(kind, image):
 
 
 def without(monkeypatch, *missing):
-    """Let the modules look as if they were not installed."""
+    """Simulate that modules are not installed."""
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name in missing else find(name, *a)

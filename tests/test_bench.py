@@ -24,7 +24,11 @@ TYPES = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16, "bytes": Tenso
 
 
 def write_net(path, kind):
-    """A net that doubles a picture: floats, channels first; or uint8, channels last, unchanged."""
+    """Write a net from picture to picture; return its path.
+
+    With floats, channels are first, and the net doubles the picture. With uint8, channels are last,
+    and it returns the picture unchanged.
+    """
     floats = kind != "bytes"
     shape = [1, 3, "h", "w"] if floats else [1, "h", "w", 3]
     two = helper.make_tensor("two", TYPES[kind], [], [2.0])
@@ -33,7 +37,7 @@ def write_net(path, kind):
 
 
 def save(path, nodes, type_, shape, constants=(), out=None):
-    """Write a graph from "in" to "out"."""
+    """Write a graph with the input "in" and the output "out"; return its path."""
     ends = [helper.make_tensor_value_info("in", type_, shape)]
     ends += [helper.make_tensor_value_info("out", type_, out or shape)]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
@@ -74,7 +78,7 @@ def test_all_is_measured_scored_and_written(call, tmp_path):
     nets = {"kind, OpenVINO", "kind, ONNX Runtime float32", "kind, PyTorch float32", "twice"}
     assert found["nets"].keys() == nets
     assert found["quality"].keys() == {"quality", "realtime", "twice"} and not found["missing"]
-    # Twice as bright is far from five times; KinD finds about how far, without the truth.
+    # The truth is five times as bright. The net doubles the picture. KinD estimates the factor.
     assert found["quality"]["quality"]["psnr"] > found["quality"]["twice"]["psnr"]
     assert cv2.imread(str(picture)) is not None
 

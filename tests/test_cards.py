@@ -1,4 +1,4 @@
-"""Cards as nvidia-smi reports them. A small program takes its place."""
+"""Cards as nvidia-smi reports them. A shell script replaces nvidia-smi."""
 
 from functools import partial
 

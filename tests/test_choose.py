@@ -28,7 +28,7 @@ FRAMES = np.full((2, 16, 16, 3), 7, np.uint8)
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Simulate a machine: a card or none, packages, and PyTorch with or without CUDA."""
+    """Return a function that simulates a machine with some packages, and a card or none."""
 
     def make(*packages, card=False, cuda=False):
         if card:
@@ -150,7 +150,7 @@ class NoRecompose(Named):
 
 @pytest.fixture
 def backends(machine, monkeypatch):
-    """Put classes in the table's places, on a machine that has everything."""
+    """Return a function that replaces backends with classes, on a machine with all packages."""
     machine(*ALL, card=True, cuda=True)
     monkeypatch.setattr(Named, "opened", ())
 

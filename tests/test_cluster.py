@@ -51,7 +51,7 @@ def answers(port):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Two nodes of one core each; the second may be lost."""
+    """Start a cluster of two nodes with one core each; a test may kill the second."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -77,7 +77,7 @@ def cores(address):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Half a minute of video, and the result of one process."""
+    """Return a clip of one minute, and the digests of its frames as one process enhances them."""
     folder = tmp_path_factory.mktemp("clip")
     path = night(folder / "night.mp4", 600)
     (job,) = find_jobs([path], folder / "alone", QUICK)
@@ -86,7 +86,7 @@ def clip(tmp_path_factory):
 
 
 def workers():
-    """Processes that do a piece of work just now."""
+    """Return the ids of processes that run a task of Ray now."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -126,7 +126,7 @@ def test_a_failure_on_a_cluster_is_reported_in_one_line(cluster, tmp_path):
 
 
 class Elsewhere(Executor):
-    """A node that does not see the folder of the job."""
+    """An executor that hides the folder of the job, as if the part ran on another machine."""
 
     def submit(self, fn, /, *args, **kwargs):
         future = Future()

@@ -27,7 +27,7 @@ def one_thread():
 
 
 def picture(seed, height=40, width=56):
-    """A scene of its own: smooth blobs in colour, with some texture."""
+    """Return a scene that depends on the seed: smooth blobs in colour, with some texture."""
     rng = np.random.default_rng(seed)
     blobs = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (width, height))
     return np.clip(blobs + rng.normal(0, 4, blobs.shape), 0, 255).astype(np.uint8)
@@ -42,13 +42,13 @@ def pairs(count):
 
 
 def numbered(count, size=24):
-    """Pairs whose pixel value is their number. The dark picture is 100 below the bright one."""
+    """Return flat pairs. In pair `i`, the dark picture has the value `i`, the bright 100 + `i`."""
     flat = [np.full((size, size, 3), 100 + i, np.uint8) for i in range(count)]
     return [Pair(str(i), high - 100, high) for i, high in enumerate(flat)]
 
 
 def write(root, **files):
-    """Write root/low/NAME and root/high/NAME."""
+    """Write root/low/NAME and root/high/NAME; return `root`."""
     for folder, images in files.items():
         (root / folder).mkdir(parents=True)
         for name, image in images.items():
@@ -168,8 +168,8 @@ def test_prefetched_batches_are_those_of_their_steps():
 
 
 def test_worker_processes_prefetch_the_same_batches():
-    # In a process of its own: forked from one in which hundreds of other tests had left threads
-    # and handlers of signals, they brought it down, at once or when a later child ended.
+    # In a process of its own. The process of the tests has threads and signal handlers of other
+    # tests, and worker processes that are forked from it can make it crash.
     code = "import test_data; test_data.check_batches_made_ahead(2)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent, timeout=120)
 

@@ -25,7 +25,7 @@ PROFILE_NAMES = list(PROFILES)
 
 
 def planes_of(luma, bits, u=128.0, v=128.0):
-    """Planes of yuv420p in 8 or 10 bits, of luma in levels, (H, W)."""
+    """Return planes of yuv420p, (3 H / 2, W), in 8 or 10 bits, for luma (H, W) in 8-bit levels."""
     height, width = luma.shape
     chroma = [np.full((height // 2, width // 2), c).reshape(-1, width) for c in (u, v)]
     return stored(np.vstack([luma, *chroma]), np.uint8 if bits == 8 else np.uint16)
@@ -48,13 +48,13 @@ def write(path, pictures, bits, codec="ffv1", **options):
 
 
 def ramp(width, height):
-    """Dark planes of 10 bits: luma rises by 6 levels."""
+    """Return dark planes of 10 bits. Luma rises by 6 levels from left to right."""
     light = np.broadcast_to(np.linspace(24, 30, width), (height, width))
     return planes_of(light, 10, 131.25, 126.5)
 
 
 def read_back(path):
-    """Return pixel format and luma of the first frame, in levels."""
+    """Return pixel format and luma of the first frame. Luma is in 8-bit levels."""
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
         luma = frame.reformat(format="gray16le").to_ndarray()
@@ -87,7 +87,10 @@ def test_ten_bits_go_in_and_out_again(size, tags):
 @pytest.mark.parametrize("tags, most", [(GRAY, 4), (ColorTags(range=ColorRange.FULL, matrix=1), 5)])
 @pytest.mark.parametrize("size", [(96, 62), (61, 47)])
 def test_rgb_of_ten_bits_goes_in_and_out_again(size, tags, most):
-    """Of 10 bits: chroma that is rounded makes 2 values of blue; swscale's white is not exact."""
+    """Check RGB within a tolerance: chroma is rounded, and swscale's white is not exact.
+
+    Rounding of chroma alone changes blue by 2 values of 10 bits.
+    """
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 1021, (size[1], size[0], 3)).astype(np.uint16)
     pixels[:2] = 0, 0, 1020
@@ -187,15 +190,16 @@ def test_white_stays_white_and_a_ratio_of_one_changes_nothing(ratio, area, plane
 
 
 def coded(light):
-    """Linear light -> sRGB levels that are not rounded."""
+    """Convert linear light, 0 to 1, to sRGB levels, 0 to 255, without rounding."""
     curve = 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055
     return 255 * np.where(light <= 0.0031308, 12.92 * light, curve)
 
 
 def rendered(size, frames):
-    """Luma of a dark wall with soft pools of light as a good sensor sees it: truth, and frames.
+    """Return the luma of a wall with soft spots of light: the truth, and noisy dark frames of it.
 
-    Six stops of light are missing. Luma is in levels of limited range.
+    The frames have six stops less light, and the noise of a good sensor. Luma is in levels of
+    limited range.
     """
     x, y = np.meshgrid(*(np.linspace(0, 1, n) for n in size))
     light = 0.12 + 0.3 * np.exp(-8 * ((x - 0.3) ** 2 + (y - 0.6) ** 2)) + 0.1 * x
@@ -205,7 +209,11 @@ def rendered(size, frames):
 
 
 def errors(luma, truth):
-    """Steps and noise of relit luma: what the truth does not explain, deviation in levels."""
+    """Return the standard deviations of steps and of noise in relit luma, in levels.
+
+    A polynomial of the true luma is subtracted before. Steps are what a blur of 5x5 keeps, and
+    noise is the rest.
+    """
     rest = luma - np.polyval(np.polyfit(truth.ravel(), luma.ravel(), 5), truth)
     inner = (rest - cv2.blur(rest, (65, 65)))[16:-16, 16:-16]
     return float(cv2.blur(inner, (5, 5)).std()), float((inner - cv2.blur(inner, (5, 5))).std())

@@ -16,7 +16,7 @@ evaluate = load_tool("evaluate")
 
 
 def picture(seed=0, size=(48, 64)):
-    """A scene of smooth blobs in colour."""
+    """Return a scene of smooth blobs in colour, uint8 of shape (*size, 3)."""
     blobs = np.random.default_rng(seed).integers(20, 256, (6, 8, 3), np.uint8)
     return cv2.resize(blobs, size[::-1], interpolation=cv2.INTER_CUBIC)
 
@@ -121,11 +121,11 @@ def test_dark_pictures_may_be_coded_as_video(folder, monkeypatch):
         run(monkeypatch, folder, *more)
         with table.open() as file:
             found[crf] = [float(r["SSIM"]) for r in csv.DictReader(file)]
-    assert found[1][1] - found[40][1] > 0.1  # scaled to the truth's mean
+    assert found[1][1] - found[40][1] > 0.1  # the row scaled to the truth's mean
 
 
 def test_the_target_of_the_blind_pictures_may_be_another(folder, monkeypatch):
-    means = []  # of the student, and of the same with one exposure for every scene
+    means = []  # of the student; of the student with one exposure for all scenes
     for target in (0.3, 0.6):
         sheet = folder / "sheet.png"
         more = ("--models", "student", "--baselines", "--fixed", "--target", target)

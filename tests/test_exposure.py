@@ -1,4 +1,4 @@
-"""From a frame's statistics to its ratio, and the ratio over time."""
+"""The ratio of a frame from its statistics, and the ratio over time."""
 
 import pickle
 
@@ -27,23 +27,23 @@ FPS = 25
 
 
 def scene(seed, luma=0.1, shape=(12, 16)):
-    """Blocks of one scene at any brightness."""
+    """Return the thumbnail of a scene, which depends on the seed, with a mean luma of `luma`."""
     blocks = np.random.default_rng(seed).random(shape) ** 2 + 0.05
     return (blocks * luma / blocks.mean()).astype(np.float32)
 
 
 def brightened(luma, ratio):
-    """A tone curve like a trained net's: identity at 1, rising, never a gain."""
+    """Brighten luma by a tone curve like that of a trained network: the identity at ratio 1."""
     return luma ** (ratio**-0.45)
 
 
 def even(luma):
-    """Thumbnail of a frame of one brightness."""
+    """Return the thumbnail of a frame with the same luma everywhere."""
     return np.full((6, 8), luma, np.float32)
 
 
 def statistics(*thumbnails, exposure=DEFAULT_TARGET):
-    """Of frames with the given thumbnails, for which a photographer would want `exposure`."""
+    """Return statistics of frames with these thumbnails and the estimated exposure `exposure`."""
     thumbs = np.stack(thumbnails)
     lumas = without_lamps(thumbs, thumbs)
     curve = np.stack([[brightened(luma, r) for r in RATIOS] for luma in lumas])
@@ -51,7 +51,7 @@ def statistics(*thumbnails, exposure=DEFAULT_TARGET):
 
 
 def run(smoother, lumas, times=None, seed=0):
-    """Ratios of a stream, frame by frame, whose frames have the given mean luma."""
+    """Return the smoothed ratios of a stream whose frames have the given mean luma."""
     times = np.arange(len(lumas)) / FPS if times is None else times
     frames = (statistics(scene(seed, luma)) for luma in lumas)
     return np.array([smoother(f, [t])[0] for f, t in zip(frames, times, strict=True)])
@@ -104,7 +104,7 @@ def test_a_still_that_is_partly_bright_is_not_washed_out(exposure, bright, cappe
     told = statistics(frame, exposure=exposure)
     (aim,) = wanted_luma(told, still=True)
     assert aim == pytest.approx(min(exposure, PARTLY) if capped else exposure, rel=1e-3)
-    assert wanted_luma(told) == pytest.approx(exposure, rel=1e-3)  # a video's lit places stay
+    assert wanted_luma(told) == pytest.approx(exposure, rel=1e-3)  # a video has no cap
 
 
 @pytest.mark.parametrize("luma, capped", [(0.04, True), (SKY, False)])
@@ -136,11 +136,11 @@ def test_a_frame_that_is_partly_black_is_raised_less():
 @pytest.mark.parametrize("bright, share", [(0.1, 1.0), (0.45, 1 - (1 - SHADOW) / 8)])
 def test_a_few_black_blocks_of_a_still_are_shadows_unless_something_is_bright(bright, share):
     frame = even(0.1)
-    frame[:, 0] = 0.5 / 255  # an eighth
+    frame[:, 0] = 0.5 / 255  # an eighth of the blocks
     frame[:, 1] = bright
     (aim,) = wanted_luma(statistics(frame, exposure=PARTLY), still=True)
     assert aim == pytest.approx(PARTLY * share, rel=0.02)
-    (aim,) = wanted_luma(statistics(frame, exposure=PARTLY))  # in a video, in any case
+    (aim,) = wanted_luma(statistics(frame, exposure=PARTLY))  # in a video they always lower the aim
     assert aim == pytest.approx(PARTLY * (1 - (1 - SHADOW) / 8), rel=0.02)
 
 
@@ -178,9 +178,9 @@ def table(curve, luma=0.0):
     [
         ([0.0] * 17, 0.0, (1, 1)),  # black stays black
         ([0.2] * 17, 0.0, (1, 1)),
-        (np.linspace(0, 0.05, 17), 0.01, (11, 11)),  # so faint that it would be noise
-        (np.linspace(0, 0.05, 17), 0.05, (32, 32)),  # even the most is not enough
-        ([*[0.1] * 8, 0.2, 0.6, *[0.2] * 7], 0.1, (1, 4)),  # falls again: the first place counts
+        (np.linspace(0, 0.05, 17), 0.01, (11, 11)),  # so faint that the ratio is limited
+        (np.linspace(0, 0.05, 17), 0.05, (32, 32)),  # even the largest ratio is not enough
+        ([*[0.1] * 8, 0.2, 0.6, *[0.2] * 7], 0.1, (1, 4)),  # falls again: only the rise counts
     ],
     ids=["black", "flat", "faint", "dim", "falling"],
 )
@@ -224,7 +224,7 @@ def test_batches_do_not_change_the_result():
 
 
 def wander(smoother, wanted, fps=FPS):
-    """Smoothed ratios in stops for automatic ones given in stops, of one unchanging picture."""
+    """Return smoothed ratios for the automatic ratios `wanted`, both in stops, of a still scene."""
     told = statistics(scene(0))
     with pytest.MonkeyPatch.context() as patch:
         ratios = []
@@ -250,7 +250,7 @@ def test_noise_is_not_followed(sigma):
 
 @pytest.mark.parametrize("sigma, within", [(0.0, 0.017), (0.005, 0.025)])
 def test_a_dusk_of_three_stops_in_ten_minutes_is_followed(sigma, within):
-    truth = np.linspace(0, 1, 200 * FPS)  # a third of it
+    truth = np.linspace(0, 1, 200 * FPS)  # the first third
     smooth = wander(RatioSmoother(), truth + noise(sigma, len(truth)))
     assert np.abs(2 ** (smooth - truth)[FPS:] - 1).max() < within
 
@@ -280,7 +280,7 @@ def test_passing_headlights_leave_the_ratio_alone():
     plain, lit = (auto_ratio(statistics(s))[0] for s in (street, with_headlights(street)))
     assert lit == pytest.approx(plain, rel=0.02)
     told = statistics(with_headlights(street))
-    assert told.thumbnail.mean() > 1.15 * street.mean()  # which a plain mean would follow
+    assert told.thumbnail.mean() > 1.15 * street.mean()  # a plain mean would follow
 
 
 def test_the_comparison_of_filters_runs():
@@ -311,7 +311,7 @@ def test_a_step_is_followed_within_two_seconds_and_not_overshot(before, after):
     ratios = stops(run(RatioSmoother(), [before] * 10 + [after] * 50))
     start, end = (stops(auto_ratio(statistics(scene(0, x))))[0] for x in (before, after))
     assert ratios[9] == pytest.approx(start, abs=1e-4)
-    assert np.abs(np.diff(ratios)).max() <= 8 / FPS + 1e-4  # no jump: eight stops a second at most
+    assert np.abs(np.diff(ratios)).max() <= 8 / FPS + 1e-4  # at most eight stops a second
     assert (np.sign(end - start) * np.diff(ratios) >= -1e-6).all()
     assert min(start, end) - 1e-4 <= ratios.min() and ratios.max() <= max(start, end) + 1e-4
     assert ratios[-1] == pytest.approx(end, abs=0.05)
@@ -364,7 +364,7 @@ def test_two_streams_know_nothing_of_each_other():
 
 
 def noisy(thumbnail, seed=5):
-    """The thumbnail again, of pixels with the noise of a night camera in 8 bits."""
+    """Return the thumbnail of the same scene in 8 bits, with the noise of a night camera."""
     pixels = thumbnail.repeat(16, axis=0).repeat(16, axis=1) * 255
     pixels = pixels + np.random.default_rng(seed).normal(0, 6, pixels.shape)
     height, width = thumbnail.shape
@@ -373,7 +373,7 @@ def noisy(thumbnail, seed=5):
 
 
 def with_headlights(thumbnail):
-    """Two lamps, as of a car that comes round the corner."""
+    """Return the thumbnail with two lamps added, like those of a car."""
     lit = thumbnail.copy()
     lit[8:10, [4, 5, 10, 11]] = 0.9
     return lit

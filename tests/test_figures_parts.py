@@ -21,7 +21,7 @@ SIZE = (320, 240)
 
 @pytest.fixture
 def data(tmp_path):
-    """Folders as beside the repository, with clips and pairs that are small."""
+    """Write folders like those beside the repository, with small clips and pairs."""
     rng = np.random.default_rng(0)
     for name, count in (("lol/our485", 6), ("lol/eval15", 2), ("lol_v2_synthetic/train", 4)):
         for i in range(count):
@@ -38,7 +38,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def few(monkeypatch):
-    """The smallest settings with which everything is measured."""
+    """Set the smallest settings with which every part measures all its tables."""
 
     def recipe(path):
         return replace(read_recipe(path), held_out=2)

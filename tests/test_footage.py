@@ -40,7 +40,7 @@ def test_a_real_clip_becomes_clear(clip, tmp_path):
     if clip.stem == LIT:
         assert abs(gained) < 0.03  # lit already: left nearly as it is
     else:
-        assert gained > min(0.1, 1.5 * dark)  # what is nearly black is raised sevenfold at most
+        assert gained > min(0.1, 1.5 * dark)  # a nearly black clip is raised sevenfold at most
     if clip.stem.startswith("ir_"):
         colour = np.mean([np.ptp(image.astype(int), axis=2).mean() for image in after.images])
         assert colour < 6  # infrared stays gray

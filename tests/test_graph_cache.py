@@ -1,4 +1,4 @@
-"""Compiled graphs are kept for sizes that come again, within a bound of memory."""
+"""The cache of compiled graphs: it keeps sizes that come again, within a bound of memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = len(PARTS) * SHAPES_KEPT
 
 
 def rounds(sizes, count):
-    """Ask for each size in turn; return how often was compiled in each round, and what holds it."""
+    """Request all sizes `count` times; return the compilations of each round, and the cache."""
     compiled = []
     cache = GraphCache(lambda part, shapes: compiled.append((part, shapes)), MOST)
     each = []

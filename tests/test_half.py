@@ -1,7 +1,7 @@
 """Graphs in fp16 and bf16, compared with fp32 on the CPU.
 
 ONNX Runtime and OpenVINO compute float16 graphs in float32 on CPUs. onnx's own evaluator rounds
-after every node, as a card does; PyTorch lends it the operators that would take it minutes.
+after every node, as a card does. Here PyTorch computes the operators that take it minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ PICTURES = sorted((DATA / "lol" / "eval15" / "low").glob("*"))
 CLIPS = sorted((DATA / "video").glob("*.mp4"))
 LARGE, SMALL = (608, 400), (160, 96)
 SIZES = {"kind": LARGE, "lite": LARGE, "student": LARGE, "kindpp": SMALL}
-"""Of the middle of a picture that is compared; KinD++ has twenty times the work."""
+"""Width and height of the part of a picture that is compared, by model.
+
+It is smaller for KinD++, which takes twenty times as many multiply-adds as KinD."""
 
 torch = pytest.importorskip("torch")
 
@@ -63,7 +65,7 @@ class MaxPool(OpRun):
 
 
 class Sigmoid(OpRun):
-    """Without the warnings of a branch that is computed and not taken."""
+    """Sigmoid without the warnings of onnx, which computes a branch that it does not use."""
 
     def _run(self, x):
         return (torch.sigmoid(single(x)).numpy().astype(x.dtype),)
@@ -71,7 +73,7 @@ class Sigmoid(OpRun):
 
 @functools.cache
 def fixed_and_relit(model, precision):
-    """The fixed frames by a model; those in single precision are compared with two others."""
+    """Return the relit fixed frames; cached, as those in fp32 are compared with two precisions."""
     return relight(model, precision, np.stack(fixed_frames(64, 48)))
 
 
@@ -93,7 +95,7 @@ def relight(model, precision, frames, ratio=4.0):
 
 
 def middle(image, size):
-    """Return the middle of a picture, enlarged where it is smaller than that."""
+    """Return the middle of a picture, of the given width and height. Enlarge a smaller picture."""
     scale = max(size[0] / image.shape[1], size[1] / image.shape[0], 1)
     image = cv2.resize(image, None, fx=scale, fy=scale) if scale > 1 else image
     y, x = (image.shape[0] - size[1]) // 2, (image.shape[1] - size[0]) // 2

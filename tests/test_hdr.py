@@ -1,4 +1,4 @@
-"""HDR is tone-mapped to SDR with the result of FFmpeg's zscale and tonemap."""
+"""HDR is tone-mapped to SDR; the result is that of FFmpeg's zscale and tonemap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECIPE = (
 
 
 def make_hdr(path: Path, kind: str, *, size: tuple[int, int] = (64, 48), frames: int = 3) -> Path:
-    """Flat colours, dark ones most, in 10 bits; the brightest is a lamp of 900 nits."""
+    """Write an HDR video of flat patches in 10 bits, most of them dark; one has 900 nits."""
     name, _ = TRANSFERS[kind]
     light = (PALETTE / 255.0) ** 2.4 * 0.6
     light[2, 1] = 9.0
@@ -51,7 +51,7 @@ def make_hdr(path: Path, kind: str, *, size: tuple[int, int] = (64, 48), frames:
 
 
 def reference(path: Path) -> np.ndarray:
-    """The first frame, tone-mapped by FFmpeg."""
+    """Return the first frame, tone-mapped by FFmpeg, as uint8 RGB."""
     output = path.with_suffix(".png")
     words = ["-i", path, "-vf", RECIPE, "-frames:v", "1", output]
     subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True)
@@ -59,7 +59,7 @@ def reference(path: Path) -> np.ndarray:
 
 
 def middles(image: np.ndarray) -> np.ndarray:
-    """Each patch without its border, which chroma of half the size smears."""
+    """Return the pixels of each patch without its border, where 4:2:0 blurs the chroma."""
     height, width = image.shape[0] // 3, image.shape[1] // 4
     rows = np.concatenate([np.arange(4, height - 4) + height * n for n in range(3)])
     columns = np.concatenate([np.arange(4, width - 4) + width * n for n in range(4)])
@@ -80,7 +80,7 @@ def test_hdr_looks_as_ffmpeg_makes_it(tmp_path, kind):
 
 @pytest.mark.parametrize("size", [(128, 96), (1280, 720)])
 def test_the_result_is_sdr(call, tmp_path, size):
-    """A large one goes as planes through `realtime`, a small one as RGB."""
+    """Check both ways through `realtime`: a large picture as YUV planes, a small one as RGB."""
     path = make_hdr(tmp_path / "in.mp4", "hlg", size=size, frames=1)
     words = "--ratio", "1", "--profile", "realtime"
     code, _, err = call("enhance", path, tmp_path / "out.mp4", *words)
@@ -114,7 +114,7 @@ def test_dolby_vision_without_a_base_picture_is_refused(call, tmp_path):
 
 
 def hdr_still(path: Path, transfer: int) -> np.ndarray:
-    """A still of 10 bits or more, or of 8 if it is named so; returns its signal, 0 to 65535."""
+    """Write a still of more than 8 bits, or of 8 if its name says so; return its signal, uint16."""
     rows = np.linspace(0, 40_000, 64)[:, None] * np.ones(96)
     signal = np.dstack([rows, rows * 0.8, rows * 0.6]).astype(np.uint16)
     signal[:20, :32] = 60_000
@@ -176,7 +176,7 @@ def test_the_gain_map_of_a_photo_does_not_make_it_hdr(tmp_path):
     hdr_still(tmp_path / "a.avif", 16)
     box = tmp_path.joinpath("a.avif").read_bytes()
     Image.new("RGB", (96, 64), (90, 60, 30)).save(tmp_path / "b.avif", quality=90)
-    # Another picture of the file, behind the first one, is HDR.
+    # A box behind the picture has the HDR tags of another picture.
     data = (tmp_path / "b.avif").read_bytes()
     at = box.index(b"colrnclx") - 4
     free = box[at : at + 19]

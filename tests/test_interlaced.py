@@ -42,7 +42,7 @@ def test_a_frame_for_each_field_where_it_is_asked_for(tmp_path):
         assert source.format.frame_rate == 50
         assert source.format.frames == 20
     assert [frame.time for frame in frames] == [Fraction(n, 50) for n in range(20)]
-    for number, frame in enumerate(frames[2:-2], 2):  # the bar is where it was in that field
+    for number, frame in enumerate(frames[2:-2], 2):  # the bar is at its place in that field
         bright = np.flatnonzero(frame.data[40, :, 1] > 115)
         assert abs(bright.mean() - (15.5 + SPEED * number)) < 1.5
 

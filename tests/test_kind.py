@@ -1,4 +1,4 @@
-"""KinD's networks: sizes, shapes, and agreement with the paper."""
+"""The networks of KinD and KinD++: sizes, shapes, and agreement with the paper."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_convolutions_have_a_bias_and_transposed_ones_have_none(kind):
             assert module.bias is None and module.kernel_size == module.stride == (2, 2)
         elif isinstance(module, nn.Conv2d):
             assert module.bias is not None and module.stride == (1, 1)
-            assert float(module.bias.abs().max()) == 0  # as initialised
+            assert float(module.bias.abs().max()) == 0  # as it is initialised
 
 
 def test_upsampled_features_come_first():
@@ -119,11 +119,11 @@ def test_adjustment_sees_the_ratio_as_its_logarithm(kind):
     kind.adjustment(torch.full((3, 1, 16, 16), 0.5), torch.tensor([0.125, 1.0, 8.0]))
     hook.remove()
     assert seen[0][:, 1].mean(dim=(1, 2)).tolist() == pytest.approx([-3.0, 0.0, 3.0])
-    assert float(seen[0][:, 1].std(dim=(1, 2)).max()) == 0  # all over the map, padding included
+    assert float(seen[0][:, 1].std(dim=(1, 2)).max()) == 0  # the same everywhere, padding included
 
 
 def reach(net, channels, size, outputs=lambda y: y):
-    """How far from an output pixel an input pixel still matters."""
+    """Return the largest distance, in pixels, of an input pixel that affects an output pixel."""
     image = torch.rand(1, channels, size, size, requires_grad=True)
     farthest = 0
     for y in range(size // 2, size // 2 + 4):
@@ -191,7 +191,7 @@ def test_the_light_guides_kindpps_restoration():
     net, light = MultiScaleRestoration().eval(), torch.rand(1, 1, 32, 32, requires_grad=True)
     net(torch.rand(1, 3, 32, 32), light)[..., 16, 16].sum().backward()
     assert light.grad[..., 16, 16].abs().item() > 0
-    assert light.grad[..., :2, :2].abs().max() > 0  # seen from the quarter scale too
+    assert light.grad[..., :2, :2].abs().max() > 0  # through the quarter scale, too
     assert all(p.grad.abs().max() > 0 for p in net.attentions.parameters() if p.shape[:2] == (1, 1))
 
 

@@ -46,7 +46,7 @@ def pairs():
 
 
 def work(kind):
-    """Multiply-adds per pixel."""
+    """Return the multiply-adds per pixel of a model."""
     with FlopCounterMode(display=False) as count, torch.no_grad():
         kind(torch.rand(1, 3, 64, 64), torch.ones(1))
     return count.get_total_flops() / 2 / 64**2
@@ -65,7 +65,7 @@ def test_the_layers_make_the_picture():
     lite = Lite().eval()
     reflectance, illumination = lite.decomposition(image)
     assert reflectance.shape == image.shape and illumination.shape == (2, 1, 48, 32)
-    below = reflectance < 1  # what is brighter than its light is cut off
+    below = reflectance < 1  # reflectance is clipped to 1
     assert (reflectance * illumination - image).abs()[below].max() < 2e-3
     restored = lite.restoration(reflectance, illumination)
     assert restored.shape == image.shape and restored.min() >= 0 and restored.max() <= 1
@@ -98,7 +98,7 @@ def same(a, b):
 def test_a_distillation_batch_depends_only_on_its_step(pairs):
     whole = some_batches(pairs, range(14))
     assert len(whole) == 14
-    for start in (3, 6, 7):  # in a pool, at the begin of one, behind it
+    for start in (3, 6, 7):  # in a pool, at the begin of the next, after that
         assert same(some_batches(pairs, range(start, start + 2))[1], whole[start + 1])
     assert not same(some_batches(pairs, range(2), seed=6)[1], whole[1])
 
@@ -182,7 +182,7 @@ def test_lite_learns_from_its_teacher_and_the_truth():
     [(1.0, 1.0), (1.02, 0.99), (0.98, 0.99), (1.5, 0.0), (0.5, 0.0)],
 )
 def test_a_picture_near_the_truths_mean_is_compared_at_that_mean(factor, scaled):
-    """`scaled` is the share of the way, in stops, that the mean goes to the truth's."""
+    """Check that the gain removes `scaled` of the distance to the truth's mean, in stops."""
     wanted = torch.rand(2, 3, 16, 16) * 0.5 + 0.1
     gain = mean_gain(factor * wanted, wanted)
     assert gain.shape == (2, 1, 1, 1)
@@ -199,7 +199,7 @@ def test_a_change_of_brightness_by_restoration_has_a_loss(factor):
     lite = Lite()
     lite.restoration.forward = lambda reflectance, light: factor * batch.high
     lite.adjustment.forward = lambda light, ratio: torch.ones_like(light)
-    # Sizes of layers and ratio do not matter here: the picture is made of these two.
+    # The picture is the product of these two, so the layers and the ratio do not matter.
     found = taught_stage(lite, batch, PRESETS["default"], 1, SharedRandom(ALONE, [0]))
     wanted = 2 * abs(factor - 1) * float(batch.high.mean())
     assert float(found["brightness"]) == pytest.approx(wanted, rel=1e-3, abs=1e-6)

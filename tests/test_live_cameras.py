@@ -45,7 +45,7 @@ def sdp(change):
 
 
 def noisy(number, width, height):
-    """A picture whose coded size is more than a packet's."""
+    """Return a picture of noise, whose coded size exceeds one packet."""
     return np.random.default_rng(number).integers(0, 40, (height, width, 3), np.uint8)
 
 
@@ -58,7 +58,10 @@ def first_pictures(connection, count):
 
 
 def timeline(stamp, rate=10.0, seconds=30.0, late=lambda now: 0.0):
-    """Where the clock puts pictures that come at a rate, with the camera's stamps; and when."""
+    """Return the clock, the arrival times of pictures, and the times that the clock gives them.
+
+    `stamp` is the camera's time stamp of a picture. All times are in seconds.
+    """
     clock = LiveClock(0.0)
     times = np.arange(0, seconds, 1 / rate)
     arrivals = np.maximum.accumulate([t + late(t) for t in times])
@@ -70,11 +73,11 @@ def timeline(stamp, rate=10.0, seconds=30.0, late=lambda now: 0.0):
 @pytest.mark.parametrize("speed", [0.0, 1e-4, 1 / 25, 0.5, 0.7, 1.35, 2.0, 10.0])
 def test_a_clock_that_runs_wrong_is_replaced_by_arrival_times(speed, rate):
     clock, arrivals, ours = timeline(lambda t: 7.0 + speed * t, rate)
-    if speed / rate < JUMP_SECONDS:  # else every picture is a jump
+    if speed / rate < JUMP_SECONDS:  # or else every picture is a jump
         assert clock.wrong_speed == pytest.approx(max(speed, 1e-3), rel=0.2)
     later = arrivals > 12
     assert np.diff(ours[later]) == pytest.approx(np.diff(arrivals[later]), abs=1e-6)
-    assert ours[-1] > arrivals[-1] - 1.5  # a recording is as long as what it shows
+    assert ours[-1] > arrivals[-1] - 1.5  # the timeline is not shorter than the real time
     assert (np.diff(ours) >= 0).all()
 
 
@@ -85,7 +88,7 @@ def test_a_clock_that_runs_wrong_is_replaced_by_arrival_times(speed, rate):
         lambda now: 0.0,
         lambda now: 0.3 * (int(now * 10) % 3),  # jitter
         lambda now: 4.0 if 5 <= now < 9 else 0.0,  # a stall, then all at once
-        lambda now: max(0.0, 2.0 - now),  # what the camera kept comes first, at once
+        lambda now: max(0.0, 2.0 - now),  # pictures that the camera stored come first, all at once
         lambda now: 3.0 if 5 < now < 5.2 or 9 < now < 9.2 or 13 < now < 13.2 else 0.0,
     ],
 )
@@ -111,7 +114,7 @@ def test_a_camera_clock_that_is_set_does_not_change_the_timeline(step):
 @pytest.mark.parametrize("late", [lambda now: 0.0, lambda now: 0.07 * (int(now * 10) % 3)])
 @pytest.mark.parametrize("step", [0.2, 0.5, 1.0, 2.0, 10.0])
 def test_a_clock_that_steps_seldom_is_followed(step, late):
-    """A clock that steps rarely, for example once a second, while time passes."""
+    """Check a clock that changes only every `step` seconds."""
     _, arrivals, ours = timeline(lambda t: 50 + step * ((t + 0.3) // step), late=late)
     assert (np.diff(ours) >= 0).all() and np.diff(ours).max() < 0.6
     assert ours[-1] - ours[0] == pytest.approx(arrivals[-1] - arrivals[0], abs=0.6)
@@ -128,7 +131,7 @@ def test_a_clock_that_runs_backwards_does_not_stop_ours(speed):
 @pytest.mark.parametrize(
     "stamp",
     [
-        lambda t: t % 1,  # begins anew with each group of pictures
+        lambda t: t % 1,  # starts again with each group of pictures
         lambda t: (t % 2) / 2,
         lambda t: 2.5 * t % 1,
         lambda t: 2 * t - int(t) % 2,
@@ -180,9 +183,9 @@ def test_recordings_are_as_long_as_what_they_show(stamp, tmp_path):
         told = state(fleet)
     times = read_pts(next((tmp_path / "rec").iterdir()))
     assert len(times) > 40
-    assert times[-1] - times[0] > 0.65 * len(times) / camera.rate  # those at the start come at once
+    assert times[-1] - times[0] > 0.65 * len(times) / camera.rate  # the first ones come all at once
     assert all(b > a for a, b in pairwise(times))
-    assert ("clock counts" in told.error) == (stamp(100) < 7)  # all but the last
+    assert ("clock counts" in told.error) == (stamp(100) < 7)  # for all stamps but the last
 
 
 @pytest.mark.parametrize("size", [(160, 128), (640, 480)])
@@ -193,7 +196,7 @@ def test_a_picture_comes_before_the_next_one_begins(size, sound):
         for count, _ in enumerate(pictures_of(connection), 1):
             if count >= 80:
                 camera.frozen.set()
-                if count == camera.sent:  # the newest one is here
+                if count == camera.sent:  # the newest one has arrived
                     break
 
 
@@ -208,7 +211,7 @@ def test_a_long_gop_joined_in_the_middle_is_waited_for_and_is_no_damage(rate, go
 
 
 def test_a_camera_that_never_sends_a_keyframe_is_given_up(monkeypatch):
-    """After four timeouts; here each packet takes ten seconds."""
+    """Check that it is given up after four timeouts. A fake clock adds 10 s for each packet."""
     packets = []
     clock = SimpleNamespace(monotonic=lambda: 10.0 * len(packets), perf_counter=time.perf_counter)
     monkeypatch.setattr(source, "time", clock)
@@ -222,7 +225,7 @@ def test_a_camera_that_never_sends_a_keyframe_is_given_up(monkeypatch):
 
 
 def test_a_camera_that_freezes_is_noticed_after_one_timeout(monkeypatch):
-    """FFmpeg may give out packets after a timeout, and wait once more for the next ones."""
+    """Check for a single wait: after a timeout, FFmpeg may return packets and then wait again."""
     waits = []
 
     class Timed(Connection):
@@ -266,7 +269,10 @@ def test_each_refusal_has_its_own_line(camera, error, said):
 
 @contextmanager
 def answering(answer):
-    """A server on loopback that answers a request with these bytes, and hangs up; None: never."""
+    """Serve on loopback: answer a request with `answer` and close the connection.
+
+    With None, never answer.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         held = []
 
@@ -394,7 +400,7 @@ def test_sound_that_no_output_can_hold_leaves_the_picture(sound, tmp_path):
 
 
 def combing(picture):
-    """How far odd rows are from even ones, in levels."""
+    """Return the mean distance of odd rows from the mean of the rows beside them, in levels."""
     rows = picture.pixels[..., 1].astype(float)
     return float(np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean())
 
@@ -415,7 +421,7 @@ def test_interlaced_cameras_are_deinterlaced(tmp_path, caplog):
     assert combing(Picture(frames[5], None)) > 4
     with connect(f"file:{path}") as connection:
         pictures = first_pictures(connection, 99)
-    assert len(pictures) >= 11  # the last one waits for another
+    assert len(pictures) >= 11  # the last one is held until another comes
     assert max(map(combing, pictures)) < 2
     assert caplog.text.count("the video is interlaced") == 1
     assert all(b.seconds > a.seconds for a, b in pairwise(pictures))
@@ -432,7 +438,7 @@ def test_a_line_says_that_a_camera_is_tone_mapped(tmp_path, caplog):
 
 
 def heard(*names, **script):
-    """A camera with sound, of 20 pictures a second."""
+    """Return a test parameter: a camera with sound and 20 pictures per second."""
     camera = {"sound": "PCMU/8000", "rate": 20, "script": Script(**script)}
     return pytest.param(camera, id=" ".join(names))
 
@@ -468,7 +474,7 @@ def test_cameras_that_deviate_from_rtsp_are_read(camera):
     assert scripted.clients == 1
     assert (
         sum(counts) == 0 or len(scripted._pictures) == 30
-    )  # of which some lack what they refer to
+    )  # some of the 30 lack their reference pictures
 
 
 @pytest.mark.parametrize("public", ["", "Public: OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER"])
@@ -502,9 +508,9 @@ def test_a_camera_is_asked_often_enough_to_go_on(public):
     ],
 )
 def test_sound_and_pictures_stay_together_whatever_the_camera_reports(camera):
-    """Times on our timeline, against each other: what the camera sends together belongs so.
+    """Check that sound and pictures that the camera sends together stay together on our timeline.
 
-    Our clock goes on with what comes, 20 times a second.
+    Our clock advances with the pictures and the sound that come, 20 times a second.
     """
     shown, sounds, now = [], [], 0.0
     with ScriptedCamera(**camera) as scripted, connect(scripted) as connection:

@@ -1,4 +1,4 @@
-"""cameras.toml: settings that are read or refused, and secrets, which no message shows."""
+"""Settings in cameras.toml that are read or refused, and secrets, which no message shows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_reads_cameras_and_console(tmp_path):
     path.write_text(TOML)
     cameras, console = read_config(path)
     assert list(cameras) == ["yard", "gate"]
-    assert cameras["yard"].url == "rtsp://user:${YARD}@10.0.0.5/1"  # resolved when opened only
+    assert cameras["yard"].url == "rtsp://user:${YARD}@10.0.0.5/1"  # resolved when it is opened
     assert cameras["yard"].to == ("rtsp://127.0.0.1:8554/yard", "recordings/yard")
     assert (cameras["yard"].ratio, cameras["yard"].target) == (3, 0.5)
     assert cameras["gate"].to == ("hls/gate.m3u8",) and not cameras["gate"].required
@@ -104,7 +104,7 @@ OTHER_NAMES = [("max_delay", "max_delay_seconds"), ("timeout", "timeout_seconds"
 
 @pytest.mark.parametrize(("other", "name"), OTHER_NAMES)
 def test_limits_are_taken_without_their_unit_too(other, name, tmp_path, call, monkeypatch):
-    """In cameras.toml and as an option."""
+    """Check the setting in cameras.toml, and as an option of the command."""
     path = tmp_path / "cameras.toml"
     path.write_text(f"[camera.yard]\nurl = 'rtsp://10.0.0.5/1'\n{other} = 7.5\n")
     assert read_config(path)[0]["yard"] == camera_of(**{name: 7.5}) != camera_of()
@@ -176,7 +176,7 @@ def test_the_api_cannot_read_files_and_the_environment(change):
         ("rtsp://u:p@h/1", "rtsp://u:***@h/1"),
         ("open rtsp://u:p@ss@h:554/1?token=abc&x=2 failed", None),
         ("rtsp://u:p/ss@h/1", "rtsp://u:***@h/1"),
-        # As well a host, a port and a path; but who can tell.
+        # This may also be a host, a port and a path. The two cases cannot be told apart.
         ("http://h:8080/a@b", "http://h:***@b"),
         ("two rtsp://a:b1@h rtsp://c:d2@h", "two rtsp://a:***@h rtsp://c:***@h"),
     ],
@@ -187,7 +187,7 @@ def test_passwords_are_redacted(text, told):
 
 
 def test_files_of_windows_editors_are_read(tmp_path):
-    """With a byte order mark, and lines that end in CR and LF."""
+    """Check files with a byte order mark, and lines that end in CR and LF."""
     path, key = tmp_path / "cameras.toml", tmp_path / "key"
     path.write_bytes(b"\xef\xbb\xbf" + TOML.replace("\n", "\r\n").encode())
     key.write_bytes(b"\xef\xbb\xbffilesecret\r\n")
@@ -278,7 +278,7 @@ def test_no_password_is_told_however_its_url_is_broken(url):
     ],
 )
 def test_a_broken_url_is_refused_and_its_password_hidden(url):
-    """If it was read as a file or a folder, messages would show it with its password."""
+    """Check that it is not read as a file or folder: messages would then show its password."""
     for change in ({"url": url}, {"url": f"file:{url}"}, {"to": (url,)}):
         with pytest.raises(UsageError) as refused:
             camera_of(**change)

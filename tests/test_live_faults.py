@@ -36,13 +36,13 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 
 BACKOFF = 1.0
-"""The first pause."""
+"""First pause before a new connection, in seconds."""
 VP8 = "vp8enc deadline=1 keyframe-max-dist=10 ! rtpvp8pay name=pay0 pt=96"
 
 
 @contextmanager
 def running(tmp_path, camera, **more):
-    """A fleet that takes a camera to a server, live, and what is open then."""
+    """Publish a live camera to a server; yield the fleet, the server and counts of open things."""
     with record_server(tmp_path) as server:
         with LiveFleet(GainEngine) as fleet:
             fleet.put(config(camera, published(server), **more))
@@ -54,7 +54,7 @@ def running(tmp_path, camera, **more):
 
 
 def comes_on(fleet, name="yard"):
-    """More frames go out, and get written."""
+    """Wait until more frames are sent and written."""
     before = state(fleet, name)
     wait_for(lambda: state(fleet, name).frames_out >= before.frames_out + 5, "no more frames")
     wait_for(lambda: state(fleet, name).sinks[0].frames > before.sinks[0].frames, "not written")
@@ -84,14 +84,14 @@ def test_a_camera_that_is_killed_comes_back(tmp_path):
         attempt = state(fleet).error_time
         wait_for(lambda: state(fleet).error_time > attempt, "no further attempt")
         camera.start()
-        # The pause under way is the second or third.
+        # The current pause is the second or third.
         wait_for_state(fleet, "live")
         told = state(fleet)
         assert told.reconnects == 1
         assert told.error.startswith("rtsp://127.0.0.1")
         assert (told.sinks[0].reconnects, told.sinks[0].state) == (0, "live")
         nothing_left_over(before)
-    assert (server.told("connected"), server.told("closed")) == (1, 1)  # closed at the end only
+    assert (server.told("connected"), server.told("closed")) == (1, 1)  # closed only at the end
     rises(read_pts(tmp_path / "seen.mkv"))
 
 
@@ -119,7 +119,7 @@ def test_a_camera_that_freezes_comes_back(tmp_path):
         running(tmp_path, camera, timeout_seconds=2.0) as (fleet, server, before),
     ):
         freeze(camera)
-        assert wait_for_state(fleet, "lost") >= 1.5  # it waits for 2 s
+        assert wait_for_state(fleet, "lost") >= 1.5  # the timeout is 2 s
         assert "no data came for 2 s" in state(fleet).error
         thaw(camera)
         wait_for_state(fleet, "live")
@@ -193,7 +193,7 @@ def test_a_picture_that_changes_its_size_is_fitted(tmp_path):
 
 
 def with_sound(picture, sound):
-    """A camera's pipeline with both."""
+    """Return the pipeline of a camera with picture and sound."""
     return (
         f"( {picture} ! video/x-raw,width=160,height=128,framerate=10/1 ! x264enc "
         "tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 pt=96 "
@@ -209,7 +209,7 @@ def test_a_picture_that_stops_while_its_sound_goes_on_is_noticed(tmp_path):
     stops = with_sound("videotestsrc is-live=true num-buffers=40", AAC)
     with camera_server(tmp_path, stops) as camera, LiveFleet(GainEngine) as fleet:
         fleet.put(config(camera, timeout_seconds=2.0))
-        # A machine that stands still for two seconds is another error, and the camera begins anew.
+        # If the machine halts for two seconds, another error comes, and the camera starts again.
         wait_for(lambda: "data comes, but no picture" in state(fleet).error, "not noticed")
         told = state(fleet)
         assert 0 < told.frames_in <= 40 * (1 + told.reconnects)
@@ -244,7 +244,7 @@ def test_sound_that_a_recording_cannot_hold_is_left_out_and_reported(tmp_path):
 
 
 def annex_b(clip):
-    """The coded pictures of an MP4 with their parameter sets, as cameras send them."""
+    """Return the coded pictures of an MP4 with their parameter sets, as cameras send them."""
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
         filtered = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", stream)
@@ -253,7 +253,7 @@ def annex_b(clip):
 
 
 def test_damaged_packets_are_counted_and_left_out(tmp_path):
-    snow = moving_picture(pattern="snow")  # full of detail: most of a packet is picture
+    snow = moving_picture(pattern="snow")  # so detailed that packets are mostly slice data
     with (
         camera_server(tmp_path, snow) as camera,
         flipping_proxy(camera.port) as (camera.port, flip),
@@ -270,7 +270,7 @@ def test_damaged_packets_are_counted_and_left_out(tmp_path):
 
 
 def cut_packets(waiting):
-    """Take whole packets of interleaved RTP, and what is text between them, off the front."""
+    """Yield whole packets of interleaved RTP, and the text between them; remove them."""
     while waiting:
         if waiting[:1] != b"$":
             size = waiting.find(b"$") if b"$" in waiting else len(waiting)
@@ -284,7 +284,7 @@ def cut_packets(waiting):
 
 @contextmanager
 def flipping_proxy(port):
-    """Pass TCP on to `port`; while the event is set, flip bits in what the camera sends."""
+    """Forward TCP to `port`; while the event is set, flip bits in the data from the camera."""
     listener, flip, end = socket.create_server(("127.0.0.1", 0)), threading.Event(), []
     stop = threading.Event()
 
@@ -295,7 +295,7 @@ def flipping_proxy(port):
             while data := source.recv(65536):
                 waiting += data
                 for part in cut_packets(waiting):
-                    # $, channel, length; the header of RTP and that of the slice stay whole.
+                    # $, channel and length, and the headers of RTP and of the slice, stay whole.
                     if damage and flip.is_set() and part[:2] == b"$\0" and len(part) > 64:
                         for at in random.integers(32, len(part), 1 + len(part) // 40):
                             part[at] ^= 1 << int(random.integers(8))
@@ -341,7 +341,7 @@ def test_a_wrong_password_is_told_apart(tmp_path):
         assert "wrong user or password" in told.error
         assert "wrong@" not in str(told) and "user:***@" in told.url
         time.sleep(3)
-        assert state(fleet).error_time == told.error_time  # no second attempt: slowly
+        assert state(fleet).error_time == told.error_time  # no second attempt: the pause is long
         fleet.put(CameraConfig(name="yard", url=wrong.replace("wrong", "right")))
         wait_for_state(fleet, "live")
         fleet.remove("yard")
@@ -395,7 +395,7 @@ def test_one_failure_touches_no_other_camera(tmp_path):
 
 
 class FailsOnce(GainBackend):
-    """Breaks on its tenth batch."""
+    """A backend that fails on its tenth batch."""
 
     def recompose(self, layers, ratios):
         if len(self.batches) == 10:
@@ -404,7 +404,7 @@ class FailsOnce(GainBackend):
 
 
 class Breaks(GainBackend):
-    """Fails on each frame while it is broken, also after it was opened again."""
+    """A backend that fails on each frame while `broken` is set, also after it is opened again."""
 
     broken = threading.Event()
 
@@ -424,7 +424,7 @@ def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
         wait_for_state(fleet, "live")
         wait_for(lambda: state(fleet).sinks[0].state == "live", "the sink is not live")
         before = open_things()
-        yard = fleet._cameras["yard"]  # its connection keeps its own limit
+        yard = fleet._cameras["yard"]  # its connection keeps its own timeout
         yard.change(yard.config.model_copy(update={"timeout_seconds": 0.5}))
         Breaks.broken.set()
         try:
@@ -434,7 +434,7 @@ def test_a_camera_whose_frames_the_engine_cannot_take_is_not_live(tmp_path):
             frames = told.sinks[0].frames
             wait_for(lambda: state(fleet).sinks[0].frames > frames + 3, "no slate is sent")
             assert state(fleet).frames_out == told.frames_out
-            assert told.dropped > 0  # what came to nothing is not hidden
+            assert told.dropped > 0  # frames that failed are counted
         finally:
             Breaks.broken.clear()
         wait_for_state(fleet, "live")

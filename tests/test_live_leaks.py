@@ -24,7 +24,7 @@ HEAVY = {
 
 
 def held():
-    """Counts of live objects, threads and descriptors."""
+    """Return counts of live objects, by type, and of threads and file descriptors."""
     gc.collect()
     alive = Counter(type(thing).__name__ for thing in gc.get_objects())
     return {name: alive[name] for name in HEAVY}, open_things()
@@ -56,7 +56,7 @@ def test_nothing_is_left_of_what_was_connected_before(tmp_path, monkeypatch, end
         wait_for(lambda: all(s.state == "live" for s in state(fleet).sinks), "no output")
         again()
         first = held()
-        assert first[0]["Connection"] == first[0]["InputContainer"] == 1  # they are seen
+        assert first[0]["Connection"] == first[0]["InputContainer"] == 1  # the count finds them
         for _ in range(6):
             again()
         wait_for(lambda: held() == first, f"more than {first}")

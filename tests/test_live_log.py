@@ -1,4 +1,4 @@
-"""The log: it never ends or blocks the program, whether it is read or not."""
+"""The log: it never ends or blocks the program, even if nobody reads it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def page(driver):
         wait_until(lambda: page.luma(0.6, 1) > 0)
         yield page
         problems = [m["message"] for m in driver.get_log("browser") if m["level"] == "SEVERE"]
-        driver.get("about:blank")  # or the page would miss its console
+        driver.get("about:blank")  # or else the page would log errors about its console
     assert problems == []
 
 
@@ -84,7 +84,7 @@ def test_a_refused_change_is_reported_and_taken_back(page):
     page.set_range("#target", 0)
     wait_until(lambda: "greater than 0" in page.text("#setting-error"))
     wait_until(lambda: page.text("#target-value") == "0.45")
-    page.driver.get_log("browser")  # Chromium itself tells of the 422
+    page.driver.get_log("browser")  # Chromium itself logs the 422
 
 
 def test_a_lost_camera_is_seen_and_announced(page):
@@ -141,7 +141,7 @@ def test_the_divider_is_dragged_by_the_pointer(page):
     drag.move_by_offset(-stage.size["width"] // 4, 10).release().perform()
     assert abs(page.divider() - 25) <= 1
     wait_until(lambda: page.luma(0.3, 0.45) == pytest.approx(120, abs=3))
-    ActionChains(page.driver).move_to_element(stage).perform()  # without a button: nothing
+    ActionChains(page.driver).move_to_element(stage).perform()  # no button is pressed
     assert abs(page.divider() - 25) <= 1
 
 
@@ -155,7 +155,7 @@ def test_cameras_are_chosen_come_and_go(page):
     page.fleet.remove("gate")
     wait_until(lambda: page.find("#empty").is_displayed())
     assert not page.find("#camera").is_displayed()
-    page.driver.get("about:blank")  # a picture asked for just before may be told as 404
+    page.driver.get("about:blank")  # the last request for a picture may be logged as 404
     page.driver.get_log("browser")
 
 

@@ -18,7 +18,7 @@ sys.stdout.write("first\\n")
 sys.stdout.flush()
 sys.stdout.write(f"{1 + len(sys.stdin.buffer.read())}\\n")
 """
-"""Reads a byte, says so, and then counts all that comes."""
+"""Program that reads a byte, prints a line, reads to the end and prints the number of bytes."""
 Start = Callable[[str], tuple[ProcessPipes, subprocess.Popen[bytes]]]
 
 
@@ -44,7 +44,7 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
 
 
 def heard(pipes: ProcessPipes, lines: int) -> bytes:
-    """Read until there are some lines, for at most a minute."""
+    """Read until there are `lines` lines, for at most a minute; return the bytes."""
     found, until = b"", time.monotonic() + 60
     while found.count(b"\n") < lines and time.monotonic() < until:
         found += pipes.read()

@@ -26,7 +26,7 @@ TWO = "[camera.two]\nurl = 'rtsp://h/2'\nto = 'rec/two'\n"
 
 @pytest.fixture
 def served(tmp_path):
-    """A fleet that has read cameras.toml, and what writes that file and has it read again."""
+    """Return a fleet that has read cameras.toml, and a function that rewrites and reloads it."""
     path = tmp_path / "cameras.toml"
     fleet = StillFleet()
     console = ConsoleConfig()
@@ -49,7 +49,7 @@ def test_a_file_without_cameras_stops_none_unless_it_says_so(served, text, caplo
     _, write = served
     assert set(write(text)) == {"one", "two"}
     assert "empty table [camera]" in caplog.text
-    assert set(write(ONE)) == {"one"}  # as before: what is no longer there goes
+    assert set(write(ONE)) == {"one"}  # a camera that the file no longer has is removed
     assert set(write(text)) == {"one"}
     assert write(text + "[camera]\n") == {}
     assert set(write(TWO)) == {"two"}
@@ -72,7 +72,7 @@ def test_changes_by_the_api_stay_until_the_file_changes_them(served):
 def test_a_camera_may_be_removed_by_the_api_during_a_reload(served, monkeypatch):
     fleet, write = served
     before = fleet.configs()
-    monkeypatch.setattr(fleet, "configs", lambda: before)  # as it was asked for a moment ago
+    monkeypatch.setattr(fleet, "configs", lambda: before)  # the settings before the removal
     fleet.remove("two")
     write(ONE)
     monkeypatch.undo()
@@ -99,7 +99,7 @@ def test_a_camera_without_a_thread_is_reported_and_stops_no_later_change(monkeyp
 
 @pytest.mark.parametrize("command", ["serve", "stream"])
 def test_the_console_is_loaded_before_cameras_run(command, call, monkeypatch, tmp_path):
-    """Beside cameras that run, its imports take long, and no signal is obeyed meanwhile."""
+    """Check the order. While cameras run, the imports take long, and they delay signals."""
     (tmp_path / "cameras.toml").write_text(ONE)
     monkeypatch.setitem(sys.modules, "streamkind.live.web.server", None)
     monkeypatch.setattr(live, "open_fleet", lambda **_: pytest.fail("cameras run already"))
@@ -157,7 +157,7 @@ def test_the_api_refuses_an_output_of_another_camera(one, other, same):
         assert console.ask("PUT", "/api/cameras/a", json=body).status_code == 201
         answer = console.ask("PUT", "/api/cameras/b", json={**body, "to": [other]})
         assert answer.status_code == (422 if same else 201)
-        assert console.ask("PUT", "/api/cameras/a", json=body).status_code == 200  # its own
+        assert console.ask("PUT", "/api/cameras/a", json=body).status_code == 200  # its own output
 
 
 def test_names_are_in_natural_order():
@@ -195,7 +195,7 @@ def test_wrong_tokens_are_counted_logged_and_slowed(monkeypatch, caplog):
             took.append(time.monotonic() - began)
             assert answer.status_code == 401
         console.token = ""
-        assert console.get("/api/cameras").status_code == 401  # none at all is no guess
+        assert console.get("/api/cameras").status_code == 401  # without a token, nothing is counted
         console.token = TOKEN
         metrics = console.get("/metrics").text
     assert "streamkind_console_wrong_tokens_total 8.0" in metrics
@@ -246,7 +246,7 @@ assert line > 1
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_is_heard_at_every_line_of_the_wait_for_it(name):
-    """Those of the standard library too, which holds locks at some of them."""
+    """Check also lines of the standard library, which holds locks at some of them."""
     code = HEARD.format(name=name)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)

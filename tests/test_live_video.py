@@ -1,4 +1,4 @@
-"""Live video for browsers: fragments of MP4, viewers that come late or are slow, the WebSocket."""
+"""Live video for browsers: fragments of MP4, late and slow viewers, the WebSocket."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def encoder(codec="h264"):
 
 
 def coded(encode, first, count, key=()):
-    """Pictures `first` and on, at 10 a second; those in `key` are keyframes."""
+    """Yield the packets of `count` pictures from number `first` on, at 10 pictures per second.
+
+    Pictures in `key` are keyframes.
+    """
     for number in range(first, first + count):
         level = 40 + 10 * (number % 16)
         picture = np.full((*SIZE[::-1], 3), level, np.uint8)
@@ -43,7 +46,7 @@ def coded(encode, first, count, key=()):
 
 
 def decoded(data):
-    """Times and levels of the pictures of an MP4."""
+    """Return the time, in tenths of a second, and the mean level of each picture of an MP4."""
     with av.open(io.BytesIO(data)) as container:
         frames = list(container.decode(video=0))
     return [(round(10 * float(f.time)), f.to_ndarray(format="gray").mean()) for f in frames]
@@ -62,7 +65,7 @@ def test_fragments_are_an_mp4_of_which_browsers_are_told_the_codec(codec, mime):
     assert [fragment.key for fragment in fragments[1:7]] == [True] + [False] * 5
     assert [fragment.key for fragment in fragments[7:9]] == [True, False]
     whole = decoded(film.init + b"".join(f.data for f in fragments[1:]))
-    assert [time for time, _ in whole] == list(range(11))  # from the first on
+    assert [time for time, _ in whole] == list(range(11))  # all pictures from the first on
     later = decoded(film.init + b"".join(f.data for f in fragments[7:]))
     assert later == whole[6:]
 
@@ -101,7 +104,7 @@ def test_a_slow_viewer_loses_fragments_until_a_keyframe_and_its_queue_is_bounded
     for number in range(3, 3 + 2 * DEPTH):
         viewers.offer(coded(encode, number, 1), encode.stream)
         quick_seen += quick.take()
-    assert viewers.wants_key.is_set()  # so that it goes on soon
+    assert viewers.wants_key.is_set()  # so that it continues soon
     end = 3 + 2 * DEPTH
     viewers.offer(coded(encode, end, 5, key=(end,)), encode.stream)
     waiting = slow.take()
@@ -127,7 +130,7 @@ def test_nothing_is_muxed_without_viewers(monkeypatch):
     viewers.offer(coded(encode, 6, 3), encode.stream)
     again = viewers.add(lambda: None)
     viewers.offer(coded(encode, 9, 3, key=(9,)), encode.stream)
-    assert [time for time, _ in decoded(b"".join(again.take()))] == [0, 1]  # a new film
+    assert [time for time, _ in decoded(b"".join(again.take()))] == [0, 1]  # a new MP4
     assert made == [1, 1]
 
 
@@ -163,13 +166,13 @@ def address(console, name="yard"):
 
 
 def watching(console):
-    """An open socket; what it is sent waits without limit, or it would be slow to close."""
+    """Open a socket. Its queue has no limit, because a full one would be slow to close."""
     return connect(address(console), max_queue=None)
 
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_camera_is_seen_live_from_the_encoder_that_runs_anyway(tmp_path, recorded):
-    """Without outputs the encoder runs only while somebody watches."""
+    """Check that without outputs the encoder runs only while there is a viewer."""
     to = (str(tmp_path),) if recorded else ()
     with ScriptedCamera() as camera, LiveFleet(GainEngine) as fleet:
         fleet.put(CameraConfig(name="yard", url=camera.url, to=to))
@@ -248,7 +251,10 @@ def test_without_a_token_no_other_site_sees_live_video(headers, code):
 
 
 def end_of(console, headers, name="gate"):
-    """How the server ends the socket: a status, a code, or None when it is open and watched."""
+    """Return how the server ends the socket: an HTTP status, or a close code of the WebSocket.
+
+    Return None if the socket is open and counts as a viewer.
+    """
     place = urlsplit(address(console, name))
     headers = dict(headers)
     named = place._replace(netloc=headers.pop("Host", place.netloc)).geturl()

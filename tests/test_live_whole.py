@@ -23,7 +23,7 @@ from streamkind.live.fleet import LiveFleet
 
 @pytest.fixture
 def yard(tmp_path):
-    """A camera that sees snow."""
+    """Run a camera that sends random noise, the pattern `snow`."""
     with camera_server(tmp_path, moving_picture(pattern="snow")) as camera:
         yield camera
 
@@ -37,8 +37,8 @@ def test_the_page_follows_a_real_camera(yard, tmp_path):
         wait_until(lambda: page.luma(0.55, 1) > 20)
         before = page.luma(0, 0.45)
         assert page.luma(0.55, 1) == pytest.approx(before, rel=0.1)
-        page.set_range("#ratio", 0.5)  # a logarithm: 3.16
-        wait_until(lambda: page.luma(0.55, 1) > 1.3 * page.luma(0, 0.45))  # a ball of luma .25
+        page.set_range("#ratio", 0.5)  # the slider is logarithmic: 10^0.5 is 3.16
+        wait_until(lambda: page.luma(0.55, 1) > 1.3 * page.luma(0, 0.45))  # lit places gain less
         assert page.luma(0, 0.45) == pytest.approx(before, rel=0.1)
         assert state(fleet).ratio == pytest.approx(3.16, rel=0.02)
         assert console.get("/readyz").status_code == 200

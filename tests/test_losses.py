@@ -1,4 +1,4 @@
-"""Every loss, compared with a value from numpy or by hand."""
+"""Every loss, compared with a value that is computed by NumPy or by hand."""
 
 import math
 
@@ -172,7 +172,7 @@ def test_chroma_distance_is_blind_to_light():
 
 
 def painted(*strengths, size=16):
-    """A gray picture whose 8x8 blocks have the given chroma, row by row."""
+    """Return a gray picture whose 8x8 blocks have the given strengths of chroma, row by row."""
     color = np.array([0.1, -0.05, 0.02]).reshape(1, 3, 1, 1)
     blocks = np.array(strengths).reshape(1, 1, -1, size // 8).repeat(8, axis=2).repeat(8, axis=3)
     return torch.from_numpy((0.5 + color * blocks).astype(np.float32))
@@ -339,7 +339,7 @@ def test_adjustment():
     ],
 )
 def test_presets_are_what_they_are_named_after(preset, wanted):
-    ours = {"cross": 0, "low_gain": 1, "chroma": 0, "prior": 0}  # of `default` alone
+    ours = {"cross": 0, "low_gain": 1, "chroma": 0, "prior": 0}  # only `default` sets these
     assert {k: getattr(PRESETS[preset], k) for k in wanted | ours} == wanted | ours
 
 

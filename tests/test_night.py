@@ -10,7 +10,7 @@ from streamkind.measure.night import NAMES, figures, picture_of_rgb, summary
 
 
 def night():
-    """A dark noisy ground, a lit textured sign, black below."""
+    """Return a night picture: dark noisy ground with a texture, a lit sign, black rows below."""
     rng = np.random.default_rng(0)
     luma = np.full((240, 320), 14.0) + rng.normal(0, 1.5, (240, 320))
     luma[20:80, 20:140] += rng.choice([-9, 9], (15, 30)).repeat(4, 0).repeat(4, 1)
@@ -20,7 +20,7 @@ def night():
 
 
 def lifted(rgb, gain=4.0):
-    """Raise only dark pixels: the correct result."""
+    """Return the correct result: only dark pixels are raised."""
     x = rgb.astype(np.float32)
     lit = np.clip((cv2.blur(x, (15, 15)) - 40) / 60, 0, 1)
     return np.clip(x * (gain + (1 - gain) * lit), 0, 255).astype(np.uint8)

@@ -20,25 +20,31 @@ from streamkind.video.demux import origin_of
 from streamkind.video.source import open_source
 
 NEAR = 0.0015
-"""Matroska counts milliseconds."""
+"""Tolerance of times, in seconds. Matroska stores whole milliseconds."""
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of H.264 and AAC, and beside it the same with B-frames."""
+    """Write two seconds of H.264 and AAC; return its path.
+
+    The file bframes.mp4 beside it has the same with B-frames.
+    """
     folder = tmp_path_factory.mktemp("base")
     make_base(folder / "bframes.mp4", words="-bf 2 -preset veryfast")
     return make_base(folder / "base.mp4", words="-ar 44100")
 
 
 def late(base: Path, path: Path, seconds: float) -> Path:
-    """A recording whose clock begins at `seconds`."""
+    """Write a copy whose time stamps begin at `seconds`; return its path."""
     ffmpeg("-i", base, "-c", "copy", "-output_ts_offset", seconds, path)
     return path
 
 
 def joined(base: Path, folder: Path, *starts: float) -> Path:
-    """MPEG-TS of two seconds each, one after the other, as `cat` joins them."""
+    """Join recordings in MPEG-TS of two seconds each, as `cat` does; return the path.
+
+    `starts` are their first time stamps, in seconds.
+    """
     parts = [late(base, folder / f"{i}.ts", s).read_bytes() for i, s in enumerate(starts)]
     path = folder / "joined.ts"
     path.write_bytes(b"".join(parts))
@@ -54,7 +60,7 @@ def test_a_file_begins_where_a_copy_by_ffmpeg_does(
     output, copy = tmp_path / f"out.{suffix}", tmp_path / f"copy.{suffix}"
     assert pass_through(path, output)[1] == []
     copy_of(path, copy)
-    # FFmpeg moves all of a transport stream by the reordering of its pictures.
+    # FFmpeg delays all of a transport stream by the reordering delay of its pictures.
     begin = times(output, "a")[0] - times(copy, "a")[0] if suffix == "ts" else 0
     assert abs(begin) < 0.1
     for kind in "va":
@@ -109,7 +115,7 @@ def test_steps_of_time_stamps_are_removed_and_reported(
     steps = [b - a for a, b in itertools.pairwise(video)]
     assert min(steps) > 0.03 and max(steps) < 0.12
     assert video[-1] == pytest.approx(2 * count, abs=0.1 * count)
-    # Picture and sound of each part lie as far apart as in the part.
+    # In each part, the distance of picture and sound is that of the single recording.
     part = tmp_path / "part.mp4"
     pass_through(tmp_path / "0.ts", part)
     lead = times(part, "v")[0] - times(part, "a")[0]
@@ -252,7 +258,7 @@ AVI = {
     "B-frames": ("-c:v libx264 -bf 2", 0.08),
     "B-frames of MPEG-4": ("-c:v mpeg4 -bf 2", 0.04),
 }
-"""Options of FFmpeg, and when the first frame is shown: FFmpeg stores only dts in an AVI."""
+"""Options of ffmpeg, and the time of the first frame in seconds. An AVI stores only dts."""
 
 
 @pytest.mark.parametrize("case", AVI)
@@ -276,12 +282,14 @@ STARTS = {
     "places before the footage": (0.7, [("video", "h264", 1.5), ("data", "klv", 0.7)], 0.7),
     "marks only": (0.7, [("data", "scte_35", 0.7)], 0.7),
 }
-"""Start of a file by FFmpeg; type, name and start of its streams; the time that becomes 0."""
+"""Start of the file that FFmpeg reports, streams of it, and the time that becomes 0, in seconds.
+
+A stream is given by type, name and start."""
 
 
 @pytest.mark.parametrize("case", STARTS)
 def test_marks_of_a_broadcast_do_not_move_the_start(case: str) -> None:
-    """FFmpeg cannot write SCTE-35."""
+    """Check the start with a double of the file, because FFmpeg cannot write SCTE-35."""
     told, streams, expected = STARTS[case]
     base = Fraction(1, 90_000)
     container: Any = SimpleNamespace(
@@ -308,7 +316,7 @@ def test_a_cut_off_avi_still_counts_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_the_frame_rate_of_dv_is_not_that_of_its_time_base(tmp_path: Path) -> None:
-    path, output = tmp_path / "a.dv", tmp_path / "out.mp4"  # its time code needs a true rate
+    path, output = tmp_path / "a.dv", tmp_path / "out.mp4"  # its time code needs the true rate
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=720x576:r=25:d=0.2", "-pix_fmt", "yuv420p", path)
     with open_source(path) as source:
         assert (source.format.frame_rate, source.format.frames) == (25, 5)
@@ -330,7 +338,7 @@ def test_frames_that_an_edit_list_hides_do_not_count_as_lost(base: Path, tmp_pat
 
 
 def test_frames_before_0_keep_their_distance(base: Path, tmp_path: Path) -> None:
-    path, output = tmp_path / "a.mkv", tmp_path / "out.mp4"  # FFmpeg writes no times before 0
+    path, output = tmp_path / "a.mkv", tmp_path / "out.mp4"  # FFmpeg writes no pts below 0
     ffmpeg("-i", base, "-c", "copy", "-output_ts_offset", "-1", "-avoid_negative_ts", "disabled",
            path)  # fmt: skip
     warnings, _ = pass_through(path, output)
@@ -346,7 +354,7 @@ def test_frames_before_0_keep_their_distance(base: Path, tmp_path: Path) -> None
 def test_b_frames_whose_pts_are_in_the_order_of_decoding_come_out_in_even_steps(
     codec: str, name: str, tmp_path: Path
 ) -> None:
-    """As some cameras and old converters write them: each pts is the dts of its packet."""
+    """Check files of some cameras and old converters: each pts is the dts of its packet."""
     if codec == "mpeg4" and name == "a.flv":
         pytest.skip("FLV holds no MPEG-4")
     words = f"-c:v {codec} -bf 2 -preset veryfast -an -bsf:v setts=pts=DTS"
@@ -354,7 +362,7 @@ def test_b_frames_whose_pts_are_in_the_order_of_decoding_come_out_in_even_steps(
     with open_source(path) as source:
         shown = [float(frame.time) for frame in source]
     steps = [after - before for before, after in itertools.pairwise(shown[4:-2])]
-    assert len(shown) >= 48  # an edit list may hide the first ones
+    assert len(shown) >= 48  # an edit list may hide the first frames
     assert steps == pytest.approx([0.04] * len(steps), abs=NEAR)
     repaired = [line for line in source.warnings if "time stamps" in line]
     assert all(int(line.split()[0]) <= 2 for line in repaired)
@@ -364,7 +372,7 @@ def test_b_frames_whose_pts_are_in_the_order_of_decoding_come_out_in_even_steps(
 def test_short_recordings_that_were_joined_follow_each_other(
     seconds: float, tmp_path: Path
 ) -> None:
-    """The second one differs in size and sound, and its clock begins as that of the first."""
+    """Check a second recording of another size and sound, with the same first time stamp."""
     first = make_base(tmp_path / "a.ts", seconds=seconds)
     second = make_base(tmp_path / "b.ts", seconds=seconds, words="-s 96x64 -ar 44100 -ac 1")
     path = tmp_path / "joined.ts"
@@ -381,7 +389,7 @@ def test_short_recordings_that_were_joined_follow_each_other(
 
 @pytest.mark.parametrize("flags", [0, TS_DISCONT])
 def test_a_stream_of_a_type_that_nobody_knows_has_a_start_too(flags):
-    """In damaged MPEG-TS and FLV. PyAV gives it no name."""
+    """Check a stream without a name. PyAV returns such streams for damaged MPEG-TS and FLV."""
     stream = SimpleNamespace(start_time=90_000, time_base=Fraction(1, 90_000))
     container = SimpleNamespace(
         start_time=1_000_000, streams=[stream], format=SimpleNamespace(flags=flags)

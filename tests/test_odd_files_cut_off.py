@@ -1,4 +1,4 @@
-"""Files that were cut off: one line says so where the file itself can tell."""
+"""Files that were cut off: one warning says so if the format shows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNTED = {
     "a.webm": "-c:v libvpx -b:v 50k -c:a libvorbis",
     "first.mp4": "-movflags faststart",
 }
-"""Files that tell how long they were."""
+"""Options of ffmpeg for formats that state the length of the whole file."""
 TOLD = {
     "a.asf": "-c:v mpeg4 -c:a mp3",
     "a.dv": "-s 720x576 -c:v dvvideo -c:a pcm_s16le",
@@ -43,7 +43,7 @@ TOLD = {
     "live.mkv": "-live 1 -f matroska",
     "mpeg1.mpg": "-c:v mpeg1video -c:a mp2",
 }
-"""Files that tell that they are not whole."""
+"""The same for formats that show only that the end is missing."""
 REFUSED = {
     "a.mov": ("-c:a pcm_s16le", "its recording was probably cut off"),
     "a.mp4": ("", "its recording was probably cut off"),
@@ -54,11 +54,11 @@ SILENT = {
     "a.m2v": "-an -c:v mpeg2video",
     "a.obu": "-an -c:v libaom-av1 -cpu-used 8",
 }
-"""Files that have no end of their own."""
+"""The same for formats without a mark of the end, for which there is no warning."""
 
 
 def told(path: Path) -> tuple[int, int, list[str]]:
-    """How many frames there are and were lost, and the lines about that."""
+    """Return the numbers of frames and of lost frames, and the warnings about a cut."""
     with open_source(path) as source:
         frames = len(list(source))
     return frames, source.lost, [line for line in source.warnings if "cut off" in line]
@@ -89,7 +89,7 @@ UNITS = {
     "ntsc.dv": "-s 720x480 -r 30000/1001 -pix_fmt yuv411p -c:v dvvideo",
     "pal.dv": "-s 720x576 -c:v dvvideo",
 }
-"""Files of units that all have the same size."""
+"""Options of ffmpeg for formats whose units all have the same size."""
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -117,7 +117,7 @@ def test_a_recording_of_dahua_is_cut_off_within_its_last_frame(tmp_path: Path) -
 
 
 def dahua(payload: bytes) -> bytes:
-    """A frame of a .dav: its length stands in the header of 24 bytes and in the trailer of 8."""
+    """Return a frame of a .dav. Its header (24 bytes) and trailer (8 bytes) state its length."""
     size = (len(payload) + 32).to_bytes(4, "little")
     return b"DHAV\xfd\0\0\0" + bytes(4) + size + bytes(8) + payload + b"dhav" + size
 
@@ -162,11 +162,11 @@ DELAYED = {
     "mpeg4.mkv": "-c:v mpeg4 -bf 2",
     "vp9.mkv": "-c:v libvpx-vp9 -cpu-used 8",
 }
-"""Videos whose decoder still holds frames when its last packet comes."""
+"""Options of ffmpeg for videos whose decoder still holds frames after the last packet."""
 
 
 def decoded(path: Path, threads: int) -> tuple[int, int, list[str]]:
-    """How many different frames a number of threads gives, how many failed, and the lines."""
+    """Decode with some threads; return the numbers of different and failed frames, and notes."""
     with open_input(path) as container:
         stream = container.streams.video[0]
         stream.thread_type, stream.codec_context.thread_count = "AUTO", threads

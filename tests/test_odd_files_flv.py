@@ -1,4 +1,4 @@
-"""Joined FLVs: what FFmpeg's reader leaves out is told, and can be enhanced as the line says."""
+"""Joined FLVs: a warning says what FFmpeg's reader leaves out, and how to enhance that part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORDINGS = {
     "h263 aac": "-c:v flv -c:a aac -ar 44100",
     "h263 mp3": "-c:v flv -c:a mp3 -ar 44100",
 }
-"""Names of codecs of video and sound, and ffmpeg's options for them."""
+"""Options of ffmpeg for each recording, by the codecs of its video and sound."""
 HEADER = 13
 FRAMES = 50
 
@@ -34,7 +34,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def tags(path: Path, *, later_by_ms: int) -> bytes:
-    """The tags of video and sound of an FLV, moved to a later time."""
+    """Return the tags of video and sound of an FLV, with later time stamps."""
     data, place, moved = path.read_bytes(), HEADER, bytearray()
     while place < len(data):
         end = place + 15 + int.from_bytes(data[place + 1 : place + 4])
@@ -52,7 +52,7 @@ def read(path: Path) -> tuple[int, list[str]]:
 
 
 def run_advice(line: str, path: Path) -> Path:
-    """Make the rest of the file with the command of the message."""
+    """Run the command of the warning, which writes the rest of the file; return its path."""
     (command,) = re.findall(r"\(head .*flv", line) or re.findall(r"tail [^)]*", line)
     rest = path.with_name("REST.flv")
     whole = command.replace("FILE", path.name) + ("" if "REST" in command else " > REST.flv")

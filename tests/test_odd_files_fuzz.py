@@ -51,7 +51,7 @@ for line in sys.stdin:
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Flip, cut, swap, repeat or blank some of the bytes."""
+    """Return the data with some bytes flipped, replaced, swapped, repeated, zeroed or cut off."""
     changed = bytearray(data)
     for _ in range(rng.choice([1, 1, 3, 20])):
         place, other = rng.randrange(len(changed)), rng.randrange(len(changed))
@@ -74,7 +74,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def damaged(folder: Path, per_format: int) -> list[Path]:
-    """Write damaged files of all formats."""
+    """Write damaged files of all formats; return their paths."""
     made = []
     for name, words in FORMATS.items():
         base = folder / f"base-{name}"

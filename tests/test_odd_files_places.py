@@ -1,4 +1,4 @@
-"""Outputs and inputs that are links, pipes, pictures of other kinds, or have odd names."""
+"""Outputs and inputs that are links, pipes or unsupported pictures, or have odd names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_output_that_is_a_link_stays_one(clip: Path, tmp_path: Path) -> None:
     elsewhere.mkdir()
     link = tmp_path / "clear.mp4"
     link.symlink_to(elsewhere / "real.mp4")
-    for _ in range(2):  # the first time the link leads to nothing
+    for _ in range(2):  # at first, the target of the link does not exist
         pass_through(clip, link)
         assert link.is_symlink()
         assert [path.name for path in elsewhere.iterdir()] == ["real.mp4"]

@@ -87,7 +87,7 @@ def test_a_small_net_leaves_half_of_two_cores_to_decoder_and_encoder(
 
 
 def test_a_closed_engine_frees_its_graphs_at_once():
-    """A program that opens one engine for each file must not wait for the garbage collector."""
+    """Check this without the garbage collector, because a program may open an engine per file."""
     gc.collect()
     gc.disable()
     try:

@@ -102,7 +102,7 @@ def test_speeds_that_cannot_be_read_are_measured_again(tmp_path, text):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Make OpenVINO have devices; return where each graph was compiled, and how."""
+    """Simulate devices of OpenVINO; return a list of device and options of each compiled graph."""
     monkeypatch.setenv("STREAMKIND_CACHE", str(tmp_path))
     core = openvino.ov.Core()
     compiled = []
@@ -119,7 +119,7 @@ def machine(monkeypatch, tmp_path):
             return core.read_model(*model)
 
         def compile_model(self, model, device, options):
-            assert not model.is_dynamic()  # an NPU takes no other
+            assert not model.is_dynamic()  # an NPU needs fixed shapes
             compiled.append((device, options))
             return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

@@ -11,7 +11,7 @@ from streamkind.model.degrade import recolor, sensor_noise
 
 
 def pair(share, *, gain=0.25, cast=1.0, seed=0):
-    """A scene, and the same in less light, whose chroma over luma is larger by 1 / `share`."""
+    """Return a pair: a bright scene with `share` of its saturation, and the dark one with all."""
     rng = np.random.default_rng(seed)
     scene = cv2.resize(rng.integers(100, 200, (6, 8, 3), np.uint8), (192, 128))
     low = sensor_noise(recolor(scene, gain * np.diag([cast, 1, 1])), rng)

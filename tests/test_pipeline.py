@@ -28,7 +28,7 @@ SIZE = (96, 64)
 
 
 class Brighten:
-    """A backend without networks: the ratio is a gain."""
+    """A backend without networks, which multiplies frames by the ratio."""
 
     description = "brighten"
 
@@ -57,13 +57,13 @@ class Brighten:
 
 
 def stream(backend=None, ratio=1.0):
-    """A stream of one ratio, or of what a function chooses."""
+    """Return a stream with one ratio, or with the ratios that a function chooses."""
     choose = ratio if callable(ratio) else FixedRatio(ratio)
     return Stream(Engine(backend or Brighten()), choose, steady=())
 
 
 class ListSource:
-    """Frames from memory; an endless source if asked for one."""
+    """A source of `count` frames in memory, which fails at frame `fail_at`."""
 
     still, lost, warnings, path = False, 0, (), Path("memory")
 
@@ -77,12 +77,12 @@ class ListSource:
             self.given += 1
             level = (
                 i * 37 % 256
-            )  # far from the one before: what differs by little is held over time
+            )  # far from the frame before, because small changes are filtered over time
             yield Frame(np.full((32, 32, 3), level, np.uint8), i, Fraction(1, 25))
 
 
 class ListSink:
-    """Keeps what it is given."""
+    """A sink that keeps its frames, and fails at frame `fail_at`."""
 
     warnings = ()
 
@@ -116,7 +116,7 @@ def test_every_frame_arrives_once_in_order(count, max_batch):
     assert [f.data.tobytes() for f in sink.frames] == [pixels.tobytes() for pixels in made]
     assert len({pixels.tobytes() for pixels in made[:100]}) >= 0.8 * min(
         count, 100
-    )  # hardly any alike
+    )  # most frames differ
     assert report.frames == count
 
 
@@ -148,7 +148,7 @@ def test_the_last_step_of_a_frame_runs_beside_the_next_one_where_it_may(overlaps
 
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_batch_size_that_falls_after_the_first_frames_is_respected(after):
-    """As if a card failed, and the CPU continued."""
+    """Check a smaller batch, as if a card failed, and the CPU continued."""
 
     class Failing(Brighten):
         def decompose(self, pixels):
@@ -181,7 +181,7 @@ def test_an_error_in_any_stage_surfaces_at_once(stage):
 
     with pytest.raises(OSError, match="failed"):
         run(source, stream(engine, ratio), sink, Report(None, "test"), progress=progress)
-    assert source.given < 100  # two queues and what each stage has in hand, of 100 000
+    assert source.given < 100  # two queues and the frames in each stage, of 100 000
     assert [t.name for t in threading.enumerate() if t.name.startswith("streamkind")] == []
 
 
@@ -214,7 +214,7 @@ def test_an_interrupted_first_pass_leaves_nothing(tmp_path):
 
 
 def damaged(path):
-    """A clip whose end is missing, so that frames are lost."""
+    """Write a clip whose end is missing, so that frames are lost."""
     make_clip(path, frames=30, size=SIZE, options={"g": "10"})
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3])
@@ -258,7 +258,7 @@ def test_frames_alive_are_bounded_however_long_the_video():
             time.sleep(0.001)
 
     run(Source(300), stream(), SlowSink(), Report(None, "test"))
-    assert 1 < most <= 12  # two queues of four, and what each stage has in hand
+    assert 1 < most <= 12  # two queues of four, and the frames in each stage
 
 
 def mean_luma(path) -> float:
@@ -299,7 +299,7 @@ def test_daylight_is_left_nearly_as_it_is(tmp_path, daylight):
 
 @pytest.fixture
 def daylight():
-    """A drawn day: sky, houses in colour, road; four frames of a slow pan."""
+    """Return four frames of a slow pan over a drawn scene by day: sky, houses in colour, road."""
     rng = np.random.default_rng(1)
     scene = np.zeros((128, 240, 3), np.float32)
     scene[:50] = (150, 190, 230)
@@ -399,7 +399,7 @@ def test_engine_enhances_one_image(daylight):
 
 
 def test_sources_and_sinks_agree_with_the_pipeline(tmp_path):
-    """The real source and sink, with an engine that returns its input."""
+    """Check the real source and sink with an engine that returns its input."""
     make_clip(tmp_path / "in.mkv", frames=7, size=SIZE)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_source(tmp_path / "in.mkv"))
@@ -412,7 +412,7 @@ def test_sources_and_sinks_agree_with_the_pipeline(tmp_path):
 
 
 def drift(count, size=(128, 96), seed=0):
-    """A night scene whose light swings from frame to frame."""
+    """Return frames of a night scene whose brightness changes from frame to frame."""
     rng = np.random.default_rng(seed)
     scene = np.repeat(np.repeat(rng.uniform(0.2, 1, (6, 8, 3)), 16, axis=0), 16, axis=1)
     light = 24 + 6 * rng.uniform(-1, 1, count)
@@ -420,7 +420,7 @@ def drift(count, size=(128, 96), seed=0):
 
 
 def ratios_of(tmp_path, **options):
-    """Ratio of every frame of a run over in.mkv."""
+    """Enhance in.mkv; return the ratio of every frame."""
     seen = []
     streamkind.enhance(
         tmp_path / "in.mkv",
@@ -485,7 +485,7 @@ def test_stills_share_no_exposure_and_need_no_first_pass(tmp_path, daylight):
         tmp_path / "in", tmp_path / "out", progress=lambda r: seen.append(r.ratio)
     )
     assert report.surveyed == 0
-    assert seen[1] > seen[3] > seen[2]  # each its own, none smoothed
+    assert seen[1] > seen[3] > seen[2]  # each has its own ratio, without smoothing
     with pytest.raises(streamkind.UsageError, match="for videos, but the input is stills"):
         find_track(tmp_path / "in")
 

@@ -69,7 +69,7 @@ def test_a_plan_has_frames_at_both_ends_and_a_fixed_size(model, part, precision)
 @every_plan
 def test_a_plan_computes_in_what_was_asked_for(model, part, precision):
     report = built(model, part, precision).report
-    if precision == "fp32" or part == "steady":  # held for seconds: never rounded
+    if precision == "fp32" or part == "steady":  # filtered over seconds: not rounded
         assert report["layers"].keys() == {"float"}
     elif part == "recompose":
         *transposed, log, guard1, guard2, guard3 = report["float_layers"]
@@ -86,7 +86,7 @@ def test_a_plan_computes_in_what_was_asked_for(model, part, precision):
 
 
 def assert_transposed_only(names, model, part):
-    """TensorRT for RTX has no transposed convolution in bf16."""
+    """Check that these are transposed convolutions, which TensorRT for RTX lacks in bf16."""
     graph = onnx.load_from_string(getattr(find_release(model), part).read()).graph
     transposed = [node for node in graph.node if node.op_type == "ConvTranspose"]
     allowed = {node.name for node in transposed}
@@ -95,7 +95,7 @@ def assert_transposed_only(names, model, part):
 
 
 def layers_of_the_net(model):
-    """What TensorRT calls the nodes on the way from frames to layers, the costly part."""
+    """Return TensorRT's names of the nodes between frames and layers, the costly part."""
     graph = onnx.load_from_string(find_release(model).decompose.read()).graph
     makers = {node.output[0]: node for node in graph.node}
     waiting, found = ["reflectance", "illumination"], set()

@@ -79,7 +79,7 @@ SET = {
 
 
 def told_by(program, **variables):
-    """Run a program that ends with the report; return that."""
+    """Run a program that prints `REPORT` at its end; return the report."""
     kept = {k: v for k, v in os.environ.items() if k not in SET["environ"]}
     words = [sys.executable, "-c", program]
     done = subprocess.run(words, capture_output=True, text=True, env=kept | variables, timeout=120)

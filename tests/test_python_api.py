@@ -24,7 +24,7 @@ FPS, SIZE = 25, (64, 48)
 
 
 def night(count):
-    """Dark, noisy frames whose light flickers."""
+    """Yield dark, noisy frames whose brightness flickers."""
     rng = np.random.default_rng(0)
     ground = scene(*SIZE).astype(np.float32)
     for _ in range(count):

@@ -13,7 +13,7 @@ import streamkind
 PACKAGE = Path(streamkind.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 TRAINING = {"torch", "onnx", "onnxruntime", "onnxscript", "skimage", "tensorboard"}
-"""What the extra `train` and `test` bring; a user has none of it."""
+"""Packages of the extras `train` and `test`, which a user does not have."""
 OWN_EXTRA = {
     "measure/score.py": {"skimage"},
     "backends/onnx_graph.py": {"onnx"},
@@ -21,7 +21,9 @@ OWN_EXTRA = {
     "engine/single.py": {"onnx"},
     "measure/bench_nets.py": {"onnxruntime"},
 }
-"""What a file's own extra brings: `export`, `score`, `tensorrt`, `tensorrt-rtx` and `train`."""
+"""Packages that a file may import, because the extra for its feature contains them.
+
+These extras are `export`, `score`, `tensorrt`, `tensorrt-rtx` and `train`."""
 
 ENHANCE = """
 import numpy, streamkind

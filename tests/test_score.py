@@ -1,4 +1,4 @@
-"""The score: each figure is compared with one by hand, and bad input is refused."""
+"""The score: figures are compared with values found by hand, and bad input is refused."""
 
 import json
 
@@ -16,7 +16,7 @@ SIZE = (160, 96)
 
 
 def texture(seed=0, size=SIZE, low=40, high=200):
-    """Smooth blobs and fine grain, in colour."""
+    """Return a picture of smooth blobs and fine grain, in colour."""
     rng = np.random.default_rng(seed)
     blobs = cv2.resize(rng.uniform(low, high, (8, 12, 3)).astype(np.float32), size)
     grain = cv2.GaussianBlur(rng.normal(0, 60, (size[1], size[0], 3)).astype(np.float32), (0, 0), 1)
@@ -24,7 +24,7 @@ def texture(seed=0, size=SIZE, low=40, high=200):
 
 
 def clip(path, images):
-    """Write frames without loss."""
+    """Write frames without loss; return the path."""
     height, width = images[0].shape[:2]
     make_clip(
         path,
@@ -52,7 +52,7 @@ def scored(tmp_path, dark, clear, **options):
 
 def test_flicker_is_the_deviation_of_the_high_passed_log():
     t = np.arange(1500)
-    wave = 0.05 * np.sin(2 * np.pi * t / 3)  # three frames long: the average of fifteen is zero
+    wave = 0.05 * np.sin(2 * np.pi * t / 3)  # a period of three frames: the mean of fifteen is zero
     found = flicker(list(0.4 * np.exp(wave)), [])
     assert found == pytest.approx(0.05 / np.sqrt(2), rel=0.02)
     slow = flicker(list(0.4 * np.exp(0.05 * np.sin(2 * np.pi * t / 300))), [])
@@ -111,7 +111,7 @@ def test_the_mask_is_0_where_flows_disagree_and_at_edges_of_motion():
     forward[..., 0], backward[..., 0] = 2, -2
     assert reliable(forward, backward)[5:-5, 5:-5].all()
     assert not reliable(forward, backward)[:, 38:].any()  # flows out of the picture
-    backward[8:12, 10:20, 0] = -1  # there the way back is another
+    backward[8:12, 10:20, 0] = -1  # there the flow back differs
     mask = reliable(forward, backward)
     assert not mask[9:11, 10:16].any() and mask[9:11, 24:34].all()
     backward[..., 0] = -2

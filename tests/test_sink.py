@@ -25,7 +25,7 @@ from streamkind.video.threads import ReadAhead, WriteBehind
 
 
 def copy(path: Path, output: Path, **options: Any) -> tuple[list[str], list[str]]:
-    """Pass all frames through; return the warnings of source and sink."""
+    """Copy all frames without change; return the warnings of source and sink."""
     with open_source(path) as source, open_sink(output, source, **options) as sink:
         for frame in source:
             sink.write(frame)
@@ -60,7 +60,7 @@ def test_times_are_kept_exactly(
     output = tmp_path / f"out_{name}"
     copy(path, output, codec=codec, preset="ultrafast")
     before, after = read_video(path), read_video(output)
-    # A file begins at 0, but a transport stream, as FFmpeg writes it.
+    # A file begins at 0. A transport stream begins at the time that FFmpeg chooses.
     begin = after.pts[0] if name == "a.ts" else 0
     assert after.pts == [begin + stamp - before.pts[0] for stamp in before.pts]
     assert after.time_base == before.time_base == time_base
@@ -458,7 +458,10 @@ def test_an_exception_leaves_no_images(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
 def test_an_encoder_takes_no_priority_over_other_programs(tmp_path, clip, codec):
-    """As root, SVT-AV1 would put its threads, and the one that opens it, before all others."""
+    """Check the priority of threads: as root, SVT-AV1 sets a real-time priority for some.
+
+    These are its own threads, and the thread that opens it.
+    """
     before = set(schedulings().values())
     with (
         open_source(clip) as source,

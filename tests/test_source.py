@@ -100,7 +100,7 @@ def test_times_are_exactly_those_of_the_file(
     path = make_clip(tmp_path / name, time_base=time_base, pts=pts)
     reference = read_video(path)
     _, frames = read(path)
-    if not name.endswith(".ts"):  # it shifts all by the delay of its B-frames
+    if not name.endswith(".ts"):  # in .ts, FFmpeg adds the delay of B-frames to all pts
         assert reference.pts == pts
     assert [frame.pts for frame in frames] == reference.pts
     assert [frame.duration for frame in frames] == reference.durations
@@ -351,7 +351,7 @@ def corrupt(path: Path, numbers: list[int]) -> None:
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
 def test_damage_in_the_middle_costs_only_the_damaged_frames(kind: str, tmp_path: Path) -> None:
     base = Fraction(1, 1000 if kind == "mkv" else 12_800)
-    x264 = {"g": "1", "crf": "10", "threads": "1"}  # every frame by itself
+    x264 = {"g": "1", "crf": "10", "threads": "1"}  # every frame is a keyframe
     path = make_clip(tmp_path / f"a.{kind}", frames=30, time_base=base, options=x264)
     corrupt(path, [8, 9, 20])
     source, frames = read(path)

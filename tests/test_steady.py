@@ -1,4 +1,4 @@
-"""Layers that are held over time: calls of the engine, and results in pictures."""
+"""Layers that are filtered over time: calls of the engine, and results in pictures."""
 
 from dataclasses import replace
 
@@ -90,7 +90,7 @@ def kind():
 
 
 def enhanced(kind, frames, what, ratio=6.0):
-    """Clear pictures of consecutive frames at one ratio."""
+    """Return the clear pictures of consecutive frames at one ratio."""
     hold = Steadier(kind, what)
     told = (hold(kind.decompose(f[None]), [i / FPS]) for i, f in enumerate(frames))
     ratios = np.array([ratio], np.float32)
@@ -111,7 +111,7 @@ def test_noise_falls_and_the_picture_stays(kind):
 
 
 def test_a_moving_lamp_leaves_no_trail(kind):
-    """A disc of 24 pixels runs 12 pixels a frame over a dark ground; its trail is looked at."""
+    """Check the trail of a disc of 24 pixels, which moves 12 pixels a frame on dark ground."""
     y, x = np.mgrid[:96, :256]
     ground = np.full((96, 256, 3), 10.0) + 3 * np.sin(x / 9)[..., None]
     centers = [20 + 12 * i for i in range(16)]
@@ -123,7 +123,7 @@ def test_a_moving_lamp_leaves_no_trail(kind):
         gone = np.hypot(y - 48, x - centers[i - 6]) < 14  # where the disc was three frames ago
         trail = (held[i] - plain[i])[gone]
         assert np.abs(trail.mean()) < 2
-        assert np.percentile(np.abs(trail), 95) <= 4  # of bf16 and restoration, either sign
+        assert np.percentile(np.abs(trail), 95) <= 4  # from bf16 and restoration
     assert plain[8][np.hypot(y - 48, x - centers[5]) < 8].mean() > 200  # there is a lamp
 
 

@@ -1,4 +1,4 @@
-"""The student: its cost, its parts, and how it learns."""
+"""The network `student`: its cost, its parts and its training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamkind.model.student import Student
 
 
 def work(kind):
-    """Multiply-adds per pixel."""
+    """Return the multiply-adds per pixel of a model."""
     with FlopCounterMode(display=False) as count, torch.no_grad():
         kind(torch.rand(1, 3, 64, 64), torch.ones(1))
     return count.get_total_flops() / 2 / 64**2
@@ -37,7 +37,7 @@ def test_the_layers_make_the_picture():
     student = Student().eval()
     reflectance, illumination = student.decomposition(image)
     assert reflectance.shape == image.shape and illumination.shape == (2, 1, 48, 32)
-    below = reflectance < 1  # what is brighter than its light is cut off
+    below = reflectance < 1  # reflectance is clipped to 1
     error = (reflectance * illumination - image).abs()[below]
     assert error.max() < 2e-3
     restored = student.restoration(reflectance, illumination)
@@ -47,7 +47,7 @@ def test_the_layers_make_the_picture():
 
 
 def batch(seed=0, count=2, size=32):
-    """A dark and a bright view of random blocks."""
+    """Return a training batch of random blocks, dark and bright."""
     rng = torch.Generator().manual_seed(seed)
     high = torch.rand(count, 3, size // 8, size // 8, generator=rng)
     high = torch.nn.functional.interpolate(high, scale_factor=8.0)

@@ -20,7 +20,7 @@ PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 
 WAIT_SECONDS = 120
-"""How long a test waits for another thread before it fails."""
+"""Longest wait for another thread before a test fails, in seconds."""
 
 
 class BoomError(Exception):
@@ -28,7 +28,10 @@ class BoomError(Exception):
 
 
 class Frames:
-    """Frames up to a count or to a failure; `taken` of them so far, `ended` once no more come."""
+    """A source of `count` frames, which fails at frame `fail_at`.
+
+    `taken` is the number of frames so far. `ended` is set when no more come.
+    """
 
     def __init__(self, count: int, *, fail_at: int | None = None) -> None:
         self.count, self.fail_at = count, fail_at
@@ -49,7 +52,7 @@ class Frames:
 
 
 class Sink:
-    """Notes what is written; `before` is called with each frame before that."""
+    """A sink that records the pts of each frame. Before that, it calls `before` with the frame."""
 
     def __init__(self, before: Callable[[Frame], object] = lambda frame: None) -> None:
         self.before = before
@@ -100,7 +103,7 @@ def test_an_error_of_any_stage_reaches_the_caller_at_once(stage: str) -> None:
             output.put(batch(frame.pts))
             if stage == "last write" and frame.pts == last:
                 break
-    assert source.taken <= last + 15  # two queues of four, and what each stage has in hand
+    assert source.taken <= last + 15  # two queues of four, and the frames in each stage
     assert not threads_left()
 
 
@@ -126,11 +129,11 @@ def test_put_raises_while_it_waits_for_room() -> None:
 
     def die(frame: Frame) -> None:
         assert full.wait(WAIT_SECONDS)
-        time.sleep(0.1)  # as a rule put() waits by then
+        time.sleep(0.1)  # usually put() waits by then
         raise BoomError
 
     with pytest.raises(BoomError), WriteBehind(Sink(die), depth=1) as output:
-        output.put(batch(0))  # the writer has it in hand
+        output.put(batch(0))  # the writer takes it
         output.put(batch(1))  # it fills the queue
         full.set()
         with pytest.raises(BoomError):
@@ -155,7 +158,7 @@ def test_leaving_on_an_exception_drops_the_rest_of_the_queue(error: type[BaseExc
         for number in range(8):
             output.put(batch(number, number))
         raise error
-    assert len(sink.written) <= 1  # what was in hand
+    assert len(sink.written) <= 1  # the frame in the writer
 
 
 def test_leaving_early_stops_an_endless_source() -> None:
@@ -181,7 +184,7 @@ def test_a_generator_is_closed_in_its_own_thread() -> None:
 
 
 class Clock:
-    """Stands for the module's clock: work takes the seconds that `work` says, and waiting none."""
+    """A double of the module's clock. Only `work` advances it, so that waiting takes no time."""
 
     def __init__(self) -> None:
         self.now, self.looks = 0.0, 0
@@ -209,7 +212,7 @@ def test_waits_of_the_reader_do_not_count_as_work(clock: Clock) -> None:
 
     with ReadAhead(source(), depth=1) as ahead:
         wait_until(lambda: clock.looks == 4)  # the first is queued, the second waits for room
-        clock.work(100.0)  # the caller
+        clock.work(100.0)  # the time of the caller
         assert [frame.pts for frame in ahead] == [0, 1]
     assert ahead.seconds == 4.0
 
@@ -219,7 +222,7 @@ def test_waits_of_the_writer_do_not_count_as_work(clock: Clock) -> None:
         for number in range(3):
             output.put(batch(number))
             wait_until(lambda looks=2 * (number + 1): clock.looks == looks)
-            clock.work(100.0)  # the caller
+            clock.work(100.0)  # the time of the caller
     assert output.seconds == 9.0
 
 

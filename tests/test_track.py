@@ -246,7 +246,7 @@ def test_the_ratio_is_interpolated_between_rows_up_to_a_cut_and_constant_beyond_
 
 
 class Camera:
-    """Frames of one scene at given levels; another scene from `cut` on."""
+    """A source of frames of one scene at given levels, and of another scene from `cut` on."""
 
     still, lost, warnings, path = False, 0, (), Path("memory")
 
@@ -263,7 +263,7 @@ class Camera:
 
 
 class Meter:
-    """An engine that can only decompose. It records the sizes of its frames."""
+    """An engine that can only decompose. It records the shapes of its batches."""
 
     def __init__(self):
         self.sizes = []

@@ -43,7 +43,8 @@ learning_rate = {rate}
 """
 STAGES = {"decomposition": 2, "layers": 1, "joint": 1}
 
-# In full precision, where the mean of two halves is the whole's mean but for the last bits.
+# Training in full precision. There, the mean of two halves differs from that of the whole only in
+# the last bits.
 EXACT = """
 import contextlib, sys, torch
 sys.path.insert(0, {tools!r})
@@ -52,7 +53,7 @@ torch.autocast = lambda *args, **options: contextlib.nullcontext()
 {change}
 train.main()
 """
-# The second process dies after a step, of which the first one has written a checkpoint.
+# The second process dies after the first step. The first process saves a checkpoint before that.
 DIES = """
 train_step = train.train_step
 def step_and_die(run, source):
@@ -75,7 +76,10 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Twelve scenes of one patch that look the same turned and mirrored: any crop is the scene."""
+    """Write twelve pairs of the size of one patch; return their folder.
+
+    They look the same if they are turned or mirrored, so that every crop is the whole picture.
+    """
     folder = tmp_path_factory.mktemp("data")
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -84,7 +88,7 @@ def data(tmp_path_factory):
         high = np.mean([np.rot90(m, k) for m in (blobs, blobs[:, ::-1]) for k in range(4)], axis=0)
         high = 255 * (high - high.min()) / np.ptp(high)
         gray = high.mean(axis=2, keepdims=True)
-        high = np.round(gray + (high - gray) * rng.uniform(0, 1))  # one is paler than another
+        high = np.round(gray + (high - gray) * rng.uniform(0, 1))  # they differ in saturation
         for name, image in (("low", high * rng.uniform(0.08, 0.2)), ("high", high)):
             (folder / name).mkdir(exist_ok=True)
             cv2.imwrite(str(folder / name / f"{seed}.png"), image.astype(np.uint8))
@@ -103,13 +107,13 @@ def write_recipe(folder, data, stages, *, rate=1e-3, gate_after=10**6, augment="
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder for runs; a checkpoint is large, so none is left behind."""
+    """Return a folder for runs. It is deleted afterwards, because checkpoints are large."""
     yield tmp_path
     shutil.rmtree(tmp_path)
 
 
 def exact(folder, change=""):
-    """Write a script that trains in full precision, changed so; return its path."""
+    """Write a script that trains in full precision, with the code `change`; return its path."""
     path = folder / "exact.py"
     path.write_text(EXACT.format(tools=str(TOOLS), change=change))
     return path
@@ -146,18 +150,18 @@ def alone(monkeypatch, recipe, runs):
 
 
 def joined(tensors):
-    """Many tensors as one vector."""
+    """Return many tensors as one vector."""
     return torch.cat([t.flatten() for t in tensors])
 
 
 def momenta(state):
-    """The running mean of every gradient."""
+    """Return the running means of all gradients as one vector."""
     return joined(s["exp_avg"] for s in state["optimiser"]["state"].values())
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
-    """What a run of two processes prints, and its folder."""
+    """Train in two processes; return what they print, and the folder of the run."""
     folder = tmp_path_factory.mktemp("whole")
     recipe = write_recipe(folder, data, STAGES)
     status, output, errors = torchrun(recipe, folder / "runs", program=exact(folder))
@@ -175,7 +179,7 @@ def test_two_processes_learn_what_one_does(data, folder, monkeypatch, uninterrup
     start = joined(KinD().state_dict().values())
     for nets in ("model", "ema"):
         ours, theirs = (joined(state[nets].values()) for state in (two, one))
-        # Where a gradient is nearly zero, Adam makes much of its last bits.
+        # Where a gradient is nearly zero, Adam amplifies its last bits.
         assert (ours - theirs).norm() < 1e-2 * (theirs - start).norm() > 0
     ours, theirs = momenta(two), momenta(one)
     assert (ours - theirs).norm() < 5e-4 * theirs.norm() > 0
@@ -221,7 +225,7 @@ def test_a_collapsed_decomposition_stops_both_processes(data, folder):
     status, output, errors = torchrun(recipe, folder)
     assert status != 0
     assert errors.count("stopped at step 1: the nets have collapsed") == 1
-    assert re.search(r"Root Cause.*rank +: 0", errors, re.DOTALL)  # it has said why
+    assert re.search(r"Root Cause.*rank +: 0", errors, re.DOTALL)  # it has printed the reason
     assert "layers" not in output
     assert not (folder / "tiny" / "checkpoint.pt").exists()
 

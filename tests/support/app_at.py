@@ -1,4 +1,4 @@
-"""The page for files, really listening on loopback."""
+"""The page for files, served on loopback."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def app_at(
 
 @contextmanager
 def app_command(folder: Path, *folders: Path, port: int = 0):
-    """Run the command in a process, which is killed at the end; give the process and its page."""
+    """Run the command in a process, and kill it at the end; yield the process and its page."""
     words = [sys.executable, "-m", "streamkind", "app", *folders, "--out", folder / "clear"]
     environment = os.environ | {"XDG_CONFIG_HOME": str(folder)}
     with subprocess.Popen(
@@ -51,6 +51,6 @@ def app_command(folder: Path, *folders: Path, port: int = 0):
 
 
 def peak_of(pid):
-    """Largest memory of a process so far, in bytes."""
+    """Return the peak memory of a process, in bytes."""
     (line,) = [x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in x]
     return int(line.split()[1]) * 1024

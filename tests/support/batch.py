@@ -29,7 +29,7 @@ def run(jobs, **options):
 
 
 def digests(path):
-    """Digest and time of every decoded frame."""
+    """Return the pts and the SHA-256 of the pixels of every decoded frame."""
     with av.open(str(path)) as container:
         return [
             (frame.pts, hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest())
@@ -38,7 +38,7 @@ def digests(path):
 
 
 def night(path, frames=40, rate=10, **options):
-    """A dark clip of noise that moves, with sound."""
+    """Write a dark clip of moving blocks with noise and sound; return its path."""
     rng = np.random.default_rng(frames)
     light = np.kron(rng.integers(0, 60, (6, 24, 3)), np.ones((8, 8, 1))).astype(int)
     images = [
@@ -52,6 +52,6 @@ def night(path, frames=40, rate=10, **options):
 
 
 def left(folder):
-    """What lies in a folder besides results and their receipts."""
+    """Return the names of unfinished results and of temporary files of a batch in a folder."""
     names = (path.name for path in folder.rglob("*"))
     return [n for n in names if n.endswith((".job", ".json", ".nut")) or ".partial" in n]

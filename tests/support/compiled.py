@@ -19,16 +19,16 @@ from streamkind.model.released import PARTS, Release
 MOST = 32
 """Number of compiled graphs that are kept. One takes 2 to 50 MB."""
 SMALL = 4 * 96 * 128 * 3
-"""Numbers in the first input up to which a graph is kept: four frames of 128x96."""
+"""Largest number of values in the first input of a graph that is kept: four frames of 128x96."""
 CORE = ov.Core
-"""OpenVINO itself, where tests put a double."""
+"""The real class of OpenVINO; some tests replace `ov.Core` with a double."""
 
 
 @contextmanager
 def graphs_compiled_once() -> Iterator[None]:
-    """Give engines on the CPU the graphs that an engine before them has compiled.
+    """Let engines on the CPU reuse graphs that earlier engines have compiled.
 
-    Compiling takes half a second an engine; what is computed is the same.
+    Compiling takes half a second per engine. The results are the same.
     """
     begin, compile_ = OpenVINOBackend.__init__, OpenVINOBackend._compile
     kept: OrderedDict[Any, Any] = OrderedDict()

@@ -1,9 +1,9 @@
 """A test double of the NVIDIA driver, PyCUDA and TensorRT's runtime, for a machine without a card.
 
-It says nothing about a card: it is there to find calls in the wrong order and memory used before
-or after its life. Device memory is host memory, overwritten when it is freed. What is put on a
-stream runs only when somebody waits for the stream, as late as it may. Graphs are computed by ONNX
-Runtime; all building is done by the real library.
+It finds calls in the wrong order, and memory that is used before it is allocated or after it is
+freed. It cannot show how a real card behaves. Device memory is host memory, which is overwritten
+when it is freed. Work on a stream runs as late as possible: when the program waits for the stream.
+ONNX Runtime computes the graphs. The real library builds the plans.
 """
 
 import hashlib
@@ -23,7 +23,9 @@ from support.graphs import session
 
 SCRATCH_PER_FRAME = 1 << 16
 BUILT = {}
-"""Plans of the real library, and ONNX Runtime's sessions, by key: made once for all tests."""
+"""Plan of the real library and session of ONNX Runtime, by the key of the recipe.
+
+They are made once for all tests."""
 EXPECTED = {}
 """The results of the released graphs for the fixed frames, by model and size; computed once."""
 INSPECTED = json.dumps(
@@ -42,11 +44,11 @@ INSPECTED = json.dumps(
         "Bindings": ["frames", "reflectance"],
     }
 )
-"""In the form that NVIDIA documents."""
+"""Answer of the engine inspector: JSON in the form that NVIDIA documents."""
 
 
 class Machine:
-    """What all the doubles know of one another."""
+    """The state that all doubles share."""
 
     def __init__(self, *, cards=1, total_bytes=1 << 30):
         self.cards, self.total_bytes = cards, total_bytes
@@ -62,7 +64,7 @@ class Machine:
         self.graphs_of_plans = {}
 
     def tell(self, *what):
-        """Note a call; it needs a context."""
+        """Record a call and its arguments; check that a context is current."""
         assert self.stack, f"{what[0]} without a current context"
         self.told.append(what)
 
@@ -222,7 +224,10 @@ class Context:
         return shape[1:] == self._engine.get_tensor_shape(name)[1:]
 
     def update_device_memory_size_for_shapes(self):
-        """Each graph needs another amount, so that some come when the scratch is too small."""
+        """Return the size of the scratch memory that the graph needs, in bytes.
+
+        It differs between graphs, so that for some of them the scratch memory is too small.
+        """
         return self._frames * SCRATCH_PER_FRAME * self._engine.num_io_tensors
 
     def set_device_memory(self, address, nbytes):
@@ -260,7 +265,7 @@ class Context:
 
 
 class Driver(ModuleType):
-    """PyCUDA's `driver`."""
+    """A double of the module `pycuda.driver`."""
 
     def __init__(self, machine):
         super().__init__("pycuda.driver")
@@ -317,7 +322,7 @@ class Driver(ModuleType):
 
 
 class Library:
-    """The calls of libcuda that PyCUDA lacks."""
+    """A double of libcuda, with the calls that PyCUDA lacks."""
 
     def __init__(self, machine):
         self._machine = machine
@@ -356,7 +361,10 @@ class Library:
 
 
 class Trt:
-    """The real library, but for its runtime; with or without recording calls by itself."""
+    """The real library with a double of its runtime.
+
+    `records_itself` says whether the library can record CUDA graphs by itself.
+    """
 
     def __init__(self, machine, *, records_itself):
         self._hidden = () if records_itself else ("CudaGraphStrategy",)
@@ -370,7 +378,7 @@ class Trt:
 
 
 def install(monkeypatch, machine, *, records_itself=False):
-    """Put the doubles where the engine looks for the real ones."""
+    """Replace PyCUDA, libcuda, the list of cards and the runtime of TensorRT with doubles."""
     machine.driver = Driver(machine)
     tools = ModuleType("pycuda.tools")
     pool = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""An interlaced clip, made of fields, and how much of it is seen."""
+"""An interlaced clip that is made from fields, and a measure of its combing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 SPEED = 6
-"""Pixels that the bar moves from field to field: frames combine two places of it."""
+"""Pixels by which the bar moves from field to field. A frame shows the bar at two places."""
 
 
 def fields(count: int) -> list[np.ndarray]:
-    """A bright bar that moves, one picture for each field, 160x96."""
+    """Return pictures of a moving bright bar, one for each field, (96, 160, 3) uint8 RGB."""
     pictures = []
     for number in range(count):
         image = np.full((96, 160, 3), 30, np.uint8)
@@ -22,7 +22,7 @@ def fields(count: int) -> list[np.ndarray]:
 
 
 def woven(path: Path, codec: str = "libx264", *, top: bool = True) -> Path:
-    """Ten interlaced frames of 20 fields."""
+    """Write a clip of ten interlaced frames, made from 20 fields; return its path."""
     told = fields(20)
     frames = []
     for first, second in zip(told[::2], told[1::2], strict=True):
@@ -40,6 +40,6 @@ def woven(path: Path, codec: str = "libx264", *, top: bool = True) -> Path:
 
 
 def combing(image: np.ndarray) -> float:
-    """How far odd rows are from even ones, in levels."""
+    """Return the mean distance of odd rows from the mean of the rows beside them, in levels."""
     rows = image[..., 1].astype(float)
     return float(np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean())

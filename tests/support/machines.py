@@ -1,4 +1,4 @@
-"""Machines that are made up: which card is there, which packages are."""
+"""Simulated machines: the card and the installed packages."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import importlib.util
 from pathlib import Path
 
 CARD = "echo '9.0, NVIDIA H100 80GB HBM3, 580.1, 00000000:01:00.0'"
-"""What nvidia-smi does on a machine with a card, in shell."""
+"""Shell script that prints what nvidia-smi prints on a machine with one card."""
 
 
 def put_nvidia_smi(monkeypatch, folder: Path, script: str = CARD) -> None:
-    """Put a shell script where nvidia-smi is looked for."""
+    """Write a shell script named nvidia-smi to `folder`, and put that folder first in PATH."""
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "nvidia-smi").chmod(0o755)
 
 
 def install_only(monkeypatch, names, among) -> None:
-    """Let those of `among` that are no `names` look as if they were not installed."""
+    """Simulate that of the packages `among`, only `names` are installed."""
     find, found = importlib.util.find_spec, importlib.util.find_spec("json")
 
     def find_spec(name, *rest):

@@ -1,4 +1,4 @@
-"""Odd files made with Debian's ffmpeg, and their streams by ffprobe and by `ffmpeg -c copy`."""
+"""Makes odd files with Debian's ffmpeg, copies them, and reads their streams with ffprobe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from streamkind.video.source import open_source
 
 
 def ffmpeg(*words: object) -> None:
-    """Run ffmpeg; overwrites."""
+    """Run ffmpeg. It overwrites existing files."""
     command = ["ffmpeg", "-v", "error", "-y", "-nostdin", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def make_base(path: Path, *, sound: str = "aac", seconds: float = 2, words: str = "") -> Path:
-    """Moving bars of 64x48 at 25 frames a second, and a tone in stereo."""
+    """Write a moving test picture, 64x48 at 25 frames per second, with a stereo tone."""
     made = ["-f", "lavfi", "-i", f"testsrc=s=64x48:r=25:d={seconds}", "-f", "lavfi", "-i"]
     made += [f"sine=440:r=48000:d={seconds},aformat=channel_layouts=stereo"]
     video = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "12", "-pix_fmt", "yuv420p"]
@@ -35,7 +35,7 @@ def copy_of(path: Path, output: Path) -> Path:
 
 
 def probe(path: Path) -> dict[str, Any]:
-    """Streams, format and chapters as ffprobe tells them."""
+    """Return streams, format and chapters of a file, as ffprobe prints them in JSON."""
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", "-show_format"]
     done = subprocess.run([*command, "-show_chapters", str(path)], capture_output=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout)
@@ -43,7 +43,7 @@ def probe(path: Path) -> dict[str, Any]:
 
 
 def times(path: Path, kind: str) -> list[float]:
-    """When the packets of the first stream of a kind (v, a, s) are shown, sorted, seconds."""
+    """Return the sorted pts of the packets of the first stream of a kind (v, a, s), in seconds."""
     command = ["ffprobe", "-v", "error", "-select_streams", f"{kind}:0", "-of", "json"]
     done = subprocess.run(
         [*command, "-show_entries", "packet=pts_time", str(path)], capture_output=True, check=True
@@ -53,7 +53,7 @@ def times(path: Path, kind: str) -> list[float]:
 
 
 def pass_through(path: Path, output: Path, **options: Any) -> tuple[list[str], list[str]]:
-    """Write all frames as they are; return the warnings of source and sink."""
+    """Copy all frames without change; return the warnings of source and sink."""
     codec, preset = options.pop("codec", "h264"), options.pop("preset", "ultrafast")
     with (
         open_source(path, **options) as source,
@@ -65,6 +65,6 @@ def pass_through(path: Path, output: Path, **options: Any) -> tuple[list[str], l
 
 
 def first_and_last(path: Path, kind: str) -> tuple[int, float, float]:
-    """How many packets, and when the first and the last is shown."""
+    """Return the number of packets, and the first and the last pts in seconds."""
     found = times(path, kind)
     return len(found), found[0], found[-1]

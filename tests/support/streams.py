@@ -12,7 +12,7 @@ from av.stream import Disposition
 
 
 class Beside:
-    """Streams that are written together with the packets of the video."""
+    """Sound, subtitles, cover and attachment that are written beside the packets of the video."""
 
     def __init__(self, output: Any, audio: str | None, subtitles: str | None) -> None:
         self._output, self._subtitles, self._sung = output, subtitles, 0
@@ -24,7 +24,7 @@ class Beside:
             self._text.disposition = Disposition.forced
 
     def add(self, *, cover: bool, attachment: bytes | None) -> None:
-        """Add what comes behind all that lasts."""
+        """Add the streams that have no duration, after all others."""
         if cover:
             self._art = self._output.add_mux_stream("png", width=8, height=8)
             self._art.disposition = Disposition.attached_pic
@@ -37,7 +37,7 @@ class Beside:
             _mux(self._output, self._art, png(), 0, 0)
 
     def go_on(self, number: int, seconds: Fraction) -> None:
-        """Write what belongs to a frame: sound up to a little later, a line with every fourth."""
+        """Write sound up to 0.2 s after a frame, and a subtitle with every fourth frame."""
         if self.sound is not None:
             self._sung = _sing(self._output, self.sound, self._sung, float(seconds) + 0.2)
         if self._text is not None and number % 4 == 0:
@@ -48,7 +48,7 @@ class Beside:
 
 
 def png() -> bytes:
-    """A valid 8x8 PNG."""
+    """Return the bytes of a valid PNG file, 8x8."""
     return cv2.imencode(".png", np.full((8, 8, 3), 90, np.uint8))[1].tobytes()
 
 
@@ -90,7 +90,7 @@ def encode(
     duration: int,
 ) -> None:
     context = stream.codec_context
-    # Straight from the definition of each matrix, with swscale's most exact path.
+    # By the definition of each matrix, with the most exact options of swscale.
     matrix = {1: 1, 5: 5, 6: 5, 9: 9}.get(context.colorspace, 5)
     full = context.color_range == 2 or pix_fmt.startswith("yuvj")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image)).reformat(
@@ -113,7 +113,7 @@ def _add_audio(output: Any, codec: str) -> Any:
 
 
 def _sing(output: Any, sound: Any, done: int, until: float) -> int:
-    """Encode noise from sample `done` up to `until` seconds; return where it got to."""
+    """Encode noise from sample `done` up to `until` seconds; return the next sample's number."""
     context = sound.codec_context
     size = context.frame_size or 1024
     random = np.random.default_rng(done)

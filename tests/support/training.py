@@ -1,4 +1,4 @@
-"""The training tool, and recipes for it that take seconds."""
+"""The training tool, and templates of recipes whose training takes seconds."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 LIMIT_SECONDS = 120.0
-"""How long to wait for what must happen: far longer than on the busiest machine of tests."""
+"""Longest wait for a condition, in seconds. No condition takes that long on a busy machine."""
 LOOK_SECONDS = 0.02
-"""Interval at which a condition is looked at."""
+"""Interval between two checks of a condition, in seconds."""
 
 
 def wait_until(true: Callable[[], object], seconds: float = LIMIT_SECONDS, what: str = "") -> None:
-    """Look again and again until something is true; fail when it does not become so."""
+    """Call `true` until it returns a true value; fail after `seconds`."""
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, f"{what or 'not true'} within {seconds:g} s"
