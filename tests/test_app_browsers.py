@@ -1,4 +1,4 @@
-"""The page for files in real Chromium: two browsers at once, a killed command, a keyboard."""
+"""The page for files in Chromium: two browsers at once, a killed command, use by keyboard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TIMES = "return [...document.querySelectorAll('#profiles .quiet')].map((e) => e.
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory):
-    """A folder with one clip."""
+    """Return a folder with one clip."""
     folder = tmp_path_factory.mktemp("nights")
     street(folder / "street.mp4")
     return folder
@@ -37,7 +37,7 @@ def nights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drivers(tmp_path_factory):
-    """Two browsers, each with a profile of its own."""
+    """Start two browsers, each with its own profile."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(chromium(tmp_path_factory.mktemp("browser"))) for _ in range(2)]
 
@@ -50,7 +50,7 @@ def driver(drivers):
 
 
 def opened(driver, app):
-    """Open the page for the first time."""
+    """Open the page, and wait until it lists the folder."""
     resize(driver, 1280, 1000)
     page = Page(driver, app, "")
     wait_until(lambda: seen(page, "#list .folder"), LONG)
@@ -58,7 +58,7 @@ def opened(driver, app):
 
 
 def waiting(app, count, path="1/street.mp4"):
-    """Add jobs that wait, with `pause` as the way to keep them."""
+    """Add `count` jobs, and pause them, so that they stay in the queue."""
     for _ in range(count):
         body = {"path": path, "settings": QUICK}
         key = app.ask("POST", "/api/jobs", json=body).json()["id"]
@@ -70,7 +70,7 @@ def states(page):
 
 
 def press(page, css, key=Keys.ENTER):
-    """Press a key on an element, as somebody without a mouse does."""
+    """Focus an element, and press a key, as a user without a mouse does."""
     page.driver.execute_script("document.querySelector(arguments[0]).focus()", css)
     page.press(key)
 
@@ -131,7 +131,7 @@ def test_the_keyboard_keeps_its_place_when_a_list_changes(driver, nights, tmp_pa
         held(third, "up")
         page.press(Keys.ENTER)
         wait_until(lambda: states(page)[0][0] == third, LONG)
-        held(third, "goOn")  # it cannot be moved up from the top
+        held(third, "goOn")  # the first job has no button to move it up
         press(page, "#queue li:nth-child(2) [data-does=cancel]")
         wait_until(lambda: len(states(page)) == 2, LONG)
         held(second, "goOn")
@@ -148,7 +148,7 @@ def test_the_keyboard_keeps_its_place_when_a_list_changes(driver, nights, tmp_pa
         wait_until(lambda: not seen(page, "#list li[data-place='uploads/a.mp4']"), LONG)
         held("b.mp4", "")
         press(page, "#list li:nth-child(2) .folder")
-        held("a.mp4", "")  # the first one, not the second
+        held("a.mp4", "")  # the first file of the folder, not the second
         press(page, "#where button")
         wait_until(lambda: seen(page, "#list .folder"), LONG)
         held(f"{nights.name} /", "")
@@ -156,7 +156,7 @@ def test_the_keyboard_keeps_its_place_when_a_list_changes(driver, nights, tmp_pa
 
 def test_a_killed_command_that_is_started_again_finds_the_page_as_it_was(driver, nights, tmp_path):
     originals = tmp_path / "clear" / "originals"
-    line = LINE | {"upload_throughput": 10_000}  # 45 seconds
+    line = LINE | {"upload_throughput": 10_000}  # the upload takes 45 seconds
     with app_command(tmp_path, nights) as (process, app):
         page = opened(driver, app)
         choose(page)
@@ -170,7 +170,7 @@ def test_a_killed_command_that_is_started_again_finds_the_page_as_it_was(driver,
     wait_until(lambda: seen(page, "#offline"), LONG)
     wait_until(lambda: "late.mp4: streamkind did not answer" in page.text("#choose-error"), LONG)
     assert not seen(page, "#uploads li")
-    assert list(originals.glob(".late*"))  # nobody could remove it
+    assert list(originals.glob(".late*"))  # the killed command could not remove it
     for button, error in (("#run", "#setting-error"), ("#where button", "#choose-error")):
         click(page, button)
         wait_until(lambda error=error: "streamkind did not answer" in page.text(error), LONG)
@@ -214,7 +214,7 @@ def test_an_answer_that_is_no_json_ends_an_upload(driver, nights, tmp_path):
     with app_at(tmp_path, [nights]) as app, contextlib.ExitStack() as stack:
         page = opened(driver, app)
         where = urlsplit(app.url)
-        for _ in range(200):  # the server's most: it answers 503 in plain text
+        for _ in range(200):  # the server's limit; then it answers 503 as text
             stack.enter_context(socket.create_connection((where.hostname, where.port), 10))
         wait_until(lambda: seen(page, "#offline"), LONG)
         drop(page, nights / "street.mp4", "a.mp4")
@@ -271,10 +271,10 @@ def test_a_long_name_fits_a_phone_in_every_place(driver, nights, tmp_path, langu
 def test_a_slow_file_of_2_gb_takes_no_memory_and_the_page_stays_usable(driver, nights, tmp_path):
     large = tmp_path / "large.mp4"
     with large.open("wb") as file:
-        file.truncate(2_000_000_000)  # zeros that take no space
+        file.truncate(2_000_000_000)  # a sparse file, which takes no space
     with app_command(tmp_path, nights) as (process, app):
         page = opened(driver, app)
-        choose(page)  # both engines are open
+        choose(page)  # opens both engines
         wait_until(lambda: "for the whole file" in driver.execute_script(TIMES)[2], LONG)
         before = peak_of(process.pid)
         driver.set_network_conditions(**LINE, upload_throughput=60_000_000)

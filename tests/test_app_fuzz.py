@@ -1,4 +1,4 @@
-"""The API of the page for files against its own OpenAPI: no 500, no undeclared answer."""
+"""The API of the page for files, tested by its OpenAPI: no 500, no undeclared response."""
 
 from __future__ import annotations
 

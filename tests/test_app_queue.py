@@ -1,4 +1,4 @@
-"""The queue of the page: results as of the command; jobs are paused, ordered and resumed."""
+"""The queue of the page: results equal the command's; jobs are paused, ordered and resumed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from streamkind.batch.jobs import JobRunner
 from streamkind.errors import UsageError
 
 LONG = 120.0
-"""Seconds within which a small clip is done on a busy machine."""
+"""Longest wait for one event, in seconds. A busy machine enhances a small clip in less time."""
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """A folder: a short clip, one of three parts, one that cannot be read, and one not dark."""
+    """Return a folder of clips: short, of three parts, not readable, and not dark."""
     folder = tmp_path_factory.mktemp("nights")
     night(folder / "short.mp4", 8)
     night(folder / "long.mp4", 300)
@@ -63,12 +63,12 @@ def wait_for(app, key, state):
 
 
 def files(folder):
-    """Files in the folder of the results, without the queue's own files."""
+    """Return the names of files in the folder of results, without the queue's own files."""
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".streamkind-app"))
 
 
 def made_by_command(clip, out, **change):
-    """The result of a batch with the same settings."""
+    """Enhance a clip by a batch with the same settings; return the path of the result."""
     (one,) = find_jobs([clip], out, Settings(**{**QUICK, **change}).options())
     (result,) = JobRunner([one]).run()
     assert result.status == "done"
@@ -146,11 +146,11 @@ def test_a_result_that_is_complete_when_a_job_is_cancelled_goes_and_a_done_one_s
     with contextlib.closing(Queue(tmp_path)) as queue:
         path, settings = clips / "short.mp4", Settings.model_validate(QUICK)
         paused = queue.add(path, "1/short.mp4", settings)
-        queue.set_state(paused.id, "paused")  # as its process has just ended
+        queue.set_state(paused.id, "paused")  # as if its process had just ended
         JobRunner([paused.job()]).run()
         done = queue.add(path, "1/short.mp4", settings)
         wait_until(lambda: done.state == "done", LONG)
-        queue._running = done  # the thread has not come to its next turn
+        queue._running = done  # as before the next turn of the queue's thread
         for entry in (paused, done):
             queue.remove(entry.id)
         queue._running = None
@@ -252,7 +252,7 @@ def test_an_interrupted_job_is_resumed_at_the_next_start(clips, tmp_path, number
     with app_command(tmp_path, clips) as (_, app):
         wait_until(done, LONG)
     assert seen[-1] == 300
-    assert min(filter(None, seen)) >= 100  # the first part is not made again
+    assert min(filter(None, seen)) >= 100  # the first part, 100 frames, is not made again
     result = tmp_path / "clear" / "long-clear.mp4"
     assert digests(result) == digests(made_by_command(clips / "long.mp4", tmp_path))
     assert list((tmp_path / "clear").glob(".*.job*")) == []

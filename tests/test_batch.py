@@ -36,7 +36,7 @@ from streamkind.light.track import Track
 
 
 def sound_of(path):
-    """The packets of sound."""
+    """Return the packets of the first sound stream, as (seconds, bytes)."""
     return next(track.packets for track in read_tracks(path) if track.kind == "audio")
 
 
@@ -88,7 +88,7 @@ def test_a_file_of_the_users_is_never_replaced(tmp_path):
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """The folder of a job that was killed before its parts were joined, and the whole result."""
+    """Return the folder of a job whose parts are not joined yet, and digests of its result."""
     folder = tmp_path_factory.mktemp("kept")
     clip = night(folder / "night.mp4")
     (job,) = find_jobs([clip], folder / "clear", QUICK)
@@ -107,7 +107,7 @@ def kept(tmp_path_factory):
 
 @pytest.fixture
 def interrupted(kept, tmp_path):
-    """A job of which all parts are done, but which was killed before they were joined."""
+    """Return a job that was killed after all parts were done and before they were joined."""
     shutil.copy(kept[0] / "night.mp4", tmp_path)
     shutil.copytree(kept[0] / "clear", tmp_path / "clear")
     return find_jobs([tmp_path / "night.mp4"], tmp_path / "clear", QUICK)[0]
@@ -176,7 +176,7 @@ def test_a_job_whose_journal_does_not_fit_starts_again(
 
 
 def forge(path, **values):
-    """Write values into a record of a job, with the digest of a whole file."""
+    """Change values in a record of a job, and write it with a digest that matches."""
     journals.write(path, journals.read(path) | values)
 
 
@@ -232,7 +232,7 @@ def test_a_job_with_a_forged_journal_starts_again(short_parts, interrupted):
 
 
 def test_an_input_that_changes_during_the_work_is_no_result(tmp_path, short_parts, monkeypatch):
-    """A recorder may still write it. What came later must not count as done."""
+    """Check an input that a recorder still writes. The data that it adds must not count as done."""
     clips = [night(tmp_path / f"{name}.mp4") for name in "ab"]
     encode = work.encode_part
 
@@ -405,7 +405,7 @@ def test_a_container_that_cannot_be_joined_is_refused_before_the_work(tmp_path):
 
 
 def two_languages(path, clip):
-    """The clip with sound in two languages, by FFmpeg."""
+    """Write the clip with sound in two languages, by FFmpeg."""
     command = "ffmpeg -v error -y -i {} -f lavfi -t 1 -i sine=300 -map 0:v -map 1:a -map 1:a"
     words = [str(clip) if w == "{}" else w for w in command.split()]
     tags = [
@@ -422,7 +422,7 @@ def two_languages(path, clip):
 
 
 def thirty_clips(folder):
-    """27 clips that can be enhanced, and three files that cannot."""
+    """Write 27 clips that can be enhanced, and three files that cannot."""
     folder.mkdir()
     for i in range(10):
         night(folder / f"night {i}.mp4", 4 + i)
@@ -481,7 +481,7 @@ def test_of_thirty_files_27_are_done_and_three_reported(tmp_path):
 
 @pytest.fixture(scope="module")
 def minute(tmp_path_factory):
-    """A minute of video, and the result of an uninterrupted run."""
+    """Return a clip of one minute, and digests of the result of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("minute")
     clip = night(folder / "night.mp4", 600)
     assert batch(clip, "--out", folder / "whole").returncode == 0
@@ -489,13 +489,13 @@ def minute(tmp_path_factory):
 
 
 def killed_at_work(command, out, choose):
-    """Start a job, and kill it after some progress. Return whether it was still running."""
+    """Start a job, and kill it after some progress; return whether it was still running."""
     folder = find_jobs([out.parent / "night.mp4"], out, QUICK)[0].folder
     parts = len(list(folder.glob("*.nut"))) + choose.randrange(2)
     process = subprocess.Popen([*command, "--out", str(out)])
     while process.poll() is None and len(list(folder.glob("*.nut"))) < parts:
         time.sleep(0.005)
-    # What it does in the meantime: it starts, looks a first time, works on a part, or joins them.
+    # The kill may come at the start, in the first pass, in a part, or while parts are joined.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(choose.uniform(0, 1))
     alive = process.poll() is None
@@ -522,7 +522,7 @@ def test_twenty_kills_change_nothing(minute, tmp_path):
         assert digests(out / "night.mp4") == whole
         assert sorted(p.name for p in out.iterdir()) == [".night.mp4.streamkind", "night.mp4"]
         runs += 1
-    assert runs < 20  # most kills were followed by a resumption
+    assert runs < 20  # most kills were followed by a resumed run
 
 
 @pytest.mark.slow
@@ -542,7 +542,7 @@ def test_a_full_disk_costs_nothing_that_is_done(minute, tmp_path, monkeypatch):
         (disk / "ballast").write_bytes(b"")
         journal, track = work.prepare(job)
         work.enhance_part(job, journal.keep(job, track), 0, track)
-        monkeypatch.setattr(work, "SPARE_BYTES", -(1 << 30))  # the disk itself is to say it
+        monkeypatch.setattr(work, "SPARE_BYTES", -(1 << 30))  # so that the disk itself reports it
         (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 20_000))
         (result,), _ = run([job])
         assert result.status == "failed" and "free some space" in result.error
@@ -578,7 +578,7 @@ def test_storage_of_fsspec_carries_a_job_from_end_to_end(tmp_path, short_parts):
 
 @pytest.fixture
 def s3(monkeypatch):
-    """A server that speaks S3, on loopback."""
+    """Serve the S3 protocol on loopback."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -611,7 +611,7 @@ def test_a_bucket_carries_a_job_from_end_to_end(tmp_path, short_parts, s3):
 
 
 def test_all_videos_of_a_file_are_enhanced(tmp_path, short_parts):
-    """Also if it is interrupted between the videos."""
+    """Check a job that was interrupted between the two videos."""
     path = tmp_path / "in.mp4"
     make_clip(path, frames=50, second_video=True, audio="aac")
     (job,) = find_jobs([path], tmp_path / "clear", Options(preset="ultrafast", profile="realtime"))

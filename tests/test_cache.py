@@ -163,7 +163,7 @@ def test_a_plan_can_be_forgotten(asked):
 BUILD = ("build", "--size", "64x48", "--batch", "1:1:2", "--gpu", "sm_89")
 LONG = ("build", *(word for n in range(64, 1024, 16) for word in ("--size", f"{n}x48")))
 LONG += ("--model", "kindpp", "--gpu", "sm_89,sm_120")
-"""Hundreds of plans: no machine is through when a test sees that the first has begun."""
+"""Arguments for hundreds of plans, so that the command still runs after the first has begun."""
 
 
 def engines(folder, *words):
@@ -174,7 +174,7 @@ def engines(folder, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What runs in the background, as these tests may, has SIGINT ignored.
+        # A process in the background ignores SIGINT. These tests may run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -218,7 +218,7 @@ def test_a_killed_build_leaves_nothing_that_hinders(tmp_path):
     assert ended(process)[0] == -signal.SIGKILL
     cache = Cache(folder)
     assert list(folder.glob("*.lock"))
-    assert all(cache.fault(entry.key) is None for entry in cache.entries())  # whole, or not there
+    assert all(cache.fault(entry.key) is None for entry in cache.entries())  # complete, or absent
     asked = Asked(cache)
     asked.take()
     assert asked.built == 1
@@ -228,7 +228,7 @@ def test_ctrl_c_ends_a_build_in_one_line(tmp_path):
     process = engines(tmp_path / "plans", *LONG)
     first = process.stderr.readline()
     assert "not built yet; building" in first
-    time.sleep(0.3)  # rich prints a line again when it is interrupted within it
+    time.sleep(0.3)  # if rich is interrupted within a line, it prints the line again
     process.send_signal(signal.SIGINT)
     left = process.stderr.read()
     process.communicate(timeout=60)
@@ -291,7 +291,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
 
 @contextmanager
 def nobody():
-    """Run as another user in the block: root may write anywhere."""
+    """Run the block as an unprivileged user, because root may write anywhere."""
     if os.getuid() != 0:
         yield
         return
@@ -338,7 +338,7 @@ def test_the_longest_unused_go_first(tmp_path):
     for i, recipe in enumerate(recipes[:2]):
         asked.take(recipe)
         os.utime(path_of(asked.cache, "json", recipe), (i, i))
-    asked.take(recipes[0])  # used again: now the second is the older
+    asked.take(recipes[0])  # used again, so the second is now the oldest
     asked.take(recipes[2])
     left = [entry.key for entry in asked.cache.entries()]
     assert sorted(left) == sorted([recipes[0].key, recipes[2].key])
@@ -356,7 +356,7 @@ def test_a_plan_that_is_larger_than_the_bound_is_kept_until_the_next(tmp_path):
 def test_a_plan_that_another_process_builds_during_a_prune_is_kept(asked, monkeypatch):
     other, kept = Asked(Cache(asked.cache.folder)), asked.cache.kept
     monkeypatch.setattr(asked.cache, "kept", lambda: (other.take(), kept())[1])
-    assert asked.cache.prune(0) == []  # it was not there when the plans were listed
+    assert asked.cache.prune(0) == []  # it did not exist when the plans were listed
     assert [entry.key for entry in asked.cache.entries()] == [RECIPE.key]
 
 

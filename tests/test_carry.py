@@ -1,4 +1,4 @@
-"""Light of reduced pictures, applied at full size: sizes, colours, edges, noise, whole videos."""
+"""Results of reduced pictures, transferred to the full size: sizes, colours, edges and noise."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def as_rgb(planes, tags):
         ((600, 400), 640 * 360, 640 * 360, (300, 200)),
         ((3840, 2160), 640 * 360, 640 * 360, (640, 360)),
         ((2000, 2), 1000, 1000, (1000, 1)),
-        # As few pixels as `whole` are left, but no fewer.
+        # At least `whole` pixels are left, up to rounding.
         ((320, 240), 480 * 270, 320 * 240, None),
         ((480, 270), 480 * 270, 320 * 240, (370, 208)),
         ((640, 360), 480 * 270, 320 * 240, (370, 208)),
@@ -75,7 +75,7 @@ def test_pictures_are_reduced_by_an_integer_unless_too_little_were_left(size, ar
 
 
 def test_a_larger_picture_gets_no_much_smaller_network_input():
-    """But for what is added to whole blocks of 16x16 pixels."""
+    """Check it with a tolerance of 10 %, because sides are extended to multiples of 16."""
     chosen = PROFILES["realtime"]
     engine = Engine(Gain(), area=chosen.area, whole=chosen.whole)
     sizes = [(320, 240), (352, 288), (480, 270), (608, 400), (640, 360), (640, 480), (1280, 720)]
@@ -85,7 +85,7 @@ def test_a_larger_picture_gets_no_much_smaller_network_input():
 
 @pytest.mark.parametrize("size", [(480, 270), (608, 400), (640, 360)])
 def test_a_divisor_that_is_no_integer_gives_means_too(size):
-    """Noise is as low as that of means of so many pixels, and a slope stays in its place."""
+    """Check that noise falls as in means of as many pixels, and that a slope does not shift."""
     width, height = size
     reduced = reduced_size(*size, 480 * 270, 320 * 240)
     rng = np.random.default_rng(0)
@@ -135,7 +135,7 @@ def test_a_gain_is_transferred_to_all_detail(tags, planes):
         got = as_rgb(picture, tags) if planes else picture
         wanted = np.clip(rgb.astype(int) * ratio, 0, 255)
         error = np.abs(got - wanted)[4:-4, 4:-4]
-        # Fine detail is halved where it is as weak as noise; the edge stands where it stood.
+        # Fine detail that is as weak as noise is halved. The edge does not move.
         assert error.mean() < 1.3 * ratio and np.abs((got - wanted).mean()) < 0.7 * ratio
 
 
@@ -168,7 +168,7 @@ def test_layers_of_reduced_pictures_are_filtered_and_sliced_as_others():
 @pytest.mark.parametrize("low, high", [(8, 40), (2, 120), (20, 30)])
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_no_halo_is_wider_than_3_pixels(low, high, factor):
-    """An edge between two lights that get different gains: 6 on the dark side, 2 on the bright."""
+    """Check an edge between two levels. The gain is 6 on the dark side and 2 on the bright side."""
     y = np.full((96, 192), low, np.uint8)
     y[:, 97:] = high
     tags = ColorTags()
@@ -188,7 +188,7 @@ def test_no_halo_is_wider_than_3_pixels(low, high, factor):
 
 @pytest.mark.parametrize("low, high", [(8, 40), (2, 120), (20, 30), (4, 200)])
 def test_ripple_of_realtime_at_a_hard_edge_is_small(low, high):
-    """The released student at an edge of 1280x720: its own ripple stays below a tenth of it."""
+    """Check the released student: its ripple beside an edge is below a tenth of the edge."""
     picture = np.full((720, 1280, 3), low, np.uint8)
     picture[:, 641:] = high
     with open_engine(profile="realtime") as engine:
@@ -205,7 +205,7 @@ def test_noise_is_not_transferred():
     y = np.clip(20 + rng.normal(0, 1.5, (240, 320)) + 0.5, 0, 255).astype(np.uint8)
     planes = (y, np.full_like(y, 128), np.full_like(y, 128))
     luma = cv2.resize(y, (107, 80), interpolation=cv2.INTER_AREA)
-    made = np.full((80, 107), 100, np.uint8)  # as nets restore it
+    made = np.full((80, 107), 100, np.uint8)  # restored by the network, without noise
     clear = cv2.merge([made, np.full_like(made, 128), np.full_like(made, 128)])
     assert carry(planes, luma, clear)[0].std() < 0.5
     noisy = cv2.merge([5 * luma, np.full_like(made, 128), np.full_like(made, 128)])
@@ -243,7 +243,7 @@ def test_a_profile_is_chosen_by_the_machine():
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (2, 5, 6, 6)])
 def test_a_video_keeps_its_colours_and_times(tmp_path, tags):
-    """In planes from decoder to encoder, beside the same model in RGB."""
+    """Compare YUV planes from decoder to encoder (`balanced`) with the same model in RGB."""
     clip = make_clip(tmp_path / "in.mp4", frames=3, size=(960, 544), rate=5, color=tags)
     results, stamps = {}, set()
     for name in ("quality", "balanced"):
@@ -271,7 +271,7 @@ def test_a_video_keeps_its_colours_and_times(tmp_path, tags):
     ],
 )
 def test_encoding_keeps_up_with_realtime_at_any_size(tmp_path, size, options, wanted):
-    """x264 writes into each file how it encoded: veryfast with subme=2, superfast with 1."""
+    """Check the settings that x264 writes into files: subme=2 is veryfast, 1 is superfast."""
     clip = make_clip(tmp_path / "in.mp4", frames=2, size=size)
     streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", **options)
     assert wanted + b" " in (tmp_path / "out.mp4").read_bytes()
@@ -279,17 +279,20 @@ def test_encoding_keeps_up_with_realtime_at_any_size(tmp_path, size, options, wa
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.timeout(900)  # nine seconds a frame on two cores with AVX2 alone
+@pytest.mark.timeout(900)  # 9 s a frame on two cores with AVX2 only
 @pytest.mark.parametrize("profile, frames, limit", [("quality", 30, 1500), ("realtime", 60, 600)])
 def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, frames, limit):
-    """Peak resident memory in MiB; frames enough to fill every queue, and in `realtime` x264's
-    look-ahead, which is the same in `quality`."""
+    """Check the peak resident memory, in MiB.
+
+    There are enough frames to fill every queue. In `realtime` they also fill the look-ahead of
+    x264, which is the same in `quality`.
+    """
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 40, (1080, 1920, 3), np.uint8) for _ in range(3)]
     clip = make_clip(tmp_path / "in.mp4", images=[images[i % 3] for i in range(frames)], rate=30,
                      frames=frames, size=(1920, 1080), options={"preset": "ultrafast"})  # fmt: skip
     most = peak("enhance", str(clip), str(tmp_path / "out.mp4"), "--profile", profile)
-    # What the nets of `quality` keep between layers is twice as large in float32.
+    # The activations of the networks of `quality` take twice as much memory in float32.
     single = profile == "quality" and not BF16_UNITS & flags()
     assert most < limit + (200 if single else 0)
 
@@ -297,7 +300,7 @@ def test_memory_at_1080p_stays_within_its_limit(tmp_path, profile, frames, limit
 @pytest.mark.parametrize("form", ["planes", "rgb"])
 @pytest.mark.parametrize("size", [(1280, 720), (960, 540)])
 def test_dark_light_that_rises_slowly_has_no_steps(size, form):
-    """Four levels over the picture, with a sensor's noise: means know what 8 bits do not tell."""
+    """Check a rise of four levels over the picture. Means of noisy pixels are finer than 8 bits."""
     width, height = size
     light = np.linspace(28, 32, width) + np.random.default_rng(0).normal(0, 1, (height, width))
     y = np.clip(np.rint(light), 0, 255).astype(np.uint8)
@@ -312,7 +315,7 @@ def test_dark_light_that_rises_slowly_has_no_steps(size, form):
 
 @pytest.mark.parametrize("profile", ["balanced", "realtime"])
 def test_ten_bits_come_out_smoother_than_their_eight_bit_copy(tmp_path, profile):
-    """Light without any noise that rises by 6 levels of 8 bits: steps of the relit picture."""
+    """Compare the steps in relit pictures of a rise by 6 levels of 8 bits, without any noise."""
     width, height = 960, 540
     light = np.broadcast_to(np.linspace(24, 30, width), (height, width))
     steps = {}
@@ -329,7 +332,7 @@ def test_ten_bits_come_out_smoother_than_their_eight_bit_copy(tmp_path, profile)
         x = np.arange(len(row))
         steps[bits] = np.std(row - np.polyval(np.polyfit(x, row, 3), x))
     assert steps[10] < 0.75 * steps[8]
-    assert steps[10] < 0.32  # rounding the result to whole levels makes .29
+    assert steps[10] < 0.32  # rounding to whole levels alone gives 0.29
 
 
 @pytest.mark.parametrize("tags", [ColorTags(), ColorTags(range=ColorRange.FULL)])

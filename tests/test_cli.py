@@ -1,4 +1,4 @@
-"""The command line: one clear line for every failure, exit codes, nothing left behind."""
+"""The command line: one line for every failure, exit codes, no files left behind."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_an_output_folder_that_is_not_there(call, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a small file system")
 def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path):
-    """On a real full file system: a tmpfs of 1 MB, in a mount namespace of its own."""
+    """Check it on a full file system: a tmpfs of 1 MB in its own mount namespace."""
     script = """
         mount -t tmpfs -o size=1m none "$1/disk" && cp "$1/in.mp4" "$1/disk/" || exit 77
         head -c 2m /dev/zero >"$1/disk/filler" 2>/dev/null
@@ -136,10 +136,10 @@ def test_interrupting_leaves_no_half_file_and_exits_130(tmp_path, number):
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         env=environment,
-        # What runs in the background, as these tests may, has SIGINT ignored.
+        # A process in the background ignores SIGINT. These tests may run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    # The output is being written under another name.
+    # A second file appears: the output under a temporary name.
     wait_until(lambda: process.poll() is not None or len(list(tmp_path.iterdir())) >= 2)
     assert process.poll() is None
     time.sleep(0.5)
@@ -174,7 +174,7 @@ def test_a_track_is_written_drawn_edited_and_given_back(call, tmp_path):
     table.write_text("time,ratio\n0,3\n")
     code, _, err = call("enhance", clip, tmp_path / "out.mp4", "--ratio-track", table)
     assert code == 0
-    assert "first pass" not in err  # the track is there already
+    assert "first pass" not in err  # the track is given
 
 
 @pytest.mark.parametrize("words, first", [([], True), (["--one-pass"], False)])
@@ -196,7 +196,7 @@ def test_a_track_that_could_not_be_written_is_refused_before_the_work(call, tmp_
     make_clip(tmp_path / "in.mp4", frames=3)
     code, _, err = call("track", tmp_path / "in.mp4", tmp_path / "no" / "t.csv")
     assert code == 1
-    assert re.fullmatch(r"streamkind: [^\n]*no folder[^\n]*\n", err)  # not even an engine
+    assert re.fullmatch(r"streamkind: [^\n]*no folder[^\n]*\n", err)  # no line about the engine
 
 
 def test_a_damaged_file_is_done_as_far_as_possible_and_reported(call, tmp_path):

@@ -1,4 +1,4 @@
-"""Commands in documents, images, units and workflows are what the command line takes."""
+"""Commands in documents, images, units and workflows are accepted by the command line."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ RUN = re.compile(
     \s+((?:enhance|batch|app|stream|serve|track|plot|score|bench|doctor|engines)\b.*)""",
     re.VERBOSE,
 )
-"""A command line within a line."""
+"""Pattern of a command line within a line of text."""
 
 
 def lines_of(path: Path) -> list[str]:
-    """The lines of a file that are commands. Lines that end in a backslash are joined."""
+    """Return the lines of a file that are commands. Lines that end in a backslash are joined."""
     text = path.read_text(encoding="utf-8")
     if path.name == "compose.yaml":
         services = yaml.safe_load(text)["services"]
@@ -49,7 +49,7 @@ def lines_of(path: Path) -> list[str]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """File and command line of every command."""
+    """Return the file name and the arguments of every command."""
     found = []
     for path in PLACES:
         for line in lines_of(path):
@@ -59,7 +59,7 @@ def commands() -> list[tuple[str, str]]:
 
 
 def parse(line: str) -> None:
-    """Parse a command line as the program would; raises TyperException."""
+    """Parse a command line as the program does; raise an exception if it is wrong."""
     words = shlex.split(line)
     command, context = typer.main.get_command(app), None
     while hasattr(command, "commands"):
@@ -73,11 +73,11 @@ def test_a_documented_command_is_one_that_there_is(place, line):
 
 
 INLINE = re.compile(r"`(?:(streamkind)|make) ([^`]+)`")
-"""A command within a sentence. It may be one without its arguments."""
+"""Pattern of a command within a sentence, which may lack its arguments."""
 
 
 def mistake_in(program: str, words: list[str]) -> str | None:
-    """The first word of an inline command that there is not; None if all are right."""
+    """Return the first unknown word of a command in a sentence, or None."""
     if not program:
         makefile = (ROOT / "Makefile").read_text()
         return None if re.search(rf"^{words[0]}:", makefile, re.MULTILINE) else words[0]
@@ -169,11 +169,11 @@ def test_recipes_name_the_streams_that_they_define(tmp_path):
     assert frigate["go2rtc"] == go2rtc
     inputs = [i for c in frigate["cameras"].values() for i in c["ffmpeg"]["inputs"]]
     assert [i["path"] for i in inputs] == list(camera.to)
-    for camera in frigate["cameras"].values():  # both are off unless they are switched on
+    for camera in frigate["cameras"].values():  # roles are off unless they are enabled
         assert all(
             camera[role]["enabled"] for i in camera["ffmpeg"]["inputs"] for role in i["roles"]
         )
-    assert {"name", "version", "slug", "description", "arch"} <= addon.keys()  # those required
+    assert {"name", "version", "slug", "description", "arch"} <= addon.keys()  # the required keys
     assert addon["version"] == __version__
 
 
@@ -184,7 +184,7 @@ def test_the_ports_that_viewers_of_mediamtx_use_are_published():
     media = compose["services"]["mediamtx"]
     published = {port.partition(":")[0] for port in media["ports"]}
     named = set(re.findall(r"\b8\d{3}\b", section))
-    assert len(named) == 4 and named | {"8189"} == published  # 8189 has the video of WebRTC
+    assert len(named) == 4 and named | {"8189"} == published  # 8189 carries the video of WebRTC
     assert set(re.findall(r"MTX_\w+", section)) < set(media["environment"])
 
 

@@ -9,7 +9,7 @@ from streamkind.model.data import as_recorded, known_color
 
 
 def picture(level, size=96, seed=0):
-    """Texture of a mean level."""
+    """Return a picture of random levels with the mean `level`, (size, size, 3) uint8."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, 2 * level + 1, (size, size, 3)).astype(np.uint8)
 
@@ -71,7 +71,7 @@ def test_how_often_a_patch_is_coded_as_video_and_noisy():
     assert 0.25 < np.mean(filmed) < 0.75
     both = as_recorded(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
     again = as_recorded(low, low, Augmentation(noise=1, video=1), np.random.default_rng(5))[0]
-    np.testing.assert_array_equal(both, again)  # a resumed run sees the same
+    np.testing.assert_array_equal(both, again)  # a resumed run gets the same patches
 
 
 def test_half_of_the_coded_patches_have_chroma_off_by_a_level_at_most():
@@ -83,7 +83,7 @@ def test_half_of_the_coded_patches_have_chroma_off_by_a_level_at_most():
         for seed in range(120)
     ]
     casts = np.array(casts) - np.mean(casts, axis=0)
-    assert 0.25 < np.mean(np.ptp(casts, axis=1) > 0.6) < 0.65  # a ninth of the half is no step
+    assert 0.25 < np.mean(np.ptp(casts, axis=1) > 0.6) < 0.65  # a ninth of the half has a step of 0
     assert np.abs(casts).max() < 3
 
 
@@ -112,4 +112,4 @@ def test_half_of_the_coded_patches_near_black_have_no_colour_as_reduced_pictures
     dark = np.full_like(high, (3, 0, 3))
     lows = [as_recorded(dark, high, always, np.random.default_rng(s))[0] for s in range(80)]
     gray = [np.ptp(low.astype(int), axis=2).max() <= 1 for low in lows]
-    assert 0.35 < np.mean(gray) < 0.75  # chroma off by a level may gray it too
+    assert 0.35 < np.mean(gray) < 0.75  # a chroma error of one level may make a patch gray too

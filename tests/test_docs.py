@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.fixture
 def footage(tmp_path, monkeypatch):
-    """The files that the README speaks of."""
+    """Write the input files that the README names; return their folder."""
     monkeypatch.chdir(tmp_path)
     make_clip(tmp_path / "night.mp4", frames=16, rate=4, time_base=Fraction(1, 12_800))
     (tmp_path / "footage").mkdir()
@@ -50,7 +50,7 @@ def test_the_readme_commands_run(footage):
     assert len(commands) >= 4
     for line in commands:
         if " stream " in line:
-            continue  # has no end; below
+            continue  # it does not end; the next test runs it
         words = [sys.executable, "-m", "streamkind", *shlex.split(line, comments=True)[1:]]
         result = subprocess.run(words, capture_output=True, text=True, cwd=footage)
         assert result.returncode == 0, line + result.stderr

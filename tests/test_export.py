@@ -33,9 +33,9 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The folder of a run with random networks. Biases are random too, as equal ones are merged.
+    """Return the folder of a run of the student, which is traced fast, with random weights.
 
-    They are those of the student, which are traced in less time.
+    Biases are random too, because the export merges equal ones.
     """
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.toml").write_text(
@@ -56,7 +56,7 @@ def run(tmp_path_factory):
 
 
 def release(monkeypatch, run, engines):
-    """Run the tool as its command line does."""
+    """Run the export tool as its command line does."""
     monkeypatch.setattr(
         sys, "argv", ["export.py", str(run), "--engines", str(engines), "--pairs", "0"]
     )
@@ -65,13 +65,13 @@ def release(monkeypatch, run, engines):
 
 @pytest.fixture(scope="module")
 def traced():
-    """Traced graphs by their outputs, once the tool has made them: tracing takes long."""
+    """Return a dict for traced graphs by their outputs. They are stored, as tracing takes long."""
     return {}
 
 
 @pytest.fixture(scope="module")
 def engines(run, traced, tmp_path_factory):
-    """The folder of the released model, beside another that was there before."""
+    """Export the model into a folder whose engine.json has another model; return the folder."""
     folder = tmp_path_factory.mktemp("engines")
     (folder / "engine.json").write_text('{"models": {"old": {"file": "old.onnx"}}}')
     to_onnx = export.to_onnx
@@ -92,13 +92,13 @@ def engines(run, traced, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def entry(engines):
-    """The entry of the model in engine.json."""
+    """Return the entry of the model in engine.json."""
     return json.loads((engines / "engine.json").read_text())["models"]["tiny"]
 
 
 @pytest.fixture(scope="module")
 def nets(run):
-    """The released networks."""
+    """Return the networks of the run, with weights rounded to float16."""
     kind = checkpoint.load_kind(run / "checkpoint.pt").requires_grad_(False)
     for parameter in kind.parameters():
         parameter.copy_(parameter.half().float())
@@ -133,7 +133,7 @@ def test_the_table_says_how_the_model_was_trained_and_how_good_it_is(run, entry)
     assert re.fullmatch("([0-9a-f]{40})?", entry["training"]["commit"])
     recipe = json.dumps(entry["training"]["recipe"], sort_keys=True).encode()
     assert entry["training"]["recipe_sha256"] == hashlib.sha256(recipe).hexdigest()
-    assert entry["scores"] == {"step": 7, "blind/psnr": 12.3457}  # the last
+    assert entry["scores"] == {"step": 7, "blind/psnr": 12.3457}  # the last line of scores
     assert entry["ranges"]["ratio"] == f"{RATIOS[0]:g} to {RATIOS[-1]:g}"
 
 
@@ -159,7 +159,7 @@ def test_the_table_describes_inputs_and_outputs(entry):
     frames = decompose["inputs"]["frames"]
     assert frames["type"] == recompose["outputs"]["frames"]["type"] == "uint8"
     assert len(frames["shape"]) == 4 and frames["shape"][3] == 3
-    assert all(isinstance(side, str) for side in frames["shape"][:3])  # left open
+    assert all(isinstance(side, str) for side in frames["shape"][:3])  # N, H and W are variable
     assert decompose["outputs"]["curve"]["shape"][1] == len(RATIOS)
 
 
@@ -204,12 +204,12 @@ def test_the_release_loads_and_computes_what_the_nets_do(
     np.testing.assert_allclose(layers.statistics.curve, curve.numpy(), atol=0.01)
     np.testing.assert_allclose(layers.statistics.exposure, exposure.numpy(), rtol=0.02)
     assert np.abs(got.astype(float) - wanted).mean() < 1
-    assert wanted.std() > 1  # or else it would say little
+    assert wanted.std() > 1  # otherwise the comparison would say little
 
 
 @pytest.fixture
 def traced_before(monkeypatch, engines, traced):
-    """Let the tool find its graphs traced already."""
+    """Make the tool take stored graphs instead of tracing them."""
     monkeypatch.setattr(
         export, "to_onnx", lambda g, e, i, outputs: onnx.load_from_string(traced[tuple(outputs)])
     )
@@ -276,5 +276,5 @@ def test_a_share_of_the_model_released_before_is_kept():
 @pytest.mark.slow
 def test_the_papers_nets_are_exported_as_the_small_ones():
     nets = KinD().eval().requires_grad_(False)
-    models = export.export(export.round_to_half(nets))  # ends the tool if one differs too much
+    models = export.export(export.round_to_half(nets))  # raises SystemExit if one differs too much
     assert list(models) == list(PARTS)

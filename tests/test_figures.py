@@ -21,7 +21,7 @@ AGAIN = re.compile(r"^docs/figures/part\.json: run `python tools/figures.py part
 
 @pytest.fixture
 def root(tmp_path):
-    """A repository of one page, one model, one plot and one part."""
+    """Return the root of a repository with one page, one model, one plot and one measured part."""
     (tmp_path / "engines").mkdir()
     (tmp_path / "engines" / "kind-decompose.onnx").write_bytes(b"weights")
     plot = tmp_path / "docs" / "figures" / "plot.png"
@@ -158,9 +158,9 @@ FIGURE = re.compile(
     r"(?<![\w.])\d*\.\d+|\d[\d,]*(?=\s*(?:%|dB|ms\b|[KMG]i?B\b|fps|frames a second|times\b"
     r"|parameters|multiply-adds))"
 )
-"""A number with decimals, or with a unit of what is measured."""
+"""Pattern of a number with decimals, or with the unit of a measured quantity."""
 OTHERS = ("docs/published.md", "docs/gpu-report.md", "docs/cli.md", "docs/score.md")
-"""Figures of others, of one card, of options, and formulas."""
+"""Pages with figures of other works, figures of one card, options, and formulas."""
 PAST = ("CHANGELOG.md", "engines/HISTORY.md")
 DEFINED = {
     "README.md": {"3.11", "3.13"},
@@ -178,7 +178,7 @@ DEFINED = {
     "docs/steady.md": {"0.01", "0.55", "2.5", "25"},
     "docs/troubleshooting.md": {"0.1", "0.35", "8.4"},
 }
-"""Versions, addresses, limits, settings, sizes of inputs: what was decided, not measured."""
+"""Numbers of each page that are defined, not measured: versions, limits, settings, sizes."""
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_no_measured_figure_is_written_by_hand(path):
 
 
 def test_the_multiply_adds_of_a_graph_are_those_of_its_convolutions():
-    # As torch counted them when the nets were designed, without exposure.
+    # Counts by torch, without the exposure network.
     kind, student = (
         sum(map(nets.per_pixel, ENGINES.glob(f"{name}-*.onnx"))) for name in ("kind", "student")
     )

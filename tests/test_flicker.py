@@ -19,7 +19,7 @@ SIZE = (304, 208)
 
 @pytest.fixture
 def scene(tmp_path):
-    """Render a scene; return its folder and its truth."""
+    """Return a function that renders a scene, and returns its folder and its truth."""
 
     def render(name, seconds, seed=0):
         make_scenes.write(name, tmp_path / name, size=SIZE, seconds=seconds, seed=seed)
@@ -29,7 +29,7 @@ def scene(tmp_path):
 
 
 def enhanced(folder, **options):
-    """Enhance a scene without loss; return the path, and luma in [0, 1], (N, H, W)."""
+    """Enhance a scene, encoded without loss; return the path, and luma in [0, 1], (N, H, W)."""
     name = "-".join(map(str, options.values())).replace("/", "") or "default"
     path = folder / f"{name}.mkv"
     streamkind.enhance(folder / "dark.mkv", path, crf=0, preset="veryfast", **options)
@@ -39,22 +39,22 @@ def enhanced(folder, **options):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_static_scene_is_still(scene, seed):
-    # Six seconds, as in docs/flicker/scenes: while there is no past to hold the noise against, in
-    # the first three frames, the picture is up to .25 % brighter; that is no flicker.
+    # Six seconds, as in docs/flicker/scenes. The first three frames are up to 0.25 % brighter,
+    # because there are too few frames yet to filter noise over time. That is no flicker.
     folder, _ = scene("static", 6, seed)
     plain, own_luma = enhanced(folder, steady=())
     held, luma = enhanced(folder)
     scores = score(folder / "dark.mkv", held, unsmoothed=plain)
     smooth, own = scores.figures(OUTPUT), scores.figures(UNSMOOTHED)
-    # Absolute flicker: encoded without loss it is the nets' own, 0.12 % of the brightness, of which
-    # holding leaves a quarter (seed 0, 2026-11-28). How much there is to hold depends on noise and
-    # weights. What steadiness promises is the line after it: a tenth of the excess.
+    # Without loss in the encoder, the flicker is that of the networks: 0.12 % of the brightness.
+    # The filter over time leaves a quarter of it (seed 0). Both depend on the noise and the
+    # weights. The limit that must hold is the one after it: a tenth of the excess.
     assert smooth["flicker"] < 0.8 * own["flicker"]
     assert smooth["excess_flicker"] <= 0.1 * abs(own["excess_flicker"])
     assert smooth["log_luma_deviation"] < 0.002
     assert np.log(find_track(folder / "dark.mkv").wanted).std() < 0.01  # before smoothing
     assert smooth["e_warp_gain_normalised"] < 0.5 * own["e_warp_gain_normalised"]
-    # Of the mean picture: of a single one the noise counts for detail.
+    # Of the mean picture, because in a single one noise would count as detail.
     sharp, own_sharp = (np.abs(np.diff(y.mean(axis=0))).mean() / y.mean() for y in (luma, own_luma))
     assert sharp > 0.95 * own_sharp
 
@@ -73,7 +73,7 @@ def test_a_tunnel_is_entered_and_left_without_a_flash(scene, two_pass):
     level = np.log2(luma.mean(axis=(1, 2)))
     for at, end in ((truth["enter"], truth["leave"]), (truth["leave"], len(level))):
         settled = level[at + 15 : end].mean()
-        within = 0 if two_pass else 12  # frames: half a second
+        within = 0 if two_pass else 12  # frames, which is half a second
         assert np.abs(level[at + within : end] - settled).max() < 0.15
         if two_pass:
             assert np.abs(level[at:end] - settled).max() < np.log2(1.03) + 0.02

@@ -1,4 +1,4 @@
-"""The check of a card: its report without a card, and its figures on another device."""
+"""The tool that checks a card: its report without a card, and its figures on the processor."""
 
 import json
 import sys
@@ -49,7 +49,7 @@ def test_figures_are_measured_and_reported(tmp_path, monkeypatch):
     for row in report["stages"]:
         assert row["decompose_ms"] > 0 and row["recompose_ms"] > 0 and row["fps"] > 0
     assert all(row["busy_seconds"] for row in report["clips"])
-    assert [row["frames"] for row in report["clips"]] == [3, 3]  # by OpenVINO too, to compare
+    assert [row["frames"] for row in report["clips"]] == [3, 3]  # the second run is by OpenVINO
     told = gpu_check.markdown(report)
     assert "| backend | size | batch |" in told
     assert "- a card, sm_89, driver 1.0" in told
@@ -58,7 +58,7 @@ def test_figures_are_measured_and_reported(tmp_path, monkeypatch):
 
 def test_a_failed_check_is_reported_and_the_others_are_measured(tmp_path, monkeypatch, capsys):
     class Short:
-        """Raises PyTorch's error of missing memory for two frames."""
+        """A backend that raises PyTorch's out-of-memory error for a batch of two frames."""
 
         def __init__(self, engine):
             self._engine = engine

@@ -16,12 +16,12 @@ from streamkind.light.exposure import RATIOS, Statistics, auto_ratio
 from streamkind.light.local import local_maps
 
 SIZES = [(1, 1), (1, 5), (2, 3), (4, 300), (24, 37), (45, 7), (180, 320)]
-"""Heights and widths, also below the windows."""
+"""Heights and widths of planes, also smaller than the windows of the filters."""
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["videos", "stills"])
 def ratio(request):
-    """Whether pictures are stills, and the choice of the ratio."""
+    """Return whether pictures are stills, and a function that runs the graph of the ratio."""
 
     def add(g, *statistics):
         return [add_ratio(g, *statistics, 0.47, still=request.param)]
@@ -30,7 +30,7 @@ def ratio(request):
 
 
 def blocks(kind: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Mean lumas of 40 pictures of a kind."""
+    """Return mean lumas of the blocks of 40 pictures of a kind, (40, *size)."""
     shape = (40, *size)
     return {
         "black": lambda: np.zeros(shape),
@@ -54,7 +54,7 @@ def test_the_ratio_is_that_of_the_engine(ratio, kind, size):
     thumbnail = blocks(kind, size, rng)
     mean = thumbnail.mean(axis=(1, 2))[:, None]
     curve = np.minimum(mean * RATIOS ** rng.uniform(0.3, 1, (40, 1)), 1)
-    curve += rng.uniform(0, 0.01, curve.shape)  # a curve need not rise everywhere
+    curve += rng.uniform(0, 0.01, curve.shape)  # so that the curve does not rise everywhere
     exposure = rng.uniform(0.2, 0.7, 40)
     told = [np.asarray(x, np.float32) for x in (curve, thumbnail, exposure)]
     wanted = auto_ratio(Statistics.of(*told), 0.47, still=still)
@@ -62,7 +62,7 @@ def test_the_ratio_is_that_of_the_engine(ratio, kind, size):
 
 
 def third(g, plane):
-    """A third of the size of a plane, at least 1."""
+    """Return a third of the height and of the width of a plane, at least 1."""
     return [g.add("Max", g.size(plane, axis) / 3, 1) for axis in (2, 3)]
 
 
@@ -95,7 +95,8 @@ FILTERS = {
         lambda p, _: cv2.resize(p, (4 * p.shape[1], 2 * p.shape[0] + 1)),
     ),
 }
-"""What adds each filter, and the same of OpenCV, which takes a plane and a third of its size."""
+"""Each filter as a function that adds it to a graph, and as a function of OpenCV. The latter takes
+a plane, and a third of its size."""
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -112,7 +113,7 @@ def test_filters_are_those_of_opencv(name):
 
 
 def luma(kind, size, rng):
-    """Luma of a frame, (h, w)."""
+    """Return luma of a frame of a kind, (h, w) float32 in [0, 1]."""
     rough = cv2.GaussianBlur(rng.uniform(0, 1, size).astype(np.float32), (0, 0), 3)
     noise = rng.normal(0, 0.004, size)
     sharp = 0.1 * (rng.uniform(0, 1, size) > 0.5)
@@ -150,5 +151,5 @@ def test_maps_are_those_of_the_engine(maps, kind, size):
     found = maps(*(np.stack(planes)[:, None] for planes in zip(*frames, strict=True)))
     for i, given in enumerate(frames):
         for result, expected in zip(found, local_maps(*given), strict=True):
-            # Running sums of OpenCV differ from sums of windows in the last digits.
+            # OpenCV computes running sums, which differ from sums of windows in the last digits.
             np.testing.assert_allclose(result[i, 0], expected, rtol=2e-3, atol=5e-3)

@@ -1,4 +1,4 @@
-"""Hardware decoding and encoding: choice, and messages and software if there is no card."""
+"""Hardware decoding and encoding: how it is chosen, and software if there is no card."""
 
 import logging
 import threading
@@ -186,7 +186,7 @@ def test_a_camera_says_once_that_software_decodes(tmp_path, caplog):
 
 
 def test_a_video_that_the_hardware_cannot_decode_is_reported(monkeypatch, tmp_path):
-    # A device without any decoder: FFmpeg goes back to software.
+    # A device without any decoder, so FFmpeg decodes in software.
     accel = HWAccel("drm", allow_software_fallback=True)
     monkeypatch.setattr("streamkind.video.footage.open_hwaccel", lambda _: (accel, ""))
     clip = make_clip(tmp_path / "a.mp4", frames=5)

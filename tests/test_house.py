@@ -1,4 +1,4 @@
-"""Rules of the code: directions of imports, the map in CONTRIBUTING, lengths of functions."""
+"""Rules of the code: layers of imports, the table in CONTRIBUTING.md, lengths of functions."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LAYERS = (
     ("video",),
     ("errors", "platform"),
 )
-"""Top to bottom. A package may import from itself and from packages of lower layers."""
+"""Packages by layer, top to bottom. A package may import from itself and from lower layers."""
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 
 
 def module_of(path: Path) -> str:
-    """streamkind/live/web/app.py -> streamkind.live.web.app."""
+    """Return the module of a file: streamkind/live/web/app.py -> streamkind.live.web.app."""
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     return name.removesuffix(".__init__")
 
@@ -47,7 +47,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """All statements inside a node. No expression is visited, which saves most of the time."""
+    """Yield all statements inside a node. Expressions are skipped, which saves most of the time."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
             yield child
@@ -55,7 +55,7 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imports_of(module: ast.Module) -> set[str]:
-    """Modules that a file imports, wherever in it that is."""
+    """Return the modules that a file imports, also those imported within functions."""
     found = set()
     for node in statements(module):
         if isinstance(node, ast.Import):
@@ -67,7 +67,7 @@ def imports_of(module: ast.Module) -> set[str]:
 
 
 def package_of(module: str) -> str:
-    """streamkind.live.web.app -> live; streamkind itself -> `__init__`; pipeline -> pipeline."""
+    """Return the package of a module: streamkind.live.web.app -> live; streamkind -> `__init__`."""
     top, _, inside = module.partition(".")
     if top != "streamkind":
         return top
@@ -116,10 +116,10 @@ def test_an_import_of_a_higher_layer_is_found(module, imported, is_one):
 
 def test_imports_go_down_only_and_never_in_a_circle():
     imports = {m: imports_of(parsed(path)) & FILES.keys() for m, path in FILES.items()}
-    assert sum(map(len, imports.values())) > 200  # or else this looks in the wrong place
+    assert sum(map(len, imports.values())) > 200  # otherwise the wrong folder was read
     up = [(m, i) for m, found in imports.items() for i in found if climbs(m, i)]
     assert sorted(up) == []
-    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, with the circle
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the cycle
 
 
 def test_streamkind_imports_neither_tools_nor_tests_and_nothing_by_dots():
@@ -158,7 +158,7 @@ def test_the_root_package_has_only_the_flow_the_platform_and_the_errors():
 
 
 def functions() -> Iterator[tuple[str, str, int]]:
-    """Module, name and number of lines of every function."""
+    """Yield module, name and number of lines of every function."""
     for module, path in FILES.items():
         for node in statements(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -166,7 +166,7 @@ def functions() -> Iterator[tuple[str, str, int]]:
 
 
 def types_of(module: str) -> Iterator[tuple[str, str]]:
-    """Name and definition of every class and alias of a module, but not of type variables."""
+    """Yield name and definition of every class and type alias of a module, no type variables."""
     for node in parsed(FILES[module]).body:
         if isinstance(node, ast.ClassDef):
             yield node.name, module
@@ -182,7 +182,7 @@ def test_every_name_of_a_type_means_one_thing():
             homes.setdefault(name, {})[definition] = module
     twice = {name: sorted(made.values()) for name, made in homes.items() if len(made) > 1}
     layers = {"Up": ["streamkind.model.kindpp", "streamkind.model.student"]}
-    assert twice == layers  # each is a layer of its own net
+    assert twice == layers  # each is a layer of another network
 
 
 def test_only_tables_of_data_are_kept_from_the_formatter():
@@ -199,7 +199,7 @@ def test_only_tables_of_data_are_kept_from_the_formatter():
 
 def test_no_function_is_longer_than_60_lines():
     found = list(functions())
-    assert len(found) > 100  # or else this looks in the wrong place
+    assert len(found) > 100  # otherwise the wrong folder was read
     assert [f for f in found if f[2] > 60] == []
 
 

@@ -1,4 +1,4 @@
-"""The tool that measures latency by a number in the picture. Bounds suit shared machines."""
+"""The tool that measures latency by a number in each frame. Limits allow for a busy machine."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def test_pictures_come_out_with_their_numbers_and_not_late(monkeypatch, codec):
 
 
 def test_a_player_of_hls_begins_less_than_four_seconds_of_pictures_before_the_present(tmp_path):
-    """Counted in pictures of the camera, when a part is new.
+    """Count the frames that the camera has sent since the one at which a player begins.
 
-    A busy machine only adds to it, so the first part that comes without such a delay counts.
+    They are counted whenever a new part appears. A busy machine can only raise this number, so the
+    smallest one is checked.
     """
     playlist = tmp_path / "a.m3u8"
     rate, behind = 10, [1000]

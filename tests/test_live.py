@@ -62,7 +62,7 @@ NIGHT = CLIPS / "cctv_highway_night_2.mp4"
 
 
 def night_clip(path: Path, frames: int, rate: int) -> Path:
-    """A night clip at 160x128, slow enough for one core."""
+    """Write a night clip of 160x128, at a rate that one core can enhance."""
     if NIGHT.exists():
         with open_source(NIGHT) as source:
             first = [frame.data for frame, _ in zip(source, range(frames), strict=False)]
@@ -78,7 +78,7 @@ def night_clip(path: Path, frames: int, rate: int) -> Path:
 
 
 def warm_engine() -> Engine:
-    """The released model, compiled for the clip before the camera plays it."""
+    """Open the released model, and compile it for the clip before the camera plays it."""
     engine = streamkind.open_engine()
     layers = engine.decompose(np.zeros((1, 128, 160, 3), np.uint8))
     engine.recompose(layers, np.ones(1))
@@ -90,7 +90,7 @@ def all_through(told: CameraStatus) -> bool:
 
 
 def lumas_of(path: Path) -> list[float]:
-    """Mean luma of each picture."""
+    """Return the mean luma of each frame of a file."""
     with av.open(str(path)) as container:
         return [f.to_ndarray(format="gray").mean() for f in container.decode(video=0)]
 
@@ -106,14 +106,14 @@ def test_a_night_clip_comes_out_brighter_at_the_other_end(tmp_path):
         with LiveFleet(warm_engine) as fleet:
             fleet.put(config(camera, published(server), max_delay_seconds=30.0))
             wait_for_state(fleet, "lost")  # the clip has ended
-            camera.kill()  # or it would be played again
+            camera.kill()  # otherwise the server would play the clip again
             wait_for(lambda: all_through(state(fleet)), "frames still wait")
             told = state(fleet)
             fleet.remove("yard")
             wait_for(lambda: server.told("closed"), "it is still published")
         pts = read_pts(seen)
     figures = (told.frames_in, told.frames_out, told.dropped, told.damaged, len(pts))
-    lumas = [luma for luma in lumas_of(seen) if luma > 1.3 * DARK]  # the slate joins in at the end
+    lumas = [luma for luma in lumas_of(seen) if luma > 1.3 * DARK]  # without slates
     assert len(lumas) + told.dropped >= 40 * 0.95, figures  # a busy machine drops some
     assert 0 < len(lumas) <= told.frames_out, figures
     assert all(b > a for a, b in pairwise(pts))
@@ -122,7 +122,7 @@ def test_a_night_clip_comes_out_brighter_at_the_other_end(tmp_path):
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory):
-    """A camera with sound."""
+    """Serve a camera with sound by RTSP."""
     pipeline = (
         "( videotestsrc is-live=true pattern=ball foreground-color=0xff404040 ! "
         "video/x-raw,width=160,height=128,framerate=10/1 ! x264enc tune=zerolatency "
@@ -156,7 +156,7 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
     receiver.start()
     with LiveFleet(GainEngine) as fleet:
         fleet.put(config(camera, *outputs, segment_seconds=2.0, max_delay_seconds=5.0))
-        wait_for_state(fleet, "live")  # gst-rtsp-server may abort where two join one medium at once
+        wait_for_state(fleet, "live")  # gst-rtsp-server may abort if two clients join at once
         fleet.put(config(camera, str(tmp_path / "mp4"), name="gate", recording="mp4"))
         wait_for(lambda: len(list((tmp_path / "mkv").glob("*.mkv"))) >= 3, "one file only")
         receiver.join(LIMIT_SECONDS)
@@ -168,21 +168,21 @@ def test_many_outputs_at_once_with_sound(camera, tmp_path):
         told = state(fleet)
         ages = next(camera.ages for camera in fleet.status() if camera.name == "yard")
     assert len(heard) == 10
-    assert 0 < np.median(ages) < 5  # the largest delay
+    assert 0 < np.median(ages) < 5  # seconds; `max_delay_seconds` is 5
     assert [s.state for s in told.sinks] == ["live"] * 3
     listed = (tmp_path / "hls" / "live.m3u8").read_text()
     parts = [part for part in (tmp_path / "hls").glob("*.ts") if part.name in listed]
     for files in (tmp_path / "mkv").iterdir(), (tmp_path / "mp4").iterdir(), parts:
         found = [packets_of(file) for file in files]
         assert {kind for kind, _ in found} == {("h264", "aac")}
-        # Of all files together: a busy machine puts few pictures into one.
+        # The sum over all files, because on a busy machine one file may have few frames.
         assert min(np.sum([counts for _, counts in found], axis=0)) > 20
-    assert "ENDLIST" not in listed  # it goes on some time
+    assert "ENDLIST" not in listed  # the stream may continue later
 
 
 def packets_of(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Codecs of a file's video and sound, and how many packets of each can be read."""
-    # FFmpeg does not recognise MPEG-TS in a few packets.
+    """Return the codecs of a file's video and sound, and the number of readable packets of each."""
+    # FFmpeg does not recognise MPEG-TS from a few packets.
     with av.open(str(path), format="mpegts" if path.suffix == ".ts" else None) as container:
         streams = container.streams.video[0], container.streams.audio[0]
         seen = Counter(packet.stream_index for packet in container.demux() if packet.size)
@@ -231,7 +231,7 @@ def test_an_engine_that_cannot_be_opened_is_reported():
 
 
 class LostDevice(GainBackend):
-    """Fails until it has been opened twice more. Counts how many are open."""
+    """Fails at its first use and at the next opening, then works. Counts the open instances."""
 
     open, most, refused = 0, 0, 0
 
@@ -267,7 +267,7 @@ def test_frames_of_cameras_of_one_size_share_a_batch():
     engines = []
 
     def open_engine():
-        # Slower than the cameras together, so that frames of all of them wait.
+        # Slower than the three cameras together, so that a frame of each waits.
         engines.append(GainEngine(max_batch=3, seconds=0.05))
         return engines[0]
 
@@ -281,7 +281,7 @@ def test_cameras_get_equal_shares_of_the_engine():
     order = []
 
     class Noted(Camera):
-        """Has frames that wait, and notes when one was enhanced."""
+        """A camera whose output always has room. It appends its name to `order` for each frame."""
 
         def has_room(self):
             return True
@@ -317,7 +317,7 @@ def test_a_file_is_played_at_its_own_pace_then_all_ends(tmp_path):
     (recording,) = (tmp_path / "rec").iterdir()
     assert len(read_pts(recording)) == 20
     named = datetime.strptime(recording.name, "%Y%m%d-%H%M%SZ.mkv").replace(tzinfo=UTC)
-    assert abs((datetime.now(UTC) - named).total_seconds()) < 600  # it is in UTC
+    assert abs((datetime.now(UTC) - named).total_seconds()) < 600  # the name is in UTC
 
 
 def test_a_slow_engine_gets_through_a_file_too(tmp_path):
@@ -344,7 +344,7 @@ def test_frames_wait_for_an_output_that_opens_slowly(tmp_path, monkeypatch):
 def test_a_recording_is_whole_when_a_file_has_ended_however_slow_its_publisher_is(
     tmp_path, monkeypatch
 ):
-    """The time limits for the end apply only to a process that was asked to end."""
+    """Check that the time limits for the end apply only to a process that was asked to end."""
     monkeypatch.setattr("streamkind.live.fleet.STOP_SECONDS", 0.5)
     monkeypatch.setattr("streamkind.live.fleet.HALT_SECONDS", 0.5)
     slow = tmp_path / "slow.py"
@@ -363,7 +363,7 @@ def test_a_recording_is_whole_when_a_file_has_ended_however_slow_its_publisher_i
 
 
 class SeesReduced(GainBackend):
-    """Multiplies the pixels that it got, which may be a part of the picture."""
+    """`GainBackend`, but it multiplies the pixels that it received, which may be reduced."""
 
     def decompose(self, pixels):
         return replace(super().decompose(pixels), reflectance=pixels)
@@ -374,7 +374,7 @@ class SeesReduced(GainBackend):
 
 
 def raised(image: np.ndarray, engine: Engine) -> np.ndarray:
-    """A still scene in RGB, raised by a ratio of 2: each place as far as it needs."""
+    """Return an RGB frame, (H, W, 3), enhanced with a ratio of 2 and the local ratio."""
     with engine:
         (clear,) = engine.stream([(0.0, image)], ratio=2.0)
     assert clear.pixels.mean() > 1.3 * image.mean()
@@ -389,7 +389,7 @@ def test_planes_of_a_large_camera_never_become_rgb_and_keep_their_colours(tmp_pa
     )
     orange = np.full((720, 1280, 3), (70, 40, 20), np.uint8)
     orange[:360] = (20, 40, 60)
-    # Full range and BT.601, as many cameras send; the recording is limited and BT.709.
+    # Many cameras send full range and BT.601. The recording has limited range and BT.709.
     clip = make_clip(tmp_path / "clip.mp4", images=[orange] * 6, size=(1280, 720), rate=10,
                      pts=[1280 * i for i in range(6)], pix_fmt="yuvj420p",
                      color=(2, 5, 6, 6))  # fmt: skip
@@ -444,7 +444,7 @@ def camera_of(clip: Path, *to: str, **more) -> CameraConfig:
 
 @pytest.fixture
 def start():
-    """Start `streamkind ...`; what still runs at the end is killed."""
+    """Return a function that starts `streamkind ...`; its processes are killed at the end."""
     processes = []
 
     def run(*words, **more):
@@ -518,7 +518,7 @@ def test_serve_follows_its_file(camera, start, tmp_path):
     wait_for(said("takes effect at the next start"), "it is not told")
     process.send_signal(signal.SIGTERM)
     assert process.wait(LIMIT_SECONDS) == 0, log.read_text()
-    # Neither was ever stopped while it stood in the file.
+    # No camera was restarted while it was in the file.
     assert len(files(tmp_path / "one")) == len(files(tmp_path / "two")) == 1, log.read_text()
 
 
@@ -536,7 +536,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def recorded(folder: Path) -> int:
-    """How many pictures of the last fragmented MP4 can be read already."""
+    """Return how many frames of the newest fragmented MP4 can already be read."""
     try:
         return len(read_pts(files(folder)[-1]))
     except (av.FFmpegError, IndexError):
@@ -556,7 +556,7 @@ def test_sigterm_is_obeyed_in_time_while_others_are_frozen(start, tmp_path, froz
         process = start("serve", str(path))
         wait_for(lambda: recorded(folder) > 5, "nothing is recorded")
         with socket.create_connection(("127.0.0.1", port)) as browser:
-            if frozen == "browser":  # asks, and does not say all
+            if frozen == "browser":  # sends a request without its body
                 browser.sendall(b"POST /api/session HTTP/1.1\r\nHost: localhost\r\n")
                 browser.sendall(b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n")
             else:

@@ -1,4 +1,4 @@
-"""A new picture size is compiled while cameras run, and no camera waits."""
+"""The networks are compiled for a new picture size while cameras run, and no camera waits."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SMALL, LARGE = (64, 48), (160, 128)
 
 
 class Compiles(GainBackend):
-    """Compiles for each size once; `may` says when that of `LARGE` may end."""
+    """Simulates that each size is compiled once. In a second thread, `LARGE` waits for `may`."""
 
     def __init__(self, may: threading.Event, fails: bool = False) -> None:
         super().__init__()
         self.may, self.fails = may, fails
         self.compiled: set[tuple[int, ...]] = set()
         self.waited: list[tuple[int, ...]] = []
-        """Sizes that were compiled for while the engine's thread waited."""
+        """Sizes that the engine's own thread compiled, while cameras waited."""
 
     def for_compiling(self) -> Compiles:
         other = copy.copy(self)
@@ -107,7 +107,7 @@ def test_sizes_that_are_taken_over_stay_beside_those_in_use():
 
 
 def test_the_released_student_is_compiled_beside_whole(monkeypatch):
-    """After it, nothing is compiled by the thread that serves the cameras."""
+    """Check that afterwards the thread that serves the cameras compiles nothing."""
     compiled = []
     compile = OpenVINOBackend._compile
     monkeypatch.setattr(
@@ -125,13 +125,13 @@ def test_the_released_student_is_compiled_beside_whole(monkeypatch):
         count = len(compiled)
         engine.compile_for(frame[None], HD, skip=True)
         assert len(compiled) == count
-        with closing(CompiledSizes(engine)) as again:  # compiled already
+        with closing(CompiledSizes(engine)) as again:  # the size is compiled already
             wait_for(lambda: again.has(frame), "it is never ready")
         assert len(compiled) == count
 
 
 def test_the_size_of_a_single_camera_is_compiled_in_its_thread():
-    """A size is compiled in the camera's thread, because no other camera waits."""
+    """Check that the engine's thread compiles the size, because no other camera waits."""
     may = threading.Event()
     backend = []
 

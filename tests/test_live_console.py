@@ -1,4 +1,4 @@
-"""The console's API: its answers, and the requests that it refuses."""
+"""The console's API: its responses, and the requests that it refuses."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def console():
 
 @pytest.fixture
 def closed():
-    """A console that asks for a token."""
+    """Serve a console that requires a token."""
     with console_at(two_cameras(), TOKEN) as console:
         yield console
 
 
-# What it answers
+# Responses
 
 
 def test_all_cameras_are_listed(console):
@@ -192,7 +192,7 @@ def test_the_api_page_and_the_openapi_need_no_other_host(console):
     assert "/api/cameras/{name}" in console.get("/openapi.json").json()["paths"]
 
 
-# What it refuses
+# Refused requests
 
 
 WRONG = [
@@ -385,8 +385,8 @@ def test_a_body_that_arrives_too_slowly_is_refused(console, monkeypatch):
         sock.sendall(b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
         sock.settimeout(0.5)
         answer = b""
-        for _ in range(240):  # each part comes soon after the last
-            with suppress(ConnectionError):  # the answer has come
+        for _ in range(240):  # each byte comes soon after the one before
+            with suppress(ConnectionError):  # the response has been sent
                 sock.sendall(b" ")
             with suppress(TimeoutError):
                 answer += sock.recv(1000)
@@ -403,7 +403,7 @@ def test_a_body_that_has_come_is_taken_however_late_it_is_read(monkeypatch):
 
     async def late():
         read = guard.limited(receive, 100)
-        clock[0] = guard.BODY_SECONDS + 1  # the machine was busy
+        clock[0] = guard.BODY_SECONDS + 1  # as if the machine had been busy
         return await read()
 
     assert asyncio.run(late())["body"] == b"x"
@@ -428,7 +428,7 @@ def test_every_answer_has_security_headers(closed, path):
     assert "server" not in headers
 
 
-# No password is told
+# Passwords are hidden
 
 
 def test_no_password_in_any_answer(console, caplog):
@@ -455,12 +455,12 @@ def test_an_internal_error_is_500_without_traceback_and_password(console, caplog
     with caplog.at_level(logging.DEBUG):
         answer = console.get("/api/cameras/gate/preview.jpg")
     assert (answer.status_code, answer.text) == (500, "Internal Server Error")
-    wait_until(lambda: "RuntimeError" in caplog.text)  # it is told after the answer
+    wait_until(lambda: "RuntimeError" in caplog.text)  # it is logged after the response
     assert "RuntimeError: rtsp://user:***@10.0.0.5/1" in caplog.text
     assert PASSWORD not in caplog.text
 
 
-# Where it listens, and how it ends
+# Address, port and shutdown
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "camera-server"])

@@ -40,7 +40,7 @@ def config(**more):
 
 
 class Written:
-    """A publisher that gets `rate` pictures for each second of a stream, as fast as it can."""
+    """Sends frames to a publisher: `rate` per second of the stream, but without waiting."""
 
     def __init__(self, to, rate=10, key_seconds=KEY_SECONDS, sound=(), **more):
         self._encoder = LiveEncoder("h264", (64, 48), Fraction(rate), Fraction(1), key_seconds)
@@ -65,7 +65,7 @@ class Written:
 
 
 def sound_of(path):
-    """Write a tone as ADTS in a transport stream; return its stream, and packets of `Coded`."""
+    """Write a tone as ADTS in MPEG-TS; return its stream, and its packets as `Coded`."""
     words = ["-f", "lavfi", "-i", "sine=440:d=2", "-c:a", "aac", "-f", "mpegts", str(path)]
     subprocess.run(["ffmpeg", "-v", "error", *words], check=True)
     stream = av.open(str(path)).streams.audio[0]
@@ -83,8 +83,8 @@ def mkv_and_mp4(test):
 def test_a_damaged_packet_of_sound_does_not_end_a_recording(recording, tmp_path):
     stream, packets = sound_of(tmp_path / "in.ts")
     data = bytearray(packets[30].data)
-    data[1] &= 0xFE  # a CRC is there
-    data[6] |= 3  # and there are four blocks: FFmpeg does not take both
+    data[1] &= 0xFE  # there is a CRC
+    data[6] |= 3  # and there are four blocks; FFmpeg refuses both together
     packets[30] = replace(packets[30], data=bytes(data))
     with Written(tmp_path / "out", recording=recording, sound=[stream]) as written:
         written.write(1)
@@ -140,14 +140,14 @@ HOUR = 3600.0
 @pytest.mark.parametrize(
     ("ages", "limits", "kept"),
     [
-        # By the time of writing, whatever the name says; file 0 is named in the future.
+        # The time of writing counts, not the name. The name of file 0 is in the future.
         ([5, 4, 3, 2, 1], {"keep": 250}, [3, 4]),
         ([1, 2, 3, 4, 5], {"keep": 250}, [0, 1]),
-        # Written by a clock that was wrong: in the future, so before all others.
+        # A time of writing in the future comes from a wrong clock. Such files are deleted first.
         ([-99, 4, 3, 2, 1], {"keep": 250}, [3, 4]),
         ([-99, -98, 3, 2, 1], {"keep": 350}, [2, 3, 4]),
         ([-99, -98, -97, -96, -95], {"keep": 250}, [0, 1]),
-        # The newest stays, whatever the limit.
+        # The newest file is kept at any limit.
         ([5, 4, 3, 2, 1], {"keep": 1}, [4]),
         ([5, 4, 3, 2, 1], {"free": 1e18}, [4]),
         ([72, 71, 70, 69, 68], {"days": 1}, [4]),
@@ -243,7 +243,7 @@ def test_hls_goes_on_after_a_restart(end, tmp_path):
         text = playlist(tmp_path)
         assert "#EXT-X-ENDLIST" not in text
         assert text.count("#EXT-X-DISCONTINUITY\n") >= run > 0 or run == 0
-        assert not before or before[-1] in parts_of(text)  # who reads it now finds the next
+        assert not before or before[-1] in parts_of(text)  # a player that was there can continue
         sequences.append(int(re.search(r"MEDIA-SEQUENCE:(\d+)", text)[1]))
         durations = [float(d) for d in re.findall(r"#EXTINF:([\d.]+)", text)]
         assert max(durations) <= 1.05 and int(re.search(r"DURATION:(\d+)", text)[1]) <= 2
@@ -336,7 +336,7 @@ def test_the_reason_of_a_publisher_reaches_the_status(tmp_path):
     assert "check the space on the disk" in told[1].error
 
 
-@pytest.mark.parametrize("size", [(160, 128), (1280, 720)])  # as RGB, and in planes
+@pytest.mark.parametrize("size", [(160, 128), (1280, 720)])  # RGB, and YUV planes
 def test_recordings_show_before_and_after_beside_outputs_that_show_the_result(tmp_path, size):
     folder, playlist = tmp_path / "yard", tmp_path / "hls" / "yard.m3u8"
     more = {"ratio": 3.0, "side_by_side": True, "max_delay_seconds": 60.0, "timeout_seconds": 60.0}
@@ -357,13 +357,13 @@ def test_recordings_show_before_and_after_beside_outputs_that_show_the_result(tm
 
 
 def first_luma(path):
-    # FFmpeg does not recognise MPEG-TS in a few packets.
+    # FFmpeg does not recognise MPEG-TS from a few packets.
     with av.open(str(path), format="mpegts" if path.suffix == ".ts" else None) as container:
         return next(container.decode(video=0)).to_ndarray(format="gray")
 
 
 def test_the_result_is_not_encoded_for_recordings_that_are_side_by_side(monkeypatch):
-    """For viewers it is, as soon as there is one."""
+    """Check that it is encoded as soon as there is a viewer."""
     opened = []
 
     class Encoder(LiveEncoder):

@@ -1,4 +1,4 @@
-"""Cameras and outputs of the other kinds, with Debian's ffmpeg at the other end."""
+"""Cameras and outputs of other protocols than RTSP, with Debian's ffmpeg as the peer."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ COPIED = ("-c", "copy")
 
 @contextmanager
 def played(clip, url, *output, coded=COPIED):
-    """Play a clip again and again at its pace to where a camera of this kind would be."""
+    """Stream a clip in a loop at its frame rate, as a camera; yield the URL."""
     with ffmpeg("-re", "-stream_loop", "-1", "-i", str(clip), *coded, "-f", *output):
         yield url
 
@@ -72,7 +72,7 @@ def over_rtmp(clip):
 
 
 def over_mjpeg(clip):
-    """As simple cameras do: one JPEG after the other, without time stamps."""
+    """Stream one JPEG after the other without time stamps, as simple cameras do."""
     url = f"http://127.0.0.1:{free_port()}/1"
     jpeg = ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
     return played(clip, url, "mpjpeg", "-listen", "1", url, coded=jpeg)
@@ -94,7 +94,7 @@ def over_https(clip):
 
 
 def certificate(folder):
-    """Make a file of a key and its certificate, signed by itself."""
+    """Write a file with a self-signed certificate and its key; return its path."""
     key, both = folder / "key.pem", folder / "both.pem"
     make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
     subprocess.run(
@@ -108,7 +108,7 @@ def certificate(folder):
 
 @contextmanager
 def over_http(clip, certificate=None):
-    """A playlist of a live stream, which never ends."""
+    """Serve an HLS playlist of a live stream, which never ends; yield its URL."""
     folder = clip.parent / "hls"
     folder.mkdir()
     handler = partial(Quiet, directory=str(folder))
@@ -139,7 +139,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def listens(port):
-    """Whether someone waits at a port; asked of the kernel, as ffmpeg takes one caller only."""
+    """Return whether a process listens at a port; read from /proc, as ffmpeg accepts one client."""
     rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return any(int(row[1].split(":")[1], 16) == port and row[3] == "0A" for row in rows)
 
@@ -160,7 +160,7 @@ def test_cameras_of_other_protocols_become_live(clip, camera):
     with camera(clip) as url, LiveFleet(GainEngine) as fleet:
         fleet.put(
             CameraConfig(name="yard", url=url, timeout_seconds=60.0)
-        )  # ffmpeg takes one caller only
+        )  # ffmpeg accepts only one client
         wait_for_state(fleet, "live")
         wait_for(lambda: state(fleet).frames_out > 10, "no frames")
         assert (state(fleet).width, state(fleet).height) == (160, 128)
@@ -175,12 +175,12 @@ def test_pictures_without_time_stamps_keep_their_pace(clip, tmp_path):
         )
         wait_for(lambda: state(fleet).frames_out > 60, "no frames")
     times = read_pts(next(folder.iterdir()))
-    # 10 a second, not the 25 that FFmpeg takes for granted. A busy machine drops some.
+    # 10 frames a second, not the 25 that FFmpeg assumes. A busy machine drops some frames.
     assert (times[-1] - times[0]) / (len(times) - 1) > 0.06
 
 
 class Waits(threading.Event):
-    """Stands for the stop of a connection and for its clock: a wait takes no time, and counts."""
+    """A simulated stop event and clock of a connection: a wait only advances `now`, in seconds."""
 
     now = 0.0
 
@@ -190,7 +190,7 @@ class Waits(threading.Event):
 
 
 def test_parts_of_many_seconds_are_played_at_their_pace(clip, monkeypatch):
-    """40 pictures come at once, and 32 may wait for the engine."""
+    """Check parts of 40 frames, which arrive at once. Only 32 frames may wait for the engine."""
     folder = clip.parent / "parts"
     folder.mkdir()
     play = ("-stream_loop", "2", "-i", str(clip), "-c", "copy", "-f", "hls", "-hls_time", "4")
@@ -212,7 +212,7 @@ def test_parts_of_many_seconds_are_played_at_their_pace(clip, monkeypatch):
 
 @contextmanager
 def served(folder):
-    """Serve the playlist `live.m3u8` of a folder."""
+    """Serve a folder; yield the URL of its playlist `live.m3u8`."""
     handler = partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -225,7 +225,7 @@ def served(folder):
 
 
 def playlist_of(folder, line):
-    """Serve a playlist with one part."""
+    """Serve a playlist whose only part is `line`."""
     (folder / "list").mkdir()
     (folder / "list" / "live.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{line}\n#EXT-X-ENDLIST\n"
@@ -259,7 +259,7 @@ def test_published_by_rtmp(clip, tmp_path):
 
 
 def transport_stream(clip, *words, seconds):
-    """A part of a clip that is played again and again, as MPEG-TS."""
+    """Return the first seconds of a looped clip as MPEG-TS, in bytes."""
     command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", str(clip), "-t", str(seconds)]
     options = ["-c:v", "libx264", "-bf", "0", "-g", "10", *words, "-f", "mpegts", "-"]
     return subprocess.run([*command, *options], capture_output=True, check=True).stdout
@@ -267,7 +267,7 @@ def transport_stream(clip, *words, seconds):
 
 @contextmanager
 def sends(first, then):
-    """Send `first` at once, and then `then` piece by piece."""
+    """Serve `first` at once, and then `then` in small pieces, by HTTP; yield the URL."""
     gone = threading.Event()
 
     def serve():
@@ -306,7 +306,7 @@ LATER = ("-output_ts_offset", "2")
 def test_a_stream_that_gives_way_to_another_is_followed_or_reported(
     clip, first, then, goes_on, monkeypatch
 ):
-    # Whoever looks at this clock finds it five seconds later.
+    # Each reading of this clock is five seconds later than the one before.
     simulated = SimpleNamespace(
         monotonic=partial(next, itertools.count(step=5)), perf_counter=time.perf_counter
     )

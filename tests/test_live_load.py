@@ -1,4 +1,4 @@
-"""More frames than the engine can take: delay is bounded, drops are counted, shares are equal."""
+"""Overload of the engine: the delay is bounded, drops are counted, cameras get equal shares."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from streamkind.live.load import FULL_WAIT, WAIT, Load
 
 ALONE = [pytest.mark.slow, pytest.mark.alone]
 LIMIT = 0.5
-"""Seconds of delay allowed."""
+"""Largest allowed delay, in seconds."""
 
 
 PERIOD = 0.04
-"""Seconds from one simulated frame to the next."""
+"""Interval between simulated frames, in seconds."""
 FIRST = 1.5
-"""Seconds that the engine takes for the first frame, as it compiles."""
+"""Time of the simulated engine for the first frame, in seconds. It includes compiling."""
 
 
 def served(costs: list[float], stalls: tuple[int, ...] = (), count: int = 1000) -> np.ndarray:
-    """Number and wait of each frame that a simulated engine takes in turn, (N, 2), at `costs`.
+    """Return number and wait, in seconds, of each frame that a simulated engine takes, (N, 2).
 
-    With each frame of `stalls` the machine stands still for a second.
+    A frame takes the next of `costs`, in seconds. For each frame in `stalls`, the machine stalls
+    for one second more.
     """
     queue, load, taken = FrameQueue(count), Load(), []
     pixels = np.zeros((2, 2, 3), np.uint8)
@@ -86,7 +87,7 @@ def test_the_delay_after_a_stall_ends_at_once():
 
 
 def test_frames_that_a_network_held_back_come_through():
-    """Frames that come together wait for each other, while the engine is not behind."""
+    """Check that frames that arrive together may wait longer, if the engine is not overloaded."""
     load = Load()
     for began in np.arange(0, 2, PERIOD):
         load.note(began, began + 0.01, 1, 0)
@@ -103,8 +104,8 @@ def test_a_frame_queue_measures_the_interval_of_its_frames():
 
 
 def watch(fleet: LiveFleet, names: list[str], seconds: float) -> dict[str, list[float]]:
-    """All delays of each camera over some time."""
-    fleet.status()  # what was before does not count
+    """Return all delays of each camera during `seconds`, in seconds."""
+    fleet.status()  # discards the delays until now
     ages: dict[str, list[float]] = {name: [] for name in names}
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -125,15 +126,15 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
     names = [f"camera-{i}" for i in range(cameras)]
     pace = 3 / (rate * cameras)
     with (
-        # Small, so that what the engine takes is what it is told to take.
+        # Small frames, so that nearly all time of the engine is the `seconds` that it sleeps.
         camera_server(tmp_path, moving_picture(160, 128, rate)) as server,
         LiveFleet(lambda: GainEngine(seconds=pace, max_batch=1)) as fleet,
     ):
         for name in names:
             fleet.put(config(server, str(tmp_path / name), name=name, max_delay_seconds=LIMIT))
-            # One by one: gst-rtsp-server may abort where clients join one medium at once.
+            # One by one, because gst-rtsp-server may abort if clients join at once.
             wait_for_state(fleet, "live", name)
-        time.sleep(3)  # files are opened, the engine learns how long it takes
+        time.sleep(3)  # until files are open, and the load is measured
         before, things = {c.name: c for c in fleet.look()}, open_things()
         with Stalls() as stalls:
             ages = watch(fleet, names, seconds)
@@ -145,7 +146,7 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
         came, out = b.frames_in - a.frames_in, b.frames_out - a.frames_out
         dropped = b.dropped - a.dropped
         assert came >= 0.9 * rate * seconds
-        assert abs(came - out - dropped) <= 10  # none is lost unseen; a few are on their way
+        assert abs(came - out - dropped) <= 10  # all are counted; a few are still in queues
         assert dropped > came / 3
         assert b.queue <= LIMIT * rate + 2
         shares.append(out)
@@ -158,9 +159,9 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_720p_at_25_is_held_in_realtime(tmp_path):
-    """As the command runs it; the camera and its encoder are on the same cores.
+    """Check the engine of the command. The camera and its encoder run on the same cores.
 
-    Without instructions for bf16 two cores hold half of that rate.
+    Two cores without bf16 instructions reach half of that rate.
     """
     seconds, rate = 10, 25 if BF16_UNITS & flags() else 12
     with (
@@ -169,7 +170,7 @@ def test_720p_at_25_is_held_in_realtime(tmp_path):
     ):
         fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay_seconds=LIMIT))
         wait_for_state(fleet, "live")
-        time.sleep(5)  # compiled by then
+        time.sleep(5)  # until the network is compiled
         before = fleet.look()[0]
         with Stalls() as stalls:
             ages = watch(fleet, ["yard"], seconds)["yard"]

@@ -1,4 +1,4 @@
-"""Metrics: checked with Prometheus' parser, its linter and a real server. The dashboard."""
+"""Metrics, checked with Prometheus' parser, its linter and a real server; the dashboard."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def busy_cameras():
 
 
 def samples(text):
-    """Every sample by name and labels."""
+    """Return the value of every sample by its name and labels."""
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -54,7 +54,7 @@ def samples(text):
 
 @pytest.fixture(scope="module")
 def told():
-    """The metrics of busy cameras."""
+    """Return the metrics of busy cameras."""
     with console_at(busy_cameras()) as console:
         return samples(console.get("/metrics").text)
 
@@ -105,12 +105,12 @@ def count_of_ages(console):
 
 def test_ages_are_counted_once_whoever_looks():
     with console_at(busy_cameras()) as console:
-        console.get("/api/cameras")  # takes the ages
+        console.get("/api/cameras")  # this request takes the ages
         console.get("/readyz")
         assert count_of_ages(console) == 4
         console.fleet.change("gate", ages=(0.1,), age_count=5)
         assert count_of_ages(console) == count_of_ages(console) == 5
-        console.fleet.change("gate", ages=(0.1, 0.1), age_count=2)  # a new camera of that name
+        console.fleet.change("gate", ages=(0.1, 0.1), age_count=2)  # a new camera of the same name
         assert count_of_ages(console) == 2
 
 
@@ -125,7 +125,7 @@ def test_promtool_finds_nothing_to_mend():
 
 @contextmanager
 def prometheus(folder, console):
-    """A real Prometheus that scrapes a console every second, with the token from a file."""
+    """Run a real Prometheus that scrapes a console every second with a token from a file."""
     (folder / "token").write_text(console.token)
     job = {
         "job_name": "streamkind",
@@ -146,7 +146,7 @@ def prometheus(folder, console):
 
 
 def ask(url, query):
-    """Return the results of a query, none while the server is not up."""
+    """Return the results of a query; an empty list while the server does not respond."""
     try:
         answer = requests.get(url, params={"query": query}, timeout=30)
     except requests.RequestException:
@@ -188,5 +188,5 @@ def test_the_dashboard_names_only_metrics_that_exist():
 def test_compose_and_prometheus_examples_are_yaml():
     services = yaml.safe_load((DOCS / "compose.yaml").read_text())["services"]
     assert services["mediamtx"]["image"].startswith("bluenviron/mediamtx:")
-    assert services["streamkind"]["command"][0] == "serve"  # the image begins with `streamkind`
+    assert services["streamkind"]["command"][0] == "serve"  # the entry point is `streamkind`
     assert 'ENTRYPOINT ["streamkind"]' in (DOCS / "docker" / "cpu.Dockerfile").read_text()

@@ -1,4 +1,4 @@
-"""The parts of live cameras, one by one."""
+"""Units of live cameras: clock, pace, queue, encoders, publishers, retention."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from streamkind.live.state import CameraState
     ("stamps", "expected"),
     [
         ([(10.0, 0), (10.1, 0.1), (10.2, 0.2)], [0, 0.1, 0.2]),
-        # All late after a stall: the camera's own distances stay.
+        # All are late after a stall. The intervals of the camera's time stamps are kept.
         ([(10.0, 0), (10.1, 4.0), (10.2, 4.0)], [0, 0.1, 0.2]),
-        # The clock was set back, or far ahead.
+        # The camera's clock was set back, or far ahead.
         ([(10.0, 0), (1.0, 0.1), (1.1, 0.2)], [0, 0.1, 0.2]),
         ([(10.0, 0), (99.0, 0.1), (99.1, 0.2)], [0, 0.1, 0.2]),
         ([(None, 0.5), (7.0, 1.0), (7.5, 1.5)], [0.5, 1.0, 1.5]),
@@ -47,7 +47,7 @@ def test_the_clock_follows_the_camera(stamps, expected):
 def test_the_clock_goes_on_through_reconnects():
     clock = LiveClock(0.0)
     first = [clock(5.0, 0.0), clock(6.0, 1.0)]
-    assert clock.at(4.0) == pytest.approx(4.0)  # for slates
+    assert clock.at(4.0) == pytest.approx(4.0)  # the time of a slate
     clock.restart()
     assert [*first, clock(0.0, 5.0), clock(0.1, 5.1)] == pytest.approx([0, 1, 5, 5.1])
 
@@ -55,10 +55,10 @@ def test_the_clock_goes_on_through_reconnects():
 def test_the_pace_is_the_recordings_and_a_jump_begins_anew():
     pace = Pace(forgets_jumps=True)
     waits = [pace(seconds, now) for seconds, now in (
-        (100.0, 7.0),  # the first at once
-        (100.1, 7.0), (100.2, 7.1),  # each when it is due
-        (100.3, 9.0), (100.4, 9.0),  # late: at once, until all is caught up
-        (500.0, 9.5), (500.1, 9.5),  # another timeline
+        (100.0, 7.0),  # the first frame at once
+        (100.1, 7.0), (100.2, 7.1),  # each frame when it is due
+        (100.3, 9.0), (100.4, 9.0),  # late frames at once
+        (500.0, 9.5), (500.1, 9.5),  # time stamps jump to another timeline
         (1.0, 9.6), (1.1, 9.6),
     )]  # fmt: skip
     assert waits == pytest.approx([0, 0.1, 0.1, 0, 0, 0, 0.1, 0, 0.1])
@@ -108,7 +108,7 @@ def test_a_late_frame_is_dropped_unless_no_newer_one_comes(monkeypatch):
         assert shown(1.0)
         assert not shown(60.0)
         assert shown(40.0)
-        state.engine_took(51.0)  # longer than any may wait
+        state.engine_took(51.0)  # longer than `max_delay_seconds`
         assert shown(60.0)
         state.engine_took(49.0)
         assert not shown(60.0)
@@ -129,7 +129,7 @@ def test_passwords_are_moved_out_of_the_arguments():
 
 def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
     for i in range(5):
-        # The last two as they are named now.
+        # The names of the last two end in Z, for UTC.
         (tmp_path / f"20260101-00000{i}{'Z' * (i > 2)}.mkv").write_bytes(bytes(100))
     (tmp_path / "notes.mkv").write_bytes(bytes(1000))
     clean(tmp_path, 250)
@@ -139,7 +139,7 @@ def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
         "notes.mkv",
     ]
     clean(tmp_path, 1)
-    assert (tmp_path / "20260101-000004Z.mkv").exists()  # it is being written
+    assert (tmp_path / "20260101-000004Z.mkv").exists()  # the newest, which may still be written
 
 
 def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):
@@ -163,7 +163,7 @@ def test_rtmp_begins_at_0_and_is_opened_again_before_its_time_stamps_overflow(tm
     said = []
     with pytest.raises(OutputError):
         for i in itertools.count():
-            for packet in encoder(picture, 3e6 + i / 10, key=False):  # after a month
+            for packet in encoder(picture, 3e6 + i / 10, key=False):  # begins after a month
                 publisher.write(packet)
             said += publisher.lines()
             time.sleep(0.01)
@@ -186,7 +186,7 @@ def test_no_encoder_holds_a_frame_back_at_any_size(codec, size):
 
 def test_the_age_is_that_of_the_packet_which_leaves(monkeypatch):
     class Holds:
-        """Gives each picture out when the third after it comes."""
+        """An encoder that returns each frame when it gets the third frame after it."""
 
         def __init__(self, *_):
             self.size, self.stream, self.last_pts, self.kept = (2, 2), None, 0, []

@@ -1,4 +1,4 @@
-"""Recordings in the console: found by camera and time, sent completely or in ranges."""
+"""Recordings in the console: listed by camera and time, sent whole or in ranges."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_recordings_of_a_day_are_those_that_begin_in_it(console, since, until, c
     asked = {"since": unix(*since), "until": unix(*until)}
     answer = console.get("/api/cameras/yard/recordings", params=asked)
     assert len(names(answer)) == count
-    assert len(answer.json()["span"]) == 2  # of all
+    assert len(answer.json()["span"]) == 2  # of all recordings of the camera
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_recording_that_grows_while_it_is_sent_keeps_the_announced_length(
         "secret.txt",
         "20261128-001000Z.mkv.part",
         "x20261128-001000Z.mkv",
-        "20261128-020000Z.mkv",  # a link to elsewhere
+        "20261128-020000Z.mkv",  # a link to a file of another folder
         "20261128-030000Z.mkv",  # a folder
-        "20261128-050000Z.mkv",  # not there
+        "20261128-050000Z.mkv",  # does not exist
         "..",
         "../" + NAMES[0],
         "..%2f" + NAMES[0],
@@ -170,7 +170,7 @@ def test_a_recording_that_grows_while_it_is_sent_keeps_the_announced_length(
 def test_nothing_but_recordings_of_that_camera_is_sent(console, file):
     place = urlsplit(console.url)
     with closing(http.client.HTTPConnection(place.hostname, place.port, timeout=60)) as client:
-        client.request("GET", f"/api/cameras/yard/recordings/{file}")  # as it is: no dots resolved
+        client.request("GET", f"/api/cameras/yard/recordings/{file}")  # sends dots as they are
         answer = client.getresponse()
         told = answer.read()
     assert answer.status in (404, 422)

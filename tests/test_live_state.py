@@ -1,4 +1,4 @@
-"""The state that threads of a camera share: its lock, events and snapshots."""
+"""The state that the threads of a camera share: its lock, its events and its snapshots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def camera_of(**more):
 CONFIG = camera_of()
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 NOW = 1000.0
-"""A time of `time.monotonic`."""
+"""A simulated time of `time.monotonic`, in seconds."""
 
 
 def told(camera, *, take_ages=False):
@@ -87,7 +87,7 @@ NAMES = [f"{kind.__name__}-{name}" for kind, _, name, _ in ALL]
 
 
 def watched(kind):
-    """The same state, but access to a field without the lock is an error."""
+    """Return a subclass of a state in which access to a field without the lock is an error."""
 
     class Watched(kind):
         ready = False
@@ -123,18 +123,18 @@ def test_every_method_is_looked_at():
     ("events", "state", "frames", "reconnects"),
     [
         ("", "connecting", 0, 0),
-        ("l", "connecting", 0, 0),  # it was never there
+        ("l", "connecting", 0, 0),  # it was never connected
         ("r", "refused", 0, 0),
         ("io", "live", 1, 0),
         ("ioio", "live", 2, 0),
-        ("i", "connecting", 1, 0),  # nothing comes out yet
+        ("i", "connecting", 1, 0),  # no frame has come out yet
         ("iol", "lost", 1, 0),
         ("ior", "refused", 1, 0),
         ("iolio", "live", 2, 1),
         ("lrlio", "live", 1, 0),
         ("iolliolio", "live", 3, 2),
         ("ios", "stopped", 1, 0),
-        ("sil", "stopped", 1, 0),  # for good
+        ("sil", "stopped", 1, 0),  # it stays stopped
     ],
 )
 def test_events_of_a_camera_set_its_state(events, state, frames, reconnects, monkeypatch):
@@ -178,7 +178,7 @@ def test_ages_are_taken_once_and_sums_stay():
     ("events", "expected"),
     [
         ("pp", ("connecting", 0, 0, 0)),
-        ("ppe", ("lost", 0, 2, 0)),  # no connection had them
+        ("ppe", ("lost", 0, 2, 0)),  # there was no connection, so both are dropped
         ("ppcp", ("live", 3, 0, 0)),
         ("pcped", ("lost", 2, 1, 0)),
         ("cpecp", ("live", 2, 0, 1)),
@@ -211,7 +211,7 @@ def test_whether_a_camera_is_too_old_is_asked_without_changing_it():
         assert camera.oldest(0.0, 9.0) < camera.oldest(0.5, 9.0) < camera.oldest(100.0, 9.0)
         assert camera.oldest(0.0, 9.0) < camera.oldest(0.0, 0.2) < camera.oldest(0.0, 0.06)
         file = Camera(camera_of(url="file:/a.mp4"), engine)
-        assert file.oldest(0.0, 0.06) < camera.oldest(0.0, 1.9)  # all of a file comes through
+        assert file.oldest(0.0, 0.06) < camera.oldest(0.0, 1.9)  # the load does not affect files
         assert not camera.state.all_late and told(camera.state) == before
         camera.took(2.5)
         assert camera.state.all_late
@@ -233,7 +233,7 @@ def test_settings_from_two_threads_at_once_both_count():
             fleet.set("yard", target=0.5)
             done.set()
 
-        with fleet._lock:  # as while another thread reads the settings and writes them back
+        with fleet._lock:  # as if another thread read the settings and wrote them back
             thread = threading.Thread(target=set_target)
             thread.start()
             assert not done.wait(0.3)
@@ -245,7 +245,7 @@ def test_settings_from_two_threads_at_once_both_count():
 
 
 class Numbered(GainBackend):
-    """One of several engines. All but the last fail, also when they are closed."""
+    """A backend with a number. All with a number below `last` fail, also when they are closed."""
 
     def __init__(self, number, last, log):
         super().__init__()
@@ -289,10 +289,10 @@ MUSIC = SimpleNamespace(key="aac 48000")
     [
         ([TALK], None, TALK, True),
         ([None], None, None, False),
-        ([TALK, MUSIC], None, MUSIC, True),  # none is open yet
-        ([TALK], MUSIC, TALK, False),  # the outputs expect the other
+        ([TALK, MUSIC], None, MUSIC, True),  # no output is open yet
+        ([TALK], MUSIC, TALK, False),  # the outputs were opened with the other
         ([None], TALK, None, False),
-        ([], TALK, None, False),  # the encoder was first
+        ([], TALK, None, False),  # the encoder was opened before the camera
     ],
 )
 def test_sound_is_written_only_to_outputs_that_were_opened_with_it(

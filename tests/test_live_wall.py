@@ -1,4 +1,4 @@
-"""The console's wall, live video and recordings in real Chromium."""
+"""The console's wall of cameras, live video and recordings in Chromium."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def names_on(page):
 
 
 def plays(page, css):
-    """Whether the video element shows pictures, and its time advances."""
+    """Wait until the time of a video element advances; return whether it has a picture."""
     width, before = page.driver.execute_script(VIDEO, css)
     until(lambda: page.driver.execute_script(VIDEO, css)[1] > before)
     return width > 0
@@ -88,7 +88,7 @@ def test_live_video_plays_and_pictures_are_shown_where_it_cannot(driver, fleet):
         page.find("#mode-compare").click()
         until(lambda: page.find("#divider").is_displayed())
         until(lambda: page.luma(0.55, 1) == pytest.approx(120, abs=3))
-        until(lambda: not fleet._viewers["c1"])  # nothing is sent that nobody sees
+        until(lambda: not fleet._viewers["c1"])  # no video is sent while it is not shown
         page.find("#mode-live").click()
         until(lambda: "video" in page.find("#stage").get_attribute("class"))
         driver.execute_script("location.hash = '#/'")
@@ -102,7 +102,7 @@ def test_live_video_plays_and_pictures_are_shown_where_it_cannot(driver, fleet):
 
 
 def record(path, pictures):
-    """Write what the publisher writes."""
+    """Write a recording in the format of the publisher."""
     path.parent.mkdir(exist_ok=True)
     options = {"movflags": "frag_keyframe+empty_moov"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=options) as output:

@@ -1,4 +1,4 @@
-"""Local ratio and recorded colour at lit places, black places, edges and gray."""
+"""Local ratio and colour rule at lit places, black places, edges and gray."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VIDEO = ColorTags(range=ColorRange.LIMITED, matrix=6)
 
 
 def relit(luma, ratio=4.0):
-    """A tone curve as the network's: `ratio` times in the dark, white at most."""
+    """Apply a tone curve like the network's: a gain of `ratio` in the dark, and white stays."""
     return (luma * ratio / (1 + (ratio - 1) * luma)).astype(np.float32)
 
 
@@ -91,7 +91,7 @@ def test_a_lit_place_keeps_its_light_and_its_contrast(luma, ratio):
     inner = np.s_[60:120, 120:200]
     assert after[inner].mean() - frame[inner].mean() < 0.13
     assert after[inner].std() / frame[inner].std() == pytest.approx(1, abs=0.1)
-    assert after[:, :40].mean() > 2.4 * frame[:, :40].mean()  # the dark around it is raised
+    assert after[:, :40].mean() > 2.4 * frame[:, :40].mean()  # the dark area around it
 
 
 @pytest.mark.parametrize("luma", [0.0, 0.002, 0.004])
@@ -143,7 +143,7 @@ def test_a_place_beside_a_lit_one_is_no_darker_than_darker_ones(light, near, far
 @pytest.mark.parametrize("level", [1, 2, 4, 8])
 @pytest.mark.parametrize("block", [8, 16, 32])
 def test_blocks_that_differ_by_one_code_value_are_not_amplified(level, block):
-    """8x8 pixels of a map are 32x32 of a 1080p frame, 16x16 of one of 640x360."""
+    """Check blocks of 2, 4 and 8 pixels of a map; 8 are 16 pixels at 640x360, and 48 at 1080p."""
     rng = np.random.default_rng(block)
     side = max(1, block // 4)
     one = rng.integers(0, 2, (SIZE[0] // side + 1, SIZE[1] // side + 1))
@@ -151,7 +151,7 @@ def test_blocks_that_differ_by_one_code_value_are_not_amplified(level, block):
     luma = ((level + blocks) / 219).astype(np.float32)
     steps = np.abs(np.diff(raised(luma), axis=1))[:, side - 1 :: side]
     recorded = np.abs(np.diff(luma, axis=1))[:, side - 1 :: side]
-    assert steps.mean() < 1.5 * recorded.mean()  # of four times as much light
+    assert steps.mean() < 1.5 * recorded.mean()  # although the luma is raised up to fourfold
     assert raised(luma).mean() > 2 * luma.mean() or level == 1
 
 
@@ -216,15 +216,15 @@ def test_faint_colour_of_a_large_place_is_kept_in_part_and_has_no_edge():
     seen, made = yuv(30, 128, 128), yuv(72, 128, 128)
     seen[:, 80:, 1], made[:, 80:, 1] = 132, 144
     after = restrain(seen, made, 16.0)[60, :, 1].astype(int) - 128
-    assert after[-20:].min() > 10  # of 16
+    assert after[-20:].min() > 10  # of the 16 that the network made
     assert after[:50].max() == 0
-    assert after[50:60].max() <= 1  # of luma 56; lent by the neighbours
+    assert after[50:60].max() <= 1  # lent by the neighbours; the luma is 56
     steps = np.diff(after)
     assert steps.min() >= -1 and after[-1] - after[76] > 0
 
 
 def fading(saturation=0.25):
-    """A colour in light that fades from left to right, as a codec stores it; and its luma."""
+    """Return YUV of a colour that fades to the right, as a codec stores it, and its luma."""
     luma = 40 * 0.97 ** np.arange(320, dtype=np.float32)
     blue = -saturation * luma
     stored = np.where(np.abs(blue) < 1.5, 0, np.round(blue))
@@ -256,7 +256,7 @@ def test_a_colour_that_fades_with_the_light_has_no_edge(way, monkeypatch):
         return (128 - after[60, :, 1]) / (5 * luma)
 
     def steepest(found):
-        """The largest fall within 16 columns, where the light is not black."""
+        """Return the largest fall within 16 columns, where the luma is not near black."""
         return (found[:-16] - found[16:])[:80].max()
 
     lent = saturation()
@@ -266,7 +266,7 @@ def test_a_colour_that_fades_with_the_light_has_no_edge(way, monkeypatch):
 
 
 def test_neighbours_of_other_colours_leave_gray_gray():
-    """Between two colours that are opposite, the middle is gray."""
+    """Check that the middle between two opposite colours stays gray."""
     seen = yuv(30, 128, 128)
     seen[:, :60, 1], seen[:, -60:, 1] = 116, 140
     made = seen.astype(np.float32)
@@ -276,7 +276,7 @@ def test_neighbours_of_other_colours_leave_gray_gray():
 
 
 def colour_rule(seen, way):
-    """The colour rule for a picture whose luma is raised fivefold: U and V around 0, (h, w, 2)."""
+    """Apply the colour rule at a gain of 5; return chroma, U and V around 0, (h, w, 2)."""
     made = seen.astype(np.float32) * 5 - (4 * 16, 4 * 128, 4 * 128)
     if way == "skipped frames":
         return 5 * np.dstack(recorded_chroma(seen, 16.0))
@@ -298,7 +298,7 @@ def colour_rule(seen, way):
 def test_noise_of_chroma_is_not_raised_with_the_light(way, luma, monkeypatch):
     seen = yuv(luma, 125, 130)
     noise = np.random.default_rng(0).normal(0, 3, (60, 80, 2)).repeat(2, axis=0).repeat(2, axis=1)
-    noise = cv2.GaussianBlur(noise, (0, 0), 3)  # of about 1 code value
+    noise = cv2.GaussianBlur(noise, (0, 0), 3)  # standard deviation: 0.6 code values
     seen[..., 1:] = np.round(seen[..., 1:] + noise)
     calm = colour_rule(seen, way)[20:-20, 20:-20]
     monkeypatch.setattr(chroma, "NOISE_POWER", np.float32(1e-6))
@@ -309,7 +309,7 @@ def test_noise_of_chroma_is_not_raised_with_the_light(way, luma, monkeypatch):
 
 @pytest.mark.parametrize("way", ["planes", "RGB", "skipped frames"])
 def test_a_dark_place_beside_a_bright_colour_does_not_get_it(way):
-    """A gray wall at a tenth of the light of a red one: no more red than a tenth of it."""
+    """Check a gray wall with a tenth of a red wall's luma: it gets at most a tenth of its red."""
     seen = yuv(20, 128, 128)
     seen[:, 80:] = 56, 124, 138
     after = colour_rule(seen, way)[60, :, 1]
@@ -324,7 +324,7 @@ def test_a_small_thing_of_a_strong_colour_keeps_it(way, size):
     thing = slice(60 - size // 2, 60 + size // 2), slice(80 - size // 2, 80 + size // 2)
     seen[thing] = 40, 120, 148
     after = colour_rule(seen, way)
-    assert after[60, 80, 1] > 60  # of 100
+    assert after[60, 80, 1] > 60  # of the 100 that the network made
     assert np.abs(after[60, 20]).max() < 1
 
 
@@ -415,7 +415,7 @@ def test_a_stream_raises_the_dark_and_keeps_the_lit(planes):
 
 @pytest.mark.parametrize("reduces", [False, True])
 def test_places_near_black_do_not_flicker_with_their_noise(reduces):
-    """The network's part is not filtered by this backend, so places of 8x8 pixels are looked at."""
+    """Check means of 8x8 pixels, because this backend does not filter reflectance over time."""
     rng = np.random.default_rng(0)
     frames = rng.normal(4, 2, (24, 240, 320, 1)).clip(0, 255).astype(np.uint8).repeat(3, axis=3)
     engine = Engine(Gain(), area=160 * 120 if reduces else None)
@@ -429,7 +429,7 @@ def test_places_near_black_do_not_flicker_with_their_noise(reduces):
 
 
 def turning(color, frames=7, size=(960, 540)):
-    """A line of two pixels turns fast over a still texture: frames, and where it is in each."""
+    """Return frames of a thin line that turns fast over a still texture, and masks of the line."""
     width, height = size
     y, x = np.mgrid[:height, :width]
     ground = 40 + 18 * np.sign(np.sin(x / 1.5) * np.sin(y / 1.7))
@@ -448,7 +448,7 @@ def turning(color, frames=7, size=(960, 540)):
 @pytest.mark.parametrize("reduces", [False, True])
 @pytest.mark.parametrize("color", [(110, 8, 22), (8, 40, 120), (200, 30, 30), (60, 30, 40)])
 def test_a_thin_coloured_line_that_turns_fast_leaves_no_trail(color, reduces):
-    """At 58 frames a second, also where its luma is the texture's own."""
+    """Check it at 58 frames a second, also for a line with the same luma as the texture."""
     engine = Engine(Gain(), area=480 * 270 if reduces else None)
     frames, places = turning(color)
     made = []

@@ -1,4 +1,4 @@
-"""Damaged files: only errors of streamkind, no hang, and no file is left behind."""
+"""Damaged files: errors are those of streamkind, nothing hangs, no file is left behind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def whole(folder: Path, kind: str) -> bytes:
 
 
 def mutated(data: bytes, seed: int) -> bytes:
-    """Flip bytes, cut the end off, take a piece out, or swap two pieces."""
+    """Change bytes, cut the end off, cut a piece out, or swap two pieces, by `seed`."""
     dice = random.Random(seed)
     change = bytearray(data)
     how = seed % 4
@@ -82,4 +82,4 @@ def test_errors_of_damaged_files_are_one_line(tmp_path, kind):
         else:
             assert [p.name for p in output.parent.iterdir()] == [output.name]
             output.unlink()
-    assert refused  # or else nothing was damaged; a PNG has a checksum of every piece
+    assert refused  # otherwise no file was damaged enough

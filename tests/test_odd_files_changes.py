@@ -1,4 +1,4 @@
-"""Videos whose pictures change: rotation, size, colour tags, bits. What is changed is said."""
+"""Videos whose rotation, size, colour tags or codec change: they are converted and reported."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from streamkind.video.upright import read_orientation
 
 RED, GREEN = "color=red:s=96x64:r=5:d=1", "color=green:s=96x64:r=5:d=1"
 TOP = f"{RED}[a];{GREEN},scale=96:32[b];[a][b]overlay=0:32"
-"""Red above green, so that one sees which way is up."""
+"""Filter that makes red above green, so that a rotation can be seen."""
 CODED = "-c:v libx264 -preset ultrafast -g 50 -pix_fmt yuv420p -threads 1"
 TURNED = "-bsf:v h264_metadata=display_orientation=insert:rotate=90"
-"""The orientation is in the first picture only, as H.264 has it."""
+"""Options that mark H.264 as rotated. The mark is in the first picture only."""
 
 
 def recording(path: Path, shape: str = "", words: str = "") -> Path:
@@ -37,7 +37,7 @@ def recording(path: Path, shape: str = "", words: str = "") -> Path:
 
 
 def joined(folder: Path, *parts: tuple[str, str]) -> Path:
-    """Join recordings with filters and options of their own, as `cat` does."""
+    """Join recordings, each with its own filter and options, byte by byte as `cat` does."""
     made = [recording(folder / f"{i}.ts", *part) for i, part in enumerate(parts)]
     whole = folder / "joined.ts"
     whole.write_bytes(b"".join(path.read_bytes() for path in made))
@@ -45,7 +45,7 @@ def joined(folder: Path, *parts: tuple[str, str]) -> Path:
 
 
 def colour_at(picture: Pixels, x: float, y: float) -> str:
-    """Return r, g, b or - (none of them) at a place of an RGB picture, 0 to 1 each way."""
+    """Return the strongest channel (r, g, b, or - for none) of a place; x and y are 0 to 1."""
     height, width = picture.shape[:2]
     pixel = picture[int(y * height), int(x * width)].astype(int)
     first, second = np.sort(pixel)[[2, 1]]
@@ -53,7 +53,7 @@ def colour_at(picture: Pixels, x: float, y: float) -> str:
 
 
 def edges(picture: Pixels) -> str:
-    """Return the colours at the left, right, top and bottom."""
+    """Return the strongest channels at the left, right, top and bottom, such as --rg."""
     places = ((0.1, 0.5), (0.9, 0.5), (0.5, 0.1), (0.5, 0.9))
     return "".join(colour_at(picture, *place) for place in places)
 
@@ -68,7 +68,7 @@ def test_each_recording_is_turned_by_its_own_mark(tmp_path: Path, order: str) ->
     upright, turned = (shown[5:], shown[:5]) if order == "first" else (shown[:5], shown[5:])
     assert {edges(data)[2:] for data in upright} == {"rg"}  # red above green
     assert len({edges(data) for data in turned}) == 1
-    assert edges(turned[-1])[:2] in ("rg", "gr")  # beside each other
+    assert edges(turned[-1])[:2] in ("rg", "gr")  # red and green beside each other
     told = [note for note in source.warnings if "rotation" in note]
     assert len(told) == 1
     assert f"{source.format.width}x{source.format.height}" in told[0]
@@ -126,7 +126,7 @@ def test_hdr_within_a_video_is_tone_mapped(tmp_path: Path) -> None:
     with open_source(joined(tmp_path, ("", sdr), ("", hlg))) as source:
         shown = [frame.data.astype(int) for frame in source]
     assert any("HLG" in note for note in source.warnings)
-    assert np.abs(shown[2] - shown[7]).mean() > 3  # not shown as if it were SDR
+    assert np.abs(shown[2] - shown[7]).mean() > 3  # HLG is not shown as if it were SDR
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ CODECS = {
 
 
 def long_recording(path: Path, words: str) -> Path:
-    """Write more than FFmpeg looks at to know a file: 5 s."""
+    """Write a recording of 6 s: longer than the 5 s by which FFmpeg detects the streams."""
     made = "-f lavfi -i testsrc2=s=96x64:r=25:d=6 -f lavfi -i sine=440:d=6 -g 25 -threads 1"
     ffmpeg(*made.split(), *words.split(), path)
     return path
@@ -209,7 +209,7 @@ def test_all_codecs_of_a_transport_stream_are_decoded_and_reported(
 
 
 def test_a_codec_that_changes_within_the_first_seconds_is_followed_too(tmp_path: Path) -> None:
-    """FFmpeg then tells the codec of the end for the whole file."""
+    """Check a file for which FFmpeg reports the last codec as that of the whole file."""
     parts = [tmp_path / "a.ts", tmp_path / "b.ts"]
     for path, codec in zip(parts, ("h264", "hevc"), strict=True):
         ffmpeg("-f", "lavfi", "-i", RED, *CODECS[codec].split(), "-threads", 1, path)
@@ -286,7 +286,7 @@ def test_a_shape_of_pixels_that_changes_is_reported(tmp_path: Path) -> None:
 def test_the_page_shows_a_video_in_the_size_of_the_result(
     gop: int, suffix: str, tmp_path: Path
 ) -> None:
-    """Only the first picture tells the rotation. A position between keyframes gives no picture."""
+    """Check a video whose rotation is in the first picture only, with many and few keyframes."""
     path = tmp_path / f"in.{suffix}"
     made = TOP.replace("d=1", "d=9")
     words = f"{CODED.replace('-g 50', f'-g {gop}')} -x264-params scenecut=0 {TURNED}"
@@ -305,7 +305,7 @@ def test_a_second_recording_that_is_not_read_is_reported(
     made, other = [], "-mpegts_service_id 7 -mpegts_start_pid 0x300 -mpegts_pmt_start_pid 0x777"
     for number, words in enumerate(("", other if suffix == "ts" else "")):
         part = tmp_path / f"{number}.{suffix}"
-        # Null packets make the first recording longer than FFmpeg looks at.
+        # Null packets make the first recording longer than the part that FFmpeg examines.
         muxed = f"{words} -muxrate 8M" if suffix == "ts" else ""
         ffmpeg("-i", recordings["h264"], "-c", "copy", *muxed.split(), part)
         made.append(part.read_bytes())

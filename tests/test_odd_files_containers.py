@@ -1,4 +1,4 @@
-"""Streams that each container holds: they are copied, converted or reported before the work."""
+"""Streams that each container can hold: they are copied, converted, or reported in advance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def row(name: str) -> dict[str, str]:
-    """What docs/files.md says of a kind of sound or subtitles, by container."""
+    """Return what docs/files.md says about a kind of sound or subtitles, by container."""
     lines = [line for line in PAGE.splitlines() if line.startswith(f"| {name} |")]
     return dict(zip(files.KINDS, lines[0].strip("| ").split(" | ")[1:], strict=True))
 
@@ -52,7 +52,7 @@ def sound_of(path: Path) -> list[str]:
 
 
 def test_converted_sound_stays_in_step(tmp_path: Path) -> None:
-    """A click at 1.0 s is at 1.0 s afterwards, and the picture is where it was."""
+    """Check that a click at 1.0 s stays 1.0 s after the first picture."""
     click = "aevalsrc='lt(abs(t-1),0.005)*0.9|lt(abs(t-1),0.005)*0.9:s=48000:d=2'"
     path = tmp_path / "a.mkv"
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=2", "-f", "lavfi", "-i", click,
@@ -149,7 +149,7 @@ def test_converted_subtitles_say_the_same_at_the_same_time(
     pass_through(path, output, codec="vp9" if after == "webm" else "h264", preset=None)
     ffmpeg("-i", output, back)
     told = back.read_text()
-    shown = [time for time in times(output, "s") if time]  # MP4 has packets for gaps, too
+    shown = [time for time in times(output, "s") if time]  # MP4 also has packets for gaps
     assert min(abs(time - 0.1) for time in shown) < 0.01
     assert min(abs(time - 1.0) for time in shown) < 0.01
     assert "Nacht" in told and "und Nebel" in told and "<i>" in told and "é 夜" in told
@@ -164,7 +164,7 @@ def test_subtitles_that_ffmpeg_does_not_know_are_reported(tmp_path: Path) -> Non
 
 
 def camera_data(path: Path, mark: bytes) -> Path:
-    """An MP4 with a track of data whose kind is `mark`."""
+    """Write an MP4 with a data track whose four-character code is `mark`."""
     clip = make_clip(path.with_name("clip.mp4"))
     with av.open(str(clip)) as source, av.open(str(path), "w") as output:
         video = output.add_stream_from_template(source.streams.video[0], opaque=True)
@@ -208,11 +208,11 @@ def box(name: bytes, content: bytes) -> bytes:
 
 
 GOOGLE_SPHERICAL = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")
-"""UUID of the box of spherical metadata, version 1."""
+"""UUID of the MP4 box of spherical metadata, version 1, by Google."""
 
 
 def spherical(path: Path, stereo: str) -> Path:
-    """Mark the video of an MP4 as that of a 360-degree camera."""
+    """Mark the video of an MP4 as spherical, as a 360-degree camera does."""
     fields = {"Spherical": "true", "Stitched": "true", "ProjectionType": "equirectangular"}
     fields |= {"StitchingSoftware": "none", "StereoMode": stereo}
     told = "".join(f"<GSpherical:{k}>{v}</GSpherical:{k}>" for k, v in fields.items())
@@ -338,7 +338,7 @@ def test_pcm_of_broadcasts_is_copied_into_a_transport_stream(tmp_path: Path) -> 
     path = make_base(tmp_path / "in.ts", sound="s302m")
     assert pass_through(path, tmp_path / "out.ts")[1] == []
     assert sound_of(tmp_path / "out.ts") == ["s302m"]
-    for suffix in ("mp4", "mkv"):  # Matroska cannot hold it, so nobody is told that it does
+    for suffix in ("mp4", "mkv"):  # Matroska cannot hold it either, so it is not recommended
         (told,) = pass_through(path, tmp_path / f"out.{suffix}")[1]
         assert "converted" in told and "keeps it as it is" not in told
 

@@ -1,4 +1,4 @@
-"""Every error ends in one line, leaves no file behind and contacts no host."""
+"""Errors and interruptions: one line, no file left behind, and no host is contacted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ffmpeg(*words: object) -> None:
 
 
 def exif(orientation: int) -> bytes:
-    """An APP1 segment of a JPEG that holds nothing but an orientation."""
+    """Return an APP1 segment of a JPEG with an orientation only."""
     entry = b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0])
     body = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
     return b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
@@ -73,7 +73,7 @@ def test_an_encrypted_file_is_called_encrypted(call, tmp_path, scheme):
 
 
 def element(name: int, content: bytes) -> bytes:
-    """An element of Matroska, of less than 127 bytes."""
+    """Return an element of Matroska with less than 127 bytes of content."""
     return name.to_bytes(2 if name > 0xFF else 1) + bytes([0x80 | len(content)]) + content
 
 
@@ -81,7 +81,7 @@ def test_an_encrypted_webm_is_called_encrypted(call, tmp_path):
     title, path = b"x" * 90, tmp_path / "in.webm"
     words = ["-c:v", "libvpx", "-metadata:s:v", f"title={title.decode()}"]
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:d=0.2", *words, path)
-    key = element(0x47E1, b"\5") + element(0x47E2, bytes(16))  # AES, and the name of the key
+    key = element(0x47E1, b"\5") + element(0x47E2, bytes(16))  # AES, and the id of the key
     coding = element(0x5033, b"\1") + element(0x5035, key)
     told = element(0x6D80, element(0x6240, coding))
     name = element(0x536E, title)
@@ -95,7 +95,7 @@ def test_an_encrypted_webm_is_called_encrypted(call, tmp_path):
 def test_a_file_that_is_encrypted_after_its_beginning_is_called_encrypted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Streams for sale begin with some clear seconds. No tool at hand writes such a file."""
+    """Check a simulated stream whose first seconds are clear. No tool here writes such a file."""
     mark = first_packets(encrypted(tmp_path / "e.mp4", b"cenc"))[0][0].get_sidedata(INFO)
     clip, read = make_clip(tmp_path / "clip.mp4", frames=9), PacketReader._read
 
@@ -115,7 +115,7 @@ HEADERS = {
     "a profile that is none": (2, 0x3F, 2, 0x3C),
     "no channels": (2, 0xFE, 3, 0x00),
 }
-"""Of ADTS: number of a byte and its mask, number of a byte and bits to set in it."""
+"""Damage to an ADTS header: index of a byte and its mask, index of a byte and bits to set in it."""
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -271,7 +271,7 @@ def command(**_):
 app.app = command
 cli.main()
 """
-"""A command that ends, is sent signals then, and holds what a library would destroy."""
+"""Program whose command ends, holds an object with a destructor, and gets signals at its end."""
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_signals_that_come_together_end_a_command_once(monkeypatch):
         stop(signal.SIGHUP, None)
     stop(signal.SIGTERM, None)
     stop(signal.SIGHUP, None)
-    with pytest.raises(KeyboardInterrupt):  # nothing was ended in these two seconds
+    with pytest.raises(KeyboardInterrupt):  # the command has not ended within two seconds
         stop(signal.SIGTERM, None)
 
 
@@ -369,7 +369,7 @@ def test_the_end_of_a_terminal_leaves_no_half_file_unless_nohup_runs(tmp_path, i
             signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL
         ),
     )
-    # The output is being written under another name.
+    # A second file appears: the output under a temporary name.
     wait_until(lambda: len(list(tmp_path.iterdir())) >= 2)
     process.send_signal(signal.SIGHUP)
     _, err = process.communicate(timeout=120)
@@ -407,7 +407,7 @@ def test_batch_takes_what_recorders_write_and_tells_what_it_leaves(call, tmp_pat
 
 
 def test_no_host_is_looked_up_or_contacted(clip):
-    """Nor is anything left in the home of the user."""
+    """Check also that only a cache is left in the home folder of the user."""
     home = clip.parent / "home"
     home.mkdir()
     trace = clip.parent / "trace"

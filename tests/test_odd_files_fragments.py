@@ -1,4 +1,4 @@
-"""Fragmented MP4s that `cat` has joined: all frames come out in order, or a line says what not."""
+"""Fragmented MP4s joined by `cat`: all frames come out in order, or losses are reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def recording(
 
 
 def colours(path: Path, **options: float) -> tuple[str, list[float], list[str]]:
-    """The colour of each frame (r, g, b), the times, and lines on other recordings."""
+    """Return the colour of each frame (r, g, b), the times, and warnings of lost recordings."""
     with open_source(path, **options) as source:
         frames = [(int(f.data.mean((0, 1)).argmax()), f.time) for f in source]
     names = "".join("rgb"[number] for number, _ in frames)
@@ -92,6 +92,6 @@ def test_a_damaged_second_recording_ends_in_no_trace(at: int, tmp_path: Path) ->
     path.write_bytes(first + second)
     try:
         names, _, _ = colours(path)
-    except InputError:  # FFmpeg looks at the first fragments of both, and refuses some
+    except InputError:  # FFmpeg reads the first fragments of both, and refuses some files
         return
     assert names.startswith("r" * FRAMES)

@@ -1,4 +1,4 @@
-"""Stills keep their metadata; animations and pages are enhanced as videos."""
+"""Stills keep their metadata; animations and files of several pages are enhanced as videos."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tagged(orientation: int) -> Image.Exif:
 
 
 def xmp_options(suffix: str) -> dict:
-    """Pillow's options to write XMP, which says the orientation too."""
+    """Return Pillow's options to write XMP, which also has the orientation."""
     if suffix == ".png":
         info = PngImagePlugin.PngInfo()
         info.add_itxt("XML:com.adobe.xmp", XMP.decode())
@@ -48,7 +48,7 @@ def xmp_options(suffix: str) -> dict:
 
 
 def copy(path: Path, output: Path) -> list[str]:
-    """Every frame as it is, without an engine; what was told."""
+    """Write every frame unchanged, without an engine; return the warnings."""
     with open_source(path) as source, open_sink(output, source) as sink:
         for frame in source:
             sink.write(frame)
@@ -84,7 +84,7 @@ MOTION = {
     "an element": b"><GCamera:MotionPhoto>1</GCamera:MotionPhoto></rdf:Description>",
     "no mark": b"/>",
 }
-"""How XMP says that a video follows the picture; Samsung does not say it there."""
+"""Marks in XMP that a video follows the picture. Files of Samsung have no such mark."""
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".heic"])
@@ -143,7 +143,7 @@ def test_sixteen_bits_stay(tmp_path, suffix, kind):
 
 
 def test_the_low_bits_of_sixteen_are_enhanced_with_the_others(call, tmp_path):
-    """A ramp of four 8-bit levels in 1,000 steps: in 8 bits it would come out in four."""
+    """Check a ramp of 1,024 steps within four 8-bit levels: in 8 bits it would have four steps."""
     ramp = np.linspace(8 * 257, 12 * 257, 1024).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "in.png"), np.dstack([np.tile(ramp, (64, 1))] * 3))
     code, _, err = call("enhance", tmp_path / "in.png", tmp_path / "out.png", "--ratio", "5")
@@ -182,7 +182,7 @@ def test_a_picture_that_is_cut_off_is_called_so(call, tmp_path, suffix):
 
 
 SHOWN = [40, 80, 40, 200, 120]
-"""Milliseconds."""
+"""Durations of the frames of an animation, in milliseconds."""
 
 
 def animation(path: Path) -> Path:
@@ -329,7 +329,7 @@ DEEP = {
     "a.jp2": lambda path: Image.fromarray(np.full((64, 64), 900, np.uint16)).save(path),
     "a.heic": deep_heic,
 }
-"""Pictures of more than 8 bits in formats that are read in 8."""
+"""Functions that write pictures of more than 8 bits in formats that are read with 8."""
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -347,7 +347,7 @@ def test_sixteen_bits_under_a_wrong_name_are_read(tmp_path: Path) -> None:
 
 
 def test_a_damaged_tag_does_not_take_the_others_with_it(tmp_path: Path) -> None:
-    """The resolution is text: Pillow reads it, and cannot write it."""
+    """Check it with a resolution that is text, which Pillow can read but not write."""
     number = (282).to_bytes(2, "little") + b"\2\0\7\0\0\0"
     entries = b"\2\0" + number + (38).to_bytes(4, "little")
     entries += (306).to_bytes(2, "little") + b"\2\0\x14\0\0\0" + (46).to_bytes(4, "little")
@@ -376,7 +376,7 @@ def test_tags_of_an_animation_that_are_left_out_are_reported(tmp_path: Path, suf
 
 
 def profile(space: bytes) -> bytes:
-    """The header of a colour profile; its colour space is at byte 16."""
+    """Return a colour profile of a header only; its colour space is at byte 16."""
     return b"\0" * 12 + b"mntr" + space + b"XYZ " + b"\0" * 200
 
 

@@ -1,4 +1,4 @@
-"""Parts of files without an index are found without reading everything, and are the right parts."""
+"""Parts of files without an index: they are exact, and found without reading the whole file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamkind.video import demux, pictures
 from streamkind.video.source import open_source
 
 SECONDS = 40
-"""Length of each file. Its first ten seconds are read in any case."""
+"""Length of each file, in seconds. Its first ten seconds are always read."""
 X264 = "-c:v libx264 -preset veryfast -x264-params threads=1:scenecut=0"
 CONSTANT = "-b:v 500k -minrate 500k -maxrate 500k -bufsize 250k"
 WITH_SOUND = {
@@ -58,11 +58,11 @@ INDEXED = {
     "live.asf": "-c:v mpeg4 -g 25 -c:a mp3",
     "live.nut": f"{X264} -g 25 -bf 2 -c:a aac",
 }
-"""Files of five seconds. Those that are "live" are written into a pipe, so without an index."""
+"""Options for files of five seconds. "live" files are written into a pipe, without an index."""
 READ_WHOLE = {"whole.ts"}
-"""Files with one keyframe, at the beginning."""
+"""Files with one keyframe, at the beginning, which must be decoded from there."""
 DECODED_WHOLE = {"open.h264", "open.h265", "open.m2v"}
-"""Streams whose frames cannot be counted by their packets alone."""
+"""Streams whose frames cannot be counted without decoding them."""
 
 
 PARTS = {
@@ -77,11 +77,11 @@ PARTS = {
     "a wrap of the counter": ((95_435,), False),
     "a wrap at the beginning": ((95_440.9,), False),
 }
-"""When the parts of a joined file begin, in seconds, and whether the clock goes on from them."""
+"""Start times of the parts of a joined file, in seconds, and whether its clock is continuous."""
 
 
 def footage(seconds: float, sound: bool = True) -> list[str]:
-    """Moving pictures, and a still one for the second half, so that the bit rate falls."""
+    """Return ffmpeg's options for inputs whose second half is still, so that the bit rate falls."""
     half = f"testsrc2=s=64x48:r=25:d={seconds / 2}"
     video = f"{half}[a];color=gray:s=64x48:r=25:d={seconds / 2}[b];[a][b]concat"
     tone = ["-f", "lavfi", "-i", f"sine=440:r=48000:d={seconds}"] if sound else []
@@ -90,7 +90,7 @@ def footage(seconds: float, sound: bool = True) -> list[str]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder of all files."""
+    """Return a folder of all files."""
     folder = tmp_path_factory.mktemp("files")
     for name, words in (WITH_SOUND | RAW).items():
         ffmpeg(*footage(SECONDS, name in WITH_SOUND), *words.split(), folder / name)
@@ -100,7 +100,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Count the packets that are read, of pictures and sound."""
+    """Return a list to which the size of every packet that is read is added."""
     packets, kept = demux.PacketReader._read, []
 
     def counted(reader: demux.PacketReader, streams: Any) -> Iterator[Any]:
@@ -118,7 +118,7 @@ def frames_of(path: Path, **part: float) -> list[tuple[float, bytes]]:
 
 
 def same(found: list[tuple[float, bytes]], whole: list[tuple[float, bytes]], start: float) -> bool:
-    """Whether a part is what the whole has for a second from `start` on."""
+    """Return whether a part equals one second of the whole from `start` on."""
     begin = whole[0][0] + start
     inside = [(time - begin, data) for time, data in whole]
     wanted = [(time, data) for time, data in inside if -1e-5 < time < 1 - 1e-5]
@@ -130,7 +130,7 @@ def same(found: list[tuple[float, bytes]], whole: list[tuple[float, bytes]], sta
 def check_part(
     path: Path, starts: list[float], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compare pictures with those of the whole file, and sound with what reading it all gives."""
+    """Compare a part's pictures with the whole file's, and its sound with that of a full read."""
     whole = frames_of(path)
     for start in starts:
         assert same(frames_of(path, start=start, duration=1), whole, start)
@@ -143,7 +143,7 @@ def check_part(
 
 
 def cost(path: Path, start: float, read: list[int]) -> tuple[int, int]:
-    """How many packets are read and decoded to find a position."""
+    """Return how many packets are read, and how many are decoded, to find a position."""
     read.clear()
     with open_source(path, start=start, duration=0.2) as source:
         assert len(list(source)) == 5

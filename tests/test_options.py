@@ -1,4 +1,4 @@
-"""The options of commands and of the Python API, which are described in one place."""
+"""The options of the commands and of the Python API, which share one description."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from streamkind.engine.options import (
 
 
 def read(*words):
-    """Return what a command takes from words."""
+    """Return the options that a command parses from words."""
     taken = []
 
     @options.takes("chosen", options.described())

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OWN = ("PYTHONPATH", "VIRTUAL_ENV")
 OUTSIDE = {name: value for name, value in os.environ.items() if name not in OWN}
-"""The environment of a user who does not have this one."""
+"""Environment variables outside this virtual environment, as a user has them."""
 
 
 def run(*command, code: int = 0, **options) -> str:
@@ -40,7 +40,7 @@ def run(*command, code: int = 0, **options) -> str:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What is committed, and nothing else."""
+    """Return a clone of the repository, which has only committed files."""
     folder = tmp_path_factory.mktemp("source") / "clone"
     run("git", "clone", "--quiet", ROOT, folder)
     return folder
@@ -48,7 +48,7 @@ def clone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dist(clone, tmp_path_factory):
-    """The folder of the wheel and the source distribution, as the release would publish them."""
+    """Return a folder with the wheel and the source distribution, built as for a release."""
     folder = tmp_path_factory.mktemp("dist")
     source = shutil.copytree(clone, tmp_path_factory.mktemp("named") / "source")
     run(sys.executable, source / ".github" / "name_home.py", HOME, "v0", source)
@@ -93,7 +93,7 @@ def test_the_page_of_the_package_leads_to_the_repository(dist):
 
 
 def interpreter(version: str) -> Path:
-    """A Python of a version; skips the test where there is none."""
+    """Return the path of a Python of a version; skip the test if there is none."""
     if sys.version.startswith(f"{version}."):
         return Path(sys.executable)
     kept = (".pyenv/versions", ".local/share/uv/python")
@@ -145,7 +145,7 @@ def test_runners_run_the_wheel(dist, clone, tmp_path, runner):
         "pipx": ("env", home, uvx, "pipx", "run", "--spec", wheel_of(dist), "streamkind"),
     }[runner]
     told = run(*words, "--version", cwd=tmp_path)
-    assert __version__ in told.split()  # a runner tells what it installs, too
+    assert __version__ in told.split()  # runners also print what they install
     sample, clear = clone / "samples" / "night_street.mp4", tmp_path / "clear.mp4"
     run(*words, "enhance", sample, clear, "--duration", "0.2", cwd=tmp_path)
     assert clear.stat().st_size > 1000

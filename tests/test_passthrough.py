@@ -14,7 +14,7 @@ from streamkind.video.source import open_source
 
 
 def copy(path: Path, output: Path, *, codec: str = "h264", **part: float) -> list[str]:
-    """Pass frames through; return the sink's warnings."""
+    """Write all frames unchanged; return the sink's warnings."""
     with open_source(path, **part) as source, open_sink(output, source, codec=codec) as sink:
         for frame in source:
             sink.write(frame)
@@ -58,10 +58,10 @@ def test_all_other_streams_are_copied_packet_for_packet(name: str, tmp_path: Pat
     make_clip(path, frames=20, time_base=base, **made)
     warnings = copy(path, output)
     before, after = read_tracks(path), read_tracks(output)
-    assert len(warnings) == made.get("second_video", 0)  # it is copied only, and told
+    assert len(warnings) == made.get("second_video", 0)  # a second video is copied, and reported
     wanted = ("audio", "subtitles", "cover", "attachment", "second_video")
     assert len(before) == len([key for key in made if key in wanted])
-    # FFmpeg lets a transport stream begin later.
+    # FFmpeg shifts the times of MPEG-TS to a later start.
     begin = read_video(output).pts[0] - read_video(path).pts[0] if name == "a.ts" else 0
     for one, two in zip(before, after, strict=True):
         assert [data for _, data in two.packets] == [data for _, data in one.packets]
@@ -258,7 +258,7 @@ def test_a_part_has_its_sound_subtitles_and_chapters(
         assert kept.packets
         times = {data: time for time, data in whole.packets if len(data) > 2}
         for time, data in kept.packets:
-            if len(data) > 2 and time:  # a subtitle cut at the start begins later
+            if len(data) > 2 and time:  # a subtitle that is cut at the start begins later
                 assert abs(times[data] - begin - time) <= Fraction(1, 1000)
                 assert 0 <= time < end - begin
     expected = [

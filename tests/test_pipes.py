@@ -1,4 +1,4 @@
-"""`-` is standard input and standard output, as for FFmpeg."""
+"""The name `-` for standard input and standard output, as in FFmpeg."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_frames_come_out_while_the_input_still_comes(tmp_path, kind, format):
 
         sender = threading.Thread(target=send)
         sender.start()
-        early = process.stdout.read(1)  # waits for it; the input is still open
+        early = process.stdout.read(1)  # waits for the first byte; the input is still open
         was_open = sender.is_alive()
         seen.set()
         with (tmp_path / f"out.{kind}").open("wb") as file:

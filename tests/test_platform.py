@@ -1,4 +1,4 @@
-"""Functions for systems other than Linux, on a double of Windows where needed."""
+"""Functions for systems other than Linux, tested on a simulated Windows where needed."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ COMMANDS = {
 PLATFORMS = {
     "win_amd64": ["win_amd64"],
     "macosx arm64": [f"macosx_{version}_0_arm64" for version in (11, 12, 13, 14)],
-    # By the version of glibc that they need; Debian 12 has 2.36, Ubuntu 22.04 2.35.
+    # By the version of glibc that wheels need. Debian 12 has 2.36, Ubuntu 22.04 has 2.35.
     "manylinux aarch64": [
         f"manylinux{libc}_aarch64" for libc in ("2014", "_2_17", "_2_28", "_2_31", "_2_34", "_2_35")
     ],
 }
-"""Tags that pip knows them by."""
+"""Platform tags of pip for each system."""
 CAMERAS = """
 [console]
 port = 0
@@ -53,7 +53,7 @@ url = "file:clip.mp4"
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
-    """Results of COMMANDS by name, and the folder that they ran in."""
+    """Run COMMANDS on the simulated Windows; return their folder, and their results by name."""
     folder = tmp_path_factory.mktemp("windows")
     make_clip(folder / "clip.mp4", frames=8)
     (folder / "photos").mkdir()
@@ -199,7 +199,7 @@ def test_all_that_the_runtime_needs_has_wheels(tmp_path, system, python):
         needed = tomllib.load(file)["project"]["dependencies"]
     tags = [f"--platform={tag}" for tag in PLATFORMS[system]]
     report = tmp_path / "report.json"
-    # A dry run, so that wheels are chosen, for what they need in turn too, but not downloaded.
+    # A dry run chooses wheels, also for indirect dependencies, but does not download them.
     words = ["pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--only-binary=:all:"]
     where = ["--report", report, "--target", tmp_path, f"--python-version={python}", *tags]
     done = subprocess.run([sys.executable, "-m", *words, *where, *needed], text=True, timeout=250)
@@ -210,12 +210,12 @@ def test_all_that_the_runtime_needs_has_wheels(tmp_path, system, python):
 
 
 def normalized(name: str) -> str:
-    """The name of a distribution as PyPI compares it (PEP 503): wheels write it as they like."""
+    """Return a distribution's name as PyPI compares it (PEP 503). Wheels may write it otherwise."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_only_the_major_version_of_pyav_that_the_tests_run_with_is_taken():
-    """A new one removes words of the old: with PyAV 19, no file was opened."""
+    """Check that the next major version is excluded: with PyAV 19, streamkind can open no file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (most,) = (
         found[1] for d in project["dependencies"] if (found := re.match(r"av>=.*,<(\d+)$", d))

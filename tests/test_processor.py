@@ -1,4 +1,4 @@
-"""Which precision a processor computes in, and with how many threads."""
+"""The precision and the number of threads with which a processor computes."""
 
 import os
 

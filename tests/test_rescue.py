@@ -1,4 +1,4 @@
-"""If a container fails, the encoded video is kept in another container."""
+"""If writing a container fails, the encoded video is kept in another container."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streamkind.video.source import open_source
 
 
 class Failing:
-    """A container whose packets from a number on, or whose trailer, cannot be written."""
+    """A container that fails after a number of packets, or at its trailer if there are fewer."""
 
     def __init__(self, real: Any, packets: int, code: int) -> None:
         self.real, self.left, self.code = real, packets, code
@@ -42,7 +42,7 @@ class Failing:
 
 
 def copy(path: Path, output: Path) -> list[str]:
-    """Pass all frames through, and expect an error."""
+    """Write all frames unchanged, and expect an error; return it, and the names of output files."""
     with (
         pytest.raises(OutputError) as caught,
         open_source(path) as source,
@@ -55,7 +55,7 @@ def copy(path: Path, output: Path) -> list[str]:
 
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch):
-    """Let the first container that is opened for writing fail, or the first two."""
+    """Return a function that lets the first `times` containers that are opened for writing fail."""
 
     def prepare(packets: int, code: int = errno.EINVAL, times: int = 1) -> None:
         real, opened = output_module.open_output, []
@@ -88,7 +88,7 @@ def test_all_work_is_in_a_matroska_file(
     assert "nothing is lost: the result is in b.rescued.mkv" in error
     found, wanted = read_video(folder / "b.rescued.mkv"), read_video(clip)
     assert [number_of(i) for i in found.images] == [number_of(i) for i in wanted.images]
-    late = Fraction(1, 25) if suffix == "avi" else 0  # FFmpeg's clock of AVI
+    late = Fraction(1, 25) if suffix == "avi" else 0  # times of AVI may be late by a frame
     for one, two in zip(found.pts, wanted.pts, strict=True):
         shift = one * found.time_base - two * wanted.time_base
         assert abs(shift) <= Fraction(1, 1000) + late

@@ -1,4 +1,4 @@
-"""The rendered test scenes agree with their truth."""
+"""The rendered test scenes agree with the truth that is stored with them."""
 
 import json
 
@@ -13,7 +13,7 @@ SECONDS = dict.fromkeys(make_scenes.SCENES, 1.0) | {"dusk": 2.0, "tunnel": 2.0, 
 
 
 def rendered(name, seed=0):
-    """Reference and dark frames of a scene, and its truth."""
+    """Return the reference frames and the dark frames of a scene, and its truth."""
     render, _ = make_scenes.SCENES[name]
     scene = render(SIZE, round(SECONDS[name] * make_scenes.RATE))
     pairs = list(make_scenes.frames_of(scene, seed))
@@ -74,7 +74,7 @@ def test_behind_lamps_the_background_stays_still(name):
     x0, y0, x1, y1 = truth["background"]
     assert np.ptp(means(dark)) > 0.005
     background = reference[:, y0:y1, x0:x1]
-    assert np.ptp(background, axis=0).max() <= 40  # a glow's rim at most
+    assert np.ptp(background, axis=0).max() <= 40  # only the rim of a glow reaches it
     assert np.ptp(means(dark[:, y0:y1, x0:x1])) < 0.15 * np.ptp(means(dark))
 
 

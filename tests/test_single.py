@@ -39,7 +39,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def wanted(engine):
-    """The engine's result for one of PICTURES by its name, at a ratio, as a still or a frame."""
+    """Return a function of name in PICTURES, ratio and still that gives the engine's result."""
 
     @functools.cache
     def made(name, ratio, still):
@@ -51,24 +51,24 @@ def wanted(engine):
 
 @pytest.fixture(scope="module")
 def film():
-    """The graph for frames of videos."""
+    """Return a session of the graph for frames of videos."""
     return session(single_graph(find_release("student")))
 
 
 def run(graph, image):
-    """Put an RGB picture, (H, W, 3) uint8, through a graph of uint8."""
+    """Return the result of a uint8 graph for an RGB picture, (H, W, 3) uint8 each."""
     (clear,) = graph.run(None, {"picture": image.transpose(2, 0, 1)[None]})[0]
     return clear.transpose(1, 2, 0)
 
 
 def as_engine(engine, image, ratio="auto"):
-    """The engine's result for the first frame of a video."""
+    """Return the engine's result for the first frame of a video, (H, W, 3) float32 RGB."""
     (frame,) = engine.stream([(0.0, image)], ratio=ratio)
     return frame.pixels.astype(np.float32)
 
 
 def lit(image):
-    """A dark picture with a lit textured part."""
+    """Return a dark picture with a part that is six times as bright."""
     height, width = image.shape[:2]
     where = slice(height // 5, 2 * height // 3), slice(width // 5, width // 2)
     bright = image.copy()
@@ -77,14 +77,14 @@ def lit(image):
 
 
 def street():
-    """The frame in the middle of the sample: a rendered street at night, with lamps and shops."""
+    """Return the middle frame of the sample: a rendered street at night, with lamps and shops."""
     with av.open(str(ROOT / "samples" / "night_street.mp4")) as container:
         frames = list(container.decode(video=0))
     return frames[len(frames) // 2].to_ndarray(format="rgb24")
 
 
 def headlights():
-    """Two lamps in a dark room, as a small sensor sees them."""
+    """Return a frame of two lamps in a dark room, with the noise of a small sensor."""
     tool = load_tool("make_scenes")
     return [dark for _, dark in tool.frames_of(tool.headlights((200, 150), 12), seed=1)][6]
 
@@ -107,7 +107,7 @@ PICTURES = {
 def test_pictures_are_those_of_the_engine(wanted, stills, pictures, precision):
     release = find_release("student")
     graph = session(single_graph(release, pictures=pictures, precision=precision, stills=stills))
-    assert [given.name for given in graph.get_inputs()] == ["picture"]  # the ratio may be left out
+    assert [given.name for given in graph.get_inputs()] == ["picture"]  # `ratio` is optional
     half = precision == "fp16"
     kind = np.uint8 if pictures == "uint8" else (np.float16 if half else np.float32)
     scale = 1 if pictures == "uint8" else 255
@@ -132,7 +132,7 @@ def test_any_size_is_taken(engine, film, size):
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 700), (15, 2)], ids=str)
 def test_sizes_below_a_window_are_taken(engine, film, size):
     image = np.resize(lit(scene(700, 40)), (*size, 3))
-    # OpenCV halves 8 bits in fixed point; in so few pixels that is more than elsewhere.
+    # OpenCV halves 8-bit pictures in fixed point. In so few pixels, its rounding weighs more.
     assert abs(run(film, image) - as_engine(engine, image)).mean() < 1.5
 
 
@@ -181,7 +181,7 @@ def test_openvino_runs_it(engine):
     image = lit(scene(96, 64))
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     picture = (image.transpose(2, 0, 1)[None] / 255).astype(np.float32)
-    assert [port.get_any_name() for port in compiled.inputs] == ["picture"]  # ratio: a constant
+    assert [port.get_any_name() for port in compiled.inputs] == ["picture"]  # `ratio` is a constant
     result = compiled({"picture": picture})["clear"][0].transpose(1, 2, 0) * 255
     assert abs(result - as_engine(engine, image)).mean() < 1
 

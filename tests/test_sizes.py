@@ -27,23 +27,23 @@ from streamkind.video.frames import size_of
 
 BT709 = ColorTags(range=ColorRange.LIMITED, matrix=1, primaries=1, transfer=1)
 REMAINDERS = [(i, 7 * i % 16) for i in range(16)]
-"""Of width and height, by 16: each once."""
+"""Remainders of width and height by 16. Each occurs once."""
 SIZES = [(656 + i, 400 + j) for i, j in REMAINDERS]
-"""Just so large that they are reduced."""
+"""Widths and heights that are just large enough for pictures to be reduced."""
 RATIO = 4.0
 LEVELS = 8
 DARK = np.clip(PALETTE // 5 + 6, 0, 255).astype(np.uint8)
-"""Of each region, (3, 4, 3) RGB: four times as light it is not clipped."""
+"""Colour of each region, (3, 4, 3) uint8 RGB. At a gain of 4 it is not clipped."""
 
 
 def scene(width, height, colors=DARK):
-    """Regions of one colour each, four beside each other in three rows, to the border."""
+    """Return a picture of three rows of four regions, each of one colour, up to the border."""
     row, column = np.arange(height) * 3 // height, np.arange(width) * 4 // width
     return colors[row[:, None], column]
 
 
 def seen_in(image):
-    """Colour in the middle of each region, and where it meets the border: (5, 6, 3)."""
+    """Return the colours in the middle of the regions, and at the border: (5, 6, 3) int."""
     height, width = image.shape[:2]
     rows = [0, *(height * (2 * i + 1) // 6 for i in range(3)), height - 1]
     columns = [0, *(width * (2 * i + 1) // 8 for i in range(4)), width - 1]
@@ -51,26 +51,26 @@ def seen_in(image):
 
 
 def expected(colors=DARK, ratio=1.0):
-    """What `seen_in` is to find: (5, 6, 3)."""
+    """Return the colours that `seen_in` must find at a gain of `ratio`, (5, 6, 3)."""
     lit = np.clip(colors * ratio, 0, 255)
     return np.round(lit)[np.ix_([0, 0, 1, 2, 2], [0, 0, 1, 2, 3, 3])]
 
 
 @functools.cache
 def relit(profile="balanced", size=(672, 416)):
-    """What `seen_in` is to find of `scene`, relit: by RGB, at sides that are multiples of 16."""
+    """Return what `seen_in` finds in `scene`, enhanced as RGB with sides of multiples of 16."""
     engine = Engine(Gain(), area=PROFILES[profile].area, whole=PROFILES[profile].whole)
     lit = Stream(engine, FixedRatio(RATIO), skip=False)(scene(*size)[None], [0.0])[0][0]
     return seen_in(lit)
 
 
 def far(image, *how):
-    """Largest difference, in levels, from the picture relit as it should be."""
+    """Return the largest difference of colours, in levels, from `relit`."""
     return np.abs(seen_in(image) - relit(*how)).max()
 
 
 def apart(image, colors=DARK, ratio=1.0):
-    """Largest difference, in levels, from what it should be."""
+    """Return the largest difference of colours, in levels, from `expected`."""
     return np.abs(seen_in(image) - expected(colors, ratio)).max()
 
 
@@ -113,7 +113,7 @@ for width, rows, channels in [(w, 3 * 50, ()) for w in range(64, 80, 2)] + [
     for pix_fmt in ("yuv420p", "yuv444p", "nv12"):
         YuvWriter(ColorTags(), pix_fmt)(pixels.reshape(rows, width, *channels))
 """
-"""Makes frames of pictures behind which no memory can be read."""
+"""Program that makes frames of pictures, and crashes if memory behind a picture is read."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mprotect")
@@ -181,7 +181,7 @@ def test_every_pixel_format_keeps_an_odd_size(tmp_path, monkeypatch, pix_fmt):
 
 @pytest.mark.parametrize("size", [(368 + i, 720 + j) for i, j in REMAINDERS], ids=str)
 def test_a_camera_of_any_size_keeps_its_size_and_pixels(tmp_path, size):
-    """The size is large enough for yuv420p from the connection to the encoder."""
+    """Check sizes that are large enough for yuv420p from the connection to the encoder."""
     clip = clip_of(tmp_path / "in.mkv", size)
     engine = Engine(Gain(), area=PROFILES["balanced"].area, whole=PROFILES["balanced"].whole)
     view = engine.view(HD)
@@ -190,12 +190,12 @@ def test_a_camera_of_any_size_keeps_its_size_and_pixels(tmp_path, size):
     assert size_of(pixels) == size and pixels.ndim == (3 if size[0] % 2 or size[1] % 2 else 2)
     lit = view.recompose(view.decompose(pixels[None]), np.array([RATIO], np.float32))[0]
     (image,) = streamed(lit, size)
-    # Places are shares of a picture: one of another shape is raised otherwise.
+    # The local ratio depends on the shape of the picture, so the reference has the same shape.
     assert far(image, "balanced", (368, 720)) <= LEVELS
 
 
 def streamed(pixels, size):
-    """Encode a picture as a camera's output, and return the decoded pictures."""
+    """Encode a picture as a camera's output does; return the decoded pictures."""
     encoder = LiveEncoder("h264", size, Fraction(25), Fraction(1))
     packets = [*encoder(pixels, 0.0, key=True), *encoder.finish()]
     decoder = av.CodecContext.create("h264", "r")

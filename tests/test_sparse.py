@@ -83,7 +83,7 @@ def test_the_network_runs_on_the_first_frame_of_a_scene():
 
 
 def test_the_network_runs_when_the_mean_luma_rises():
-    """The light rises everywhere by no more than the noise."""
+    """Check a rise by one level everywhere, which is no more than noise in each pixel."""
     frames = [np.full((240, 320, 3), level, np.uint8) for level in (12, 12, 13, 13)]
     _, seen = shown(skipping(), frames)
     assert seen == [True, False, True, False]
@@ -115,7 +115,7 @@ def test_a_disc_that_moves_leaves_no_trail():
 
 @pytest.mark.parametrize("ratios", [[4.0] * 4, [4.0, 3.0, 2.5, 2.5], [3.0, 4.0, 3.9, 3.8]], ids=str)
 def test_a_lamp_that_jumps_leaves_no_trail(ratios):
-    """A white disc of 50 pixels goes 60 a frame over ground of many colours."""
+    """Check a white disc, 50 pixels wide, that moves 60 pixels a frame over a coloured ground."""
     rng = np.random.default_rng(1)
     blots = rng.integers(4, 60, (5, 7, 3), np.uint8)
     ground = cv2.resize(blots, (640, 480), interpolation=cv2.INTER_CUBIC)
@@ -158,7 +158,7 @@ def test_the_fitted_line_is_applied_where_something_moves():
 
 @pytest.mark.parametrize("moved", [4, 8, 12])
 def test_ground_that_something_uncovers_looks_like_the_ground_beside_it(moved):
-    """A dark block moves before a sky. Elsewhere in the frame, the same luma is raised less."""
+    """Check a dark block that moves before a sky. Elsewhere, the same luma is raised less."""
 
     def frame(block):
         picture = np.full((120, 320, 3), 128, np.uint8)
@@ -172,7 +172,7 @@ def test_ground_that_something_uncovers_looks_like_the_ground_beside_it(moved):
     made = NetworkResult(4.0, clear, Fit(before, clear, 0.0))
     got = carry_on(made, now, np.ones(now.shape[:2], np.float32), 0.0)
     uncovered = got.picture[60, 80 - moved : 80, 0]
-    assert uncovered == pytest.approx(160, abs=5)  # and not 120, the mean of that luma
+    assert uncovered == pytest.approx(160, abs=5)  # not 120, the mean result for this luma
 
 
 def test_a_lit_place_keeps_its_detail_where_it_moves():
@@ -195,7 +195,7 @@ def test_a_video_in_realtime_keeps_all_frames(tmp_path, monkeypatch):
     clip = make_clip(tmp_path / "in.mp4", frames=9, size=(160, 128), rate=9)
     report = streamkind.enhance(clip, tmp_path / "out.mp4", profile="realtime", ratio=4.0)
     assert report.frames == 9 and report.engine.startswith("realtime: student")
-    assert report.surveyed == 0  # in one pass
+    assert report.surveyed == 0  # there is no first pass
 
 
 @pytest.mark.parametrize("size", [(160, 128), (608, 400)], ids=str)
@@ -213,8 +213,7 @@ def test_files_come_out_alike_where_steps_overlap(tmp_path, monkeypatch, size):
 
 @pytest.mark.parametrize("size", [(160, 128), (161, 127)], ids=["even", "odd"])
 def test_small_pictures_are_whole_and_frames_of_them_are_skipped_too(size):
-    """A small picture is not reduced. A frame for which the network ran is its result; a skipped
-    frame is hardly different."""
+    """Check that small pictures, which are not reduced, differ little from the network's result."""
     width, height = size
     rng = np.random.default_rng(5)
     still = cv2.GaussianBlur(rng.integers(10, 90, (height, width, 3)).astype(np.float32), (0, 0), 3)

@@ -1,4 +1,4 @@
-"""Streams of several videos over one engine: their state, and that they do not share it."""
+"""Streams of several videos on one engine: each has its own state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FPS = 25
 
 
 class Meter(Gain):
-    """`Gain` that tells how bright its pictures are, and mixes layers with those before."""
+    """`Gain` with statistics of its pictures, and layers that are mixed with earlier layers."""
 
     def __init__(self, max_batch=2):
         super().__init__()
@@ -42,7 +42,7 @@ class Meter(Gain):
 
 
 def night(seed, count=12, size=(240, 320)):
-    """Dark frames whose light swings, with noise."""
+    """Return noisy dark frames whose brightness oscillates, (count, *size, 3) uint8."""
     rng = np.random.default_rng(seed)
     ground = scene(*size[::-1]) // (2 + seed)
     light = 1 + 0.3 * np.sin(np.arange(count) + seed)
@@ -55,7 +55,7 @@ def times(count, begin=0):
 
 
 def engine(kind):
-    """An engine that sees frames whole, reduced, or some of them only."""
+    """Return an engine whose network runs on whole frames, reduced frames, or only some frames."""
     whole = {} if kind == "whole" else {"area": 120 * 80}
     return Engine(Meter(), **whole, every=3 if kind == "skipping" else 1)
 
@@ -89,7 +89,7 @@ def test_a_saved_stream_goes_on_frame_for_frame(kind, cut):
     first = Stream(shared)
     frame_by_frame(first, video[:cut])
     state = first.state
-    frame_by_frame(first, video[:3], begin=90)  # what was saved stays as it is
+    frame_by_frame(first, video[:3], begin=90)  # the saved state does not change
     second = Stream(shared, state=state)
     for got, all_of in zip(frame_by_frame(second, video[cut:], begin=cut), wanted, strict=True):
         np.testing.assert_array_equal(got, all_of[cut:])
@@ -109,7 +109,7 @@ def test_a_batch_of_a_video_is_its_frames_one_by_one(kind):
     video = night(0, 6)
     wanted = frame_by_frame(Stream(engine(kind)), video)
     stream = Stream(engine(kind))
-    stream(video[:1], [0.0])  # the first frame of a video has none before it to be mixed with
+    stream(video[:1], [0.0])  # no frame comes before the first one, so it is not mixed
     got = stream(video[1:], times(5, 1))
     for one, other in zip(got, wanted, strict=True):
         np.testing.assert_array_equal(one, other[1:])

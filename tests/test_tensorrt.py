@@ -1,8 +1,8 @@
-"""TensorRT: order and lifetime of calls on a double of the driver, and messages for users.
+"""TensorRT: order and lifetime of calls on a simulated driver, and messages for users.
 
-No card is at hand in CI. `cuda_double` computes by ONNX Runtime, only so that a wrong address or
-a buffer used too early shows; plans are built by the real library. On a card, test_backends.py
-puts the engine through the same suite as the others.
+CI has no card. `cuda_double` computes with ONNX Runtime, so that a wrong address or a buffer that
+is used too early gives wrong results. Plans are built by the real library. On a card,
+test_backends.py runs the same tests on this backend as on the others.
 """
 
 import gc
@@ -67,7 +67,7 @@ def ratios(count):
 
 
 def relit(engine, pixels):
-    """Two batches that overlap, so that the second is held by the first."""
+    """Return two relit batches, of which the second is filtered over time with the first."""
     first = engine.decompose(pixels)
     first = engine.steady(first, first, HALF)
     second = engine.steady(engine.decompose(pixels[::-1]), first, HALF)
@@ -141,11 +141,11 @@ def test_calls_are_recorded_after_one_ordinary_run_and_launched_again(machine, e
 def test_recorded_calls_are_forgotten_when_scratch_memory_moves(machine, engine):
     layers = engine.decompose(frames(1))
     for _ in range(4):
-        engine.recompose(layers, ratios(1))  # recorded, at addresses that stay
+        engine.recompose(layers, ratios(1))  # recorded, because its addresses stay the same
         gc.collect()
     assert machine.times("launch")
     machine.told.clear()
-    engine.steady(layers, layers, HALF)  # needs more scratch than any graph before it
+    engine.steady(layers, layers, HALF)  # needs more scratch memory than those before
     assert machine.times("free graph")
     engine.recompose(layers, ratios(1))
     assert machine.times("record graph") == 1
@@ -240,7 +240,7 @@ def test_a_plan_that_finds_no_memory_is_not_taken_for_a_stale_one(machine, engin
 def test_recorded_calls_that_find_no_memory_make_fewer_frames_at_once(
     machine, engine, caplog, reference
 ):
-    engine.decompose(frames(4))  # its pieces ran once each
+    engine.decompose(frames(4))  # each of its pieces has run once
     machine.short_of_memory = 1
     layers = [engine.decompose(frames(4, seed)) for seed in range(3)]
     assert machine.short_of_memory == 0
@@ -266,7 +266,7 @@ def test_frames_that_are_not_finite_are_repeated_in_single_precision(
     machine, engine, caplog, output
 ):
     engine.recompose(engine.decompose(frames(2)), ratios(2))
-    left = [2]  # as many pieces of one frame
+    left = [2]  # emptied when one result was falsified
 
     def falsify(name, array):
         if name == output and left:
@@ -312,7 +312,7 @@ def test_plans_are_compared_once_and_kept(machine, caplog):
     assert [what[1] for what in machine.told if what[0] == "build"] == [
         "decompose",
         "recompose",
-        "decompose",  # of float32
+        "decompose",  # for float32 frames
         "steady",
     ]
     assert caplog.text.count("comparing with the released graphs") == 2
@@ -354,13 +354,13 @@ def test_engines_build_on_a_card_compares_and_inspects(machine, call):
     assert err.count("built in") == 4
     inspected = "layers on the card, by TensorRT's inspector: 1 half, 1 bf16, 1 float, 1 uint8"
     assert err.count(inspected) == 4
-    assert err.count("from the released graphs 0.") == 3  # what holds is not compared
+    assert err.count("from the released graphs 0.") == 3  # `steady` is not compared
     assert {what[1] for what in machine.told if what[0] == "build on"} == {0}
     assert machine.times("detach") == 2
     with closing(TensorRTBackend(find_release(MODEL))) as engine:
         machine.told.clear()
         engine.prepare(WIDTH, HEIGHT)
-    assert not machine.times("build")  # enhance takes what was built
+    assert not machine.times("build")  # the backend takes the plans that were built
 
 
 def test_an_engine_that_cannot_be_made_frees_the_card(machine):
@@ -383,7 +383,7 @@ def test_where_nvidia_smi_does_not_know_the_card_cuda_does(machine, monkeypatch)
     monkeypatch.setattr(cuda, "find_cards", lambda: [])
     with closing(cuda.Gpu("auto")) as gpu:
         assert gpu.card == Card("sm_89", "a double 0", "for CUDA 13000", True, "0000:00:00.0")
-    assert plans._toolkit() == "12.6.0"  # in the key of a plan, as the driver is
+    assert plans._toolkit() == "12.6.0"  # part of the key of a plan, as the driver is
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_plans_whose_comparison_found_no_memory_are_compared_again(machine, capl
         engine.decompose(frames(1))
     assert "too little memory" in caplog.text
     assert caplog.text.count("comparing with the released graphs") == 2
-    assert machine.times("build") == 2  # they are not built again for that
+    assert machine.times("build") == 2  # the plans are not built again
     assert all("parity" in entry.report for entry in Cache().entries())
 
 

@@ -14,7 +14,7 @@ META = torch.device("meta")
 
 
 class OnCard(TorchDispatchMode):
-    """Refuses a tensor of the host, which no kernel of a card can read."""
+    """Fails if an operation gets a tensor on the host, which no kernel on a card can read."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -25,7 +25,7 @@ class OnCard(TorchDispatchMode):
 
 
 class NoCopies(TorchFunctionMode):
-    """Refuses tensors that begin on the host: a CUDA graph cannot record their copy."""
+    """Fails if a tensor is made on the host, because a CUDA graph cannot record its copy."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         assert func not in {torch.tensor, torch.as_tensor, torch.from_numpy}, f"{func} copies"
@@ -33,7 +33,7 @@ class NoCopies(TorchFunctionMode):
 
 
 class Watched:
-    """Stands for `Recorded`: does what the net does, and watches."""
+    """Replaces `Recorded`: runs the network within `OnCard` and `NoCopies`."""
 
     def __init__(self, net, *, half=True):
         self.net = net
@@ -45,7 +45,7 @@ class Watched:
 
 @pytest.fixture
 def engine(monkeypatch):
-    """An engine that takes META for its card."""
+    """Return a backend whose card is META."""
     monkeypatch.setattr(backend, "Recorded", Watched)
     monkeypatch.setattr(backend, "_device", lambda name: META)
     return backend.TorchBackend(find_release("kind"), device="cuda")

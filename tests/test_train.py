@@ -1,4 +1,4 @@
-"""Training on a small generated data set: it learns, stops and resumes exactly."""
+"""Training on a small generated data set: it learns, stops, and resumes exactly."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Twelve textured scenes, 64x96, dark and bright."""
+    """Return a folder with twelve pairs of dark and bright pictures, 96x64."""
     folder = tmp_path_factory.mktemp("data")
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def recipe(data, tmp_path):
-    """Write a recipe: write(stages as (name, steps), settings) -> its path."""
+    """Return a function that writes a recipe of stages (name, steps), and returns its path."""
 
     def write(*stages, rate=1e-3, preset="default", minutes=100.0, gate_after=10**6, more=""):
         text = RECIPE.format(preset=preset, data=data, minutes=minutes, gate_after=gate_after)
@@ -67,7 +67,7 @@ def recipe(data, tmp_path):
 
 @pytest.fixture
 def runs(tmp_path):
-    """A folder for the run; a checkpoint is large, so none is left behind."""
+    """Return a folder for runs. It is deleted afterwards, because checkpoints are large."""
     yield tmp_path / "runs"
     shutil.rmtree(tmp_path / "runs", ignore_errors=True)
 
@@ -81,7 +81,7 @@ def start(monkeypatch, recipe, runs, *options):
 
 
 def tensors(state, path=""):
-    """Flatten a checkpoint to name -> value."""
+    """Flatten a checkpoint: return its values by path, such as /ema/x."""
     if isinstance(state, dict):
         return {k: v for key in state for k, v in tensors(state[key], f"{path}/{key}").items()}
     return {path: state}
@@ -120,7 +120,7 @@ def whole_recipe(data, folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
-    """The checkpoint of a run of all stages."""
+    """Run all stages without a stop; return the folder of the run."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         yield start(patch, whole_recipe(data, folder), folder / "runs")
@@ -146,12 +146,12 @@ def test_a_run_leaves_checkpoint_scores_curves_and_pictures(uninterrupted):
 
 
 KILLED_AFTER = (1, 2, 3, 4, 5, 7, 9, 11)
-"""Steps; 2 and 4 end a stage."""
+"""Steps after which a run is killed. Steps 2 and 4 are the last of a stage."""
 
 
 @pytest.fixture(scope="module")
 def killed(data, tmp_path_factory):
-    """Folders with what is left of a run that is killed after a number of steps."""
+    """Return a folder with the checkpoints of a run that is killed after each of KILLED_AFTER."""
     folder = tmp_path_factory.mktemp("killed")
     train_step = train.train_step
 
@@ -199,7 +199,7 @@ def test_a_killed_process_leaves_a_whole_checkpoint(recipe, runs):
     )
     file = runs / "tiny" / "checkpoint.pt"
     wait_until(lambda: file.exists() or process.poll() is not None, 120)
-    time.sleep(0.3)  # into a later step, or into the writing of its checkpoint
+    time.sleep(0.3)  # so that a later step runs, or its checkpoint is being written
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     state = checkpoint.load(file)
@@ -275,7 +275,7 @@ def test_a_collapsed_decomposition_stops_the_run(recipe, runs, monkeypatch):
     message = str(stop.value)
     assert "stopped at step 2: the nets have collapsed" in message
     assert "mean_l_low is 0." in message and "expected 0 to 0.2" in message
-    # Nothing collapsed is kept: resuming meets the same gate again.
+    # Collapsed networks are not saved, so a resumed run stops at the same gate.
     assert not (runs / "tiny" / "checkpoint.pt").exists()
 
 
@@ -292,7 +292,7 @@ def test_each_gate_names_its_number(name):
 
 
 def run_of(recipe, tmp_path, *stages):
-    """A run that has not begun, and its pairs."""
+    """Return a run that has not begun, and its training pairs."""
     settings = train.read_recipe(recipe(*stages))
     pairs, _ = train.load_split(Path(settings.data), settings.saturation, 2, settings.seed)
     return train.Run(settings, tmp_path, torch.device("cpu")), pairs
@@ -388,9 +388,9 @@ def test_a_stage_may_keep_a_share_of_the_augmentation(recipe, tmp_path, monkeypa
 
 
 def test_the_matching_ratio_gives_the_brightness_of_the_truth():
-    kind = load_released(find_release("kind"))  # whose curve rises
+    kind = load_released(find_release("kind"))  # its adjustment rises with the ratio
     low = F.avg_pool2d(torch.rand(3, 3, 80, 120) * 0.2, 3, 1, 1)
-    for ratio in (0.5, 2.0, 9.0):  # the truth is what the nets make at a ratio
+    for ratio in (0.5, 2.0, 9.0):  # the truth is made by the networks at a ratio
         with torch.no_grad():
             reflectance, light = kind.decomposition(low)
             high = reflectance * kind.adjustment(light, torch.full((3,), ratio))

@@ -16,12 +16,12 @@ from streamkind.video.source import open_source
 
 
 def two_cameras(path: Path, **options: str) -> Path:
-    """The second stream is 32x32, the first 64x48."""
+    """Write a clip with two videos. The first is 64x48, the second 32x32."""
     return make_clip(path, second_video=True, **options)
 
 
 def videos_of(path: Path) -> list[tuple[tuple[int, int], list[float], float]]:
-    """Size, times in seconds and mean level of each video of a file."""
+    """Return size, times in seconds and mean level of each video of a file."""
     found = []
     with av.open(str(path)) as container:
         count = len(container.streams.video)
@@ -40,7 +40,7 @@ def types_of(path: Path) -> list[str]:
 
 
 def late_camera(path: Path) -> Path:
-    """Two cameras; the second begins .2 s after the first and lasts as long."""
+    """Write two videos. The second begins 0.2 s after the first, and lasts as long."""
     words = ["-v", "error", "-f", "lavfi", "-i", "color=0x202020:s=64x48:r=25:d=1"]
     words += ["-itsoffset", "0.2", "-f", "lavfi", "-i", "color=0x303030:s=32x32:r=10:d=1"]
     words += [
@@ -71,7 +71,7 @@ def test_all_videos_are_enhanced_with_their_times(tmp_path, ending):
     assert [size for size, *_ in after] == [size for size, *_ in before]
     for (_, times, level), (_, kept, raised) in zip(before, after, strict=True):
         assert raised > 1.5 * level
-        if ending != ".avi":  # an AVI has no times, and begins at 0
+        if ending != ".avi":  # AVI stores no time stamps, and begins at 0
             begin = min(after[0][1][0], after[1][1][0])  # FFmpeg begins a TS at 1.4 s
             assert [round(t - begin, 3) for t in kept] == pytest.approx(times, abs=2e-3)
     assert [p.name for p in tmp_path.iterdir() if p not in (path, output)] == []
@@ -116,7 +116,7 @@ def test_an_enhancement_layer_is_no_second_camera(tmp_path):
     hevc = ["-c:v", "libx265", "-x265-params", "log-level=none", "-pix_fmt", "yuv420p"]
     subprocess.run(["ffmpeg", "-v", "error", *words, *hevc, path], check=True)
     head, _, rest = path.read_bytes().rpartition(b"hev1")
-    path.write_bytes(head + b"dvhe" + rest)  # a description of Dolby Vision
+    path.write_bytes(head + b"dvhe" + rest)  # the codec tag of Dolby Vision
     report = enhance(path, tmp_path / "out.mp4", ratio=4.0)
     notes = [note for note in report.warnings if "#" in note]
     assert len(notes) == 1 and "enhancement layer" in notes[0]
@@ -133,7 +133,7 @@ def test_each_video_has_its_own_light_and_first_pass(tmp_path):
         two_pass=True,
         progress=lambda r: seen.append(r.surveyed),
     )
-    assert seen.count(10) > 1  # each of 10 frames
+    assert seen.count(10) > 1  # two first passes, of 10 frames each
     assert (report.frames, report.total) == (20, 20)
     assert types_of(tmp_path / "out.mp4") == types_of(path)
 

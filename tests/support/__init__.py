@@ -1,1 +1,1 @@
-"""What tests share: clips, cameras, servers, a browser."""
+"""Helpers that several test files use: clips, cameras, servers, a browser."""

@@ -1,4 +1,4 @@
-"""Actions of the tests of the page for files in the browser."""
+"""Actions that tests perform on the page for files in the browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.waiting import wait_until
 
 NIGHT = Path(__file__).parents[2] / "samples" / "night_street.mp4"
 LONG = 120.0
-"""Seconds within which a small clip is done on a busy machine."""
+"""Longest wait for one event, in seconds. A busy machine enhances a small clip in less time."""
 READY = "#stage[data-ready=fine]"
 WIDTH = "return [document.documentElement.scrollWidth, innerWidth]"
 DROP = """
@@ -31,7 +31,7 @@ return document.querySelectorAll("#uploads li").length;
 
 
 def street(path: Path) -> Path:
-    """Make thirty seconds of the shipped night, small: 160x90 at 4 frames a second."""
+    """Write 30 seconds of the shipped sample at 160x90 and 4 frames a second; return the path."""
     with av.open(str(NIGHT)) as video:
         images = [
             cv2.resize(f.to_ndarray(format="rgb24"), (160, 90), interpolation=cv2.INTER_AREA)
@@ -43,7 +43,7 @@ def street(path: Path) -> Path:
 
 
 def drop(page, clip, *names):
-    """Drop copies of a clip on the page; return the number of files that are to be sent."""
+    """Drop copies of a clip on the page; return the number of listed uploads."""
     data = base64.b64encode(clip.read_bytes()).decode()
     return page.driver.execute_script(DROP, names, data)
 
@@ -55,14 +55,14 @@ def seen(page, css):
 
 
 def click(page, css):
-    """Wait for an element, and click it. The page may replace it meanwhile."""
+    """Wait for an element, and click it by script, as the page may replace it at any time."""
     wait_until(lambda: seen(page, css), LONG)
     page.driver.execute_script("document.querySelector(arguments[0]).click()", css)
 
 
 def choose(page, name="street.mp4"):
-    """Take a clip from the folder, and wait for its preview."""
+    """Open the folder, choose a clip, and wait for its preview."""
     click(page, "#list .folder")
-    # Before the folder is listed, and until the preview comes, another file may be shown.
+    # Until the preview is ready, the page may still show another file.
     click(page, f"#list li[data-place$='/{name}'] button")
     wait_until(lambda: page.text("#name") == name and seen(page, READY), LONG)

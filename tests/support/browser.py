@@ -1,4 +1,4 @@
-"""The console's page in Chromium."""
+"""Access to a page of streamkind in Chromium."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ for (const node of document.querySelectorAll("header *, main *")) {
 }
 return found.sort((a, b) => a[0] - b[0]);
 """
-"""Contrast of each text that is seen with its ground, the least first."""
+"""Script that returns the contrast ratio of each visible text and its background, sorted."""
 
 
 class Page:
-    """What a user sees and does."""
+    """An open page: reads elements and sends keys, as a user does."""
 
     def __init__(self, driver, console, place="#/gate"):
-        """Open the console at a camera; "" is the wall."""
+        """Open the page at a fragment of its URL: a camera, or "" for the start page."""
         self.driver, self.console, self.fleet = driver, console, console.fleet
         driver.get(console.url + place)
 
@@ -61,7 +61,7 @@ class Page:
         )
 
     def luma(self, left, right):
-        """Mean of what is seen between two shares of the width, 0 to 255."""
+        """Return the mean level, 0 to 255, between two shares, 0 to 1, of the picture's width."""
         return self.driver.execute_script(LUMA, left, right)
 
     def divider(self):
@@ -71,7 +71,7 @@ class Page:
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def set_range(self, css, value):
-        """Move a slider as a hand does: the value, then the event."""
+        """Set the value of a slider, and send the input event that a user's move sends."""
         self.driver.execute_script(
             "const s = document.querySelector(arguments[0]); s.value = arguments[1];"
             "s.dispatchEvent(new Event('input', { bubbles: true }))",

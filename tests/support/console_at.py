@@ -1,4 +1,4 @@
-"""A console that really listens on loopback, with cameras that stand still."""
+"""Serves the console on loopback, with simulated cameras that show still pictures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PASSWORD = "Geh3im!"
 
 @dataclass
 class Console:
-    """Where it is, and what is behind it."""
+    """A served console: its URL, its fleet of cameras, and its token."""
 
     url: str
     fleet: Any
     token: str = ""
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send one request, with the token if there is one."""
+        """Send one request, with the token if there is one; return the response."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         headers |= options.pop("headers", {})
         return requests.request(
@@ -52,6 +52,6 @@ def two_cameras() -> Any:
 
 @contextmanager
 def console_at(fleet: Any, token: str = "", port: int = 0, **options: Any) -> Iterator[Console]:
-    """Serve a fleet on a free port."""
+    """Serve the console of a fleet; port 0 is a free port."""
     with serve_console(fleet, ConsoleConfig(port=port, token=token, **options)) as url:
         yield Console(url, fleet, token)

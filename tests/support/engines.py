@@ -1,4 +1,4 @@
-"""Backends whose results are simple functions of their inputs, so that tests can compute them."""
+"""A backend whose result is a simple function of its input, so that tests can compute it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamkind.light.exposure import RATIOS, Statistics
 
 
 class Gain:
-    """A backend that multiplies each picture by its ratio, and notes their sizes."""
+    """A backend that multiplies each picture by its ratio. `seen` has the shapes of its batches."""
 
     max_batch = 2
     description = "gain"
@@ -41,6 +41,6 @@ class Gain:
 
 
 def plug_in(monkeypatch) -> str:
-    """Enter it in the table of backends; return its name there."""
+    """Add `Gain` to the table of backends; return its name there."""
     monkeypatch.setitem(BACKENDS, "gain", BackendEntry("support.engines:Gain", (), "", ("cpu",)))
     return "gain"

@@ -1,4 +1,4 @@
-"""Runs ONNX graphs, and parts of them that a builder makes."""
+"""Runs ONNX graphs, and parts of graphs, in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
 def built(
     add: Callable[..., Sequence[Tensor]], inputs: dict[str, int], outputs: Sequence[int]
 ) -> Callable[..., list[np.ndarray]]:
-    """Return what `add` adds to a graph as a function of arrays, float32.
+    """Return a function of float32 arrays that runs the part of a graph that `add` builds.
 
-    `add` takes the graph and the inputs, and returns tensors. `inputs` are names and numbers of
-    axes, `outputs` numbers of axes.
+    `add` takes the graph builder and the input tensors, and returns the output tensors. `inputs`
+    are the names of the inputs and their numbers of axes. `outputs` are the numbers of axes of the
+    outputs.
     """
     g = GraphBuilder()
     results = add(g, *(g.tensor(name) for name in inputs))

@@ -1,4 +1,4 @@
-"""Engines and measurements for the tests of live cameras, beside the servers of `loopback`."""
+"""Engines, measurements and commands for tests of live cameras; servers come from `loopback`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ __all__ = [
 
 
 class GainBackend:
-    """A light backend: brightness times the ratio, by NumPy; `seconds` slows each frame down."""
+    """A fast backend that multiplies pixels by the ratio. Each frame takes `seconds` more."""
 
     description = "gain, by numpy"
 
@@ -104,9 +104,9 @@ class GainEngine(Engine):
 
 
 class Stalls:
-    """How long the machine itself has held up a process that does nothing but look at the clock.
+    """Measures the longest time for which the machine suspends a process that only reads the clock.
 
-    No program can be on time where another machine's work takes the cores; of that alone it tells.
+    This delay is caused by other work on the same cores. Tests add it to the delay that they allow.
     """
 
     def __enter__(self) -> Stalls:
@@ -117,7 +117,7 @@ class Stalls:
 
     def __exit__(self, *_: object) -> None:
         self.most = float(self._process.communicate()[0])
-        """Seconds; a few milliseconds on a quiet machine."""
+        """Longest stall, in seconds; a few milliseconds on an idle machine."""
 
 
 STALLS = """
@@ -133,27 +133,27 @@ print(most)
 
 
 def read_pts(path: Path) -> list[float]:
-    """Times of all pictures that can be decoded from a recording."""
+    """Return the times, in seconds, of all frames that can be decoded from a recording."""
     with av.open(str(path)) as container:
         return [float(f.pts * f.time_base) for f in container.decode(video=0)]
 
 
 def open_things() -> tuple[int, int]:
-    """Threads and file descriptors of this process."""
+    """Return the numbers of threads and of open file descriptors of this process."""
     return threading.active_count(), len(os.listdir("/proc/self/fd"))
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
+    """Return the process ids of the children of a process."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # a thread may end meanwhile
+        with suppress(OSError):  # a thread may end in between
             found += map(int, (task / "children").read_text().split())
     return found
 
 
 def command(*words: str, **more: object) -> subprocess.Popen[str]:
-    """Start `streamkind ...`."""
+    """Start `streamkind` with arguments, as a process."""
     return subprocess.Popen(
         [sys.executable, "-m", "streamkind", *words],
         text=True,

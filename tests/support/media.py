@@ -1,4 +1,4 @@
-"""Tiny clips made on the spot, and what the tests read back from files."""
+"""Writes small clips for tests, and reads the streams of files back with PyAV."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ PALETTE = np.array(
     ],
     np.uint8,
 )
-"""Flat patches of saturated colours, (3, 4, 3) RGB."""
+"""Colours of twelve patches, three rows of four, (3, 4, 3) uint8 RGB."""
 
 
 def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """A frame that carries its number: brightness rises by 4 a frame; darker at top left."""
+    """Return a gray frame that encodes its number: its level rises by 4 from frame to frame.
+
+    The level begins again at 20 after 50 frames. The top left quarter has half the level.
+    """
     level = 20 + 4 * (number % 50)
     image = np.full((height, width, 3), level, np.uint8)
     image[: height // 2, : width // 2] = level // 2
@@ -33,24 +36,24 @@ def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
 
 
 def scene(width=320, height=240):
-    """A dark picture with detail of every size, colours and an edge."""
+    """Return a dark RGB picture with coarse and fine texture, a tint and a vertical edge."""
     y, x = np.mgrid[:height, :width]
     gray = 14 + 8 * np.sin(x / 9) * np.sin(y / 13) + 6 * (x > width // 2) + 2 * ((x + y) % 3 == 0)
     return np.clip(gray[..., None] * [1.2, 1.0, 0.7], 0, 255).astype(np.uint8)
 
 
 def number_of(image: np.ndarray) -> int:
-    """The number that `picture` put in."""
+    """Return the number, 0 to 49, of a frame that `picture` made."""
     return round((float(image[-8:, -8:].mean()) - 20) / 4)
 
 
 def patches(width: int = 64, height: int = 48) -> np.ndarray:
-    """The palette as a picture."""
+    """Return a picture of the twelve patches of `PALETTE`."""
     return PALETTE.repeat(height // 3, 0).repeat(width // 4, 1)
 
 
 def patch_colors(image: np.ndarray) -> np.ndarray:
-    """The middle of each patch, (3, 4, 3) int."""
+    """Return the colour in the middle of each patch, (3, 4, 3) int."""
     height, width = image.shape[:2]
     rows, columns = height // 3, width // 4
     return image[rows // 2 :: rows, columns // 2 :: columns].astype(int)
@@ -81,7 +84,7 @@ def make_clip(
     container_options: dict[str, str] | None = None,
     last_duration: int | None = None,
 ) -> Path:
-    """Write a clip; `color` is (range, matrix, primaries, transfer) in FFmpeg's numbers."""
+    """Write a clip; `color` has FFmpeg's numbers of range, matrix, primaries and transfer."""
     width, height = size
     step = round(1 / (Fraction(rate) * time_base))
     pts = list(pts) if pts is not None else [step * i for i in range(frames)]
@@ -117,7 +120,7 @@ def make_clip(
 
 @dataclass(frozen=True)
 class Video:
-    """What is in a file's first video stream, by PyAV alone."""
+    """The first video stream of a file, as PyAV alone decodes it."""
 
     pts: list[int]
     durations: list[int]
@@ -132,7 +135,7 @@ class Video:
 
 
 def read_video(path: Path) -> Video:
-    """Decode all of a file."""
+    """Decode all frames of the first video stream of a file."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
@@ -166,7 +169,7 @@ def read_video(path: Path) -> Video:
 
 @dataclass(frozen=True)
 class Track:
-    """Packets and labels of a stream that is copied."""
+    """Packets and metadata of a stream that is not the main video."""
 
     kind: str
     codec: str
@@ -177,7 +180,7 @@ class Track:
 
 
 def read_tracks(path: Path) -> list[Track]:
-    """All streams but the first video, with their packets: (seconds, bytes)."""
+    """Return all streams but the first video, with their packets as (seconds, bytes)."""
     with av.open(str(path)) as container:
         main = container.streams.video[0].index
         # The chapter track of an MP4 is "data" that the demuxer discards.

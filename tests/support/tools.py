@@ -1,4 +1,4 @@
-"""Scripts of tools/ as modules."""
+"""Imports scripts of tools/ as modules."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def load_tool(name):
     """Import a script of tools/ as a module."""
     spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module

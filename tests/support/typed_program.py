@@ -1,6 +1,7 @@
-"""A program of a user with type hints. `make lint` checks it with mypy; no test runs it.
+"""A user's program with type hints. `make lint` checks it with mypy; no test runs it.
 
-Where a value of a wrong type must be refused, mypy reports a comment `ignore` that is not needed.
+Each value of a wrong type, which mypy must refuse, has a comment that ignores this error. mypy
+reports such a comment if there is no error.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ DARK: Picture = np.zeros((48, 64, 3), np.uint8)
 
 
 def use(*values: object) -> None:
-    """Take values whose types are known."""
+    """Take values, so that mypy checks the expressions that give them."""
 
 
 def show(report: streamkind.Report) -> None:

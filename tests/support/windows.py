@@ -1,7 +1,7 @@
-"""Runs command lines in a process that has only what Windows has, and forbids what it forbids.
+"""Runs command lines in a process that simulates Windows: it lacks and forbids what Windows does.
 
-Called as `python windows.py JSON-list-of-command-lines`; writes a JSON list of results. Libraries
-are imported before, so that only our code sees another system.
+It is called as `python windows.py JSON-list-of-command-lines`, and writes a JSON list of results.
+Libraries are imported before the simulation begins, so that it affects streamkind only.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ LIBRARIES = (
 LACKING = ("fcntl", "grp", "pwd", "pty", "resource", "syslog", "termios", "tty", "posix")
 """Modules that Windows lacks."""
 OS_LACKS = ("nice", "sched_getaffinity", "getuid", "set_blocking", "mkfifo")
-"""Functions that `os` lacks there; filelock asks for the others."""
+"""Functions that `os` lacks on Windows, without those that filelock uses."""
 SIGNALS = ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGQUIT")
 
 
 def become_windows() -> None:
-    """Take away what Windows has not."""
+    """Remove modules, functions and signals that Windows lacks, and forbid what it forbids."""
     import platform
 
     for name in LIBRARIES.split():
         importlib.import_module(name)
-    platform.platform()  # is remembered
+    platform.platform()  # its result is cached
     for name in LACKING:
         sys.modules[name] = None  # type: ignore[assignment]
     for name in OS_LACKS:
@@ -56,7 +56,7 @@ def become_windows() -> None:
 
 
 def forbid_on_files() -> None:
-    """Have calls fail as they do there: on folders, on open files, on files open for reading."""
+    """Make calls fail for folders, open files and files open for reading, as on Windows."""
     real = {f: getattr(os, f) for f in ("open", "fsync", "replace", "rename", "unlink", "remove")}
 
     def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
@@ -89,7 +89,7 @@ def forbid_on_files() -> None:
 
 
 def forbid_elsewhere() -> None:
-    """Have libraries be found by Windows' names only, and `select` take sockets only."""
+    """Make `ctypes` find no library with a Unix name, and `select` fail as for files."""
 
     class Library(ctypes.CDLL):
         def __init__(self, name: str | None, *rest: Any, **named: Any) -> None:
@@ -107,7 +107,7 @@ def forbid_elsewhere() -> None:
 
 
 def is_open(path: Any) -> bool:
-    """Whether this process has a file open."""
+    """Return whether this process has a file open."""
     where = os.path.realpath(path)
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
@@ -117,7 +117,7 @@ def is_open(path: Any) -> bool:
 
 
 def stop_when(log: Path, words: str) -> None:
-    """Press Ctrl-C when words are printed, for commands that have no end."""
+    """Interrupt this process when `words` are in the log, or after 90 seconds."""
 
     def watch() -> None:
         until = time.monotonic() + 90
@@ -129,13 +129,13 @@ def stop_when(log: Path, words: str) -> None:
 
 
 def run(words: list[str]) -> dict[str, Any]:
-    """Run a command line; return exit code and what was printed."""
+    """Run a command line; return its words, its exit code and what it printed."""
     from streamkind import cli
 
     sys.argv = ["streamkind", *words]
     log, before = Path("printed.txt"), os.dup(2)
     with log.open("w", buffering=1) as file:
-        os.dup2(file.fileno(), 2)  # the log of cameras is written there
+        os.dup2(file.fileno(), 2)  # cameras write their log there
         if words[0] == "serve":
             stop_when(log, "a: ")
         with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
@@ -151,7 +151,7 @@ def run(words: list[str]) -> dict[str, Any]:
 
 
 def import_all() -> list[str]:
-    """Import every module of the runtime; return the names."""
+    """Import every module that the runtime needs; return their names."""
     import streamkind
 
     folder = Path(streamkind.__file__).parent
