@@ -66,8 +66,6 @@ def night_clip(path: Path, frames: int, rate: int) -> Path:
     if NIGHT.exists():
         with open_source(NIGHT) as source:
             first = [frame.data for frame, _ in zip(source, range(frames), strict=False)]
-        import cv2
-
         images = [cv2.resize(image, (160, 128), interpolation=cv2.INTER_AREA) for image in first]
     else:
         dark = (np.arange(160 * 128 * 3).reshape(128, 160, 3) // 1200).astype(np.uint8)

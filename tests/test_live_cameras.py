@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from loopback.rtp import coded_pictures
 from loopback.scripted import Script, ScriptedCamera
+from support.interlaced import combing
 from support.live import (
     GainEngine,
     camera_server,
@@ -399,12 +400,6 @@ def test_sound_that_no_output_can_hold_leaves_the_picture(sound, tmp_path):
     assert told.sinks[0].reconnects == 0
 
 
-def combing(picture):
-    """Return the mean distance of odd rows from the mean of the rows beside them, in levels."""
-    rows = picture.pixels[..., 1].astype(float)
-    return float(np.abs(rows[1:-1:2] - (rows[:-2:2] + rows[2::2]) / 2).mean())
-
-
 def test_interlaced_cameras_are_deinterlaced(tmp_path, caplog):
     frames = []
     for number in range(12):
@@ -418,11 +413,11 @@ def test_interlaced_cameras_are_deinterlaced(tmp_path, caplog):
     words += ["-flags", "+ildct+ilme", "-x264-params", "tff=1:crf=8:bframes=0"]
     pixels = b"".join(frame.tobytes() for frame in frames)
     subprocess.run(["ffmpeg", "-v", "error", "-y", *words, path], input=pixels, check=True)
-    assert combing(Picture(frames[5], None)) > 4
+    assert combing(frames[5]) > 4
     with connect(f"file:{path}") as connection:
         pictures = first_pictures(connection, 99)
     assert len(pictures) >= 11  # the last one is held until another comes
-    assert max(map(combing, pictures)) < 2
+    assert max(combing(p.pixels) for p in pictures) < 2
     assert caplog.text.count("the video is interlaced") == 1
     assert all(b.seconds > a.seconds for a, b in pairwise(pictures))
 

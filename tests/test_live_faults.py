@@ -35,8 +35,6 @@ from streamkind.engine.engine import Engine
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 
-BACKOFF = 1.0
-"""First pause before a new connection, in seconds."""
 VP8 = "vp8enc deadline=1 keyframe-max-dist=10 ! rtpvp8pay name=pay0 pt=96"
 
 

@@ -240,7 +240,7 @@ def test_a_track_of_a_damaged_file_tells_what_was_lost(tmp_path):
 def test_frames_alive_are_bounded_however_long_the_video():
     alive, most = 0, 0
 
-    def forget():
+    def count_out():
         nonlocal alive
         alive -= 1
 
@@ -248,7 +248,7 @@ def test_frames_alive_are_bounded_however_long_the_video():
         def __iter__(self):
             nonlocal alive, most
             for frame in super().__iter__():
-                weakref.finalize(frame.data, forget)
+                weakref.finalize(frame.data, count_out)
                 alive += 1
                 most = max(most, alive)
                 yield frame

@@ -118,7 +118,7 @@ def test_three_pieces_are_in_flight(machine, engine):
     streams = list(dict.fromkeys(what[1] for what in calls))
     assert len(streams) == 3
     for stream in streams:
-        names = [name for name, stream in calls if stream == stream]
+        names = [name for name, one in calls if one == stream]
         assert names[0] == "up"
         assert set(names[-3:]) == {"down"}
     first_wait = [what[0] for what in machine.told].index("collect")
