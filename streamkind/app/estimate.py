@@ -103,7 +103,7 @@ class Timer:
         self.frames = frames
 
     def seconds_per_frame(self) -> float:
-        """Return the seconds a frame took, up to now. Raises InputError."""
+        """Return the mean time per frame up to now, in seconds. Raises InputError."""
         if not self.frames:
             raise InputError(
                 f"{self.source.path.name}: no frame can be decoded; the file may be damaged"
@@ -114,7 +114,7 @@ class Timer:
 
 
 def measure(path: Path, facts: Facts, settings: Settings, gone: Event, where: str) -> float:
-    """Enhance some frames of a file as a batch does; return the seconds for each.
+    """Enhance some frames of a file as a batch does; return the time per frame, in seconds.
 
     Files are written in the folder `where`, and removed. Raises StreamkindError; InputError soon
     after `gone` is set.
@@ -127,7 +127,7 @@ def measure(path: Path, facts: Facts, settings: Settings, gone: Event, where: st
 
 
 def time_enhancing(job: Job, start: float, gone: Event) -> float:
-    """Return the seconds of a frame from decoder to encoder."""
+    """Return the time that one frame takes from decoder to encoder, in seconds."""
     part = job.output.with_suffix(PART_SUFFIX)
     with VideoSource(job.input, start=start, pix_fmt=job.options.chosen.pix_fmt) as source:
         timer, report = Timer(source, gone), Report(None, "")
@@ -138,7 +138,7 @@ def time_enhancing(job: Job, start: float, gone: Event) -> float:
 
 
 def time_survey(job: Job, start: float, gone: Event) -> float:
-    """Return the seconds of a frame in the first pass."""
+    """Return the time that one frame takes in the first pass, in seconds."""
     with VideoSource(job.input, start=start) as source:
         timer = Timer(source, gone)
         survey(as_source(timer), work.engine_of(job), seen=timer.seen)

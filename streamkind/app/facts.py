@@ -45,14 +45,14 @@ class Facts:
     width: int
     height: int
     seconds: float
-    """Length; 0 if the file does not say."""
+    """Length in seconds; 0 if the file does not state it."""
     fps: float
-    """Frames per second on average; 0 if the file does not say."""
+    """Frames per second on average; 0 if the file does not state it."""
     frames: int
     """Number of frames, perhaps estimated; 0 if unknown."""
     codec: str
     luma: float
-    """Mean luma of some frames, 0 to 1."""
+    """Mean luma of some frames, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class FileLook:
 
     facts: Facts
     thumbnail: bytes
-    """JPEG."""
+    """Thumbnail as JPEG, at most `THUMBNAIL_WIDTH` wide."""
 
 
 class LruCache(Generic[Key, Value]):
@@ -131,7 +131,7 @@ def look_at(path: Path) -> FileLook:
                 f"{path.name}: no frame can be decoded; check whether the file is complete"
             )
         turns, small = Turns(), []
-        turned = turns(first)  # keyframes may tell the rotation, or only the first frame
+        turned = turns(first)  # the rotation is in all keyframes, or only in the first frame
         size = first.width, first.height
         for number in range(SAMPLES if seconds else 1):
             at = start + seconds * (number + 0.5) / SAMPLES

@@ -67,7 +67,7 @@ class Files:
         estimates: Estimates,
         needed: Callable[[FilePath], bool],
     ) -> None:
-        """`needed` says whether the queue still needs a file."""
+        """Answer from these parts. `needed` returns whether the queue still needs a file."""
         self._library, self._previews, self._needed = library, previews, needed
         self._facts, self._estimates = FactsCache(), estimates
 

@@ -30,12 +30,12 @@ class Listed:
     """A video in a folder."""
 
     place: str
-    """Its place: the folder's name, and the path below it, with /."""
+    """Place of the file: the key of its folder, and the path below that folder, with /."""
     name: str
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: float
-    """Unix time."""
+    """Unix time of the last change, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Listing:
     folders: list[Folder]
     files: list[Listed]
     more: bool = False
-    """Whether there is more in it than is shown."""
+    """Whether the folder has more entries than are listed."""
 
 
 class Library:

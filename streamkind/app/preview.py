@@ -68,7 +68,7 @@ class FilePreview:
     jpeg: bytes
     """JPEG: before in its left half, after in its right."""
     ratio: float
-    """The ratio of `after`."""
+    """Ratio by which the frame was relit."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class PreviewRequest:
 
     path: Path
     at: float
-    """Seconds from the beginning."""
+    """Time of the frame, in seconds from the beginning of the video."""
     profile: ProfileChoice
     ratio: Ratio
     target: float

@@ -53,8 +53,7 @@ SHARED = ("console.css", "icon.svg", "parts.js", "api.html", "api.js")
 PRESETS = "app.json"
 """Name of the file of presets, in the user's folder for settings."""
 CODES: dict[type[StreamkindError], int] = {UnknownPlaceError: 404, NoSpaceError: 507}
-"""HTTP status codes, by the error that they report. It is 422 for all others."""
-"""HTTP status of each error; all others have 422."""
+"""HTTP status code of each error. All others have 422."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class SiteParts:
     """Library, presets, queue and previews, which are open within a `with` block."""
 
     def __init__(self, folders: Sequence[Path], out: Path, usual: Settings) -> None:
-        """`usual` are the settings until the user stores some. Raises UsageError."""
+        """Open all parts. Until the user stores settings, `usual` are used. Raises UsageError."""
         self.library = Library(folders, out / UPLOADS_FOLDER)
         self.presets = Presets(config_folder() / PRESETS, usual)
         self.queue = Queue(out.resolve())  # locks the folder, so that no upload is under way
@@ -170,7 +169,7 @@ def serve_app(
     *,
     fleet: Fleet | None = None,
 ) -> Iterator[str]:
-    """Serve the page within a `with` block; gives its URL. Raises UsageError."""
+    """Serve the page within a `with` block. Yields its URL. Raises UsageError."""
     token = resolve(config.token)
     check_listening(config.host, token)
     with ExitStack() as stack:

@@ -36,7 +36,7 @@ class ProgressWriter:
     """Writes the progress of the batch, at limited intervals."""
 
     def __init__(self, picture: Path) -> None:
-        """`picture` is the file for the present frame, before and after."""
+        """Write pictures of the present frame, before and after, to the file `picture`."""
         self._picture = picture
         self._told = self._looked = float("-inf")
 

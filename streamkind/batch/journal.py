@@ -85,12 +85,12 @@ class Job:
         return self.folder / "track.csv"
 
     def part(self, index: int) -> Path:
-        """The file of the enhanced part `index`. For an image, it is the whole image."""
+        """Return the file of the enhanced part `index`. For an image, it is the whole image."""
         still = self.output.suffix.lower() in IMAGE_SUFFIXES
         return self.folder / f"{index:05}{self.output.suffix if still else PART_SUFFIX}"
 
     def record(self, index: int) -> Path:
-        """The file that says that part `index` is complete."""
+        """Return the file that exists if part `index` is complete."""
         return self.folder / f"{index:05}.json"
 
     def is_done(self) -> bool:

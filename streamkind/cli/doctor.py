@@ -41,7 +41,7 @@ def examine() -> list[Finding]:
 
 
 def versions() -> Iterator[Finding]:
-    """Return the versions of Python and of important packages."""
+    """Yield the versions of Python and of important packages."""
     yield Finding("streamkind", __version__)
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
     for name in PACKAGES + OPTIONAL:
@@ -68,7 +68,7 @@ def gpus() -> Finding:
 
 
 def openvino() -> Iterator[Finding]:
-    """Return OpenVINO's devices, with the speeds that `auto` has measured."""
+    """Yield OpenVINO's devices, with the speeds that `auto` has measured."""
     if why_not("openvino"):
         return
     core = importlib.import_module("streamkind.backends.ov").openvino.Core()
@@ -79,7 +79,7 @@ def openvino() -> Iterator[Finding]:
 
 
 def backends() -> Iterator[Finding]:
-    """Return the backends that can be used, and why the others cannot."""
+    """Yield the backends that can be used, and why the others cannot."""
     for name in BACKENDS:
         reason = why_not(name)
         yield Finding(f"backend {name}", reason or "usable", good=name != "openvino" or not reason)
@@ -97,7 +97,7 @@ def plans() -> Finding:
 
 
 def models() -> Iterator[Finding]:
-    """Return the released models. Each graph is read, and its digest compared."""
+    """Yield the released models. Each graph is read, and its digest compared."""
     try:
         found = releases()
     except EngineError as error:

@@ -215,7 +215,7 @@ def types_of(report: Inspection) -> str:
 
 
 def on_card(report: Inspection) -> str:
-    """Return what TensorRT's inspector says, and the difference from the released graphs."""
+    """Return the layers that TensorRT's inspector lists, and the difference from the graphs."""
     told = f"layers on the card, by TensorRT's inspector: {counted(report['inspected'])}"
     if found := report.get("parity"):
         told += f"; difference from the released graphs {Parity(**found)}"
@@ -283,7 +283,7 @@ def verify_command() -> None:
 
 
 def read_size(text: str) -> tuple[int, int]:
-    """Read `1280x720`."""
+    """Return width and height of a text such as 1280x720. Raises UsageError."""
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if not found:
         raise UsageError(f"size '{text}': expected WIDTHxHEIGHT, such as 1280x720")
@@ -291,7 +291,7 @@ def read_size(text: str) -> tuple[int, int]:
 
 
 def read_batch(text: str) -> tuple[int, int, int]:
-    """Read `1:4:8`."""
+    """Return smallest, usual and largest batch of a text such as 1:4:8. Raises UsageError."""
     found = re.fullmatch(r"(\d{1,3}):(\d{1,3}):(\d{1,3})", text)
     if not found:
         raise UsageError(f"batch '{text}': expected fewest:usual:most, such as 1:4:8")

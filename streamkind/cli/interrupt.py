@@ -9,10 +9,11 @@ from types import FrameType
 from streamkind.platform import signal_main_thread
 
 AGAIN_SECONDS = 0.02
-"""Time until a signal that arrived during an import is sent again, in seconds."""
+"""Time until a signal that arrived during an import is sent again, in seconds. Chosen by hand."""
 CLEANUP_SECONDS = 2.0
 """Time after the first signal in which others are ignored, in seconds. The end of a session may
-send several at once, and the second one must not interrupt the removal of partial results."""
+send several at once, and the second one must not interrupt the removal of partial results. Chosen
+by hand."""
 
 
 class InterruptHandler:

@@ -61,7 +61,8 @@ LogFormat = Annotated[
     Format, typer.Option(help="Form of the log: text, or one JSON object in each line.")
 ]
 LOOK_SECONDS = 0.5
-"""Interval, in seconds, at which the states of cameras and the settings file are read."""
+"""Interval, in seconds, at which the states of cameras and the settings file are read. Chosen by
+hand."""
 
 WithConsole = Annotated[
     bool, typer.Option("--console", help="Serve the web page at http://127.0.0.1:8780.")

@@ -1,4 +1,7 @@
-"""The log of live cameras, on stderr. A thread writes its lines, so that no caller waits."""
+"""The log of live cameras, on stderr. A thread writes its lines, so that no caller waits.
+
+The limits were chosen by hand.
+"""
 
 from __future__ import annotations
 

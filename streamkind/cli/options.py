@@ -63,7 +63,7 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 """Options that are converted from a text: the function for it, and the type in the help."""
 _FLAGS = {"two_pass": "--two-pass/--one-pass", "side_by_side": "--side-by-side"}
-"""Options that are flags: their form on the command line."""
+"""Form on the command line of options that are flags."""
 
 
 def as_option(

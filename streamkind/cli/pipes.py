@@ -22,10 +22,10 @@ _STREAMED = {b"YUV4MPEG2 ": ".y4m", b"nut/multimedia container": ".nut"}
 
 @contextmanager
 def named(input: str, output: Path) -> Iterator[tuple[str | Path, Path]]:
-    """Give input and output; for `-`, what standard input sends, and standard output.
+    """Yield the input to read and the output to write. `-` stands for standard input and output.
 
-    NUT and Y4M are read while they arrive. Other formats are received completely first. The output
-    is NUT, or Y4M if the input is Y4M. Raises InputError.
+    From standard input, NUT and Y4M are read while they arrive. Other formats are received
+    completely first. The output is NUT, or Y4M if the input is Y4M. Raises InputError.
     """
     if PIPE not in (input, str(output)):
         yield input, output

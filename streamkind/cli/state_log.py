@@ -12,7 +12,8 @@ from streamkind.live.status import CameraStatus
 log = logging.getLogger("streamkind.live")
 
 QUIET_SECONDS = 60.0
-"""Least time, in seconds, between two lines about errors of a camera or of an output."""
+"""Least time, in seconds, between two lines about errors of a camera or of an output. Chosen by
+hand."""
 
 
 class StateLog:

@@ -1,1 +1,4 @@
-"""Live cameras: reads, enhances and publishes their streams without end."""
+"""Live cameras: reads, enhances and publishes their streams without end.
+
+Limits, thresholds and times without a stated source were chosen by hand.
+"""

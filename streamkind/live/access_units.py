@@ -1,9 +1,10 @@
 """Joins the payloads of RTP packets into access units: the coded pictures of H.264 and H.265.
 
 FFmpeg's parser returns a picture when the next one begins, which is late by the time of a frame.
-Most cameras send a fixed number of slices per picture. They cut each slice into packets of one size
-and a shorter rest. Where this rule has held for some time, a picture ends with the rest of its last
-slice. The rule is checked with every picture. If it fails, each picture waits for the next one.
+Most cameras send a fixed number of slices per picture. They cut each slice into packets of one
+size, and a shorter last packet. If this rule has held for some time, a picture is complete with the
+shorter packet of its last slice. The rule is checked with every picture. After it has failed, a
+picture is returned when the next one begins.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class AccessUnit:
     data: bytes
     """NAL units with start codes."""
     pts: int | None
-    """Of the first payload."""
+    """pts of the first payload, in ticks of 1/90000 s; None if unknown."""
     is_keyframe: bool
     is_corrupt: bool
 
@@ -61,13 +62,13 @@ SYNTAX = {
     "h264": Syntax(1, 0, 31, range(1, 6), frozenset({5})),
     "hevc": Syntax(2, 1, 63, range(32), frozenset(range(16, 22))),
 }
-"""By FFmpeg's name of the codec: H.264, 7.3.1 and table 7-1; H.265, 7.3.1.2 and table 7-1. In both,
-the first bit after the header is 1 in the first slice of a picture only."""
+"""Syntax by FFmpeg's name of the codec (H.264, 7.3.1 and table 7-1; H.265, 7.3.1.2 and table 7-1).
+In both, the first bit after the header is 1 in the first slice of a picture only."""
 
 
 @dataclass
 class _OpenUnit:
-    """What has come of a picture."""
+    """The payloads of a picture that have arrived."""
 
     pts: int | None = None
     parts: list[bytes] = field(default_factory=list)
@@ -77,9 +78,9 @@ class _OpenUnit:
     ended: bool = False
     """Whether the picture is complete by the rule."""
     returned: int = 0
-    """Number of parts that were returned because of that; 0 before."""
+    """Number of parts when the picture was returned because of that; 0 if it was not."""
     failed: bool = False
-    """Whether more of it has come after its end by the rule."""
+    """Whether more data of the picture has arrived after its end by the rule."""
 
     def unit(self) -> AccessUnit:
         return AccessUnit(b"".join(self.parts), self.pts, self.is_keyframe, self.is_corrupt)
@@ -174,7 +175,7 @@ class AccessUnits:
             self._keyframes_held += picture.is_keyframe
         self._slices = picture.slices
         if picture.returned and not picture.failed:
-            # What has come after it may be parameter sets of the next picture.
+            # Later parts may be parameter sets of the next picture.
             self._picture.parts = picture.parts[picture.returned :]
             return []
         self._failed |= picture.returned > 0
@@ -193,7 +194,7 @@ class AccessUnits:
     def _is_next(self, data: bytes, place: int, kind: int, pts: int | None) -> bool:
         """Return whether a NAL unit begins another picture than that of the slices before it.
 
-        Only a slice or another time tells: cameras repeat parameter sets between slices.
+        Only a slice or another time shows this: cameras repeat parameter sets between slices.
         """
         first = place + len(_START) + self._syntax.header
         is_first = kind in self._syntax.slices and data[first : first + 1] >= b"\x80"

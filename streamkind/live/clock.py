@@ -1,6 +1,7 @@
 """Time stamps of live cameras, which always rise, also over reconnects; and `Backoff`.
 
-`tests/test_live_parts.py` simulates clocks that jump, stand still, or are too fast or too slow.
+The constants were chosen by hand. `tests/test_live_parts.py` checks them on simulated clocks that
+jump, stand still, or are too fast or too slow.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Speed:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all measurements, because another timeline begins."""
+        """Drop all measurements, because another timeline begins."""
         self._began: float | None = None
         self._count = 0
         self._least = (0.0, 0.0)
@@ -72,25 +73,27 @@ class Speed:
 
 
 class LiveClock:
-    """Maps the times of a camera, whose clock starts anew at each connection, to one timeline.
+    """Maps the times of a camera, whose clock restarts at each connection, to one timeline.
 
     The thread that reads the camera changes it; any thread may call `at`.
     """
 
     def __init__(self, now: float) -> None:
         """Begin the timeline at 0 at the time `now`, in seconds of `time.monotonic`."""
-        self._last = (0.0, 0.0, now)  # our time, the camera's, and `now`; replaced as a whole
+        self._last = (0.0, 0.0, now)
+        """Time on the timeline, time of the camera and `now` of the last picture. The tuple is
+        replaced as a whole, because other threads read it."""
         self._offset: float | None = None
         self._sound_offset: float | None = None
         self._speed = Speed()
         self._begun = (0.0, now)
-        """Our time and `now` of the first picture of this timeline."""
+        """Time on the timeline and `now` of the first picture after the last connection or jump."""
         self.wrong_speed = 0.0
         """Seconds that a wrong camera clock counts per second; 0 while its speed is right."""
         self.set_too_often = False
         """Whether the camera's clock is set so often that it is not followed."""
         self._sets: deque[float] = deque(maxlen=MOST_SETS)
-        """Times at which it was set last, in seconds of `time.monotonic`."""
+        """Times at which the camera's clock was set last, in seconds of `time.monotonic`."""
 
     def restart(self) -> None:
         """Prepare for other time stamps, because a new connection begins."""
@@ -157,7 +160,7 @@ class LiveClock:
 
 
 class Backoff:
-    """Pauses that double. A random part is taken off, so that cameras do not reconnect together."""
+    """Pauses that double. Up to half is subtracted at random: not all cameras reconnect at once."""
 
     def __init__(self, first_seconds: float = 1.0, most_seconds: float = 30.0) -> None:
         self._first = first_seconds

@@ -192,7 +192,7 @@ def slate(size: tuple[int, int], lines: list[str]) -> Pixels:
 
 @functools.cache
 def letters() -> dict[str, Pixels]:
-    """Return pictures of all ASCII letters, (48, W) each.
+    """Return pictures of all printable ASCII characters, (48, W) uint8 each.
 
     They are drawn once: OpenCV loads and keeps megabytes of font for each thread that draws.
     """

@@ -30,8 +30,8 @@ class Fragment:
 class FragmentMuxer:
     """Muxes the pictures of one encoder to fragments. Use it from one thread only.
 
-    The first picture is at time 0. FFmpeg writes a picture when it gets the next one, because only
-    then it knows the duration.
+    The first picture is at time 0. FFmpeg writes a picture when it gets the next one, because the
+    duration is known only then.
     """
 
     def __init__(self, stream: Any) -> None:

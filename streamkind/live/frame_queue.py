@@ -19,7 +19,7 @@ class WaitingFrame:
     pixels: Pixels
     """RGB, uint8, (H, W, 3), or yuv420p with the tags `HD`, (3 H / 2, W)."""
     seconds: float
-    """Time on the output's timeline."""
+    """Time on the output's timeline, in seconds."""
     decoded: float
     """Time at which it was decoded, by `time.monotonic`."""
     before: Pixels | None = None

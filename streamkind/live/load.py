@@ -32,7 +32,7 @@ class Load:
         self._batches.append((began, ended, done, done + dropped))
 
     def longest_wait(self, now: float) -> float:
-        """Return how long a frame may have waited, in intervals of its camera.
+        """Return how long a frame may wait for the engine, in intervals of its camera.
 
         At full load the wait is shorter. The load is full after a start, after a pause of the
         machine, or if the engine is too slow.

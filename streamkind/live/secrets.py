@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from streamkind.errors import UsageError
 
 HIDDEN = "***"
-"""What messages show in place of a password."""
+"""Text that messages show in place of a password."""
 _PLACE = re.compile(r"\$\{(file:)?([^}]*)\}")
 """Pattern of `${NAME}`, an environment variable, and of `${file:PATH}`, the content of a file."""
 _SHORTEST = 4
@@ -179,8 +179,8 @@ def is_unclear(url: str) -> bool:
 def hide_passwords(words: list[str]) -> tuple[list[str], dict[str, str]]:
     """Replace passwords in command-line words by `${VARIABLE}`; return the words and variables.
 
-    All users of a machine can see the arguments of a process, but only its owner its environment. A
-    URL that its password may have made invalid is replaced as a whole.
+    All users of a machine can see the arguments of a process, but only its owner can see its
+    environment. A URL that its password may have made invalid is replaced as a whole.
     """
     variables: dict[str, str] = {}
 

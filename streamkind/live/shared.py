@@ -100,7 +100,7 @@ class SharedEngine:
 
     @property
     def description(self) -> str:
-        """Return the description of the engine, for the log."""
+        """Description of the engine, for the log."""
         with self.ready:
             return self._description
 

@@ -57,7 +57,7 @@ class Sound:
 
     data: bytes
     seconds: float | None
-    """Time on the camera's clock."""
+    """Time on the camera's clock, in seconds; None if the camera sends none."""
     duration: float
     """Duration in seconds."""
 
@@ -80,7 +80,10 @@ class Pace:
 
 
 class Connection:
-    """A connection to a camera. Reading blocks for at most `timeout_seconds`. One thread only."""
+    """A connection to a camera. Reading blocks for at most `timeout_seconds`.
+
+    Use it from one thread only.
+    """
 
     def __init__(
         self,

@@ -208,7 +208,7 @@ class CameraState:
             )
 
     def _shown(self, now: float) -> tuple[SourceState, float]:
-        """Return the state and its begin. A camera is live only if pictures are encoded too."""
+        """Return the state and when it began. A camera is live only if pictures are encoded too."""
         silent = self._silent_since(now) if self._state == "live" else 0.0
         if not silent:
             return self._state, self._since
@@ -234,7 +234,7 @@ class CameraState:
 
 
 class OutputState:
-    """The same for one output. The output's thread and the encoder's thread change it."""
+    """All values of one output, with one lock. The threads of output and encoder change them."""
 
     def __init__(self, url: str) -> None:
         self._lock = threading.Lock()
@@ -267,7 +267,7 @@ class OutputState:
                 self._handed += frames
 
     def publisher_ended(self) -> None:
-        """Count the frames that were given to it before it had a connection as dropped."""
+        """Count the frames that the publisher got before it had a connection as dropped."""
         with self._lock:
             self._dropped, self._handed = self._dropped + self._handed, 0
 

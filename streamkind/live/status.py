@@ -94,12 +94,12 @@ class CameraStatus:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A frame before and after."""
+    """A frame before and after it was enhanced."""
 
     before: Pixels
-    """As `WaitingFrame.pixels`."""
+    """Pixels of the camera's frame, as in `WaitingFrame.pixels`."""
     after: Pixels
-    """As `WaitingFrame.pixels`."""
+    """Pixels of the enhanced frame, as in `WaitingFrame.pixels`."""
     time: float
     """Unix time at which the frame was enhanced."""
 

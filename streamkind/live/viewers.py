@@ -22,7 +22,11 @@ class Viewer:
     """A queue of fragments for one browser. Any thread may add and take."""
 
     def __init__(self, wake: Callable[[], None], forget: Callable[[Viewer], None]) -> None:
-        """The encoder's thread calls `wake` when there is data to take."""
+        """Create an empty queue.
+
+        The encoder's thread calls `wake` when there is data to take. `leave` calls `forget`, which
+        removes the viewer from the camera's viewers.
+        """
         self._wake = wake
         self._forget = forget
         self._lock = threading.Lock()
@@ -98,7 +102,7 @@ class Viewers:
         """Used only by the encoder's thread."""
 
     def __bool__(self) -> bool:
-        """Whether there is a viewer."""
+        """Return whether there is a viewer."""
         return bool(self._now())
 
     def add(self, wake: Callable[[], None]) -> Viewer:

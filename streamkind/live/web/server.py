@@ -24,7 +24,7 @@ STOP_SECONDS = 1
 
 @contextmanager
 def serve_console(fleet: Fleet, config: ConsoleConfig) -> Iterator[str]:
-    """Serve page, API, health and metrics of a fleet; gives the console's URL.
+    """Serve page, API, health and metrics of a fleet in a `with` block. Yields the console's URL.
 
     With port 0 the system chooses one. Raises UsageError for an address that needs a token, or that
     cannot be used.
@@ -37,7 +37,7 @@ def serve_console(fleet: Fleet, config: ConsoleConfig) -> Iterator[str]:
 
 @contextmanager
 def serve(guard: Guard, config: ConsoleConfig) -> Iterator[str]:
-    """Serve an application in a thread within a `with` block; gives its URL. Raises UsageError."""
+    """Serve an application in a thread within a `with` block. Yields its URL. Raises UsageError."""
     with closing(listen(config)) as listening:
         server = uvicorn.Server(settings(guard))
         thread = threading.Thread(

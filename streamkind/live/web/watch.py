@@ -33,12 +33,12 @@ class AgeHistogram:
     """A histogram of the ages of frames at the output."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(AGE_BUCKETS) + 1))
-    """Frames in each bucket, the last without an upper bound."""
+    """Number of frames in each bucket. The last bucket has no upper bound."""
     sum: float = 0.0
-    """Seconds."""
+    """Sum of all ages, in seconds."""
     frames: int = 0
     """Number of frames of the camera at the last call. If it has become smaller, another camera
-    has got the name."""
+    now has the name."""
 
     def add(self, ages: Iterable[float]) -> None:
         """Count ages in seconds."""
