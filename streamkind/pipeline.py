@@ -49,7 +49,7 @@ class Report:
     """The progress of a run while it works, and its result at the end."""
 
     total: int | None
-    """Expected number of frames; None if the container does not say."""
+    """Expected number of frames; None if the container does not state it."""
     engine: str
     """Description of the engine: profile, model, device and precision."""
     early: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Report:
     frames: int = 0
     """Number of frames enhanced so far."""
     ratio: float = 1.0
-    """Ratio of the last frame."""
+    """Ratio of the last enhanced frame: how much its illumination was raised."""
     lost: int = 0
     """Number of frames that could not be decoded."""
     began: float = field(default_factory=time.perf_counter)
@@ -110,9 +110,10 @@ def run(
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Decoding and encoding run in threads of their own. A stream that overlaps recomposes in that of
-    the encoder. `show` gets the batch before and after enhancement, (N, H, W, 3) each, and returns
-    the batch to write; without it, that is the enhanced one. `progress` is called after each batch.
+    Decoding and encoding run in threads of their own. If the stream `overlaps`, its last step runs
+    in the thread of the encoder. `show` gets a batch before and after enhancement, (N, H, W, 3)
+    each, and returns the batch to write, by default the enhanced one. `progress` is called after
+    each batch.
     """
     depth = 1 if stream.overlaps else 4  # layers take more memory than finished frames
     with ReadAhead(source) as frames, WriteBehind(sink, depth=depth) as output:
@@ -145,8 +146,9 @@ def enhance(
 ) -> Report:
     """Enhance all videos of a file, an image or a folder of images, and return a report.
 
-    The output appears when it is complete, or not at all. `progress` is called after each batch.
-    Raises UsageError, InputError, OutputError or EngineError.
+    The output appears when it is complete, or not at all. `progress` is called with the report so
+    far: at the start, after each frame of a first pass, and after each batch. Raises UsageError,
+    InputError, OutputError or EngineError.
     """
     return enhance_file(input, output, Options(**options), progress=progress)
 
@@ -229,6 +231,7 @@ def find_track(
 ) -> Track:
     """Run only the first of two passes: return the smoothed ratio of every frame of a video.
 
+    `progress` is called with the report so far: at the start, after each frame, and at the end.
     Raises UsageError, InputError or EngineError.
     """
     asked = Options(**options)
@@ -275,10 +278,7 @@ def needs_two_passes(
     duration: float | None = None,
     video_stream: int | None = None,
 ) -> bool:
-    """Return whether the profile and the light need two passes.
-
-    A fast profile needs two passes only if the light of the key frames changes.
-    """
+    """Return whether two passes are needed: for a fast profile, only if the light changes."""
     if not profile.fast:
         return True
     path = as_path(input)

@@ -31,12 +31,12 @@ CACHE = "STREAMKIND_CACHE"
 """Environment variable for the folder of all caches. It replaces the default folder."""
 REPLACE_SECONDS = 2.0
 """Longest time for which replacing a file is retried on Windows, in seconds: a virus scanner may
-have it open."""
+have it open. Chosen by hand."""
 
 SCREENS = {"DISPLAY", "WAYLAND_DISPLAY"}
 """Environment variables that are set on Linux if there is a screen."""
 SHOW_SECONDS = 10.0
-"""Longest wait for the file manager to open, in seconds."""
+"""Longest wait for the file manager to open, in seconds. Chosen by hand."""
 
 
 def signal_main_thread(number: int) -> None:

@@ -31,7 +31,7 @@ class Layers:
     statistics: Statistics
     """Statistics of each frame, on the host."""
     pixels: Pixels
-    """The frames, (N, H, W, 3)."""
+    """The frames as given: RGB, (N, H, W, 3); in views that reduce frames also yuv420p."""
     ground: Floats | None = field(default=None, kw_only=True)
     """For videos: the frames at the size of their local maps, filtered over time, (N, h, w, 3)."""
     seen: Levels | None = field(default=None, kw_only=True)
@@ -96,7 +96,7 @@ class CompilesInAdvance(Protocol):
     """A backend that compiles for each size of picture, and can do so in another thread."""
 
     def for_compiling(self) -> Backend:
-        """Return a second one on the same device, for another thread."""
+        """Return a second backend on the same device, for another thread."""
         ...
 
     def take_compiled(self, other: Any) -> None:

@@ -14,7 +14,7 @@ from streamkind.errors import EngineError, UsageError
 log = logging.getLogger("streamkind.engines")
 
 ANSWER_SECONDS = 10
-"""Time limit of nvidia-smi, in seconds. It does not end if the driver hangs."""
+"""Time limit of nvidia-smi, in seconds: it does not end if the driver hangs. Chosen by hand."""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class FirstThatWorks:
         return self._backend.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
+        """Relight layers by N ratios: (N, H, W, 3) uint8 RGB. The caller may keep the result."""
         return self._backend.recompose(layers, ratios)
 
     def join(self, parts: Sequence[Any]) -> Any:
@@ -147,7 +147,7 @@ class FirstThatWorks:
         self.description, self.max_batch = self._backend.description, self._backend.max_batch
 
     def _prove(self, pixels: Pixels) -> None:
-        """Run frames through all three graphs, to see whether they work. Not on the CPU."""
+        """Run frames through all three graphs, to find out whether they work; not on the CPU."""
         if self._choice[1] != "cpu":
             layers = self._backend.decompose(pixels)
             held = self._backend.steady(layers, layers, np.zeros(2, np.float32))

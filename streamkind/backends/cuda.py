@@ -106,7 +106,7 @@ class Gpu:
         return whole
 
     def free_mib(self) -> int:
-        """The free memory of the card, in MiB."""
+        """Return the free memory of the card, in MiB."""
         return int(self.cuda.mem_get_info()[0]) >> 20
 
     def release_unused(self) -> None:
@@ -157,11 +157,11 @@ class CallGraph:
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: calls of other threads do not affect the recording."""
 _OUT_OF_MEMORY = 2
-"""CUDA_ERROR_OUT_OF_MEMORY"""
+"""CUDA_ERROR_OUT_OF_MEMORY: the card has too little free memory."""
 
 
 def _call_driver(name: str, *arguments: Any) -> None:
-    """Call the driver."""
+    """Call a function of the driver. Raises its MemoryError, or EngineError for other errors."""
     error = getattr(_library(), name)(*arguments)
     if error == _OUT_OF_MEMORY:
         raise _driver().MemoryError(f"{name}: out of memory")

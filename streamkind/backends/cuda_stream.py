@@ -119,9 +119,9 @@ class CudaStream:
         kept: Mapping[str, Memory],
         down: Mapping[str, Array],
     ) -> None:
-        """Enqueue some of the frames: upload `up`, run the graph, download into `down`.
+        """Enqueue the frames `frames` of a batch: upload `up`, run the graph, download into `down`.
 
-        `kept` are inputs and outputs that stay on the card. The results of the batch before are
+        `kept` are inputs and outputs that stay on the card. The results of the previous call are
         collected first.
         """
         self.collect()

@@ -89,7 +89,7 @@ class OpenVINOBackend:
         return self._small
 
     def decompose(self, pixels: Levels) -> Layers:
-        """(N, H, W, 3) RGB, uint8 or float32 levels -> layers and per-frame statistics."""
+        """Split (N, H, W, 3) RGB, uint8 or float32 levels, into layers, with statistics."""
         reflectance, illumination, *blocks = self._run("decompose", [pixels])
         told = self._infer("tell", [pixels, *blocks])
         return Layers(reflectance, illumination, Statistics.of(*told), pixels)
@@ -107,7 +107,7 @@ class OpenVINOBackend:
         return replace(layers, reflectance=reflectance, illumination=illumination)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
+        """Relight layers by N ratios: (N, H, W, 3) uint8 RGB. The caller may keep the result."""
         ratio = np.asarray(ratios, np.float32)
         return self._run("recompose", [layers.reflectance, layers.illumination, ratio])[0]
 
@@ -158,7 +158,7 @@ class OpenVINOBackend:
         return MEASURED_FRAMES / (time.perf_counter() - began)
 
     def _use(self, device: str, precision: str | None) -> None:
-        """Select the device."""
+        """Select a device and its options, and free the compiled graphs."""
         self._device, self._device_options = device, dict(self._options)
         if device != CPU:
             self._device_options = options_of(self._core, device, precision)

@@ -13,9 +13,10 @@ from streamkind.model.released import Release
 from streamkind.video.frames import Pixels
 
 RATIOS = (2.0, 4.0, 8.0)
-"""Ratio for each of the fixed frames."""
+"""Ratio for each of the fixed frames. Chosen by hand."""
 MEAN, MOST = 1.0, 4.0
-"""Bounds of the difference, in gray levels: of its mean, and of its 99.9th percentile."""
+"""Bounds of the difference, in gray levels: of its mean, and of its 99.9th percentile. Chosen by
+hand."""
 Relight = Callable[[Pixels, float], Pixels]
 """Takes (H, W, 3) uint8 RGB and a ratio, and returns the enhanced frame."""
 
@@ -46,7 +47,7 @@ class Parity:
 
 
 def distance(found: Pixels, expected: Pixels) -> Parity:
-    """Compare pictures of one shape."""
+    """Return the difference between pictures of one shape, uint8."""
     far = np.abs(found.astype(np.int16) - expected)
     return Parity(float(far.mean()), float(np.percentile(far, 99.9)))
 

@@ -200,7 +200,7 @@ def build(
     tell: Tell = lambda share: None,
     where: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Plan:
-    """Build a plan. `tell` is called with the share that is done, 0 to 1. Raises EngineError.
+    """Build a plan. `tell` is called with the finished share, 0 to 1. Raises EngineError.
 
     The building thread enters `where()`, which makes a card current. Without it, CUDA would use the
     first card.

@@ -68,12 +68,12 @@ def _lamp_weight(g: GraphBuilder, luma: Tensor) -> Tensor:
 
 
 def _weighted(g: GraphBuilder, values: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean over the blocks, (N, M) -> (N, 1)."""
+    """Return the weighted mean over the blocks, (N, M) -> (N, 1)."""
     return g.sum("ReduceSum", values * weight, 1) / g.sum("ReduceSum", weight, 1)
 
 
 def _brightest(g: GraphBuilder, blocks: Tensor, weight: Tensor) -> Tensor:
-    """The luma that a twentieth of the weight exceeds: `light.exposure.brightest_of`, (N, 1).
+    """Return the luma that a twentieth of the weight exceeds, (N, 1): `exposure.brightest_of`.
 
     It is found without sorting, because TensorRT sorts 3,840 values at most. `a` is the brightest
     block up to which the weight is within the wanted one; `b` and `c` are the next brighter ones.
@@ -99,18 +99,18 @@ def _brightest(g: GraphBuilder, blocks: Tensor, weight: Tensor) -> Tensor:
 
 
 def _ramp(g: GraphBuilder, value: Tensor, begin: Tensor, length: Tensor) -> Tensor:
-    """0 up to `begin`, 1 from `begin + length` on."""
+    """Rise linearly from 0 at `begin` to 1 at `begin + length`."""
     return g.clip((value - begin) / length)
 
 
 def _next(g: GraphBuilder, blocks: Tensor, luma: Tensor) -> Tensor:
-    """The darkest block that is brighter than `luma`; `_NONE` if there is none."""
+    """Return the luma of the darkest block that is brighter than `luma`; `_NONE` without one."""
     above = g.add("Greater", blocks, luma)
     return g.sum("ReduceMin", g.add("Where", above, blocks, _NONE), 1)
 
 
 def _weight_until(g: GraphBuilder, blocks: Tensor, weight: Tensor, luma: Tensor) -> Tensor:
-    """Weight of all blocks up to each of K values of luma, (N, K)."""
+    """Return the weight of all blocks up to each of K values of luma, (N, K)."""
     within = g.add("LessOrEqual", g.add("Unsqueeze", blocks, [2]), g.add("Unsqueeze", luma, [1]))
     within = g.cast(within, FLOAT)
     sums = g.add("MatMul", g.add("Unsqueeze", weight, [1]), within)
@@ -120,9 +120,9 @@ def _weight_until(g: GraphBuilder, blocks: Tensor, weight: Tensor, luma: Tensor)
 def _last_within(
     g: GraphBuilder, blocks: Tensor, weight: Tensor, wanted: Tensor, grid: Tensor, step: float
 ) -> Tensor:
-    """The last value of a grid, (N, K), up to which the weight is within `wanted`, (N, 1).
+    """Return the last value of a grid, (N, K), up to which the weight is within `wanted`, (N, 1).
 
-    One step before the grid if there is none.
+    If there is none, return the value one step before the grid.
     """
     within = g.add("LessOrEqual", _weight_until(g, blocks, weight, grid), wanted)
     count = g.sum("ReduceSum", g.cast(within, FLOAT), 1)
@@ -130,7 +130,7 @@ def _last_within(
 
 
 def _rising(g: GraphBuilder, curve: Tensor) -> Tensor:
-    """The largest value of a curve so far, (N, 17)."""
+    """Return, for each point of a curve, the largest value up to it, (N, 17)."""
     count = len(light.RATIOS)
     before = np.tril(np.ones((count, count), np.float32))[None]
     seen = g.add("Unsqueeze", curve, [1]) * before  # curves are not negative
@@ -138,14 +138,14 @@ def _rising(g: GraphBuilder, curve: Tensor) -> Tensor:
 
 
 def _shares_at_one() -> light.Floats:
-    """Shares of the points of a curve in its value at a ratio of 1, (17, 1)."""
+    """Return the weights of the points of a curve for its value at a ratio of 1, (17, 1)."""
     units = np.eye(len(light.RATIOS))
     stops = np.log2(light.RATIOS)
     return np.array([[np.interp(0.0, stops, unit)] for unit in units], np.float32)
 
 
 def _inverse(g: GraphBuilder, value: Tensor, rising: Tensor) -> Tensor:
-    """The binary logarithm of the ratio at which a curve has a value, (N, 1)."""
+    """Return the binary logarithm of the ratio at which a curve has a value, (N, 1)."""
     stops, count = np.log2(light.RATIOS), len(light.RATIOS)
     sloped = rising + np.float32(1e-6) * np.arange(count, dtype=np.float32)
     begin, end = g.slice(sloped, 0, count - 1, 1), g.slice(sloped, 1, count, 1)

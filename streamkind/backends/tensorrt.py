@@ -72,7 +72,7 @@ class TensorRTBackend:
         )
 
     def decompose(self, pixels: Levels) -> Layers:
-        """(N, H, W, 3) RGB, uint8 or float32 levels -> layers on the card and statistics."""
+        """Split (N, H, W, 3) RGB, uint8 or float32 levels, into layers on the card."""
         layers, fine = self._guarded(lambda precision: self._decompose(pixels, precision))
         if not fine:
             raise _nan(self._release.name, "decompose")
@@ -99,7 +99,7 @@ class TensorRTBackend:
         return self._within_memory(hold)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
+        """Relight layers by N ratios: (N, H, W, 3) uint8 RGB. The caller may keep the result."""
         frames, fine = self._guarded(lambda precision: self._recompose(layers, ratios, precision))
         if not fine:
             raise _nan(self._release.name, "recompose")
@@ -171,7 +171,7 @@ class TensorRTBackend:
                     try:
                         return work()
                     finally:
-                        for stream in self._streams:  # before memory is given to somebody else
+                        for stream in self._streams:  # before its memory is used for other arrays
                             stream.wait()
                 except self._gpu.cuda.MemoryError as exc:
                     problem = str(exc)  # the exception itself would keep memory in use

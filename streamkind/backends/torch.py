@@ -49,7 +49,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def decompose(self, pixels: Levels) -> Layers:
-        """(N, H, W, 3) RGB, uint8 or float32 levels -> layers on the device and statistics."""
+        """Split (N, H, W, 3) RGB, uint8 or float32 levels, into layers, with statistics."""
         with _memory_for(*pixels.shape[:3]):
             frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
             reflectance, illumination, *told = self._decompose(frames)
@@ -70,7 +70,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return (N, H, W, 3) uint8 RGB. The caller may keep it."""
+        """Relight layers by N ratios: (N, H, W, 3) uint8 RGB. The caller may keep the result."""
         with _memory_for(*layers.pixels.shape[:3]):
             ratio = torch.from_numpy(np.asarray(ratios, np.float32)).to(self._device)
             frames = self._recompose(layers.reflectance, layers.illumination, ratio)

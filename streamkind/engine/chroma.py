@@ -3,8 +3,9 @@
 A codec rounds chroma to whole code values. Near gray, one code value carries no information. If it
 were raised eightfold, it would be seen as purple or olive. Chroma that is no larger than this
 rounding is removed. Chroma that is clearly larger is kept. Between the two, the share that is kept
-rises smoothly. Where chroma is removed, neighbours lend theirs, but no more than rounding could
-have removed there. So a colour that fades with the light has no visible edge.
+rises smoothly. Where chroma is removed, the mean chroma of the neighbours is added (*lent* chroma),
+but no more than rounding could have removed there. So a colour that fades with the light has no
+visible edge.
 
 Sensors and codecs also add noise to chroma that is above rounding. Raised eightfold, it would be
 seen as green and red patches. Chroma that differs from its neighbours by no more than this noise
@@ -147,7 +148,7 @@ def add_enlarged(small: Floats, made: Levels) -> None:
 def recorded_chroma(seen: Levels, black: float) -> list[Floats]:
     """Return chroma of YUV, (h, w, 3), around 0: U and V, (h, w) each.
 
-    What may be rounding or noise is left out, and what neighbours lend is added.
+    Chroma that may be rounding or noise is left out, and lent chroma is added.
     """
     y, (u, v), own, around = denoise(halved(seen), np.array([black, 128, 128], np.float32))
     confidence = chroma_confidence(u, v)
@@ -212,16 +213,16 @@ def shares_of(seen: Floats, made: Floats, zero: Floats) -> list[Floats]:
 
 
 class Denoised(NamedTuple):
-    """Chroma without noise: `chroma` = `share` * its own chroma + `around`."""
+    """Chroma without noise: `chroma` = `share` * the pixel's own chroma + `around`."""
 
     luma: Floats
     """Smoothed luma above black, (h, w)."""
     chroma: list[Floats]
     """U and V without noise, 0 at gray, (h, w) each."""
     share: Floats
-    """Share of its own chroma in it, (h, w) in [0, 1]."""
+    """Weight of the pixel's own chroma, (h, w) in [0, 1]."""
     around: list[Floats]
-    """The neighbours' part of it: U and V, (h, w) each."""
+    """The part that comes from the neighbours: U and V, (h, w) each."""
 
 
 def denoise(picture: Floats, zero: Floats, share: Floats | None = None) -> Denoised:
@@ -275,14 +276,13 @@ def chroma_confidence(
 ) -> Floats:
     """Return the confidence, (h, w) in [0, 1], that chroma is more than rounding.
 
-    `u` and `v` are (h, w) each, and 0 at gray.
-
-    Faint chroma is averaged over an area, so that the result has no edges. Strong chroma is not.
+    `u` and `v` are (h, w) each, and 0 at gray. Faint chroma is averaged over an area, so that the
+    result has no edges. Strong chroma is not.
     """
     area = length(*(np.asarray(cv2.GaussianBlur(p, (0, 0), AREA), np.float32) for p in (u, v)))
     return np.maximum(smooth_step(area, *rounding), smooth_step(length(u, v), *strong))
 
 
 def length(u: Floats, v: Floats) -> Floats:
-    """Return the distance of chroma, given around 0, from gray."""
+    """Return the distance of chroma from gray, (h, w). `u` and `v` are 0 at gray."""
     return np.asarray(cv2.magnitude(u, v), np.float32)

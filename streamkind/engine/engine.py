@@ -31,9 +31,10 @@ from streamkind.video.frames import ClearFrame, Frame, Pixels, PixFmt
 
 
 class Engine:
-    """A released model on a device. It remembers nothing of any video; a `Stream` does.
+    """A released model on a device: a context manager, which frees the device at its end.
 
-    A context manager. Use an engine and the streams over it from one thread only.
+    It stores nothing of any video, so several videos can take turns on one engine. Use an engine
+    and the streams over it from one thread only. `open_engine` returns one.
     """
 
     def __init__(
@@ -128,16 +129,16 @@ class Engine:
         return self._view.steady(layers, before, strength)
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Relight N layers by N ratios: (N, H, W, 3) uint8 RGB, of the size of the input.
+        """Relight the layers of N frames by N ratios, at the size of the input.
 
-        The caller may keep the result.
+        Returns (N, H, W, 3) uint8 RGB, which the caller may keep.
         """
         return self._view.recompose(layers, ratios)
 
     def view(
         self, color: ColorTags | None = None, *, skip: bool = False, film: bool = True
     ) -> View:
-        """Return the view of one video: what the network sees of its frames.
+        """Return the view of one video, which gives its frames, whole or reduced, to the network.
 
         `color` says how pictures that are not RGB are coded. `skip` allows the network to skip
         frames if the profile does; the frames must then come in order. Without `film` the pictures
@@ -155,7 +156,7 @@ class Engine:
         return carried_pix_fmt(width, height, self._area, self._most_whole, self._every)
 
     def seen_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the width and height that the network sees of a picture, with padding."""
+        """Return width and height of the network's input for a picture, with padding."""
         if self._area is not None:
             reduced = reduced_size(width, height, self._area, self._most_whole)
             width, height = reduced or (width, height)

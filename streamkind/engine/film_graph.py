@@ -1,4 +1,4 @@
-"""The local ratio and the colour rule as ONNX operators: as `Filmed`, without its filter over time.
+"""The local ratio and the colour rule of `Filmed` as ONNX operators, without its filter over time.
 
 Pictures are RGB, (N, 3, H, W), in levels from 0 to 255.
 """
@@ -24,7 +24,7 @@ class FilmGraph:
     """Adds the local ratio and the colour rule of videos to a graph."""
 
     def __init__(self, g: GraphBuilder, seen: Tensor, *, rounds: bool) -> None:
-        """`seen` are pictures. With `rounds`, results are rounded between steps, as for 8 bits."""
+        """Use the pictures `seen`. With `rounds`, results are rounded between steps (8 bits)."""
         self._g, self._seen, self._rounds = g, seen, rounds
         self._size = g.size(seen, ROWS), g.size(seen, COLUMNS)
 
@@ -105,7 +105,7 @@ def _shares(g: GraphBuilder, seen: Tensor, made: Tensor) -> tuple[Tensor, Tensor
 def _denoised(
     g: GraphBuilder, picture: Tensor, share: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return luma, chroma without noise, its own share, the other part: `engine.chroma.denoise`."""
+    """Return luma, chroma without noise, `share` and `around`: `engine.chroma.denoise`."""
     side = chroma.WINDOW[0]
     luma, own = g.slice(picture, 0, 1, 1), g.slice(picture, 1, 3, 1)
     luma = gaussian(g, luma, chroma.SIGMA, 1)

@@ -1,9 +1,10 @@
 """Fits how the network changed the luma and chroma of a frame, to predict its result for another.
 
-Near a luma that was seen around a pixel, the line of these pixels is used. For another luma, as of
-ground that something has uncovered, the mean result for this luma at this place is used. It is
-looked up in a bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007), whose cells are places and
-ranges of luma. If the luma is new to the place, the mean result in the whole frame is used.
+A line from luma seen to luma made is fitted in the window around each pixel. It is used for a luma
+near those of its window. For another luma, for example of ground that a moving object has
+uncovered, the mean result for this luma at this place is used. It is looked up in a bilateral grid
+(Chen, Paris and Durand, SIGGRAPH 2007), whose cells are places and ranges of luma. If no pixel of
+the place had this luma, the mean result in the whole frame is used.
 
 Constants without a stated source were chosen by hand.
 """
@@ -35,7 +36,7 @@ skipped frames hardly change with half of `CELL` or twice `RANGE`."""
 BINS = 256 // RANGE
 """Number of the ranges of luma."""
 FEW = np.float32(0.1)
-"""Number of pixels of the whole frame's mean result in the mean of each cell."""
+"""Weight, in pixels, of the whole frame's mean result in the mean of each cell."""
 
 
 class Line(NamedTuple):
@@ -150,7 +151,10 @@ def smoothed(sums: NDArray[Any]) -> Floats:
 
 
 def looked_up(grid: Floats, luma: Plane) -> tuple[Floats, Floats]:
-    """Return both values of the grid for luma, (h, w) each, interpolated between places."""
+    """Return luma made, as difference, and gain of chroma from the grid, for luma, (h, w) each.
+
+    Both are interpolated between places.
+    """
     height, width = luma.shape
     down = len(grid) // BINS
     rows = np.minimum(np.arange(height, dtype=np.float32) / CELL, down - 1)

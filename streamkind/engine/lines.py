@@ -22,7 +22,7 @@ RADIUS = 2
 NOISE = 1.5
 """Standard deviation of luma, in 8-bit levels of the reduced picture, at which the slope is halved.
 Half of such contrast counts as noise. Chosen by hand."""
-NOISE_POWER = np.float32(NOISE**2)
+NOISE_POWER = np.float32(NOISE**2)  # variance, in 8-bit levels squared
 STRIP = 128
 """Number of rows that are relit at once, so that the float planes between the steps stay in the
 processor's cache."""

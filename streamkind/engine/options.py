@@ -122,7 +122,7 @@ class Options:
         return self.target_of(still=False)
 
     def target_of(self, *, still: bool) -> float:
-        """The given target, or the default for stills or for videos."""
+        """Return the given target, or the default for stills or for videos, in (0, 1]."""
         usual = STILL_TARGET if still else DEFAULT_TARGET
         return usual if self.target is None else self.target
 
@@ -132,7 +132,7 @@ class Options:
         return PROFILES[self.profile_of(still=False)]
 
     def profile_of(self, *, still: bool) -> ProfileName:
-        """The name of the profile. `auto` is resolved for this machine."""
+        """Return the name of the profile. `auto` is resolved for this machine."""
         return choose_profile(self.profile, self.backend, self.device, still=still)
 
     @property
@@ -151,7 +151,7 @@ class Options:
         return {"codec": self.codec, "crf": self.crf, "preset": preset}
 
     def given(self) -> list[str]:
-        """The names of the options that differ from their defaults."""
+        """Return the names of the options that differ from their defaults."""
         return [f.name for f in fields(self) if getattr(self, f.name) != f.default]
 
     def check_only(self, names: Collection[str], work: str) -> None:
@@ -181,7 +181,7 @@ class TrackOptions(TypedDict, total=False):
 
 
 class EnhanceOptions(TrackOptions, total=False):
-    """The types of all options, for type checkers. What they mean: `Options`."""
+    """The types of all options, for type checkers. `Options` describes each option."""
 
     ratio: Ratio
     steady: SteadyNames

@@ -34,7 +34,7 @@ class Profile:
     """Whether x264 and x265 get a fast preset, and a first pass reads a file only if its light
     changes. Options of the user take precedence."""
     every: int = 1
-    """The network runs on at least one of so many consecutive frames of a video."""
+    """The network runs on at least one frame of each `every` consecutive frames of a video."""
 
     def pix_fmt(self, form: VideoFormat) -> PixFmt:
         """Return the pixel format to ask a source for."""
@@ -76,7 +76,7 @@ def encoder_preset(
 
 
 def fast_preset(width: int, height: int) -> str:
-    """Return a preset of x264 and x265 that is as fast as `realtime`. It makes files larger."""
+    """Return the preset of x264 and x265 in a fast profile, by the size of the video in pixels."""
     return "veryfast" if width * height <= 1280 * 720 else "superfast"
 
 
@@ -88,13 +88,13 @@ def open_engine(
     device: str = "auto",
     engines: str | Path | None = None,
 ) -> Engine:
-    """Load a released model.
+    """Load a released model, and return an engine that runs it.
 
-    `model` is "kind", "lite", "student", "kindpp", or "auto" for that of the profile; `backend`
-    "auto", "tensorrt", "openvino" or "torch"; `profile` "quality", "balanced" or "realtime";
-    `device` "auto", "cpu", "cuda" or "cuda:1"; `engines` a folder with an engine.json other than
-    the installed one. Raises UsageError for a name that does not exist and EngineError for what
-    cannot be loaded here.
+    `model` is "kind", "lite", "student", "kindpp", or "auto" for the model of the profile.
+    `backend` is "auto", "tensorrt", "openvino" or "torch". `profile` is "auto", "quality",
+    "balanced" or "realtime". `device` is "auto", "cpu", "cuda", "cuda:1", "gpu", "gpu.1", "npu" or
+    "mps". `engines` is a folder with an engine.json, in place of the installed models. Raises
+    UsageError for an unknown name, and EngineError if the model cannot be loaded or run here.
     """
     check_type("device", device, str)
     profile = choose_profile(profile, backend, device)

@@ -57,7 +57,7 @@ class Relit(NamedTuple):
 
 
 class Reduced:
-    """A view in which the network sees frames of at most `area` pixels.
+    """A view in which frames are reduced to at most `area` pixels for the network.
 
     Frames of at most `most_whole` pixels are not reduced. With `carries`, their result is
     transferred to the frame in the same way, because a view that skips frames needs that. Frames
@@ -104,8 +104,8 @@ class Reduced:
     ) -> tuple[Floats, Floats]:
         """Return the means over a picture: RGB, (h, w, 3), and luma, (h, w).
 
-        For videos the network sees all colour, because `restrain` removes from the output what was
-        only rounding. For stills, colour near black is removed here.
+        For videos the network gets all colour, because `restrain` removes from the output the
+        colour that was only rounding. For stills, colour near black is removed here.
         """
         if not isinstance(self._whole, Filmed):
             return reduce(picture, size, tags)
@@ -174,7 +174,7 @@ class Reduced:
         return self._whole.join(layers)
 
     def small_size(self, pixels: Pixels) -> tuple[int, int] | None:
-        """Return the size that the network sees; None if its result is the frame."""
+        """Return the size of the reduced frame; None if the network's result is the output."""
         size = size_of(pixels)
         reduced = reduced_size(*size, self._area, self._most_whole)
         return size if reduced is None and self._carries else reduced
@@ -196,9 +196,9 @@ def carried_pix_fmt(width: int, height: int, area: int | None, whole: int, every
 
 
 def reduced_size(width: int, height: int, area: int, whole: int) -> tuple[int, int] | None:
-    """Return width and height of what the network sees; None for a picture of up to `whole` pixels.
+    """Return width and height of the reduced picture; None for one of up to `whole` pixels.
 
-    They are divided by the least integer that leaves at most `area` pixels. If `whole` is less than
+    Both are divided by the least integer that leaves at most `area` pixels. If `whole` is less than
     `area`, at least `whole` pixels are left, by a divisor that is no integer.
     """
     pixels = width * height
@@ -223,9 +223,10 @@ def carry(
 ) -> Planes:
     """Transfer the result for a reduced picture to the planes of the full one.
 
-    `luma`, (h, w), is what the network saw, and `clear`, (h, w, 3) YUV, what it made. `share` is
-    the share of the result in the output. `own`, (h, w), is the least share of the picture's own
-    detail, which is finer than a reduced pixel. `into` is where to write the planes.
+    `luma`, (h, w), is the luma of the network's input, and `clear`, (h, w, 3) YUV, the result.
+    `share` is the share of the result in the output. `own`, (h, w), is the least share of the
+    picture's own detail, which is finer than a reduced pixel. The planes are written to `into`, if
+    given.
     """
     made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
     after, *colors = split(clear)

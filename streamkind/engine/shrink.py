@@ -15,7 +15,8 @@ from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels, levels, stored
 
 NEARLY = 0.05
-"""Distance of twice a divisor from a whole number that an odd side may cause."""
+"""Largest difference between twice a divisor and a whole number at which the divisor counts as half
+of that number. The difference comes from a side that is odd. Chosen by hand."""
 Planes = tuple[Plane, Plane, Plane]
 """Y, U and V of one picture, (H, W) and twice (H/2, W/2) or (H, W)."""
 

@@ -133,7 +133,7 @@ def _levels(g: GraphBuilder, picture: Tensor, pictures: PictureType) -> Tensor:
 
 
 def _padded(g: GraphBuilder, levels: Tensor) -> Tensor:
-    """Repeat the last row and column until the graphs take both sides: (N, H, W, 3)."""
+    """Repeat the last row and column until both sides are multiples of 16: (N, H, W, 3)."""
     size = g.slice(g.add("Shape", levels), 2, 4, 0)
     missing = (size + (MULTIPLE - 1)) / MULTIPLE * MULTIPLE - size
     pads = g.add("Concat", [0] * 6, missing, axis=0)

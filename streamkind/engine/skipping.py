@@ -30,7 +30,8 @@ MOST_MOVED = 0.5
 """Largest share of a frame that may have moved if a second frame in a row is skipped.
 Like the other constants of this module, it was chosen by hand."""
 STOPS = 0.01
-"""Smallest change of the ratio, in stops, for which the last frame of the network is relit."""
+"""Smallest change of the ratio, in stops, for which the last frame that the network ran on is
+relit again."""
 LIGHT_STOPS = 0.05
 """Smallest change of a frame's mean luma, in stops, for which the network runs on it. Such a change
 is small in every pixel, so `motion` does not find it."""
@@ -73,7 +74,7 @@ class NetworkResult:
 
 @dataclass
 class KeptResult:
-    """The result of the network, in the layers of its frame and of those that skip it."""
+    """The result of the network, which the layers of its frame and of the skipped ones share."""
 
     made: NetworkResult | None = None
     """None until one of them is recomposed."""
@@ -87,7 +88,7 @@ class NetworkFrame:
     """Layers of the frame."""
     thumbnail: Floats
     skipped: int = 0
-    """Number of frames that were skipped since."""
+    """Number of frames that were skipped since then."""
 
 
 class Skipping:
@@ -167,7 +168,7 @@ class Skipping:
         return NetworkResult(float(ratios[0]), clear, Fit(seen, clear, black, own), own)
 
     def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:
-        """Return where a frame differs from the last one seen; None if the network must see it."""
+        """Return where a frame differs from the one `seen`; None if the network must run on it."""
         if seen.skipped + 1 >= self._every:
             return None
         before, small = seen.layers.luma[0], thumbnail(luma)
@@ -201,6 +202,6 @@ def carry_on(made: NetworkResult, now: Pixels, moved: Floats, black: float) -> R
     ]
     own, own_now = made.own, made.fit.own(luma)
     if own is not None and own_now is not None:
-        # `made.own` is for what was here before. With no share, a lit road would be blurred.
+        # `made.own` belongs to the earlier frame. With a share of 0, a lit road would be blurred.
         own = own + moved * (own_now - own)
     return Relit(np.asarray(cv2.merge(mixed), np.float32), own)

@@ -42,8 +42,8 @@ class HeldLayers:
 class Steadier:
     """Filters reflectance and illumination over time where nothing moves. One object per stream.
 
-    It starts again without a frame before, after a gap of more than `gap_seconds`, and when the
-    frame size changes.
+    The first frame is not filtered, and neither is the first one after a gap of more than
+    `gap_seconds` or after a change of the frame size.
     """
 
     def __init__(

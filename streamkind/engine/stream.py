@@ -98,7 +98,7 @@ class Stream:
 
     @property
     def overlaps(self) -> bool:
-        """Whether the last step of frames may run in a second thread."""
+        """Whether the last step, `recompose`, may run in a second thread."""
         return self.view.overlaps
 
     @property

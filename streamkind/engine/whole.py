@@ -75,7 +75,7 @@ class HasViews(Protocol):
 
 
 class Whole:
-    """A view in which the network sees whole RGB frames of any size, (N, H, W, 3)."""
+    """A view in which the network runs on whole RGB frames of any size, (N, H, W, 3)."""
 
     state: Any = None
     overlaps = False  # layers of whole frames are large: only those of one batch are in memory

@@ -33,8 +33,8 @@ NIGHT, DAY = 0.3, 0.5
 """Mean luma up to which a frame is fully brightened, and from which on it is not changed. The mean
 does not include black blocks, so that letterbox bars do not lower it."""
 LEAST_VISIBLE = 0.25
-"""Least value of the share of blocks that are not black, by which this mean is divided. So a few
-lit windows on black do not count as a day frame."""
+"""Least divisor of that mean. The divisor is the share of blocks that are not black. Without this
+limit, a frame with a few lit windows on black would count as a day frame."""
 
 BLACK, LIT = 2 / 255, 4 / 255
 """Mean luma up to which a block counts as black, and from which it counts as visible."""
@@ -78,7 +78,7 @@ class Statistics:
 
     @classmethod
     def of(cls, curve: NDArray[Any], thumbnail: NDArray[Any], exposure: NDArray[Any]) -> Statistics:
-        """Return the statistics of the last three outputs of the decompose graph."""
+        """Return the statistics that the last three outputs of the decompose graph contain."""
         curve, thumbnail, exposure = (
             np.asarray(told, np.float32) for told in (curve, thumbnail, exposure)
         )
@@ -116,7 +116,7 @@ class FixedRatio:
 
 @dataclass(frozen=True)
 class OwnRatio:
-    """Chooses the automatic ratio of each frame alone, without smoothing. For stills."""
+    """Chooses the automatic ratio of each frame alone: for stills, and for videos not smoothed."""
 
     target: float
     """Mean luma to aim at on average, in (0, 1]."""
@@ -200,7 +200,7 @@ def brightest_of(thumbnail: Floats) -> float:
 
 
 def lamp_weight(thumbnail: Floats) -> Floats:
-    """Return the weight of blocks by their luma: 1, and `LAMP_SHARE` for lamps."""
+    """Return the weight of blocks by their luma: 1 up to `LAMP`, `LAMP_SHARE` from `GLARE` on."""
     return np.asarray(1 - (1 - LAMP_SHARE) * smooth_step(thumbnail, LAMP, GLARE), np.float32)
 
 

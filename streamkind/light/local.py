@@ -29,8 +29,8 @@ UNSEEN = 0.002
 """Half an 8-bit level, as luma, which rounding can remove. Luma below it gets less than half of
 `MOST_GAIN`."""
 TOP, KNEE = DEFAULT_TARGET, 8.0
-"""Dark places are raised to a luma of `TOP` at most, at any ratio. For lit places the limit is the
-power mean of `TOP` and their light, with exponent `KNEE`: a place of 0.35 rises by 0.11 at most."""
+"""Dark places are raised to a luma of `TOP` at most, at any ratio. For lit places the limit is
+(TOP^KNEE + light^KNEE)^(1 / KNEE), so a place of 0.35 rises by 0.11 at most."""
 VIVID = 0.67
 """The same as `TOP` for the brightest channel of RGB. Without this limit, a dark blue sky would
 become a glaring blue. In nine of ten coloured places of our485's bright pictures, the brightest
@@ -126,7 +126,7 @@ def base_of(luma: Floats) -> Floats:
 
 
 def of_windows(luma: Floats, radius: int) -> tuple[Floats, Floats]:
-    """Return mean and variance of the window around each pixel."""
+    """Return mean and variance of the window around each pixel, (h, w) each."""
     window = 2 * radius + 1, 2 * radius + 1
     mean = np.asarray(cv2.blur(luma, window), np.float32)
     variance = np.asarray(cv2.sqrBoxFilter(luma, cv2.CV_32F, window), np.float32)
@@ -171,14 +171,17 @@ class Curve:
         self._falling = 1 - power(light / top, KNEE - 1)
 
     def slope(self, steep: Floats) -> Floats:
-        """Return the slope of the curve, the contrast of detail, from that of the network's."""
+        """Return the slope of the curve, by which the contrast of detail grows, (h, w).
+
+        `steep` is the slope of the network's tone curve.
+        """
         by_rise, by_room = self._shares
         slope = 1 + by_rise * (steep - 1) - by_room * self._falling
         return np.asarray(np.maximum(slope, np.minimum(steep, 1)), np.float32)
 
 
 def limit(light: Floats, top: float) -> Floats:
-    """Return the power mean of `top` and light, (h, w), with exponent `KNEE`."""
+    """Return (light^KNEE + top^KNEE)^(1 / KNEE), (h, w): never below `top` or the light."""
     return power(power(light, KNEE) + np.float32(top**KNEE), 1 / KNEE)
 
 

@@ -52,7 +52,7 @@ def smooth_track(wanted: Series, times: Series, cut: NDArray[np.bool_]) -> Serie
 
 
 def median(x: Series, side: int = 2) -> Series:
-    """Return the median of the values within `side` of each; the ends are repeated."""
+    """Return, for each value, the median of 2 `side` + 1 values around it; ends are repeated."""
     padded = np.pad(x, side, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1)
     return np.asarray(np.median(windows, axis=1), np.float64)
@@ -88,7 +88,7 @@ def bridged(x: Series, times: Series) -> Series:
     filled = x.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[0], depth > REST_STOPS, [0]]).astype(int)))
     for begin, end in edges.reshape(-1, 2):
-        inside = begin > 0 and end < len(x)  # at an end, the way back is not seen
+        inside = begin > 0 and end < len(x)  # at an end of the scene, the return is unknown
         if inside and depth[begin:end].max() < PASSING_STOPS:
             filled[begin:end] = closed[begin:end]
     return filled

@@ -30,15 +30,15 @@ class RatioState:
 
 
 class RatioSmoother:
-    """Smooths the automatic ratio over time: it follows real changes fast, and noise not at all.
+    """Smooths the automatic ratio over time. It follows large changes fast, and noise not at all.
 
     The ratio does not change while the automatic ratio stays within a band around it, of three
     standard deviations of the noise. When the automatic ratio leaves the band, the band moves with
     it, without overshoot. A change of at least `event_stops` is followed fast, and to its end. A
     smaller change may be a lamp that passes. It is followed slowly, and only while the median of
     the last `pass_seconds` is outside the band on the same side. After a scene cut or a gap in
-    time, the smoother starts anew. The defaults were chosen by hand. Use one object per stream.
-    `state` may be saved and given to another object.
+    time, the smoother starts again from the automatic ratio. The defaults were chosen by hand. Use
+    one object per stream. `state` may be saved and given to another object.
     """
 
     def __init__(
@@ -56,20 +56,21 @@ class RatioSmoother:
     ) -> None:
         self.target = target
         self.attack_seconds = attack_seconds
-        """Time constant of large changes to a lower ratio. It is shorter than `release_seconds`,
-        because a frame that is too bright disturbs more than one that is too dark."""
+        """Time constant of large changes to a lower ratio, in seconds. It is shorter than
+        `release_seconds`, because a frame that is too bright disturbs more than one too dark."""
         self.release_seconds = release_seconds
-        """Time constant of large changes to a higher ratio."""
+        """Time constant of large changes to a higher ratio, in seconds."""
         self.calm_seconds = calm_seconds
-        """Time constant of small changes."""
+        """Time constant of small changes, in seconds."""
         self.pass_seconds = pass_seconds
-        """A small change that lasts less than half of this time has no effect."""
+        """Length of the window of the median, in seconds. A small change that lasts less than half
+        of this time has no effect."""
         self.event_stops = event_stops
         """Change, in stops, from which on it counts as large."""
         self.max_stops_per_second = max_stops_per_second
-        """Fastest change of the ratio."""
+        """Fastest change of the ratio, in stops per second."""
         self.gap_seconds = gap_seconds
-        """Gap between frames after which the smoother starts anew."""
+        """Gap between frames, in seconds, after which the smoother starts again."""
         self.state = state
 
     def __call__(self, statistics: Statistics, times: Sequence[float]) -> Floats:
@@ -108,7 +109,8 @@ class RatioSmoother:
 
 
 LEAST_NOISE, MOST_NOISE = 0.003, 0.02
-"""Bounds of the estimated noise, in stops. The upper one keeps real changes outside the band."""
+"""Bounds of the estimated noise, in stops, chosen by hand. The upper one keeps real changes outside
+the band."""
 
 
 def beyond(band: float, change: float) -> float:

@@ -20,7 +20,7 @@ from streamkind.video.storage import as_path, write_whole
 Series = NDArray[np.float64]
 
 TRACK_RANGE = (0.1, 32.0)
-"""Least and largest ratio in a track: the range that the network was trained for."""
+"""Least and largest ratio in a track: the first and the last of `exposure.RATIOS`."""
 COLUMNS = ("time", "ratio", "wanted", "luma", "cut")
 """Columns of the CSV, in the order of the fields of `Track`."""
 
@@ -32,17 +32,20 @@ class Track:
     time: Series
     """Time in seconds, strictly rising."""
     ratio: Series
-    """Ratio to relight by."""
+    """Ratio by which a frame is relit, 0.1 to 32."""
     wanted: Series
     """Automatic ratio before smoothing, for information. NaN if unknown."""
     luma: Series
-    """Mean luma of the input without its lamps, 0 to 1, for information. NaN if unknown."""
+    """Mean luma of the input without lamps, in [0, 1], for information. NaN if unknown."""
     cut: NDArray[np.bool_]
     """True where a scene begins."""
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a CSV with at least the columns `time` and `ratio`. Raises UsageError."""
+        """Read a CSV with at least the columns `time`, in seconds, and `ratio`. Raises UsageError.
+
+        The columns `wanted`, `luma` and `cut` (0 or 1) may be missing.
+        """
         path = as_path(path)
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
@@ -114,8 +117,8 @@ class TrackRatio:
     """Chooses the ratio of each frame from a track.
 
     Between two rows the ratio in stops is interpolated linearly. If a scene begins at the second
-    row, the ratio stays constant until that row. Before the first row and after the last one it is
-    that of this row.
+    row, the ratio stays constant until that row. Before the first row and after the last row it is
+    constant.
     """
 
     track: Track

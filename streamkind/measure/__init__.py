@@ -1,1 +1,4 @@
-"""Measures of flicker, sharpness and speed, and their plots."""
+"""Measures of flicker, sharpness and speed, and their plots.
+
+Constants without a stated source were chosen by hand.
+"""

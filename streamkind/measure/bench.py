@@ -69,10 +69,7 @@ class Times:
         return statistics.median(rates), min(rates), max(rates)
 
     def share(self, name: str, of: str) -> tuple[float, float, float]:
-        """Return the speed of `name` divided by that of `of` in the same round.
-
-        Median, smallest and largest.
-        """
+        """Return median, smallest and largest speed of `name` over that of `of` in one round."""
         pairs = zip(self.rounds[name], self.rounds[of], strict=True)
         shares = [other / own for own, other in pairs]
         return statistics.median(shares), min(shares), max(shares)

@@ -15,7 +15,8 @@ from streamkind.light.exposure import Floats
 from streamkind.video.frames import Pixels
 
 WARP_ROWS = 480
-"""Largest number of rows of the pictures that E_warp compares. The flow is found at half of it."""
+"""Largest shorter side, in pixels, of the pictures that E_warp compares. The flow is found at half
+of that size."""
 GAMMA = 1 / 2.2
 """Exponent that is applied to the luma for DIS. Without it, dark luma of 0 to 10 of 255 would have
 too little texture for DIS."""
@@ -26,9 +27,9 @@ class SeenFrame:
     """The data of a frame that the comparison with the next frame needs."""
 
     y: Floats
-    """BT.601 luma, (H, W)."""
+    """BT.601 luma, (H, W) in [0, 1]."""
     small: Floats
-    """RGB at most `WARP_ROWS` high, (h, w, 3)."""
+    """RGB, (h, w, 3) in [0, 1], whose shorter side is at most `WARP_ROWS`."""
 
     @classmethod
     def of(cls, pixels: Pixels) -> SeenFrame:
@@ -43,7 +44,7 @@ class SeenFrame:
 
 
 def luma(pixels: Pixels) -> Floats:
-    """Y = .299 R + .587 G + .114 B, (H, W, 3) uint8 -> (H, W)."""
+    """Return Y = .299 R + .587 G + .114 B in [0, 1], (H, W, 3) uint8 -> (H, W)."""
     rgb = pixels.astype(np.float32)
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.float32) * np.float32(1 / 255)
 
@@ -55,9 +56,9 @@ class Flow:
     x: Floats
     """Column in the next frame, (h, w)."""
     y: Floats
-    """Row in the next frame."""
+    """Row in the next frame, (h, w)."""
     visible: Floats
-    """M: 1 where the flow is reliable, 0 at occlusions and at edges of motion."""
+    """M, (h, w): 1 where the flow is reliable, 0 at occlusions and at edges of motion."""
 
     @classmethod
     def between(cls, before: Floats, after: Floats) -> Flow:
@@ -84,7 +85,7 @@ class Flow:
         return cls(x + flow[..., 0], y + flow[..., 1], np.asarray(mask, np.float32))
 
     def error(self, before: Floats, after: Floats) -> float:
-        """E_warp of two pictures, (h, w, 3): sum of M ||O_t - warp(O_t+1)||^2 over sum of M."""
+        """Return E_warp of two pictures, (h, w, 3): sum of M ||O_t - warp(O_t+1)||^2 / sum of M."""
         warped = cv2.remap(after, self.x, self.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         apart = cv2.subtract(before, warped)
         squares = cv2.transform(cv2.multiply(apart, apart), np.ones((1, 3), np.float32))

@@ -39,7 +39,7 @@ from streamkind.video.frames import Pixels
 
 Mask = NDArray[np.bool_]
 Figures = dict[str, float]
-# Names of the figures of a frame, which the module's docstring explains.
+# Names of the figures of a frame. The docstring of the module explains them.
 NAMES = (
     "cast",
     "patch",

@@ -56,14 +56,14 @@ class Row:
     warp: list[float] = field(default_factory=list)
     """E_warp of each pair of frames."""
     psnr: list[float] = field(default_factory=list)
-    """PSNR against the reference, in dB."""
+    """PSNR of RGB against the reference, in dB, at the size of `SeenFrame.small`."""
     ssim: list[float] = field(default_factory=list)
     """SSIM of Y against the reference, with a Gaussian window of sigma 1.5."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures of all videos."""
+    """The figures of the result, of the input and of two baselines, and the scene cuts."""
 
     rows: dict[str, Row]
     """Rows by name: those of `ROWS`, and `reference` if there is one."""
@@ -71,7 +71,7 @@ class Scores:
     """Number of the first frame of each scene but the first."""
 
     def figures(self, name: str) -> dict[str, float | None]:
-        """Return the summary of one row."""
+        """Return the figures of one row, such as "output", by the names in docs/score.md."""
         row, dark = self.rows[name], self.rows[INPUT]
         gain = mean(row.luma) / max(mean(dark.luma), 1e-6)
         figures: dict[str, float | None] = {
@@ -125,11 +125,11 @@ def score(
 ) -> Scores:
     """Measure a result, the input times one gain, and the model without smoothing.
 
-    `unsmoothed` is a video of the last one. Without it, the video is made here, which takes as long
-    as `enhance`. `reference` is a video of the same scene, well lit. `progress` is called with the
-    name of the task and its number of frames so far. Raises InputError when a video cannot be read
-    or differs from the input in size or number of frames, and UsageError when a reference is given
-    without scikit-image.
+    `unsmoothed` is a video by the model without smoothing. If it is None, it is made here, which
+    takes as long as `enhance`. `reference` is a video of the same scene, well lit. `progress` is
+    called with the name of the task and its number of frames so far. Raises InputError when a video
+    cannot be read or differs from the input in size or number of frames, and UsageError when a
+    reference is given without scikit-image.
     """
     if reference is not None and importlib.util.find_spec("skimage") is None:
         raise UsageError("a reference needs scikit-image: pip install 'streamkind[score]'")
@@ -262,7 +262,7 @@ def add_pair(row: Row, before: SeenFrame, after: SeenFrame, flow: Flow | None) -
 
 
 def flicker(luma: list[float], cuts: list[int]) -> float:
-    """Standard deviation of log mean Y against its centred moving average, scene by scene."""
+    """Return the standard deviation of log mean Y minus its moving average, within scenes."""
     logs = np.log(np.maximum(luma, 1e-4))
     return float(np.concatenate([high_pass(scene) for scene in np.split(logs, cuts)]).std())
 

@@ -1,1 +1,1 @@
-"""KinD and its training (extra `train`; the only part that needs torch)."""
+"""KinD's networks and their training, which need torch (extra `train`); `released.py` does not."""

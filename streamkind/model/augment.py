@@ -1,4 +1,4 @@
-"""Augments training pairs, so that the networks see more than LOL contains."""
+"""Augments training pairs, so that the networks are trained on more kinds of pictures than LOL."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Augmentation:
     """Probability and strength of each change of the pairs of a batch."""
 
     exposure_stops: float = 0.0
-    """With a probability of 1/2, the dark picture becomes darker or brighter by up to so many
-    stops."""
+    """With a probability of 1/2, the dark picture becomes darker or brighter by up to this number
+    of stops."""
     white_balance: float = 0.0
     """With a probability of 1/3, red and blue of both pictures are scaled by up to this share."""
     saturation_stops: float = 0.0
-    """With a probability of 1/2, the chroma of both is scaled by up to so many stops."""
+    """With a probability of 1/2, the chroma of both is scaled by up to this number of stops."""
     gray: float = 0.0
     """Probability that both pictures become gray, as infrared footage is."""
     channels: float = 0.0
@@ -59,16 +59,20 @@ class Change:
     """One draw of the augmentation, to be applied to pictures of any size."""
 
     flat: int | None
+    """Level of both pictures everywhere, 0 to 255; None for no change."""
     color: Matrix | None
     """Matrix for the colours of both pictures; None for no change."""
     identity: bool
+    """Whether the dark picture is replaced by the bright one."""
     darkened: tuple[float, float] | None
     """Gain and gamma by which the dark picture is made from the bright one."""
     exposure: float | None
+    """Factor for the levels of the dark picture."""
     quality: int | None
+    """JPEG quality of the dark picture, 40 to 95."""
 
     def __call__(self, low: Image, high: Image) -> tuple[Image, Image]:
-        """Apply it to a dark and a bright picture."""
+        """Apply the change to a dark and a bright picture, (H, W, 3) uint8 each."""
         if self.flat is not None:
             return np.full_like(low, self.flat), np.full_like(high, self.flat)
         if self.color is not None:

@@ -41,7 +41,7 @@ def save(path: Path, state: StateDict) -> None:
 
 
 def load(path: Path) -> StateDict:
-    """Read a checkpoint onto the CPU."""
+    """Read a checkpoint onto the CPU. Raises FileNotFoundError."""
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; start the run without --resume")
     state: StateDict = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,6 +1,6 @@
 """Pairs of dark and bright pictures, and the batches cut from them.
 
-A batch depends only on seed, step and share, so a resumed run sees the same batches.
+A batch depends only on seed, step and share, so a resumed run gets the same batches.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def small(image: Image) -> Image:
 
 
 def to_tensor(images: Image) -> Tensor:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) float in [0, 1], channels last in memory."""
+    """Convert (N, H, W, 3) uint8 to (N, 3, H, W) float in [0, 1], channels last in memory."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 

@@ -20,7 +20,7 @@ QUALITIES = (22, 38)
 surveillance camera with visible blocks in the dark."""
 SHOT, READ = (0.02, 0.4), (0.2, 2.0)
 """Ranges of shot noise (variance per 8-bit level of light) and of read noise (standard deviation,
-in 8-bit levels)."""
+in 8-bit levels). Chosen by hand."""
 
 
 def recolor(image: Image, color: Matrix) -> Image:

@@ -2,7 +2,8 @@
 
 The teacher is the released KinD. It takes several times as long as a small network. So it runs once
 on a pool of large patches, and many smaller patches are cut from the pool. A pool and its patches
-depend only on seed and step, so a resumed run gets the same batches.
+depend only on seed and step, so a resumed run gets the same batches. The sizes of a pool were
+chosen by hand.
 """
 
 from __future__ import annotations

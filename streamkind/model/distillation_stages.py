@@ -27,9 +27,10 @@ Terms = dict[str, Tensor]
 def distil_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """The stage of a student. The targets are the teacher's layers, and the true picture.
+    """Return the losses of the stage `distil`, which trains the model `student`.
 
-    In every second step the pictures are reduced first, as `realtime` does.
+    The targets are the teacher's layers, and the true picture. In every second step the pictures
+    are reduced to half size first, because the profile `realtime` reduces frames too.
     """
     low, high = (F.avg_pool2d(i, 2) if step % 2 else i for i in (batch.low, batch.high))
     teacher, images, count = teacher_of(low.device), torch.cat([low, high]), len(low)
@@ -56,7 +57,10 @@ def distil_stage(
 def taught_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """The stage of `lite`. The targets are the teacher's layers, and the true picture."""
+    """Return the losses of the stage `taught`, which trains the model `lite`.
+
+    The targets are the teacher's layers, and the true picture.
+    """
     assert isinstance(batch, DistillationBatch)
     count = len(batch.low)
     with torch.no_grad():

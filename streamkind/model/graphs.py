@@ -115,9 +115,9 @@ a share of the brightness. Both are on a scale from 0 to 1, and were chosen by h
 
 
 class Steady(nn.Module):
-    """Layers of two frames in a row -> those of the later one, filtered where nothing moves.
+    """Layers of two consecutive frames -> those of the later one, filtered where nothing moves.
 
-    A recursive filter. Where nothing moves for long, the noise power falls to
+    The filter is recursive. Where nothing moves for long, the noise power falls to
     (1 - strength) / (1 + strength). Motion is found in the product of the layers.
     """
 
@@ -144,7 +144,7 @@ class Steady(nn.Module):
 
 
 def coarse(image: Tensor) -> Tensor:
-    """(N, 3, H, W) -> means of 12x12 pixels, (N, 3, H/4, W/4)."""
+    """Return means of 12x12 pixels, (N, 3, H, W) -> (N, 3, H/4, W/4)."""
     # A convolution takes half as long as a pool, for which OpenVINO changes the memory layout.
     mean = torch.full((3, 1, 4, 4), 1 / 16, device=image.device, dtype=image.dtype)
     blocks = F.conv2d(image, mean, stride=4, groups=3)

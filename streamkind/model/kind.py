@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from streamkind.model.released import MULTIPLE
 
-NEGATIVE_SLOPE = 0.2  # of every leaky ReLU, as the authors'; torch's default is 0.01
+NEGATIVE_SLOPE = 0.2  # slope of every leaky ReLU below 0, as the authors' code; torch has 0.01
 
 
 class Conv(nn.Sequential):
@@ -29,7 +29,7 @@ class Conv(nn.Sequential):
 
 
 def up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    """2x2 transposed convolution that doubles the size: no bias, no activation."""
+    """Return a 2x2 transposed convolution that doubles the size: no bias, no activation."""
     return nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=False)
 
 
@@ -194,12 +194,13 @@ class Exposure(nn.Module):
     """A dark picture -> its exposure: the mean luma that a photographer would give it.
 
     The paper does not have it, because it takes the ratio from the bright picture. The exposure is
-    the mean of two estimates. They are wrong in different scenes, so their mean has a smaller error
-    than each of them.
+    the geometric mean of two estimates. They are wrong in different scenes, so their mean has a
+    smaller error than each of them.
     """
 
     CEILING = 0.3
-    """Brighter values are clipped, so that a passing lamp does not change the exposure."""
+    """Level, in [0, 1], at which RGB is clipped, so that a passing lamp does not change the
+    exposure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,7 +208,7 @@ class Exposure(nn.Module):
         self.look = FeatureExposure()
 
     def forward(self, image: Tensor) -> Tensor:
-        """RGB of a picture, a quarter of its size, (N, 3, H/4, W/4) -> (N,) in [0, 1]."""
+        """RGB of a picture, reduced to a quarter, (N, 3, H/4, W/4) -> exposure (N,) in [0, 1]."""
         return self.estimates(image).prod(dim=1).sqrt()
 
     def estimates(self, image: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ class Weights:
     mutual: float = 0.1
     """Weight of edges that only one of the two illuminations has."""
     mutual_form: Literal["joint", "per_direction"] = "joint"
-    """M from both directions at once (paper) or one at a time (authors' code)."""
+    """Whether both directions of the gradients are summed first (paper), or each direction has a
+    term of its own (authors' code)."""
     cross: float = 0.0
     """Weight of |R_low L_high - I_high|. Without it, the colour of R_low fades."""
     low_gain: float = 1.0
@@ -90,7 +91,7 @@ and no skip connections for colour."""
 
 
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Signed horizontal and vertical differences of neighbours, interior only, no padded border.
+    """Return horizontal and vertical differences of neighbours, with sign and without a border.
 
     A border of zeros would add a false edge as high as the value itself.
     """
@@ -98,7 +99,7 @@ def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gray(image: Tensor) -> Tensor:
-    """Luma by BT.601: (N, 3, H, W) -> (N, 1, H, W)."""
+    """Return luma by BT.601: (N, 3, H, W) -> (N, 1, H, W)."""
     red, green, blue = image.chunk(3, dim=1)
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
@@ -139,7 +140,7 @@ def reconstruction(reflectance: Tensor, illumination: Tensor, image: Tensor) -> 
 
 
 def gradient_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distance between the magnitudes of the two gradients."""
+    """Return the squared distance between the magnitudes of the two gradients."""
     pairs = zip(gradients(x), gradients(y), strict=True)
     return sum(
         (F.mse_loss(a.abs(), b.abs()) for a, b in pairs), start=torch.zeros((), device=x.device)
@@ -147,7 +148,7 @@ def gradient_distance(x: Tensor, y: Tensor) -> Tensor:
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity, mean over channels: 11x11 Gaussian of sigma 1.5, no padding."""
+    """Return SSIM, the mean over channels: 11x11 Gaussian of sigma 1.5, no padding."""
     channels = x.shape[1]
     offset = torch.arange(11, device=x.device, dtype=torch.float32) - 5
     kernel = torch.exp(-(offset**2) / (2 * 1.5**2))
@@ -167,7 +168,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def chroma_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Absolute distance of R, G and B after their luma is subtracted."""
+    """Return the absolute distance of R, G and B after their luma is subtracted."""
     return F.l1_loss(x - gray(x), y - gray(y))
 
 
@@ -195,7 +196,7 @@ def envelope(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def envelope_loss(
     low: tuple[Tensor, Tensor, Tensor], high: tuple[Tensor, Tensor, Tensor], w: Weights, step: int
 ) -> Tensor:
-    """Weighted distance of both pictures' layers to `envelope`."""
+    """Return the weighted distance of both pictures' layers to `envelope`."""
     l_low, reflectance, l_high = envelope(low[0], high[0])
     strength = w.prior * max(w.prior_floor, 1 - step / max(w.prior_steps, 1))
     return strength * (
@@ -207,10 +208,10 @@ def envelope_loss(
 
 
 def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Error of the logarithm of the mean chroma of 8x8 pixels, weighted by how colourful they are.
+    """Return the error of the logarithm of the mean chroma of 8x8 pixels, weighted by that chroma.
 
-    Where the colour is uncertain, a distance between pixels would be smallest for gray. This one is
-    not.
+    Where the colour is uncertain, a distance between pixels would be smallest for gray. This error
+    is not.
     """
 
     def block_chroma(image: Tensor) -> Tensor:
@@ -225,7 +226,10 @@ def saturation_distance(x: Tensor, y: Tensor) -> Tensor:
 def decomposition_loss(
     low: tuple[Tensor, Tensor, Tensor], high: tuple[Tensor, Tensor, Tensor], w: Weights, step: int
 ) -> dict[str, Tensor]:
-    """Weighted terms for (image, reflectance, illumination) of the dark and the bright picture."""
+    """Return the weighted terms of decomposition.
+
+    `low` and `high` are image, reflectance and illumination of the dark and the bright picture.
+    """
     (image_low, r_low, l_low), (image_high, r_high, l_high) = low, high
     terms = {
         "reconstruction": w.reconstruction
@@ -246,7 +250,7 @@ def decomposition_loss(
 
 
 def restoration_loss(restored: Tensor, reflectance_high: Tensor, w: Weights) -> dict[str, Tensor]:
-    """Weighted distances of a restored reflectance from that of the bright picture."""
+    """Return the weighted distances of a restored reflectance from that of the bright picture."""
     target = reflectance_high**w.restoration_gamma
     terms = {
         "restoration": F.mse_loss(restored, target)
@@ -259,7 +263,7 @@ def restoration_loss(restored: Tensor, reflectance_high: Tensor, w: Weights) -> 
 
 
 def adjustment_loss(adjusted: Tensor, target: Tensor) -> Tensor:
-    """Squared distance of the illumination and of its gradient's magnitude."""
+    """Return the squared distance of the illumination and of its gradient's magnitude."""
     return F.mse_loss(adjusted, target) + gradient_distance(adjusted, target)
 
 
@@ -280,9 +284,9 @@ def mean_gain(picture: Tensor, wanted: Tensor) -> Tensor:
     """Return the gain from each picture's mean to the truth's, if they are near: (N, 1, 1, 1).
 
     After Liao et al., GT-mean loss (ICCV 2025): the Bhattacharyya distance of two normal
-    distributions, each with a tenth of its picture's mean as standard
-    deviation, is the weight of the unscaled picture. The paper adds the losses of the unscaled and
-    the scaled picture. Here there is one loss, of a picture between the two, at half the cost.
+    distributions, each with a tenth of its picture's mean as standard deviation, is the weight of
+    the unscaled picture. The paper adds the losses of the unscaled and the scaled picture. Here
+    there is one loss, of a picture between the two, which takes half the time.
     """
     # In training a picture may be below 0.
     means = [x.mean(dim=(1, 2, 3), keepdim=True).clamp(min=0) + 1e-3 for x in (picture, wanted)]

@@ -1,6 +1,6 @@
 """Training in several processes, as torchrun starts them.
 
-Each takes an equal share of every batch, and DistributedDataParallel averages their gradients.
+Each process takes an equal share of every batch. DistributedDataParallel averages their gradients.
 A loss is a mean over its batch, so it does not depend on the number of processes.
 """
 

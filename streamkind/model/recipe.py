@@ -18,14 +18,19 @@ class Stage:
     """A stage of training, with its own optimiser."""
 
     name: str
+    """Key of `STAGES`."""
     steps: int
     batch: int
+    """Number of pairs of patches in a step, of all processes together."""
     patch: int
+    """Rows and columns of a patch, in pixels."""
     learning_rate: float
+    """Largest learning rate of the stage."""
     picture: float = 1.0
-    """Weight of the loss of the final picture, beside that of its layers."""
+    """Weight of the loss of the final picture, relative to the losses of its layers."""
     brightness: float = 0.0
-    """Weight of the error of the final picture's mean, in the stage `taught`."""
+    """Weight of the error of the final picture's mean, relative to `picture`. Only for the stage
+    `taught`."""
     augment: float = 1.0
     """Factor for the augmentation of the recipe in this stage."""
 
@@ -47,13 +52,22 @@ class Recipe:
     """Folders of additional pairs. Their chroma is not changed, and none is held out."""
     seed: int = 0
     preset: str = "default"
+    """Weights of the losses: a key of `PRESETS`."""
     held_out: int = 24
+    """Number of pairs of `data` that are held out for validation, about."""
     validate_every: int = 1000
+    """Number of steps from one validation to the next."""
     validation_pairs: int = 12
+    """Number of held-out pairs that a validation uses, about."""
     checkpoint_minutes: float = 3.0
+    """Time between two checkpoints, in minutes."""
     gate_after: int = 1000
+    """Number of steps from which on a run ends if a validation finds that a network has collapsed.
+    """
     ema_decay: float = 0.998
+    """Decay of the moving average of the weights, per step."""
     clip_norm: float = 0.5
+    """Largest norm of all gradients together. Larger ones are scaled down to it."""
     augment: Augmentation = field(default_factory=Augmentation)
 
 

@@ -72,7 +72,7 @@ def engines_folder() -> Path:
 
 
 def releases(folder: Path | None = None) -> dict[str, Release]:
-    """Return every model that engine.json lists, by name."""
+    """Return every model that engine.json lists, by name. Raises EngineError."""
     folder = folder or engines_folder()
     path = folder / "engine.json"
     try:
@@ -86,7 +86,7 @@ def releases(folder: Path | None = None) -> dict[str, Release]:
 
 
 def find_release(model: str, folder: Path | None = None) -> Release:
-    """Return a released model by name."""
+    """Return a released model by name. Raises UsageError for an unknown name, and EngineError."""
     found = releases(folder)
     if model not in found:
         raise UsageError(f"unknown model '{model}'; released here: {', '.join(found) or 'none'}")
@@ -114,7 +114,7 @@ def padded(side: int) -> int:
 
 
 def pad(pixels: Levels) -> Levels:
-    """Repeat the last row and column of (N, H, W, 3) until the graphs take both sides."""
+    """Repeat the last row and column of (N, H, W, 3) until both sides are multiples of 16."""
     bottom, right = (padded(side) - side for side in pixels.shape[1:3])
     if not bottom and not right:
         return pixels

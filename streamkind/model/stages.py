@@ -31,14 +31,17 @@ Layer = tuple[Tensor, Tensor, Tensor]
 def decomposition_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """First stage: train decomposition on both pictures."""
+    """Return the losses of the first stage, which trains decomposition on both pictures."""
     return decomposition_loss(*split(kind, batch), w, step)
 
 
 def layers_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Second stage: train restoration and adjustment. Decomposition is fixed."""
+    """Return the losses of the second stage, which trains restoration and adjustment.
+
+    Decomposition is fixed.
+    """
     with torch.no_grad():
         low, high = split(kind, batch)
         light = small_light(kind, batch)
@@ -48,7 +51,10 @@ def layers_stage(
 def joint_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Third stage: train all three networks, by the losses of layers and of the final picture."""
+    """Return the losses of the third stage, which trains all three networks.
+
+    They are those of the layers and of the final picture.
+    """
     low, high = split(kind, batch)
     with torch.no_grad():
         light = small_light(kind, batch)
@@ -66,11 +72,11 @@ def joint_stage(
 def picture_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Fourth stage: train restoration alone, by the final picture. The other networks are fixed.
+    """Return the losses of the fourth stage, which trains restoration by the final picture.
 
-    In odd steps the ratio is that of the pair. In even steps it is the one that gives the
-    brightness of the truth, as `auto` chooses it, so that restoration does not change the
-    brightness.
+    The other networks are fixed. In odd steps the ratio is that of the pair. In even steps it is
+    the one that gives the brightness of the true picture, as `auto` chooses it, so that restoration
+    does not change the brightness.
     """
     with torch.no_grad():
         reflectance, light = kind.decomposition(batch.low)
@@ -80,7 +86,10 @@ def picture_stage(
 def whole_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Fifth stage: train decomposition too, so that it keeps the colour of the dark picture."""
+    """Return the losses of the fifth stage, which trains restoration and decomposition.
+
+    Decomposition is trained so that it keeps the colour of the dark picture.
+    """
     low, high = split(kind, batch)
     _, reflectance, light = low
     # The layers should depend more on the dark picture and less on the bright one, because
@@ -112,10 +121,10 @@ def picture_terms(
 def exposure_stage(
     kind: KinD, batch: TrainingBatch, w: Weights, step: int, rng: SharedRandom
 ) -> Terms:
-    """Last stage: train the exposure network. Its input is the dark picture alone."""
+    """Return the loss of the last stage, which trains the exposure network on the dark picture."""
     wanted = gray(batch.high_small).mean(dim=(1, 2, 3))
     found = kind.exposure.estimates(batch.low_small).float()
-    apart = torch.log(found + 0.02) - torch.log(wanted[:, None] + 0.02)  # in stops, about
+    apart = torch.log(found + 0.02) - torch.log(wanted[:, None] + 0.02)  # a stop is 0.69
     return {"exposure": F.smooth_l1_loss(apart, torch.zeros_like(apart), beta=0.1)}
 
 
@@ -153,14 +162,14 @@ class StageLoss(nn.Module):
         self.factors = dict.fromkeys(OF_PICTURE, picture) | {"brightness": picture * brightness}
 
     def forward(self, batch: TrainingBatch, step: int, seed: int) -> Terms:
-        """The terms of the loss of this process's share of a batch."""
+        """Return the terms of the loss of this process's share of a batch."""
         rng = SharedRandom(self.share, [seed, 2, step])
         terms = self.terms(self.kind, batch, self.weights, step, rng)
         return {name: term * self.factors.get(name, 1.0) for name, term in terms.items()}
 
 
 def split(kind: KinD, batch: TrainingBatch) -> tuple[Layer, Layer]:
-    """Image, reflectance and illumination of the dark and of the bright patches."""
+    """Return image, reflectance and illumination of the dark and of the bright patches."""
     reflectance, illumination = kind.decomposition(torch.cat([batch.low, batch.high]))
     r_low, r_high = reflectance.float().chunk(2)
     l_low, l_high = illumination.float().chunk(2)
@@ -208,7 +217,8 @@ def between(
     """Return the loss of adjustment at ratios that the pairs do not have, such as 1.
 
     The target is a geometric mean of the two illuminations with random weights, or a power of one
-    of them. So the curve becomes the identity at a ratio of 1, and rises from 0.1 to 10.
+    of them. So the curve becomes the identity at a ratio of 1, and rises with the ratio from 0.1 to
+    10.
     """
     count = patch[0].shape[0]
     shape = (count, 1, 1, 1)

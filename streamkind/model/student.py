@@ -18,7 +18,7 @@ by 0."""
 
 
 def act() -> nn.LeakyReLU:
-    """The activation of every layer but the last."""
+    """Return the activation of every layer but the last."""
     return nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
 
 

@@ -33,8 +33,9 @@ class PairScores:
     ssim: float
     """SSIM over RGB, with a Gaussian window of sigma 1.5."""
     ssim_gray: float
+    """SSIM of the gray pictures, with the same window."""
     ciede2000: float
-    """Mean colour difference; lower is better."""
+    """Mean colour difference CIEDE2000; lower is better."""
     chroma_ratio: float
     """Mean Lab chroma of the picture over the truth's; 1 is right, 0 is gray."""
 
@@ -54,7 +55,7 @@ def score(image: Image, truth: Image) -> PairScores:
 
 
 def chroma(lab: NDArray[Any]) -> float:
-    """Mean distance from gray in Lab."""
+    """Return the mean distance from gray in CIELAB, (H, W, 3)."""
     return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
 
 
@@ -65,7 +66,7 @@ def mean_matched(image: Image, truth: Image) -> Image:
 
 
 def mean_scores(scores: Sequence[PairScores]) -> PairScores:
-    """Mean of each measure."""
+    """Return the mean of each measure."""
     columns = zip(*(vars(s).values() for s in scores), strict=True)
     return PairScores(*(float(np.mean(c)) for c in columns))
 
@@ -160,5 +161,5 @@ def failed_gates(numbers: Mapping[str, float]) -> list[str]:
 
 
 def device(kind: KinD) -> torch.device:
-    """The device of the networks."""
+    """Return the device of the networks."""
     return next(kind.parameters()).device

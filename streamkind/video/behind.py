@@ -1,4 +1,4 @@
-"""Detects a second recording in a file after the first one, the only one that FFmpeg reads.
+"""Detects a second recording in a file after the first one. FFmpeg reads only the first one.
 
 Such files are made by `cat`.
 """

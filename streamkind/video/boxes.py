@@ -20,7 +20,8 @@ _KNOWN = frozenset({
 _LEAST_BYTES = 32
 """Smallest content of a box that counts as a record, in bytes."""
 _MOST_BOXES = 10_000
-"""Most boxes that are read from one file: a damaged file may seem to have any number."""
+"""Largest number of boxes that are read from one file. Data of a damaged file may look like any
+number of boxes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ TS_DISCONT = 0x0200
 """FFmpeg's flag AVFMT_TS_DISCONT: the time stamps of a format may step, as in MPEG-TS and -PS."""
 BACK_SECONDS = Fraction(1, 4)
 """Smallest step back of dts that counts as the start of another clock, in seconds. dts always rise
-within a recording, so a smaller step back is a damaged time stamp."""
+within a recording, so a smaller step back is a damaged time stamp. Chosen by hand."""
 FORWARD_SECONDS = 10
 """Smallest step forward that counts as the start of another clock, in seconds: FFmpeg's limit
 (`dts_delta_threshold`). A smaller step is a pause."""

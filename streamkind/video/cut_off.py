@@ -22,7 +22,7 @@ and with the error correction of broadcasts."""
 _TS_SYNC = 0x47
 """Value of the sync byte of a TS packet (ISO 13818-1, 2.4.3.3)."""
 _ASF_PROPERTIES = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
-"""GUID of ASF's File Properties Object. The file's size is 40 bytes after the object's begin."""
+"""GUID of ASF's File Properties Object. The size of the file is stored at byte 40 of the object."""
 _FLV_SIZE = b"\0\x08filesize\0"
 """Name and type of the field `filesize` in an FLV's onMetaData. A big-endian double follows it."""
 _HEADER = 1 << 16

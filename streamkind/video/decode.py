@@ -85,7 +85,7 @@ class Decoder:
 
     @property
     def aspect(self) -> Fraction:
-        """The shape of a pixel at present, width to height; 1 if the video does not say."""
+        """Present width of a pixel divided by its height; 1 if the video does not state it."""
         return self._context.sample_aspect_ratio or Fraction(1)
 
     @property
@@ -191,7 +191,7 @@ class Decoder:
         except av.FFmpegError:
             self.failed += 1
             return []
-        # If all threads are busy, the decoder tells only now of the packet that each had before.
+        # If all threads are busy, the result belongs to an earlier packet, the first of `_recent`.
         self._good = self._recent[0] if self._recent else None
         self._key = packet if packet is not None and packet.is_keyframe else self._key
         self._decoded += len(frames)
@@ -201,8 +201,8 @@ class Decoder:
     def _finish(self) -> list[av.VideoFrame]:
         """Return the frames that the decoder still holds.
 
-        PyAV stops at the first packet that fails then, and loses the frames of all others. So every
-        thread of the decoder first hands over what it has, for a packet of which nothing is shown.
+        PyAV stops at the first packet that fails then, and loses the frames of all others. So each
+        thread of the decoder is first made to return its frame, by a packet that is not shown.
         """
         frames: list[av.VideoFrame] = []
         codec = self._context.codec

@@ -181,7 +181,7 @@ def announced_frames(stream: VideoStream, container: InputContainer) -> int:
 
 
 def origin_of(container: InputContainer) -> Fraction:
-    """Return the time that becomes 0 in the output, in seconds: the same as of `ffmpeg -c copy`."""
+    """Return the time that becomes 0 in the output, in seconds: the same as in `ffmpeg -c copy`."""
     told = Fraction(container.start_time or 0, 1_000_000)
     kept: list[Fraction] = []
     dropped: list[Fraction] = []

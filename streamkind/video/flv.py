@@ -1,4 +1,4 @@
-"""Tells what of an FLV is not read: FFmpeg's reader ends at another codec, and at another file."""
+"""Finds frames of an FLV that are not read: FFmpeg stops at another codec, and at another file."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _SPECIAL = 5
 
 @dataclass(slots=True)
 class _Kind:
-    """What is read of the tags of one type, and what is not."""
+    """The tags of one type: those with the first codec are read, those with another are not."""
 
     codec: bytes | int | None = None
     times: list[int] = field(default_factory=list)
     """Times of the frames of another codec, in ms."""
     end: int = 0
-    """Where the last tag before those ends, in bytes."""
+    """Where the last tag before the tags of another codec ends, in bytes."""
     other: int = 0
     """Where the first tag of another codec begins, in bytes; 0 if there is none."""
 
@@ -81,7 +81,7 @@ def _tags(data: mmap.mmap) -> Iterator[tuple[int, int]]:
 
 
 def _codec(data: mmap.mmap, place: int, end: int) -> tuple[bytes | int, bool] | None:
-    """Return the codec of a tag and whether it has a frame; None for a tag that tells no codec."""
+    """Return the codec of a tag and whether it has a frame; None for a tag without a codec."""
     content = data[place + TAG : min(end - 4, place + TAG + 5)]
     if len(content) < 5:
         return None

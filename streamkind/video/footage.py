@@ -38,7 +38,7 @@ from streamkind.video.upright import UprightReader, read_orientation
 
 
 class VideoSource:
-    """The frames of one video stream of a file, read by FFmpeg."""
+    """The frames of one video stream of a file, read by FFmpeg: `Frame` objects, upright."""
 
     still = False
 
@@ -217,7 +217,7 @@ class VideoSource:
         end: Fraction | None = None,
         shift: int = 0,
     ) -> Iterator[Frame]:
-        """Yield frames from `begin` (pts) to before `end` (seconds). `shift` is taken off pts."""
+        """Yield frames from `begin` (pts) to before `end` (seconds). Subtract `shift` from pts."""
         last_end, clock, decoder = Fraction(0), self._pictures.clock, self._pictures.decoder
         shapes = {self._shape: None}
         for raw in decoded:

@@ -1,6 +1,7 @@
-"""Reads fragmented MP4s that `cat` has joined, in which the times begin anew, as one recording.
+"""Reads fragmented MP4s that `cat` has joined, in which the times start again, as one recording.
 
-The times of later fragments are moved on while the file is read. FFmpeg would mix up the fragments.
+The times of later fragments are increased while the file is read. Otherwise FFmpeg would mix up the
+fragments.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Joined:
 
 
 def joined(path: Path) -> Joined:
-    """Return what is to be changed in an MP4. It is nothing for all but joined fragmented files."""
+    """Return the changes for an MP4. Only fragmented MP4s that were joined have any."""
     told = path.stat()
     return _joined(path, told.st_size, told.st_mtime_ns)
 
@@ -241,11 +242,11 @@ class ChangedFile(io.RawIOBase):
         return self._file.tell()
 
     def seekable(self) -> bool:
-        """Return that places can be chosen."""
+        """Return True: `seek` works."""
         return True
 
     def readable(self) -> bool:
-        """Return that the file can be read."""
+        """Return True: `read` works."""
         return True
 
     def close(self) -> None:

@@ -94,7 +94,10 @@ def as_deep(pix_fmt: PixFmt, form: VideoFormat) -> PixFmt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture with its presentation time."""
+    """One picture with its presentation time.
+
+    Raises ValueError for pixels of another shape or type, and for times that are not exact.
+    """
 
     data: Pixels
     """RGB, shape (H, W, 3), or yuv420p, (3 H / 2, W): uint8, or uint16 as in `Pixels`."""
@@ -103,7 +106,7 @@ class Frame:
     time_base: Fraction
     """Seconds per unit of `pts`."""
     duration: int = 0
-    """How long the frame is shown, in units of `time_base`; 0 if the container does not say."""
+    """How long the frame is shown, in units of `time_base`; 0 if it is not known."""
     still: Still | None = None
     """Metadata, alpha and 16-bit pixels of a still, for writing the result; None in videos."""
 
@@ -145,16 +148,16 @@ class Frame:
         return self.data
 
     def with_pixels(self, pixels: Pixels) -> Self:
-        """Return a frame of the same time with other pixels of the same shape."""
+        """Return a frame of the same time with other pixels of the same size. Raises ValueError."""
         return replace(self, data=pixels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClearFrame(Frame):
-    """An enhanced frame."""
+    """An enhanced frame, with the time of the input frame."""
 
     ratio: float = 1.0
-    """Ratio by which the frame was relit."""
+    """Ratio by which the frame was relit, 0.1 to 32; 1: not changed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,9 +41,9 @@ _FORMATS = {".jpe": "JPEG", ".jfif": "JPEG", ".hif": "HEIF", ".mpo": "JPEG", ".p
 _PPM_HEADER = rb"P\d(?:(?:\s+#[^\n]*)*\s+(\d+)){3}"
 """Header of a PPM. Its last number is the largest sample."""
 _JPEG_2000 = b"\xff\x4f\xff\x51"
-"""Begin of a JPEG 2000 codestream: SOC and SIZ (ISO 15444-1, A.4 and A.5)."""
+"""Beginning of a JPEG 2000 codestream: SOC and SIZ (ISO 15444-1, A.4 and A.5)."""
 _QUALITY = 95
-"""Quality of lossy stills, on Pillow's scale from 0 to 100."""
+"""Quality of lossy stills, on Pillow's scale from 0 to 100. Chosen by hand."""
 _LOSSY = ("AVIF", "HEIF", "JPEG", "WEBP")  # Pillow's names of lossy formats
 _DEEP = frozenset({".png", ".tif", ".tiff"})
 """Endings of formats that can have 16 bits."""

@@ -17,7 +17,7 @@ from streamkind.video.frames import Pixels
 from streamkind.video.sequence import is_sequence
 
 MOST = 256
-"""Largest number of key frames that are decoded of a video."""
+"""Largest number of key frames that are decoded of a video. Chosen by hand."""
 
 
 def key_frames(
@@ -29,9 +29,8 @@ def key_frames(
 ) -> Iterator[Pixels]:
     """Yield the luma of the last key frame, and of key frames at least a second apart.
 
-    Each is (h, w), the means of blocks of 16x16 pixels.
-
-    Frames that cannot be decoded are skipped. Raises InputError if the file cannot be opened.
+    Each is (h, w) uint8, the means of blocks of 16x16 pixels. Frames that cannot be decoded are
+    skipped. Raises InputError if the file cannot be opened.
     """
     if is_sequence(path):
         return  # no key frame: callers take this as no change of light

@@ -16,10 +16,11 @@ from streamkind.video.source import VideoSource, open_source
 def open_video(
     path: str | Path, *, start: float = 0.0, duration: float | None = None
 ) -> VideoSource:
-    """Open a video for reading: a context manager that yields upright RGB frames in order, once.
+    """Open a video for reading: a context manager that yields upright frames in order, once.
 
-    `start` and `duration` are in seconds. Frames that cannot be decoded are left out and counted
-    in `lost`. Raises InputError if nothing can be decoded, and UsageError for anything but a video.
+    Each is a `Frame` of (H, W, 3) uint8 RGB. `start` and `duration` are in seconds. Frames that
+    cannot be decoded are left out and counted in `lost`. Raises InputError if nothing can be
+    decoded, and UsageError for anything but a video.
     """
     source = open_source(path, start=start, duration=duration)
     if not isinstance(source, VideoSource):
@@ -39,9 +40,9 @@ def create_video(
     """Create a video for processed frames of `like`: a context manager with `write(frame)`.
 
     Size, frame rate and colour are those of `like`, which must stay open. Its sound, subtitles,
-    chapters and tags are copied. Frames may be left out. `codec`, `crf` and `preset` are those of
-    `enhance`. The file appears under its name when the block ends without an exception; otherwise
-    nothing is left. Raises UsageError and OutputError.
+    chapters and tags are copied. Frames of `like` need not all be written. `codec`, `crf` and
+    `preset` are those of `enhance`. The file appears under its name when the block ends without an
+    exception; otherwise no file is left. Raises UsageError and OutputError.
     """
     if not isinstance(like, VideoSource):
         raise UsageError(f"like must be a video of open_video(), got {like!r}")

@@ -1,4 +1,4 @@
-"""Stores an input that comes through a pipe, so that several readers can read it from its begin."""
+"""Stores an input that comes through a pipe, so that several readers can read all of it."""
 
 from __future__ import annotations
 

@@ -76,11 +76,11 @@ class Staging:
 
     @property
     def url(self) -> str:
-        """The name of the temporary for FFmpeg."""
+        """URL of the temporary file, for FFmpeg."""
         return f"file:{self.path}"
 
     def make_folder(self) -> None:
-        """Create the temporary as a folder."""
+        """Create the temporary as a folder. Raises OutputError."""
         try:
             self.path.mkdir()
         except OSError as exc:

@@ -24,9 +24,9 @@ from streamkind.video.images import list_images
 from streamkind.video.storage import as_path, is_folder
 
 USUAL_FPS = 25.0
-"""Default rate of a folder of images that becomes a video, in frames per second."""
+"""Default rate of a folder of images that becomes a video, in frames per second. Chosen by hand."""
 PAGE_SECONDS = 1.0
-"""Duration of a page of a TIFF, in seconds: TIFF stores none."""
+"""Duration of a page of a TIFF, in seconds: TIFF stores none. Chosen by hand."""
 _UNTOLD_SECONDS = 0.1
 """Duration of a frame of an animation that stores none, in seconds: the same as in browsers."""
 

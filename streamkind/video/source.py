@@ -30,11 +30,10 @@ def open_source(
     """Open a video, an image or a folder of images, and decode the first frame.
 
     `start` and `duration`, in seconds, are for videos; the timeline of a part begins at about 0.
-    `pix_fmt` chooses the pixel format of upright frames. `hwaccel` is the hardware that
-    decodes: none, auto, or FFmpeg's name.
-    `fps` is the rate of a folder of images, or of a raw stream such as .h264. `video_stream` is the
-    number of the stream to read, by default the default one. Raises InputError, and UsageError
-    for options that are not valid.
+    `pix_fmt` chooses the pixel format of upright frames. `hwaccel` is the hardware that decodes:
+    none, auto, or FFmpeg's name. `fps` is the rate of a folder of images, or of a raw stream such
+    as .h264. `video_stream` is the index of the stream to read; None: the default one. Raises
+    InputError, and UsageError for options that are not valid.
     """
     check_times(start, duration)
     path = as_path(path)

@@ -36,7 +36,7 @@ def tags_of_part(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the tags of the input that are valid for a part of it, and messages about the others.
 
-    `late` says whether the part begins after the begin of the input. `rate` is in frames per
+    `late` says whether the part begins after the beginning of the input. `rate` is in frames per
     second.
     """
     tags, notes = fresh_tags(metadata), []

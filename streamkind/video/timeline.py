@@ -26,7 +26,7 @@ _NO_PTS = "avi"
 """FFmpeg's name of a format that stores only dts. FFmpeg's own guess of pts may be late."""
 _JUMP_SECONDS = 1
 """Smallest step back, in seconds, that means that the clock was set back. A smaller step back means
-that one time stamp is wrong."""
+that one time stamp is wrong. Chosen by hand."""
 
 _MOST_EARLY = 32
 """Most frames without a time stamp that are held until the first frame that has one."""

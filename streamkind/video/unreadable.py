@@ -1,4 +1,4 @@
-"""Says why FFmpeg cannot open a file."""
+"""Explains why FFmpeg cannot open a file."""
 
 from __future__ import annotations
 
