@@ -1,7 +1,7 @@
 """Draw the curves of a training run: python tools/curves.py runs/kind docs/training/kind.png.
 
-Reads the files of tools/train.py. Draws losses (from TensorBoard) above, and scores on held-out
-pairs below.
+Reads the files that tools/train.py wrote. Draws the losses (from the TensorBoard files) at the top,
+and the scores on held-out pairs below them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ SHOWN = {
     "SSIM": ("true_ratio/ssim", "blind/ssim", "mean_matched/ssim"),
     "CIEDE2000": ("true_ratio/ciede2000", "blind/ciede2000", "mean_matched/ciede2000"),
 }
+"""Label of each panel -> names of its scores in scores.jsonl."""
 
 
 def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return every loss term over the steps; what a later start repeats counts."""
+    """Return step and value of each loss term, by the name of the term.
+
+    If a resumed run has repeated a step, the later value is used.
+    """
     found: dict[str, dict[int, float]] = {}
     for file in sorted(run.glob("events.out.tfevents.*")):
         events = EventAccumulator(str(file))
@@ -38,13 +42,13 @@ def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def smooth(values: np.ndarray, window: int = 9) -> np.ndarray:
-    """Running median: single batches are noise."""
+    """Return the running median of `window` values, because the loss of one batch is noisy."""
     padded = np.pad(values, window // 2, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
 
 
 def draw(run: Path, picture: Path) -> None:
-    """Draw it."""
+    """Draw the losses and scores of a run, and write the picture."""
     lines = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
     figure, axes = plt.subplots(1 + len(SHOWN), 1, figsize=(10, 12), sharex=True)
     for name, points in losses(run).items():
@@ -68,7 +72,7 @@ def draw(run: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Read the command line, and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("picture", type=Path)

@@ -16,7 +16,7 @@ DEMO = ROOT / "demo"
 
 
 def still(path: Path, second: float) -> np.ndarray:
-    """Return the frame shown at a time, BGR."""
+    """Return the first frame at or after a time in seconds, (H, W, 3) uint8 BGR."""
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             if frame.time is not None and frame.time >= second:
@@ -25,7 +25,7 @@ def still(path: Path, second: float) -> np.ndarray:
 
 
 def main() -> None:
-    """Enhance, cut the still, say where both are."""
+    """Enhance the sample, write the still, and print the paths of both files."""
     DEMO.mkdir(exist_ok=True)
     clear, picture = DEMO / "clear.mp4", DEMO / "before-after.png"
     command = [sys.executable, "-m", "streamkind", "enhance", str(SAMPLE), str(clear)]

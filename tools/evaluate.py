@@ -1,10 +1,11 @@
 """Score methods on pairs: python tools/evaluate.py ../shared/data/lol/eval15 [--csv F] [--sheet F].
 
-There are three protocols, which are never mixed: the ratio from the truth (as KinD is published),
-blind (as a user gets it), and blind scaled to the truth's mean ("GT-mean"). PSNR and SSIM hardly
-change when colours fade, so the table also has CIEDE2000 and the chroma ratio. LOE and time are
-those of the blind picture. Published scores of other methods follow in a table of their own. The
-last table has the gate numbers of the decompositions.
+The table has one line for each method and protocol. There are three protocols. "ratio from truth":
+the ratio is computed from the bright picture, as for the published scores of KinD. "blind": only
+the dark picture is used. "mean matched": the blind picture is scaled to the mean of the bright one
+("GT-mean"). PSNR and SSIM hardly change when colours fade, so the table also has CIEDE2000 and the
+chroma ratio. LOE and time are measured for blind pictures only. A second table has published scores
+of other methods. Then the gate numbers of each decomposition are printed, with their ranges.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ from streamkind.model.validation import GATES, PairScores, mean_matched, mean_sc
 
 HEADER = ["method", "protocol", "PSNR", "SSIM", "SSIM gray", "CIEDE2000", "chroma ratio"]
 BLIND_ONLY = ["LOE", "ms"]
+"""Columns that have values only for the protocol "blind"."""
 NEEDS = {"LIME + BM3D": "bm3d"}
-"""Packages of the extra `evaluate` that a method cannot do without."""
+"""Method -> package of the extra `evaluate` that the method needs."""
 PUBLISHED = [
     ("KinD", "ratio from truth", 20.87, 0.80, "LLFlow, PyDiff and SKF READMEs; SSIM on gray"),
     ("KinD++", "ratio from truth", 21.30, 0.82, "the authors, IJCV 2021"),
@@ -56,18 +58,21 @@ PUBLISHED = [
     ("Retinexformer", "blind", 25.16, 0.845, "official README"),
     ("Retinexformer", "mean matched", 27.18, 0.850, "official README"),
 ]
-"""On LOL eval15, by others; not measured here."""
+"""Scores on LOL eval15 that others published: method, protocol, PSNR in dB, SSIM, and source."""
 
 
 @dataclass
 class Rows:
-    """What a method scored, picture by picture."""
+    """The scores of a method, one entry per picture."""
 
     scores: dict[str, list[PairScores]] = field(default_factory=dict)
-    """By protocol."""
+    """Scores by protocol."""
     blind_only: list[list[float]] = field(default_factory=list)
+    """LOE and milliseconds of each blind picture."""
     shown: list[Image] = field(default_factory=list)
+    """The blind pictures, for the contact sheet."""
     gates: list[list[float]] = field(default_factory=list)
+    """Gate numbers of each pair, in the order of `GATES`."""
 
     def add(self, blind: Image, pair: Pair, seconds: float) -> None:
         """Score a blind picture, as it is and scaled to the truth's mean."""
@@ -77,19 +82,23 @@ class Rows:
         self.shown.append(blind)
 
     def put(self, protocol: str, image: Image, pair: Pair) -> None:
-        """Score a picture under a protocol."""
+        """Add the scores of a picture under a protocol."""
         self.scores.setdefault(protocol, []).append(score(image, pair.high))
 
     def lines(self, method: str) -> Iterator[list[Any]]:
-        """Yield the table's lines of this method."""
+        """Yield one line of the table for each protocol."""
         for protocol, scores in self.scores.items():
             alone = np.mean(self.blind_only, axis=0) if protocol == "blind" else [None] * 2
             yield [method, protocol, *vars(mean_scores(scores)).values(), *alone]
 
 
 def loe(image: Image, low: Image, side: int = 50) -> float:
-    """Lightness order error (Wang et al. 2013): how many places change order with a place, mean
-    over the places of both pictures at `side` rows. Lightness is the brightest channel."""
+    """Return the lightness order error of an enhanced picture (Wang et al. 2013).
+
+    Both pictures are reduced to `side` rows. The lightness of a pixel is its largest channel. Two
+    pixels are in another order if the brighter one in `low` is the darker one in `image`. For each
+    pixel, the pixels that are in another order with it are counted. Returns the mean count.
+    """
     size = (round(side * low.shape[1] / low.shape[0]), side)
     a, b = (
         cv2.resize(i.max(axis=2), size, interpolation=cv2.INTER_NEAREST).ravel()
@@ -99,14 +108,14 @@ def loe(image: Image, low: Image, side: int = 50) -> float:
 
 
 def plane(layers: Layers, name: str) -> np.ndarray[Any, Any]:
-    """Reflectance (H, W, 3) or illumination (H, W, 1) of the first frame, without padding."""
+    """Return reflectance (H, W, 3) or illumination (H, W, 1) of the first frame, unpadded."""
     height, width = layers.pixels.shape[1:3]
     maps = np.asarray(getattr(layers, name).data)[0, :, :height, :width]
     return maps.transpose(1, 2, 0).astype(np.float64)
 
 
 def with_truth(engine: Engine, pair: Pair) -> tuple[Image, list[float]]:
-    """Enhance a dark picture with the ratio from the truth; also the pair's gate numbers."""
+    """Return the picture enhanced with the ratio from the truth, and the pair's gate numbers."""
     low, high = engine.decompose(pair.low[None]), engine.decompose(pair.high[None])
     l_low, l_high = plane(low, "illumination"), plane(high, "illumination")
     r_low, r_high = plane(low, "reflectance"), plane(high, "reflectance")
@@ -125,7 +134,10 @@ def with_truth(engine: Engine, pair: Pair) -> tuple[Image, list[float]]:
 
 
 def one_exposure(engine: Engine, target: float) -> Callable[[Image], Image]:
-    """Enhance as without the exposure estimator: every dark scene gets the same brightness."""
+    """Return a function that enhances a picture without the exposure network.
+
+    The exposure of every picture is `DEFAULT_TARGET`, so that dark scenes become equally bright.
+    """
 
     def enhance(low: Image) -> Image:
         layers = engine.decompose(low[None])
@@ -143,13 +155,13 @@ def evaluate(
     pairs: list[Pair],
     target: float = STILL_TARGET,
 ) -> dict[str, Rows]:
-    """Run everything on every pair."""
+    """Run all models and methods on every pair; return their scores by name."""
     found = {name: Rows() for name in [*engines, *methods]}
     blind = {n: partial(engine.enhance, target=target) for n, engine in engines.items()} | methods
     for i, pair in enumerate(pairs):
         for name, enhance in blind.items():
             if i == 0 and name in engines:
-                enhance(pair.low)  # compiles
+                enhance(pair.low)  # not timed, because it compiles
             began = time.perf_counter()
             image = enhance(pair.low)
             found[name].add(image, pair, time.perf_counter() - began)
@@ -161,7 +173,7 @@ def evaluate(
 
 
 def draw_sheet(found: dict[str, Rows], pairs: list[Pair], path: Path, width: int = 240) -> None:
-    """Write a contact sheet: a row a pair, a column a method, the truth last."""
+    """Write a contact sheet: one row per pair, one column per method, the truth at the right."""
     columns = {name: rows.shown for name, rows in found.items()}
     columns |= {"truth": [pair.high for pair in pairs]}
     strips = []
@@ -178,7 +190,10 @@ def draw_sheet(found: dict[str, Rows], pairs: list[Pair], path: Path, width: int
 
 
 def read_pairs(folders: list[Path]) -> list[Pair]:
-    """Read the pairs that a recipe holds out, one folder with low/ and high/, or two folders."""
+    """Read the pairs that a recipe holds out, or those of a folder with low/ and high/.
+
+    Two folders have the dark and the bright pictures, which are paired by stem.
+    """
     if folders[0].suffix == ".toml":
         recipe = read_recipe(folders[0])
         return load_split(Path(recipe.data), recipe.saturation, recipe.held_out, recipe.seed)[1]
@@ -189,7 +204,7 @@ def read_pairs(folders: list[Path]) -> list[Pair]:
 
 
 def show(found: dict[str, Rows], csv_path: Path | None) -> None:
-    """Print the table, what others published, and the gates."""
+    """Print the scores, the published scores and the gate numbers; write the CSV file."""
     lines = [line for name, rows in found.items() for line in rows.lines(name)]
     table = Table(*HEADER, *BLIND_ONLY)
     for line in lines:
@@ -211,7 +226,7 @@ def show(found: dict[str, Rows], csv_path: Path | None) -> None:
 
 
 def main() -> None:
-    """Read the command line, score, print."""
+    """Read the command line, score, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "pairs", type=Path, nargs="+", help="a folder with low/ and high/, or two, or a recipe"

@@ -1,9 +1,8 @@
 """Release a trained model: python tools/export.py runs/kind [--engines engines].
 
-Writes engines/NAME-decompose.onnx, NAME-steady.onnx and NAME-recompose.onnx, and enters them in
-engines/engine.json.
-Weights are stored as FP16 and computed with as FP32. Refuses when ONNX and PyTorch differ by more
-than 1e-3.
+Writes engines/NAME-decompose.onnx, NAME-steady.onnx and NAME-recompose.onnx, and adds them to
+engines/engine.json. Weights are stored as FP16, and the graphs compute in FP32. No graph is written
+if the outputs of ONNX and PyTorch differ by more than 1e-3, on a scale from 0 to 1.
 """
 
 from __future__ import annotations
@@ -33,7 +32,9 @@ from streamkind.model.losses import gray
 from streamkind.model.released import MULTIPLE, find_release, pad
 
 TOLERANCE = 1e-3
+"""Largest allowed difference between ONNX and PyTorch, on a scale from 0 to 1. Chosen by hand."""
 OPSET = 18
+"""Version of ONNX's operator set."""
 Names = tuple[str, ...]
 LAYERS = ("reflectance", "illumination")
 PORTS: dict[str, tuple[Names, Names]] = {
@@ -48,7 +49,7 @@ PORTS: dict[str, tuple[Names, Names]] = {
 
 
 def round_to_half(kind: KinD) -> KinD:
-    """Round the weights to what FP16 holds: these are the released weights."""
+    """Round the weights to FP16, as they are released; return the same model."""
     with torch.no_grad():
         for parameter in kind.parameters():
             parameter.copy_(parameter.half().float())
@@ -56,7 +57,7 @@ def round_to_half(kind: KinD) -> KinD:
 
 
 def keep(kind: KinD, before: KinD, share: float) -> None:
-    """Move the weights of a run that began with a model back towards it, by a share of the way."""
+    """Move the weights towards those of the last release, by a share of the difference, 0 to 1."""
     with torch.no_grad():
         for parameter, was in zip(kind.parameters(), before.parameters(), strict=True):
             parameter.lerp_(was, share)
@@ -65,9 +66,9 @@ def keep(kind: KinD, before: KinD, share: float) -> None:
 def to_onnx(
     graph: nn.Module, example: tuple[Tensor, ...], inputs: Names, outputs: Names
 ) -> onnx.ModelProto:
-    """Trace a graph with batch, height and width left open."""
+    """Trace a graph as ONNX, with variable batch size, height and width."""
     n = torch.export.Dim("n", min=1, max=64)
-    # Sides are multiples of 16, and an illumination of the same picture has the same sides.
+    # Height and width are multiples of 16. All layers of a picture have the same height and width.
     h, w = (torch.export.Dim(side, min=1, max=1024) for side in "hw")
     spatial = {1: MULTIPLE * h, 2: MULTIPLE * w}
     layer = {0: n, 2: MULTIPLE * h, 3: MULTIPLE * w}
@@ -92,7 +93,10 @@ def to_onnx(
 
 
 def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store float weights as FP16 with a cast behind each: half the file, the same arithmetic."""
+    """Store the weights as FP16, each with a cast to FP32 behind it; return the same model.
+
+    This halves the size of the file. Tensors of one dimension, such as biases, stay FP32.
+    """
     weights = [
         w for w in model.graph.initializer if w.data_type == TensorProto.FLOAT and len(w.dims) > 1
     ]
@@ -114,7 +118,7 @@ def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def difference(model: onnx.ModelProto, graph: nn.Module, inputs: dict[str, Tensor]) -> float:
-    """Largest distance between ONNX and PyTorch over all outputs, in units of [0, 1]."""
+    """Return the largest difference of ONNX from PyTorch over all outputs, on a scale of 0 to 1."""
     session = onnxruntime.InferenceSession(model.SerializeToString())
     got = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     with torch.no_grad():
@@ -124,13 +128,16 @@ def difference(model: onnx.ModelProto, graph: nn.Module, inputs: dict[str, Tenso
 
 
 def distance(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    """Largest difference; for pixels the mean, since a tie may round either way."""
+    """Return the largest difference of two arrays; of uint8 pixels, the mean one, divided by 255.
+
+    A value halfway between two levels may be rounded up by one library and down by the other.
+    """
     apart = np.abs(a.astype(np.float64) - b)
     return float(apart.mean() / 255 if a.dtype == np.uint8 else apart.max())
 
 
 def training_pairs(recipe: dict[str, Any], count: int) -> list[Pair]:
-    """Return so many of the pairs that a run has learnt from."""
+    """Return about `count` of the pairs of `data` on which the run was trained."""
     if not count:
         return []
     pairs, _ = load_split(
@@ -141,7 +148,11 @@ def training_pairs(recipe: dict[str, Any], count: int) -> list[Pair]:
 
 @torch.no_grad()
 def restoration_gain(kind: KinD, pairs: list[Pair]) -> float:
-    """How much brighter pictures become than the curve says: restoration has its part in it."""
+    """Return the factor by which restoration changes the mean luma; 1 without pairs.
+
+    It is the geometric mean, over the pairs, of the mean luma of the output divided by that of the
+    curve of `Decompose`. The curve is computed without restoration.
+    """
     decompose, recompose = Decompose(kind), Recompose(kind)
     gains = []
     for pair in pairs:
@@ -154,7 +165,11 @@ def restoration_gain(kind: KinD, pairs: list[Pair]) -> float:
 
 
 def export(kind: KinD, gain: float = 1.0, **finishing: bool) -> dict[str, onnx.ModelProto]:
-    """Make the graphs and compare each with PyTorch at a size other than the traced one."""
+    """Return the ONNX graphs by name, after a comparison of each with PyTorch.
+
+    The comparison is at another size than the traced one. If a difference is above `TOLERANCE`, the
+    program ends.
+    """
     traced, other = examples(kind, (2, 48, 64, 3)), examples(kind, (1, 96, 112, 3))
     graphs = {
         "decompose": Decompose(kind, gain),
@@ -174,7 +189,10 @@ def export(kind: KinD, gain: float = 1.0, **finishing: bool) -> dict[str, onnx.M
 
 @torch.no_grad()
 def examples(kind: KinD, shape: tuple[int, ...]) -> dict[str, tuple[Tensor, ...]]:
-    """Inputs of each graph for random frames of a shape; their left half stands still."""
+    """Return the inputs of each graph, made from random frames of a shape (N, H, W, 3).
+
+    In the left half, the frames before differ by one level at most, so that nothing moves there.
+    """
     frames, before = (torch.randint(0, 120, shape, dtype=torch.uint8) for _ in range(2))
     before[:, :, : shape[2] // 2] = frames[:, :, : shape[2] // 2] // 2 * 2
     decompose = Decompose(kind).eval()
@@ -187,7 +205,7 @@ def examples(kind: KinD, shape: tuple[int, ...]) -> dict[str, tuple[Tensor, ...]
 
 
 def describe(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
-    """Say what a graph file is: digest, inputs and outputs."""
+    """Return the entry of a graph file in engine.json: name, digest, inputs and outputs."""
 
     def values(infos: Any) -> dict[str, Any]:
         return {
@@ -207,7 +225,7 @@ def describe(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the command line and release."""
+    """Read the command line, and write the graphs and their entry in engine.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder that tools/train.py wrote")
     parser.add_argument("--engines", type=Path, default=Path("engines"))
@@ -247,7 +265,7 @@ def main() -> None:
 
 
 def origin(state: dict[str, Any]) -> dict[str, Any]:
-    """Say what a checkpoint comes from: recipe, source and data with their digests, and step."""
+    """Return the origin of a checkpoint: recipe, commit, digests of the data, stage and step."""
     recipe = state["recipe"]
     folders = [recipe["data"], *recipe["extra"]]
     return {
@@ -268,19 +286,19 @@ def digest_of_files(folder: Path) -> str:
 
 
 def sha256(data: bytes) -> str:
-    """Return the SHA-256 in hexadecimal digits."""
+    """Return the SHA-256 digest in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def last_scores(run: Path) -> dict[str, float]:
-    """Return the last validation of the run, on held-out pairs of our485."""
+    """Return the scores of the last validation of the run, on the held-out pairs of `data`."""
     lines = (run / "scores.jsonl").read_text().splitlines()
     scores: dict[str, float] = json.loads(lines[-1])
     return {name: round(value, 4) for name, value in scores.items()}
 
 
 def write_entry(path: Path, name: str, entry: dict[str, Any]) -> None:
-    """Put a model into engine.json beside those already there."""
+    """Add a model to engine.json, or replace its entry. Other models are kept."""
     table = json.loads(path.read_text()) if path.exists() else {"models": {}}
     table["models"][name] = entry
     path.write_text(json.dumps(table, indent=2) + "\n")

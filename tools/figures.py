@@ -1,10 +1,10 @@
 """Measure every published figure: python tools/figures.py [PART...] [--data ../shared/data].
 
-Measures each PART, or all parts, which takes about two hours on two cores. Stores the figures in
-docs/figures/PART.json, and writes the tables of the pages from there. `--write` only writes the
-pages. `--check` fails if a table of a page differs from docs/figures, or if figures were measured
-with other weights. `--out FOLDER` stores the figures in FOLDER and prints them, and does not change
-the pages.
+Measures each PART. Without PART, measures all parts but int8 and soak, which takes about two hours
+on two cores. Stores the figures in docs/figures/PART.json, and writes the tables of the pages from
+these files. `--write` only writes the pages. `--check` fails if a table of a page differs from
+docs/figures, or if figures were measured with other weights. `--out FOLDER` stores the figures in
+FOLDER and prints them, and does not change the pages.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ PARTS = {
     "files": "what each container holds",
     "int8": "what INT8 would cost",
 }
-"""Part -> what it measures: a module of `parts`, whose `measure` draws its plots into a folder."""
+"""Part -> what it measures. Each part is a module of `parts` with a function `measure`."""
 BY_NAME = ("int8", "soak")
-"""Parts that run only if they are named, for the packages or the hour that they need."""
+"""Parts that run only if they are named. int8 needs another package, and soak takes an hour."""
 
 
 def measure(part: str, data: Path, folder: Path) -> None:
-    """Measure a part, keep its figures and plots, print its tables."""
+    """Measure a part, write its figures and plots into a folder, and print its tables."""
     folder.mkdir(parents=True, exist_ok=True)
     found = importlib.import_module(f"parts.{part}").measure(data, folder)
     write(part, stamp(part, found), folder)
@@ -48,7 +48,7 @@ def measure(part: str, data: Path, folder: Path) -> None:
 
 
 def check(root: Path = ROOT) -> list[str]:
-    """Return a line for each figure that is not what was measured."""
+    """Return a message for each page or record that does not agree with the measurements."""
     records = read_all(root / FOLDER.relative_to(ROOT))
     lines = [f"{page}: run `python tools/figures.py --write`" for page in forged(records, root)]
     card, told = (root / "docs" / f"gpu-report.{kind}" for kind in ("json", "md"))
@@ -58,7 +58,7 @@ def check(root: Path = ROOT) -> list[str]:
 
 
 def main() -> None:
-    """Read the command line, and do it."""
+    """Read the command line; check, measure or write the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -68,7 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.check:
         sys.exit("\n".join(check()) or 0)
-    configure_process()  # as the command does, for memory that is freed and used again
+    configure_process()  # as in `streamkind`: it changes how freed memory is used again
     for part in () if args.write else args.parts or [p for p in PARTS if p not in BY_NAME]:
         measure(part, args.data, args.out)
     if args.out == FOLDER:

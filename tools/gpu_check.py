@@ -1,10 +1,10 @@
 """One command for a machine with an NVIDIA card: python tools/gpu_check.py [CLIP] [--quick].
 
 Builds TensorRT plans and compares them with the released graphs. Enhances a clip with every backend
-that is installed. Measures the time of each stage on the card, at three sizes and four batches, and
-compares it with the memory bandwidth and the arithmetic throughput of the card. Writes
-docs/gpu-report.md and .json. Without TensorRT, only PyTorch is measured. Without a card, the report
-says so and has no figures.
+that is installed. Measures the time of each stage on the card, at three sizes and four batch sizes,
+and compares it with the memory bandwidth and the arithmetic throughput of the card. Writes
+docs/gpu-report.md and .json. Without TensorRT, only the stages of PyTorch are measured. Without a
+card, the report says so and has no figures.
 """
 
 from __future__ import annotations
@@ -39,17 +39,21 @@ from streamkind.model.released import find_release
 DOCS = Path(__file__).parents[1] / "docs"
 SAMPLE = Path(__file__).parents[1] / "samples"
 SIZES = ((1280, 720), (1920, 1088), (3840, 2160))
+"""Width and height of the frames whose stages are timed."""
 BATCHES = (1, 2, 4, 8)
+"""Batch sizes with which the stages are timed."""
 FLOP_PER_PIXEL = 2 * 266_249
-"""Of KinD: two for each multiply-add."""
+"""Floating-point operations of KinD per pixel: two for each of its 266,249 multiply-adds."""
 BYTES_PER_PIXEL = 2858
-"""Of KinD: every convolution and pooling reads its input and writes its output once, in fp16."""
+"""Bytes that KinD reads and writes per pixel in FP16, if every convolution and every pooling reads
+its input once and writes its output once."""
 HALF = np.array([0.5, 0.5], np.float32)
+"""Strength of `steady` in the measurement, for reflectance and illumination."""
 Row = dict[str, Any]
 
 
 def main() -> int:
-    """Check, and write the report; 1 when something failed."""
+    """Check the machine, and write the report; return 1 if something failed, else 0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     samples = sorted(SAMPLE.glob("*.mp4"))
     parser.add_argument("clip", nargs="?", type=Path, default=samples[0] if samples else None)
@@ -64,7 +68,7 @@ def main() -> int:
 
 
 def check(clip: Path | None, sizes: tuple[tuple[int, int], ...], batches: tuple[int, ...]) -> Row:
-    """Measure all that this machine can."""
+    """Measure every backend that can run on this machine; return the report."""
     cards = [f"{card.name}, {card.sm}, driver {card.driver}" for card in find_cards()]
     missing = None if cards else "no NVIDIA card is found here"
     report: Row = {
@@ -93,23 +97,23 @@ def check(clip: Path | None, sizes: tuple[tuple[int, int], ...], batches: tuple[
 
 @contextmanager
 def failures(report: Row, what: str) -> Iterator[None]:
-    """Note what went wrong and go on: half a report from a machine with a card is worth having."""
+    """Add an error to the report and continue, because an incomplete report is useful too."""
     try:
         yield
-    except Exception as error:  # of PyTorch and of drivers too
+    except Exception as error:  # errors of PyTorch and of drivers too
         told = error if isinstance(error, StreamkindError) else repr(error)
         report["failed"].append(f"{what}: {told}")
 
 
 def usable(report: Row) -> list[str]:
-    """Backends that can run on a card here."""
+    """Return the names of the backends that can run here. Without a card there are none."""
     return [name for name, reason in report["backends"].items() if not reason]
 
 
 def stages(
     name: str, sizes: tuple[tuple[int, int], ...], batches: tuple[int, ...], report: Row
 ) -> None:
-    """Milliseconds per frame of each stage, frames going up and coming down included."""
+    """Add to the report the time of each stage, including copies of frames to the card and back."""
     with closing(open_backend(name, find_release("kind"), "cuda")) as engine:
         for width, height in sizes:
             frame = fixed_frames(width, height)[0]
@@ -122,7 +126,7 @@ def stages(
 
 
 def timed_stages(engine: Backend, pixels: np.ndarray, roof: Row | None = None) -> Row:
-    """Time decompose, steady and recompose of one batch, beside what the card can do at most."""
+    """Time decompose, steady and recompose of one batch; compare with the limits of the card."""
     count, height, width, _ = pixels.shape
     ratios: Floats = np.full(count, 4, np.float32)
     layers = engine.decompose(pixels)
@@ -145,7 +149,7 @@ def timed_stages(engine: Backend, pixels: np.ndarray, roof: Row | None = None) -
 
 
 def median(work: Callable[[], object], rounds: int = 9) -> float:
-    """Seconds of a piece of work that was done before: the median."""
+    """Return the median time of some work in seconds, after one run that is not timed."""
     work()
     taken = []
     for _ in range(rounds):
@@ -156,7 +160,7 @@ def median(work: Callable[[], object], rounds: int = 9) -> float:
 
 
 def end_to_end(name: str, device: str, clip: Path) -> Row:
-    """Make a clip clear, decode and encode included."""
+    """Enhance a clip with a backend; return its speed, decoding and encoding included."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         report = enhance(clip, Path(folder) / "clear.mp4", backend=name, device=device)  # type: ignore[arg-type]
@@ -172,7 +176,7 @@ def end_to_end(name: str, device: str, clip: Path) -> Row:
 
 
 def plans() -> Iterator[Row]:
-    """Plans that are kept, with what was found about them."""
+    """Yield a row for each stored TensorRT plan: size, precision, build time and parity."""
     for entry in Cache().entries():
         yield {
             "plan": f"{entry.recipe['model']} {entry.recipe['part']}",
@@ -185,7 +189,7 @@ def plans() -> Iterator[Row]:
 
 
 def roofline() -> Row | None:
-    """What the card copies and multiplies at most, by PyTorch."""
+    """Measure the card's rates of copying and multiplying by PyTorch; None without PyTorch."""
     if importlib.util.find_spec("torch") is None:
         return None
     import torch
@@ -193,24 +197,24 @@ def roofline() -> Row | None:
     if not torch.cuda.is_available():
         return None
     rates = {"copy_gb_per_second": copy_rate(torch), "half_tflops": matrix_rate(torch)}
-    torch.cuda.empty_cache()  # or TensorRT finds less memory than the card has
+    torch.cuda.empty_cache()  # or else TensorRT finds less free memory
     return rates
 
 
 def copy_rate(torch: Any) -> float:
-    """GB read and written in a second."""
+    """Return the rate of a copy on the card, read plus written, in GB per second."""
     block = torch.empty(1 << 29, dtype=torch.uint8, device="cuda")
     return round(2 * block.numel() / median(lambda: waited(torch, block.clone)) / 1e9, 1)
 
 
 def matrix_rate(torch: Any) -> float:
-    """TFLOP/s of a product of matrices in half precision."""
+    """Return the rate of a product of matrices in half precision, in TFLOP/s."""
     matrix = torch.randn(8192, 8192, dtype=torch.float16, device="cuda")
     return round(2 * 8192**3 / median(lambda: waited(torch, lambda: matrix @ matrix)) / 1e12, 1)
 
 
 def waited(torch: Any, work: Callable[[], object]) -> None:
-    """Do a piece of work to its end on the card."""
+    """Start some work on the card, and wait until it is done."""
     work()
     torch.cuda.synchronize()
 
@@ -247,7 +251,7 @@ def markdown(report: Row) -> str:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Rows of one kind as a table."""
+    """Return rows with equal keys as the lines of a Markdown table."""
     names = list(rows[0])
     head = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     return head + ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]

@@ -1,8 +1,9 @@
 """Render the shipped clip: python tools/make_sample.py [--bright reference.mp4].
 
-A street made of textured rectangles in metres (x right, y up, z ahead), seen from a slow car. Every
-frame is drawn twice, in linear light: evenly lit (the reference) and by its own lamps (the night).
-The night goes through a camera model (glare, shot and read noise, BT.709 curve) to H.264 and AAC.
+The scene is a street of textured rectangles, in metres (x right, y up, z ahead). The camera is in a
+slow car. Every frame is rendered twice in linear light: evenly lit (the reference), and lit by the
+lamps of the street and of cars (the night). A camera model adds glare, shot noise, read noise and
+the BT.709 curve to the night. The result is encoded as H.264, with sound as AAC.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ from street.space import Camera, gamma, render
 from street.things import car, pedestrian, scene
 
 WIDTH, HEIGHT, RATE, FRAMES, SAMPLE_RATE = 640, 360, 24, 96, 48_000
+"""Width and height in pixels, frames per second, number of frames, sound samples per second."""
 SAMPLE = Path(__file__).parent.parent / "samples" / "night_street.mp4"
 EXPOSURE = 0.038
+"""Factor for the light of the night scene before the camera model. Chosen by hand."""
 
 
 def expose(dark: Array, rng: np.random.Generator) -> Array:
-    """Apply the camera model: glare, clipping, shot and read noise. Codes from 0 to 1."""
+    """Apply the camera model to linear light: glare, soft clipping, noise and the BT.709 curve.
+
+    Returns code values from 0 to 1, (H, W, 3).
+    """
     dark = dark * EXPOSURE
     lamps = np.maximum(dark - 0.5, 0)
     dark = dark + 0.14 * cv2.GaussianBlur(lamps, None, 4) + 0.12 * cv2.GaussianBlur(lamps, None, 22)
@@ -37,7 +43,7 @@ def expose(dark: Array, rng: np.random.Generator) -> Array:
 
 
 def pictures() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """(reference, night) frames, (H, W, 3) uint8 RGB."""
+    """Yield reference and night picture of each frame, (H, W, 3) uint8 RGB."""
     quads, rng = scene(), np.random.default_rng(1)
     for i in range(FRAMES):
         seconds = i / RATE
@@ -53,7 +59,7 @@ def pictures() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
 
 
 def sound() -> Array:
-    """Soft wind and a car that comes nearer, (2, samples) float32."""
+    """Return the sound of soft wind and of a car that comes nearer, (2, samples) float32."""
     count = SAMPLE_RATE * FRAMES // RATE
     rng, seconds = np.random.default_rng(2), np.arange(count) / SAMPLE_RATE
     frequency = np.fft.rfftfreq(count, 1 / SAMPLE_RATE) + 1
@@ -71,7 +77,7 @@ def sound() -> Array:
 
 
 def encode(path: Path, frames: list[NDArray[np.uint8]], *, crf: int) -> None:
-    """H.264 and AAC in MP4, BT.709 limited range."""
+    """Write frames as H.264 and the sound as AAC into an MP4 file, BT.709 limited range."""
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as output:
         output.metadata["title"] = "Night street, rendered by streamkind"
         options = {"crf": str(crf), "preset": "slow", "threads": "1"}
@@ -97,7 +103,7 @@ def encode(path: Path, frames: list[NDArray[np.uint8]], *, crf: int) -> None:
 
 
 def main() -> None:
-    """Render, encode, and say how bright the two are."""
+    """Render and encode the clip, and print the mean luma of night and reference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bright", type=Path, help="also write the evenly lit reference here")
     arguments = parser.parse_args()

@@ -1,10 +1,11 @@
 """Render test scenes with known truth: python tools/make_scenes.py FOLDER [--scenes dusk tunnel].
 
-Each scene is a folder: reference.mkv (as it should look) and dark.mkv (as a small sensor sees it),
-both without loss; dark-high.mp4 and dark-low.mp4, the same in H.264 as dashcams and as CCTV store
-it; and truth.json: events, and the place that must stay still. Light is linear; the sensor adds
-shot and read noise and has 8 bits. The pictures are scikit-image's own, in its wheel: coffee
-(Rachel Michetti, CC0) and astronaut (NASA, public domain).
+Each scene is a folder with five files. reference.mkv shows the scene well exposed. dark.mkv shows
+it as a small sensor records it in the dark. Both are lossless. dark-high.mp4 and dark-low.mp4 are
+dark.mkv in H.264, at the quality of dashcams and of surveillance cameras. truth.json has the times
+of events, and the area that must stay constant. The light is linear. The sensor adds shot noise and
+read noise, and has 8 bits. The pictures are in the wheel of scikit-image: coffee (Rachel Michetti,
+CC0) and astronaut (NASA, public domain).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Light = NDArray[np.float32]
 """Linear light, (H, W, 3); 1 is white in the reference."""
 Image = NDArray[np.uint8]
 RATE = 25
+"""Frames per second."""
 FULL_WELL, READ_NOISE = 4000.0, 3.0
 """Electrons of a white pixel, and standard deviation of the read noise in electrons."""
 NIGHT = 4.5
@@ -36,12 +38,14 @@ NIGHT = 4.5
 
 @dataclass
 class Moment:
-    """One frame: the well exposed scene, by how many stops it is darker, and its lamps."""
+    """One frame of a scene."""
 
     reference: Light
+    """The well exposed frame without lamps, (H, W, 3)."""
     stops: float = NIGHT
+    """Number of stops by which the dark frame is darker than the reference."""
     lamps: Light | None = None
-    """Light that the stops do not make darker, (H, W, 3)."""
+    """Light of lamps, (H, W, 3). It is equal in the reference and in the dark frame."""
 
 
 @dataclass
@@ -59,14 +63,14 @@ def linear(image: Image) -> Light:
 
 
 def coded(light: Light) -> Image:
-    """Linear light to sRGB code values, 8 bits."""
+    """Convert linear light to 8-bit sRGB code values."""
     light = np.clip(light, 0, 1)
     code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.asarray(255 * code + 0.5, np.uint8)
 
 
 def photo(name: str, size: tuple[int, int], luma: float = 0.42) -> Light:
-    """Load a picture at a size, well exposed: a mean luma of code values as asked."""
+    """Return a picture of scikit-image in linear light, with `luma` as mean of its code values."""
     light = linear(cv2.resize(getattr(skimage.data, name)(), size, interpolation=cv2.INTER_AREA))
     gains = np.geomspace(0.2, 5, 40)
     means = [cv2.mean(cv2.cvtColor(coded(light * g), cv2.COLOR_RGB2GRAY))[0] / 255 for g in gains]
@@ -74,7 +78,7 @@ def photo(name: str, size: tuple[int, int], luma: float = 0.42) -> Light:
 
 
 def disc(size: tuple[int, int], x: float, y: float, radius: float, glow: float = 0.0) -> Light:
-    """A white disc at a place, with a soft edge and a glow around it."""
+    """Return a white disc with a soft edge and a glow around it, (H, W, 3)."""
     columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in size))
     distance = np.hypot(columns - x, rows - y)
     light = np.clip(radius + 0.5 - distance, 0, 1)
@@ -84,19 +88,19 @@ def disc(size: tuple[int, int], x: float, y: float, radius: float, glow: float =
 
 
 def static(size: tuple[int, int], frames: int) -> Scene:
-    """Only the sensor's noise changes."""
+    """Return a scene in which only the sensor noise changes."""
     light = photo("coffee", size)
     return Scene(Moment(light) for _ in range(frames))
 
 
 def dusk(size: tuple[int, int], frames: int) -> Scene:
-    """The light falls slowly by three stops."""
+    """Return a scene whose light decreases slowly by three stops."""
     light, stops = photo("coffee", size), np.linspace(2, 5, frames)
     return Scene((Moment(light, s) for s in stops), {"stops": stops.tolist()})
 
 
 def tunnel(size: tuple[int, int], frames: int) -> Scene:
-    """Day, a tunnel, and day again."""
+    """Return a scene of day, a dark tunnel, and day again."""
     enter, leave = frames // 4, 2 * frames // 3
     light = photo("coffee", size)
     moments = (Moment(light, NIGHT if enter <= i < leave else 0.0) for i in range(frames))
@@ -104,7 +108,7 @@ def tunnel(size: tuple[int, int], frames: int) -> Scene:
 
 
 def headlights(size: tuple[int, int], frames: int) -> Scene:
-    """Two lamps pass below a still background, in the middle third of the time."""
+    """Return a still scene. Two lamps pass in its lower part, in the middle third of the time."""
     width, height = size
     light, begin, end = photo("coffee", size), frames // 3, 2 * frames // 3
     radius = height / 14
@@ -124,7 +128,7 @@ def headlights(size: tuple[int, int], frames: int) -> Scene:
 
 
 def sign(size: tuple[int, int], frames: int) -> Scene:
-    """A small bright sign goes on and off, once a second."""
+    """Return a scene with a small bright sign that goes on and off once per second."""
     width, height = size
     light = photo("coffee", size)
     lit = np.zeros_like(light)
@@ -134,21 +138,21 @@ def sign(size: tuple[int, int], frames: int) -> Scene:
 
 
 def switched(size: tuple[int, int], frames: int) -> Scene:
-    """The lamp of a room is switched on: two stops more light."""
+    """Return a room whose lamp is switched on, which adds two stops of light."""
     light, at = photo("astronaut", size), frames // 2
     moments = (Moment(light, 5.0 if i < at else 3.0) for i in range(frames))
     return Scene(moments, {"at": at})
 
 
 def cut(size: tuple[int, int], frames: int) -> Scene:
-    """Another scene, of another brightness."""
+    """Return a scene with a cut to another picture of another brightness."""
     one, two, at = photo("coffee", size), photo("astronaut", size), frames // 2
     moments = (Moment(one, 5.0) if i < at else Moment(two, 3.0) for i in range(frames))
     return Scene(moments, {"at": at})
 
 
 def pan(size: tuple[int, int], frames: int) -> Scene:
-    """The camera turns by four pixels a frame, there and back."""
+    """Return a scene in which the camera turns by four pixels per frame, right and left."""
     width, height = size
     wide = photo("coffee", (width + 128, height + height // 4))
     xs = [abs((4 * i + 128) % 256 - 128) for i in range(frames)]
@@ -157,7 +161,7 @@ def pan(size: tuple[int, int], frames: int) -> Scene:
 
 
 def ghost(size: tuple[int, int], frames: int) -> Scene:
-    """A bright disc moves over a dark background."""
+    """Return a scene in which a bright disc moves over a dark background."""
     width, height = size
     ground, radius = photo("coffee", size, luma=0.25), height / 12
     step = max(1.0, width / max(frames - 1, 1))
@@ -193,7 +197,7 @@ def frames_of(scene: Scene, seed: int) -> Iterator[tuple[Image, Image]]:
 
 
 def sensed(light: Light, rng: np.random.Generator) -> Image:
-    """Add the shot noise and read noise of a small sensor to light, and quantise to 8 bits."""
+    """Return light with the shot noise and read noise of a small sensor, quantised to 8 bits."""
     electrons = np.clip(light, 0, 1.2) * FULL_WELL
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(electrons + READ_NOISE**2)
     return coded((electrons + noise) / FULL_WELL)
@@ -205,11 +209,11 @@ FILES: dict[str, tuple[int, str, str, dict[str, str]]] = {
     "dark-high.mp4": (1, "libx264", "yuv420p", {"crf": "18", "preset": "fast"}),
     "dark-low.mp4": (1, "libx264", "yuv420p", {"crf": "28", "preset": "fast"}),
 }
-"""Whether the reference or the dark frames, codec, pix_fmt and options of each file."""
+"""Frames of each file (0: reference, 1: dark), its codec, pix_fmt and encoder options."""
 
 
 def write(name: str, folder: Path, *, size: tuple[int, int], seconds: float, seed: int) -> None:
-    """Render a scene into its folder."""
+    """Render a scene, and write its files into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     render, _ = SCENES[name]
     scene = render(size, max(2, round(seconds * RATE)))
@@ -231,7 +235,7 @@ def write(name: str, folder: Path, *, size: tuple[int, int], seconds: float, see
 
 
 def main() -> None:
-    """Read the command line and render."""
+    """Read the command line, and render the scenes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))

@@ -1,7 +1,7 @@
 """Take the pictures of the pages: python tools/pictures.py app|console|gallery [--help].
 
-`app` and `console` show the pages in Chromium; `gallery CLIP... --out FOLDER` shows clips before
-and after, with crops.
+`app` and `console` take screenshots of the pages in Chromium. `gallery CLIP... --out FOLDER` writes
+pictures of clips before and after enhancement, with crops.
 """
 
 from __future__ import annotations

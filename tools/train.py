@@ -1,8 +1,8 @@
 """Train KinD from one TOML file: python tools/train.py tools/kind.toml [--resume].
 
-On several GPUs: torchrun --nproc-per-node 2 tools/train.py tools/kind.toml; they share each batch.
-Writes runs/NAME/: checkpoint.pt every few minutes, TensorBoard curves, sample pictures, and the
-validation scores as they came in scores.jsonl.
+On several GPUs: torchrun --nproc-per-node 2 tools/train.py tools/kind.toml. The processes share
+each batch. Writes into runs/NAME/: checkpoint.pt every few minutes, TensorBoard curves, sample
+pictures, and scores.jsonl with one line for each validation.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ from streamkind.model.validation import (
 
 
 class Run:
-    """Nets, their running average, the optimiser, and where in the recipe they stand."""
+    """Networks, their running average (EMA), the optimiser, and the present stage and step."""
 
     def __init__(
         self, recipe: Recipe, folder: Path, device: torch.device, share: Share = ALONE
     ) -> None:
-        torch.manual_seed(recipe.seed)  # the same nets everywhere
+        torch.manual_seed(recipe.seed)  # equal initial weights in all processes
         self.recipe, self.folder, self.device, self.share = recipe, folder, device, share
         self.kind = new_nets(recipe).to(device, memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.kind).requires_grad_(False).eval()
@@ -78,16 +78,16 @@ class Run:
 
     @property
     def total_step(self) -> int:
-        """Steps since the first stage began."""
+        """Number of steps since the first stage began."""
         return sum(s.steps for s in self.recipe.stage[: self.stage]) + self.step
 
     @property
     def seed(self) -> int:
-        """Of the stage."""
+        """Seed of the current stage."""
         return self.recipe.seed + 1000 * self.stage
 
     def begin_stage(self) -> None:
-        """Give the stage's nets, and no others, to a new optimiser; what it minimises is `loss`."""
+        """Make the optimiser and the loss of the stage, and fix networks that it does not train."""
         stage, weights = self.recipe.stage[self.stage], PRESETS[self.recipe.preset]
         layers = [self.kind.decomposition, self.kind.restoration, self.kind.adjustment]
         nets = {
@@ -121,7 +121,7 @@ class Run:
         )
 
     def resume(self) -> None:
-        """Go on exactly where the checkpoint was written."""
+        """Load the checkpoint. Raises ValueError if it was written with another recipe."""
         state = checkpoint.load(self.folder / "checkpoint.pt")
         if state["recipe"] != dataclasses.asdict(self.recipe):
             raise ValueError(
@@ -136,7 +136,7 @@ class Run:
 
 
 def new_nets(recipe: Recipe) -> KinD:
-    """The nets at the beginning: of random weights, or partly those of a released model."""
+    """Return networks with random weights, or with those of a released model where it has them."""
     kind = checkpoint.ARCHITECTURES[recipe.architecture]()
     if recipe.start:
         kind.load_state_dict(checkpoint.released_weights(kind, find_release(recipe.start)))
@@ -144,7 +144,10 @@ def new_nets(recipe: Recipe) -> KinD:
 
 
 def learning_rate(stage: Stage, step: int) -> float:
-    """Linear rise over the first 3 %, then half a cosine down to 2 %."""
+    """Return the learning rate of a step.
+
+    It rises linearly over the first 3 % of the stage. Then it falls like a cosine, to 2 %.
+    """
     warm = max(1, stage.steps // 33)
     if step < warm:
         return stage.learning_rate * (step + 1) / warm
@@ -153,7 +156,10 @@ def learning_rate(stage: Stage, step: int) -> float:
 
 
 def batches(run: Run, pairs: list[Pair]) -> Iterator[TrainingBatch]:
-    """Return what is left of the stage's batches; a GPU would wait for one process making them."""
+    """Return an iterator over the remaining batches of the stage.
+
+    For a GPU, several worker processes make the batches, because one process is too slow.
+    """
     stage, steps = run.recipe.stage[run.stage], range(run.step, run.recipe.stage[run.stage].steps)
     cores = len(os.sched_getaffinity(0)) // run.share.count
     workers = max(1, cores - 1) if run.device.type == "cuda" else 0
@@ -169,7 +175,7 @@ def batches(run: Run, pairs: list[Pair]) -> Iterator[TrainingBatch]:
 
 
 def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:
-    """Take one step; return its loss terms, of this process's share of the batch."""
+    """Train one step; return the loss terms of this process's share of the batch."""
     recipe, stage = run.recipe, run.recipe.stage[run.stage]
     batch = next(source).to(run.device)
     with autocast(run.device):
@@ -178,10 +184,11 @@ def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:
         group["lr"] = learning_rate(stage, run.step)
     run.optimiser.zero_grad()
     sum(terms.values()).backward()
-    # One step too far drives the restoration's sigmoid to 1 for good: R^ white, colour gone.
+    # One step that is too large can drive the output of restoration to 1, without colour. Then the
+    # gradient of its sigmoid is 0, and it does not recover.
     trained = [p for group in run.optimiser.param_groups for p in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
-    if norm.isfinite():  # else every weight would be NaN for good
+    if norm.isfinite():  # or else every weight would become NaN
         run.optimiser.step()
     run.step += 1
     update_average(run)
@@ -190,16 +197,19 @@ def train_step(run: Run, source: Iterator[TrainingBatch]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def update_average(run: Run) -> None:
-    """Move the average; at the start of a stage it forgets fast what the nets were before."""
+    """Update the running average of the weights (EMA).
+
+    Its decay is smaller at the start of a stage, so that older weights lose their influence fast.
+    """
     decay = min(run.recipe.ema_decay, (1 + run.step) / (10 + run.step))
     for average, parameter in zip(run.ema.parameters(), run.kind.parameters(), strict=True):
         average.lerp_(parameter, 1 - decay)
     for average, buffer in zip(run.ema.buffers(), run.kind.buffers(), strict=True):
-        average.copy_(buffer)  # of batch normalisation, averages already
+        average.copy_(buffer)  # statistics of batch normalisation, which are averages already
 
 
 def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, float]:
-    """Score the averaged nets on held-out pairs; write curves and a picture of each protocol."""
+    """Score the averaged networks on held-out pairs; write the scores and a picture of samples."""
     found = gate_numbers(run.ema, pairs)
     if run.recipe.stage[run.stage].name != "decomposition":
         rows = [(relit(run.ema, p), p) for p in pairs]
@@ -215,7 +225,7 @@ def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, fl
 
 
 def collapse(run: Run, numbers: dict[str, float]) -> str | None:
-    """Say why a run whose nets have collapsed must stop; more steps do not bring them back."""
+    """Return why the run must stop, or None. Networks that have collapsed do not recover."""
     if run.total_step < run.recipe.gate_after or not (failed := failed_gates(numbers)):
         return None
     return (
@@ -226,19 +236,20 @@ def collapse(run: Run, numbers: dict[str, float]) -> str | None:
 
 
 def examine(run: Run, pairs: list[Pair], writer: SummaryWriter | None) -> None:
-    """Validate in the first process; stop them all if the nets have collapsed."""
+    """Validate in the first process; end all processes if the networks have collapsed."""
     failure = None
     if writer:
         numbers = validate(run, pairs, writer)
         print(run.total_step, *(f"{k}={v:.3f}" for k, v in numbers.items()), flush=True)
         failure = collapse(run, numbers)
     if failure := broadcast_from_first(failure):
-        # The others end well: torchrun would kill the first one for their error before it speaks.
+        # The other processes end with exit code 0. For an error in one of them, torchrun would kill
+        # the first process before it prints the message.
         sys.exit(failure if run.share.first else 0)
 
 
 def log(run: Run, terms: dict[str, Tensor], writer: SummaryWriter | None) -> None:
-    """Write the loss of the whole batch."""
+    """Write the loss terms of the whole batch to TensorBoard."""
     means = mean_of_all(torch.stack([*terms.values()])).tolist()
     if writer:
         for name, value in zip(terms, means, strict=True):
@@ -246,7 +257,7 @@ def log(run: Run, terms: dict[str, Tensor], writer: SummaryWriter | None) -> Non
 
 
 def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
-    """Go through the recipe's stages; only the first process shows and writes."""
+    """Train all stages of the recipe. Only the first process shows progress and writes files."""
     recipe, first = run.recipe, run.share.first
     chosen = held_out[:: max(1, len(held_out) // recipe.validation_pairs)]
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
@@ -278,21 +289,21 @@ def train(run: Run, pairs: list[Pair], held_out: list[Pair]) -> None:
 
 
 def main() -> None:
-    """Read the command line and train."""
+    """Read the command line, and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    torch.backends.cudnn.benchmark = True  # batches of one size
+    torch.backends.cudnn.benchmark = True  # all batches of a stage have one size
     share = Share.of_environment()
     recipe, device = read_recipe(args.recipe, share.count), own_device(args.device)
     folder = args.runs / recipe.name
     if share.first:
         folder.mkdir(parents=True, exist_ok=True)
     else:
-        warnings.simplefilter("ignore")  # the first process says the same
+        warnings.simplefilter("ignore")  # the first process shows them
     with joined(share, device):
         run = Run(recipe, folder, device, share)
         if args.resume:

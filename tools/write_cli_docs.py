@@ -25,6 +25,7 @@ COMMANDS = (
     *("enhance", "batch", "app", "stream", "serve", "track", "plot", "score", "bench", "doctor"),
     *(f"engines {name}" for name in ("build", "export", "list", "info", "prune", "verify")),
 )
+"""Commands that docs/cli.md shows, in this order."""
 
 
 def help_of(command: str) -> str:
@@ -36,7 +37,7 @@ def help_of(command: str) -> str:
 
 
 def values_of(told: dict[str, Any]) -> str:
-    """Return the values that a setting may have, from its JSON schema."""
+    """Return the values that a setting may have, by its JSON schema, as Markdown."""
     kinds = told.get("anyOf", [told])
     choices = [f"`{v}`" for kind in kinds for v in kind.get("enum", [kind.get("const")]) if v]
     for kind in kinds:
@@ -49,7 +50,7 @@ def values_of(told: dict[str, Any]) -> str:
 
 
 def settings_table() -> str:
-    """Return the settings of a camera as a table."""
+    """Return the settings of a camera as a Markdown table."""
     lines = ["| key | default | values | what |", "| --- | --- | --- | --- |"]
     for name, told in CameraSettings.model_json_schema()["properties"].items():
         default = f"`{json.dumps(told['default'])}`" if "default" in told else ""
@@ -59,7 +60,7 @@ def settings_table() -> str:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write docs/cli.md, and the table of settings in docs/live.md."""
     parts = [INTRODUCTION]
     for command in COMMANDS:
         parts.append(f"## streamkind {command}\n\n```\n{help_of(command)}\n```\n")

@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window."""
+"""Runs Debian's Chromium without a window, by Selenium."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
-    """Run Chromium with its profile in `folder`; console messages are kept for `problems`."""
+    """Run headless Chromium with its profile in `folder`. It keeps console messages."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     options.add_argument("--headless=new")
-    options.add_argument("--no-sandbox")  # as root there is none
+    options.add_argument("--no-sandbox")  # Chromium has none for root
     options.add_argument("--disable-dev-shm-usage")
     options.add_argument("--disable-gpu")
     options.add_argument("--hide-scrollbars")
@@ -32,12 +32,15 @@ def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
 
 
 def resize(driver: webdriver.Chrome, width: int, height: int, *, phone: bool = False) -> None:
-    """Give the page a size in CSS pixels; windows cannot be as narrow as phones."""
+    """Set the size of the page in CSS pixels. A real window cannot be as narrow as a phone.
+
+    A phone has two device pixels per CSS pixel.
+    """
     metrics = {"width": width, "height": height, "deviceScaleFactor": 2 if phone else 1}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**metrics, "mobile": phone})
 
 
 def prefer(driver: webdriver.Chrome, **features: str) -> None:
-    """Set media features: prefer(driver, prefers_color_scheme="dark")."""
+    """Set CSS media features, such as prefers_color_scheme="dark"."""
     told = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})

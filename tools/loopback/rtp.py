@@ -1,4 +1,4 @@
-"""Pictures as RTP packets of H.264, as the scripted camera sends them."""
+"""Encodes pictures as H.264 in RTP packets, for the scripted camera."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import av
 import numpy as np
 
 RATE = 90_000
-"""RTP time stamps a second."""
+"""Unit of RTP time stamps: ticks per second."""
 MOST_BYTES = 1200
-"""Of an RTP packet."""
+"""Largest number of bytes of a NAL unit in one RTP packet."""
 
 Draw = Callable[[int, int, int], np.ndarray]
-"""(number, width, height) -> (H, W, 3) uint8 RGB."""
+"""Draws a picture: (number, width, height) -> (H, W, 3) uint8 RGB."""
 
 
 def dark_ball(number: int, width: int, height: int) -> np.ndarray:
-    """A dark picture in which something moves."""
+    """Draw a dark picture with a square that moves to the right with each number."""
     image = np.full((height, width, 3), 20, np.uint8)
     left = 4 * number % (width - 32)
     image[height // 3 : height // 3 + 32, left : left + 32] = 60
@@ -30,7 +30,7 @@ def dark_ball(number: int, width: int, height: int) -> np.ndarray:
 def coded_pictures(
     count: int, size: tuple[int, int], rate: int, gop: int, draw: Draw = dark_ball
 ) -> list[list[bytes]]:
-    """Encode `count` pictures as H.264; each is a list of its NAL units."""
+    """Encode `count` pictures as H.264; return a list of NAL units for each."""
     context: Any = av.CodecContext.create("libx264", "w")
     context.width, context.height = size
     context.pix_fmt, context.framerate, context.thread_count = "yuv420p", rate, 1
@@ -53,7 +53,7 @@ def coded_pictures(
 
 
 def rtp_packets(units: list[bytes], stamp: int) -> list[bytes]:
-    """Cut a picture into RTP packets of H.264, sequence numbers left 0."""
+    """Pack the NAL units of a picture into RTP packets with sequence number 0."""
     payloads = []
     for unit in units:
         if len(unit) <= MOST_BYTES:
@@ -71,19 +71,19 @@ def rtp_packets(units: list[bytes], stamp: int) -> list[bytes]:
 
 
 def silence(number: int, rate: int) -> bytes:
-    """The n-th packet of silence of G.711 (mu-law, 8 kHz), sequence number left 0."""
+    """Return the n-th RTP packet of silence in G.711 (mu-law, 8 kHz), with sequence number 0."""
     count = 8000 // rate
     head = struct.pack(">BBHII", 0x80, 97, 0, number * count % 2**32, 2)
     return head + b"\xff" * count
 
 
 def sender_report(seconds: float, stamp: int) -> bytes:
-    """RTCP's report that the RTP time `stamp` is `seconds` of the sender's clock."""
+    """Return an RTCP sender report: RTP time `stamp` is at `seconds` of the sender's clock."""
     return struct.pack(
         ">BBHIIIIII", 0x80, 200, 6, 1, int(seconds), int(seconds % 1 * 2**32), stamp, 0, 0
     )
 
 
 def interleaved(channel: int, packet: bytes) -> bytes:
-    """Frame a packet for RTSP over TCP."""
+    """Add the header that RTSP over TCP needs before a packet."""
     return b"$" + struct.pack(">BH", channel, len(packet)) + packet

@@ -21,7 +21,7 @@ tell = partial(print, flush=True)
 
 
 def camera(server: GstRtspServer.RTSPServer, pipeline: str, *how: str) -> None:
-    """Play a pipeline to all who connect, with one decoder for all."""
+    """Serve a pipeline at /1. All clients share one instance of it."""
     factory = GstRtspServer.RTSPMediaFactory.new()
     factory.set_launch(pipeline)
     factory.set_shared(True)
@@ -31,7 +31,7 @@ def camera(server: GstRtspServer.RTSPServer, pipeline: str, *how: str) -> None:
 
 
 def protect(server: GstRtspServer.RTSPServer, factory: object, *how: str) -> None:
-    """Ask for a name and a password, or encrypt with a file of a key and a certificate."""
+    """Require a user and a password, or use TLS with a file of a key and a certificate."""
     auth = GstRtspServer.RTSPAuth.new()
     token = GstRtspServer.RTSPToken.new()
     token.set_string("media.factory.role", "user")
@@ -47,7 +47,7 @@ def protect(server: GstRtspServer.RTSPServer, factory: object, *how: str) -> Non
 
 
 def keep_stamps(media: GstRtspServer.RTSPMedia) -> None:
-    """Have packets keep their own time stamps; by default that of their arrival counts."""
+    """Keep the time stamps of packets. By default, their time of arrival is used instead."""
     pipeline = media.get_element().get_parent()
     for element in pipeline.children:
         if element.get_factory() and element.get_factory().get_name() == "rtpbin":
@@ -55,7 +55,7 @@ def keep_stamps(media: GstRtspServer.RTSPMedia) -> None:
 
 
 def record(server: GstRtspServer.RTSPServer, where: str) -> None:
-    """Take a published stream and write its H.264 to a file, packet for packet as Matroska."""
+    """Receive a stream at /in, and write its H.264 to a Matroska file without re-encoding."""
     factory = GstRtspServer.RTSPMediaFactory.new()
     factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
     factory.set_launch(
@@ -68,7 +68,7 @@ def record(server: GstRtspServer.RTSPServer, where: str) -> None:
 
 
 def tell_of_clients(server: GstRtspServer.RTSPServer) -> None:
-    """Print who connects and who leaves."""
+    """Print a line when a client connects or disconnects."""
 
     def connected(_: object, client: GstRtspServer.RTSPClient) -> None:
         tell("connected")
@@ -78,7 +78,7 @@ def tell_of_clients(server: GstRtspServer.RTSPServer) -> None:
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Read the command line, and serve until the process is killed."""
     kind, port, *rest = sys.argv[1:]
     Gst.init(None)
     server = GstRtspServer.RTSPServer.new()

@@ -1,7 +1,6 @@
 """A simulated RTSP camera in this process, with the faults of real cameras.
 
-Its time stamps, keyframes, logins, transports and disconnections are set by the test, packet by
-packet.
+The test sets its time stamps, keyframes, logins, transports and disconnections.
 """
 
 from __future__ import annotations
@@ -35,26 +34,26 @@ class Script:
     """The faults of a camera; by default none. Sound and RTCP reports are sent over TCP only."""
 
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Lines of the answer to a method."""
+    """Additional header lines of the response to a method."""
     sdp: Callable[[str], str] = lambda text: text
-    """Changes the description."""
+    """Changes the text of the SDP, the response to DESCRIBE."""
     sees: Callable[[int], bool] = lambda number: True
     """Whether the n-th picture is sent."""
     hears: Callable[[int], bool] = lambda number: True
-    """Whether sound is sent with it, if the camera has any: silence of G.711."""
+    """Whether sound is sent with the n-th picture, if the camera has sound. It is silence."""
     reports: Callable[[int], float | None] = lambda number: None
-    """Seconds of the sender's clock that are reported before it."""
+    """Sender's clock, in seconds, that is reported before the n-th picture. None: no report."""
     keep_alive_seconds: float = 0.0
-    """How long it says that it waits for a request of who plays; 0: a minute. It hangs up after ten
-    times as long."""
+    """Session timeout that the camera states, in seconds. It ends the connection of a player that
+    sends nothing for ten times as long. 0: it states 60 s, and does not end the connection."""
     late_seconds: Mapping[str, float] = field(default_factory=dict)
-    """How late a method is answered."""
+    """Delay of the response to a method, in seconds."""
     nonces: Callable[[int], str] = lambda number: "1234"
-    """The nonce that the n-th answer of 401 gives, after which only this one is right."""
+    """Nonce in the n-th response 401, counted from 0. After it, only this nonce is accepted."""
 
 
 class ScriptedCamera:
-    """Serves rtsp://127.0.0.1:PORT/1 to all who connect. A context manager."""
+    """Serves rtsp://127.0.0.1:PORT/1 to all clients. A context manager."""
 
     def __init__(
         self,
@@ -74,12 +73,15 @@ class ScriptedCamera:
         pictures: list[list[bytes]] | None = None,
         script: Script = Script(),
     ) -> None:
-        """Play `count` pictures again and again, from `first` on, `burst` of them at once.
+        """Play `count` pictures in a loop, from picture `first` on.
 
-        `stamp` gives the seconds of the n-th picture sent, by default n / rate; `login` is
-        "Basic", "Digest MD5" or "Digest SHA-256" (of user "user", password "right"); `code`
-        answers every DESCRIBE; the transport "silent tcp" is taken, and brings nothing. `pictures`
-        are NAL units of each picture, instead of what `draw` draws.
+        Pictures are sent at `rate` per second, `burst` pictures ahead of their time. `stamp`
+        returns the RTP time of the n-th picture in seconds, by default n / rate. `login` is
+        "Basic", "Digest MD5" or "Digest SHA-256". The user is "user" and the password "right", but
+        no response to "Digest SHA-256" is accepted. `code` is the status of every response to
+        DESCRIBE; 0: the usual one. The transport "silent tcp" is accepted, but nothing is sent.
+        `sound` is the codec of the sound in the SDP, such as "PCMU/8000". `pictures` are the NAL
+        units of each picture, used instead of those that `draw` draws.
         """
         self.size, self.rate, self.script = size, rate, script
         self._pictures = pictures or coded_pictures(count, size, rate, gop, draw)
@@ -89,17 +91,17 @@ class ScriptedCamera:
         self._login, self._code, self._transports = login, code, transports
         self._sound = sound
         self.frozen = threading.Event()
-        """Set: connections stay, and nothing comes."""
+        """While it is set, connections stay open, but nothing is sent."""
         self.sent = 0
-        """Pictures, to all."""
+        """Number of pictures sent, to all clients together."""
         self.sent_at: dict[int, float] = {}
-        """When each of the `count` pictures was last sent whole, `time.monotonic`."""
+        """Time (`time.monotonic`) when each of the `count` pictures was last sent, by number."""
         self.clients = 0
-        """Connections so far."""
+        """Number of connections so far."""
         self.asked: list[str] = []
         """First lines of all requests."""
         self.set_up: list[str] = []
-        """Transports that were asked for."""
+        """Values of the header Transport of all requests."""
         self._stop = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -109,7 +111,7 @@ class ScriptedCamera:
         self._threads[0].start()
 
     def __enter__(self) -> ScriptedCamera:
-        """Return it, already listening."""
+        """Return the camera, which already listens."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,7 +125,7 @@ class ScriptedCamera:
             thread.join()
 
     def hang_up(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for client in self._sockets:
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
@@ -285,5 +287,5 @@ class ScriptedCamera:
 
 
 def md5(text: str) -> str:
-    """As RFC 2069 wants it."""
+    """Return the MD5 digest of a text in hexadecimal, as RFC 2069 needs it."""
     return hashlib.md5(text.encode()).hexdigest()

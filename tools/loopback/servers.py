@@ -16,18 +16,19 @@ from streamkind.live.fleet import LiveFleet
 from streamkind.live.status import CameraStatus
 
 LIMIT_SECONDS = 120.0
-"""How long to wait for what must happen: far longer than on the busiest machine of tests."""
+"""Longest wait for an expected event, in seconds. On a busy machine, events take far less."""
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
 X264 = (
     "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! "
     "rtph264pay name=pay0 pt=96 config-interval=1"
 )
+"""GStreamer elements that encode H.264 without delay and make RTP packets of it."""
 
 
 def moving_picture(
     width: int = 320, height: int = 240, rate: int = 10, pattern: str = "ball", coder: str = X264
 ) -> str:
-    """A GStreamer pipeline: a dark moving picture."""
+    """Return a GStreamer pipeline of a dark moving picture."""
     return (
         f"( videotestsrc is-live=true pattern={pattern} foreground-color=0xff404040 ! "
         f"video/x-raw,width={width},height={height},framerate={rate}/1 ! {coder} )"
@@ -35,7 +36,7 @@ def moving_picture(
 
 
 class Server:
-    """`rtsp_server.py` in a process of its own."""
+    """Runs `rtsp_server.py` in its own process. A context manager."""
 
     def __init__(self, folder: Path, kind: str, *rest: str) -> None:
         self.port = free_port()
@@ -44,41 +45,41 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Run it, and wait until it listens."""
+        """Start the process, and wait until it listens."""
         with self._log.open("a") as log:
             before = self.told("ready")
             self._process = subprocess.Popen(self.words, stdout=log, stderr=subprocess.DEVNULL)
         wait_for(lambda: self.told("ready") > before, "the server did not start")
 
     def told(self, line: str) -> int:
-        """How often it has printed a line."""
+        """Return how often the process has printed a line."""
         return self._log.read_text().split("\n").count(line)
 
     def signal(self, number: int) -> None:
-        """Send the process a signal."""
+        """Send a signal to the process."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, and wait for that."""
+        """Kill the process, and wait until it has ended."""
         self._process.kill()
         self._process.wait()
 
     def __enter__(self) -> Server:
-        """It runs already."""
+        """Return the server, which already runs."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill it."""
+        """Kill the process."""
         self.kill()
 
 
 def camera_server(folder: Path, pipeline: str = moving_picture(), *how: str) -> Server:
-    """Play a GStreamer pipeline; `how` is a user and a password, or a certificate."""
+    """Start a camera with a GStreamer pipeline; `how`: user and password, or a certificate."""
     return Server(folder, "camera", pipeline, *how)
 
 
 def record_server(folder: Path, name: str = "seen.mkv") -> Server:
-    """Take one published stream and write it to a file of `folder`."""
+    """Start a server that writes the stream published to it to a file in `folder`."""
     return Server(folder, "record", str(folder / name))
 
 
@@ -90,7 +91,7 @@ def free_port() -> int:
 
 
 def wait_for(done: Callable[[], object], what: str, seconds: float = LIMIT_SECONDS) -> float:
-    """Wait until something is true; return how long it took."""
+    """Wait until `done` returns true; return the wait in seconds. Raises AssertionError."""
     began = time.monotonic()
     while not done():
         assert time.monotonic() - began < seconds, what
@@ -99,12 +100,12 @@ def wait_for(done: Callable[[], object], what: str, seconds: float = LIMIT_SECON
 
 
 def state(fleet: LiveFleet, name: str = "yard") -> CameraStatus:
-    """Return what a camera tells of itself."""
+    """Return the status of a camera."""
     return next(camera for camera in fleet.look() if camera.name == name)
 
 
 def wait_for_state(fleet: LiveFleet, wanted: str, name: str = "yard") -> float:
-    """Wait until a camera is in a state; return how long it took."""
+    """Wait until a camera is in a state; return the wait in seconds."""
 
     def is_so() -> bool:
         return state(fleet, name).state == wanted
@@ -113,7 +114,7 @@ def wait_for_state(fleet: LiveFleet, wanted: str, name: str = "yard") -> float:
 
 
 def config(camera: Server | ScriptedCamera, *to: str, **more: object) -> CameraConfig:
-    """Return the settings of a camera `yard`, which is not lost while a busy machine stalls."""
+    """Return settings of a camera `yard`, with a timeout that is long enough on a busy machine."""
     settings: dict[str, Any] = {
         "name": "yard",
         "timeout_seconds": 60.0,
@@ -124,15 +125,15 @@ def config(camera: Server | ScriptedCamera, *to: str, **more: object) -> CameraC
 
 
 def published(server: Server) -> str:
-    """Return where a stream is published to."""
+    """Return the URL to which a stream is published."""
     return f"rtsp://127.0.0.1:{server.port}/in"
 
 
 def freeze(server: Server) -> None:
-    """Stop a process without closing its connections."""
+    """Suspend a server without closing its connections."""
     server.signal(signal.SIGSTOP)
 
 
 def thaw(server: Server) -> None:
-    """Continue a process that `freeze` has stopped."""
+    """Resume a server that `freeze` has suspended."""
     server.signal(signal.SIGCONT)

@@ -1,7 +1,7 @@
 """A `Fleet` in memory, with still pictures, for tests and screenshots of the console.
 
-It has the methods of `streamkind.live.status.Fleet`. Pictures are set by the caller, and relit on
-request.
+It has the methods of `streamkind.live.status.Fleet`. The caller sets the pictures. They are
+enhanced when a preview is requested.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from streamkind.live.viewers import Viewer, Viewers
 from streamkind.video.frames import Pixels, size_of
 
 AUTO = 4.0
-"""What an automatic ratio comes to here."""
+"""Ratio that this fleet uses as the automatic one."""
 Relight = Callable[[Pixels, Ratio, float], Pixels]
+"""Enhances a picture with a ratio and a target."""
 
 
 def gain(pixels: Pixels, ratio: Ratio, target: float) -> Pixels:
-    """Multiply by the ratio."""
+    """Multiply a picture by the ratio. The target is not used."""
     factor = AUTO if ratio == "auto" else ratio
     return np.clip(pixels * factor, 0, 255).astype(np.uint8)
 
 
 class StillFleet:
-    """Cameras whose state is whatever `change` says."""
+    """A fleet whose cameras have the status that `change` sets."""
 
     engine = "kind on cpu, openvino 2026.4.1, bf16"
 
@@ -51,25 +52,25 @@ class StillFleet:
         self._viewers: dict[str, Viewers] = {}
 
     def show(self, name: str, picture: Pixels) -> None:
-        """Give a camera its picture: (H, W, 3) uint8 RGB."""
+        """Set the picture of a camera, (H, W, 3) uint8 RGB."""
         with self._lock:
             self._pictures[name] = picture
         self.change(name, width=picture.shape[1], height=picture.shape[0])
 
     def change(self, name: str, **fields: Any) -> None:
-        """Set what a camera tells of itself."""
+        """Set fields of the status of a camera."""
         with self._lock:
             self._cameras[name] = replace(self._cameras[name], **fields)
 
     def status(self) -> list[CameraStatus]:
-        """Tell all, and ages once only."""
+        """Return the status of every camera, and empty the lists of `ages`."""
         with self._lock:
             cameras = [self._cameras[name] for name in sorted(self._cameras, key=in_order)]
             self._cameras = {c.name: replace(c, ages=()) for c in cameras}
             return cameras
 
     def preview(self, name: str) -> Preview | None:
-        """Relight the camera's picture."""
+        """Return the picture of a camera before and after; None if it has no picture."""
         with self._lock:
             camera, picture = self._cameras[name], self._pictures.get(name)
         if picture is None:
@@ -78,13 +79,13 @@ class StillFleet:
         return Preview(picture, after, time.time())
 
     def view(self, name: str, wake: Callable[[], None]) -> Viewer:
-        """Watch what `play` plays."""
+        """Return a viewer of the video that `play` sends."""
         with self._lock:
             return self._viewers[name].add(wake)
 
     @contextmanager
     def play(self, name: str, pictures: Sequence[Pixels], rate: int = 10) -> Iterator[None]:
-        """Encode pictures, (H, W, 3) uint8 RGB, again and again for those who watch a camera."""
+        """Encode pictures, (H, W, 3) uint8 RGB, in a loop for the viewers of a camera."""
         stop = threading.Event()
         encode = LiveEncoder("h264", size_of(pictures[0]), Fraction(rate), Fraction(1))
         viewers = self._viewers[name]
@@ -106,12 +107,12 @@ class StillFleet:
             thread.join()
 
     def configs(self) -> dict[str, CameraConfig]:
-        """Return a copy."""
+        """Return the settings of every camera."""
         with self._lock:
             return dict(self._configs)
 
     def set(self, name: str, *, ratio: Ratio | None = None, target: float | None = None) -> None:
-        """Change how a camera is relit."""
+        """Change the ratio or the target of a camera."""
         if ratio is not None:
             check_ratio(ratio)
         with self._lock:
@@ -124,7 +125,7 @@ class StillFleet:
             )
 
     def put(self, config: CameraConfig) -> None:
-        """Add or change a camera; it is live at once."""
+        """Add or change a camera. Its state is `live` at once."""
         status = CameraStatus(
             config.name, "live", config.required, config.url, since=time.time(), fps=25.0
         )
@@ -135,7 +136,7 @@ class StillFleet:
         self.set(config.name, ratio=config.ratio, target=config.target)
 
     def remove(self, name: str) -> None:
-        """Forget a camera."""
+        """Remove a camera, and end its viewers."""
         with self._lock:
             del self._configs[name], self._cameras[name]
             self._pictures.pop(name, None)

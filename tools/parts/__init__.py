@@ -1,1 +1,1 @@
-"""The parts of tools/figures.py: each measures, and returns tables."""
+"""The parts of tools/figures.py. Each part measures something, and returns tables."""

@@ -1,6 +1,7 @@
-"""Methods without training, with which KinD is compared: RGB uint8 (H, W, 3) in and out.
+"""Methods without training, with which KinD is compared.
 
-Methods that OpenCV has are OpenCV's. The Retinex family and LIME are implemented here.
+Their input and output is RGB uint8, (H, W, 3). Histogram equalisation and CLAHE are those of
+OpenCV. The Retinex methods and LIME are implemented here.
 """
 
 from __future__ import annotations
@@ -18,49 +19,52 @@ from streamkind.model.degrade import Image
 Plane = NDArray[np.float64]
 Method = Callable[[Image], Image]
 SCALES = (15, 80, 250)
-"""Standard deviations of the surround, in pixels, as MSR is published."""
+"""Standard deviations of the Gaussian surround of MSR, in pixels, as published."""
 
 
 def to_bytes(image: NDArray[np.float64]) -> Image:
-    """[0, 1] to 8 bits."""
+    """Convert values in [0, 1] to 8 bits."""
     return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def on_luma(image: Image, change: Callable[[Image], Image]) -> Image:
-    """Change the luma alone."""
+    """Apply a function to the luma of a picture, and keep its chroma."""
     ycrcb = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
     ycrcb[..., 0] = change(ycrcb[..., 0])
     return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
 def clahe(image: Image) -> Image:
-    """Contrast-limited adaptive histogram equalisation, OpenCV's own example's settings."""
+    """Equalise the histogram, adaptive and contrast-limited, with settings of OpenCV's example."""
     return on_luma(image, cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply)
 
 
 def log_reflectance(image: Image, scales: tuple[int, ...]) -> Plane:
-    """Log of the picture less that of its surround, mean over scales, (H, W, 3)."""
+    """Return the log of a picture minus the mean log of its blurred versions, (H, W, 3)."""
     light = image.astype(np.float64) + 1
     surrounds = [np.log(cv2.GaussianBlur(light, (0, 0), sigma)) for sigma in scales]
     return np.asarray(np.log(light) - np.mean(surrounds, axis=0), np.float64)
 
 
 def stretch(values: Plane) -> Image:
-    """Bring each channel to its range from the 1st to the 99th percentile."""
+    """Scale each channel so that its 1st and 99th percentiles become 0 and 255."""
     low, high = np.percentile(values, (1, 99), axis=(0, 1))
     return to_bytes((values - low) / (high - low + 1e-6))
 
 
 def msrcr(image: Image) -> Image:
-    """Multi-scale Retinex with colour restoration (Jobson et al. 1997)."""
+    """Enhance by multi-scale Retinex with colour restoration (Jobson et al. 1997)."""
     light = image.astype(np.float64) + 1
     share = 46 * (np.log(125 * light) - np.log(light.sum(axis=2, keepdims=True)))
     return stretch(log_reflectance(image, SCALES) * share)
 
 
 def lime(image: Image, alpha: float = 0.15, gamma: float = 0.8) -> Image:
-    """LIME (Guo et al. 2017) by its fast solver: the light is the brightest channel, smoothed
-    but for its own edges (weights of strategy III), and raised to `gamma`."""
+    """Enhance by LIME (Guo et al. 2017), with its fast solver.
+
+    The illumination is the largest channel, smoothed except at its edges (weights of strategy III),
+    to the power `gamma`.
+    """
     picture = image.astype(np.float64) / 255
     first = picture.max(axis=2)
     light = smooth_light(first, alpha).clip(1e-3, 1)
@@ -68,7 +72,7 @@ def lime(image: Image, alpha: float = 0.15, gamma: float = 0.8) -> Image:
 
 
 def smooth_light(first: Plane, alpha: float, window: int = 5, floor: float = 1e-3) -> Plane:
-    """Solve (1 + sum_d D_d' W_d D_d) t = first for the light t, both (H, W)."""
+    """Solve (1 + sum_d D_d' W_d D_d) t = first for the illumination t, both (H, W)."""
     system = sparse.identity(first.size, format="csc")
     for axis in (0, 1):
         step = np.diff(first, axis=axis, append=np.take(first, [-1], axis=axis))
@@ -84,12 +88,12 @@ def smooth_light(first: Plane, alpha: float, window: int = 5, floor: float = 1e-
 
 
 def ones_blurred(window: int, shape: tuple[int, ...]) -> Plane:
-    """The kernel's own sum at each place: 1 but for borders."""
+    """Return the sum of the weights of the blur at each pixel: 1, as OpenCV mirrors the border."""
     return np.asarray(cv2.GaussianBlur(np.ones(shape), (window, window), 2.0), np.float64)
 
 
 def lime_bm3d(image: Image, sigma: float = 0.06) -> Image:
-    """LIME, then its noise removed by BM3D on the luma (package bm3d)."""
+    """Enhance by LIME, then denoise the luma by BM3D (package bm3d)."""
     import bm3d
 
     def denoise(luma: Image) -> Image:
@@ -99,6 +103,7 @@ def lime_bm3d(image: Image, sigma: float = 0.06) -> Image:
 
 
 GAMMA = to_bytes((np.arange(256) / 255) ** 0.4)
+"""Output level of `gamma 0.4` for each input level."""
 METHODS: dict[str, Method] = {
     "input itself": lambda image: image,
     "gamma 0.4": lambda image: GAMMA[image],
@@ -110,3 +115,4 @@ METHODS: dict[str, Method] = {
     "LIME": lime,
     "LIME + BM3D": lime_bm3d,
 }
+"""Methods, by the names that tables show."""

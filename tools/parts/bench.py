@@ -1,4 +1,4 @@
-"""Speed: profiles from file to file, KinD by other runtimes, the cost of smoothing, a cluster."""
+"""Measures the speed of profiles, of KinD in other runtimes, of smoothing, and of a cluster."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from streamkind.measure.bench import FILE_TO_FILE, FLOOR, NETS, RATE, Bench, ben
 from streamkind.measure.plots import draw_bench
 
 SIZES = {(608, 400): 12, (1280, 720): 12, (1920, 1080): 8}
-"""Width and height -> frames a round of `quality`."""
+"""Width and height -> number of frames per round of `quality`."""
 FRAMES, ROUNDS = 120, 3
-"""Frames a round of the other profiles: in fewer, x264 still fills its look-ahead."""
+"""Frames per round of the other profiles, and number of rounds. In fewer frames, x264 would not
+fill its look-ahead."""
 WAYS: dict[str, dict[str, Any]] = {
     "nothing": {"steady": ()},
     "ratio, one pass": {"steady": ("ratio",), "two_pass": False},
     "ratio, two passes": {"steady": ("ratio",), "two_pass": True},
     "ratio, light and noise, two passes": {"steady": STEADY, "two_pass": True},
 }
+"""Ways of smoothing -> options of `enhance`."""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Measure a rainy street at dusk at three sizes, and the rest."""
+    """Measure profiles on a street clip at three sizes, and make all other tables of this part."""
     clip = data / "video" / "street_dusk_rain_1080p.mp4"
     pairs = data / "lol" / "eval15"
     found = [sized(size, clip, pairs) for size in SIZES]
@@ -48,7 +50,10 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def sized(size: tuple[int, int], clip: Path, pairs: Path) -> Bench:
-    """Measure all profiles at a size; the first size also scores, and runs KinD by others."""
+    """Measure all profiles at a size.
+
+    At the first size, also score them on pairs, and measure KinD in other runtimes.
+    """
     first = size == next(iter(SIZES))
     told = {"rounds": ROUNDS, "pairs": pairs if first else None}
     slow = bench(size, clip, frames=SIZES[size], profiles=("quality",), baselines=first, **told)
@@ -62,7 +67,7 @@ def sized(size: tuple[int, int], clip: Path, pairs: Path) -> Bench:
 
 
 def profiles(found: list[Bench]) -> Table:
-    """Return frames per second and the share of decode + encode alone."""
+    """Return the speed of each profile, its share of decode + encode alone, and network time."""
     rows = []
     for one in found:
         for name, times in one.profiles.items():
@@ -76,7 +81,10 @@ def profiles(found: list[Bench]) -> Table:
 
 
 def cost(one: Bench) -> Table:
-    """Return the core-hours for an hour of footage, of profiles that `batch` runs as measured."""
+    """Return the core-hours for an hour of footage.
+
+    Profiles that skip frames are left out, because `batch` runs the network on every frame.
+    """
     cores = os.cpu_count() or 1
     rows = [
         [f"`{name}`", RATE * cores / times.fps(FILE_TO_FILE)[0]]
@@ -88,7 +96,7 @@ def cost(one: Bench) -> Table:
 
 
 def runtimes(one: Bench) -> Table:
-    """Return KinD's nets by other runtimes, beside OpenVINO."""
+    """Return the speed of KinD's networks in each runtime, and by how much OpenVINO is faster."""
     ours = next(iter(one.nets.rounds))
     rows = [[n, one.nets.fps(n)[0], one.nets.share(ours, n)[0]] for n in one.nets.rounds]
     size = "x".join(map(str, one.size))
@@ -97,14 +105,14 @@ def runtimes(one: Bench) -> Table:
 
 
 def smoothing() -> Table:
-    """Return the time of each way to smooth over that of none, in `balanced`."""
+    """Return the time of `balanced` with each way of smoothing, relative to no smoothing."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         clip, out = Path(name, "clip.mp4"), Path(name, "out.mp4")
         for size in list(SIZES)[:2]:
             make_clip(clip, size, FRAMES)
             times: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(ROUNDS + 1):  # the first is not counted
+            for _ in range(ROUNDS + 1):  # the first round is not counted
                 for way, options in WAYS.items():
                     began = time.perf_counter()
                     enhance(clip, out, profile="balanced", **options)

@@ -1,7 +1,7 @@
 """Measures the speed of a batch on a cluster.
 
-Makes a few files of a clip and enhances them in one process, on a Ray cluster of one core and on
-one of two, one thread each.
+Makes a few files from a clip. Enhances them in one process, on a Ray cluster of one core, and on
+one of two cores. Each process has one thread.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from pathlib import Path
 from parts.record import Table
 
 FILES, SECONDS, SIZE, RATE = 4, 24, "320:240", 10
-"""Number of files, and length, size and frames a second of each."""
+"""Number of files; length in seconds, width:height, and frames per second of each file."""
 RAY = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
+"""Command that runs the head node of a Ray cluster."""
 QUIET = ["--disable-usage-stats", "--include-dashboard=false"]
+"""Options that switch off usage statistics and the dashboard."""
 PORTS = ["--min-worker-port", "0", "--max-worker-port", "0"]
+"""Options with which workers use any free ports."""
 
 
 @contextmanager
 def cluster(cores: int) -> Iterator[str]:
-    """Run a node of so many cores; give its address."""
+    """Run a Ray node with a number of cores; yield its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,7 +49,7 @@ def cluster(cores: int) -> Iterator[str]:
 
 
 def seconds(clips: Path, folder: Path, address: str | None) -> float:
-    """Enhance a folder; return how long that took, the program's start included."""
+    """Enhance a folder; return the time in seconds, including the start of the program."""
     shutil.rmtree(folder, ignore_errors=True)
     words = [sys.executable, "-m", "streamkind", "batch", str(clips), "--out", str(folder)]
     words += ["--preset", "veryfast", *(["--cluster", "auto"] if address else [])]
@@ -57,7 +60,7 @@ def seconds(clips: Path, folder: Path, address: str | None) -> float:
 
 
 def make_clips(clip: Path, folder: Path) -> None:
-    """Repeat a clip until it is as long as it should be, in each file."""
+    """Write `FILES` files, each with a clip that is repeated for `SECONDS`."""
     folder.mkdir()
     words = f"ffmpeg -v error -stream_loop -1 -i {clip} -t {SECONDS} -an -vf".split()
     words += [f"scale={SIZE},fps={RATE}", "-c:v", "libx264", "-g", str(3 * RATE)]
@@ -66,7 +69,7 @@ def make_clips(clip: Path, folder: Path) -> None:
 
 
 def gain(clip: Path) -> Table:
-    """Return seconds of each way, and how many times as fast as one process it is."""
+    """Return the time of each way in seconds, and its speed relative to one process."""
     times = {}
     with tempfile.TemporaryDirectory() as name:
         clips, clear = Path(name, "clips"), Path(name, "clear")

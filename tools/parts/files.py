@@ -1,7 +1,7 @@
-"""Puts every kind of sound and subtitles into every container.
+"""Measures which kinds of sound and subtitles each container can hold.
 
 Needs Debian's ffmpeg. Each input is written to each container as `streamkind enhance` does, but
-without the networks. Then all streams of the result are decoded.
+without the networks. Then the sound or subtitles of the result are decoded.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 
 SECONDS = 1
+"""Length of each input, in seconds."""
 # fmt: off
 SOUNDS = {
     "aac": "aac", "mp3": "libmp3lame", "mp2": "mp2", "ac3": "ac3", "eac3": "eac3",
@@ -33,8 +34,9 @@ SOUNDS = {
     "g722": "g722 -ar 16000 -ac 1", "wmav1": "wmav1 -b:a 64k", "wmav2": "wmav2 -b:a 64k",
 }
 # fmt: on
-"""How `ffmpeg` makes each kind."""
+"""Kind of sound -> encoder of `ffmpeg`, and its options."""
 TEXTS = ("subrip", "ass", "webvtt", "mov_text")
+"""Kinds of subtitles: encoders of `ffmpeg`."""
 # fmt: off
 KINDS = {
     "mp4": "h264", "mov": "h264", "m4v": "h264", "mkv": "h264", "webm": "vp9", "ts": "h264",
@@ -42,17 +44,17 @@ KINDS = {
     "mxf": "mpeg2video", "3gp": "h264", "nut": "h264",
 }
 # fmt: on
-"""Endings of outputs, and a codec of the picture that each holds."""
+"""Suffix of each container -> a video codec that it can hold."""
 
 
 def ffmpeg(*words: object) -> None:
-    """Run ffmpeg, or raise."""
+    """Run ffmpeg. Raises CalledProcessError or TimeoutExpired."""
     command = ["ffmpeg", "-v", "error", "-y", "-nostdin", *map(str, words)]
     subprocess.run(command, check=True, timeout=60)
 
 
 def make_inputs(folder: Path) -> dict[str, Path]:
-    """Make a file for each kind of sound and subtitles, with a picture."""
+    """Make a video with each kind of sound and subtitles; return the files by kind."""
     picture, text = folder / "picture.mkv", folder / "text.srt"
     size = f"testsrc=s=64x48:r=25:d={SECONDS}"
     x264 = ["-c:v", "libx264", "-preset", "ultrafast", "-threads", 1, "-pix_fmt", "yuv420p"]
@@ -71,7 +73,12 @@ def make_inputs(folder: Path) -> dict[str, Path]:
 
 
 def outcome(path: Path, kind: str, folder: Path) -> str:
-    """Write a file to a container. Return whether its second stream was copied or converted."""
+    """Write a file to a container; return what happened to its sound or subtitles.
+
+    "yes": copied. The name of a codec: converted, with a warning. "-": left out, with a warning.
+    Words in capitals are faults. LOST: left out without a warning. BROKEN: of another length. LOUD:
+    copied, but with a warning. SILENT: converted without a warning.
+    """
     output = folder / f"out.{kind}"
     with open_source(path) as source:
         try:
@@ -93,7 +100,10 @@ def outcome(path: Path, kind: str, folder: Path) -> str:
 
 
 def what_is_in(path: Path) -> tuple[str, Fraction] | None:
-    """The codec of a file's sound or subtitles, and how long what can be decoded of it is."""
+    """Return codec and length of the sound or subtitles of a file; None if it has neither.
+
+    The length is that of the decoded sound in seconds, or the number of decoded subtitles.
+    """
     with av.open(str(path)) as container:
         stream = next((s for s in container.streams if s.type in ("audio", "subtitle")), None)
         if stream is None:
@@ -109,7 +119,7 @@ def what_is_in(path: Path) -> tuple[str, Fraction] | None:
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Pass every kind into every container."""
+    """Write every kind to every container; return tables of the outcomes."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         inputs = make_inputs(place)

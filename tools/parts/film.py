@@ -38,15 +38,17 @@ from streamkind.model.recipe import read_recipe
 from streamkind.model.validation import chroma, mean_matched
 
 PLACES = 1 / 6, 1 / 2, 5 / 6
+"""Places in a clip, as shares of its length."""
 BASELINES = "gamma 0.4", "LIME"
+"""Names of the methods in `METHODS` with which the profiles are compared."""
 FRAMES, JUDGED = 6, 2
-"""Frames that are enhanced at each place, and how many of them, the last ones, are judged."""
+"""Frames that are enhanced at each place, and how many of them, the last ones, are measured."""
 FILMS = 12
-"""Films made of held-out pairs of our485, and as many of synthetic pairs."""
+"""Number of films of held-out pairs of our485; as many are made of synthetic pairs."""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Judge the real clips; compare films with their truth."""
+    """Measure the real clips, and compare the films with their true pictures."""
     clips = sorted([*(data / "video").glob("*.mp4"), *(data / "video_near_black").glob("*.mp4")])
     found = {}
     for clip in clips:
@@ -57,7 +59,7 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def frames(path: Path, start: float, count: int) -> Iterator[StoredFrame]:
-    """Read some frames from a second on, counted from the first frame."""
+    """Yield `count` frames, from `start` seconds after the first frame on."""
     first = None
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -71,7 +73,7 @@ def frames(path: Path, start: float, count: int) -> Iterator[StoredFrame]:
 
 
 def places_of(path: Path, count: int) -> list[tuple[float, float]]:
-    """Return start and duration, in seconds, of each place: `count` frames, from a frame's time."""
+    """Return start and duration, in seconds, of the `count` frames before each of `PLACES`."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         pts = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
@@ -82,7 +84,7 @@ def places_of(path: Path, count: int) -> list[tuple[float, float]]:
 
 
 def enhanced(path: Path, start: float, duration: float, profile: ProfileName) -> list[StoredFrame]:
-    """Enhance a piece of a clip as a user would, and read what was written."""
+    """Enhance a part of a clip by `enhance`; return the frames of the output."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "clear.mkv"
         enhance(path, out, start=start, duration=duration, profile=profile)
@@ -90,12 +92,13 @@ def enhanced(path: Path, start: float, duration: float, profile: ProfileName) ->
 
 
 def judge(path: Path) -> dict[str, Figures]:
-    """Judge every method on a clip."""
+    """Return the figures of every profile and baseline on a clip, by name."""
     found: dict[str, list[Figures]] = {}
     count = FRAMES
     for start, duration in places_of(path, FRAMES):
         made = {f"`{name}`": enhanced(path, start, duration, name) for name in PROFILES}
-        # Both begin with the same frame. A clip of varying rate has more or fewer in that time.
+        # Input and output begin with the same frame. If the frame rate varies, the output may have
+        # more or fewer frames.
         count = min([count, *map(len, made.values())])
         seen = list(frames(path, start, count))[-JUDGED:]
         results = {name: [picture_of_rgb(METHODS[name](p.rgb)) for p in seen] for name in BASELINES}
@@ -107,7 +110,7 @@ def judge(path: Path) -> dict[str, Figures]:
 
 
 def means(found: dict[str, dict[str, Figures]]) -> Table:
-    """Return means over the clips."""
+    """Return the mean figures of each method over all clips."""
     rows: list[list[Any]] = []
     for name in next(iter(found.values())):
         told = summary([clip[name] for clip in found.values()])
@@ -116,7 +119,7 @@ def means(found: dict[str, dict[str, Figures]]) -> Table:
 
 
 def highest(found: dict[str, dict[str, Figures]]) -> Table:
-    """Return the worst patches of each clip."""
+    """Return the figure `patch` of each clip in each profile."""
     names = [f"`{name}`" for name in PROFILES]
     rows = [[clip, *(told[name].get("patch") for name in names)] for clip, told in found.items()]
     return Table({"`patch` of a clip": ""} | dict.fromkeys(names, ".1f"), rows)
@@ -129,11 +132,11 @@ TRUTH = {
     "chroma by the truth's": ".2f",
     "the same at equal mean luma": ".2f",
 }
-"""What `against_truth` returns."""
+"""Names and formats of the values that `against_truth` returns."""
 
 
 def truths(data: Path) -> Table:
-    """Enhance films of known truth; means by profile, of our485 and of synthetic pairs."""
+    """Enhance films of known truth; return the mean errors by source of pairs and profile."""
     recipe = read_recipe(ROOT / "tools" / "kind.toml")
     lol = data / "lol" / "our485"
     held_out = load_split(lol, 1.0, recipe.held_out, recipe.seed)[1]
@@ -155,7 +158,7 @@ def truths(data: Path) -> Table:
 
 
 def against_truth(image: Image, truth: Image) -> list[float]:
-    """Compare a frame with the true picture; a gray truth has no colour to compare (NaN)."""
+    """Return the values of `TRUTH` for a frame. Those of colour are NaN for a gray truth."""
     true, matched = rgb2lab(truth), mean_matched(image, truth)
     strength: NDArray[Any] = np.hypot(true[..., 1], true[..., 2])
     far, far_matched = (deltaE_ciede2000(true, rgb2lab(i)) for i in (image, matched))

@@ -1,10 +1,11 @@
 """Makes films of known truth: short night videos, each of a pair of a dark and a bright picture.
 
 For each pair it writes a folder with dark.mp4, the dark picture as a camera would store it;
-reference.png, the picture that its frames should become; and truth.json. A lamp with a lit area
-around it, and bright signs of known colours, are drawn into both pictures. Each frame has other
-sensor noise. dark.mp4 is H.264 in 4:2:0 with 8 bits. Sizes and quantisers alternate from pair to
-pair. Every fifth film imitates an infrared camera: it is gray, but coded with chroma planes.
+reference.png, the picture that its frames should become; and truth.json. A lamp and bright signs of
+known colours are drawn into both pictures. Around the lamp, the dark picture is as bright as the
+bright one. Each frame has other sensor noise. dark.mp4 is H.264 in 4:2:0 with 8 bits. Sizes and
+quantisers alternate from pair to pair. Every fifth film imitates an infrared camera: it is gray,
+but coded with chroma planes.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from streamkind.model.data import Pair
 from streamkind.model.degrade import Image, sensor_noise
 
 FRAMES, RATE = 12, 15
+"""Number of frames of a film, and frames per second."""
 SIZES = (608, 400), (960, 640), (1280, 720)
+"""Width and height of the films, in pixels."""
 QUANTISERS = 23, 28, 33
 """CRF of x264, like the quality of a good, a usual and a poor camera. Chosen by hand."""
 SIGNS = (200, 40, 40), (40, 170, 60), (50, 90, 210), (220, 190, 60), (225, 225, 225)
 """RGB of signs: red, green, blue, yellow and white."""
 LAMP = 250, 244, 225
+"""RGB of the lamp."""
 INFRARED = 5
-"""The last of so many films is gray."""
+"""The last of every `INFRARED` films is gray."""
 
 
 def pool(size: tuple[int, int], place: tuple[float, float]) -> NDArray[np.float32]:
@@ -43,7 +47,7 @@ def pool(size: tuple[int, int], place: tuple[float, float]) -> NDArray[np.float3
 def shining(
     size: tuple[int, int], place: tuple[float, float], rng: np.random.Generator
 ) -> tuple[Image, NDArray[np.float32]]:
-    """Draw signs, and a lamp above a place: (H, W, 3), and a mask of their pixels, (H, W, 1)."""
+    """Return signs and a lamp above a place, (H, W, 3), and the mask of their pixels, (H, W, 1)."""
     width, height = size
     picture, mask = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
     side = height // 9
@@ -61,7 +65,7 @@ def shining(
 
 
 def night(pair: Pair, size: tuple[int, int], seed: int) -> tuple[Image, Image]:
-    """Draw the dark picture and the truth of a pair at a size."""
+    """Return the dark picture and the truth of a pair at a size, with lamp and signs."""
     rng = np.random.default_rng(seed)
     larger = pair.low.shape[1] > size[0]
     kind = cv2.INTER_AREA if larger else cv2.INTER_CUBIC
@@ -76,17 +80,17 @@ def night(pair: Pair, size: tuple[int, int], seed: int) -> tuple[Image, Image]:
 
 
 def coded(light: NDArray[np.float32]) -> Image:
-    """Round to 8 bits."""
+    """Round levels to 8 bits."""
     return np.clip(light + 0.5, 0, 255).astype(np.uint8)
 
 
 def gray(image: Image) -> Image:
-    """Take the colour away, as an infrared camera does."""
+    """Return a picture without colour, as an infrared camera records it, (H, W, 3)."""
     return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
 
 
 def film(dark: Image, path: Path, crf: int, *, infrared: bool, seed: int) -> None:
-    """Write a film of a dark picture."""
+    """Write a film that repeats a dark picture, with other noise in each frame."""
     rng = np.random.default_rng(seed)
     height, width = dark.shape[:2]
     with av.open(str(path), "w") as container:
@@ -101,7 +105,7 @@ def film(dark: Image, path: Path, crf: int, *, infrared: bool, seed: int) -> Non
 
 
 def write(pair: Pair, folder: Path, i: int) -> None:
-    """Write the i-th film into its folder."""
+    """Write the i-th film, its truth and its description into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     size, crf = SIZES[i % len(SIZES)], QUANTISERS[(i + i // 3) % len(QUANTISERS)]
     infrared = i % INFRARED == INFRARED - 1

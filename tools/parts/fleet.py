@@ -1,4 +1,4 @@
-"""A fleet: eight cameras of six sizes that record to folders, for ten minutes without a fault.
+"""Measures eight cameras of six sizes that record to folders, for ten minutes without faults.
 
 Needs the Debian packages of `make test`.
 """
@@ -17,16 +17,18 @@ from parts.soak import Sample, draw, table_of, watch
 from streamkind.cli.live import open_fleet
 
 MINUTES = 10.0
+"""Length of the run, in minutes."""
 RATE = 5
+"""Frames per second of each camera."""
 SIZES = (
     *((160, 128), (320, 240), (352, 288), (480, 272), (640, 360), (640, 480)),
     *((320, 240), (640, 360)),
 )
-"""Width and height of the cameras, which send RATE frames a second."""
+"""Width and height of each camera's pictures."""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Run the cameras."""
+    """Run the cameras; return a table and a plot of the run."""
     with tempfile.TemporaryDirectory() as place:
         samples = run(Path(place), MINUTES)
     draw(samples, picture := folder / "fleet.png", f"eight cameras of six sizes, {RATE} fps each")
@@ -37,7 +39,7 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def run(folder: Path, minutes: float) -> list[Sample]:
-    """Run eight cameras without faults; return samples."""
+    """Run eight cameras without faults for a number of minutes; return the samples."""
     with ExitStack() as stack, open_fleet("realtime") as fleet:
         for number, (width, height) in enumerate(SIZES):
             picture = moving_picture(width, height, RATE)

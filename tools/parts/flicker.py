@@ -1,7 +1,7 @@
-"""Measures flicker: of the profiles on real clips, of smoothing on rendered scenes, of filters.
+"""Measures flicker of profiles on real clips, of smoothing on rendered scenes, and of filters.
 
-Enhances the first seconds of each clip without loss, and scores the result. The scenes are those of
-tools/make_scenes.py, and are compared with their bright version.
+Enhances the first seconds of each clip, encodes the result without loss, and scores it. The scenes
+are those of tools/make_scenes.py, and are compared with their bright version.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ from streamkind.measure.score import GAIN, INPUT, OUTPUT, Scores, score
 from streamkind.video.source import open_source
 
 Settings = dict[str, dict[str, Any]]
-"""What is compared: options of `enhance`, by name."""
+"""Options of `enhance` that are compared, by the names that tables show."""
 SECONDS, ROWS = 2.0, 540
-"""Of each clip, from its start; larger clips are made this high."""
+"""Seconds of each clip that are used, and height to which larger clips are reduced."""
 SCENES = {"static": 4.0, "tunnel": 6.0, "headlights": 6.0, "cut": 4.0}
-"""Rendered scene -> seconds of it."""
+"""Rendered scene -> its length in seconds."""
 PROFILE_SETTINGS: Settings = {f"`{name}`": {"profile": name} for name in PROFILES} | {
     "`realtime`, two passes": {"profile": "realtime", "two_pass": True}
 }
+"""Settings for the real clips."""
 STEADY_SETTINGS: Settings = {
     "nothing": {"profile": "balanced", "steady": ()},
     "ratio": {"profile": "balanced", "steady": ("ratio",)},
     "ratio, light and noise": {"profile": "balanced", "steady": STEADY},
 }
+"""Settings for the rendered scenes."""
 PLOTTED = "street_dusk_rain_1080p", "tunnel"
+"""Clip and scene whose scores are plotted."""
 COLUMNS = {
     "excess flicker": "excess_flicker",
     "log-luma std": "log_luma_deviation",
@@ -47,6 +50,7 @@ COLUMNS = {
     "sharpness": "sharpness",
     "response": "response_frames",
 }
+"""Heading of a column -> name of the figure in `Scores.figures`."""
 
 
 def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
@@ -68,7 +72,10 @@ def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
 
 
 def score_clip(clip: Path, settings: Settings) -> dict[str, Scores]:
-    """Score every setting of a clip, or of a scene's folder; the first is not smoothed."""
+    """Enhance a clip, or the folder of a scene, with every setting; return the scores by setting.
+
+    The result of the first setting is used as the video without smoothing.
+    """
     scores: dict[str, Scores] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -97,12 +104,12 @@ def excess(found: dict[str, dict[str, Scores]]) -> Table:
 
 
 def details(found: dict[str, dict[str, Scores]]) -> Table:
-    """Return all figures that matter, of baselines and settings."""
+    """Return the figures of `COLUMNS` for the input, for constant gain, and for every setting."""
     return Table({"": "", "smoothed": ""} | dict.fromkeys(COLUMNS, ".3g"), list(lines(found)))
 
 
 def lines(found: dict[str, dict[str, Scores]]) -> Iterator[list[Any]]:
-    """Yield the lines of `details`."""
+    """Yield the rows of the table of `details`."""
     for clip, scores in found.items():
         last = list(scores.values())[-1]
         rows = [(name, last.figures(name)) for name in (INPUT, GAIN)]
@@ -112,7 +119,7 @@ def lines(found: dict[str, dict[str, Scores]]) -> Iterator[list[Any]]:
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Score clips and scenes; compare filters of the ratio on made series."""
+    """Score clips and scenes, and compare filters of the ratio on artificial series."""
     clips = sorted((data / "video").glob("*.mp4"))
     real = {clip.stem: score_clip(clip, PROFILE_SETTINGS) for clip in clips}
     made = {}

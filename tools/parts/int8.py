@@ -1,9 +1,8 @@
 """Measures the cost of INT8. This part runs only if it is named.
 
-Quantises KinD's networks by NNCF after training, for OpenVINO, calibrated on dark pictures of
-our485 and frames of real clips. Compares with bf16: scores on eval15, speed, and differences of
-pictures.
-Needs `pip install 'streamkind[quantize]'`.
+Quantises KinD's networks for OpenVINO by NNCF, after training. They are calibrated on dark pictures
+of our485 and on frames of real clips. INT8 is compared with bf16: scores on eval15, speed, and
+differences of pictures. Needs `pip install 'streamkind[quantize]'`.
 """
 
 from __future__ import annotations
@@ -30,14 +29,15 @@ from streamkind.video.frames import Pixels
 from streamkind.video.source import open_source
 
 PAIRS = 40
-"""Pairs of our485 whose dark pictures calibrate."""
+"""About the number of pairs of our485 whose dark pictures are used for calibration."""
 HEIGHT, WIDTH = 384, 592
-"""Of a calibration picture: all are cut to one shape."""
+"""Size to which all calibration pictures are cut, in pixels."""
 FOUR = np.array([4], np.float32)
+"""Ratio of the pictures that are compared."""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Quantise, compare."""
+    """Quantise the networks, and compare INT8 with bf16."""
     release = find_release("kind")
     plain, small = OpenVINOBackend(release), OpenVINOBackend(release)
     clips = {path.stem: frame_of(path) for path in sorted((data / "video").glob("*.mp4"))}
@@ -64,7 +64,7 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def quantise(plain: OpenVINOBackend, small: OpenVINOBackend, pictures: list[Pixels]) -> None:
-    """Put quantised networks into an engine. The graph of the statistics is not quantised."""
+    """Replace the networks of `small` by quantised ones. The graph of the statistics is kept."""
     import nncf  # type: ignore[import-not-found,unused-ignore]
 
     layers = [plain.decompose(picture[None]) for picture in pictures]
@@ -80,7 +80,7 @@ def quantise(plain: OpenVINOBackend, small: OpenVINOBackend, pictures: list[Pixe
 
 
 def fed(layers: Layers, ratio: float) -> dict[str, NDArray[np.float32]]:
-    """Name the inputs of a recompose graph."""
+    """Return the inputs of a recompose graph, by name."""
     return {
         "reflectance": layers.reflectance,
         "illumination": layers.illumination,
@@ -89,7 +89,7 @@ def fed(layers: Layers, ratio: float) -> dict[str, NDArray[np.float32]]:
 
 
 def frame_of(path: Path) -> Pixels:
-    """Return a frame of a clip, a second in; the middle of a large one."""
+    """Return the frame of a clip at 1 s, cut to its centre of 1280x720 if it is larger."""
     with open_source(path, start=1, duration=0.2) as source:
         frame = next(iter(source)).data
     y, x = max(frame.shape[0] - 720, 0) // 2, max(frame.shape[1] - 1280, 0) // 2
@@ -97,20 +97,23 @@ def frame_of(path: Path) -> Pixels:
 
 
 def cut(picture: Pixels) -> Pixels:
-    """Cut a picture to the shape of all, enlarged where it is smaller."""
+    """Cut a picture to `HEIGHT` x `WIDTH`. A smaller one is enlarged first."""
     scale = max(HEIGHT / picture.shape[0], WIDTH / picture.shape[1], 1)
     picture = cv2.resize(picture, None, fx=scale, fy=scale) if scale > 1 else picture
     return np.ascontiguousarray(picture[:HEIGHT, :WIDTH])
 
 
 def relit(engine: OpenVINOBackend, picture: Pixels) -> Pixels:
-    """Make a picture clear with a ratio of 4."""
+    """Enhance a picture with a ratio of 4; return it with its padding."""
     one: Pixels = engine.recompose(engine.decompose(pad(picture[None])), FOUR)[0]
     return one
 
 
 def scores(engine: OpenVINOBackend, gain: float, folder: Path) -> tuple[float, float]:
-    """PSNR on pairs: blind, and scaled to the truth's mean."""
+    """Return the mean PSNR on pairs in dB: blind, and scaled to the truth's mean.
+
+    `gain` is the factor by which pictures of this engine are brighter than with bf16.
+    """
     found = []
     for pair in load_pairs(folder):
         kind = Engine(engine)
@@ -124,7 +127,7 @@ def scores(engine: OpenVINOBackend, gain: float, folder: Path) -> tuple[float, f
 
 
 def seconds(engine: OpenVINOBackend, picture: Pixels) -> float:
-    """Of the nets, for one picture."""
+    """Return the time of the networks for one picture in seconds, after a run that is not timed."""
     relit(engine, picture)
     began = time.perf_counter()
     relit(engine, picture)

@@ -1,11 +1,13 @@
 """Measures the delay of live pictures, by a number that is drawn into each of them.
 
-A camera on loopback sends numbered pictures by RTSP. `streamkind stream` enhances them, and its
-output is received as MPEG-TS over UDP. The camera is a process of its own, so that it does not wait
-for Python's lock while a frame is enhanced. The latency of a picture is from its last
-byte at the camera's socket to its last byte at the output's. With HLS, pictures go to a playlist,
-and are shown by a player that begins with the third last part, as HLS demands. The latency is that
-of the first picture of this part, twice a second.
+A camera on loopback sends numbered pictures by RTSP. `LiveFleet` enhances them.
+
+The output is received as MPEG-TS over UDP. For this, the camera runs in its own process, so that it
+does not wait for Python's lock while a frame is enhanced. The latency of a picture is the time from
+its last byte at the camera's socket to its last byte at the receiver's socket.
+
+With HLS, the output is a playlist. A player begins with the third last part, as HLS demands. Twice
+a second, the latency is measured as the time since the first picture of this part was sent.
 """
 
 from __future__ import annotations
@@ -29,25 +31,29 @@ from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
 
 COUNT = 250
-"""Different numbers."""
+"""Number of different pictures. After them, the numbers repeat."""
 MOST_SECONDS = 8.0
 """Largest delay, in seconds. A later picture with the same number is one of the next round, and the
 picture of this round was dropped."""
 BITS = 8
+"""Number of bits of a number in a picture."""
 RATE = 25
+"""Frames per second of the camera."""
 PARTS = 3
-"""A player begins so many parts before the end of the playlist (RFC 8216, 6.3.3)."""
+"""Number of parts before the end of the playlist at which a player begins (RFC 8216, 6.3.3)."""
 PACKET = 188
-"""Bytes of a packet of MPEG-TS."""
+"""Size of a packet of MPEG-TS, in bytes."""
 WARM_SECONDS = 5.0
+"""Time in seconds from the first output to the beginning of the measurement."""
 LOOK_SECONDS = 0.5
 """Interval, in seconds, at which the camera's process records what was sent. It is short, because
 numbers repeat after ten seconds."""
 DARK, BRIGHT = 16, 70
+"""8-bit levels of a block for the bits 0 and 1."""
 
 
 def numbered(number: int, width: int, height: int) -> np.ndarray:
-    """Draw a dark picture that says its number: a dark block, a bright one, one for each bit."""
+    """Draw a dark picture with a number: a dark block, a bright block, and a block for each bit."""
     image = np.full((height, width, 3), DARK, np.uint8)
     block = width // (BITS + 2)
     for place, bit in enumerate([0, 1, *(number >> i & 1 for i in range(BITS))]):
@@ -56,7 +62,7 @@ def numbered(number: int, width: int, height: int) -> np.ndarray:
 
 
 def number_in(image: np.ndarray) -> int:
-    """Read the number, however bright the picture was made."""
+    """Return the number in a gray picture (H, W) of any brightness."""
     block = image.shape[1] // (BITS + 2)
     rows = image[height_of(image) // 8 : height_of(image) * 3 // 8]
     levels = [rows[:, int((i + 0.5) * block)].mean() for i in range(BITS + 2)]
@@ -65,12 +71,12 @@ def number_in(image: np.ndarray) -> int:
 
 
 def height_of(image: np.ndarray) -> int:
-    """Return a picture's height."""
+    """Return the height of a picture."""
     return int(image.shape[0])
 
 
 class Receiver:
-    """Takes MPEG-TS over UDP, and when each datagram came. A context manager."""
+    """Receives MPEG-TS over UDP, with the time of each datagram. A context manager."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -84,11 +90,11 @@ class Receiver:
         self._thread.start()
 
     def __enter__(self) -> Receiver:
-        """Return it, already listening."""
+        """Return the receiver, which already listens."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._stop.set()
         self._thread.join()
         self._socket.close()
@@ -102,12 +108,12 @@ class Receiver:
             self.came.append((time.monotonic(), datagram))
 
     def pictures(self) -> list[tuple[int, float]]:
-        """Return the number in each whole picture, and when its last byte came."""
+        """Return the number in each picture, and the time when its last byte was received."""
         ends: list[float] = []
         for when, datagram in self.came:
             for start in range(0, len(datagram), PACKET):
                 flags, low = datagram[start + 1], datagram[start + 2]
-                if (flags & 31) << 8 | low != 0x100:  # FFmpeg's first stream
+                if (flags & 31) << 8 | low != 0x100:  # the PID of FFmpeg's first stream
                     continue
                 ends += [when] if flags & 0x40 else []
                 if ends:
@@ -119,7 +125,7 @@ class Receiver:
 
 
 class CameraApart:
-    """A scripted camera in a process of its own. A context manager."""
+    """A scripted camera in its own process. A context manager."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -127,14 +133,14 @@ class CameraApart:
         self._process = spawn.Process(target=play, args=(size, self._theirs), daemon=True)
 
     def __enter__(self) -> CameraApart:
-        """Return it, already serving."""
+        """Start the process; return the camera when it serves."""
         self._process.start()
         self._theirs.close()
         self.url: str = self._ask.recv()
         return self
 
     def sent(self) -> list[tuple[int, float]]:
-        """Return the number of each picture, and when its last byte was sent."""
+        """Return the number of each picture, and the time when its last byte was sent."""
         self._ask.send("sent")
         return list(self._ask.recv())
 
@@ -145,7 +151,7 @@ class CameraApart:
 
 
 def play(size: tuple[int, int], asked: Connection) -> None:
-    """Serve a camera until the other end of a pipe is closed; say what was sent."""
+    """Serve a camera until the pipe is closed; send the list of sent pictures at each request."""
     with ScriptedCamera(size=size, rate=RATE, gop=RATE, count=COUNT, draw=numbered) as camera:
         asked.send(camera.url)
         sent: dict[tuple[int, float], None] = {}
@@ -161,7 +167,7 @@ def play(size: tuple[int, int], asked: Connection) -> None:
 def measure(
     fleet: LiveFleet, size: tuple[int, int], seconds: float, *, codec: str = "h264"
 ) -> list[float]:
-    """Return the latencies of pictures of a size (width, height), in seconds."""
+    """Return the latencies of pictures of a size (width, height) over UDP, in seconds."""
     found: list[float] = []
     with Receiver() as receiver, CameraApart(size) as camera:
         config = CameraConfig(
@@ -187,7 +193,7 @@ def measure(
 def measure_hls(
     fleet: LiveFleet, size: tuple[int, int], seconds: float, *, codec: str = "h264"
 ) -> list[float]:
-    """Return how long ago what a player begins with was sent, in seconds, at many moments."""
+    """Return the latencies, in seconds, of pictures with which an HLS player would begin."""
     found: list[float] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -216,6 +222,6 @@ def parts_of(playlist: Path) -> list[Path]:
 
 def first_number(part: Path) -> int:
     """Return the number in the first picture of a part."""
-    # FFmpeg does not recognise MPEG-TS in a few packets.
+    # The format is named, because FFmpeg does not recognise MPEG-TS from a few packets.
     with av.open(str(part), format="mpegts") as container:
         return number_in(next(container.decode(video=0)).to_ndarray(format="gray"))

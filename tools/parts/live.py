@@ -1,7 +1,8 @@
 """Live cameras: the delay of pictures, and the frame rate with a 720p camera of 25 fps.
 
-A GStreamer server on this machine acts as the camera. streamkind enhances its stream in the profile
-realtime, and publishes the result to a second server. All three share the cores.
+`latency.py` measures the delay. For the frame rate, a GStreamer server on this machine acts as the
+camera. streamkind enhances its stream in the profile realtime, and publishes the result to a second
+server. All three share the cores.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from parts.record import Measured, Table
 from streamkind.cli.live import open_fleet
 
 SIZES = (320, 240), (640, 480), (1280, 720)
+"""Width and height of the cameras whose delay is measured."""
 SECONDS, MINUTES, MINUTE_SECONDS = 20.0, 5, 60.0
+"""Seconds of each measurement of the delay; minutes of `held`, and seconds of each of them."""
 HELD = {
     "minute": "d",
     "frames a second in": ".1f",
@@ -36,10 +39,11 @@ HELD = {
     "99 %": ".0f",
     "most": ".0f",
 }
+"""Columns of the table of `held`, and their formats."""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Measure delays in `realtime`, then hold a camera."""
+    """Measure delays in `realtime`, then the frame rate of one camera over some minutes."""
     late: list[list[Any]] = []
     with open_fleet("realtime") as fleet:
         for way, how in (("MPEG-TS over UDP", latency.measure), ("HLS", latency.measure_hls)):
@@ -54,7 +58,7 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def held() -> list[list[Any]]:
-    """Return frames and delays of each minute."""
+    """Return a row for each minute: frame rates, dropped frames, and delays."""
     rows = []
     with (
         tempfile.TemporaryDirectory() as folder,

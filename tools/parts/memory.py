@@ -1,4 +1,4 @@
-"""Memory: the peak of each profile, of short and long clips."""
+"""Measures the peak memory of each profile, and of short and long clips."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLIPS = {
     "1280x720, 5 s": ((1280, 720), 150, ("balanced",)),
     "1280x720, 30 s": ((1280, 720), 900, ("balanced",)),
 }
-"""Noise that moves -> its width and height, frames at 30 a second, and profiles."""
+"""Clip of a moving texture -> width and height, number of frames at 30 per second, profiles."""
 PEAK = """
 from pathlib import Path
 from streamkind.cli import main
@@ -27,11 +27,14 @@ except SystemExit as leave:
         raise
 print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
-"""Not `ru_maxrss`: it begins with what the parent had when it started the process."""
+"""Program that runs `streamkind`, and prints its peak resident memory (VmHWM) in KiB.
+
+`ru_maxrss` is not used, because it includes the memory of the parent process at the start.
+"""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Measure peaks."""
+    """Measure the peak memory of each clip and profile."""
     rows = [
         [clip, f"`{profile}`", peak_of_clip(size, frames, profile)]
         for clip, (size, frames, profiles) in CLIPS.items()
@@ -42,7 +45,7 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def peak_of_clip(size: tuple[int, int], frames: int, profile: ProfileName) -> float:
-    """Return the peak of `enhance` on a clip, in MiB."""
+    """Return the peak memory of `enhance` on a clip of a size, in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         clip, out = Path(folder, "clip.mp4"), Path(folder, "out.mp4")
         make_clip(clip, size, frames)

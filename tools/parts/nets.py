@@ -12,11 +12,11 @@ from onnx.shape_inference import infer_shapes
 from parts.record import ENGINES, Table
 
 SIDE = 512
-"""Of the picture whose multiply-adds are counted, in pixels."""
+"""Height and width of the picture whose multiply-adds are counted, in pixels."""
 
 
 def sizes() -> Table:
-    """Return parameters of each part and multiply-adds of each model."""
+    """Return the parameters of each network, and the multiply-adds of each model."""
     told = json.loads((ENGINES / "engine.json").read_text("utf-8"))["models"]
     parts = list(next(iter(told.values()))["parameters"])
     work = {name: sum(map(per_pixel, ENGINES.glob(f"{name}-*.onnx"))) for name in told}
@@ -52,5 +52,5 @@ def per_pixel(path: Any) -> float:
 
 
 def weight_of(graph: Any, name: str) -> str:
-    """Return the initializer behind a cast from float16."""
+    """Return the initializer of a weight: the float16 input if the weight is cast, else itself."""
     return next((n.input[0] for n in graph.node if n.output[0] == name and n.input), name)

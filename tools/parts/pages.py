@@ -8,10 +8,12 @@ from pathlib import Path
 from parts.record import ROOT, Record, Table
 
 BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-"""`<!-- figures: PART-TABLE -->` to `<!-- end -->`; the name `pages` is the table of all pages."""
+"""`<!-- figures: PART-TABLE -->` to `<!-- end -->`. The name `pages` is that of the table of all
+pages."""
 COMMAND = re.compile(r"^\$ ", re.MULTILINE)
+"""The start of a line with a command."""
 NOT_WORDS = re.compile(r"```.*?```|<!--.*?-->|\]\(.*?\)|[^\w\s]+", re.DOTALL)
-"""Blocks of code, comments, targets of links, and signs, which are not counted as words."""
+"""Blocks of code, comments, targets of links, and punctuation, which are not counted as words."""
 
 
 def public_pages(root: Path = ROOT) -> list[Path]:
@@ -22,13 +24,13 @@ def public_pages(root: Path = ROOT) -> list[Path]:
 
 
 def parts_of(text: str) -> list[str]:
-    """Return the parts whose figures a page shows, each once."""
+    """Return the names of the parts whose figures a page shows, without duplicates."""
     names = [match[2].partition("-")[0] for match in BLOCK.finditer(text)]
     return sorted({name for name in names if name != "pages"})
 
 
 def block(name: str, records: dict[str, Record]) -> str:
-    """Return a table and the line of its origin. Raises KeyError for a table that is not kept."""
+    """Return a table and the line below it. Raises KeyError if docs/figures does not have it."""
     part, _, table = name.partition("-")
     told = records[part].tables[table]
     if not told.rows:
@@ -37,7 +39,7 @@ def block(name: str, records: dict[str, Record]) -> str:
 
 
 def all_pages(texts: dict[str, str], records: dict[str, Record]) -> str:
-    """Return the table of all pages: words, commands, when the figures were measured."""
+    """Return the table of all pages: words, commands, and date of the oldest figures."""
     rows = []
     for name, text in texts.items():
         prose = NOT_WORDS.sub(" ", BLOCK.sub("", text))
@@ -71,9 +73,9 @@ def renewed(records: dict[str, Record], root: Path = ROOT) -> dict[Path, str]:
 
 
 def forged(records: dict[str, Record], root: Path = ROOT) -> list[str]:
-    """Return the names of pages with a table that is not what docs/figures says.
+    """Return the names of pages with a table that differs from docs/figures.
 
-    The table of all pages may lag: its figures are of the pages themselves.
+    The table of all pages is not compared, because every edit of a page changes it.
     """
     found = []
     for path, made in renewed(records, root).items():

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "figures"
 ENGINES = ROOT / "engines"
 COMMIT_DIGITS = 7
-"""Digits of a commit that a page shows, as `git rev-parse --short` gives at least."""
+"""Number of digits of a commit in a page: the least number that `git rev-parse --short` prints."""
 
 
 @dataclass
@@ -26,10 +26,10 @@ class Table:
     columns: dict[str, str]
     """Heading -> format of the column's numbers, such as .2f."""
     rows: list[list[Any]]
-    """Numbers are formatted, text stays as it is, None is an empty cell."""
+    """Values of the cells. Text is not formatted. None is an empty cell."""
 
     def markdown(self) -> str:
-        """Return the table as it stands in a page."""
+        """Return the table as Markdown."""
         forms = self.columns.values()
         cells = [[cell(v, f) for v, f in zip(row, forms, strict=True)] for row in self.rows]
         lines = [list(self.columns), ["---"] * len(self.columns), *cells]
@@ -37,7 +37,7 @@ class Table:
 
 
 def cell(value: Any, form: str) -> str:
-    """Return a cell's text."""
+    """Return the text of a cell."""
     if value is None or isinstance(value, str):
         return value or ""
     return format(value, form)
@@ -49,15 +49,16 @@ class Measured:
 
     tables: dict[str, Table]
     models: tuple[str, ...] = ()
-    """Released models that ran under their own names."""
+    """Released models that ran, apart from those of the profiles."""
     profiles: tuple[str, ...] = ()
+    """Profiles that ran."""
     pictures: tuple[Path, ...] = ()
     """Plots of the same measurement."""
 
 
 @dataclass
 class Record:
-    """A file of docs/figures."""
+    """The content of a file of docs/figures."""
 
     date: str
     commit: str
@@ -73,10 +74,10 @@ class Record:
     pictures: dict[str, str] = field(default_factory=dict)
     """Name of a plot beside this file -> its digest."""
     held: str = ""
-    """Why the figures are kept though the weights or profiles are others now."""
+    """Reason for keeping the figures although the weights or profiles have changed."""
 
     def origin(self) -> str:
-        """Return the line that stands below a table."""
+        """Return the line below a table: command, date, commit and machine."""
         line = f"{self.command}, {self.date}, commit {self.commit}, {self.cpu}, {self.cores} cores."
         return f"{line} Kept: {self.held}." if self.held else line
 
@@ -103,7 +104,7 @@ def write(part: str, record: Record, folder: Path = FOLDER) -> None:
 
 
 def stamp(part: str, found: Measured) -> Record:
-    """Say when, with what and on what something was measured: now, here."""
+    """Return a record of results, with the present date, commit, machine, versions and digests."""
     from streamkind.backends import processor
     from streamkind.cli.bench import versions
     from streamkind.engine.profiles import PROFILES
@@ -126,7 +127,7 @@ def stamp(part: str, found: Measured) -> Record:
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """Return the first 16 digits of SHA-256 over files in the order of their names."""
+    """Return the first 16 digits of the SHA-256 over all files, in the order of their names."""
     whole = hashlib.sha256()
     for path in sorted(paths):
         whole.update(path.read_bytes())
@@ -134,7 +135,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def stale(records: dict[str, Record], root: Path = ROOT) -> Iterator[str]:
-    """Yield a line for each record that is not of the weights, profiles and plots that are here."""
+    """Yield a message for each record whose weights, profiles or plots have changed since then."""
     from streamkind.engine.profiles import PROFILES
 
     now = {name: profile.model for name, profile in PROFILES.items()}

@@ -1,4 +1,4 @@
-"""Scores on pairs of stills: the released models, the profiles, and methods without training."""
+"""Scores released models, profiles, and methods without training on pairs of stills."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ SCORES = {
     "CIEDE2000": ".1f",
     "chroma ratio": ".2f",
 }
+"""Columns of scores, and their formats."""
 TIMES = 2
-"""How far eval15 is enlarged, so that `balanced` and `realtime` reduce it: 1200x800 pixels."""
+"""Factor by which eval15 is enlarged, to 1200x800, so that `balanced` and `realtime` reduce it."""
 PUBLISHED = ["published for KinD, ratio from the truth", 20.87, None, "0.80", None, None]
-"""SSIM is published with two decimals; docs/published.md has the source."""
+"""The row of published scores. Its SSIM has two decimals only. docs/published.md has the source."""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Score everything on LOL eval15; the models on held-out pairs too, the profiles enlarged."""
+    """Score all models and methods on LOL eval15.
+
+    Models are also scored on held-out pairs, and profiles on enlarged pictures of eval15.
+    """
     models = list(releases())
     pairs = load_pairs(data / "lol" / "eval15")
     found = scored(models, METHODS, pairs)
@@ -44,7 +48,7 @@ def measure(data: Path, folder: Path) -> Measured:
     lol = data / "lol" / "our485"
     held_out = load_split(lol, recipe.saturation, recipe.held_out, recipe.seed)[1]
     synthetic = load_pairs(data / "lol_v2_synthetic" / "train")
-    quick = [name for name in models if name != "kindpp"]  # half an hour of one core otherwise
+    quick = [name for name in models if name != "kindpp"]  # kindpp takes half an hour of one core
     tables = {
         "blind": table(found, "blind"),
         "matched": table(found, "mean matched"),
@@ -59,19 +63,19 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def scored(models: list[str], methods: dict[str, Any], pairs: list[Pair]) -> dict[str, Rows]:
-    """Run released models and methods on pairs."""
+    """Run released models and methods on pairs; return the scores by name."""
     with ExitStack() as stack:
         engines = {name: stack.enter_context(open_engine(name)) for name in models}
         return evaluate(engines, methods, pairs)
 
 
 def line(name: str, rows: Rows, protocol: str) -> list[Any]:
-    """Return a line of a table."""
+    """Return a row of a table: a name, and mean scores under a protocol."""
     return [name, *vars(mean_scores(rows.scores[protocol])).values()]
 
 
 def table(found: dict[str, Rows], protocol: str) -> Table:
-    """Return the scores under one protocol, blind ones with LOE and time."""
+    """Return the scores under one protocol. With the methods, blind ones also have LOE and time."""
     columns, rows = {"": "", **SCORES}, [line(n, r, protocol) for n, r in found.items()]
     if protocol == "blind" and "input itself" in found:
         columns |= {"LOE": ".0f", "ms": ".0f"}
@@ -81,7 +85,7 @@ def table(found: dict[str, Rows], protocol: str) -> Table:
 
 
 def readme(found: dict[str, Rows]) -> Table:
-    """Return the short table: a user's models, gamma, the input, and what is published."""
+    """Return the table of README.md: models of the profiles, gamma, the input, published scores."""
     rows = [
         line("KinD, blind: what a user gets", found["kind"], "blind"),
         line("KinD, ratio from the truth: as published", found["kind"], "ratio from truth"),
@@ -94,7 +98,7 @@ def readme(found: dict[str, Rows]) -> Table:
 
 
 def enlarged(pairs: list[Pair]) -> Iterator[list[Any]]:
-    """Yield the blind scores of each profile on pictures that it reduces."""
+    """Yield a row of blind scores of each profile on enlarged pictures."""
     scale = {"dsize": None, "fx": TIMES, "fy": TIMES, "interpolation": cv2.INTER_CUBIC}
     large = [
         replace(p, low=cv2.resize(p.low, **scale), high=cv2.resize(p.high, **scale)) for p in pairs
@@ -106,7 +110,7 @@ def enlarged(pairs: list[Pair]) -> Iterator[list[Any]]:
 
 
 def pale(pairs: dict[str, list[Pair]]) -> Table:
-    """Return by how much the dark pictures have more chroma over luma than the bright ones."""
+    """Return the quartiles of `paleness` over each set of pairs."""
     rows = []
     for name, some in pairs.items():
         found = [f for f in map(paleness, some) if f is not None]

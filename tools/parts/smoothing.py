@@ -21,11 +21,13 @@ from streamkind.light.smoother import RatioSmoother
 
 Series = NDArray[np.float64]
 RATE = 25
-NOISE = 0.01  # stops: the most that a still scene may have before smoothing
+"""Frames per second of the series."""
+NOISE = 0.01
+"""Standard deviation of the noise of the ratio, in stops. A still scene has no more than this."""
 
 
 def average(x: Series, seconds: float = 0.2) -> Series:
-    """Exponential moving average."""
+    """Return the exponential moving average with a time constant of `seconds`."""
     out, here = np.empty_like(x), x[0]
     for i, value in enumerate(x):
         here += (value - here) * -math.expm1(-1 / RATE / seconds)
@@ -36,7 +38,7 @@ def average(x: Series, seconds: float = 0.2) -> Series:
 def one_euro(
     x: Series, least_hertz: float = 0.2, beta: float = 0.5, slope_hertz: float = 1
 ) -> Series:
-    """Casiez, Roussel, Vogel: 1-euro filter (CHI 2012)."""
+    """Apply the 1-euro filter (Casiez, Roussel, Vogel, CHI 2012)."""
 
     def share(hertz: float) -> float:
         return 1 / (1 + RATE / (2 * math.pi * hertz))
@@ -50,7 +52,7 @@ def one_euro(
 
 
 def kalman(x: Series, drift: float = 0.002) -> Series:
-    """Random walk seen through noise; `drift` is its standard deviation per frame, in stops."""
+    """Apply a Kalman filter for a random walk of `drift` stops per frame (standard deviation)."""
     out, here, variance = np.empty_like(x), x[0], NOISE**2
     for i, value in enumerate(x):
         variance += drift**2
@@ -61,7 +63,7 @@ def kalman(x: Series, drift: float = 0.002) -> Series:
 
 
 def as_frames_come(x: Series) -> Series:
-    """Streamkind's RatioSmoother."""
+    """Apply streamkind's `RatioSmoother`, which has no look-ahead."""
     told = Statistics.of(np.zeros((1, len(RATIOS))), np.full((1, 4, 4), 0.1), np.ones(1))
     choose, out = RatioSmoother(), []
     for i, value in enumerate(x):
@@ -71,7 +73,7 @@ def as_frames_come(x: Series) -> Series:
 
 
 def two_pass(x: Series) -> Series:
-    """Streamkind's smooth_track."""
+    """Apply streamkind's `smooth_track`, which has look-ahead."""
     return smooth_track(x, np.arange(len(x)) / RATE, np.zeros(len(x), bool))
 
 
@@ -83,6 +85,7 @@ FILTERS: dict[str, Callable[[Series], Series]] = {
     "streamkind, as frames come": as_frames_come,
     "streamkind, two passes": two_pass,
 }
+"""Filters, by the names that the table shows."""
 
 
 SERIES = (
@@ -92,6 +95,7 @@ SERIES = (
     "overshoot, %",
     "headlights, ratio moves by, %",
 )
+"""Names of the measures of a filter."""
 
 
 def figures(smooth: Callable[[Series], Series]) -> list[float]:

@@ -1,8 +1,9 @@
-"""A long run with faults: memory, descriptors and threads of a process with cameras, for an hour.
+"""Measures memory, descriptors and threads of a process with cameras, for an hour with faults.
 
-Two cameras at 160x128 and 5 fps go through the released model to two RTSP servers and a folder of
-recordings, all on loopback. Every 20 seconds something goes wrong, in turn: a camera is killed, a
-camera freezes, a server is killed, a camera is removed and added again, a host is not there.
+Two cameras send 160x128 pictures at 5 fps. Each is enhanced by the released model, published to its
+own RTSP server, and recorded to its own folder, all on loopback. Every 20 seconds the next of these
+faults occurs: a camera is killed, a camera freezes, a server is killed, a camera is removed and
+added again, a camera is added that does not exist.
 Needs the Debian packages of `make test`.
 """
 
@@ -34,12 +35,16 @@ from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
 
 FAULT_SECONDS = 20.0
+"""Interval between faults, in seconds."""
 SAMPLE_SECONDS = 2.0
+"""Interval between samples, in seconds."""
 MINUTES = 60.0
+"""Length of the run, in minutes."""
 SETTLED_MINUTES = 10.0
-"""Growth is measured after this time, in minutes. Until then each fault has occurred twice, and the
-memory does not grow any more for this reason."""
+"""Growth is measured after this time, in minutes. Before it, each fault occurs at least twice, so
+memory that is allocated at the first occurrence of a fault is not counted as growth."""
 NAMES = ("yard", "gate")
+"""Names of the cameras and of their servers."""
 
 UNITS = {
     "memory": ", MiB",
@@ -49,7 +54,7 @@ UNITS = {
     "age": ", s",
     "fps": "",
 }
-"""What is drawn, and its unit."""
+"""Fields of `Sample` that are plotted -> text of the unit in the label."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +62,22 @@ class Sample:
     """One measurement of the process."""
 
     minutes: float
+    """Time since the start, in minutes."""
     memory: float
-    """Resident, MiB, of this process without those of its outputs."""
+    """Resident memory of this process in MiB, without the processes of its outputs."""
     descriptors: int
+    """Number of open file descriptors."""
     threads: int
     cores: float
-    """CPU seconds a second since the look before, of this process without those of its outputs."""
+    """CPU seconds per second since the sample before, without the processes of the outputs."""
     age: float
-    """Largest age, in seconds, of the last frame of a camera when it left the encoder."""
+    """Age of the last frame in seconds when it was passed to the outputs; the largest of all."""
     fps: float
-    """Enhanced, of all cameras."""
+    """Enhanced frames per second, of all cameras together."""
 
 
 def measure(data: Path, folder: Path) -> Measured:
-    """Cycle faults for an hour."""
+    """Run cameras with faults for an hour; return a table and a plot of the run."""
     with tempfile.TemporaryDirectory() as place:
         samples = soak(Path(place), MINUTES)
     draw(samples, picture := folder / "soak.png", f"a fault every {FAULT_SECONDS:g} s")
@@ -78,9 +85,9 @@ def measure(data: Path, folder: Path) -> Measured:
 
 
 def table_of(samples: list[Sample], **more: tuple[str, float]) -> Table:
-    """Return a run as a table of one row; `more` are headings, formats and numbers beside it.
+    """Return a run as a table of one row; `more` are further headings, formats and numbers.
 
-    The growth is left out of a run that is too short for it.
+    The growth of the memory is left out if the run is too short to measure it.
     """
     told, cells = samples[-1], {"looks": ("d", len(samples))}
     if told.minutes >= 2 * SETTLED_MINUTES:
@@ -92,7 +99,7 @@ def table_of(samples: list[Sample], **more: tuple[str, float]) -> Table:
 
 
 def soak(folder: Path, minutes: float) -> list[Sample]:
-    """Cycle faults for so long; return samples."""
+    """Run two cameras with faults for a number of minutes; return the samples."""
     picture = moving_picture(160, 128, 5)
     with ExitStack() as stack, open_fleet("realtime") as fleet:
         cameras = {name: stack.enter_context(camera_server(folder, picture)) for name in NAMES}
@@ -107,7 +114,7 @@ def soak(folder: Path, minutes: float) -> list[Sample]:
 
 
 def watch(fleet: LiveFleet, minutes: float, faults: Iterator[Callable[[], None]]) -> list[Sample]:
-    """Look at the process again and again, with the next of the faults every FAULT_SECONDS."""
+    """Take a sample every SAMPLE_SECONDS, and cause the next fault every FAULT_SECONDS."""
     samples: list[Sample] = []
     began, worked = time.monotonic(), time.process_time()
     next_fault, before = began + FAULT_SECONDS, began
@@ -125,7 +132,7 @@ def watch(fleet: LiveFleet, minutes: float, faults: Iterator[Callable[[], None]]
 def faults_of(
     fleet: LiveFleet, cameras: dict[str, Server], servers: dict[str, Server]
 ) -> Iterator[Callable[[], None]]:
-    """Return all that goes wrong, in order."""
+    """Yield the faults in order, as functions that cause them."""
 
     def restart(server: Server) -> None:
         server.kill()
@@ -158,8 +165,8 @@ def faults_of(
 
 
 def sample(fleet: LiveFleet, minutes: float, cores: float) -> Sample:
-    """Look at the process."""
-    gc.collect()  # what waits for the collector is not lost
+    """Measure the process, and return a sample."""
+    gc.collect()  # garbage that is not yet collected is not a leak
     cameras = fleet.look()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Sample(
@@ -174,7 +181,7 @@ def sample(fleet: LiveFleet, minutes: float, cores: float) -> Sample:
 
 
 def growth_of(samples: list[Sample]) -> float:
-    """Compare the last minutes' memory with that of the first ones after it has settled."""
+    """Return the growth of memory after `SETTLED_MINUTES`, as a share; 0 for too few samples."""
     settled = [s for s in samples if s.minutes >= SETTLED_MINUTES]
     if len(settled) < 10:
         return 0.0
@@ -186,7 +193,7 @@ def growth_of(samples: list[Sample]) -> float:
 
 
 def draw(samples: list[Sample], path: Path, title: str) -> None:
-    """Draw all over time."""
+    """Plot the fields of `UNITS` over time."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(len(UNITS), sharex=True, figsize=(9, 11), layout="constrained")

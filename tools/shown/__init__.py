@@ -1,1 +1,1 @@
-"""The pictures that tools/pictures.py makes: of the two pages, and of clips before and after."""
+"""Makes the pictures of tools/pictures.py: of the two pages, and of clips before and after."""

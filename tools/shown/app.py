@@ -1,4 +1,4 @@
-"""Take docs/app.png, app-dark.png and app-phone.png.
+"""Takes the screenshots docs/app.png, app-dark.png and app-phone.png.
 
 Chromium shows the real page with the shipped sample clip, which the project renders itself.
 """
@@ -23,12 +23,13 @@ PICTURES = (
     ("app-dark.png", 1280, 1560, "dark"),
     ("app-phone.png", 360, 1100, "light"),
 )
+"""Name, width and height in CSS pixels, and colour scheme of each screenshot."""
 SECONDS = 900.0
-"""Time for previews, measurements and one run, on a slow machine."""
+"""Longest wait for previews, measurements and one run, in seconds. It is for a slow machine."""
 
 
 def fill_queue(url: str) -> None:
-    """Enhance the sample, and let two more wait."""
+    """Enhance the sample, and add two paused jobs to the queue."""
     settings = Settings(profile="realtime").model_dump()
     for state in (None, "paused", "paused"):
         body = {"path": "1/night_street.mp4", "settings": settings}
@@ -45,7 +46,7 @@ def fill_queue(url: str) -> None:
 
 
 def main() -> None:
-    """Show each size, and save it."""
+    """Show the page in each size, and save a screenshot."""
     with (
         tempfile.TemporaryDirectory() as folder,
         serve_app(

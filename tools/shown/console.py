@@ -1,7 +1,7 @@
-"""Take the pictures of the console in docs.
+"""Takes the screenshots of the console for docs.
 
-Chromium shows the real page; its cameras stand still, and show frames of the shipped sample clip,
-which the project renders itself, made clear by the released model.
+Chromium shows the real page with simulated cameras. They show frames of the shipped sample clip,
+which the project renders itself, enhanced by the released model.
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ from streamkind.video.frames import Pixels
 
 ROOT = Path(__file__).parents[2]
 SETTLE_SECONDS = 8.0
-"""Time for the first looks, pictures, video, and what fades in."""
+"""Time in seconds until status, pictures, video and transitions of the page are complete."""
 FRAMES = {"crossing": 60, "gate": 5, "gate2": 24, "gate10": 45, "ramp": 75, "yard": 90}
+"""Name of each camera -> number of its frame in the sample."""
 LIVE, LIVE_FRAMES, RATE = "crossing", 16, 8
-"""The camera that is opened; its video, from its still on."""
+"""Camera that is opened; number of frames of its video, from its still on; frames per second."""
 PICTURES = (
     ("console-wall.png", "", 1280, 860, "light"),
     ("console.png", f"#/{LIVE}", 1280, 1300, "light"),
     ("console-phone.png", f"#/{LIVE}", 360, 900, "dark"),
 )
+"""Name, URL fragment, width and height in CSS pixels, and colour scheme of each screenshot."""
 
 
 def decoded() -> list[Pixels]:
-    """Return the frames of the sample."""
+    """Return all frames of the sample, (H, W, 3) uint8 RGB each."""
     with av.open(str(ROOT / "samples" / "night_street.mp4")) as clip:
         return [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
 
 
 def make_fleet(engine: streamkind.Engine, frames: list[Pixels], folder: Path) -> StillFleet:
-    """Six cameras, of which one is lost; each has a folder of recordings in `folder`."""
+    """Return a fleet of six cameras, one of them lost. Each records to a folder in `folder`."""
     made: dict[tuple[int, Ratio], Pixels] = {}
 
     def relight(pixels: Pixels, ratio: Ratio, target: float) -> Pixels:
@@ -71,7 +73,7 @@ def make_fleet(engine: streamkind.Engine, frames: list[Pixels], folder: Path) ->
 
 
 def record(folder: Path, pictures: list[Pixels]) -> None:
-    """Write four recordings of ten minutes that ended by now; they show the same moment."""
+    """Write four files with the dates of recordings of ten minutes. All show the same pictures."""
     folder.mkdir()
     for number in range(4):
         begins = time.time() - 600 * (5 - number)
@@ -86,7 +88,7 @@ def record(folder: Path, pictures: list[Pixels]) -> None:
 
 
 def main() -> None:
-    """Show each place and size, and save it."""
+    """Show each view of the console in its size, and save a screenshot."""
     frames = decoded()
     with (
         streamkind.open_engine(profile="realtime") as engine,

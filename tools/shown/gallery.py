@@ -1,8 +1,8 @@
-"""Before and after of clips, with crops at full size.
+"""Writes pictures of clips before and after enhancement, with enlarged crops.
 
-Enhances two seconds of each clip as `streamkind enhance` does and takes the last frame. Crops show
-where such pictures fail: the brightest lamp, a dark flat sky, a dark ground, and the detail that
-the dark had hidden.
+Enhances two seconds of each clip as `streamkind enhance` does, and takes the last frame. Crops show
+places where faults are likely: the brightest lamp, a dark flat sky, dark ground, and detail in a
+dark area.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from streamkind.engine.profiles import PROFILES, ProfileName
 from streamkind.model.degrade import Image
 
 SIDE, TIMES = 96, 3
-"""A crop is so many pixels wide, and shown so many times as large."""
+"""Height and width of a crop in pixels, and factor by which it is enlarged."""
 
 
 def last_frame(path: Path, second: float) -> Image:
-    """Return the last frame that is shown before a time."""
+    """Return the last frame before a time in seconds, (H, W, 3) uint8 RGB."""
     last = None
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -38,7 +38,7 @@ def last_frame(path: Path, second: float) -> Image:
 
 
 def after(clip: Path, second: float, model: str, profile: ProfileName) -> Image:
-    """Enhance the two seconds before a time; return the last frame."""
+    """Enhance the two seconds before a time; return their last frame."""
     with tempfile.TemporaryDirectory() as folder:
         out, start = Path(folder) / "clear.mkv", max(0.0, second - 2)
         enhance(
@@ -48,7 +48,7 @@ def after(clip: Path, second: float, model: str, profile: ProfileName) -> Image:
 
 
 def places(image: Image) -> dict[str, tuple[int, int]]:
-    """Find the crops: name -> top and left."""
+    """Find the places of the crops; return top and left of each, in pixels, by name."""
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     mean, square = cv2.blur(luma, (SIDE, SIDE)), cv2.blur(luma**2, (SIDE, SIDE))
     rough = np.sqrt(np.maximum(square - mean**2, 0))
@@ -70,7 +70,7 @@ def places(image: Image) -> dict[str, tuple[int, int]]:
 
 
 def sheet(before: Image, results: dict[str, Image]) -> Image:
-    """All pictures side by side, and below each its crops, at the same places."""
+    """Return all pictures, two in a row, each with crops of the same places below it."""
     columns = []
     at = places(before).values()
     for name, image in ({"before": before} | results).items():
@@ -85,7 +85,7 @@ def sheet(before: Image, results: dict[str, Image]) -> Image:
 
 
 def rows_of_two(columns: list[Image]) -> Image:
-    """Lay pictures of one size out two by two."""
+    """Arrange pictures of one size in rows of two."""
     blank = np.zeros_like(columns[0])
     pairs = itertools.zip_longest(columns[::2], columns[1::2], fillvalue=blank)
     return np.vstack([np.hstack(pair) for pair in pairs])

@@ -1,1 +1,1 @@
-"""A street made of textured rectangles, drawn as by day and as by its own lamps."""
+"""Renders a street of textured rectangles, evenly lit and lit by its lamps at night."""

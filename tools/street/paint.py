@@ -1,4 +1,4 @@
-"""Draws the textures of the street: RGBA pictures, 0..255, as displayed."""
+"""Draws the textures of the street: RGBA pictures of display code values, 0 to 255."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Point = tuple[float, float, float]
+"""A colour (RGB, 0 to 255), or a place in the world (x, y, z in metres)."""
 
 
 def noise(rows: int, columns: int, seed: int, *, coarsest: int = 64) -> Array:
-    """Multi-octave value noise, mean 0, about -1..1."""
+    """Return multi-octave value noise of mean 0, about -1 to 1, (rows, columns)."""
     rng, total, cell, weight = np.random.default_rng(seed), 0, coarsest, 1.0
     while cell >= 1:
         grid = rng.uniform(-1, 1, (rows // cell + 2, columns // cell + 2)).astype(np.float32)
@@ -22,7 +23,7 @@ def noise(rows: int, columns: int, seed: int, *, coarsest: int = 64) -> Array:
 
 
 def canvas(rows: int, columns: int, color: Point | None = None) -> Array:
-    """RGBA paint: one opaque colour, or transparent."""
+    """Return an RGBA picture of one opaque colour, or a transparent one."""
     paint = np.zeros((rows, columns, 4), np.float32)
     if color is not None:
         paint[:] = (*color, 255)
@@ -30,17 +31,17 @@ def canvas(rows: int, columns: int, color: Point | None = None) -> Array:
 
 
 def fill(paint: Array, points: list[tuple[float, float]], color: Point) -> None:
-    """An opaque polygon."""
+    """Draw an opaque polygon."""
     cv2.fillPoly(paint, [np.int32(np.round(points))], (*color, 255))
 
 
 def box(paint: Array, x: float, y: float, w: float, h: float, color: Point) -> None:
-    """An opaque rectangle."""
+    """Draw an opaque rectangle."""
     paint[int(y) : int(y + h), int(x) : int(x + w)] = (*color, 255)
 
 
 def text(paint: Array, words: str, x: int, y: int, scale: float, color: Point) -> None:
-    """Hershey letters, centred on x."""
+    """Draw a text in a Hershey font, centred on x."""
     width = cv2.getTextSize(words, cv2.FONT_HERSHEY_DUPLEX, scale, 2)[0][0]
     ink = np.zeros(paint.shape[:2], np.uint8)  # putText draws on bytes only
     cv2.putText(ink, words, (x - width // 2, y), cv2.FONT_HERSHEY_DUPLEX, scale, 255, 2)
@@ -48,7 +49,7 @@ def text(paint: Array, words: str, x: int, y: int, scale: float, color: Point) -
 
 
 def wall(rows: int, columns: int, color: Point, seed: int, *, brick: bool) -> Array:
-    """Brick courses or stained plaster at 64 pixels a metre."""
+    """Return a wall of bricks or stained plaster, with 64 pixels per metre."""
     paint = canvas(rows, columns, color)
     grain = noise(rows, columns, seed, coarsest=4 if brick else 128)
     if brick:
@@ -65,7 +66,7 @@ def wall(rows: int, columns: int, color: Point, seed: int, *, brick: bool) -> Ar
 
 
 def window(paint: Array, glow: Array, x: int, y: int, rng: np.random.Generator) -> None:
-    """A sash window, 1.1 by 1.6 metres, some lit behind curtains."""
+    """Draw a sash window with curtains, 1.1 by 1.6 metres. A fifth of them are lit."""
     w, h, lit = 70, 102, rng.random() < 0.22
     box(paint, x - 9, y - 12, w + 18, 12, (206, 198, 184))
     box(paint, x - 6, y, w + 12, h, (228, 224, 214))
@@ -91,7 +92,7 @@ def window(paint: Array, glow: Array, x: int, y: int, rng: np.random.Generator) 
 
 
 def shop(paint: Array, glow: Array, name: str, color: Point, seed: int) -> None:
-    """A lit shop front with a painted sign over the ground floor."""
+    """Draw a lit shop front on the ground floor, with a painted sign above it."""
     rows, columns = glow.shape
     rng, top = np.random.default_rng(seed), rows - 206
     box(paint, 0, top - 56, columns, 262, color)
@@ -114,7 +115,7 @@ def shop(paint: Array, glow: Array, name: str, color: Point, seed: int) -> None:
 
 
 def leaves(rows: int, columns: int, blobs: list[tuple[float, ...]], seed: int) -> Array:
-    """Foliage: thousands of small leaves, darker below and inside. Blobs are (x, y, radius)."""
+    """Return foliage of small leaves, darker below and inside. Blobs: (x, y, radius) in pixels."""
     paint, rng = canvas(rows, columns), np.random.default_rng(seed)
     for depth in (0.45, 0.62, 0.8, 1.0):
         for x, y, radius in blobs:
@@ -130,7 +131,7 @@ def leaves(rows: int, columns: int, blobs: list[tuple[float, ...]], seed: int) -
 
 
 def car_side(color: Point) -> Array:
-    """An estate car from the side, near end left, 4.2 by 1.5 metres at 80 pixels a metre."""
+    """Return the side of an estate car, 4.2 by 1.5 metres, 80 pixels per metre, near end left."""
     paint, dark = canvas(120, 336), tuple(0.62 * c for c in color)
     outline = [(3, 98), (1, 48), (30, 5), (60, 2), (180, 3), (240, 42), (318, 52), (334, 72)]
     fill(paint, [*outline, (333, 98)], color)

@@ -1,4 +1,4 @@
-"""Quads in space, the light on them, and the camera that draws them, in linear light."""
+"""Places quads in space, computes the light on them, and renders them in linear light."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ import numpy as np
 from street.paint import Array, Point
 
 FOCAL, HORIZON, EYE = 540.0, 0.54, 1.45
+"""Focal length in pixels at scale 1, row of the horizon as a share of the height, and height of the
+camera above the ground in metres. Chosen by hand."""
 SKY, GROUND, DECAL, HOUSE, THING = range(5)
+"""Layers of quads, in the order in which they are drawn."""
 LAMPS = [(3.7, 5.6, 17.0), (-3.7, 5.6, 31.0), (3.7, 5.6, 46.0), (-3.7, 5.6, 61.0)]
+"""Place of each street lamp: x, y, z in metres."""
 SHOP = (7.0, 2.0, 20.5)
+"""Place of the light of the shop: x, y, z in metres."""
 
 
 @dataclass(eq=False)
 class Quad:
-    """A parallelogram in the world: top left corner, its two edges, and what is painted on it."""
+    """A parallelogram in the world: top left corner, two edges in metres, and texture."""
 
     corner: Point
     across: Point
     down: Point
-    paint: Array  # (H, W, 4) RGB and alpha, 0..255, as displayed
+    paint: Array  # (H, W, 4) RGB and alpha, display code values 0..255
     layer: int = THING
     glow: Array | None = None  # (H, W) 0..1: emitted light; on the ground: wetness
     levels: dict[tuple[int, int], tuple[Array, Array | None]] = field(default_factory=dict)
 
     @property
     def vectors(self) -> tuple[Array, Array, Array]:
-        """Corner and edges, metres."""
+        """Corner and both edges, in metres, (3,) each."""
         return (
             np.array(self.corner, float),
             np.array(self.across, float),
@@ -38,18 +43,18 @@ class Quad:
 
     @property
     def basis(self) -> Array:
-        """(4, 3): takes (u, v, 1), each 0..1 over the quad, to a world point."""
+        """Matrix (4, 3) from (u, v, 1) to a world point; u and v are 0 to 1 over the quad."""
         corner, across, down = self.vectors
         return np.vstack([np.stack([across, down, corner], 1), [0, 0, 1]])
 
     def normal(self, camera: Camera) -> Array:
-        """Of length 1, towards the camera."""
+        """Return the normal of length 1 that points to the side of the camera."""
         corner, across, down = self.vectors
         normal = np.cross(across, down) / np.linalg.norm(np.cross(across, down))
         return normal * np.sign(normal @ (np.array((1.2, EYE, camera.z)) - corner))
 
     def level(self, width: float, height: float) -> tuple[Array, Array | None]:
-        """Linear-light paint and glow, shrunk by powers of two to about this size on screen."""
+        """Return paint and glow in linear light, reduced by powers of two to about this size."""
         rows, columns = self.paint.shape[:2]
         key = tuple(
             int(max(0, np.log2(n / max(m, 1)))) for n, m in ((columns, width), (rows, height))
@@ -67,30 +72,34 @@ class Quad:
 
 
 def degamma(code: Array) -> Array:
-    """BT.709 code value to linear light."""
+    """Convert BT.709 code values to linear light."""
     return np.where(code < 0.081, code / 4.5, ((code + 0.099) / 1.099) ** (1 / 0.45))
 
 
 def gamma(light: Array) -> Array:
-    """Linear light to BT.709 code value."""
+    """Convert linear light to BT.709 code values."""
     light = np.clip(light, 0, 1)
     return np.where(light < 0.018, 4.5 * light, 1.099 * light**0.45 - 0.099)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole at eye height; `matrix` takes world points to pixels, `mirrored` from below."""
+    """A pinhole camera at eye height."""
 
     z: float
+    """Position along the street, in metres."""
     yaw: float
+    """Rotation about the vertical axis, in radians."""
     scale: float
+    """Factor by which the picture is larger than `size`."""
     mirrored: bool = False
+    """Whether the camera sees the mirror image of the scene in the ground."""
     size: tuple[float, float] = (640, 360)
-    """Of the picture before `scale`, which makes it larger."""
+    """Width and height of the picture at scale 1, in pixels."""
 
     @property
     def matrix(self) -> Array:
-        """(3, 4) projection."""
+        """Projection from world points to pixels, (3, 4)."""
         s, c = np.sin(self.yaw), np.cos(self.yaw)
         focal, flip = FOCAL * self.scale, -1 if self.mirrored else 1
         lens = np.array(
@@ -106,7 +115,7 @@ class Camera:
 
 
 def night(points: Array, normal: Array, camera_z: float, traffic_z: float) -> Array:
-    """Light that falls on points (..., 3) of a surface at night, linear RGB."""
+    """Return the light that falls on points of a surface at night, (..., 3) linear RGB."""
     light = np.full(points.shape, 1, np.float32) * np.float32((0.20, 0.23, 0.31))
     sources = [(lamp, (1.0, 0.70, 0.38), 420.0, None) for lamp in LAMPS]
     sources += [(SHOP, (1.0, 0.74, 0.42), 1.4, None)]
@@ -127,13 +136,13 @@ def night(points: Array, normal: Array, camera_z: float, traffic_z: float) -> Ar
                 - off[..., 1] ** 2 / np.where(off[..., 1] > 0, 0.010, 0.02)
             )
         elif place is not SHOP:
-            facing = np.clip(facing * ray[..., 1] ** 3, 0.02, 1)  # shines down
+            facing = np.clip(facing * ray[..., 1] ** 3, 0.02, 1)  # a street lamp shines down
         light += (power * facing / square)[..., None] * np.float32(color)
     return light
 
 
 def outline(quad: Quad, matrix: Array) -> Array | None:
-    """The quad on screen, (N, 2), cut off at 0.3 metres before the lens."""
+    """Return the polygon of a quad on screen, (N, 2), without parts nearer than 0.3 metres."""
     corner, across, down = quad.vectors
     world = [corner, corner + across, corner + across + down, corner + down]
     seen = [matrix @ np.append(point, 1) for point in world]
@@ -147,7 +156,7 @@ def outline(quad: Quad, matrix: Array) -> Array | None:
 
 
 def lit(quad: Quad, plane: Array, size: tuple[int, int], camera: Camera, traffic_z: float) -> Array:
-    """Night light on a quad, (H, W, 3): worked out at every eighth pixel."""
+    """Return the light on a quad at night, (H, W, 3), computed at every eighth pixel."""
     corner, across, down = quad.vectors
     grid = np.stack(np.meshgrid(np.arange(4, size[0] + 8, 8), np.arange(4, size[1] + 8, 8)), -1)
     uvw = np.dstack([grid, np.ones(grid.shape[:2])]) @ np.linalg.inv(plane).T
@@ -158,7 +167,7 @@ def lit(quad: Quad, plane: Array, size: tuple[int, int], camera: Camera, traffic
 
 
 def draw(quad: Quad, camera: Camera, traffic_z: float, day: Array, dark: Array, wet: Array) -> None:
-    """Blend one quad into both pictures, linear light, and its wetness into the third."""
+    """Blend a quad into the pictures `day` and `dark`, and its wetness into `wet`."""
     matrix, shape = camera.matrix, outline(quad, camera.matrix)
     if shape is None:
         return
@@ -174,7 +183,7 @@ def draw(quad: Quad, camera: Camera, traffic_z: float, day: Array, dark: Array, 
     inside = np.zeros(size[::-1], np.float32)
     cv2.fillPoly(inside, [np.int32(np.round((shape - (x0, y0)) * 16))], 1, shift=4)
     pixels, glowing = (
-        # A ray along the horizon meets no ground: not a number there.
+        # On the horizon, the projection to the ground is not a number.
         np.nan_to_num(cv2.warpPerspective(layer, warp, size, borderMode=cv2.BORDER_REPLICATE))
         for layer in (paint, np.zeros((4, 4), np.float32) if glow is None else glow)
     )
@@ -190,7 +199,7 @@ def draw(quad: Quad, camera: Camera, traffic_z: float, day: Array, dark: Array, 
 
 
 def render(quads: list[Quad], camera: Camera, traffic_z: float) -> tuple[Array, Array]:
-    """Day and night pictures in linear light, the ground mirroring what stands on it."""
+    """Return day and night pictures in linear light, with reflections in the wet ground."""
     shape = tuple(round(n * camera.scale) for n in camera.size[::-1])
     day, dark, wet = (np.zeros((*shape, *c), np.float32) for c in ((3,), (3,), ()))
     order = sorted(quads, key=lambda q: (q.layer, -(q.corner[2] + q.across[2] / 2 + q.down[2] / 2)))

@@ -22,27 +22,30 @@ from street.paint import (
 )
 from street.space import DECAL, GROUND, HOUSE, LAMPS, SKY, THING, Quad
 
-CARS = [  # left edge, near end, colour
+CARS = [  # x of the left edge, z of the near end, colour
     *[(3.1, 19.0, (52, 92, 150)), (3.1, 24.5, (176, 50, 44)), (3.1, 30.5, (200, 200, 196))],
     *[(3.1, 39.0, (60, 110, 84)), (-4.9, 9.2, (206, 160, 56)), (-4.9, 20.0, (120, 130, 142))],
     *[(-4.9, 26.0, (64, 120, 140)), (-4.9, 37.0, (150, 60, 60))],
 ]
 TREES = [(6.4, 26.5), (-6.2, 15.0), (6.3, 37.0), (-6.2, 27.0), (-6.3, 44.0), (5, 84), (-4, 86)]
 TREES += [(0.5, 88.0), (-5.5, 84.0), (2.0, 90.0)]
-LOOKS = [  # plaster or brick, and the shop below
+"""Place of each tree: x and z in metres."""
+LOOKS = [  # colour, whether of brick, name of the shop
     *[((196, 170, 128), False, ""), ((164, 84, 64), True, ""), ((120, 146, 150), False, "BAKERY")],
     *[((206, 196, 176), False, ""), ((150, 96, 84), True, ""), ((150, 160, 122), False, "")],
     *[((198, 140, 112), False, "CAFE LUX"), ((134, 92, 72), True, "")],
     ((176, 180, 186), False, ""),
 ]
 WIDTHS, HEIGHTS = (8.0, 6.5, 8.5, 9.0), (9.2, 6.6, 8.4, 10.6, 6.9)
+"""Widths and heights of houses, in metres."""
 CROSSING = 14.5
+"""z of the middle of the pedestrian crossing, in metres."""
 
 
 def house(
     z: float, width: float, height: float, side: int, look: tuple[Point, bool, str], seed: int
 ) -> Iterator[Quad]:
-    """A facade along the pavement and the bare gable that faces the camera."""
+    """Yield the facade of a house along the pavement, and the bare gable that faces the camera."""
     color, brick, name = look
     rows, columns, rng = int(height * 64), int(width * 64), np.random.default_rng(seed)
     paint = wall(rows, columns, color, seed, brick=brick)
@@ -70,7 +73,7 @@ def house(
 
 
 def tree(x: float, z: float, seed: int) -> Quad:
-    """A street tree, 5.6 metres high."""
+    """Return a street tree, 5.6 metres high."""
     rng = np.random.default_rng(seed)
     blobs = [
         (128 + rng.uniform(-62, 62), 110 + rng.uniform(-58, 58), rng.uniform(34, 52))
@@ -86,7 +89,7 @@ def tree(x: float, z: float, seed: int) -> Quad:
 
 
 def road(near: float, far: float) -> Iterator[Quad]:
-    """Asphalt with markings and puddles, kerbs and tiled pavements, in pieces of 6 metres."""
+    """Yield the road in pieces of 6 metres: asphalt, markings, puddles, kerbs and pavements."""
     scale, rows, columns = 40, int((far - near) * 40), 600
     z, x = far - np.arange(rows)[:, None] / scale, np.arange(columns)[None] / scale - 7.5
     z, x = np.broadcast_arrays(z, x)
@@ -113,7 +116,7 @@ def road(near: float, far: float) -> Iterator[Quad]:
 
 
 def car(x: float, z: float, color: Point, *, oncoming: bool = False) -> list[Quad]:
-    """A car whose near end is at z: shadow, the side seen from the street, end, window, roof."""
+    """Return a car whose near end is at z: shadow, side towards the street, roof, window, end."""
     end, glow, back = canvas(80, 140), np.zeros((80, 140), np.float32), canvas(48, 140)
     fill(end, [(3, 78), (0, 30), (6, 0), (134, 0), (140, 30), (137, 78)], color)
     box(end, 2, 50, 136, 22, tuple(0.5 * c for c in color))
@@ -142,7 +145,7 @@ def car(x: float, z: float, color: Point, *, oncoming: bool = False) -> list[Qua
 
 
 def pedestrian(x: float, seconds: float) -> list[Quad]:
-    """Someone in a red coat, walking to the right over the crossing; 100 pixels a metre."""
+    """Return a pedestrian in a red coat who walks to the right over the crossing, and a shadow."""
     paint, swing = canvas(190, 130), np.sin(seconds * 2 * np.pi * 0.95)
     for phase, color in ((-1, (34, 52, 104)), (1, (46, 70, 136))):
         hip, knee = (62, 98), (62 + phase * swing * 17 + 4, 137)
@@ -173,7 +176,7 @@ def pedestrian(x: float, seconds: float) -> list[Quad]:
 
 
 def street_lamp(x: float, height: float, z: float) -> Quad:
-    """A pole on the pavement with an arm over the road; x and height are the lamp's."""
+    """Return a pole on the pavement with an arm over the road; x and height are of its lamp."""
     paint, glow = canvas(384, 128), np.zeros((384, 128), np.float32)
     box(paint, 104, 14, 7, 370, (92, 98, 100))
     cv2.line(paint, (22, 10), (107, 18), (92, 98, 100, 255), 5)
@@ -186,7 +189,7 @@ def street_lamp(x: float, height: float, z: float) -> Quad:
 
 
 def sign(x: float, z: float) -> Quad:
-    """A speed limit of 30 over a street name."""
+    """Return a sign with a speed limit of 30, above a street name."""
     paint = canvas(288, 96)
     box(paint, 45, 20, 6, 268, (140, 144, 146))
     for radius, color in ((44, (196, 30, 36)), (33, (240, 240, 236))):
@@ -195,12 +198,12 @@ def sign(x: float, z: float) -> Quad:
     box(paint, 2, 98, 92, 30, (30, 70, 140))
     text(paint, "KIND ST", 48, 119, 0.55, (240, 240, 240))
     glow = np.zeros((288, 96), np.float32)
-    glow[:130] = 0.4  # retroreflects
+    glow[:130] = 0.4  # reflects headlights
     return Quad((x - 0.42, 2.6, z), (0.84, 0, 0), (0, -2.6, 0), paint, THING, glow)
 
 
 def sky() -> Quad:
-    """Dusk with a few clouds, 400 metres away."""
+    """Return a sky at dusk with a few clouds, 400 metres away."""
     fade = (np.linspace(0, 1, 256) ** 1.5)[:, None, None]
     paint = canvas(256, 1024, (0, 0, 0))
     paint[..., :3] = np.float32((38, 58, 108)) * (1 - fade) + np.float32((176, 150, 160)) * fade
@@ -210,7 +213,7 @@ def sky() -> Quad:
 
 
 def houses() -> Iterator[Quad]:
-    """Both sides of the street, nine houses each, with gaps."""
+    """Yield the houses on both sides of the street, nine each, with gaps."""
     for side, shift, z in ((1, 0, 3.0), (-1, 4, 1.0)):
         for i in range(9):
             n = i + shift
@@ -220,7 +223,7 @@ def houses() -> Iterator[Quad]:
 
 
 def scene() -> list[Quad]:
-    """Everything that stands still."""
+    """Return all objects that do not move."""
     hedge = leaves(110, 400, [(x, 62, 34) for x in range(36, 370, 26)], 9)[:, :160]
     quads = [sky(), *road(1.0, 91.0), *houses(), sign(5.4, 12.5)]
     yards = canvas(8, 8, (92, 90, 86))
