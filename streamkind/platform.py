@@ -36,7 +36,7 @@ have it open. Chosen by hand."""
 SCREENS = {"DISPLAY", "WAYLAND_DISPLAY"}
 """Environment variables that are set on Linux if there is a screen."""
 SHOW_SECONDS = 10.0
-"""Longest wait for the file manager to open, in seconds. Chosen by hand."""
+"""Longest wait for an error of the file manager, in seconds. Chosen by hand."""
 
 
 def signal_main_thread(number: int) -> None:
@@ -178,7 +178,15 @@ def show_in_folder(path: Path) -> None:
         words = ["open", "-R", str(path)]
     else:
         words = ["xdg-open", str(path.parent)]
-    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=SHOW_SECONDS)
+    none = subprocess.DEVNULL
+    opener = subprocess.Popen(words, stdin=none, stdout=none, stderr=none, start_new_session=True)
+    try:
+        code = opener.wait(SHOW_SECONDS)
+    except subprocess.TimeoutExpired:  # some file managers run until the user closes them
+        threading.Thread(target=opener.wait, daemon=True).start()
+        return
+    if code and not WINDOWS:  # explorer's code is 1 in any case
+        raise OSError(f"{words[0]} ended with code {code}")
 
 
 def open_browser(url: str) -> bool:

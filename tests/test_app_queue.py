@@ -18,6 +18,7 @@ from support.batch import digests, night
 from support.media import make_clip, picture
 from support.waiting import wait_until
 
+from streamkind import platform
 from streamkind.app.entries import QueueEntry
 from streamkind.app.queue import Queue
 from streamkind.app.settings import Settings
@@ -195,6 +196,22 @@ def test_the_folder_of_a_result_is_shown(app, tmp_path, monkeypatch):
     opener.chmod(0o755)
     assert app.ask("POST", f"/api/jobs/{key}/show").status_code == 204
     assert (tmp_path / "shown").read_text().strip() == str(app.clear)
+    opener.write_text("#!/bin/sh\nexit 4\n")
+    refused = app.ask("POST", f"/api/jobs/{key}/show")
+    assert refused.status_code == 422
+    assert "xdg-open ended with code 4" in refused.json()["detail"]
+
+
+def test_a_file_manager_that_runs_on_is_left_running(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "SHOW_SECONDS", 0.1)
+    opener, fifo = tmp_path / "xdg-open", tmp_path / "fifo"
+    os.mkfifo(fifo)
+    opener.write_text(f"#!/bin/sh\nread word < {fifo}\necho $word > {tmp_path}/went-on\n")
+    opener.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    platform.show_in_folder(tmp_path / "clear.mp4")
+    fifo.write_text("on\n")
+    wait_until((tmp_path / "went-on").exists, what="the file manager did not go on")
 
 
 def test_a_folder_of_results_that_is_removed_stops_neither_page_nor_queue(clips, tmp_path):

@@ -75,3 +75,19 @@ def test_a_copy_from_the_host_is_found(engine):
     engine._steady.net = lambda x: x + torch.tensor(np.ones(3), device=META)
     with pytest.raises(AssertionError, match="copies"):
         engine._steady(torch.empty(3, device=META))
+
+
+def test_apples_graphics_get_no_graphs_of_cuda(monkeypatch):
+    def no_graphs(net, *, half=True):
+        raise AssertionError("a CUDA graph for a device that is not NVIDIA's")
+
+    monkeypatch.setattr(backend, "Recorded", no_graphs)
+    monkeypatch.setattr(backend, "_device", lambda name: torch.device("mps"))
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *args, **kwargs: self)
+    engine = backend.TorchBackend(find_release("lite"), device="mps")
+    assert "mps" in engine.description and "f32" in engine.description
+    monkeypatch.setattr(engine, "_device", torch.device("cpu"))
+    layers = engine.decompose(np.full((1, 32, 48, 3), 20, np.uint8))
+    layers = engine.steady(layers, layers, np.ones(2, np.float32))
+    relit = engine.recompose(layers, np.full(1, 3.0, np.float32))
+    assert relit.shape == (1, 32, 48, 3)

@@ -29,7 +29,7 @@ class TorchBackend:
 
     def __init__(self, release: Release, *, device: str = "auto") -> None:
         self._device = _device(device)
-        card = self._device.type != "cpu"
+        card = self._device.type not in ("cpu", "mps")  # only CUDA has graphs of recorded calls
         self.max_batch = 4 if card else 1
         kind = load_released(release).requires_grad_(False).to(self._device)
         kind.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -124,7 +124,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu": cpu().value,
         "threads": threads(),
-        "load": round(os.getloadavg()[0], 1),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown",
         "versions": versions(),
     }
 

@@ -77,19 +77,13 @@ def smooth_light(first: Plane, alpha: float, window: int = 5, floor: float = 1e-
     for axis in (0, 1):
         step = np.diff(first, axis=axis, append=np.take(first, [-1], axis=axis))
         smooth = cv2.GaussianBlur(step, (window, window), 2.0)
-        weight = alpha * ones_blurred(window, first.shape) / (abs(smooth) + floor)
-        weight /= abs(step) + floor
+        weight = alpha / ((abs(smooth) + floor) * (abs(step) + floor))
         jump = first.shape[1] if axis == 0 else 1
         # The last row or column has no neighbour.
         weight[(-1, slice(None)) if axis == 0 else (slice(None), -1)] = 0
         ahead = sparse.diags([-np.ones(first.size), np.ones(first.size - jump)], [0, jump])
         system = system + ahead.T @ sparse.diags(weight.ravel() * floor) @ ahead
     return np.asarray(spsolve(system.tocsc(), first.ravel()).reshape(first.shape), np.float64)
-
-
-def ones_blurred(window: int, shape: tuple[int, ...]) -> Plane:
-    """Return the sum of the weights of the blur at each pixel: 1, as OpenCV mirrors the border."""
-    return np.asarray(cv2.GaussianBlur(np.ones(shape), (window, window), 2.0), np.float64)
 
 
 def lime_bm3d(image: Image, sigma: float = 0.06) -> Image:

@@ -74,7 +74,7 @@ def excerpt(clip: Path, path: Path, seconds: float, rows: int) -> None:
 def score_clip(clip: Path, settings: Settings) -> dict[str, Scores]:
     """Enhance a clip, or the folder of a scene, with every setting; return the scores by setting.
 
-    The result of the first setting is used as the video without smoothing.
+    The video without smoothing is made with the options of the last setting.
     """
     scores: dict[str, Scores] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -85,9 +85,11 @@ def score_clip(clip: Path, settings: Settings) -> dict[str, Scores]:
             excerpt(clip / "reference.mkv", reference, seconds, ROWS)
             clip = clip / "dark-high.mp4"
         excerpt(clip, dark, seconds, ROWS)
-        for i, (setting, options) in enumerate(settings.items()):
-            enhance(dark, clear := folder / f"{i}.mkv", crf=0, preset="veryfast", **options)
-            plain = folder / "0.mkv"
+        encoding: dict[str, Any] = {"crf": 0, "preset": "veryfast"}
+        unsmoothed = list(settings.values())[-1] | {"steady": ()}
+        enhance(dark, plain := folder / "plain.mkv", **unsmoothed, **encoding)
+        for setting, options in settings.items():
+            enhance(dark, clear := folder / "clear.mkv", **options, **encoding)
             scores[setting] = score(dark, clear, unsmoothed=plain, reference=reference)
     print(clip, flush=True)
     return scores
