@@ -17,7 +17,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 INTRODUCTION = """# Command line
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a batch of which some files failed, 130 interrupted.
-A failure is one line on stderr.
+`stream`, `serve` and `app` end with 0 when they are stopped. `doctor` ends with 1 if it finds a
+problem. A failure is one line on stderr. `streamkind --version` prints the version.
 Messages and progress go to stderr. The output appears under its name only when it is complete.
 """
 

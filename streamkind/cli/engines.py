@@ -132,7 +132,7 @@ def export_command(
     target: Annotated[
         float | None,
         typer.Option(
-            help="Mean luma, 0 to 1, at which the single graph aims. "
+            help="Mean luma, above 0 to 1, at which the single graph aims. "
             f"Default: {DEFAULT_TARGET:g}, for stills {STILL_TARGET:g}."
         ),
     ] = None,

@@ -43,8 +43,8 @@ class Options:
     ] = "auto"
     target: Annotated[
         float | None,
-        "Mean luma, 0 to 1, that an automatic ratio gives dark scenes on average. Default: 0.45"
-        " for videos, 0.47 for stills.",
+        "Mean luma, above 0 to 1, of dark scenes after enhancement, on average, if the ratio is"
+        " automatic. Default: 0.45 for videos, 0.47 for stills.",
     ] = None
     steady: Annotated[
         SteadyNames, "What is smoothed over time in videos: ratio,light,noise, or none."
@@ -90,8 +90,8 @@ class Options:
     duration: Annotated[float | None, "Length of the part to enhance: seconds, or HH:MM:SS."] = None
     profile: Annotated[
         ProfileName,
-        "Trade of quality for speed. auto: quality for stills and on a GPU, else balanced for"
-        " files and realtime for cameras.",
+        "Trade of quality for speed. auto: quality for stills and on an NVIDIA card, else balanced"
+        " for files and realtime for cameras.",
     ] = "auto"
     model: Annotated[str, "Released model: kind, lite, student, kindpp. auto: by the profile."] = (
         "auto"

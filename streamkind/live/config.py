@@ -87,7 +87,8 @@ class CameraSettings(BaseModel):
     ratio: Manual | Literal["auto"] = "auto"
     """How much the light is raised: auto, or 0.1 to 10; 1 changes nothing."""
     target: Target = DEFAULT_TARGET
-    """Mean luma, 0 to 1, that an automatic ratio gives dark scenes on average."""
+    """Mean luma, above 0 to 1, of dark scenes after enhancement, on average, if the ratio is
+    automatic."""
     codec: Annotated[str, Field(max_length=64)] = "h264"
     """Encoder: h264, hevc, av1, auto-hw (hardware), or a name of FFmpeg such as h264_nvenc."""
     recording: Literal["mkv", "mp4"] = "mkv"
