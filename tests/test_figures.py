@@ -168,7 +168,7 @@ DEFINED = {
     "docs/app.md": {"2", "10", "64"},
     "docs/files.md": {"1", "255"},
     "docs/gallery/README.md": {"58"},
-    "docs/getting-started.md": {"3.11", "3.13"},
+    "docs/getting-started.md": {"0.45", "0.47", "3.11", "3.13"},
     "docs/live-console.md": {"2", "10", "25", "64", "16", "127.0"},
     "docs/live.md": {"0.05", "0.1", "0.5", "5", "10", "25"},
     "docs/machines.md": {"1.1", "3.11", "3.12", "3.13"},
