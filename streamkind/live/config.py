@@ -60,10 +60,10 @@ class CameraSettings(BaseModel):
     model_config = STRICT
 
     url: Url
-    """URL of the camera: rtsp(s), rtmp(s), http(s), udp, v4l2, or in cameras.toml file. In
-    cameras.toml, `${VARIABLE}` is replaced from the environment, `${file:PATH}` from a file."""
+    """URL of the camera: rtsp(s), rtmp(s), http(s), udp, v4l2, or file. `${VARIABLE}` is replaced
+    from the environment, `${file:PATH}` from a file. The API accepts neither file nor `${...}`."""
     to: Annotated[tuple[Url, ...], BeforeValidator(_as_tuple), Field(max_length=16)] = ()
-    """Outputs: URLs; in cameras.toml also playlists, and folders for recordings."""
+    """Outputs: URLs, playlists, and folders for recordings. The API accepts URLs only."""
     required: bool = True
     """Whether `/readyz` waits for the camera."""
     required_outputs: bool = True
