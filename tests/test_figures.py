@@ -169,14 +169,15 @@ DEFINED = {
     "docs/files.md": {"1", "255"},
     "docs/gallery/README.md": {"58"},
     "docs/getting-started.md": {"0.45", "0.47", "3.11", "3.13"},
+    "docs/how-it-works.md": {"0.05", "0.45"},
     "docs/live-console.md": {"2", "10", "25", "64", "16", "127.0"},
-    "docs/live.md": {"0.05", "0.1", "0.5", "5", "10", "25"},
+    "docs/live.md": {"0.05", "0.1", "0.5", "0.9", "5", "10", "25"},
     "docs/machines.md": {"1.1", "3.11", "3.12", "3.13"},
     "docs/nvidia.md": {"8", "99.9"},
     "docs/onnx.md": {"0.1"},
     "docs/profiles.md": {"0.3"},
-    "docs/steady.md": {"0.01", "0.55", "2.5", "25"},
-    "docs/troubleshooting.md": {"0.1", "0.35", "8.4"},
+    "docs/steady.md": {"0.01", "0.1", "0.55", "1.25", "25"},
+    "docs/troubleshooting.md": {"0.1", "0.3", "0.35", "0.45", "0.5", "8.4"},
 }
 """Numbers of each page that are defined, not measured: versions, limits, settings, sizes."""
 
