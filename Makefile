@@ -30,7 +30,8 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/python tools/figures.py --check
 
-# Measures every published figure again: two hours on two cores, beside ../shared/data.
+# Measures the published figures again, but for INT8 and the long run: two hours on two cores,
+# beside ../shared/data.
 figures: .venv/test .venv/debian
 	$(BIN)/python tools/figures.py
 

@@ -103,3 +103,13 @@ def test_an_input_that_is_no_video_ends_in_one_line(data):
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"streamkind: ") and done.stderr.count(b"\n") == 1
     assert b"streamkind: -: " in done.stderr  # not the name of a hidden file
+
+
+def test_a_terminal_gets_no_video(tmp_path):
+    clip = make_clip(tmp_path / "in.mp4")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "streamkind", "enhance", str(clip), "-"]
+    with open(ours, "rb", buffering=0), open(theirs, "wb", buffering=0) as terminal:
+        done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    assert done.returncode == 1
+    assert b"standard output is a terminal; expected a pipe or a file" in done.stderr

@@ -244,3 +244,11 @@ def test_options_that_are_not_offered_are_refused(call, tmp_path, words, told):
     assert code == 2
     assert told in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--pictures", "uint8"], ["--stills"], ["--target", "0.4"]])
+def test_options_of_the_single_graph_need_it(call, tmp_path, words):
+    code, _, err = call("engines", "export", tmp_path / "graphs", *words)
+    assert code == 2
+    assert "need --single" in err
+    assert not list(tmp_path.iterdir())

@@ -124,8 +124,9 @@ def export_command(
     model: Annotated[str, typer.Option(help="Released model.")] = "kind",
     precision: Annotated[str, typer.Option(help="Precision: fp16 or fp32.")] = "fp32",
     pictures: Annotated[
-        str, typer.Option(help="Pictures of the single graph: uint8, or float from 0 to 1.")
-    ] = "uint8",
+        str | None,
+        typer.Option(help="Pictures of the single graph: uint8 (default), or float from 0 to 1."),
+    ] = None,
     stills: Annotated[
         bool, typer.Option("--stills", help="The single graph is for stills, not for videos.")
     ] = False,
@@ -139,11 +140,13 @@ def export_command(
 ) -> None:
     """Write the graphs of a model as ONNX, for other programs."""
     need_onnx()
+    if not single and (pictures or stills or target is not None):
+        raise UsageError("--pictures, --stills and --target need --single")
     if target is not None:
         check_target(target)
     release, told = find_release(model), read_precision(precision)
     if single:
-        kind = read_picture_type(pictures)
+        kind = read_picture_type(pictures or "uint8")
         data = single_graph(release, pictures=kind, precision=told, stills=stills, target=target)
         files = {output: data}
     else:

@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
-from streamkind.errors import InputError, StreamkindError
+from streamkind.errors import InputError, OutputError, StreamkindError
 from streamkind.video.pipe_input import PipeInput
 from streamkind.video.publish import STDOUT
 
@@ -25,11 +25,16 @@ def named(input: str, output: Path) -> Iterator[tuple[str | Path, Path]]:
     """Yield the input to read and the output to write. `-` stands for standard input and output.
 
     From standard input, NUT and Y4M are read while they arrive. Other formats are received
-    completely first. The output is NUT, or Y4M if the input is Y4M. Raises InputError.
+    completely first. The output is NUT, or Y4M if the input is Y4M. Raises InputError if standard
+    input is a terminal, and OutputError if standard output is one.
     """
     if PIPE not in (input, str(output)):
         yield input, output
         return
+    if str(output) == PIPE and sys.stdout.isatty():
+        raise OutputError(
+            "-: standard output is a terminal; expected a pipe or a file, such as ... - | ffplay -"
+        )
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
         if input != PIPE:
             yield input, Path(f"{STDOUT}.nut")

@@ -54,7 +54,7 @@ PROFILES = {
 def choose_profile(
     profile: ProfileName, backend: str, device: str, *, still: bool = False
 ) -> ProfileName:
-    """Return the profile; `auto` is `quality` on a GPU and for stills, else `balanced`."""
+    """Return the profile; `auto` is `quality` on an NVIDIA card and for stills, else `balanced`."""
     if profile != "auto":
         check_profile(profile)
         return profile
