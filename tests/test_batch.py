@@ -371,6 +371,27 @@ def test_results_below_an_input_folder_are_no_inputs(tmp_path):
             find_jobs([tmp_path], out, QUICK)
 
 
+@pytest.mark.parametrize(("top", "out"), [(".", "{}/clear"), ("{}", "clear"), ("{}", "{}/clear")])
+def test_results_are_no_inputs_however_the_folders_are_named(tmp_path, monkeypatch, top, out):
+    for name in ("one.mp4", "clear/one.mp4", "clear/sub/one.mp4", "clear-too/one.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    jobs = find_jobs([top.format(tmp_path)], out.format(tmp_path), QUICK)
+    names = {str(job.input.absolute().relative_to(tmp_path)) for job in jobs}
+    assert names == {"one.mp4", "clear-too/one.mp4"}
+
+
+def test_files_in_hidden_folders_are_not_taken(tmp_path):
+    top = tmp_path / ".named"  # a hidden folder that the user names is searched
+    left_out = []
+    for name in ("one.mp4", ".Trash-1000/files/two.mp4", "sub/.two.mp4.job/00000.nut"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(b"x")
+    jobs = find_jobs([top], tmp_path / "clear", QUICK, left_out=left_out)
+    assert [job.input for job in jobs] == [top / "one.mp4"] and left_out == []
+
+
 def test_a_list_names_inputs(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("one.mp4\n\n# two.mp4\n three four.mp4 \n")

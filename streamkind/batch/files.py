@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -51,7 +52,7 @@ def find_jobs(
         jobs[str(output)] = Job(path, output, options)
     if not jobs:
         told = f" ({tell_left_out(left_out)})" if left_out else ""
-        if any(is_local(as_path(item)) and _is_below(as_path(item), base) for item in inputs):
+        if any(_is_below(as_path(item), base) for item in inputs):
             raise InputError(
                 f"no video was found{told}: files below --out are results, not inputs;"
                 " choose another --out"
@@ -72,8 +73,8 @@ def find_files(
             yield path.parent, path
             continue
         for file in sorted(path.rglob("*"), key=str):
-            hidden = file.name.startswith(".") or out in file.parents
-            if hidden or (file.is_dir() and not file.is_symlink()):
+            hidden = any(part.startswith(".") for part in _parts_below(path, file))
+            if hidden or _is_below(file.parent, out) or (file.is_dir() and not file.is_symlink()):
                 continue
             if file.is_file() and is_wanted(file, patterns):
                 yield path, file
@@ -81,8 +82,18 @@ def find_files(
                 left_out.append(file)
 
 
-def _is_below(path: Path, out: Path) -> bool:
-    return path.is_dir() and is_local(out) and path.resolve().is_relative_to(out.resolve())
+def _is_below(folder: Path, out: Path) -> bool:
+    """Return whether a folder is `out` or below it. One may be named by an absolute path."""
+    if not (is_local(folder) and is_local(out)):
+        return out == folder or out in folder.parents
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(out))
+
+
+def _parts_below(top: Path, path: Path) -> Sequence[str]:
+    """Return the names of the folders from the input folder to a file, and that of the file."""
+    if is_local(path):
+        return path.relative_to(top).parts
+    return str(path)[len(str(top)) :].strip("/").split("/")
 
 
 def tell_left_out(files: Sequence[Path]) -> str:
@@ -108,11 +119,10 @@ def result_name(template: str, top: Path, path: Path) -> str:
     {folder} is the path from the input folder to the file's folder, {stem} the file's name without
     its ending, {kind} that ending in lower case without the dot, and {suffix} that of the result.
     """
-    folder = str(path.relative_to(top).parent) if is_local(path) else _below(top, path)
     suffix = path.suffix.lower()
     still = suffix not in VIDEO_SUFFIXES and suffix not in KEPT_SUFFIXES
     known = {
-        "folder": folder or ".",
+        "folder": "/".join(_parts_below(top, path)[:-1]) or ".",
         "stem": path.stem,
         "suffix": path.suffix if suffix in KEPT_SUFFIXES or still else ".mkv",
         "kind": suffix.lstrip("."),
@@ -124,10 +134,6 @@ def result_name(template: str, top: Path, path: Path) -> str:
             f"--name {template!r} cannot be filled in: {exc}; use only"
             f" {', '.join(f'{{{k}}}' for k in known)}"
         ) from exc
-
-
-def _below(top: Path, path: Path) -> str:
-    return str(path.parent)[len(str(top)) :].strip("/")
 
 
 def read_list(path: Path) -> list[str]:
