@@ -392,9 +392,10 @@ def test_files_in_hidden_folders_are_not_taken(tmp_path):
     assert [job.input for job in jobs] == [top / "one.mp4"] and left_out == []
 
 
-def test_a_list_names_inputs(tmp_path):
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])  # PowerShell writes a byte order mark
+def test_a_list_names_inputs(tmp_path, mark):
     path = tmp_path / "list.txt"
-    path.write_text("one.mp4\n\n# two.mp4\n three four.mp4 \n")
+    path.write_bytes(mark + b"one.mp4\n\n# two.mp4\n three four.mp4 \n")
     assert read_list(path) == ["one.mp4", "three four.mp4"]
     with pytest.raises(InputError, match="one path per line"):
         read_list(tmp_path / "none.txt")

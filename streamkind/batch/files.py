@@ -142,7 +142,7 @@ def read_list(path: Path) -> list[str]:
     Raises InputError.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows may begin it by a BOM
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(
             f"{path}: cannot be read as a list ({exc}); expected one path per line"
