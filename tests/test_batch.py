@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -338,6 +339,20 @@ def test_parts_begin_at_scene_cuts_and_keyframes(tmp_path, short_parts):
     cut = np.isin(np.arange(40), [0, 12, 33])
     starts, *_ = divide(clip, Track(time, time + 1, time, time, cut))
     assert pts[12] in starts and pts[33] in starts
+
+
+def test_a_video_whose_frames_last_longer_than_a_part_is_divided(tmp_path):
+    path = tmp_path / "lapse.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", Fraction(1, 20))  # one frame in 20 seconds
+        stream.width, stream.height = 64, 48
+        for i in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), i, np.uint8), "rgb24")
+            frame.pts, frame.time_base = i, Fraction(20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    starts, _, packets, ticks = divide(path, None)
+    assert starts[:2] == [0, 1] and sum(packets) == 4 and ticks == 0.05
 
 
 def test_results_are_named_by_a_template(tmp_path):

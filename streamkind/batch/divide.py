@@ -44,7 +44,7 @@ def divide(path: Path, track: Track | None) -> Division:
     if not stamps:
         return Division([0], [0], [], ticks)
     cuts = [] if track is None else np.round(track.time[track.cut] * ticks).astype(int).tolist()
-    length, starts = int(PART_SECONDS * ticks), [stamps[0]]
+    length, starts = max(1, int(PART_SECONDS * ticks)), [stamps[0]]  # a tick may be longer
     while stamps[-1] - starts[-1] > 1.5 * length:
         goal = starts[-1] + length
         near = nearest(cuts, goal, length // 2) or nearest(keys, goal, length // 2)
