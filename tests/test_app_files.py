@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -23,8 +24,9 @@ from support.waiting import wait_until
 
 from streamkind.app import estimate, library, preview, uploads
 from streamkind.app.facts import LruCache
+from streamkind.app.settings import Presets, Settings
 from streamkind.backends.openvino import OpenVINOBackend
-from streamkind.errors import InputError, UsageError
+from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.live.web import guard
 from streamkind.video.encoders import find_encoder
 from streamkind.video.quality import quality_options
@@ -517,6 +519,23 @@ def test_a_file_that_is_too_large_or_finds_no_space_is_refused(own, monkeypatch)
     assert answer.status_code == 507
     assert "free some space" in answer.json()["detail"]
     assert list(own.folder.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no limit of a file's size")
+def test_a_file_that_the_disk_takes_only_in_part_is_refused(tmp_path):
+    import resource  # Windows has none
+
+    async def body():
+        yield bytes(2 * uploads.BLOCK)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * uploads.BLOCK // 2, before[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            asyncio.run(uploads.receive(tmp_path, "a.mp4", body(), 0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_whose_browser_goes_away_leaves_nothing(own):

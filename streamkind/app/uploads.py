@@ -113,7 +113,7 @@ def _publish(staging: Staging, name: str) -> None:
 async def _write(path: Path, body: AsyncIterable[bytes]) -> None:
     waiting, size, checked = bytearray(), 0, 0
     try:
-        with path.open("xb", buffering=0) as file:
+        with path.open("xb") as file:  # an unbuffered file may write a part, without an error
             async for part in body:
                 waiting += part
                 size += len(part)
