@@ -612,6 +612,27 @@ def test_presets_and_last_settings_are_there_next_time(tree, tmp_path):
         assert (told["presets"], told["last"]["profile"]) == ({}, "quality")
 
 
+def test_a_job_is_added_once_if_its_settings_cannot_be_stored(tree, tmp_path):
+    (tmp_path / "config").write_text("no folder")
+    with app_at(tmp_path, [tree / "nights"]) as app:
+        new = {"path": "1/broken.mp4", "settings": QUICK}
+        assert app.ask("POST", "/api/jobs", json=new).status_code == 201
+        assert len(app.get("/api/jobs").json()["jobs"]) == 1
+        assert app.get("/api/presets").json()["last"]["ratio"] == 4
+        refused = app.ask("PUT", "/api/presets/My car", json=QUICK)
+        assert (refused.status_code, app.get("/api/presets").json()["presets"]) == (422, {})
+
+
+def test_two_pages_keep_the_presets_of_each_other(tmp_path):
+    one, other = (Presets(tmp_path / "app.json", Settings()) for _ in range(2))
+    one.put("car", Settings(crf=20))
+    other.put("garden", Settings())
+    other.use(Settings(crf=30))
+    one.delete("car")
+    assert list(Presets(tmp_path / "app.json", Settings()).get().presets) == ["garden"]
+    assert one.get().last.crf == 30
+
+
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_the_page_knows_the_crf_of_each_encoder(app, codec):
     most = app.get("/api/about").json()["most_crf"][codec]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,11 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from streamkind.engine.options import Options
-from streamkind.errors import UsageError
+from streamkind.errors import StreamkindError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import STRICT, Manual, Target
 from streamkind.video.quality import most_crf
 from streamkind.video.storage import write_whole
+
+log = logging.getLogger("streamkind.app")
 
 ProfileChoice = Literal["realtime", "balanced", "quality"]
 CodecChoice = Literal["h264", "hevc", "av1"]
@@ -74,8 +77,7 @@ class Presets:
         """Read a file, if it exists. A damaged file is ignored, and replaced at the next change."""
         self._path, self._lock = path, threading.Lock()
         self._kept = KeptSettings(last=usual)
-        with contextlib.suppress(OSError, ValidationError):
-            self._kept = KeptSettings.model_validate_json(path.read_bytes())
+        self._kept = self._read()
 
     def get(self) -> KeptSettings:
         """Return the presets and the last settings."""
@@ -84,7 +86,7 @@ class Presets:
     def put(self, name: str, settings: Settings) -> None:
         """Store settings under a name. Raises UsageError and OutputError."""
         with self._lock:
-            presets = self._kept.presets | {name: settings}
+            presets = self._read().presets | {name: settings}
             if len(presets) > MOST_PRESETS:
                 raise UsageError(f"there are {MOST_PRESETS} presets; delete one first")
             self._keep(presets=presets)
@@ -92,18 +94,29 @@ class Presets:
     def delete(self, name: str) -> None:
         """Delete a preset. Raises KeyError and OutputError."""
         with self._lock:
-            presets = dict(self._kept.presets)
+            presets = dict(self._read().presets)
             del presets[name]
             self._keep(presets=presets)
 
     def use(self, settings: Settings) -> None:
-        """Store settings as the last ones. Raises OutputError."""
+        """Store settings as the last ones. If that fails, log a warning and continue."""
         with self._lock:
-            if settings != self._kept.last:
+            if settings == self._kept.last:
+                return
+            try:
                 self._keep(last=settings)
+            except (StreamkindError, OSError) as exc:
+                self._kept = self._kept.model_copy(update={"last": settings})
+                log.warning("the last settings are not stored: %s", exc)
+
+    def _read(self) -> KeptSettings:
+        """Return what the file has, because another page may have changed it."""
+        with contextlib.suppress(OSError, ValidationError):
+            return KeptSettings.model_validate_json(self._path.read_bytes())
+        return self._kept
 
     def _keep(self, **changes: Any) -> None:
-        kept = self._kept.model_copy(update=changes)
+        kept = self._read().model_copy(update=changes)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(kept.model_dump(), indent=1, ensure_ascii=False)
         write_whole(self._path, text.encode())
