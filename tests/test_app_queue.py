@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from support.media import make_clip, picture
 from support.waiting import wait_until
 
 from streamkind import platform
-from streamkind.app.entries import QueueEntry
-from streamkind.app.queue import Queue
+from streamkind.app import queue as queues
+from streamkind.app.entries import QueueEntry, load
+from streamkind.app.queue import QUEUE, Queue
 from streamkind.app.settings import Settings
 from streamkind.batch.files import find_jobs
 from streamkind.batch.jobs import JobRunner
@@ -311,3 +313,66 @@ def test_no_entry_gets_the_name_of_one_whose_files_are_still_removed(clips, tmp_
         monkeypatch.setattr(QueueEntry, "remove_result", slow)
         queue.remove(first.id)
         assert other[0].result(LONG).output == first.output
+
+
+def test_a_process_that_cannot_be_ended_fails_no_request(tmp_path, monkeypatch):
+    ended = threading.Event()
+
+    class Stuck(contextlib.AbstractContextManager):
+        """A process that waits for a disk, so that its end is delayed."""
+
+        returncode = -9
+        kill = lambda self: None  # noqa: E731
+
+        def wait(self, seconds):
+            raise subprocess.TimeoutExpired("work", seconds)
+
+        @property
+        def stdout(self):
+            ended.wait()
+            return iter(())
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(queues, "start", lambda entry, picture: Stuck())
+    queue = Queue(tmp_path)
+    try:
+        entry = queue.add(tmp_path / "a.mp4", "1/a.mp4", Settings())
+        wait_until(lambda: entry.state == "running")
+        assert queue.set_state(entry.id, "paused").state == "paused"
+        assert [e.state for e in load(tmp_path / QUEUE)] == ["paused"]
+        queue.remove(entry.id)
+        assert load(tmp_path / QUEUE) == []
+    finally:
+        ended.set()
+        queue.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "state"),
+    [
+        ("exit 3", "failed"),
+        (
+            r"""printf '\377\n{"status":1,"error":"","frames":3,"warnings":[],"seconds":1}\n'""",
+            "done",
+        ),
+    ],
+    ids=["ends before it reads", "a library writes no UTF-8"],
+)
+def test_no_process_stops_the_queue(tmp_path, monkeypatch, script, state):
+    class Ended(subprocess.Popen):
+        """A process that has ended before its job is written."""
+
+        def __init__(self, words, **options):
+            super().__init__(["sh", "-c", script], **options)
+            self.wait()
+
+    monkeypatch.setattr(queues.subprocess, "Popen", Ended)
+    queue = Queue(tmp_path)
+    try:
+        for name in ("a.mp4", "b.mp4"):
+            entry = queue.add(tmp_path / name, f"1/{name}", Settings())
+            wait_until(lambda entry=entry: entry.state == state)
+    finally:
+        queue.close()

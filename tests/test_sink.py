@@ -21,6 +21,7 @@ from streamkind.video.frames import Batch, Frame, batched
 from streamkind.video.mux import PacketTimes
 from streamkind.video.sink import open_sink
 from streamkind.video.source import VideoSource, open_source
+from streamkind.video.storage import write_whole
 from streamkind.video.threads import ReadAhead, WriteBehind
 
 
@@ -302,6 +303,11 @@ def test_an_exception_leaves_nothing_and_keeps_what_was_there(
                 raise error
     assert listing(tmp_path) == before
     assert output.read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be written \(.+\); check the folder"):
+        write_whole(tmp_path / f"{'long' * 100}.json", b"x")
 
 
 def test_the_result_appears_complete_with_normal_permissions(clip: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ class Queue:
             if self._running is not None:
                 self._stop(self._running)
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
         remove_folder(self._pictures)
         self._held.close()
 
@@ -173,7 +173,8 @@ class Queue:
         """End the process of an entry, if it has one. The lock is held."""
         if entry is self._running and self._process is not None:
             self._process.kill()
-            self._process.wait(STOP_SECONDS)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a disk
+                self._process.wait(STOP_SECONDS)
 
     def _next(self) -> QueueEntry | None:
         return next((entry for entry in self._entries if entry.state == "waiting"), None)
@@ -234,6 +235,7 @@ def start(entry: QueueEntry, picture: Path) -> subprocess.Popen[str]:
         stderr=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
+        errors="replace",  # a library may write anything
         **group,
     )
     told = {
@@ -243,9 +245,12 @@ def start(entry: QueueEntry, picture: Path) -> subprocess.Popen[str]:
         "picture": str(picture),
     }
     assert process.stdin is not None
-    with contextlib.suppress(OSError):  # it has ended already
+    try:
         process.stdin.write(json.dumps(told) + "\n")
         process.stdin.flush()
+    except OSError:  # it has ended already
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # or else the end of `with process` would fail
     return process
 
 

@@ -61,12 +61,17 @@ class Staging:
         is a pipe or a device of this name.
         """
         self.final = final
-        target = behind_link(final)
-        folder = target.parent
-        if target.exists() and not (target.is_file() or target.is_dir()):
-            raise UsageError(f"{final}: a pipe or a device; expected the name of a file, or -")
-        if not folder.is_dir():
-            raise OutputError(f"{final}: no folder {folder}; create it first")
+        try:
+            target = behind_link(final)
+            folder = target.parent
+            if target.exists() and not (target.is_file() or target.is_dir()):
+                raise UsageError(f"{final}: a pipe or a device; expected the name of a file, or -")
+            if not folder.is_dir():
+                raise OutputError(f"{final}: no folder {folder}; create it first")
+        except OSError as exc:  # a folder above that nobody may enter, a disk that fails
+            raise OutputError(
+                f"{final}: cannot be written ({exc.strerror}); check the folder and disk"
+            ) from exc
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(f"{final}: the folder {folder} is not writable; choose another")
         # Shortened: most file systems allow 255 bytes, and UTF-8 has up to 4 per character.
