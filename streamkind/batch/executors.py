@@ -23,6 +23,10 @@ def open_executor(
     """
     if jobs < 1:
         raise UsageError(f"jobs={jobs}: expected a number of processes from 1 up")
+    if cluster is not None and jobs != 1:
+        raise UsageError(
+            f"jobs={jobs}: a cluster runs as many tasks as it has cores or cards; leave --jobs out"
+        )
     if cluster is None:
         return (InProcess() if jobs == 1 else Processes(jobs)), lambda: jobs
     from streamkind.batch.cluster import Cluster

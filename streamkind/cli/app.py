@@ -118,7 +118,7 @@ def batch_command(
         ),
     ] = NAME,
     workers: Annotated[int, typer.Option("--jobs", help="Processes that share the work.")] = 1,
-    nice: Annotated[int, typer.Option(help="Niceness of the work, 0 to 19.")] = 0,
+    nice: Annotated[int, typer.Option(help="Niceness of the work.", min=0, max=19)] = 0,
     cluster: options.ClusterAddress = None,
     report: Annotated[
         Path | None, typer.Option(help="JSON file for the result of each file.")
@@ -130,6 +130,8 @@ def batch_command(
 
     Exit code: 0 if all files are done, 3 if some failed, 1 if all failed.
     """
+    if cluster and nice:
+        raise UsageError("--nice has no effect on the machines of a cluster; leave one of them out")
     files = [*(inputs or []), *(read_list(list_file) if list_file else [])]
     left_out: list[Path] = []
     jobs = find_jobs(
