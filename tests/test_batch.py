@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from streamkind.batch.files import find_jobs, read_list
 from streamkind.batch.journal import Job
 from streamkind.batch.lock import Lock
 from streamkind.engine.options import Options
-from streamkind.errors import InputError, UsageError
+from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.light.track import Track
 
 
@@ -299,6 +300,31 @@ def test_a_job_is_worked_on_by_one_process(tmp_path):
     assert result.status == "failed" and "another process" in result.error
     held.release()
     assert run([job])[0][0].status == "done"
+
+
+def test_a_process_that_is_killed_between_two_tasks_is_told(tmp_path):
+    class Killed(Processes):
+        def submit(self, fn, /, *args, **kwargs):
+            raise BrokenProcessPool("a child process terminated abruptly")
+
+    jobs = find_jobs([night(tmp_path / "night.mp4", 3)], tmp_path / "clear", QUICK)
+    with Killed(2) as executor, pytest.raises(OutputError, match="a worker process was killed"):
+        run(jobs, executor=executor)
+
+
+def test_a_job_whose_storage_fails_does_not_end_the_batch(tmp_path, monkeypatch):
+    class NoNetworkError(Exception):
+        """An error of a library of remote storage, which is no OSError."""
+
+    def is_done(job):
+        if job.input.name == "a.mp4":
+            raise NoNetworkError("no endpoint")
+        return True
+
+    monkeypatch.setattr(Job, "is_done", is_done)
+    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    results, told = run(find_jobs(paths, tmp_path / "clear", QUICK))
+    assert [r.status for r in results] == ["failed", "skipped"] and "no endpoint" in told
 
 
 def test_two_processes_make_the_same_frames_as_one(tmp_path):

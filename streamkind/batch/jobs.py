@@ -120,6 +120,11 @@ class JobRunner:
                 done, _ = wait(self._futures, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._take(future)
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "a worker process was killed, perhaps for lack of memory; run the same command "
+                "again, with fewer --jobs; finished parts are kept"
+            ) from error
         finally:
             for lock in self._locks:
                 lock.release()
@@ -135,7 +140,7 @@ class JobRunner:
                 self._say(f"{job.output}: skipped, it exists and was made with these settings")
                 return
             lock = Lock(job)
-        except (StreamkindError, OSError) as error:
+        except Exception as error:  # a library of remote storage has kinds of its own
             self._fail(result, error)
             return
         self._locks.add(lock)
@@ -144,10 +149,6 @@ class JobRunner:
         if not self._engine_told:
             self._engine_told = True
             self._waiting.append((partial(work.engine_description, job), self._engine_is, running))
-        if job.output.exists():
-            self._note(
-                running, "its result is damaged or was made with other settings; it is made again"
-            )
         self._try(running, lambda: self._read_journal(running))
 
     def _engine_is(self, running: _Running, told: str) -> None:
@@ -157,6 +158,10 @@ class JobRunner:
 
     def _read_journal(self, running: _Running) -> None:
         job = running.result.job
+        if job.output.exists():
+            self._note(
+                running, "its result is damaged or was made with other settings; it is made again"
+            )
         found = Journal.read(job)
         if isinstance(found, Journal):
             self._go_on(running, found)
@@ -181,11 +186,8 @@ class JobRunner:
         """Run a step of a job. If it fails, the job fails, not the batch."""
         try:
             step()
-        except BrokenProcessPool as error:
-            raise OutputError(
-                "a worker process was killed, perhaps for lack of memory; run the same command "
-                "again, with fewer --jobs; finished parts are kept"
-            ) from error
+        except BrokenProcessPool:
+            raise
         except Exception as error:
             self._end(running)
             self._fail(running.result, error)
