@@ -15,8 +15,9 @@ import pytest
 from support.batch import ARGUMENTS, QUICK, batch, digests, left, night, run
 from support.waiting import wait_until
 
-from streamkind.batch import work
+from streamkind.batch.cluster import Cluster
 from streamkind.batch.files import find_jobs
+from streamkind.errors import EngineError
 
 RAY = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats"]
 NODE = ["--num-cpus", "1", "--min-worker-port", "0", "--max-worker-port", "0"]
@@ -126,21 +127,18 @@ def test_a_failure_on_a_cluster_is_reported_in_one_line(cluster, tmp_path):
 
 
 class Elsewhere(Executor):
-    """An executor that hides the folder of the job, as if the part ran on another machine."""
+    """An executor that hides the folder of the results, as if tasks ran on another machine."""
 
     def submit(self, fn, /, *args, **kwargs):
         future = Future()
-        job = fn.args[0]
-        away = job.folder.with_name("away")
-        if fn.func is work.enhance_part:
-            job.folder.rename(away)
+        out = fn.args[0].output.parent
+        away = out.rename(out.with_name("away"))
         try:
             future.set_result(fn())
         except Exception as error:
             future.set_exception(error)
         finally:
-            if away.exists():
-                away.rename(job.folder)
+            away.rename(out)
         return future
 
 

@@ -155,8 +155,11 @@ def find_ratios(job: Job, seen: CountFrames | None = None, video: int | None = N
 
 
 def check_space(path: Path, needed: int) -> None:
-    """Raise OutputError if a disk has less than `needed` and `SPARE_BYTES` bytes free."""
-    if not is_local(path):
+    """Raise OutputError if a disk has less than `needed` and `SPARE_BYTES` bytes free.
+
+    Do nothing for a folder that only another machine has.
+    """
+    if not (is_local(path) and path.parent.is_dir()):
         return
     free = shutil.disk_usage(path.parent).free
     if free < needed + SPARE_BYTES:
