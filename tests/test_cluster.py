@@ -157,3 +157,9 @@ def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path):
     result = batch("x.mp4", "--out", tmp_path, "--cluster", "ray://127.0.0.1:9")
     assert result.returncode == 1 and "start one with `ray start --head`" in result.stderr
     assert time.monotonic() - began < 60  # Ray itself would try for minutes
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_an_address_that_is_no_name_is_told(host):
+    with pytest.raises(EngineError, match=r"no Ray cluster at ray://a.*check the address"):
+        Cluster(f"ray://{host}:10001")

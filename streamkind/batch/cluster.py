@@ -65,9 +65,10 @@ def _check_reachable(address: str) -> None:
         return  # a name that Ray resolves
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a name with an empty or long part
+        why = getattr(exc, "strerror", None) or exc
         raise EngineError(
-            f"no Ray cluster at {address} ({exc.strerror or exc}); check the address, or start "
+            f"no Ray cluster at {address} ({why}); check the address, or start "
             "one with `ray start --head`"
         ) from exc
 
