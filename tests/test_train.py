@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -93,6 +94,15 @@ def assert_same(first, second):
     for name, value in a.items():
         same = torch.equal(value, b[name]) if isinstance(value, torch.Tensor) else value == b[name]
         assert same, name
+
+
+def test_batches_are_made_where_the_system_has_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS and Windows
+    stage = SimpleNamespace(name="layers", steps=0, batch=1, patch=16, augment=True)
+    recipe = SimpleNamespace(stage=[stage], augment=True)
+    where = {"device": torch.device("cpu"), "share": processes.ALONE}
+    run = SimpleNamespace(recipe=recipe, stage=0, step=0, seed=0, **where)
+    assert list(train.batches(run, [])) == []
 
 
 def test_extra_pairs_are_trained_on_and_never_held_out(monkeypatch, recipe, runs, data):

@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import sys
 import time
 import warnings
@@ -61,6 +60,7 @@ from streamkind.model.validation import (
     relit,
     restoration_gate,
 )
+from streamkind.platform import cores
 
 
 class Run:
@@ -161,8 +161,7 @@ def batches(run: Run, pairs: list[Pair]) -> Iterator[TrainingBatch]:
     For a GPU, several worker processes make the batches, because one process is too slow.
     """
     stage, steps = run.recipe.stage[run.stage], range(run.step, run.recipe.stage[run.stage].steps)
-    cores = len(os.sched_getaffinity(0)) // run.share.count
-    workers = max(1, cores - 1) if run.device.type == "cuda" else 0
+    workers = max(1, cores() // run.share.count - 1) if run.device.type == "cuda" else 0
     size: dict[str, Any] = {"batch": stage.batch, "patch": stage.patch}
     both: dict[str, Any] = {"seed": run.seed, "share": run.share}
     augment = run.recipe.augment * stage.augment
