@@ -137,7 +137,9 @@ def test_the_target_of_the_blind_pictures_may_be_another(folder, monkeypatch):
 
 
 def test_two_folders_are_a_pair_of_folders(folder):
-    (pair,) = [p for p in evaluate.read_pairs([folder / "low", folder / "high"]) if p.stem == "1"]
+    pairs = evaluate.read_pairs([folder / "low", folder / "high"])
+    assert [p.stem for p in pairs] == sorted(p.stem for p in pairs)
+    (pair,) = [p for p in pairs if p.stem == "1"]
     (other,) = [p for p in evaluate.read_pairs([folder]) if p.stem == "1"]
     np.testing.assert_array_equal(pair.low, other.low)
     np.testing.assert_array_equal(pair.high, other.high)

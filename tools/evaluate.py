@@ -200,7 +200,8 @@ def read_pairs(folders: list[Path]) -> list[Pair]:
     if len(folders) == 1:
         return load_pairs(folders[0])
     low, high = ({p.stem: p for p in sorted(f.iterdir()) if p.is_file()} for f in folders)
-    return [Pair(stem, read(low[stem]), read(high[stem])) for stem in low.keys() & high.keys()]
+    stems = sorted(low.keys() & high.keys())
+    return [Pair(stem, read(low[stem]), read(high[stem])) for stem in stems]
 
 
 def show(found: dict[str, Rows], csv_path: Path | None) -> None:
