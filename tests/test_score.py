@@ -171,6 +171,9 @@ def test_a_cut_is_left_out_and_counted(tmp_path):
     assert figures["mabd"] == figures["e_warp"] == 0
     assert figures["flicker"] == pytest.approx(0, abs=1e-9)
     assert scores.as_json()["series"][OUTPUT]["mabd"][3] is None
+    alone = scored(tmp_path, dark[3:5], clear[3:5]).as_json()  # all is left out
+    assert alone["figures"][OUTPUT]["mabd"] is None
+    json.dumps(alone, allow_nan=False)
 
 
 def test_a_reference_adds_psnr_ssim_and_the_error_of_mabd(tmp_path):

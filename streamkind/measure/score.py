@@ -101,15 +101,15 @@ class Scores:
     def as_json(self) -> dict[str, Any]:
         """Return figures and series as plain types. NaN becomes None."""
 
-        def plain(values: list[float]) -> list[float | None]:
-            return [v if np.isfinite(v) else None for v in values]
+        def plain(value: float | None) -> float | None:
+            return value if value is not None and np.isfinite(value) else None
 
         return {
             "frames": len(self.rows[INPUT].luma),
             "cuts": self.cuts,
-            "figures": {name: self.figures(name) for name in self.rows},
+            "figures": {n: {k: plain(v) for k, v in self.figures(n).items()} for n in self.rows},
             "series": {
-                name: {key: plain(values) for key, values in vars(row).items()}
+                name: {key: [*map(plain, values)] for key, values in vars(row).items()}
                 for name, row in self.rows.items()
             },
         }
