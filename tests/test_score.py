@@ -8,6 +8,7 @@ import pytest
 from support.media import make_clip
 
 import streamkind.measure.score
+from streamkind.cli import app as cli
 from streamkind.errors import InputError, UsageError
 from streamkind.measure.flow import Flow, SeenFrame, luma, reliable
 from streamkind.measure.score import GAIN, INPUT, OUTPUT, ROWS, UNSMOOTHED, flicker, response, score
@@ -253,6 +254,19 @@ def test_the_command_prints_every_row_and_writes_json_and_plot(call, tmp_path):
     assert set(told["figures"]) == set(ROWS) and told["frames"] == 3
     assert len(told["series"][OUTPUT]["luma"]) == 3
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "says"),
+    [("--json", "none/s.json", "no folder"), ("--plot", "s.mp4", "cannot write 'mp4'")],
+)
+def test_files_that_cannot_be_written_are_refused_before_the_work(
+    call, tmp_path, monkeypatch, option, file, says
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "score", None)  # it is not called
+    code, out, err = call("score", "dark.mkv", "clear.mkv", option, file)
+    assert code in (1, 2) and out == "" and says in err and err.count("\n") == 1
 
 
 def test_the_command_refuses_what_is_missing(call, tmp_path):

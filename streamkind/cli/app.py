@@ -139,6 +139,7 @@ def batch_command(
     )
     if left_out:
         console.print(tell_left_out(left_out), markup=False)
+    options.check_files(report)
     give_way(nice)
     executor, slots = open_executor(workers, cluster, chosen["device"])
     with executor, progress_bar() as bar:
@@ -173,6 +174,7 @@ def score_command(
     plot: options.ScorePlot = None,
 ) -> None:
     """Measure flicker and sharpness of a result, and compare with two baselines."""
+    options.check_files(json_file, plot)
     with progress_bar() as bar:
         task = bar.add_task(output.name, total=None, told="")
 

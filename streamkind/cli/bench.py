@@ -76,6 +76,7 @@ def bench_command(
     clip = None if clip is None else as_path(clip)
     if plot and not pairs:
         raise UsageError("--plot draws quality by cost; give --pairs FOLDER to measure quality")
+    options.check_files(json_file, plot)
     sizes = [read_size(text) for text in size or ["1280x720", "1920x1080"]]
     found = []
     for one in sizes:

@@ -16,6 +16,8 @@ from streamkind.engine.options import Options, help_of
 from streamkind.engine.steady import SteadyName
 from streamkind.errors import UsageError
 from streamkind.light.exposure import Ratio
+from streamkind.measure import plots
+from streamkind.video.publish import Staging
 
 ClusterAddress = Annotated[
     str | None, typer.Option(help="Ray cluster to run the work on: auto, or ray://HOST:10001.")
@@ -24,6 +26,14 @@ Device = Annotated[str, typer.Option(help=help_of("device"))]
 ScorePlot = Annotated[
     Path | None, typer.Option(help="Picture of the scores over time, .png or .svg.")
 ]
+
+
+def check_files(data: Path | None, picture: Path | None = None) -> None:
+    """Raise UsageError or OutputError before the work, for files that are written after it."""
+    if data is not None:
+        Staging(data)
+    if picture is not None:
+        plots.check_picture(picture)
 
 
 def read_time(text: str | float) -> float:

@@ -24,24 +24,32 @@ def picture(path: str | Path, panels: int) -> Iterator[Any]:
     The picture appears complete or not at all. Raises UsageError without matplotlib, or for a
     suffix that it does not know, and OutputError if the picture cannot be written.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("drawing needs matplotlib: pip install 'streamkind[score]'")
+    check_picture(path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 1 + 2.2 * panels), layout="constrained")
-    path = Path(path)
-    if (suffix := path.suffix.lower().lstrip(".")) not in figure.canvas.get_supported_filetypes():
-        raise UsageError(
-            f"{path}: matplotlib cannot write '{suffix}'; end the name in .png or .svg"
-        )
     yield figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
-    staging = Staging(path)
+    staging = Staging(path := Path(path))
     try:
         figure.savefig(staging.path, dpi=110)
     except OSError as exc:
         staging.discard()
         raise OutputError(f"{path}: cannot be written ({exc.strerror})") from exc
     staging.publish()
+
+
+def check_picture(path: str | Path) -> None:
+    """Raise the errors of `picture` that are known before the work."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("drawing needs matplotlib: pip install 'streamkind[score]'")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    suffix = Path(path).suffix.lower().lstrip(".")
+    if suffix not in FigureCanvasBase.get_supported_filetypes():
+        raise UsageError(
+            f"{path}: matplotlib cannot write '{suffix}'; end the name in .png or .svg"
+        )
+    Staging(Path(path))  # raises OutputError
 
 
 def draw_track(track: Track, path: str | Path) -> None:
