@@ -74,12 +74,14 @@ def keeps_scheduling() -> Iterator[None]:
     """
     before = schedulings()
     own = before.get(threading.get_native_id())
-    yield
-    for thread, found in schedulings().items():
-        wanted = before.get(thread, own)
-        if wanted is not None and found != wanted:
-            with contextlib.suppress(OSError):  # the thread has ended
-                os.sched_setscheduler(thread, wanted[0], os.sched_param(wanted[1]))
+    try:
+        yield
+    finally:
+        for thread, found in schedulings().items():
+            wanted = before.get(thread, own)
+            if wanted is not None and found != wanted:
+                with contextlib.suppress(OSError):  # the thread has ended
+                    os.sched_setscheduler(thread, wanted[0], os.sched_param(wanted[1]))
 
 
 def schedulings() -> dict[int, tuple[int, int]]:

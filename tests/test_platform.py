@@ -149,6 +149,17 @@ def test_replacing_a_file_that_a_virus_scanner_holds_is_retried_on_windows(
     assert (tmp_path / "b").read_text() == ("old" if fails else "new")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no such scheduling")
+def test_scheduling_is_undone_also_after_an_error(monkeypatch):
+    own, undone = threading.get_native_id(), []
+    found = iter([{own: (0, 0)}, {own: (2, 50)}])  # real time, after the library was called
+    monkeypatch.setattr(platform, "schedulings", lambda: next(found))
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *told: undone.append(told[:2]))
+    with pytest.raises(ValueError, match="no encoder"), platform.keeps_scheduling():
+        raise ValueError("no encoder")
+    assert undone == [(own, 0)]
+
+
 def test_a_lock_keeps_others_out_until_it_is_let_go(tmp_path):
     path, entered = tmp_path / "lock", threading.Event()
 
