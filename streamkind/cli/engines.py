@@ -147,14 +147,12 @@ def export_command(
     release, told = find_release(model), read_precision(precision)
     if single:
         kind = read_picture_type(pictures or "uint8")
-        data = single_graph(release, pictures=kind, precision=told, stills=stills, target=target)
-        files = {output: data}
+        graph = single_graph(release, pictures=kind, precision=told, stills=stills, target=target)
+        files = {output: graph}
     else:
         output.mkdir(parents=True, exist_ok=True)
-        graphs = {part: getattr(release, part) for part in PARTS}
-        files = {
-            output / graph.path.name: graph_in(graph.read(), told) for graph in graphs.values()
-        }
+        graphs = [getattr(release, part) for part in PARTS]
+        files = {output / one.path.name: graph_in(one.read(), told) for one in graphs}
     for path, data in files.items():
         write_whole(path, data)
         opset, found = operators(data)
