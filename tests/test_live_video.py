@@ -134,6 +134,16 @@ def test_nothing_is_muxed_without_viewers(monkeypatch):
     assert made == [1, 1]
 
 
+def test_a_viewer_who_comes_hours_after_the_last_one_sees_a_new_mp4():
+    viewers, encode = Viewers(), encoder()
+    first = viewers.add(lambda: None)
+    viewers.offer(coded(encode, 0, 3), encode.stream)
+    first.leave()  # a camera without outputs encodes nothing now
+    later = viewers.add(lambda: None)
+    viewers.offer(coded(encode, 8 * 36_000, 5, key=(8 * 36_000,)), encode.stream)
+    assert [time for time, _ in decoded(b"".join(later.take()))] == [0, 1, 2, 3]
+
+
 def test_too_many_viewers_are_refused_and_all_see_the_end():
     viewers = Viewers()
     watching = [viewers.add(lambda: None) for _ in range(MOST_VIEWERS)]

@@ -98,6 +98,8 @@ class Viewers:
         self._lock = threading.Lock()
         self._viewers: tuple[Viewer, ...] = ()
         self._closed = False
+        self._begins = False
+        """Whether the first viewer has come: the next packet begins a new MP4."""
         self._muxer: FragmentMuxer | None = None
         """Used only by the encoder's thread."""
 
@@ -114,6 +116,7 @@ class Viewers:
                     f"this camera has {MOST_VIEWERS} viewers, the largest number; close one first"
                 )
             if not self._closed:
+                self._begins = self._begins or not self._viewers
                 self._viewers += (viewer,)
                 self.wants_key.set()
                 return viewer
@@ -126,9 +129,11 @@ class Viewers:
 
     def offer(self, packets: Iterable[Coded], stream: Any) -> None:
         """Pass on packets that were encoded for `stream`. The encoder's thread calls this."""
-        viewers = self._now()
-        if not viewers:
+        with self._lock:
+            viewers, begins, self._begins = self._viewers, self._begins, False
+        if begins or not viewers:
             self._close_muxer()
+        if not viewers:
             return
         muxer = self._muxer = self._muxer or FragmentMuxer(stream)
         for packet in packets:
