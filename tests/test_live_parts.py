@@ -143,14 +143,26 @@ def test_retention_deletes_the_oldest_and_only_recordings(tmp_path):
 
 
 def test_parts_that_an_earlier_process_left_are_deleted(tmp_path):
-    for name in ("x1.ts", "x2.ts", "x3.ts", "xy1.ts", "x.ts"):
+    one, two, three = (f"{1796118230 + i}.ts" for i in range(3))
+    others = {f"xy{one}", "x.ts", f"x1{one}", f"1796118230{one}"}
+    for name in (f"x{one}", f"x{two}", f"x{three}", *others):
         (tmp_path / name).touch()
-    (tmp_path / "x.m3u8").write_text("#EXTM3U\n#EXTINF:2,\nx3.ts\n")
+    (tmp_path / "x.m3u8").write_text(f"#EXTM3U\n#EXTINF:2,\nx{three}\n")
     forget_segments(tmp_path / "x.m3u8")
-    assert sorted(f.name for f in tmp_path.glob("*.ts")) == ["x.ts", "x3.ts", "xy1.ts"]
+    assert {f.name for f in tmp_path.glob("*.ts")} == {f"x{three}", *others}
     (tmp_path / "x.m3u8").unlink()
     forget_segments(tmp_path / "x.m3u8")
-    assert not (tmp_path / "x3.ts").exists()
+    assert {f.name for f in tmp_path.glob("*.ts")} == others
+
+
+def test_parts_of_another_playlist_with_a_similar_name_stay(tmp_path):
+    parts = [tmp_path / f"cam{number}1796118230.ts" for number in ("", 1, 10)]
+    for part in parts:
+        part.touch()
+    for number, part in zip(("", 1, 10), parts, strict=True):
+        forget_segments(tmp_path / f"cam{number}.m3u8")
+        assert [other.exists() for other in parts if other != part] == [True, True]
+        part.touch()
 
 
 def test_rtmp_begins_at_0_and_is_opened_again_before_its_time_stamps_overflow(tmp_path):

@@ -97,9 +97,8 @@ class Destination:
 
     def open(self, url: str) -> None:
         """Open `url` with the streams that its format can hold."""
-        kind, options = self.order["format"], self.order["options"]
-        how = {"container_options": options, "io_open": self.io_open}
-        self.output: Any = av.open(url, "w", format=kind, **how)
+        how = {"container_options": self.order["options"], "io_open": self.io_open}
+        self.output: Any = av.open(url, "w", format=self.order["format"], **how)
         self.copies = copies_of(self.source, self.output, self.order)
         self.output.start_encoding()
 
@@ -242,11 +241,12 @@ def begin_at(packet: Any, seconds: Fraction) -> None:
 def forget_segments(playlist: Path) -> None:
     """Delete the segments of an earlier process. FFmpeg deletes only those that it wrote itself.
 
-    Segments in the playlist stay until the next start, because viewers may be reading them.
+    Segments in the playlist stay until the next start, because viewers may be reading them. Their
+    numbers are Unix times, of ten digits: `x11796118230.ts` belongs to `x1.m3u8`, not to `x.m3u8`.
     """
     named = playlist.read_bytes().decode(errors="replace") if playlist.exists() else ""
     for segment in playlist.parent.glob("*.ts*"):
-        ours = re.fullmatch(re.escape(playlist.stem) + r"\d+\.ts(\.tmp)?", segment.name)
+        ours = re.fullmatch(re.escape(playlist.stem) + r"\d{10}\.ts(\.tmp)?", segment.name)
         if ours and segment.name not in named:
             segment.unlink(missing_ok=True)
 
