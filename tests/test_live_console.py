@@ -500,6 +500,16 @@ def test_a_port_in_use_is_reported(console):
         pass
 
 
+@pytest.mark.parametrize("host", ["127.0.0..1", "no-such-host.invalid"])
+def test_an_address_that_is_none_is_reported(console, host):
+    config = ConsoleConfig(host=host, token=TOKEN)
+    with (
+        pytest.raises(UsageError, match=f"cannot listen on {host}:"),
+        serve_console(console.fleet, config),
+    ):
+        pass
+
+
 def test_the_console_ends_while_a_client_is_connected_and_leaves_nothing():
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with console_at(two_cameras()) as console:

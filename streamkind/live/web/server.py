@@ -84,9 +84,10 @@ def listen(config: ConsoleConfig) -> socket.socket:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=128)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:  # UnicodeError: two dots in a row
+        reason = getattr(exc, "strerror", None) or exc
         raise UsageError(
-            f"console: cannot listen on {config.host}:{config.port} ({exc.strerror or exc}); "
+            f"console: cannot listen on {config.host}:{config.port} ({reason}); "
             "choose another host or port: in [console] of cameras.toml, or for `app` by --port"
         ) from exc
 
