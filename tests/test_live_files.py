@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -179,6 +180,30 @@ def test_a_recording_that_is_being_written_is_never_deleted(tmp_path):
         os.utime(file, (1e9 + i,) * 2)
     clean(tmp_path, 1, days=1, free=1e18, writing=files[0])
     assert [file.exists() for file in files] == [True, False, True]
+
+
+def test_retention_works_where_files_have_no_number_of_blocks(tmp_path, monkeypatch):
+    """Check `clean` with what `stat` tells on Windows."""
+    files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3)]
+    for i, file in enumerate(files):
+        file.write_bytes(bytes(100))
+        os.utime(file, (1e9 + i,) * 2)
+    real = os.stat
+    with monkeypatch.context() as patch:
+        told = lambda file: SimpleNamespace(st_size=100, st_mtime=real(file).st_mtime)  # noqa: E731
+        patch.setattr(Path, "stat", told)
+        clean(tmp_path, 1, free=1e18)
+    assert [file.exists() for file in files] == [False, False, True]
+
+
+def test_a_publisher_ends_by_no_signal_of_its_console(monkeypatch):
+    heard = {}
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)  # as on Windows
+    monkeypatch.setattr(signal, "signal", heard.__setitem__)
+    monkeypatch.setattr(publish, "read_line", lambda file: b"{}")
+    monkeypatch.setattr(publish, "publish", lambda order: None)
+    publish.main()
+    assert heard == dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGUSR1), signal.SIG_IGN)
 
 
 def test_a_publisher_keeps_recordings_within_the_limits(tmp_path):

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from streamkind.live.pipes import ProcessPipes, SelectedPipes, ThreadedPipes
+from streamkind.live import pipes as pipes_module
+from streamkind.live.pipes import ProcessPipes, SelectedPipes, ThreadedPipes, open_pipes
 
 COUNT = """
 import sys
@@ -50,6 +51,18 @@ def heard(pipes: ProcessPipes, lines: int) -> bytes:
         found += pipes.read()
         time.sleep(0.01)
     return found
+
+
+@pytest.mark.parametrize(("windows", "kind"), [(False, SelectedPipes), (True, ThreadedPipes)])
+def test_windows_has_threads_whatever_functions_its_python_has(windows, kind, monkeypatch):
+    monkeypatch.setattr(pipes_module, "WINDOWS", windows, raising=False)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        pipes = open_pipes(process.stdin.fileno(), process.stdout.fileno())
+        pipes.close()
+        assert pipes.finish(60)
+        process.stdin.close()
+    assert isinstance(pipes, kind)
 
 
 def test_all_bytes_arrive(start):

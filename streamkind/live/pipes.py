@@ -12,6 +12,8 @@ import select
 import threading
 from typing import Protocol
 
+from streamkind.platform import WINDOWS
+
 _BLOCK = 1 << 16
 """Most bytes that are read or written at once."""
 _WAIT_SECONDS = 0.1
@@ -40,7 +42,7 @@ class ProcessPipes(Protocol):
 
 def open_pipes(into: int, out: int) -> ProcessPipes:
     """Return the pipes for the descriptors of a process's stdin and stdout."""
-    return SelectedPipes(into, out) if hasattr(os, "set_blocking") else ThreadedPipes(into, out)
+    return ThreadedPipes(into, out) if WINDOWS else SelectedPipes(into, out)
 
 
 class SelectedPipes:
@@ -77,7 +79,7 @@ class SelectedPipes:
 
 
 class ThreadedPipes:
-    """Pipes that block, each in a thread. Python before 3.12 on Windows has no others."""
+    """Pipes that block, each in a thread, for Windows, whose `select` accepts only sockets."""
 
     def __init__(self, into: int, out: int) -> None:
         """Take the descriptors to write to and to read from."""

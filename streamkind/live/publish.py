@@ -35,8 +35,8 @@ LOOK_SECONDS = 5.0  # seconds between two checks of the folder of recordings
 def main() -> None:
     """Publish until stdin ends. On failure write the reason to stdout and exit with code 1."""
     # Ctrl-C and systemd also signal this process, which must first write all received packets.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for name in {"SIGINT", "SIGTERM", "SIGBREAK"} & set(dir(signal)):  # SIGBREAK: Windows
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     av.logging.set_level(None)
     try:
         publish(json.loads(read_line(0)))
@@ -293,7 +293,7 @@ def clean(
             continue
         file.unlink()
         total -= told.st_size
-        left += told.st_blocks * 512
+        left += getattr(told, "st_blocks", 0) * 512 or told.st_size  # Windows tells no blocks
 
 
 if __name__ == "__main__":
