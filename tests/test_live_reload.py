@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -107,6 +108,23 @@ def test_the_console_is_loaded_before_cameras_run(command, call, monkeypatch, tm
     code, _, err = call(command, *words, "--console")
     assert code == 2
     assert "the console needs" in err
+
+
+def test_a_change_while_the_engine_is_opened_is_read(call, monkeypatch, tmp_path):
+    path, fleet, looks = tmp_path / "cameras.toml", StillFleet(), []
+    path.write_text(ONE)
+    fleet.look, fleet.stop = fleet.status, lambda: None
+
+    def opened(**_):
+        path.write_text(ONE + TWO)
+        return contextlib.nullcontext(fleet)
+
+    monkeypatch.setattr(live, "open_fleet", opened)
+    monkeypatch.setattr(
+        live.Signals, "stop_within", lambda self, seconds: looks.append(seconds) or len(looks) > 5
+    )
+    assert call("serve", path, "--no-console")[0] == 0
+    assert set(fleet.configs()) == {"one", "two"}
 
 
 def test_settings_are_merged_key_by_key():

@@ -133,6 +133,7 @@ def serve_command(
     log_format: LogFormat = "text",
 ) -> None:
     """Enhance many live cameras. The file is read again when it changes, and on SIGHUP."""
+    known = seen = changed(config)  # before it is read: opening the engine may take minutes
     cameras, console_config = read_config(config)
     console = console_of(console_config if with_console else None)
     with (
@@ -143,7 +144,6 @@ def serve_command(
         for camera in cameras.values():
             fleet.put(camera)
         show = StateLog()
-        known = seen = changed(config)
         with console(fleet):
             while not signals.stop_within(LOOK_SECONDS):
                 before, seen = seen, changed(config)
