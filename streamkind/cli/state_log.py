@@ -49,13 +49,14 @@ class StateLog:
             self._say(logging.WARNING, now.name, now.error)
 
     def _tell_of_sinks(self, now: CameraStatus, before: CameraStatus) -> None:
-        known = {sink.url: sink for sink in before.sinks}
-        for sink in now.sinks:
-            old = known.get(sink.url)
+        # Two URLs may be equal once their secrets are hidden.
+        known = {(place, sink.url): sink for place, sink in enumerate(before.sinks)}
+        for place, sink in enumerate(now.sinks):
+            old = known.get((place, sink.url))
             if old is not None and sink.state != old.state:
                 self._say(logging.INFO, now.name, f"{sink.url}: {sink.state}")
-            changed = sink.error and (old is None or sink.error != old.error)
-            if changed and self._is_due(now.name, sink.url):
+            fails = sink.state == "lost" or old is None or sink.error != old.error
+            if sink.error and fails and self._is_due(now.name, f"{place} {sink.url}"):
                 self._say(logging.WARNING, now.name, f"{sink.url}: {sink.error}")
 
     def _is_due(self, name: str, place: str) -> bool:
