@@ -150,6 +150,16 @@ def test_a_clock_that_is_set_again_and_again_is_replaced_by_arrival_times(stamp,
     assert ours[-1] - ours[later][0] == pytest.approx(arrivals[-1] - arrivals[later][0], abs=0.6)
 
 
+@pytest.mark.parametrize("sets", [2, 3])
+def test_the_first_picture_of_a_connection_sets_no_clock(sets):
+    clock = LiveClock(0.0)
+    for begin in (0.0, 100.0):  # the second after a reconnect
+        clock.restart()
+        for now in np.arange(begin, begin + 9, 0.1).tolist():
+            clock(5000 - begin + now + 100 * min(sets, (now - begin) // 2), now)
+        assert clock.set_too_often == (sets == 3)
+
+
 def test_a_clock_that_was_set_often_is_followed_again():
     clock, _, ours = timeline(lambda t: t + 100 * int(min(t, 8)), seconds=40)
     assert not clock.set_too_often and np.diff(ours[-50:]) == pytest.approx(0.1)

@@ -116,13 +116,14 @@ class LiveClock:
         # After a pause of the network all pictures come late. That is not a jump.
         jumped = not -BACK_SECONDS <= step <= now - when + JUMP_SECONDS
         fell = step != 0.0 and seconds + (self._offset or 0.0) < ours - BACK_SECONDS
+        begins = self._offset is None
         if self._offset is None or jumped or fell:
             self._offset = self.at(now) - seconds
             self._speed.restart()
             self._begun = self.at(now), now
         elif not self._followed:
             self._offset = self.at(now) - seconds
-        if jumped or fell or step > now - when + AHEAD_SECONDS:
+        if not begins and (jumped or fell or step > now - when + AHEAD_SECONDS):
             self._note_set(now)
         speed = self._speed(seconds, now)
         if self._speed.right >= RIGHT_WINDOWS:
