@@ -214,6 +214,7 @@ class Connection:
         if self._keyed:  # before a keyframe, pictures cannot be decoded; they do not count
             lost = damaged + len(frames) - len(whole)
         shown = [made for frame in whole for made in self._deinterlacer(frame)]
+        shown += [] if packet.size else self._deinterlacer(None)
         self._tell(self._deinterlacer.notes)
         pictures = [self._picture(frame) for frame in shown]
         self._count(lost, time.perf_counter() - began)
