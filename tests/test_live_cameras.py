@@ -432,6 +432,17 @@ def test_interlaced_cameras_are_deinterlaced(tmp_path, caplog):
     assert all(b.seconds > a.seconds for a, b in pairwise(pictures))
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.mjpeg", "mjpeg")])
+def test_a_file_without_time_stamps_is_played_at_its_rate(tmp_path, name, codec):
+    path = tmp_path / name
+    source = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=1"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, "-c:v", codec, path], check=True)
+    with connect(f"file:{path}") as connection:
+        connection._pace = lambda seconds, now: 0.0
+        pictures = first_pictures(connection, 99)
+    assert [p.seconds for p in pictures] == pytest.approx([n / 25 for n in range(25)])
+
+
 def test_a_line_says_that_a_camera_is_tone_mapped(tmp_path, caplog):
     path = tmp_path / "camera.ts"
     words = ["-f", "lavfi", "-i", "testsrc2=s=160x96:r=25:d=0.4", "-pix_fmt", "yuv420p10le"]

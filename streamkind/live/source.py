@@ -142,6 +142,8 @@ class Connection:
         self._keyed = False
         """Whether the first keyframe has come, from which decoding can begin."""
         self._pace = Pace(forgets_jumps=not self.is_file)
+        self._next_seconds = 0.0
+        """Time of the next frame of a file, if it has no time stamp."""
 
     def __enter__(self) -> Self:
         """Return the connection, which is open already."""
@@ -230,10 +232,20 @@ class Connection:
             pix_fmt = self._pix_fmt(*size) if large else "rgb24"
             self._read = (size, tags, turn), Reader(tags, *size, pix_fmt, made=HD)
         pixels = self._read[1](frame)
+        return Picture(pixels if pixels.ndim == 2 else turn.apply(pixels), self._time_of(frame))
+
+    def _time_of(self, frame: av.VideoFrame) -> float | None:
+        """Return the time of a frame in seconds. In files without time stamps, frames are counted.
+
+        Returns None if a camera sends no time stamps.
+        """
         seconds = None
         if frame.pts is not None and self._container.format.name not in _NO_CLOCK:
             seconds = float(frame.pts * (self._video.time_base or 0))
-        return Picture(pixels if pixels.ndim == 2 else turn.apply(pixels), seconds)
+        elif self.is_file:
+            seconds = self._next_seconds
+        self._next_seconds = (seconds or 0.0) + 1 / float(self.rate or 25)
+        return seconds
 
     def _tell(self, notes: list[str]) -> None:
         """Log how pictures are changed. Each message is logged once per connection."""
