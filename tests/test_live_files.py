@@ -387,6 +387,26 @@ def first_luma(path):
         return next(container.decode(video=0)).to_ndarray(format="gray")
 
 
+def test_outputs_are_finished_although_the_encoder_fails_at_its_end(monkeypatch):
+    class Fails(LiveEncoder):
+        def finish(self):
+            raise OutputError("lost the device")
+
+    stopped = []
+    monkeypatch.setattr(output, "LiveEncoder", Fails)
+    monkeypatch.setattr(output.LiveSink, "start", lambda *_: None)
+    monkeypatch.setattr(output.LiveSink, "stop", lambda sink: stopped.append(sink.url))
+    state = CameraState(config(to=("yard", "rtsp://h/2")))
+    out = output.Output(state, LiveClock(0.0))
+    viewer = out.viewers.add(lambda: None)
+    out._encode(WaitingFrame(np.zeros((48, 64, 3), np.uint8), 0.0, time.monotonic()))
+    out.stop()
+    out._run()
+    assert (stopped, viewer.closed) == (["yard", "rtsp://h/2"], True)
+    told = state.snapshot(dropped=0, queue=0, sinks=(), take_ages=True)
+    assert told.error == "encoder: lost the device"
+
+
 def test_the_result_is_not_encoded_for_recordings_that_are_side_by_side(monkeypatch):
     """Check that it is encoded as soon as there is a viewer."""
     opened = []

@@ -203,9 +203,12 @@ class Output:
                 self._state.failed(redact(f"encoder: {exc}"))
                 self.queue.clear()
                 self._stop.wait(RETRY_SECONDS)
-        for channel in self._channels:
-            if channel.encoder is not None:
-                channel.hand_out(channel.encoder.finish())
+        try:
+            for channel in self._channels:
+                if channel.encoder is not None:
+                    channel.hand_out(channel.encoder.finish())
+        except Exception as exc:  # outputs must be finished all the same
+            self._state.failed(redact(f"encoder: {exc}"))
         self.viewers.close()
         for sink in self.sinks:
             sink.stop()
