@@ -88,6 +88,16 @@ def test_an_engine_that_does_not_compile_takes_every_size_at_once():
         assert ahead.has(np.zeros((48, 64, 3), np.uint8))
 
 
+def test_without_a_second_thread_the_engine_compiles_itself(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with closing(CompiledSizes(Engine(Compiles(threading.Event())))) as ahead:
+        assert ahead.has(np.zeros((48, 64, 3), np.uint8))
+        assert ahead.has(np.zeros((128, 160, 3), np.uint8))
+
+
 def test_sizes_that_are_taken_over_stay_beside_those_in_use():
     parts = ("decompose", "tell", "steady", "recompose")
     compiled = []

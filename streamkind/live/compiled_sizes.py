@@ -29,12 +29,9 @@ class CompiledSizes:
             self._adopt()
         if pixels.shape in self._known:
             return True
-        if self._thread is None:
-            self._other = self._engine.for_compiling()
-            if self._other is None:
-                self._known.add(pixels.shape)
-                return True
-            self._begin(self._other, pixels)
+        if self._thread is None and not self._begins(pixels):
+            self._known.add(pixels.shape)
+            return True
         return False
 
     def learn(self, shape: tuple[int, ...]) -> None:
@@ -46,16 +43,26 @@ class CompiledSizes:
         if self._thread is not None:
             self._adopt()
 
-    def _begin(self, other: Engine, pixels: Pixels) -> None:
-        frames, self._shape = pixels[None].copy(), pixels.shape
+    def _begins(self, pixels: Pixels) -> bool:
+        """Begin to compile. Return False if only the engine's own thread can do it."""
+        other = self._engine.for_compiling()
+        if other is None:
+            return False
+        frames = pixels[None].copy()
 
         def run() -> None:
             # The engine will raise the same error for a frame of this size, which is reported.
             with contextlib.suppress(Exception):
                 other.compile_for(frames, HD, skip=self._engine.max_batch == 1)
 
-        self._thread = threading.Thread(target=run, name="streamkind-compile", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=run, name="streamkind-compile", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            other.close()
+            return False
+        self._thread, self._other, self._shape = thread, other, pixels.shape
+        return True
 
     def _adopt(self) -> None:
         assert self._thread is not None and self._other is not None
