@@ -387,6 +387,13 @@ def first_luma(path):
         return next(container.decode(video=0)).to_ndarray(format="gray")
 
 
+@pytest.mark.parametrize("to", ["hls/yard.m3u8", "${YARD_LIST}"])
+def test_hls_has_its_keyframes_however_it_is_named(to, monkeypatch):
+    monkeypatch.setenv("YARD_LIST", "hls/yard.m3u8")
+    out = output.Output(CameraState(config(to=("yard", to))), LiveClock(0.0))
+    assert [channel._key_seconds for channel in out._channels] == [HLS_KEY_SECONDS]
+
+
 def test_outputs_are_finished_although_the_encoder_fails_at_its_end(monkeypatch):
     class Fails(LiveEncoder):
         def finish(self):

@@ -27,7 +27,7 @@ from streamkind.live.encoder import (
     slate,
 )
 from streamkind.live.frame_queue import FrameQueue, WaitingFrame
-from streamkind.live.recordings import is_folder
+from streamkind.live.recordings import is_folder, is_playlist
 from streamkind.live.secrets import redact
 from streamkind.live.sink import LiveSink
 from streamkind.live.state import CameraState
@@ -293,6 +293,6 @@ def channels_of(sinks: list[LiveSink], config: CameraConfig) -> list[Channel]:
     """Return how the pictures are encoded: once for all sinks, or side by side for recordings."""
     wide = [s for s in sinks if config.side_by_side and is_folder(s.url)]
     plain = [sink for sink in sinks if sink not in wide]
-    hls = any(sink.url.endswith(".m3u8") for sink in plain)
+    hls = any(is_playlist(sink.url) for sink in plain)
     first = Channel(plain, HLS_KEY_SECONDS if hls else KEY_SECONDS)
     return [first, *([Channel(wide, KEY_SECONDS, wide=True)] if wide else [])]

@@ -73,10 +73,20 @@ def folders_of(config: CameraConfig) -> list[Path]:
 
 def is_folder(url: str) -> bool:
     """Return whether an output is a folder of recordings."""
+    return _kind(url) == "folder"
+
+
+def is_playlist(url: str) -> bool:
+    """Return whether an output is HLS."""
+    return _kind(url) == "playlist"
+
+
+def _kind(url: str) -> str:
     with suppress(UsageError):  # a secret is missing; the output itself reports this
         place = resolve(url)
-        return "://" not in place and not place.endswith(".m3u8")
-    return False
+        if "://" not in place:
+            return "playlist" if place.endswith(".m3u8") else "folder"
+    return "other"
 
 
 def begin_of(name: str) -> float:
