@@ -102,6 +102,7 @@ def test_the_beginning_is_in_the_name(name, moment):
 def test_a_recording_that_grows_is_told_so_and_one_that_went_is_not_told(folder):
     config = CameraConfig(name="yard", url="rtsp://x/1", to=(str(folder), str(folder / "none")))
     os.utime(folder / NAMES[1])
+    os.utime(folder / NAMES[2], (time.time() + 3600.0,) * 2)  # by a clock that was wrong
     told = {r.name: r.writing for r in recordings_of(config, time.time())}
     assert told == {NAMES[0]: False, NAMES[1]: True, NAMES[2]: False}
 

@@ -106,7 +106,15 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
+def is_written(last: float, now: float) -> bool:
+    """Return whether a file is being written, by the Unix time of its last write.
+
+    A time that is far in the future comes from a wrong clock.
+    """
+    return abs(now - last) < WRITTEN_SECONDS
+
+
 def _told(path: Path, begins: float, now: float) -> Recording:
     told = path.stat()
-    writing = now - told.st_mtime < WRITTEN_SECONDS
+    writing = is_written(told.st_mtime, now)
     return Recording(path.name, begins, told.st_mtime, told.st_size, writing)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from streamkind.live.config import CameraConfig
-from streamkind.live.recordings import WRITTEN_SECONDS, find_recording, recordings_of, span_of
+from streamkind.live.recordings import find_recording, is_written, recordings_of, span_of
 from streamkind.live.status import Fleet
 from streamkind.live.web.schemas import Problem, RecordingsAnswer
 
@@ -63,7 +63,7 @@ class RecordingsOf:
             )
         kind = KINDS[path.suffix]
         told = path.stat()
-        if range or time.time() - told.st_mtime > WRITTEN_SECONDS:
+        if range or not is_written(told.st_mtime, time.time()):
             return FileResponse(path, media_type=kind, stat_result=told)
         # When the file grows, FileResponse would send more bytes than its Content-Length.
         headers = {"Content-Length": str(told.st_size), "Accept-Ranges": "bytes"}
