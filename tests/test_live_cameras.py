@@ -345,6 +345,7 @@ def test_logins_that_ffmpeg_supports_work(login):
     [
         ("rtsp://no-such-host.invalid/1", "unknown host 'no-such-host.invalid'"),
         ("rtsp://admin:1234/abc@127.0.0.1/1", "percent-encode"),
+        ("file:/no/such.mp4", "such.mp4: No such file or directory; check its name"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_told_why(url, said):

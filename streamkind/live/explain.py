@@ -19,6 +19,7 @@ from av.error import (
 
 from streamkind.errors import InputError
 from streamkind.live.config import PORTS
+from streamkind.live.connect import is_file
 from streamkind.live.secrets import ENCODE, is_unclear, redact
 
 PROBE_SECONDS = 3.0
@@ -69,6 +70,8 @@ def explain(exc: Exception, url: str, timeout_seconds: float, seconds: float = 0
             f"{where}: the camera does not take this transport; set transport = 'auto', 'tcp',"
             " 'udp', 'udp_multicast' or 'http'"
         )
+    if is_file(url):
+        return InputError(f"{where}: {reason}; check its name and the rights to read it")
     if is_unclear(url):
         return InputError(f"{where}: {reason}; {ENCODE}")
     if host := _unknown_host(url):
