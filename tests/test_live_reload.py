@@ -56,6 +56,14 @@ def test_a_file_without_cameras_stops_none_unless_it_says_so(served, text, caplo
     assert set(write(TWO)) == {"two"}
 
 
+def test_a_file_with_too_many_cameras_changes_nothing(served, monkeypatch, caplog):
+    _, write = served
+    monkeypatch.setattr("streamkind.live.fleet.MOST_CAMERAS", 2)
+    more = "".join(f"[camera.c{n}]\nurl = 'rtsp://h/{n}'\n" for n in range(2))
+    assert set(write(ONE + more)) == {"one", "two"}
+    assert "at most 2 cameras" in caplog.text
+
+
 def test_changes_by_the_api_stay_until_the_file_changes_them(served):
     fleet, write = served
     fleet.set("one", ratio=3.0)

@@ -33,7 +33,7 @@ from streamkind.live.config import (
     read_camera,
     read_config,
 )
-from streamkind.live.fleet import LiveFleet
+from streamkind.live.fleet import LiveFleet, check_count
 from streamkind.live.secrets import hide_passwords, redact, resolve
 from streamkind.platform import RELOAD, STOP, restart
 
@@ -208,6 +208,7 @@ def reload(
             if config != before.get(name):
                 wanted[name] = merged(config, before.get(name), running.get(name))
         check_outputs(wanted)
+        check_count(len(wanted))
         for name in set(running) - set(wanted):
             with contextlib.suppress(KeyError):  # the API has removed it meanwhile
                 fleet.remove(name)

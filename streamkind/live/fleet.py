@@ -139,11 +139,8 @@ class LiveFleet:
             if old is not None and config == _with(config, old.config):
                 old.change(config)
                 return
-            if old is None and len(self._cameras) >= MOST_CAMERAS:
-                raise UsageError(
-                    f"one process takes at most {MOST_CAMERAS} cameras; remove one, or start"
-                    " another process"
-                )
+            if old is None:
+                check_count(len(self._cameras) + 1)
             new = Camera(config, self._engine)
             self._queue_change(old, new)
             self._cameras[config.name] = new
@@ -186,6 +183,15 @@ class LiveFleet:
                 new.start()
             except RuntimeError as exc:  # no more threads; later changes must still be applied
                 new.fail(f"the camera could not be started: {exc}; allow this process more threads")
+
+
+def check_count(cameras: int) -> None:
+    """Raise UsageError for more cameras than a process takes."""
+    if cameras > MOST_CAMERAS:
+        raise UsageError(
+            f"one process takes at most {MOST_CAMERAS} cameras; remove one, or start another"
+            " process"
+        )
 
 
 def in_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
