@@ -144,6 +144,46 @@ def test_a_recording_is_found_by_its_day_played_sought_and_downloaded(
         driver.get("about:blank")
 
 
+HOLD = """
+const real = window.fetch;
+window.fetch = (path, ...more) => {
+  if (!path.includes("/recordings?")) return real(path, ...more);
+  window.fetch = real;
+  return new Promise((go) => { window.answer = async () => go(await real(path, ...more)); });
+};
+"""
+"""Script that holds the answer to the next request for a list of recordings."""
+ANSWER = """
+const told = arguments[0];
+(async () => {
+  await window.answer();
+  for (let i = 0; i < 50; i += 1) await (await fetch("healthz")).json();
+  told();
+})();
+"""
+"""Script that lets the answer come, and waits until the page has had it for some time."""
+
+
+def test_an_answer_that_comes_after_another_day_was_chosen_is_not_shown(driver, fleet, tmp_path):
+    picture = [np.full((90, 160, 3), 40, np.uint8)]
+    record(tmp_path / "c1" / "20261126-120000Z.mkv", picture)
+    record(tmp_path / "c1" / "20261128-120000Z.mkv", picture)
+    choose = (
+        "const day = document.getElementById('day'); day.value = arguments[0];"
+        "day.dispatchEvent(new Event('change'))"
+    )
+    with console_at(fleet) as console:
+        page = Page(driver, console, "#/c1")
+        until(lambda: driver.find_elements("css selector", "#recordings button"))
+        driver.execute_script(HOLD)
+        driver.execute_script(choose, "2026-11-26")
+        driver.execute_script(choose, "2026-11-27")
+        until(lambda: page.text("#recordings") == "No recordings on this day")
+        driver.execute_async_script(ANSWER)
+        assert page.text("#recordings") == "No recordings on this day"
+        driver.get("about:blank")
+
+
 def test_a_recording_that_cannot_be_played_is_reported(driver, fleet, tmp_path):
     (tmp_path / "c1").mkdir()
     (tmp_path / "c1" / "20261128-120000Z.mkv").write_bytes(b"no video")

@@ -33,12 +33,15 @@ export async function getRecordings(camera) {
     stopReplay();
     Object.assign(shown, { camera, day: "", listed: "" });
   }
-  let told = await ofDay(camera, shown.day || dayOf(Date.now() / 1000));
-  if (shown.camera !== camera) return;
-  if (!shown.day && told.span) {
-    shown.day = dayOf(told.span[1]);
-    told = await ofDay(camera, shown.day);
-    if (shown.camera !== camera) return;
+  let { day } = shown;
+  const changed = () => shown.camera !== camera || shown.day !== day; // during a request
+  let told = await ofDay(camera, day || dayOf(Date.now() / 1000));
+  if (changed()) return;
+  if (!day && told.span) {
+    day = dayOf(told.span[1]);
+    shown.day = day;
+    told = await ofDay(camera, day);
+    if (changed()) return;
   }
   showDays(told.span);
   showList(camera, told);
