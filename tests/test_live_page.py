@@ -242,6 +242,17 @@ def test_a_console_with_a_token_asks_for_it(driver):
         driver.get_log("browser")
 
 
+def test_a_login_at_a_console_that_is_gone_is_reported(driver):
+    driver.delete_all_cookies()
+    with console_at(two_cameras(), TOKEN) as console:
+        page = Page(driver, console)
+        wait_until(lambda: page.find("#login").is_displayed())
+    page.find("#token").send_keys(TOKEN, Keys.ENTER)
+    wait_until(lambda: "does not answer" in page.text("#login-error"))
+    driver.get("about:blank")
+    driver.get_log("browser")
+
+
 def test_a_console_that_is_gone_is_reported(driver):
     with console_at(two_cameras()) as console:
         page = Page(driver, console)

@@ -111,9 +111,13 @@ function showLogin() {
 function listenToLogin() {
   at("login").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const answer = await send("/api/session", "POST", { token: at("token").value });
-    at("login-error").textContent = answer.ok ? "" : (await answer.json()).detail;
-    if (!answer.ok) return;
+    let problem = "The server does not answer. Try again.";
+    try {
+      const answer = await send("/api/session", "POST", { token: at("token").value });
+      problem = answer.ok ? "" : (await answer.json()).detail;
+    } catch { /* no answer, or none of the console */ }
+    at("login-error").textContent = problem;
+    if (problem) return;
     at("token").value = "";
     at("login").hidden = true;
     playLive();
