@@ -56,6 +56,22 @@ def test_the_memory_that_is_left_is_a_share():
     assert 0 < memory_left() <= 1
 
 
+def test_files_that_a_container_keeps_in_memory_count_as_free(monkeypatch, tmp_path):
+    monkeypatch.setattr(graph_cache, "MACHINE", tmp_path / "meminfo")
+    monkeypatch.setattr(graph_cache, "CONTAINER", tmp_path)
+    told = {
+        "meminfo": "MemTotal: 8000 kB\nMemFree: 100 kB\nMemAvailable: 6000 kB\nHugePages_Total: 0\n",
+        "memory.max": "1000\n",
+        "memory.current": "990\n",
+        "memory.stat": "anon 390\nfile 600\nshmem 100\ninactive_file 300\nactive_file 200\n",
+    }
+    for name, text in told.items():
+        (tmp_path / name).write_text(text)
+    assert memory_left() == pytest.approx(0.51)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_left() == 0.75
+
+
 def test_six_sizes_through_the_released_student_are_compiled_once_for_good(monkeypatch):
     compiled = []
     compile = OpenVINOBackend._compile

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 LEAST_LEFT = 0.2
 """Share of memory, 0 to 1, that must be free for the cache to grow. A compiled graph takes 20 to
 150 MB. Chosen by hand."""
+MACHINE, CONTAINER = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+"""Where Linux states the memory of this machine, and that of this container."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -90,14 +92,21 @@ def memory_left() -> float:
     """Return the free share, 0 to 1, of the memory of this machine or container."""
     shares = [1.0]
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        told = {line.split(":")[0]: float(line.split()[1]) for line in lines}
-        shares.append(told["MemAvailable"] / told["MemTotal"])
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text(encoding="utf-8").strip()
+        machine = _amounts(MACHINE)
+        shares.append(machine["MemAvailable"] / machine["MemTotal"])
+        limit = (CONTAINER / "memory.max").read_text(encoding="utf-8").strip()
         if limit.isdecimal():
-            used = float((group / "memory.current").read_text(encoding="utf-8"))
+            used = float((CONTAINER / "memory.current").read_text(encoding="utf-8"))
+            told = _amounts(CONTAINER / "memory.stat")
+            # The system keeps read and written files in memory until it is needed.
+            used -= told["active_file"] + told["inactive_file"]
             shares.append(1 - used / float(limit))
     except (OSError, ValueError, KeyError, IndexError):
         pass  # another system, or no limit of a container
     return min(shares)
+
+
+def _amounts(path: Path) -> dict[str, float]:
+    """Read a file of names and amounts, one of each per line."""
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {words[0].rstrip(":"): float(words[1]) for words in lines}
