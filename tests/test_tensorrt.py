@@ -188,6 +188,26 @@ def test_closing_frees_all_in_order(machine):
     assert names[: names.index("free engine")].count("free graph") == names.count("free graph")
 
 
+def test_closing_a_card_that_was_lost_does_not_hide_its_error(machine):
+    def lost(*args):
+        raise machine.driver.Error("the card was lost")
+
+    with (
+        pytest.raises(EngineError, match=r"failed: the card was lost; run nvidia-smi"),
+        closing(TensorRTBackend(find_release(MODEL))) as engine,
+    ):
+        engine.decompose(frames(1))
+        machine.driver.memcpy_htod_async = lost
+        for stream in machine.streams.values():
+            stream.synchronize = lost
+        engine.decompose(frames(1))
+    engine.close()
+    machine.graphs.clear()  # a lost card does not free them
+    gc.collect()
+    assert machine.alive == {"runtime": 0, "engine": 0, "context": 0}
+    assert machine.times("detach") == 1
+
+
 def test_memory_is_never_freed_while_a_stream_is_busy(machine, engine):
     for seed in range(3):
         engine.recompose(engine.decompose(frames(5, seed)), ratios(5))

@@ -7,7 +7,7 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,8 @@ class Gpu:
         """Take `auto`, `cuda` or `cuda:1`. Raises UsageError and EngineError."""
         index = _index(device)
         self.cuda = _driver()
+        self.faults = self.cuda.Error, EngineError
+        """What closing ignores: after some errors, such as a lost card, every call fails."""
         try:
             self.cuda.init()
             found = self.cuda.Device.count()
@@ -117,9 +119,10 @@ class Gpu:
         """Release the card. It may be called twice."""
         if self._context is None:
             return
-        with self.current():
-            self._pool.stop_holding()
-        self._context.detach()
+        with suppress(*self.faults):
+            with self.current():
+                self._pool.stop_holding()
+            self._context.detach()
         self._context = None
 
 

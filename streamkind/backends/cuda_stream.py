@@ -181,12 +181,14 @@ class CudaStream:
         """Free all memory, and the stream last. It may be called twice."""
         if self._stream is None:
             return
-        self.wait()
-        self._forget_graphs()
-        self._contexts.clear()
-        self._warm.clear()
-        self._buffers.clear()
-        self._scratch = self._done = self._stream = None
+        try:
+            self.wait()
+            self._forget_graphs()
+        finally:  # plans can be freed only after their contexts
+            self._contexts.clear()
+            self._warm.clear()
+            self._buffers.clear()
+            self._scratch = self._done = self._stream = None
 
     def _execute(self, context: Any) -> None:
         if not context.execute_async_v3(self._stream.handle):

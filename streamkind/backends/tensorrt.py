@@ -10,7 +10,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -113,12 +113,11 @@ class TensorRTBackend:
         """Free contexts and plans, and release the card. It may be called twice."""
         if not self._streams:
             return
-        with self._gpu.current():
-            for stream in self._streams:
-                stream.close()
-            for program in self._programs.values():
-                program.close()
-            self._streams, self._programs = [], {}
+        parts: list[CudaStream | Program] = [*self._streams, *self._programs.values()]
+        for part in parts:
+            with suppress(*self._gpu.faults), self._gpu.current():
+                part.close()
+        self._streams, self._programs = [], {}
         self._gpu.close()
 
     def prepare(self, width: int, height: int) -> None:
