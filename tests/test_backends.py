@@ -429,19 +429,33 @@ def test_unknown_names_are_refused(options, message):
         open_engine(**{"model": MODEL} | options)
 
 
-@pytest.mark.parametrize("part", ["decompose", "recompose"])
-def test_pytorch_says_when_a_card_is_short_of_memory(part):
-    torch = pytest.importorskip("torch")
-
+@pytest.mark.parametrize("part", ["decompose", "steady", "recompose"])
+@pytest.mark.parametrize(
+    "told",
+    ["CUDA out of memory. Tried to allocate 2 GiB", "DefaultCPUAllocator: can't allocate memory"],
+)
+def test_pytorch_says_when_a_device_is_short_of_memory(part, told):
     def fail(*tensors):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        raise RuntimeError(told)
 
     with closing(open_backend("torch", find_release(MODEL), "cpu")) as engine:
         layers = engine.decompose(batch(0))
         setattr(engine, f"_{part}", fail)
         with pytest.raises(EngineError, match=r"memory for 1 frames of 128x96 in PyTorch; close"):
             engine.decompose(batch(0))
+            engine.steady(layers, layers, np.ones(2, np.float32))
             engine.recompose(layers, ratios(2))
+
+
+def test_pytorch_says_when_a_card_is_too_full_for_a_model(monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    def fail(*what, **where):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", fail)
+    with pytest.raises(EngineError, match="too little memory for the model student in PyTorch"):
+        open_backend("torch", find_release("student"), "cpu")
 
 
 def test_a_card_that_does_not_exist_is_refused():

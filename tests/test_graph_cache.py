@@ -60,7 +60,7 @@ def test_files_that_a_container_keeps_in_memory_count_as_free(monkeypatch, tmp_p
     monkeypatch.setattr(graph_cache, "MACHINE", tmp_path / "meminfo")
     monkeypatch.setattr(graph_cache, "CONTAINER", tmp_path)
     told = {
-        "meminfo": "MemTotal: 8000 kB\nMemFree: 100 kB\nMemAvailable: 6000 kB\nHugePages_Total: 0\n",
+        "meminfo": "MemTotal: 8000 kB\nMemAvailable: 6000 kB\nHugePages_Total: 0\n",
         "memory.max": "1000\n",
         "memory.current": "990\n",
         "memory.stat": "anon 390\nfile 600\nshmem 100\ninactive_file 300\nactive_file 200\n",

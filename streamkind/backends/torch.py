@@ -31,8 +31,9 @@ class TorchBackend:
         self._device = _device(device)
         card = self._device.type not in ("cpu", "mps")  # only CUDA has graphs of recorded calls
         self.max_batch = 4 if card else 1
-        kind = load_released(release).requires_grad_(False).to(self._device)
-        kind.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with _memory_for(f"the model {release.name}"):
+            kind = load_released(release).requires_grad_(False).to(self._device)
+            kind.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         gain = release.info.get("restoration_gain", 1.0)
         decompose, steady, recompose = (
             Decompose(kind, gain).to(self._device),
@@ -50,7 +51,7 @@ class TorchBackend:
     @torch.inference_mode()
     def decompose(self, pixels: Levels) -> Layers:
         """Split (N, H, W, 3) RGB, uint8 or float32 levels, into layers, with statistics."""
-        with _memory_for(*pixels.shape[:3]):
+        with _memory_for(_frames(*pixels.shape[:3])):
             frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
             reflectance, illumination, *told = self._decompose(frames)
         statistics = Statistics.of(*(t.cpu().numpy() for t in told))
@@ -62,16 +63,17 @@ class TorchBackend:
         share = torch.from_numpy(np.asarray(strength, np.float32))[None].to(self._device)
         held = before.reflectance[-1:], before.illumination[-1:]
         frames = []
-        for now in zip(layers.reflectance.split(1), layers.illumination.split(1), strict=True):
-            held = self._steady(*now, *held, share)
-            frames.append(held)
-        reflectance, illumination = (torch.cat(t) for t in zip(*frames, strict=True))
+        with _memory_for(_frames_of(layers.reflectance)):
+            for now in zip(layers.reflectance.split(1), layers.illumination.split(1), strict=True):
+                held = self._steady(*now, *held, share)
+                frames.append(held)
+            reflectance, illumination = (torch.cat(t) for t in zip(*frames, strict=True))
         return replace(layers, reflectance=reflectance, illumination=illumination)
 
     @torch.inference_mode()
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """Relight layers by N ratios: (N, H, W, 3) uint8 RGB. The caller may keep the result."""
-        with _memory_for(*layers.pixels.shape[:3]):
+        with _memory_for(_frames_of(layers.reflectance)):
             ratio = torch.from_numpy(np.asarray(ratios, np.float32)).to(self._device)
             frames = self._recompose(layers.reflectance, layers.illumination, ratio)
         pixels: Pixels = frames.cpu().numpy()
@@ -80,7 +82,8 @@ class TorchBackend:
     @torch.inference_mode()
     def join(self, parts: Sequence[Any]) -> Any:
         """Copy layers of one size, (N, C, H, W) each, into one batch."""
-        return torch.cat(list(parts))
+        with _memory_for(_frames_of(*parts)):
+            return torch.cat(list(parts))
 
     def close(self) -> None:
         """Free the networks. It may be called twice."""
@@ -151,15 +154,31 @@ SHAPES_KEPT = 4
 """Largest number of shapes whose CUDA graphs are kept; each holds memory of its own."""
 
 
+SHORT = re.compile("out of memory|(allocate|enough) memory")
+"""Pattern of PyTorch's messages for too little memory, of a card, of Apple's and of the machine."""
+
+
 @contextmanager
-def _memory_for(count: int, height: int, width: int) -> Iterator[None]:
+def _memory_for(what: str) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as exc:
+    except RuntimeError as exc:
+        if not SHORT.search(str(exc)):
+            raise
         raise EngineError(
-            f"the card has too little memory for {count} frames of {width}x{height} in PyTorch; "
+            f"the device has too little memory for {what} in PyTorch; "
             "close other programs, or use --backend tensorrt, --profile balanced or a smaller size"
         ) from exc
+
+
+def _frames_of(*layers: torch.Tensor) -> str:
+    """Name frames by the size of their layers, (N, C, H, W) each."""
+    height, width = layers[0].shape[2:]
+    return _frames(sum(len(layer) for layer in layers), height, width)
+
+
+def _frames(count: int, height: int, width: int) -> str:
+    return f"{count} frames of {width}x{height}"
 
 
 def finds_a_card() -> bool:
