@@ -99,6 +99,8 @@ def test_a_device_that_no_backend_has(device):
         ("auto", "auto", ("openvino", *TRT), {}, False),
         ("auto", "cpu", ALL, CUDA, False),
         ("auto", "cuda:1", ALL, CUDA, True),
+        ("auto", "CUDA", ALL, CUDA, True),
+        ("auto", "AUTO", ALL, CUDA, True),
         ("openvino", "auto", ALL, CUDA, False),
         ("tensorrt", "auto", ALL, CARD, True),
     ],

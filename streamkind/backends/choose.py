@@ -35,8 +35,8 @@ FAULTS = (StreamkindError, ImportError, OSError, RuntimeError)
 
 def on_gpu(backend: str, device: str) -> bool:
     """Return whether a backend and a device run on an NVIDIA card here. Both may be `auto`."""
-    if device != "auto":
-        return device.startswith("cuda")
+    if device.lower() != "auto":
+        return device.lower().startswith("cuda")
     first = next(((n, d) for n, d in _named(backend, device) if why_not(n, d) is None), None)
     return first is not None and first[1] == "cuda"
 
@@ -87,7 +87,7 @@ def _load(choice: Choice, release: Release, device: str) -> Backend:
     name, kind = choice
     module, _, attribute = BACKENDS[name].target.partition(":")
     load = getattr(importlib.import_module(module), attribute)
-    backend: Backend = load(release, device=kind if device == "auto" else device.lower())
+    backend: Backend = load(release, device=kind if device.lower() == "auto" else device.lower())
     return backend
 
 

@@ -39,7 +39,7 @@ class Cluster(Executor):
             raise EngineError(
                 f"no Ray cluster at {address} ({exc}); start one with `ray start --head`"
             ) from exc
-        demand = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
+        demand = {"num_gpus": 1} if device.lower().startswith("cuda") else {"num_cpus": 1}
         self._call = ray.remote(max_retries=FOREVER, **demand)(_call)
         self._unit = "GPU" if "num_gpus" in demand else "CPU"
 
