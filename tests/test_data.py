@@ -105,9 +105,10 @@ def test_a_missing_folder_says_what_is_expected(tmp_path):
         data.load_pairs(tmp_path)
 
 
-def test_a_broken_file_is_named(tmp_path):
+@pytest.mark.parametrize("content", [b"no picture", b""])
+def test_a_broken_file_is_named(tmp_path, content):
     write(tmp_path, low={"1.png": picture(1)}, high={})
-    (tmp_path / "high" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "high" / "1.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"1\.png is not an image"):
         data.load_pairs(tmp_path)
 

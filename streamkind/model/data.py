@@ -84,7 +84,8 @@ def load_pairs(root: Path, saturation: float = 1.0) -> list[Pair]:
 
 def read(path: Path) -> Image:
     """Read an image as RGB uint8 (H, W, 3)."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
     if image is None:
         raise ValueError(f"{path} is not an image that OpenCV can read")
     return np.asarray(image, np.uint8)

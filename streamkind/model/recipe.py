@@ -72,7 +72,10 @@ class Recipe:
 
 
 def read_recipe(path: Path, processes: int = 1) -> Recipe:
-    """Read a TOML file for a number of processes. Raises ValueError for an unknown key."""
+    """Read a TOML file for a number of processes.
+
+    Raises TypeError for an unknown key, and ValueError or UsageError for an unknown value.
+    """
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     table["stage"] = tuple(Stage(**s) for s in table["stage"])
     table["extra"] = tuple(table.get("extra", ()))
