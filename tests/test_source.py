@@ -266,6 +266,15 @@ def test_times_are_not_for_images(tmp_path: Path) -> None:
         open_source(make("folder", tmp_path), start=1)
 
 
+@pytest.mark.parametrize("fps", [None, 5.0])
+def test_pictures_have_no_second_stream(tmp_path: Path, fps: float | None) -> None:
+    folder = make("folder", tmp_path)
+    with pytest.raises(UsageError, match=r"video-stream=4: .* has a single video, of pictures"):
+        open_source(folder, video_stream=4, fps=fps)
+    with open_source(folder, video_stream=0, fps=fps) as source:
+        assert next(iter(source)).data.size
+
+
 def encrypted(path: Path) -> Path:
     key = "00112233445566778899aabbccddeeff"
     scheme = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": key, "encryption_kid": key}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from streamkind.errors import UsageError
 from streamkind.video.deinterlace import Deinterlace
 from streamkind.video.footage import VideoSource
 from streamkind.video.format import VideoFormat
@@ -37,6 +38,10 @@ def open_source(
     """
     check_times(start, duration)
     path = as_path(path)
+    if video_stream and (is_sequence(path) or is_still(path)):
+        raise UsageError(
+            f"video-stream={video_stream}: {path} has a single video, of pictures; leave it out"
+        )
     if is_sequence(path) and (fps is not None or not is_still(path)):
         return SequenceSource(path, fps=fps, start=start, duration=duration)
     if is_still(path):
