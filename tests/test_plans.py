@@ -128,8 +128,9 @@ def test_sides_are_padded_to_16(size, padded):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"batch": (4, 2, 8)}, "rising numbers from 1 to 64"),
-        ({"batch": (0, 1, 1)}, "rising numbers from 1 to 64"),
+        ({"batch": (1, 8, 2)}, "1:usual:most, rising up to 64"),
+        ({"batch": (0, 1, 1)}, "1:usual:most, rising up to 64"),
+        ({"batch": (4, 4, 8)}, "batch 4:4:8: .* a last batch may have 1 frame"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; choose fp16, fp32, bf16"),
         ({"precision": "int8"}, r"'int8' is not offered.*0\.3 dB.*choose fp16, fp32, bf16"),
         ({"sm": "ada"}, "card 'ada': expected a compute capability, such as sm_89"),

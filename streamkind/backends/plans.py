@@ -149,9 +149,11 @@ def _check(size: tuple[int, int], batch: tuple[int, int, int], precision: str) -
         raise UsageError(
             f"size {size[0]}x{size[1]}: expected a width and a height from 16 to 16384 pixels"
         )
-    if not 1 <= batch[0] <= batch[1] <= batch[2] <= 64:
+    if not 1 == batch[0] <= batch[1] <= batch[2] <= 64:
         told = ":".join(map(str, batch))
-        raise UsageError(f"batch {told}: expected fewest:usual:most, rising numbers from 1 to 64")
+        raise UsageError(
+            f"batch {told}: expected 1:usual:most, rising up to 64; a last batch may have 1 frame"
+        )
     read_precision(precision)
 
 
