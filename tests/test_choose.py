@@ -220,6 +220,14 @@ def test_a_backend_that_was_named_is_not_passed_over(backends, name):
         enhanced(open_backend(name, find_release("student"), "auto"))
 
 
+def test_a_device_of_one_backend_keeps_all_abilities_of_the_backend(machine, backends):
+    backends(openvino=Fine)
+    machine("openvino", *TORCH)
+    engine = open_backend("auto", find_release("student"), "gpu")
+    assert isinstance(engine, Fine)
+    assert engine.description == "Fine on gpu"
+
+
 def test_on_the_processor_no_frame_is_made_twice(machine, backends):
     backends(openvino=Fine)
     machine("openvino", *TORCH)

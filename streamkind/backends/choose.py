@@ -68,10 +68,12 @@ def usable(device: str) -> list[Choice]:
 
 
 def open_first(release: Release, choices: Sequence[Choice], device: str) -> Backend:
-    """Open the best choice. On a card, the first frame decides whether it works."""
-    if choices[0][1] == "cpu":
-        name = choices[0][0]  # OpenVINO's `auto` also tries Intel's graphics
-        return _load((name, "auto" if name == "openvino" else "cpu"), release, device)
+    """Open the best choice. If it is a card, and there are others, the first frame decides."""
+    first, *others = choices
+    if first == ("openvino", "cpu"):
+        return _load(("openvino", "auto"), release, device)  # `auto` also tries Intel's graphics
+    if first[1] == "cpu" or not others:
+        return _load(first, release, device)
     return FirstThatWorks(release, choices, device)
 
 
