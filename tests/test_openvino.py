@@ -12,6 +12,7 @@ import pytest
 from streamkind.backends import openvino
 from streamkind.backends.openvino import OpenVINOBackend, strips
 from streamkind.backends.parity import fixed_frames
+from streamkind.errors import EngineError
 from streamkind.model.released import find_release
 
 HALF = np.array([0.5, 0.5], np.float32)
@@ -84,6 +85,25 @@ def test_a_small_net_leaves_half_of_two_cores_to_decoder_and_encoder(
         request = engine._request("steady", ((1, 3, *size), (1, 1, *size)) * 2 + ((1, 2),))
         found = request.get_compiled_model().get_property("INFERENCE_NUM_THREADS")
     assert found == 1 if count == 1 else found in (0, cores)
+
+
+class LostDevice:
+    """An infer request of a device that fails after its graph was compiled."""
+
+    model_outputs = ()
+
+    def set_input_tensor(self, place, tensor):
+        pass
+
+    def infer(self):
+        raise RuntimeError("[GPU] CL_OUT_OF_RESOURCES")
+
+
+def test_a_device_that_fails_while_it_runs_is_told_in_one_line(monkeypatch):
+    with closing(OpenVINOBackend(find_release("student"))) as engine:
+        monkeypatch.setattr(engine._request, "_compile", lambda *key: LostDevice())
+        with pytest.raises(EngineError, match=r"cannot run decompose for .*RESOURCES; try a small"):
+            engine.decompose(fixed_frames(96, 96)[0][None])
 
 
 def test_a_closed_engine_frees_its_graphs_at_once():

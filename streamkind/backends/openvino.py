@@ -19,13 +19,13 @@ from streamkind.backends.ov import openvino as ov
 from streamkind.backends.ov_devices import (
     CPU,
     choose_device,
+    engine_errors,
     find_device,
     full_name,
     options_of,
     speeds_file,
 )
 from streamkind.backends.processor import fastest_precision, flags, threads
-from streamkind.errors import EngineError
 from streamkind.light.exposure import Floats, Statistics
 from streamkind.model.released import PARTS, Graph, Release, padded
 from streamkind.video.frames import Levels, Pixels
@@ -200,7 +200,8 @@ class OpenVINOBackend:
         ]
         for i, output in enumerate(outputs):
             request.set_output_tensor(i, output)
-        request.infer()
+        with engine_errors(f"run {part} for {shapes[0]}"):
+            request.infer()
         return [output.data for output in outputs]
 
     def _compile(
@@ -217,14 +218,8 @@ class OpenVINOBackend:
         model.reshape({port: list(s) for port, s in zip(model.inputs, shapes, strict=True)})
         # Rounding in each frame would add up in the filter over time.
         options = options | ({"INFERENCE_PRECISION_HINT": "f32"} if part == "steady" else {})
-        try:
-            compiled = self._core.compile_model(model, device, options)
-        except RuntimeError as exc:
-            raise EngineError(
-                f"OpenVINO cannot compile {part} for {shapes[0]} on {device}: {exc}; "
-                "try a smaller picture, --device cpu or --backend torch"
-            ) from exc
-        return compiled.create_infer_request()
+        with engine_errors(f"compile {part} for {shapes[0]} on {device}"):
+            return self._core.compile_model(model, device, options).create_infer_request()
 
 
 def at_most(count: int) -> dict[str, str]:

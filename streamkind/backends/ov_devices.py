@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def options_of(core: Any, device: str, precision: str | None) -> dict[str, str]:
         folder,
     )
     return options
+
+
+@contextmanager
+def engine_errors(work: str) -> Iterator[None]:
+    """Convert the errors of OpenVINO in a `with` block to EngineError. `work` is what it does."""
+    try:
+        yield
+    except RuntimeError as exc:
+        raise EngineError(
+            f"OpenVINO cannot {work}: {exc}; try a smaller picture, --device cpu or --backend torch"
+        ) from exc
 
 
 def full_name(core: Any, device: str) -> str:
