@@ -285,6 +285,18 @@ def test_pages_become_pages(tmp_path, suffix):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", f"out{suffix}"]
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_pages_of_more_than_8_bits_are_rounded_not_clipped(tmp_path, kind):
+    pages = [
+        Image.fromarray((picture(n)[..., 0].astype(np.int64) * 257).astype(kind)) for n in (1, 2)
+    ]
+    pages[0].save(tmp_path / "in.tif", save_all=True, append_images=pages[1:])
+    with open_source(tmp_path / "in.tif") as source:
+        for number, frame in enumerate(source, 1):
+            assert np.array_equal(frame.data[..., 1], picture(number)[..., 0])
+    assert source.warnings == ["in.tif: it has more than 8 bits, but is read in 8"]
+
+
 @pytest.mark.parametrize(
     "suffix", [".bmp", ".heic", ".jp2", ".jpg", ".pgm", ".png", ".tga", ".tif"]
 )

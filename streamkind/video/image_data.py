@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +41,17 @@ class Still:
 def in_eight_bits(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Round samples of 16 bits to 8 bits."""
     return ((deep + np.uint32(128)) // 257).astype(np.uint8)
+
+
+def rgb_of(image: Any) -> NDArray[np.uint8]:
+    """Return a picture of Pillow as RGB, (H, W, 3). 16 bits are rounded; Pillow would clip them.
+
+    Numbers of 32 bits count as 16 bits if any is above 255, else as 8 bits.
+    """
+    short = image.mode.startswith("I;16")
+    if short or image.mode in ("I", "F"):
+        values = np.asarray(image).astype(np.float64)
+        top = 65535.0 if short or values.max(initial=0) > 255 else 255.0
+        level = (values / top * 255).clip(0, 255).round().astype(np.uint8)
+        return np.ascontiguousarray(np.dstack([level] * 3))
+    return np.array(image.convert("RGB"), np.uint8)

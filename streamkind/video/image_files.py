@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
-from streamkind.video.image_data import Samples, Still, in_eight_bits
+from streamkind.video.image_data import Samples, Still, in_eight_bits, rgb_of
 from streamkind.video.motion import motion_note
 from streamkind.video.still_tags import drop_damaged_exif, exif_of, profile_for, xmp_of, xmp_options
 
@@ -121,7 +121,7 @@ def _read(path: Path, data: bytes) -> Still:
         rgb, deep = tone_mapped_rgb(data, image, transfer, deep)
         icc = b""
     else:
-        rgb = _rgb(image) if deep is None else in_eight_bits(deep)
+        rgb = rgb_of(image) if deep is None else in_eight_bits(deep)
     lossy = not transfer and _is_lossy(data, kind)
     return Still(rgb, deep, alpha, gray, exif, icc, xmp, dpi, tuple(notes), lossy)
 
@@ -188,15 +188,6 @@ def _to_srgb(image: Any, icc: bytes) -> Any:
             image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     return image.convert("RGB")
-
-
-def _rgb(image: Any) -> Pixels:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
-        level = (values / top * 255).clip(0, 255).round().astype(np.uint8)
-        return np.ascontiguousarray(np.dstack([level] * 3))
-    return np.array(image.convert("RGB"), np.uint8)
 
 
 def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[str]]:

@@ -19,6 +19,7 @@ from streamkind.errors import InputError, UsageError
 from streamkind.video.demux import check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame, Pixels
+from streamkind.video.image_data import rgb_of
 from streamkind.video.image_files import IMAGE_SUFFIXES, read_still
 from streamkind.video.images import list_images
 from streamkind.video.storage import as_path, is_folder
@@ -130,7 +131,9 @@ class SequenceSource:
                 self._note(f"{self.path.name}: its transparency is left out; it becomes black")
                 black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
                 upright = Image.alpha_composite(black, rgba)
-        return np.array(upright.convert("RGB"), np.uint8)
+        if upright.mode[0] in "IF":
+            self._note(f"{self.path.name}: it has more than 8 bits, but is read in 8")
+        return rgb_of(upright)
 
     def _of_folder(self, files: list[Path], seconds: Fraction) -> Iterator[_Picture]:
         for file in files:
