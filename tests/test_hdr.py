@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from support.media import PALETTE, read_video
 from streamkind.platform import keeps_scheduling
 from streamkind.video.image_files import read_still
 from streamkind.video.source import open_source
-from streamkind.video.tonemap import linear, tone_mapped
+from streamkind.video.tonemap import ToneMapper, linear, tone_mapped
 
 TRANSFERS = {"hlg": ("arib-std-b67", 18), "pq": ("smpte2084", 16)}
 RECIPE = (
@@ -90,6 +91,13 @@ def test_the_result_is_sdr(call, tmp_path, size):
     assert video.color == (1, 1, 1, 1)
     pair = middles(video.images[0]), middles(reference(path))
     assert np.abs(pair[0].astype(int) - pair[1]).mean() < 3
+
+
+def test_the_table_is_found_in_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "C:a=b'c").mkdir()  # on Windows, the name of every folder has a colon
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "C:a=b'c"))
+    frame = av.VideoFrame(16, 16, ToneMapper.pix_fmt)
+    assert ToneMapper(16, frame)(frame).width == 16
 
 
 def test_curves_map_the_reference_whites_and_rise():

@@ -153,7 +153,8 @@ class ToneMapper:
                 format=frame.format,
                 time_base=_TICK,
             )
-            table = graph.add("lut3d", f"file={path}:interp=tetrahedral")
+            # A text would end the path at its first colon, such as that of a drive on Windows.
+            table = graph.add("lut3d", file=str(path), interp="tetrahedral")
             graph.link_nodes(source, table, graph.add("buffersink")).configure()
         return graph
 
