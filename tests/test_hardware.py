@@ -13,6 +13,7 @@ from streamkind.backends.cards import card_here
 from streamkind.errors import InputError, UsageError
 from streamkind.live.source import Connection, Picture
 from streamkind.video import encoders, hardware
+from streamkind.video.quality import hardware_quality, quality_options
 from streamkind.video.sink import VideoSink
 from streamkind.video.source import open_source
 
@@ -113,6 +114,35 @@ def test_auto_hw_says_once_what_encodes(monkeypatch, caplog, asked, kind, softwa
     )
     assert [record.getMessage() for record in caplog.records] == [expected]
     encoders._on_hardware.cache_clear()
+
+
+QSCALE = "+qscale"
+
+
+@pytest.mark.parametrize(
+    "name, good, bad",
+    [
+        (INTEL, ("flags", QSCALE, "global_quality", 118 * 18), ("global_quality", 118 * 40)),
+        ("av1_qsv", ("global_quality", 118 * 72), ("global_quality", 118 * 160)),
+        (AMD, ("rc", "cqp", "qp_i", 18, "qp_b", 18), ("qp_p", 40)),
+        ("h264_videotoolbox", ("flags", QSCALE, "global_quality", 118 * 64), ("flags", QSCALE)),
+        ("hevc_videotoolbox", ("global_quality", 118 * 64), ("global_quality", 118 * 20)),
+        ("h264_mf", ("rate_control", "quality", "quality", 64), ("quality", 20)),
+    ],
+)
+def test_crf_is_on_the_scale_of_each_hardware_encoder(name, good, bad):
+    for crf, told in ((18, good), (40, bad)):
+        options = hardware_quality(name, crf, ["qp_i", "qp_p", "qp_b"])
+        assert {k: str(v) for k, v in zip(told[::2], told[1::2], strict=True)}.items() <= (
+            options.items()
+        )
+
+
+def test_auto_hw_tries_encoders_with_the_options_that_files_get(monkeypatch):
+    tried = []
+    monkeypatch.setattr(encoders, "choose_pix_fmt", tried.append)
+    encoders._opens("libx264")
+    assert tried[0].options == quality_options(tried[0].codec, None, None)
 
 
 @no_card

@@ -22,6 +22,7 @@ from streamkind.errors import OutputError, UsageError
 from streamkind.platform import keeps_scheduling
 from streamkind.video.format import HD, ColorMatrix, ColorRange, ColorTags
 from streamkind.video.hardware import AUTO_HW, find_hardware_encoder
+from streamkind.video.quality import quality_options
 from streamkind.video.rgb_writer import RGB_FORMATS
 
 log = logging.getLogger("streamkind.video")
@@ -147,15 +148,17 @@ def _on_hardware(kind: str) -> str:
 
 
 def _opens(name: str) -> bool:
-    """Return whether an encoder opens, at a size that all encoders accept."""
+    """Return whether an encoder opens, at a size and with a quality that files usually have."""
+    codec = Codec(name, "w")
     settings = EncoderSettings(
-        codec=Codec(name, "w"),
+        codec=codec,
         width=256,
         height=256,
         time_base=Fraction(1, 25),
         rate=Fraction(25),
         sample_aspect_ratio=Fraction(1),
         color=HD,
+        options=quality_options(codec, None, None),
     )
     try:
         choose_pix_fmt(settings)

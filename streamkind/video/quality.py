@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import av
 from av.codec import Codec
 
@@ -28,6 +30,10 @@ _WEBP_QUALITY = 90
 """Quality of animated WebP, on libwebp's scale from 0 to 100. Chosen by hand."""
 
 
+_QP2LAMBDA = 118
+"""FFmpeg's FF_QP2LAMBDA: units of `global_quality` in one step of a quantiser or of quality."""
+
+
 def most_crf(codec: str) -> int:
     """Return the largest crf of a codec, by FFmpeg's name of the codec."""
     return _MOST_CRF.get(codec, 63)
@@ -50,9 +56,10 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
         options |= {"rc": "vbr", "cq": str(max(1, int(quality)))}
     elif "qp" in names:  # VAAPI
         options |= {"rc_mode": "CQP", "qp": quality} if "rc_mode" in names else {"qp": quality}
-    elif codec.lossy:  # a quantiser of 1 to 31, in units of FF_QP2LAMBDA
+    elif codec.lossy:  # the usual quantiser is 1 to 31
         scale = max(1, min(31, int(quality) // 6))
-        options |= {"flags": "+qscale", "global_quality": str(118 * scale)}
+        usual = {"flags": "+qscale", "global_quality": str(_QP2LAMBDA * scale)}
+        options |= hardware_quality(codec.name, int(quality), names) or usual
     preset = preset or _PRESET.get(codec.name)
     if preset is not None:
         if "preset" not in names:
@@ -66,3 +73,19 @@ def quality_options(codec: Codec, crf: int | None, preset: str | None) -> dict[s
     if codec.name == "libx265":
         options["x265-params"] = "log-level=none"  # otherwise x265 prints to stderr
     return options
+
+
+def hardware_quality(name: str, crf: int, known: Collection[str]) -> dict[str, str]:
+    """Return the options for a crf of an encoder on hardware that has no such option; else {}.
+
+    `known` are the names of the encoder's own options. Quick Sync and AMF get a fixed quantiser: up
+    to 51, or 255 for AV1. VideoToolbox and Media Foundation count quality up, to 100.
+    """
+    kind, _, family = name.rpartition("_")
+    step, quality = str(max(1, crf * 4 if kind == "av1" else crf)), max(1, 100 - 2 * crf)
+    if family in ("qsv", "videotoolbox"):
+        scale = int(step) if family == "qsv" else quality
+        return {"flags": "+qscale", "global_quality": str(_QP2LAMBDA * scale)}
+    if family == "amf":
+        return {"rc": "cqp"} | {key: step for key in ("qp_i", "qp_p", "qp_b") if key in known}
+    return {"rate_control": "quality", "quality": str(quality)} if family == "mf" else {}
