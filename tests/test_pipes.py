@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support.media import make_clip, number_of, read_tracks, read_video
 
+from streamkind.video.pipe_input import PipeInput
+
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
 
@@ -113,3 +115,57 @@ def test_a_terminal_gets_no_video(tmp_path):
         done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, env=ENVIRONMENT)
     assert done.returncode == 1
     assert b"standard output is a terminal; expected a pipe or a file" in done.stderr
+
+
+@pytest.mark.parametrize("words, told", [("- out.mp4 <&-", "-: nothing"), ("{} - >&-", "-: stand")])
+def test_a_closed_input_or_output_is_told_in_words(tmp_path, words, told):
+    command = f"{sys.executable} -m streamkind enhance {words}".format(
+        make_clip(tmp_path / "a.mp4")
+    )
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    assert done.returncode == 1 and done.stderr.startswith(f"streamkind: {told}")
+
+
+def test_a_reader_that_waits_for_the_pipe_ends_when_the_command_is_interrupted(tmp_path):
+    stopped, waits = threading.Event(), threading.Event()
+
+    def interrupted() -> bool:
+        waits.set()
+        return stopped.is_set()
+
+    ours, theirs = os.pipe()
+    os.write(theirs, b"begin")
+    with open(ours, "rb") as pipe, open(theirs, "wb"):
+        kept = PipeInput(pipe, tmp_path, ".nut", interrupted)
+        found = []
+
+        def read() -> None:
+            with kept.open() as data:
+                found.extend(iter(data.read, b""))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        waits.wait(30)
+        stopped.set()
+        reader.join(30)
+        alive = reader.is_alive()
+    assert (found, alive) == ([b"begin"], False)
+    kept.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits of resources")
+def test_a_disk_that_gets_full_is_not_the_end_of_the_input(tmp_path):
+    script = """if True:
+        import pathlib, resource, sys
+        from streamkind.video.pipe_input import PipeInput
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        reader = PipeInput(open("/dev/zero", "rb"), pathlib.Path(sys.argv[1]), ".nut").open()
+        while reader.read():
+            pass
+    """
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert "InputError: -: no space in" in done.stderr

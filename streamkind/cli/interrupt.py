@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from types import FrameType
 
+from streamkind.cli.early import ENDING
 from streamkind.platform import signal_main_thread
 
 AGAIN_SECONDS = 0.02
@@ -40,3 +42,9 @@ class InterruptHandler:
             frame = frame.f_back
         self.begun = now
         raise KeyboardInterrupt
+
+
+def interrupted() -> bool:
+    """Return whether a signal has begun to end the command. Any thread may ask."""
+    handlers = (signal.getsignal(number) for number in ENDING)
+    return any(getattr(handler, "begun", None) is not None for handler in handlers)

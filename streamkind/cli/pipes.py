@@ -10,6 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
+from streamkind.cli.interrupt import interrupted
 from streamkind.errors import InputError, OutputError, StreamkindError
 from streamkind.video.pipe_input import PipeInput
 from streamkind.video.publish import STDOUT
@@ -26,11 +27,13 @@ def named(input: str, output: Path) -> Iterator[tuple[str | Path, Path]]:
 
     From standard input, NUT and Y4M are read while they arrive. Other formats are received
     completely first. The output is NUT, or Y4M if the input is Y4M. Raises InputError if standard
-    input is a terminal, and OutputError if standard output is one.
+    input is a terminal or closed, and OutputError if standard output is one.
     """
     if PIPE not in (input, str(output)):
         yield input, output
         return
+    if str(output) == PIPE and sys.stdout is None:
+        raise OutputError("-: standard output is closed; expected a pipe or a file")
     if str(output) == PIPE and sys.stdout.isatty():
         raise OutputError(
             "-: standard output is a terminal; expected a pipe or a file, such as ... - | ffplay -"
@@ -53,9 +56,9 @@ def named(input: str, output: Path) -> Iterator[tuple[str | Path, Path]]:
 
 
 def _receive(folder: Path) -> PipeInput:
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise InputError("-: nothing is piped in; expected e.g. ffmpeg -i x.mp4 -f nut - | ...")
     pipe = cast(BufferedReader, sys.stdin.buffer)
     begin = pipe.peek(max(map(len, _STREAMED)))
     kinds = [suffix for first, suffix in _STREAMED.items() if begin.startswith(first)]
-    return PipeInput(pipe, folder, kinds[0] if kinds else "")
+    return PipeInput(pipe, folder, kinds[0] if kinds else "", interrupted)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import select
 import threading
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
 from streamkind.errors import InputError
+from streamkind.platform import WINDOWS
 
 _BLOCK = 1 << 16
 """Most bytes that are read from the pipe at once."""
+_WAIT_SECONDS = 0.05
+"""Longest wait for data before it is checked whether the command was interrupted, in seconds."""
 
 
 class PipeInput:
@@ -18,10 +23,19 @@ class PipeInput:
     Data is read from the pipe only when a reader needs it.
     """
 
-    def __init__(self, pipe: BufferedReader, folder: Path, suffix: str) -> None:
-        """Read from `pipe`, and store the data in `folder`. `suffix` is the format's ending."""
+    def __init__(
+        self,
+        pipe: BufferedReader,
+        folder: Path,
+        suffix: str,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Read from `pipe`, and store the data in `folder`. `suffix` is the format's ending.
+
+        Once `interrupted` returns True, the input ends, also for a reader that waits for data.
+        """
         self.name, self.suffix = f"-{suffix}", suffix
-        self._pipe, self._folder = pipe, folder
+        self._pipe, self._folder, self._interrupted = pipe, folder, interrupted
         self._kept = folder / f"input{suffix}"
         self._file = self._kept.open("wb", buffering=0)
         self._lock = threading.Lock()
@@ -62,20 +76,33 @@ class PipeInput:
             with self._lock:
                 if position < self._size or self._ended:
                     break
-                block = self._pipe.read1(_BLOCK)
-                self._keep(block)
-                self._ended = not block
+                if self._interrupted():
+                    self._ended = True
+                elif self._has_data():
+                    block = self._pipe.read1(_BLOCK)
+                    self._keep(block)
+                    self._ended = not block
         return position < self._size
 
+    def _has_data(self) -> bool:
+        """Return whether the pipe has data or has ended. Wait for that, but not long.
+
+        Windows cannot wait for a pipe. The first data may be in the buffer of the pipe already.
+        """
+        return (
+            WINDOWS or not self._size or bool(select.select([self._pipe], [], [], _WAIT_SECONDS)[0])
+        )
+
     def _keep(self, block: bytes) -> None:
-        try:
-            self._file.write(block)
-        except OSError as exc:
-            self._ended = True
-            raise InputError(
-                f"-: no space in {self._folder} ({exc.strerror}); set TMPDIR to another disk"
-            ) from exc
-        self._size += len(block)
+        while block:
+            try:
+                written = self._file.write(block)  # only a part if the disk is nearly full
+            except OSError as exc:
+                self._ended = True
+                raise InputError(
+                    f"-: no space in {self._folder} ({exc.strerror}); set TMPDIR to another disk"
+                ) from exc
+            self._size, block = self._size + written, block[written:]
 
     def close(self) -> None:
         """Close the file. The caller removes it."""
