@@ -128,6 +128,19 @@ def test_a_closed_input_or_output_is_told_in_words(tmp_path, words, told):
     assert done.returncode == 1 and done.stderr.startswith(f"streamkind: {told}")
 
 
+def test_two_videos_go_to_standard_output_from_any_folder(tmp_path):
+    words = ["-f", "lavfi", "-i", "testsrc=size=64x48:duration=0.2", "-map", "0", "-map", "0"]
+    subprocess.run(["ffmpeg", "-v", "error", *words, tmp_path / "in.mkv"], check=True)
+    command = [sys.executable, "-m", "streamkind", "enhance", str(tmp_path / "in.mkv"), "-"]
+    folder = "/proc" if Path("/proc").is_dir() else "/"  # not writable, even for root
+    done = subprocess.run(
+        [*command, "--ratio", "1"], cwd=folder, capture_output=True, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "out.nut").write_bytes(done.stdout)
+    assert [track.codec for track in read_tracks(tmp_path / "out.nut")] == ["h264"]
+
+
 def test_a_reader_that_waits_for_the_pipe_ends_when_the_command_is_interrupted(tmp_path):
     stopped, waits = threading.Event(), threading.Event()
 
