@@ -299,9 +299,10 @@ def test_the_page_shows_a_video_in_the_size_of_the_result(
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "asf", "ts"])
 def test_a_second_recording_that_is_not_read_is_reported(
-    suffix: str, recordings: dict[str, Path], tmp_path: Path
+    suffix: str, recordings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, rest = tmp_path / f"in.{suffix}", tmp_path / f"rest.{suffix}"
+    monkeypatch.chdir(tmp_path)
+    path, rest = Path(f"22:30.{suffix}"), tmp_path / f"rest.{suffix}"  # looks like a protocol
     made, other = [], "-mpegts_service_id 7 -mpegts_start_pid 0x300 -mpegts_pmt_start_pid 0x777"
     for number, words in enumerate(("", other if suffix == "ts" else "")):
         part = tmp_path / f"{number}.{suffix}"

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.odd import pass_through
+from support.media import make_clip
+from support.odd import ffmpeg, pass_through
 
 from streamkind.batch import jobs
 from streamkind.cli.show import printable, show_report
@@ -65,6 +66,15 @@ def test_pictures_that_are_left_out_of_a_folder_are_named(tmp_path: Path) -> Non
     assert [note for note in source.warnings if "left out" in note] == [
         "left out, as pictures of these kinds are not read: b.psd, c.CR2"
     ]
+
+
+@pytest.mark.parametrize("suffix", ["flv", "ts", "mkv", "avi"])
+def test_a_file_that_is_moved_meanwhile_is_read_to_its_end(suffix: str, tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4", codec="libx264")
+    ffmpeg("-i", path, "-c", "copy", tmp_path / f"in.{suffix}")
+    with open_source(tmp_path / f"in.{suffix}") as source:
+        (tmp_path / f"in.{suffix}").rename(tmp_path / "moved")
+        assert len(list(source)) == 10
 
 
 def test_a_folder_that_is_gone_is_told_in_words(call, clip: Path, tmp_path: Path, monkeypatch):

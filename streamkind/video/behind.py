@@ -5,6 +5,7 @@ Such files are made by `cat`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from streamkind.video.boxes import second_file
 from streamkind.video.flv import unread
 from streamkind.video.fragments import joined
 from streamkind.video.pipe_input import PipeInput
-from streamkind.video.storage import is_local
+from streamkind.video.storage import file_url, is_local
 
 _ASF_HEADER = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
 """GUID of ASF's Header Object, with which a file begins."""
@@ -40,18 +41,21 @@ def late_note(path: Path, kind: str, place: int, known: Collection[int]) -> list
     """Return messages on a video that begins after `place`, the byte of the last packet read.
 
     MPEG-TS and FLV only. `known` are the PIDs of the streams that were found at the beginning.
+    There are no messages if the file has been moved or removed meanwhile.
     """
     if isinstance(path, PipeInput) or not is_local(path):
         return []
-    if kind == "flv":
-        second, notes = unread(path)
-        return notes + ([] if second is None else [_note(second)])
-    return _late_in_ts(path, place, known) if kind == "mpegts" else []
+    with contextlib.suppress(OSError):
+        if kind == "flv":
+            second, notes = unread(path)
+            return notes + ([] if second is None else [_note(second)])
+        return _late_in_ts(path, place, known) if kind == "mpegts" else []
+    return []
 
 
 def _late_in_ts(path: Path, place: int, known: Collection[int]) -> list[str]:
     try:
-        with av.open(f"subfile,,start,{place},end,0,,:{path}") as rest:
+        with av.open(f"subfile,,start,{place},end,0,,:{file_url(path)}") as rest:
             videos = {s.index for s in rest.streams.video if s.id not in known}
             late = [p.pos for p in rest.demux() if p.stream_index in videos and p.pos]
     except (av.FFmpegError, ValueError, IndexError):

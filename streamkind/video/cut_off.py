@@ -60,13 +60,17 @@ _MOST_ELEMENTS = 100_000
 def is_cut_off(path: Path, kind: str) -> bool:
     """Return whether a file ends too early by its own structure. `kind` is FFmpeg's format name.
 
-    Formats in which nothing says where a unit ends, such as raw H.264, always give False.
+    Formats in which nothing says where a unit ends, such as raw H.264, always give False, and so
+    does a file that has been moved or removed meanwhile.
     """
     check = next((_CHECKS[name] for name in kind.split(",") if name in _CHECKS), None)
     if check is None or isinstance(path, PipeInput) or not is_local(path):
         return False
-    with path.open("rb") as file:
-        return check(file, file.seek(0, 2))
+    try:
+        with path.open("rb") as file:
+            return check(file, file.seek(0, 2))
+    except OSError:
+        return False
 
 
 def _at(file: BinaryIO, place: int, size: int) -> bytes:
