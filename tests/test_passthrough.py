@@ -9,6 +9,7 @@ import av
 import pytest
 from support.media import make_clip, number_of, read_tracks, read_video
 
+from streamkind.video.codecs import OneCodec
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 
@@ -267,6 +268,21 @@ def test_a_part_has_its_sound_subtitles_and_chapters(
         if b > begin and a < end
     ]
     assert chapters(output) == expected
+
+
+def test_behind_a_part_little_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = make_clip(tmp_path / "a.mkv", frames=500, audio="aac"), []
+
+    def told(codecs: OneCodec, packets: Any, converted: Any) -> Any:
+        for packet in packets:
+            seen.append(float(packet.dts * packet.time_base))
+            yield packet
+
+    monkeypatch.setattr(OneCodec, "of", told)
+    copy(path, tmp_path / "out.mkv", duration=1.0)
+    (sound,) = read_tracks(tmp_path / "out.mkv")
+    assert 0.9 < sound.packets[-1][0] < 1
+    assert 3 <= max(seen) < 3.1
 
 
 def test_sound_with_clock_set_back_does_not_fail(tmp_path: Path) -> None:

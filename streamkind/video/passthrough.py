@@ -32,6 +32,9 @@ REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelco
 """FFmpeg's errors for damaged packets. A full or broken disk gives other errors."""
 _SEEK_MARGIN_SECONDS = 2
 """Time to seek to before the start, in seconds: packets of audio may be earlier in the file."""
+_END_MARGIN_SECONDS = 2
+"""Time after the end of a part to which each stream is read, in seconds: other streams may be later
+in the file."""
 _PICTURE_TYPES = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 """File ending and media type of an attached picture, by its codec."""
 
@@ -60,6 +63,7 @@ class Passthrough:
         self._pictures: list[av.Packet[Any]] = []
         self._clocks: dict[int, RisingClock] = {}
         self._running: set[int] = set()
+        self._over: set[int] = set()
         self._refused: Counter[int] = Counter()
         self._one_codec = OneCodec()
         self._mp4 = False
@@ -177,6 +181,7 @@ class Passthrough:
             if target > (self._input.start_time or 0):
                 with contextlib.suppress(av.FFmpegError):  # then packets before it are dropped
                     self._input.seek(target)
+        self._regular = {s.index for s in moving if s.type in ("audio", "video")}
         self._packets = self._one_codec.of(PacketReader(self._input, moving), self._converters)
 
     def copy_until(self, seconds: Fraction | None) -> None:
@@ -200,6 +205,9 @@ class Passthrough:
             if not gap and self._keep(packet):
                 self._retime(packet)
                 return packet
+            if self._over and self._over >= self._regular:
+                self._packets = iter(())  # nothing of the part follows
+                break
         return None
 
     def _keep(self, packet: av.Packet[Any]) -> bool:
@@ -213,6 +221,8 @@ class Passthrough:
         if stamp is None:
             return False
         if self._cut.end is not None and stamp * base >= self._cut.end:
+            if stamp * base >= self._cut.end + _END_MARGIN_SECONDS:
+                self._over.add(index)
             return False
         if stamp < begin:
             # A subtitle that begins before the cut and is shown after it is kept.
