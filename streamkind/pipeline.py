@@ -255,7 +255,7 @@ def finds_track(input: str | Path, video: Source, options: Options) -> bool:
     passes, or by default if `needs_two_passes`.
     """
     chosen = options.ratio == "auto" and options.ratio_track is None
-    if video.still or not chosen or "ratio" not in options.steady or not as_path(input).is_file():
+    if video.still or not chosen or "ratio" not in options.steady:
         return False
     if options.two_pass is not None:
         return options.two_pass

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.engines import Gain
 from support.media import make_clip, read_video
 
@@ -488,6 +489,21 @@ def test_stills_share_no_exposure_and_need_no_first_pass(tmp_path, daylight):
     assert seen[1] > seen[3] > seen[2]  # each has its own ratio, without smoothing
     with pytest.raises(streamkind.UsageError, match="for videos, but the input is stills"):
         find_track(tmp_path / "in")
+
+
+def test_a_folder_that_becomes_a_video_takes_two_passes_as_a_file_does(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(drift(4)):
+        Image.fromarray(image).save(tmp_path / "in" / f"{number}.png")
+    for profile, asked, passes in (
+        ("balanced", None, 2),
+        ("realtime", None, 1),
+        ("realtime", True, 2),
+    ):
+        report = streamkind.enhance(
+            tmp_path / "in", tmp_path / "out.mp4", profile=profile, two_pass=asked
+        )
+        assert (report.frames, report.surveyed) == (4, 4 * (passes - 1))
 
 
 @pytest.mark.parametrize(("lit_from", "passes"), [(50, 1), (25, 2)])
