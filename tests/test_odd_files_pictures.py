@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from support.media import make_clip, number_of, picture, read_video
 
 from streamkind.errors import InputError
+from streamkind.video.encoders import usual_codec
 from streamkind.video.image_files import read_still
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
@@ -219,6 +220,21 @@ def test_an_animation_becomes_an_animation(call, tmp_path, suffix):
     assert [round(shown) for shown, _ in frames] == SHOWN
     for n, (_, kept) in enumerate(frames):
         assert np.abs(kept.astype(int) - picture(4 * n)).mean() < 4
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".apng", ".gif"])
+def test_an_animation_is_played_as_often_as_its_format_can_say(tmp_path, suffix):
+    images = [Image.fromarray(picture(4 * n)) for n in range(3)]
+    images[0].save(tmp_path / "in.gif", save_all=True, append_images=images[1:], loop=65535)
+    codec = usual_codec(f"a{suffix}", "auto")
+    with (
+        open_source(tmp_path / "in.gif") as source,
+        open_sink(tmp_path / f"out{suffix}", source, codec=codec) as sink,
+    ):
+        for frame in source:
+            sink.write(frame)
+    with Image.open(tmp_path / f"out{suffix}") as image:
+        assert image.info["loop"] == 65535
 
 
 @pytest.mark.parametrize("times", [0, 1, 2, 7])

@@ -21,6 +21,8 @@ _MAX_TIMESCALE = 100_000_000
 _PLAYS = {"apng": "plays", "webp": "loop", "avif": "loop"}
 """Option of each muxer of animations for the number of times that they are played; 0: without end.
 """
+_MOST_PLAYS = 65_535
+"""Largest number of these options, and of GIF's `loop`."""
 _REORDER_TICKS = 16
 """Time of the first dts before the first pts, in units of the time base, if it is unknown."""
 _LONGEST_REORDER_SECONDS = 3600
@@ -43,9 +45,9 @@ def container_options(kind: str, source: Source, passthrough: Passthrough | None
     plays = source.plays if isinstance(source, SequenceSource) else 0
     if kind == "gif":
         # GIF stores how often it is repeated: -1 is never, 0 without end.
-        options["loop"] = str({0: 0, 1: -1}.get(plays, plays - 1))
+        options["loop"] = str({0: 0, 1: -1}.get(plays, min(plays - 1, _MOST_PLAYS)))
     if kind in _PLAYS:
-        options[_PLAYS[kind]] = str(plays)
+        options[_PLAYS[kind]] = str(min(plays, _MOST_PLAYS))
     return options
 
 
