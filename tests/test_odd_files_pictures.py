@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from support.media import make_clip, number_of, picture, read_video
 
 from streamkind.errors import InputError
@@ -263,6 +263,16 @@ def test_a_folder_of_images_becomes_a_video(call, tmp_path):
         video = read_video(tmp_path / "out.mp4")
         assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
         assert float(video.pts[4] * video.time_base) == 4 / fps
+
+
+@pytest.mark.parametrize("dots", [(0, 0), (0, 1), (2**32 - 1, 1)])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp"])
+def test_dots_per_inch_that_cannot_be_are_left_out(tmp_path, suffix, dots):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[296], tags[282], tags[283] = 2, *[TiffImagePlugin.IFDRational(*dots)] * 2
+    Image.fromarray(CORNER).save(tmp_path / "in.tif", tiffinfo=tags)
+    copy(tmp_path / "in.tif", tmp_path / f"out{suffix}")
+    assert read_still(tmp_path / f"out{suffix}").rgb.shape == CORNER.shape
 
 
 @pytest.mark.parametrize("words", [["--codec", "hevc"], ["--crf", "9"], ["--two-pass"]])

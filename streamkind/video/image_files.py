@@ -20,7 +20,14 @@ from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
 from streamkind.video.image_data import Samples, Still, in_eight_bits, rgb_of
 from streamkind.video.motion import motion_note
-from streamkind.video.still_tags import drop_damaged_exif, exif_of, profile_for, xmp_of, xmp_options
+from streamkind.video.still_tags import (
+    dpi_of,
+    drop_damaged_exif,
+    exif_of,
+    profile_for,
+    xmp_of,
+    xmp_options,
+)
 
 pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call,unused-ignore]
 
@@ -93,7 +100,7 @@ def _read(path: Path, data: bytes) -> Still:
     image.load()
     if drop_damaged_exif(image):
         notes.append(f"{path.name}: its EXIF is damaged and left out")
-    dpi, icc = image.info.get("dpi"), image.info.get("icc_profile") or b""
+    dpi, icc = dpi_of(image), image.info.get("icc_profile") or b""
     upright = ImageOps.exif_transpose(image)
     (exif, damaged), xmp, image = exif_of(image), xmp_of(upright), upright
     if damaged:

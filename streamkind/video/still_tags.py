@@ -20,6 +20,9 @@ _LAYOUT_TAGS = (
 )
 """Numbers of the TIFF tags for the layout of the pixels and the dots per inch."""
 
+_MOST_DPI = 65_535
+"""Largest number of dots per inch that JPEG holds, in 16 bits."""
+
 
 def drop_damaged_exif(image: Any) -> bool:
     """Remove EXIF that Pillow cannot read from a picture of Pillow. Return whether there was any.
@@ -55,6 +58,12 @@ def exif_of(image: Any) -> tuple[bytes, list[str]]:
                     del tags[tag]
         return (exif.tobytes() if len(exif) else b""), damaged
     return b"", ["all"] if image.info.get("exif") else []
+
+
+def dpi_of(image: Any) -> tuple[float, float] | None:
+    """Return the dots per inch of a picture of Pillow; None if they are unknown or damaged."""
+    across, down = (float(dots) for dots in image.info.get("dpi") or (0, 0))
+    return (across, down) if 0 < across <= _MOST_DPI and 0 < down <= _MOST_DPI else None
 
 
 def _writes(tag: int, value: Any) -> bool:
