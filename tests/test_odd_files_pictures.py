@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -263,6 +264,16 @@ def test_a_folder_of_images_becomes_a_video(call, tmp_path):
         video = read_video(tmp_path / "out.mp4")
         assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
         assert float(video.pts[4] * video.time_base) == 4 / fps
+
+
+@pytest.mark.parametrize("error", [MemoryError(), Image.DecompressionBombError("bomb")])
+def test_a_picture_that_is_too_large_is_not_called_damaged(tmp_path, monkeypatch, error):
+    for name in ("a.png", "a.gif"):
+        Image.fromarray(CORNER).save(tmp_path / name)
+        monkeypatch.setattr(Image, "open", Mock(side_effect=error))
+        with pytest.raises(InputError, match=r"too large for the memory|than \d+ million pixels"):
+            open_source(tmp_path / name)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("dots", [(0, 0), (0, 1), (2**32 - 1, 1)])

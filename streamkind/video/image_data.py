@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 """One channel, (H, W), of 8 or 16 bits."""
@@ -41,6 +42,16 @@ class Still:
 def in_eight_bits(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Round samples of 16 bits to 8 bits."""
     return ((deep + np.uint32(128)) // 257).astype(np.uint8)
+
+
+def too_large(error: Exception) -> str | None:
+    """Return in words that a picture is too large, if that is why Pillow could not read it."""
+    if isinstance(error, MemoryError):
+        return "too large for the memory of this machine; free some, or make the picture smaller"
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        return f"larger than {most} million pixels; make it smaller, or cut it into parts"
+    return None
 
 
 def rgb_of(image: Any) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from streamkind.errors import InputError, OutputError
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
-from streamkind.video.image_data import Samples, Still, in_eight_bits, rgb_of
+from streamkind.video.image_data import Samples, Still, in_eight_bits, rgb_of, too_large
 from streamkind.video.motion import motion_note
 from streamkind.video.still_tags import (
     dpi_of,
@@ -79,6 +79,8 @@ def read_still(path: Path) -> Still:
 
 
 def _why(path: Path, data: bytes, exc: Exception) -> str:
+    if large := too_large(exc):
+        return f"{path}: the picture is {large}"
     try:
         kind = Image.open(io.BytesIO(data)).format
     except Exception:

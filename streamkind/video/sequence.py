@@ -19,7 +19,7 @@ from streamkind.errors import InputError, UsageError
 from streamkind.video.demux import check_readable
 from streamkind.video.format import VIDEO_SUFFIXES, ColorTags, VideoFormat
 from streamkind.video.frames import Frame, Pixels
-from streamkind.video.image_data import rgb_of
+from streamkind.video.image_data import rgb_of, too_large
 from streamkind.video.image_files import IMAGE_SUFFIXES, read_still
 from streamkind.video.images import list_images
 from streamkind.video.storage import as_path, is_folder
@@ -99,6 +99,8 @@ class SequenceSource:
                 self.plays = _plays_of(image)
                 return int(getattr(image, "n_frames", 1))
         except Exception as exc:  # for damaged files, decoders raise any exception
+            if why := too_large(exc):
+                raise InputError(f"{self.path}: its pictures are {why}") from exc
             raise InputError(
                 f"{self.path}: cannot be read as an animation ({exc}); copy it again from its"
                 " source"
@@ -115,7 +117,8 @@ class SequenceSource:
                         yield _Picture(self._flat(image), seconds or self._seconds(image))
                 except Exception as exc:  # for damaged files, decoders raise any exception
                     self.lost += 1
-                    self._note(f"picture {number} of {self.path.name} is damaged ({exc})")
+                    why = too_large(exc) or f"damaged ({exc})"
+                    self._note(f"picture {number} of {self.path.name} is {why}")
 
     def _seconds(self, image: Any) -> Fraction:
         if image.format == "TIFF":
