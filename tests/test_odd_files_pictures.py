@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from support.media import make_clip, number_of, picture, read_video
 
-from streamkind.errors import InputError
+from streamkind.errors import InputError, OutputError
 from streamkind.video.encoders import usual_codec
 from streamkind.video.image_files import read_still
 from streamkind.video.sink import open_sink
@@ -284,6 +284,20 @@ def test_dots_per_inch_that_cannot_be_are_left_out(tmp_path, suffix, dots):
     Image.fromarray(CORNER).save(tmp_path / "in.tif", tiffinfo=tags)
     copy(tmp_path / "in.tif", tmp_path / f"out{suffix}")
     assert read_still(tmp_path / f"out{suffix}").rgb.shape == CORNER.shape
+
+
+def test_pages_that_a_tiff_cannot_hold_are_told_in_words(tmp_path):
+    pages = [Image.fromarray(CORNER)] * 3
+    pages[0].save(tmp_path / "in.tif", save_all=True, append_images=pages[1:])
+    with (
+        open_source(tmp_path / "in.tif") as source,
+        pytest.raises(OutputError, match=r"a TIFF holds 4 GB; choose .*\.mkv"),
+        open_sink(tmp_path / "out.tif", source) as sink,
+    ):
+        for frame in source:
+            sink.write(frame)
+            sink._file.f.truncate(1 << 32)  # takes no space on the disk
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
 
 @pytest.mark.parametrize("words", [["--codec", "hevc"], ["--crf", "9"], ["--two-pass"]])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,11 +33,21 @@ class PagesSink:
 
     def write(self, frame: Frame) -> None:
         """Write one page. Raises OutputError."""
-        try:
+        with self._explained():
             if self._file is None:
                 self._file = TiffImagePlugin.AppendingTiffWriter(str(self._staging.path), new=True)
             Image.fromarray(frame.data).save(self._file, "TIFF", compression="tiff_adobe_deflate")
             self._file.newFrame()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise OutputError for the errors of writing."""
+        try:
+            yield
+        except struct.error as exc:
+            raise OutputError(
+                f"{self.path}: writing failed, as a TIFF holds 4 GB; choose a name ending in .mkv"
+            ) from exc
         except (OSError, RuntimeError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise OutputError(f"{self.path}: writing failed ({reason}); free some space") from exc
@@ -50,9 +63,12 @@ class PagesSink:
         trace: TracebackType | None,
     ) -> None:
         """Publish the file. On an exception, or if no page was written, remove it."""
-        if self._file is not None:
-            self._file.close()
-        if kind is None and self._file is not None:
-            self._staging.publish()
-        else:
+        try:
+            if kind is None and self._file is not None:
+                with self._explained():
+                    self._file.close()
+                self._staging.publish()
+        finally:
+            if self._file is not None:
+                self._file.f.close()
             self._staging.discard()
