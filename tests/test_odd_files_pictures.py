@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from support.media import make_clip, number_of, picture, read_video
 
-from streamkind.errors import InputError, OutputError
+from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.encoders import usual_codec
 from streamkind.video.image_files import read_still
 from streamkind.video.sink import open_sink
@@ -264,6 +265,14 @@ def test_a_folder_of_images_becomes_a_video(call, tmp_path):
         video = read_video(tmp_path / "out.mp4")
         assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
         assert float(video.pts[4] * video.time_base) == 4 / fps
+
+
+@pytest.mark.parametrize("fps", [0, -5, math.nan, math.inf, 1e-9, 2000])
+def test_a_rate_that_cannot_be_is_refused(tmp_path, fps):
+    Image.fromarray(CORNER).save(tmp_path / "a.png")
+    for path in (tmp_path, tmp_path / "a.png"):
+        with pytest.raises(UsageError, match=r"fps=.*: expected frames per second, from 0.001"):
+            open_source(path, fps=fps)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), Image.DecompressionBombError("bomb")])

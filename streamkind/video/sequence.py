@@ -23,6 +23,7 @@ from streamkind.video.image_data import rgb_of, too_large
 from streamkind.video.image_files import IMAGE_SUFFIXES, read_still
 from streamkind.video.images import list_images
 from streamkind.video.storage import as_path, is_folder
+from streamkind.video.timeline import rate_of
 
 USUAL_FPS = 25.0
 """Default rate of a folder of images that becomes a video, in frames per second. Chosen by hand."""
@@ -51,7 +52,7 @@ class SequenceSource:
         start: float = 0.0,
         duration: float | None = None,
     ) -> None:
-        """Read the first picture. Raises InputError."""
+        """Read the first picture. Raises InputError, and UsageError for a rate that is invalid."""
         self.path = path
         self.lost = 0
         self.plays = 0
@@ -64,10 +65,11 @@ class SequenceSource:
         self._taken = False
         if path.is_dir():
             files = list_images(path)
-            count, pictures = len(files), self._of_folder(files, 1 / _rate(fps or USUAL_FPS))
+            rate = rate_of(USUAL_FPS if fps is None else fps)
+            count, pictures = len(files), self._of_folder(files, 1 / rate)
         else:
             check_readable(path)
-            count, pictures = self._look(), self._of_file(None if fps is None else 1 / _rate(fps))
+            count, pictures = self._look(), self._of_file(None if fps is None else 1 / rate_of(fps))
         self._frames = self._timed(pictures)
         self._first = next(self._frames, None)
         if self._first is None:
@@ -208,10 +210,6 @@ def _plays_of(image: Any) -> int:
     if loop is None:
         return 1
     return 0 if loop == 0 else int(loop) + 1  # a GIF says how often it is repeated
-
-
-def _rate(fps: float) -> Fraction:
-    return Fraction(fps).limit_denominator(1001)
 
 
 def is_sequence(path: Path) -> bool:

@@ -44,6 +44,15 @@ class Cut:
     """End of the part, in seconds on the file's own clock; None for the end of the file."""
 
 
+def rate_of(fps: float) -> Fraction:
+    """Return a rate that the user has given, in frames per second. Raises UsageError."""
+    rate = Fraction(fps).limit_denominator(1001) if 0 < fps <= MOST_FPS else None
+    if not rate:
+        expected = f"frames per second, from 0.001 to {MOST_FPS}"
+        raise UsageError(f"fps={fps:g}: expected {expected}")
+    return rate
+
+
 class RisingClock:
     """Repairs time stamps that are missing or do not rise. Other time stamps are not changed."""
 
@@ -94,10 +103,7 @@ class FrameClock:
         if fps is not None:
             if not self.missing:
                 raise UsageError(f"fps={fps:g}: {path} has time stamps of its own; leave it out")
-            if not 0 < fps <= MOST_FPS:
-                expected = f"frames per second, above 0 and up to {MOST_FPS}"
-                raise UsageError(f"fps={fps:g}: expected {expected}")
-            self.rate = Fraction(fps).limit_denominator(1001)
+            self.rate = rate_of(fps)
         self.restart()
 
     def restart(self) -> None:
