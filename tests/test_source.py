@@ -15,6 +15,7 @@ from support.media import PALETTE, make_clip, number_of, patch_colors, patches, 
 from streamkind.errors import InputError, StreamkindError, UsageError
 from streamkind.video.frames import Frame
 from streamkind.video.source import ImageSource, Source, VideoSource, open_source
+from streamkind.video.storage import as_path
 
 KINDS = ["mp4", "mov", "mkv", "ts", "avi", "webm", "image", "folder"]
 
@@ -406,6 +407,12 @@ def test_videos_with_names_that_look_like_protocols(tmp_path: Path) -> None:
     path = tmp_path / "夜: 100%d [a].mp4"
     shutil.move(make_clip(tmp_path / "a.mp4"), path)
     assert len(read(path)[1]) == 10
+
+
+def test_the_url_of_a_file_becomes_a_path_as_the_system_writes_it(monkeypatch) -> None:
+    assert as_path("file:///tmp/a%20b.mp4") == Path("/tmp/a b.mp4")
+    monkeypatch.setattr("urllib.request.url2pathname", lambda path: path.removeprefix("/"))
+    assert as_path("file:///C:/a.mp4") == Path("C:/a.mp4")  # on Windows
 
 
 def test_sixteen_bit_gray_and_alpha_images(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.publish import Staging
@@ -33,7 +33,9 @@ def as_path(name: str | Path) -> Path:
     if not separator:
         return Path(name)
     if scheme.lower() == "file":
-        return Path(unquote(urlsplit(name).path))
+        from urllib.request import url2pathname  # takes long to import
+
+        return Path(url2pathname(urlsplit(name).path))
     if scheme.lower() in _LIVE:
         raise UsageError(
             f"{scheme}://...: a live stream; expected a file. Use: streamkind stream URL --to ..."
