@@ -60,7 +60,6 @@ class Passthrough:
         self._output: OutputContainer | None = None
         self._copies: dict[int, Any] = {}
         self._converters: dict[int, Converter] = {}
-        self._pictures: list[av.Packet[Any]] = []
         self._clocks: dict[int, RisingClock] = {}
         self._running: set[int] = set()
         self._over: set[int] = set()
