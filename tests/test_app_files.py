@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -26,7 +25,7 @@ from streamkind.app import estimate, library, preview, uploads
 from streamkind.app.facts import LruCache
 from streamkind.app.settings import Presets, Settings
 from streamkind.backends.openvino import OpenVINOBackend
-from streamkind.errors import InputError, OutputError, UsageError
+from streamkind.errors import InputError, UsageError
 from streamkind.live.web import guard
 from streamkind.video.encoders import find_encoder
 from streamkind.video.quality import quality_options
@@ -521,20 +520,28 @@ def test_a_file_that_is_too_large_or_finds_no_space_is_refused(own, monkeypatch)
     assert list(own.folder.iterdir()) == []
 
 
+LIMITED = """
+import asyncio, pathlib, resource, sys
+from streamkind.app import uploads
+from streamkind.errors import OutputError
+
+async def body():
+    yield bytes(2 * uploads.BLOCK)
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (3 * uploads.BLOCK // 2,) * 2)
+try:
+    asyncio.run(uploads.receive(pathlib.Path(sys.argv[1]), "a.mp4", body(), 0))
+except OutputError as exc:
+    print(exc)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no limit of a file's size")
 def test_a_file_that_the_disk_takes_only_in_part_is_refused(tmp_path):
-    import resource  # Windows has none
-
-    async def body():
-        yield bytes(2 * uploads.BLOCK)
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * uploads.BLOCK // 2, before[1]))
-    try:
-        with pytest.raises(OutputError, match="cannot be written"):
-            asyncio.run(uploads.receive(tmp_path, "a.mp4", body(), 0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    """The limit is set in another process, because this one writes other files at any time."""
+    process = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(process, capture_output=True, text=True, check=True)
+    assert "cannot be written (File too large)" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

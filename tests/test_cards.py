@@ -27,6 +27,16 @@ def test_cards_are_read_in_their_order(nvidia_smi):
     assert first_card() == first
 
 
+def test_nvidia_smi_is_asked_until_it_shows_a_card(nvidia_smi, tmp_path):
+    asked = tmp_path / "asked"
+    nvidia_smi(f"echo x >> {asked}; exit 9")
+    assert find_cards() == find_cards() == []
+    nvidia_smi(f"echo x >> {asked}; echo '8.9, a card, 580.1, 00000000:01:00.0'")
+    card = Card("sm_89", "a card", "580.1", True, "00000000:01:00.0")
+    assert find_cards() == find_cards() == [card]
+    assert len(asked.read_text().split()) == 3
+
+
 @pytest.mark.parametrize(
     "script",
     [

@@ -192,11 +192,12 @@ def test_without_smoothing_there_is_no_first_pass(call, tmp_path):
     assert "first pass" not in err
 
 
-def test_a_track_that_could_not_be_written_is_refused_before_the_work(call, tmp_path):
+@pytest.mark.parametrize(("output", "told"), [("no/t.csv", "no folder"), (".", "is a folder")])
+def test_a_track_that_could_not_be_written_is_refused_before_the_work(call, tmp_path, output, told):
     make_clip(tmp_path / "in.mp4", frames=3)
-    code, _, err = call("track", tmp_path / "in.mp4", tmp_path / "no" / "t.csv")
+    code, _, err = call("track", tmp_path / "in.mp4", tmp_path / output)
     assert code == 1
-    assert re.fullmatch(r"streamkind: [^\n]*no folder[^\n]*\n", err)  # no line about the engine
+    assert re.fullmatch(rf"streamkind: [^\n]*{told}[^\n]*\n", err)  # no line about the engine
 
 
 def test_a_damaged_file_is_done_as_far_as_possible_and_reported(call, tmp_path):

@@ -182,6 +182,18 @@ def test_a_recording_that_is_being_written_is_never_deleted(tmp_path):
     assert [file.exists() for file in files] == [True, False, True]
 
 
+def test_a_recording_that_cannot_be_deleted_does_not_keep_others(tmp_path):
+    files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3, 4)]
+    files[0].mkdir()  # a folder cannot be unlinked, like a file of another user
+    for i, file in enumerate(files):
+        if i:
+            file.write_bytes(bytes(100))
+        os.utime(file, (1e9 + i,) * 2)
+    with pytest.raises(OSError, match=files[0].name):
+        clean(tmp_path, 1)
+    assert [file.exists() for file in files] == [True, False, False, True]
+
+
 def test_retention_works_where_files_have_no_number_of_blocks(tmp_path, monkeypatch):
     """Check `clean` with what `stat` tells on Windows."""
     files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3)]

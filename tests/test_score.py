@@ -1,6 +1,7 @@
 """The score: figures are compared with values found by hand, and bad input is refused."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -258,12 +259,18 @@ def test_the_command_prints_every_row_and_writes_json_and_plot(call, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "file", "says"),
-    [("--json", "none/s.json", "no folder"), ("--plot", "s.mp4", "cannot write 'mp4'")],
+    [
+        ("--json", "none/s.json", "no folder"),
+        ("--json", "folder.png", "is a folder"),
+        ("--plot", "s.mp4", "cannot write 'mp4'"),
+        ("--plot", "folder.png", "is a folder"),
+    ],
 )
 def test_files_that_cannot_be_written_are_refused_before_the_work(
     call, tmp_path, monkeypatch, option, file, says
 ):
     monkeypatch.chdir(tmp_path)
+    Path("folder.png").mkdir()
     monkeypatch.setattr(cli, "score", None)  # it is not called
     code, out, err = call("score", "dark.mkv", "clear.mkv", option, file)
     assert code in (1, 2) and out == "" and says in err and err.count("\n") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from pathlib import Path
 
 import av
@@ -21,7 +22,8 @@ from streamkind.engine.engine import Engine
 from streamkind.engine.single import single_graph
 from streamkind.errors import UsageError
 from streamkind.measure.night import figures, picture_of_rgb
-from streamkind.model.released import find_release
+from streamkind.model import released
+from streamkind.model.released import engines_folder, find_release
 
 ROOT = Path(__file__).parents[1]
 ONNX_PAGE = ROOT / "docs" / "onnx.md"
@@ -244,6 +246,19 @@ def test_options_that_are_not_offered_are_refused(call, tmp_path, words, told):
     assert code == 2
     assert told in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_the_released_graphs_are_not_replaced(call, tmp_path, monkeypatch, single):
+    own = tmp_path / "engines"
+    shutil.copytree(engines_folder(), own, ignore=shutil.ignore_patterns("kind*"))
+    monkeypatch.setattr(released, "engines_folder", lambda: own)
+    before = {path: path.read_bytes() for path in own.iterdir()}
+    where = [own / "lite-recompose.onnx", "--single"] if single else [own]
+    code, _, err = call("engines", "export", *where, "--model", "lite", "--precision", "fp16")
+    assert code == 2
+    assert "are the same file" in err
+    assert {path: path.read_bytes() for path in own.iterdir()} == before
 
 
 @pytest.mark.parametrize("words", [["--pictures", "uint8"], ["--stills"], ["--target", "0.4"]])

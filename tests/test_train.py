@@ -192,6 +192,14 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(
     shutil.rmtree(runs)
 
 
+def test_a_run_does_not_replace_an_older_checkpoint(recipe, runs, monkeypatch):
+    folder = start(monkeypatch, recipe(("decomposition", 1)), runs)
+    before = (folder / "checkpoint.pt").read_bytes()
+    with pytest.raises(FileExistsError, match=r"exists; continue it with --resume, or move it"):
+        start(monkeypatch, recipe(("decomposition", 2)), runs)
+    assert (folder / "checkpoint.pt").read_bytes() == before
+
+
 def test_a_finished_run_stays_as_it_is_when_resumed(recipe, tmp_path, runs, monkeypatch):
     path = recipe(("decomposition", 2))
     folder = start(monkeypatch, path, runs)

@@ -307,6 +307,11 @@ def main() -> None:
         run = Run(recipe, folder, device, share)
         if args.resume:
             run.resume()
+        elif (folder / "checkpoint.pt").exists():
+            raise FileExistsError(
+                f"{folder}/checkpoint.pt exists; continue it with --resume, or move it, or give "
+                "another --runs"
+            )
         pairs, held_out = load_split(
             Path(recipe.data), recipe.saturation, recipe.held_out, recipe.seed
         )

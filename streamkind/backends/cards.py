@@ -15,6 +15,8 @@ log = logging.getLogger("streamkind.engines")
 
 ANSWER_SECONDS = 10
 """Time limit of nvidia-smi, in seconds: it does not end if the driver hangs. Chosen by hand."""
+_shown: dict[str, list[Card]] = {}
+"""Path of nvidia-smi -> the cards that it showed. It may take seconds each time."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +40,29 @@ def named_card(sm: str) -> Card:
 
 
 def find_cards() -> list[Card]:
-    """Return the cards of this machine, in the order of nvidia-smi."""
-    if shutil.which("nvidia-smi") is None:
+    """Return the cards of this machine, in the order of nvidia-smi. It runs until it shows one."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
         return []
+    if program in _shown:
+        return [*_shown[program]]
     told = "compute_cap,name,driver_version,pci.bus_id"
-    query = ["nvidia-smi", f"--query-gpu={told}", "--format=csv,noheader"]
+    query = [program, f"--query-gpu={told}", "--format=csv,noheader"]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=ANSWER_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         log.warning("no NVIDIA card is used: nvidia-smi does not answer (%s)", error)
         return []
     rows = [[v.strip() for v in line.split(",")] for line in result.stdout.splitlines()]
-    return [
+    found = [
         Card("sm_" + row[0].replace(".", ""), row[1], row[2], present=True, place=row[3].lower())
         for row in rows
         # A Jetson's nvidia-smi answers [N/A] to most queries. Its facts are read by CUDA.
         if len(row) == 4 and result.returncode == 0 and re.fullmatch(r"\d+\.\d", row[0])
     ]
+    if found:  # without cards it is asked again, because a driver may come up later
+        _shown[program] = found
+    return [*found]
 
 
 def card_here() -> bool:

@@ -35,6 +35,7 @@ from streamkind.engine.single import need_onnx, operators, read_picture_type, si
 from streamkind.errors import EngineError, UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET
 from streamkind.model.released import PARTS, Release, find_release, padded
+from streamkind.video.publish import check_not_input
 from streamkind.video.storage import write_whole
 
 app = typer.Typer(
@@ -153,6 +154,9 @@ def export_command(
         output.mkdir(parents=True, exist_ok=True)
         graphs = [getattr(release, part) for part in PARTS]
         files = {output / one.path.name: graph_in(one.read(), told) for one in graphs}
+    for path in files:
+        for part in PARTS:
+            check_not_input(path, getattr(release, part).path)
     for path, data in files.items():
         write_whole(path, data)
         opset, found = operators(data)

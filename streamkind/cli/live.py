@@ -253,20 +253,25 @@ def move_secrets() -> None:
 class Signals:
     """Handles signals: SIGTERM and Ctrl-C stop the command, SIGHUP reads the settings again.
 
+    With `reloads=False`, SIGHUP stops the command too, unless it is ignored as after nohup.
+
     The handler only puts the signal into a SimpleQueue. A handler may run while the main thread
     holds the lock of an Event or of another kind of queue. It would wait for that lock forever.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, reloads: bool = True) -> None:
         self.reload = False
         """Whether a SIGHUP has come. The caller sets it to False after reading the settings."""
         self._stop = False
+        heard = [n for n in RELOAD if reloads or signal.getsignal(n) is not signal.SIG_IGN]
+        self._numbers = (*STOP, *heard)
+        self._reloads = RELOAD if reloads else ()
         self._heard: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
         """Install the handlers."""
-        for number in (*STOP, *RELOAD):
+        for number in self._numbers:
             self._before[number] = signal.signal(number, lambda told, _: self._heard.put(told))
         return self
 
@@ -281,6 +286,6 @@ class Signals:
             while not self._stop:
                 heard = self._heard.get(timeout=seconds)
                 seconds = 0.0  # those that wait already
-                self._stop |= heard in STOP
-                self.reload |= heard in RELOAD
+                self._stop |= heard not in self._reloads
+                self.reload |= heard in self._reloads
         return self._stop

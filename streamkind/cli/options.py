@@ -17,7 +17,7 @@ from streamkind.engine.steady import SteadyName
 from streamkind.errors import UsageError
 from streamkind.light.exposure import Ratio
 from streamkind.measure import plots
-from streamkind.video.publish import Staging
+from streamkind.video.publish import check_file
 
 ClusterAddress = Annotated[
     str | None, typer.Option(help="Ray cluster to run the work on: auto, or ray://HOST:10001.")
@@ -31,7 +31,7 @@ ScorePlot = Annotated[
 def check_files(data: Path | None, picture: Path | None = None) -> None:
     """Raise UsageError or OutputError before the work, for files that are written after it."""
     if data is not None:
-        Staging(data)
+        check_file(data)
     if picture is not None:
         plots.check_picture(picture)
 

@@ -62,7 +62,7 @@ def app_command(
         )
     usual = Settings.model_validate({"profile": choose_profile("auto", "auto", "auto")})
     config = ConsoleConfig(host=host, port=port, token=token)
-    with Signals() as signals, ExitStack() as stack:
+    with Signals(reloads=False) as signals, ExitStack() as stack:
         fleet = stack.enter_context(fleet_of(cameras)) if cameras else None
         page = serve_app(folders or [], out, config, usual, fleet=fleet)
         url = stack.enter_context(page)

@@ -13,7 +13,7 @@ from streamkind.engine.options import TRACK
 from streamkind.light.track import Track
 from streamkind.measure import plots
 from streamkind.pipeline import find_track
-from streamkind.video.publish import Staging, check_not_input
+from streamkind.video.publish import check_file, check_not_input
 from streamkind.video.storage import as_path
 
 
@@ -26,7 +26,7 @@ def track_command(
 ) -> None:
     """Write the ratios of a video to a CSV file, for `enhance --ratio-track`."""
     check_not_input(output, as_path(input))
-    Staging(output)  # raises OutputError before the work, if the folder does not exist
+    check_file(output)
     with progress_bar() as bar:
         shown = show_progress(bar, as_path(input).name)
         track = find_track(input, progress=shown, **chosen)

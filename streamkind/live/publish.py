@@ -25,8 +25,7 @@ from typing import Any
 import av
 
 RECORDING = re.compile(r"\d{8}-\d{6}Z?(-\d+)?\.(mkv|mp4)")
-MODE = 0o640
-"""Mode of recordings: the group may read them, others may not."""
+MODE = 0o640  # of recordings: the group may read them, others may not
 REFUSED = av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError  # damaged
 WRITE = 2  # FFmpeg's AVIO_FLAG_WRITE
 LOOK_SECONDS = 5.0  # seconds between two checks of the folder of recordings
@@ -74,22 +73,16 @@ def publish(order: dict[str, Any]) -> None:
                     output.write(packet)
 
 
-class Destination:
-    """An output that gets all packets in one stream, such as a server. A context manager."""
+class Destination(contextlib.AbstractContextManager["Destination"]):
+    """An output that gets all packets in one stream, such as a server."""
 
-    io_open: Any = None
-    """Function that opens files in place of FFmpeg; None if FFmpeg opens them."""
+    io_open: Any = None  # function that opens files in place of FFmpeg; None if FFmpeg opens them
     refused = False  # whether the muxer has refused a packet of sound
 
     def __init__(self, order: dict[str, Any], source: Any) -> None:
         self.order, self.source = order, source
-        self.first: Fraction | None = None
-        """Time of the first packet, in seconds."""
+        self.first: Fraction | None = None  # time of the first packet, in seconds
         self.open(order["url"])
-
-    def __enter__(self) -> Destination:
-        """Return the output, which is open already."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Finish the output."""
@@ -280,20 +273,27 @@ def clean(
 
     `keep` is their largest total size in bytes, `days` their largest age, and `free` the number of
     bytes that they leave free on the disk; 0 is no limit. The age counts from the last write. A
-    time in the future comes from a wrong clock, and counts as the oldest.
+    time in the future (of a wrong clock) counts as the oldest. Raises OSError at the end.
     """
     now = time.time()
     found = [(f, f.stat()) for f in folder.iterdir() if RECORDING.fullmatch(f.name)]
     files = sorted(found, key=lambda file: (file[1].st_mtime <= now + 1, file[1].st_mtime))
     total = sum(told.st_size for _, told in files)
     left = shutil.disk_usage(folder).free
+    failed: OSError | None = None
     for file, told in files[:-1]:
         old = 0 < days * 86400 < now - told.st_mtime
         if file == writing or not (old or 0 < keep < total or left < free):
             continue
-        file.unlink()
-        total -= told.st_size
-        left += getattr(told, "st_blocks", 0) * 512 or told.st_size  # Windows tells no blocks
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as exc:
+            failed = exc
+        else:
+            total -= told.st_size
+            left += getattr(told, "st_blocks", 0) * 512 or told.st_size  # Windows tells no blocks
+    if failed:
+        raise failed
 
 
 if __name__ == "__main__":

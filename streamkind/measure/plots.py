@@ -14,7 +14,7 @@ import numpy as np
 from streamkind.errors import OutputError, UsageError
 from streamkind.light.track import Track
 from streamkind.measure.score import Scores
-from streamkind.video.publish import Staging
+from streamkind.video.publish import Staging, check_file
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def check_picture(path: str | Path) -> None:
         raise UsageError(
             f"{path}: matplotlib cannot write '{suffix}'; end the name in .png or .svg"
         )
-    Staging(Path(path))  # raises OutputError
+    check_file(Path(path))
 
 
 def draw_track(track: Track, path: str | Path) -> None:

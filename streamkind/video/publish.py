@@ -111,6 +111,13 @@ class Staging:
         remove(self.path)
 
 
+def check_file(path: Path) -> None:
+    """Raise OutputError or UsageError if a file of this name cannot be written."""
+    Staging(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; expected the name of a file")
+
+
 class StdoutStaging:
     """A result that is sent to a pipe while it is made, with the methods of `Staging`."""
 
