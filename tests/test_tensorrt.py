@@ -281,6 +281,16 @@ def test_too_little_memory_is_reported(machine):
         engine.recompose(engine.decompose(frames(2)), ratios(2))
 
 
+def test_after_a_picture_that_finds_no_memory_a_smaller_one_is_enhanced(machine, engine):
+    def too_large():
+        raise machine.driver.MemoryError("a large picture")
+
+    for _ in range(2):
+        with pytest.raises(EngineError, match="too little memory for a single frame"):
+            engine._within_memory(too_large)
+    assert engine._within_memory(lambda: "clear") == "clear"
+
+
 @pytest.mark.parametrize("output", ["curve", "guard"])
 def test_frames_that_are_not_finite_are_repeated_in_single_precision(
     machine, engine, caplog, output

@@ -180,19 +180,20 @@ class TensorRTBackend:
                 self._shrink(problem)
 
     def _shrink(self, problem: str) -> None:
+        last = self._most == 1 and len(self._streams) == 1
         for stream in self._streams:
             stream.close()
         self._gpu.release_unused()
-        if self._most == 1 and len(self._streams) == 1:
+        streams, free = len(self._streams) if self._most > 1 else 1, self._gpu.free_mib()
+        self._most = max(self._most // 2, 1)
+        self._streams = [CudaStream(self._gpu) for _ in range(streams)]
+        if last:
             raise EngineError(
                 f"{self._gpu.card.name} has too little memory for a single frame: "
-                f"{self._gpu.free_mib()} MiB are free ({problem}). Close other programs on "
+                f"{free} MiB are free ({problem}). Close other programs on "
                 "the card, or use --profile balanced or a smaller picture"
             )
-        streams = len(self._streams) if self._most > 1 else 1
-        self._most = max(self._most // 2, 1)
         log.warning("the card has too little memory; using %d frames at once", self._most)
-        self._streams = [CudaStream(self._gpu) for _ in range(streams)]
 
     def _run(
         self, program: Program, count: int, up: Mapping[str, Array], kept: Mapping[str, Memory]
