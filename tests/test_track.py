@@ -333,6 +333,19 @@ def test_the_whole_first_frame_of_each_scene_corrects_the_small_ones():
     assert found.wanted[0] == pytest.approx(float(first[0]), rel=1e-3)
 
 
+def test_a_survey_of_a_very_dark_video_gives_a_track_that_can_be_read(tmp_path):
+    class Dim(Meter):
+        def decompose(self, pixels):
+            told = super().decompose(pixels)
+            rise = 0.41 if max(pixels.shape[1:3]) <= SURVEY_SIDE else 0.3
+            curve = np.maximum(rise * np.log(RATIOS) / np.log(24), 0)[None]
+            return Layers(None, None, replace(told.statistics, curve=curve), pixels)
+
+    path = tmp_path / "track.csv"
+    survey(Camera([40] + [16] * 9, size=(384, 640)), Dim()).write(path)
+    assert set(Track.read(path).wanted[1:]) == {32}
+
+
 def test_a_survey_without_frames_is_an_error():
     with pytest.raises(InputError, match="memory has no frame that can be decoded"):
         survey(Camera([]), Meter())

@@ -13,7 +13,7 @@ from streamkind.errors import InputError
 from streamkind.light.exposure import DEFAULT_TARGET, Floats, auto_ratio
 from streamkind.light.lookahead import smooth_track
 from streamkind.light.smoother import is_cut
-from streamkind.light.track import Track
+from streamkind.light.track import TRACK_RANGE, Track
 from streamkind.video.frames import Pixels
 from streamkind.video.source import Source
 from streamkind.video.threads import ReadAhead
@@ -50,7 +50,7 @@ def survey(
             if cut[-1] and small is not frame.data:  # the first frame of a scene, whole
                 whole = auto_ratio(engine.decompose(frame.data[None]).statistics, target)
                 share = correction(float(ratio[0]), float(whole[0]))
-            wanted.append(float(ratio[0]) ** share)
+            wanted.append(min(float(ratio[0]) ** share, TRACK_RANGE[1]))
             before = thumbnail
             seen(len(times))
     if not times:
