@@ -150,6 +150,14 @@ class NoRecompose(Named):
         raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
 
 
+class SmallOnly(Named):
+    def decompose(self, pixels):
+        assert not self.closed
+        if pixels.shape == FRAMES.shape:
+            raise EngineError("too little memory")
+        return super().decompose(pixels)
+
+
 @pytest.fixture
 def backends(machine, monkeypatch):
     """Return a function that replaces backends with classes, on a machine with all packages."""
@@ -201,6 +209,15 @@ def test_the_error_of_the_last_backend_is_the_callers(backends, failing):
     fault = {Refused: OSError, NoDecompose: EngineError, NoRecompose: RuntimeError}[failing]
     with pytest.raises(fault):
         enhanced(open_backend("auto", find_release("student"), "cuda"))
+
+
+def test_the_last_backend_stays_open_for_smaller_frames(backends):
+    backends(tensorrt=Refused, torch=SmallOnly)
+    with closing(open_backend("auto", find_release("student"), "cuda")) as engine:
+        with pytest.raises(EngineError, match="too little memory"):
+            engine.decompose(FRAMES)
+        assert engine.decompose(FRAMES[:1]).pixels.shape == (1, 16, 16, 3)
+    assert Named.opened[0].closed == 1
 
 
 def test_an_error_after_the_first_frame_is_the_callers(backends, monkeypatch):

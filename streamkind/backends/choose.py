@@ -116,8 +116,8 @@ class FirstThatWorks:
             try:
                 self._prove(pixels)
             except FAULTS as fault:
+                self._next_or_raise(fault)  # the last one stays open: smaller frames may work
                 self._backend.close()
-                self._next_or_raise(fault)
                 self._open_next()
         return self._backend.decompose(pixels)
 
