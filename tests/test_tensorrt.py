@@ -15,6 +15,7 @@ import pytest
 import tensorrt_rtx as trt
 from support import cuda_double
 from support.cuda_double import Machine, install
+from support.engines import Gain
 from support.media import make_clip, read_video
 
 from streamkind.backends import cuda, parity, plans
@@ -498,6 +499,17 @@ def test_enhance_builds_what_is_missing_visibly_and_keeps_it(machine, call, tmp_
     assert call("enhance", clip, tmp_path / "c.mp4", *words)[0] == 0
     assert "building" not in caplog.text
     assert len(read_video(tmp_path / "c.mp4").images) == 5
+
+
+def test_plans_are_compared_with_graphs_on_the_processor(monkeypatch):
+    def opened(release, *, device="auto", precision=None):
+        asked.append((device, precision))
+        return Gain()
+
+    asked = []
+    monkeypatch.setattr("streamkind.backends.openvino.OpenVINOBackend", opened)
+    assert len(parity.expected(find_release(MODEL), list(frames(3)))) == 3
+    assert asked == [("cpu", "f32")]
 
 
 def test_distance_counts_both_bounds():

@@ -73,7 +73,7 @@ def expected(release: Release, frames: list[Pixels]) -> list[Pixels]:
     """Relight frames by the released graphs, in float32 on the CPU."""
     from streamkind.backends.openvino import OpenVINOBackend
 
-    with closing(OpenVINOBackend(release, precision="f32")) as engine:
+    with closing(OpenVINOBackend(release, device="cpu", precision="f32")) as engine:
         return [
             engine.recompose(engine.decompose(frame[None]), np.array([ratio], np.float32))[0]
             for frame, ratio in zip(frames, RATIOS, strict=True)
