@@ -21,11 +21,12 @@ from support.waiting import wait_until
 from streamkind.errors import UsageError
 from streamkind.model import checkpoint, processes
 from streamkind.model.checkpoint import load_released
-from streamkind.model.data import TrainingBatch
+from streamkind.model.data import Pair, TrainingBatch
 from streamkind.model.kind import KinD
 from streamkind.model.losses import PRESETS
 from streamkind.model.released import find_release
 from streamkind.model.stages import STAGES, matching_ratio
+from streamkind.model.student import Student
 from streamkind.model.validation import GATES, PairScores, failed_gates
 
 ROOT = Path(__file__).parents[1]
@@ -307,6 +308,20 @@ def test_each_gate_names_its_number(name):
     for value in (low - 0.01, high + 0.01, float("nan")):
         (failure,) = failed_gates(SOUND | {name: value})
         assert failure == f"{name} is {value:.3f}, expected {low:g} to {high:g}"
+
+
+def test_pictures_of_any_size_are_validated(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = [
+        Pair(str(side), *rng.integers(0, 99, (2, side, 90 - side, 3), np.uint8))
+        for side in (38, 51)
+    ]
+    stages = SimpleNamespace(stage=[SimpleNamespace(name="joint")])
+    run = SimpleNamespace(ema=Student().eval(), recipe=stages, stage=0)
+    run.folder, run.total_step = tmp_path, 7
+    found = train.validate(run, pairs, SimpleNamespace(add_scalar=lambda *told: None))
+    assert np.isfinite(list(found.values())).all()
+    assert cv2.imread(str(tmp_path / "sample-000007.jpg")).shape == (38, 4 * 52, 3)
 
 
 def run_of(recipe, tmp_path, *stages):

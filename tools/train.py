@@ -214,7 +214,8 @@ def validate(run: Run, pairs: list[Pair], writer: SummaryWriter) -> dict[str, fl
         rows = [(relit(run.ema, p), p) for p in pairs]
         found |= protocol_scores(rows)
         found |= restoration_gate(run.ema, pairs)
-        sheet = np.vstack([np.hstack([p.low, *images, p.high]) for images, p in rows[:4]])
+        alike = [(images, p) for images, p in rows if p.low.shape == pairs[0].low.shape]
+        sheet = np.vstack([np.hstack([p.low, *images, p.high]) for images, p in alike[:4]])
         cv2.imwrite(str(run.folder / f"sample-{run.total_step:06d}.jpg"), sheet[..., ::-1])
     for name, value in found.items():
         writer.add_scalar(f"validation/{name}", value, run.total_step)

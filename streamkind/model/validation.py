@@ -121,10 +121,12 @@ def gate_numbers(kind: KinD, pairs: Sequence[Pair]) -> dict[str, float]:
     """Measure a decomposition: mean L, spread of R, |R_low - R_high| and |R L - I|."""
     rows = []
     for pair in pairs:
-        low, high = (to_tensor(i[None]).to(device(kind)) for i in (pair.low, pair.high))
+        low, high = (to_tensor(pad(i[None])).to(device(kind)) for i in (pair.low, pair.high))
         with autocast(low.device):
             (r_low, l_low), (r_high, l_high) = map(kind.decomposition, (low, high))
-        r_low, l_low, r_high, l_high = (x.float() for x in (r_low, l_low, r_high, l_high))
+        height, width = pair.low.shape[:2]
+        layers = low, high, r_low, l_low, r_high, l_high
+        low, high, r_low, l_low, r_high, l_high = (x.float()[..., :height, :width] for x in layers)
         rows.append(
             [
                 l_low.mean(),
