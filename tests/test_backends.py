@@ -432,7 +432,12 @@ def test_unknown_names_are_refused(options, message):
 @pytest.mark.parametrize("part", ["decompose", "steady", "recompose"])
 @pytest.mark.parametrize(
     "told",
-    ["CUDA out of memory. Tried to allocate 2 GiB", "DefaultCPUAllocator: can't allocate memory"],
+    [
+        "CUDA out of memory. Tried to allocate 2 GiB",
+        "DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    ],
 )
 def test_pytorch_says_when_a_device_is_short_of_memory(part, told):
     def fail(*tensors):

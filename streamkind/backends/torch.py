@@ -154,8 +154,9 @@ SHAPES_KEPT = 4
 """Largest number of shapes whose CUDA graphs are kept; each holds memory of its own."""
 
 
-SHORT = re.compile("out of memory|(allocate|enough) memory")
-"""Pattern of PyTorch's messages for too little memory, of a card, of Apple's and of the machine."""
+SHORT = re.compile("out of memory|(allocate|enough) memory|_ALLOC(ATION)?_FAILED")
+"""Pattern of PyTorch's messages for too little memory: of a card, where its libraries cuBLAS and
+cuDNN have messages of their own, of Apple's and of the machine."""
 
 
 @contextmanager
