@@ -14,6 +14,7 @@ from parts.record import Table, read_all
 from support.media import make_clip
 
 from streamkind.model.recipe import read_recipe
+from streamkind.video.source import open_source
 
 pytestmark = pytest.mark.slow
 SIZE = (320, 240)
@@ -82,3 +83,14 @@ def test_a_film_is_compared_with_its_truth():
     assert paler[0] > 10 and paler[1] > 10 and paler[3] < 0.05
     gray = film.against_truth(truth // 2, np.full_like(truth, 80))
     assert np.isnan(gray).tolist() == [False, True, False, True, True]
+
+
+@pytest.mark.parametrize("size", films.SIZES)
+def test_a_film_shows_the_colours_of_its_truth_at_each_size(size, monkeypatch, tmp_path):
+    monkeypatch.setattr(films, "FRAMES", 1)
+    red = np.full((*size[::-1], 3), (200, 40, 40), np.uint8)
+    films.film(red, tmp_path / "dark.mp4", 18, infrared=False, seed=0)
+    with open_source(tmp_path / "dark.mp4") as source:
+        (frame,) = source
+    for seen in (frame.data, next(film.frames(tmp_path / "dark.mp4", 0.0, 1)).rgb):
+        assert np.abs(seen.mean(axis=(0, 1)) - (200, 40, 40)).max() < 4

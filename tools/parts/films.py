@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from streamkind.model.data import Pair
 from streamkind.model.degrade import Image, sensor_noise
+from streamkind.video.format import HD_ROWS
 
 FRAMES, RATE = 12, 15
 """Number of frames of a film, and frames per second."""
@@ -96,9 +97,13 @@ def film(dark: Image, path: Path, crf: int, *, infrared: bool, seed: int) -> Non
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", RATE, width=width, height=height)
         stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast"}
+        if height >= HD_ROWS:  # FFmpeg would write BT.601, but readers assume BT.709
+            stream.options |= {"x264-params": "colormatrix=bt709"}
         for i in range(FRAMES):
             seen = sensor_noise(dark, rng)
             frame = av.VideoFrame.from_ndarray(gray(seen) if infrared else seen, "rgb24")
+            if height >= HD_ROWS:
+                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             frame.pts, frame.time_base = i, Fraction(1, RATE)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
