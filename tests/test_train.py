@@ -324,6 +324,19 @@ def test_pictures_of_any_size_are_validated(tmp_path):
     assert cv2.imread(str(tmp_path / "sample-000007.jpg")).shape == (38, 4 * 52, 3)
 
 
+def test_the_scores_of_a_resumed_run_are_drawn_once_and_in_order(tmp_path, monkeypatch):
+    curves = pytest.importorskip("curves")
+    names = [name for panel in curves.SHOWN.values() for name in panel]
+    steps = (1, 2, 3, 2, 3, 4)  # the run went on from a checkpoint of step 1
+    lines = [{"step": s, **dict.fromkeys(names, i)} for i, s in enumerate(steps)]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(curves, "losses", lambda run: {"loss": [(1, 0.5), (2, 0.4)]})
+    curves.draw(tmp_path, tmp_path / "curves.png")
+    (line, *_) = curves.plt.gcf().axes[1].lines
+    curves.plt.close("all")
+    assert np.array(line.get_data()).tolist() == [[1, 2, 3, 4], [0, 3, 4, 5]]
+
+
 def run_of(recipe, tmp_path, *stages):
     """Return a run that has not begun, and its training pairs."""
     settings = train.read_recipe(recipe(*stages))

@@ -1,7 +1,8 @@
 """Draw the curves of a training run: python tools/curves.py runs/kind docs/training/kind.png.
 
 Reads the files that tools/train.py wrote. Draws the losses (from the TensorBoard files) at the top,
-and the scores on held-out pairs below them.
+and the scores on held-out pairs below them. If a resumed run has repeated a step, the later value
+is used.
 """
 
 from __future__ import annotations
@@ -26,10 +27,7 @@ SHOWN = {
 
 
 def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return step and value of each loss term, by the name of the term.
-
-    If a resumed run has repeated a step, the later value is used.
-    """
+    """Return step and value of each loss term, by the name of the term."""
     found: dict[str, dict[int, float]] = {}
     for file in sorted(run.glob("events.out.tfevents.*")):
         events = EventAccumulator(str(file))
@@ -58,7 +56,7 @@ def draw(run: Path, picture: Path) -> None:
     axes[0].set_ylabel("loss, running median")
     for axis, (title, names) in zip(axes[1:], SHOWN.items(), strict=True):
         for name in names:
-            points = [(line["step"], line[name]) for line in lines if name in line]
+            points = sorted({line["step"]: line[name] for line in lines if name in line}.items())
             if points:
                 axis.plot(*zip(*points, strict=True), "o-", label=name.split("/")[0])
         axis.set_ylabel(f"{title}, held out")
