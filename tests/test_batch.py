@@ -312,6 +312,34 @@ def test_a_process_that_is_killed_between_two_tasks_is_told(tmp_path):
         run(jobs, executor=executor)
 
 
+USES_PROCESSES = """
+import os, signal, time
+from streamkind.batch.executors import Processes
+if __name__ == "__main__":
+    with Processes(1) as executor:
+        worker = executor.submit(os.getpid).result()
+        os.kill(worker, signal.SIGINT)  # a terminal sends it to all processes
+        print(worker, executor.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_processes_end_with_the_one_that_began_them_and_leave_ctrl_c_to_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(USES_PROCESSES)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, script], **streams) as process:
+        workers = process.stdout.readline().split()
+        process.kill()
+        try:
+            process.communicate(timeout=20)  # ends when no process has the pipes any more
+        except subprocess.TimeoutExpired:
+            os.kill(int(workers[0]), signal.SIGKILL)
+            raise
+    assert len(workers) == 2 and len({*workers}) == 1
+
+
 def test_a_job_whose_storage_fails_does_not_end_the_batch(tmp_path, monkeypatch):
     class NoNetworkError(Exception):
         """An error of a library of remote storage, which is no OSError."""

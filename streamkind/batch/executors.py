@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from types import TracebackType
@@ -49,7 +51,10 @@ class InProcess(Executor):
 
 
 class Processes(ProcessPoolExecutor):
-    """Processes that share the cores of this machine. An exception in the caller ends them."""
+    """Processes that share the cores of this machine.
+
+    They end at an exception in the caller, and if the caller's process ends in any way.
+    """
 
     def __init__(self, count: int) -> None:
         threads = max(1, cores() // count)
@@ -74,3 +79,13 @@ class Processes(ProcessPoolExecutor):
 def _begin(threads: int) -> None:
     configure_process()
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is sent to all; the caller ends the rest
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the caller's process has ended, then end this one. A killed one ends no others."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
