@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -156,6 +157,13 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def unified(path: Path) -> str:
+    """Return the same text for all names that this system usually takes for one file."""
+    if sys.platform == "darwin":
+        return unicodedata.normalize("NFC", str(path)).casefold()
+    return str(path).casefold() if WINDOWS else str(path)
 
 
 def cache_folder(name: str) -> Path:

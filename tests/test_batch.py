@@ -25,6 +25,8 @@ from support.interlaced import combing, woven
 from support.media import make_clip, read_tracks, read_video
 
 import streamkind
+from streamkind import platform
+from streamkind.app.uploads import free_path
 from streamkind.batch import journal as journals
 from streamkind.batch import work
 from streamkind.batch.divide import divide
@@ -424,10 +426,48 @@ def test_results_are_named_by_a_template(tmp_path):
     assert names("a/one.mp4", name="{stem}-{kind}.mkv") == ["one-mp4.mkv"]
     with pytest.raises(UsageError, match=r"would both become.*--name"):
         names("a", name="same.mkv")
-    with pytest.raises(UsageError, match="cannot be filled in"):
-        names("a", name="{camera}.mkv")
+    for name in ("{camera}.mkv", "{stem[x]}.mkv"):
+        with pytest.raises(UsageError, match="cannot be filled in"):
+            names("a", name=name)
     with pytest.raises(InputError, match="no video was found"):
         names("a", patterns=["*.mov"])
+
+
+def test_a_file_that_is_named_twice_is_one_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.mp4").write_bytes(b"x")
+    assert len(find_jobs([".", tmp_path / "one.mp4", "one.mp4"], "clear", QUICK)) == 1
+
+
+def test_no_result_is_made_in_place_of_its_input(tmp_path):
+    (tmp_path / "clear").mkdir()
+    (tmp_path / "clear" / "one.mp4").write_bytes(b"the result of a batch")
+    with pytest.raises(UsageError, match="input and output are the same file"):
+        find_jobs([tmp_path / "clear" / "one.mp4"], tmp_path / "clear", QUICK)
+
+
+@pytest.mark.parametrize(
+    ("system", "two", "is_refused"),
+    [
+        ("linux", "A.MP4", False),
+        ("win32", "A.MP4", True),
+        ("darwin", "A.MP4", True),
+        ("darwin", "a\u0308.mp4", True),
+        ("win32", "a\u0308.mp4", False),
+    ],
+)
+def test_names_that_are_one_on_the_disk_are_told_apart(
+    tmp_path, monkeypatch, system, two, is_refused
+):
+    monkeypatch.setattr(platform.sys, "platform", system)
+    monkeypatch.setattr(platform, "WINDOWS", system == "win32")
+    one = "ä.mp4" if two.islower() else "a.mp4"
+    paths = [tmp_path / "1" / one, tmp_path / "2" / two]
+    with pytest.raises(UsageError) if is_refused else contextlib.nullcontext():
+        find_jobs(paths, tmp_path / "clear", QUICK)
+    first = free_path(tmp_path, "A", "", ".mp4")
+    other = free_path(tmp_path, "a", "", ".mp4", {platform.unified(first)})
+    assert other.name == ("a.mp4" if system == "linux" else "a (2).mp4")
 
 
 def test_results_below_an_input_folder_are_no_inputs(tmp_path):
@@ -461,10 +501,19 @@ def test_files_in_hidden_folders_are_not_taken(tmp_path):
     assert [job.input for job in jobs] == [top / "one.mp4"] and left_out == []
 
 
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])  # PowerShell writes a byte order mark
-def test_a_list_names_inputs(tmp_path, mark):
+@pytest.mark.parametrize(  # PowerShell writes a byte order mark; version 5 writes UTF-16
+    ("mark", "coding"),
+    [
+        (b"", "utf-8"),
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ],
+)
+def test_a_list_names_inputs(tmp_path, mark, coding):
     path = tmp_path / "list.txt"
-    path.write_bytes(mark + b"one.mp4\n\n# two.mp4\n three four.mp4 \n")
+    text = "one.mp4\n\n# two.mp4\r\n three four.mp4 \n".encode(coding)
+    path.write_bytes(mark + text)
     assert read_list(path) == ["one.mp4", "three four.mp4"]
     with pytest.raises(InputError, match="one path per line"):
         read_list(tmp_path / "none.txt")

@@ -22,7 +22,7 @@ from streamkind.app.settings import Settings
 from streamkind.app.uploads import free_path
 from streamkind.batch.files import KEPT_SUFFIXES
 from streamkind.errors import StreamkindError, UsageError
-from streamkind.platform import WINDOWS, locked
+from streamkind.platform import WINDOWS, locked, unified
 from streamkind.video.storage import remove_folder
 
 log = logging.getLogger("streamkind.app")
@@ -153,7 +153,7 @@ class Queue:
         raise KeyError(key)
 
     def _free_name(self, path: Path, added: str) -> Path:
-        taken = {entry.output for entry in self._entries}
+        taken = {unified(Path(entry.output)) for entry in self._entries}
         suffix = path.suffix if path.suffix.lower() in KEPT_SUFFIXES else ".mkv"
         return free_path(self.out, path.stem, added, suffix, taken)
 

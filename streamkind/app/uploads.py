@@ -14,6 +14,7 @@ from streamkind.app.library import is_refused
 from streamkind.batch.files import is_wanted
 from streamkind.batch.work import SPARE_BYTES
 from streamkind.errors import OutputError, StreamkindError, UsageError
+from streamkind.platform import unified
 from streamkind.video.publish import Staging
 
 MOST_BYTES = 64 << 30
@@ -56,12 +57,12 @@ def shortened(stem: str, ending: str) -> str:
 
 
 def free_path(folder: Path, stem: str, added: str, suffix: str, taken: Container[str] = ()) -> Path:
-    """Return a path in a folder that does not exist and is not `taken`.
+    """Return a path in a folder that does not exist and is not `taken`, which has `unified` names.
 
     Its name is stem, `added` and suffix, with a number before the suffix if needed.
     """
     number, path = 1, folder / shortened(stem, added + suffix)
-    while path.exists() or str(path) in taken:
+    while path.exists() or unified(path) in taken:
         number += 1
         path = folder / shortened(stem, f"{added} ({number}){suffix}")
     return path

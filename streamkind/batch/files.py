@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
@@ -10,7 +11,9 @@ from pathlib import Path
 from streamkind.batch.journal import Job
 from streamkind.engine.options import BATCH, Options
 from streamkind.errors import InputError, UsageError
+from streamkind.platform import unified
 from streamkind.video.format import VIDEO_SUFFIXES
+from streamkind.video.publish import check_not_input
 from streamkind.video.storage import as_path, is_folder, is_local
 
 KEPT_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
@@ -36,7 +39,8 @@ def find_jobs(
     In `name`, {folder} is the path from the input folder to the file's folder, and {stem} and
     {suffix} are parts of the file's name. The files of folders that are not taken are added to
     `left_out`, except hidden files. Raises InputError if no file is found. Raises UsageError if two
-    results would have the same name, and for options that a batch does not take.
+    results would have the same name, if one would replace its input, and for options that a batch
+    does not take.
     """
     options.check_only(BATCH, "a batch")
     inputs = list(inputs)
@@ -44,12 +48,14 @@ def find_jobs(
     left_out = [] if left_out is None else left_out
     for top, path in find_files(inputs, patterns, base, left_out):
         output = base / result_name(name, top, path)
-        if (other := jobs.get(str(output))) is not None and other.input != path:
+        check_not_input(output, path)
+        key = unified(output) if is_local(output) else str(output)
+        if (other := jobs.get(key)) is not None and not _is_same(other.input, path):
             raise UsageError(
                 f"{other.input} and {path} would both become {output}; "
                 "make the names differ by --name, such as '{folder}/{stem}-{kind}{suffix}'"
             )
-        jobs[str(output)] = Job(path, output, options)
+        jobs[key] = Job(path, output, options)
     if not jobs:
         told = f" ({tell_left_out(left_out)})" if left_out else ""
         if any(_is_below(as_path(item), base) for item in inputs):
@@ -80,6 +86,13 @@ def find_files(
                 yield path, file
             else:
                 left_out.append(file)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return whether two paths name one file. One may be absolute."""
+    if not (is_local(one) and is_local(other)):
+        return one == other
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _is_below(folder: Path, out: Path) -> bool:
@@ -129,7 +142,7 @@ def result_name(template: str, top: Path, path: Path) -> str:
     }
     try:
         return template.format(**known)
-    except (KeyError, IndexError, ValueError, AttributeError) as exc:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as exc:
         raise UsageError(
             f"--name {template!r} cannot be filled in: {exc}; use only"
             f" {', '.join(f'{{{k}}}' for k in known)}"
@@ -142,7 +155,9 @@ def read_list(path: Path) -> list[str]:
     Raises InputError.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows may begin it by a BOM
+        data = path.read_bytes()
+        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # of PowerShell 5
+        lines = data.decode("utf-16" if utf16 else "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(
             f"{path}: cannot be read as a list ({exc}); expected one path per line"
