@@ -87,6 +87,7 @@ def test_all_is_measured_scored_and_written(call, tmp_path):
     "words, message",
     [
         (["--size", "1080p"], "expected WIDTHxHEIGHT"),
+        (["--size", "²x64"], "expected WIDTHxHEIGHT"),
         (["--size", "97x64"], "even numbers"),
         (["--onnx", "none.onnx"], "no such file"),
         (["--profile", "fast"], "unknown profile 'fast'"),

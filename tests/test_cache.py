@@ -200,6 +200,7 @@ def test_two_processes_at_once_build_once_and_commands_tell_of_it(call, monkeypa
     told = json.loads(call("engines", "info", key[:8])[1])
     assert told["key"] == key
     assert told["report"]["inputs"]
+    assert "0 plans removed" in call("engines", "prune", "--keep-gb", "inf")[2]
     os.truncate(folder / f"{key}.plan", 5)
     code, out, err = call("engines", "verify")
     assert (code, out.count("good")) == (1, 3)

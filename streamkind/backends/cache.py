@@ -123,7 +123,7 @@ class Cache:
         paths = (path for kind in KINDS for path in self.folder.glob(f"*.{kind}"))
         return sorted({path.stem for path in paths})
 
-    def prune(self, limit_bytes: int, *, keep: str = "") -> list[str]:
+    def prune(self, limit_bytes: float, *, keep: str = "") -> list[str]:
         """Remove damaged plans, and then the least recently used, until the rest fits the limit.
 
         Plans that another process builds or reads are left, and so is the plan with the key `keep`.

@@ -112,7 +112,7 @@ def tell(told: dict[str, Any], json_file: Path | None, plot: Path | None) -> Non
 def read_size(text: str) -> tuple[int, int]:
     """Return width and height of a text such as 1920x1080. Raises UsageError."""
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    if not (width.isdecimal() and height.isdecimal()):
         raise UsageError(f"size '{text}': expected WIDTHxHEIGHT, such as 1920x1080")
     return int(width), int(height)
 

@@ -270,7 +270,7 @@ def prune_command(
     ] = LIMIT_BYTES / 1e9,
 ) -> None:
     """Remove damaged plans, then the least recently used, until the rest fits."""
-    gone = Cache().prune(int(keep_gb * 1e9))
+    gone = Cache().prune(keep_gb * 1e9)
     console.print(f"{len(gone)} plans removed", markup=False)
 
 
