@@ -12,7 +12,7 @@ from support.media import make_clip
 from support.odd import ffmpeg, pass_through
 
 from streamkind.batch import jobs
-from streamkind.cli.show import printable, show_report
+from streamkind.cli.show import printable, progress_bar, show_report
 from streamkind.errors import InputError, UsageError
 from streamkind.pipeline import Report
 from streamkind.video.sink import open_sink
@@ -86,6 +86,14 @@ def test_a_folder_that_is_gone_is_told_in_words(call, clip: Path, tmp_path: Path
     assert code == 1
     assert "/gone/clip: No such file or directory; check" in " ".join((out + err).split())
     assert "FileNotFoundError" not in out + err
+
+
+def test_a_name_with_colons_and_brackets_is_printed_as_it_is(capsys) -> None:
+    show_report(Report(None, ""), Path("cam:x:on:100: [night].mp4"))
+    assert "cam:x:on:100: [night].mp4" in capsys.readouterr().err
+    bar = progress_bar()
+    bar.add_task("cam:x: [night].mp4", told="")
+    assert str(bar.columns[0].render(bar.tasks[0])) == "cam:x: [night].mp4"
 
 
 def test_a_name_with_line_breaks_is_printed_in_one_line(capsys) -> None:

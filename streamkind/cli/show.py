@@ -21,7 +21,7 @@ from streamkind.pipeline import Progress, Report
 _ESCAPED = ("Cc", "Cs", "Zl", "Zp")
 """Categories of Unicode whose characters are escaped: control characters, bytes of names that are
 not UTF-8, and the separators of lines and paragraphs."""
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def printable(text: object) -> str:
@@ -38,9 +38,9 @@ def print_warnings(warnings: Iterable[str]) -> None:
 def progress_bar() -> Bar:
     """Return a progress bar that is drawn on terminals only."""
     return Bar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}% {task.fields[told]}"),
+        TextColumn("{task.percentage:>3.0f}% {task.fields[told]}", markup=False),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -121,6 +121,6 @@ def batch_table(results: list[Result]) -> Table:
             result.status,
             str(result.frames or ""),
             f"{result.seconds:.1f}" if result.seconds else "",
-            Text("; ".join(known)),
+            Text(printable("; ".join(known))),
         )
     return table
