@@ -30,10 +30,13 @@ from streamkind.app.uploads import free_path
 from streamkind.batch import journal as journals
 from streamkind.batch import work
 from streamkind.batch.divide import divide
-from streamkind.batch.executors import Processes
+from streamkind.batch.executors import InProcess, Processes
 from streamkind.batch.files import find_jobs, read_list
+from streamkind.batch.jobs import JobRunner, Result
 from streamkind.batch.journal import Job
 from streamkind.batch.lock import Lock
+from streamkind.cli import app as commands
+from streamkind.cli.app import end_batch
 from streamkind.engine.options import Options
 from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.light.track import Track
@@ -537,6 +540,38 @@ def test_bad_options_are_refused_in_a_line(tmp_path, arguments, said):
     result = batch(*arguments, "--out", tmp_path / "clear")
     assert result.returncode in (1, 2)
     assert said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_report_may_be_in_the_folder_of_the_results(call, tmp_path):
+    out = tmp_path / "clear"
+    told = call("batch", tmp_path / "none.mp4", "--out", out, "--report", out / "report.json")
+    assert told[0] == 1 and "1 failed" in told[1]
+    assert json.loads((out / "report.json").read_bytes())["files"][0]["status"] == "failed"
+
+
+def test_results_are_shown_also_if_their_report_cannot_be_written(tmp_path, capsys):
+    (job,) = find_jobs([tmp_path / "a\x1b[31m.mp4"], tmp_path / "clear", QUICK)
+    results = [Result(job, "failed", error=f"{job.input}: no such file")]
+    with pytest.raises(OutputError):
+        end_batch(results, tmp_path / "gone" / "report.json")
+    told = capsys.readouterr().out
+    assert "1 failed" in told and "\x1b[31m" not in told
+
+
+def test_a_cluster_gets_absolute_names(call, tmp_path, monkeypatch):
+    asked = []
+
+    class Runner(JobRunner):
+        def run(self):
+            asked.extend(result.job for result in self.results)
+            return []
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "open_executor", lambda *_: (InProcess(), lambda: 1))
+    monkeypatch.setattr(commands, "JobRunner", Runner)
+    call("batch", "a.mp4", "--cluster", "auto")
+    (job,) = asked
+    assert (job.input, job.output) == (tmp_path / "a.mp4", tmp_path / "clear" / "a.mp4")
 
 
 def test_a_container_that_cannot_be_joined_is_refused_before_the_work(tmp_path):

@@ -60,6 +60,11 @@ class Job:
     output: Path
     options: Options
 
+    def absolute(self) -> Job:
+        """Return the same job for machines that work in another folder."""
+        input, output = (p.absolute() if is_local(p) else p for p in (self.input, self.output))
+        return replace(self, input=input, output=output)
+
     @property
     def folder(self) -> Path:
         """The hidden folder beside the output with the finished parts."""

@@ -25,6 +25,7 @@ from streamkind.cli.pipes import named
 from streamkind.cli.show import (
     batch_table,
     console,
+    printable,
     progress_bar,
     score_table,
     show_batch,
@@ -37,7 +38,7 @@ from streamkind.measure import plots
 from streamkind.measure.score import score
 from streamkind.pipeline import enhance_file
 from streamkind.platform import give_way
-from streamkind.video.storage import as_path, write_whole
+from streamkind.video.storage import as_path, is_local, write_whole
 
 PARTIAL = 3
 """Exit code of a batch in which some files failed and some did not."""
@@ -138,21 +139,33 @@ def batch_command(
         files, out, Options(**chosen), patterns=pattern or [], name=name, left_out=left_out
     )
     if left_out:
-        console.print(tell_left_out(left_out), markup=False)
-    options.check_files(report)
+        console.print(printable(tell_left_out(left_out)), markup=False)
+    check_report(report, as_path(out))
     give_way(nice)
+    if cluster:
+        jobs = [job.absolute() for job in jobs]
     executor, slots = open_executor(workers, cluster, chosen["device"])
     with executor, progress_bar() as bar:
         results = JobRunner(jobs, executor=executor, slots=slots, progress=show_batch(bar)).run()
     end_batch(results, report)
 
 
+def check_report(report: Path | None, out: Path) -> None:
+    """Raise UsageError or OutputError before a batch whose report could not be written after it.
+
+    If the report's folder does not exist, it may be the folder of the results, which is created.
+    """
+    if report is not None and not report.parent.exists() and is_local(out):
+        out.mkdir(parents=True, exist_ok=True)
+    options.check_files(report)
+
+
 def end_batch(results: list[Result], report: Path | None) -> None:
     """Print the result of a batch, write its report, and set the exit code."""
+    Console(width=max(console.width, 100)).print(batch_table(results))
     if report:
         told = {"files": [result.as_json() for result in results]}
         write_whole(report, (json.dumps(told, indent=1) + "\n").encode())
-    Console(width=max(console.width, 100)).print(batch_table(results))
     if failed := sum(result.status == "failed" for result in results):
         raise typer.Exit(1 if failed == len(results) else PARTIAL)
 
@@ -176,7 +189,7 @@ def score_command(
     """Measure flicker and sharpness of a result, and compare with two baselines."""
     options.check_files(json_file, plot)
     with progress_bar() as bar:
-        task = bar.add_task(output.name, total=None, told="")
+        task = bar.add_task(printable(output.name), total=None, told="")
 
         def show(stage: str, frames: int) -> None:
             bar.update(task, completed=frames, told=f"{stage}: {frames} frames")
