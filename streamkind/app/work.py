@@ -6,6 +6,7 @@ of JSON to stdout. It ends when stdin is closed, because then the page's process
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from streamkind.app.settings import Settings
 from streamkind.backends.process import configure_process
 from streamkind.batch.jobs import BatchProgress, JobRunner, Result
 from streamkind.batch.journal import Job
+from streamkind.errors import OutputError
 from streamkind.live.web.watch import jpeg_of
 from streamkind.platform import give_way
 from streamkind.video.format import ColorTags
@@ -50,11 +52,12 @@ class ProgressWriter:
         write_line(frames=frames, surveyed=progress.surveyed, total=progress.total)
 
     def look(self, before: Pixels, after: Pixels, color: ColorTags) -> None:
-        """Write a picture, if the last one is not too recent."""
+        """Write a picture, if the last one is not too recent. The job does not depend on it."""
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            write_whole(self._picture, jpeg_of(before, after, color, LOOK_WIDTH))
+            with contextlib.suppress(OutputError, OSError):  # its disk is full, or was cleaned
+                write_whole(self._picture, jpeg_of(before, after, color, LOOK_WIDTH))
 
 
 def write_line(**told: Any) -> None:
