@@ -126,9 +126,9 @@ class Queue:
             entry = self._find(key)
             self._entries.remove(entry)
             self._stop(entry)
-            self._save()
             if entry.state != "done":  # before its name is free for another entry
                 entry.remove_result()  # it may have been finished just now
+            self._save()  # after that, because the disk may have been full
         self.picture(key).unlink(missing_ok=True)
 
     def needs(self, path: Path) -> bool:
