@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -109,17 +111,18 @@ class Jobs:
 
     def change(self, id: Id, change: JobChange) -> JobAnswer:
         """Pause, continue or move an entry."""
-        entry = self._find(id)
-        if change.state is not None:
-            self._queue.set_state(id, change.state)
-        if change.place is not None:
-            self._queue.move(id, change.place)
+        with known(id):
+            entry = self._queue.get(id)
+            if change.state is not None:
+                self._queue.set_state(id, change.state)
+            if change.place is not None:
+                self._queue.move(id, change.place)
         return answer(entry)
 
     def remove(self, id: Id) -> None:
         """Remove an entry. If it is not finished, delete its files; a finished result stays."""
-        self._find(id)
-        self._queue.remove(id)
+        with known(id):
+            self._queue.remove(id)
 
     def now(self, id: Id) -> Response:
         """Return the present frame before (left half) and after (right half)."""
@@ -151,10 +154,9 @@ class Jobs:
             ) from exc
 
     def _find(self, id: str) -> QueueEntry:
-        try:
-            return self._queue.get(id)
-        except KeyError:
-            raise HTTPException(404, f"no entry {id}; GET /api/jobs lists them") from None
+        with known(id):
+            entry = self._queue.get(id)
+        return entry
 
     def _result(self, id: str) -> FilePath:
         entry = self._find(id)
@@ -164,6 +166,15 @@ class Jobs:
                 f"{entry.name}: has no result; wait until it is done, or add the file again"
             )
         return path
+
+
+@contextlib.contextmanager
+def known(id: str) -> Iterator[None]:
+    """Answer 404 if an entry does not exist, or is removed by another request meanwhile."""
+    try:
+        yield
+    except KeyError:
+        raise HTTPException(404, f"no entry {id}; GET /api/jobs lists them") from None
 
 
 def answer(entry: QueueEntry) -> JobAnswer:
