@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fastapi import HTTPException
 from support.app_at import QUICK, app_at, app_command
 from support.batch import digests, night
 from support.media import make_clip, picture
@@ -21,12 +23,15 @@ from support.waiting import wait_until
 
 from streamkind import platform
 from streamkind.app import queue as queues
-from streamkind.app.entries import QueueEntry, load
+from streamkind.app.entries import JobProgress, QueueEntry, as_answer, load, save
 from streamkind.app.queue import QUEUE, Queue
+from streamkind.app.queue_routes import JobChange, Jobs
 from streamkind.app.settings import Settings
+from streamkind.app.work import ProgressWriter
 from streamkind.batch.files import find_jobs
 from streamkind.batch.jobs import JobRunner
-from streamkind.errors import UsageError
+from streamkind.errors import OutputError, UsageError
+from streamkind.video.format import ColorTags
 
 LONG = 120.0
 """Longest wait for one event, in seconds. A busy machine enhances a small clip in less time."""
@@ -347,6 +352,73 @@ def test_a_process_that_cannot_be_ended_fails_no_request(tmp_path, monkeypatch):
     finally:
         ended.set()
         queue.close()
+
+
+def paused(queue, tmp_path):
+    """Add a file to a queue, and pause it before its process is started."""
+    with queue._changed:
+        return queue.set_state(queue.add(tmp_path / "a.mp4", "1/a.mp4", Settings()).id, "paused")
+
+
+def test_removing_an_entry_frees_a_full_disk(tmp_path, monkeypatch):
+    with contextlib.closing(Queue(tmp_path)) as queue:
+        entry = paused(queue, tmp_path)
+        part = entry.job().part(0)
+        part.parent.mkdir()
+        part.write_bytes(b"much")
+
+        def save(path, entries):
+            if part.exists():
+                raise OutputError("no space left on device")
+            saved.append(list(entries))
+
+        saved = []
+        monkeypatch.setattr(queues, "save", save)
+        queue.remove(entry.id)
+        assert saved == [[]] and not part.parent.exists()
+
+
+@pytest.mark.parametrize("act", ["remove", "change"])
+def test_an_entry_that_is_removed_twice_at_once_is_not_found(tmp_path, act):
+    with contextlib.closing(Queue(tmp_path)) as queue, ThreadPoolExecutor(1) as pool:
+        jobs = Jobs(queue, None, None)
+        entry = paused(queue, tmp_path)
+        with queue._changed:
+            more = [JobChange(state="waiting")] if act == "change" else []
+            late = pool.submit(getattr(jobs, act), entry.id, *more)
+            wait([late], 0.2)  # it has found the entry, and waits for the queue
+            jobs.remove(entry.id)
+        with pytest.raises(HTTPException, match="404"):
+            late.result(LONG)
+
+
+def test_frames_of_done_and_paused_files_are_known_after_a_restart(tmp_path):
+    entries = [
+        QueueEntry(
+            state,
+            "a.mp4",
+            "1/a.mp4",
+            "a.mp4",
+            state,
+            Settings(),
+            state,
+            progress=JobProgress(3, 4, 5),
+        )
+        for state in ("done", "paused")
+    ]
+    save(tmp_path / QUEUE, entries)
+    with contextlib.closing(Queue(tmp_path)) as queue:
+        assert [as_answer(e)["progress"]["frames"] for e in queue.list()] == [3, 3]
+    told = json.loads((tmp_path / QUEUE).read_bytes())
+    for job in told["jobs"]:
+        del job["progress"]  # as version 0.2.0 stored it
+    (tmp_path / QUEUE).write_text(json.dumps(told))
+    assert [e.progress for e in load(tmp_path / QUEUE)] == [JobProgress(), JobProgress()]
+
+
+def test_a_job_does_not_depend_on_the_picture_of_its_present_frame(tmp_path):
+    writer = ProgressWriter(tmp_path / "cleaned" / "now.jpg")
+    writer.look(*np.zeros((2, 48, 64, 3), np.uint8), ColorTags())
 
 
 @pytest.mark.parametrize(

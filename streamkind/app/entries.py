@@ -26,7 +26,7 @@ JobState = Literal["waiting", "running", "paused", "done", "failed"]
 
 @dataclass
 class JobProgress:
-    """The progress of a job. It is not stored in the file."""
+    """The progress of a job."""
 
     frames: int = 0
     """Number of enhanced frames."""
@@ -68,8 +68,8 @@ class QueueEntry:
 
     def record(self) -> dict[str, Any]:
         """Return the part of an entry that is stored in the file."""
-        told = {k: v for k, v in vars(self).items() if k not in ("progress", "_seen")}
-        return told | {"settings": self.settings.model_dump()}
+        told = {k: v for k, v in vars(self).items() if k != "_seen"}
+        return told | {"settings": self.settings.model_dump(), "progress": asdict(self.progress)}
 
     def begin(self) -> None:
         """Set the entry to running, without any progress."""
@@ -125,10 +125,7 @@ def load(path: Path) -> list[QueueEntry]:
         told = json.loads(path.read_bytes())
         if told["version"] != VERSION:
             return []
-        entries = [
-            QueueEntry(**{**job, "settings": Settings.model_validate(job["settings"])})
-            for job in told["jobs"]
-        ]
+        entries = [read_entry(job) for job in told["jobs"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     for entry in entries:
@@ -136,9 +133,16 @@ def load(path: Path) -> list[QueueEntry]:
     return entries
 
 
+def read_entry(job: dict[str, Any]) -> QueueEntry:
+    """Return an entry from its `record`; that of version 0.2.0 has no progress."""
+    settings = Settings.model_validate(job["settings"])
+    progress = JobProgress(**job.get("progress", {}))
+    return QueueEntry(**{**job, "settings": settings, "progress": progress})
+
+
 def as_answer(entry: QueueEntry) -> dict[str, Any]:
     """Return the description of an entry for the page."""
-    told = entry.record() | {"progress": asdict(entry.progress)}
+    told = entry.record()
     told["output"] = Path(entry.output).name
     del told["input"]
     return told
