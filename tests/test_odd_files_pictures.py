@@ -309,7 +309,16 @@ def test_pages_that_a_tiff_cannot_hold_are_told_in_words(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
 
-@pytest.mark.parametrize("words", [["--codec", "hevc"], ["--crf", "9"], ["--two-pass"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--codec", "hevc"],
+        ["--crf", "9"],
+        ["--two-pass"],
+        ["--steady", "none"],
+        ["--deinterlace", "off"],
+    ],
+)
 def test_options_of_videos_are_refused_for_stills(call, tmp_path, words):
     Image.fromarray(CORNER).save(tmp_path / "in.png")
     code, _, err = call("enhance", tmp_path / "in.png", tmp_path / "out.png", *words)

@@ -267,8 +267,8 @@ def shown(look: ShowFrames | None, color: ColorTags) -> Callable[[Pixels, Pixels
 
 
 def encode_still(job: Job, path: Path) -> Outcome:
-    """Enhance an image into a file."""
-    usual = Options()
-    told = replace(job.options, codec=usual.codec, crf=usual.crf, preset=usual.preset)
+    """Enhance an image into a file. Options for videos are left out; a batch may have both."""
+    videos = ("codec", "crf", "preset", "steady", "deinterlace")
+    told = replace(job.options, **{name: getattr(Options(), name) for name in videos})
     report = enhance_file(job.input, path, told)
     return Outcome(report.frames, report.lost, 0, report.warnings, sha256(path))

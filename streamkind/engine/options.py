@@ -114,6 +114,12 @@ class Options:
             check_type(name, getattr(self, name), hint)
         if self.ratio_track is not None and self.ratio != "auto":
             raise UsageError("a ratio track and a fixed ratio exclude each other; give one of them")
+        chosen = self.ratio == "auto" and self.ratio_track is None and "ratio" in self.steady
+        if self.two_pass and not chosen:
+            raise UsageError(
+                "two passes (--two-pass) find ratios that are automatic and smoothed; leave them"
+                " out, or leave out the fixed ratio, the ratio track or steady without ratio"
+            )
         find_release(self.chosen_model)
 
     @property
@@ -161,7 +167,7 @@ class Options:
 
     def check_for_still(self) -> None:
         """Raise UsageError if an option for videos is given, for an input that is a still."""
-        videos = ("codec", "crf", "preset", "two_pass", "ratio_track")
+        videos = ("codec", "crf", "preset", "two_pass", "ratio_track", "steady", "deinterlace")
         if told := [name.replace("_", "-") for name in self.given() if name in videos]:
             raise UsageError(
                 f"{', '.join(told)}: for videos only, but the input is a still; leave it out"
