@@ -162,6 +162,22 @@ def test_presets_and_last_settings_come_back(page):
     wait_until(lambda: page.find("#preset").text.strip() == "Choose …")
 
 
+def test_a_preset_is_used_and_deleted_whatever_spaces_its_name_has(page):
+    choose(page)
+    page.set_range("#target", 0.6)
+    page.find("#preset-name").send_keys("two  spaces")
+    page.find("#keep").click()
+    wait_until(lambda: page.text("#announce") == "The preset two  spaces is saved.")
+    page.set_range("#target", 0.3)
+    page.driver.execute_script(
+        "const s = document.getElementById('preset'); s.selectedIndex = 1;"
+        "s.dispatchEvent(new Event('change', { bubbles: true }))"
+    )
+    wait_until(lambda: page.text("#target-value") == "0.6")
+    page.find("#forget").click()
+    wait_until(lambda: "two" not in page.text("#preset"))
+
+
 def test_files_dropped_together_are_sent_in_turn_and_each_refusal_is_reported(page, app, clip):
     names = ["first <b>.mp4", "notes.txt", "more.doc", "second.mp4"]
     page.driver.execute_script(COUNT_UPLOADS)

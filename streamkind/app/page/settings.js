@@ -132,7 +132,7 @@ export function showPresets() {
   const names = Object.keys(page.presets).sort();
   const none = make("option", t("choosePreset"), { value: "" });
   const chosen = at("preset").value;
-  at("preset").replaceChildren(none, ...names.map((name) => make("option", name)));
+  at("preset").replaceChildren(none, ...names.map((name) => make("option", name, { value: name })));
   at("preset").value = names.includes(chosen) ? chosen : "";
 }
 
