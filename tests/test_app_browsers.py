@@ -210,6 +210,31 @@ def test_a_page_begins_again_if_the_command_has_other_folders(driver, nights, tm
         driver.get("about:blank")
 
 
+def test_a_folder_that_is_gone_does_not_change_the_path_of_the_next_one(driver, tmp_path):
+    folders = [tmp_path / name for name in ("gone", "there")]
+    for folder in folders:
+        folder.mkdir()
+    with app_at(tmp_path, folders) as app:
+        page = opened(driver, app)
+        folders[0].rmdir()
+        click(page, "#list li:nth-child(1) .folder")
+        wait_until(lambda: "does not exist any more" in page.text("#choose-error"), LONG)
+        click(page, "#list li:nth-child(2) .folder")
+        wait_until(lambda: seen(page, "#where button"), LONG)
+        assert page.text("#where") == "Foldersthere"
+
+
+def test_folders_and_queue_are_shown_if_that_of_dropped_files_cannot_be_read(
+    driver, nights, tmp_path
+):
+    (tmp_path / "clear").mkdir()
+    (tmp_path / "clear" / "originals").write_text("no folder")
+    with app_at(tmp_path, [nights]) as app:
+        page = opened(driver, app)
+        waiting(app, 1)
+        wait_until(lambda: states(page), LONG)
+
+
 def test_an_answer_that_is_no_json_ends_an_upload(driver, nights, tmp_path):
     with app_at(tmp_path, [nights]) as app, contextlib.ExitStack() as stack:
         page = opened(driver, app)

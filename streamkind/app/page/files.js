@@ -122,8 +122,7 @@ async function enter() {
   at("files").hidden = false;
   at("logout").hidden = localStorage.getItem("session") === null;
   showSettings(last);
-  await open("");
-  look.soon();
+  await open("").finally(look.soon); // it repeats what fails
 }
 
 const look = repeat(lookAtAll, LOOK_MS, (well) => {

@@ -6,7 +6,8 @@ import { bytes, clock, number, t } from "./texts.js";
 
 const UPLOADS = "uploads";
 const page = {
-  place: "", names: [], shown: null, folders: "", dropped: "", chosen: "", clicks: 0,
+  place: "", names: [], shown: { place: "", names: [] }, folders: "", dropped: "", chosen: "",
+  clicks: 0,
   choose: () => {}, told: () => {},
 };
 
@@ -20,10 +21,16 @@ export function darkness(luma) {
 // Open a folder. "" opens the list of folders and of dropped files.
 export async function open(place, names = []) {
   Object.assign(page, { place, names });
-  const listing = await list(place);
+  const listing = await list(place).catch((problem) => {
+    if (page.place === place) Object.assign(page, page.shown); // its list is still there
+    throw problem;
+  });
   if (page.place !== place) return; // another folder has been opened meanwhile
   if (!place) {
-    const dropped = await list(UPLOADS);
+    const dropped = await list(UPLOADS).catch((problem) => {
+      if (!(problem instanceof Refused)) throw problem;
+      return { files: [], more: false }; // its folder cannot be read
+    });
     if (page.place !== place) return;
     page.folders = JSON.stringify(listing.folders);
     page.dropped = JSON.stringify(dropped);
@@ -32,10 +39,12 @@ export async function open(place, names = []) {
       && !dropped.files.some((file) => file.place === page.chosen);
     if (gone) choose(null);
   }
-  const items = [...listing.folders.map(folderItem), ...listing.files.map(fileItem)];
+  const folders = listing.folders.map((folder) => folderItem(folder, names));
+  const items = [...folders, ...listing.files.map(fileItem)];
   const held = document.activeElement;
-  const walked = page.shown !== place && (at("where").contains(held) || at("list").contains(held));
-  page.shown = place;
+  const inside = at("where").contains(held) || at("list").contains(held);
+  const walked = page.shown.place !== place && inside;
+  page.shown = { place, names };
   showWhere();
   keepFocus(at("list"), at("pick"), () => at("list").replaceChildren(...items));
   if (walked) (at("list").querySelector("button") ?? at("pick")).focus();
@@ -72,22 +81,23 @@ export async function lookAtDropped() {
 
 function showWhere() {
   const steps = [["", t("folders")]];
+  const { names } = page;
   const parts = page.place.split("/");
-  page.names.forEach((name, i) => steps.push([parts.slice(0, i + 1).join("/"), name]));
+  names.forEach((name, i) => steps.push([parts.slice(0, i + 1).join("/"), name]));
   at("where").hidden = steps.length === 1;
   at("where").replaceChildren(...steps.map(([place, name], i) => {
     const button = make("button", name, { type: "button" });
     if (i === steps.length - 1) button.setAttribute("aria-current", "true");
-    button.addEventListener("click", () => attempt(() => open(place, page.names.slice(0, i))));
+    button.addEventListener("click", () => attempt(() => open(place, names.slice(0, i))));
     return button;
   }));
 }
 
-function folderItem(folder) {
+function folderItem(folder, names) {
   const item = make("li", "", { "data-key": folder.place });
   const button = make("button", `${folder.name} /`, { type: "button", class: "one folder" });
   button.addEventListener("click",
-    () => attempt(() => open(folder.place, [...page.names, folder.name])));
+    () => attempt(() => open(folder.place, [...names, folder.name])));
   item.append(button);
   return item;
 }
