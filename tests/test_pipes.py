@@ -128,6 +128,14 @@ def test_a_closed_input_or_output_is_told_in_words(tmp_path, words, told):
     assert done.returncode == 1 and done.stderr.startswith(f"streamkind: {told}")
 
 
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
+    code = "import os; from streamkind.cli.early import hold_closed_streams as hold; hold()"
+    code += f"; os.write(os.open({str(tmp_path / 'a')!r}, os.O_RDWR | os.O_CREAT), b'x')"
+    code += "; os.system('echo told >&2'); os.write(2, b'told')"
+    done = subprocess.run(f'{sys.executable} -c "{code}" <&- 2>&-', shell=True, env=ENVIRONMENT)
+    assert (done.returncode, (tmp_path / "a").read_bytes()) == (0, b"x")
+
+
 def test_two_videos_go_to_standard_output_from_any_folder(tmp_path):
     words = ["-f", "lavfi", "-i", "testsrc=size=64x48:duration=0.2", "-map", "0", "-map", "0"]
     subprocess.run(["ffmpeg", "-v", "error", *words, tmp_path / "in.mkv"], check=True)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from streamkind.cli.early import ENDING, leave_at_signals
+from streamkind.cli.early import ENDING, hold_closed_streams, leave_at_signals
 
 TYPE_CHECKING = False  # the module `typing` takes longer to import than this one
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main() -> NoReturn:
 def run() -> NoReturn:
     """Run the command line; every failure is one line on stderr and an exit code."""
     leave_at_signals()
+    hold_closed_streams()
     from streamkind.platform import print_anything
 
     print_anything()

@@ -1,4 +1,4 @@
-"""Handles signals before the rest of the command is imported.
+"""Handles signals and closed streams before the rest of the command is imported.
 
 It imports only modules that Python has loaded already.
 """
@@ -18,6 +18,18 @@ ENDING = [
 ]
 """Signals that end the command: Ctrl-C, the stop of a service manager, the end of a terminal, and
 Ctrl-Break on Windows."""
+
+
+def hold_closed_streams() -> None:
+    """Open the null device as each standard stream that is closed.
+
+    Otherwise a file of the command would get its number, and libraries would print into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number
 
 
 def leave_at_signals() -> None:
