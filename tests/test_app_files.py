@@ -22,7 +22,7 @@ from support.media import make_clip, scene
 from support.waiting import wait_until
 
 from streamkind.app import estimate, library, preview, uploads
-from streamkind.app.facts import LruCache
+from streamkind.app.facts import Facts, LruCache
 from streamkind.app.settings import Presets, Settings
 from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.errors import InputError, UsageError
@@ -234,6 +234,19 @@ def test_a_page_that_ends_in_a_measurement_is_silent_and_leaves_nothing(
     told = [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"]
     assert (told, seen[0].exists()) == ([], False)
     held.set()
+
+
+def test_a_measurement_makes_its_folder_again_that_the_system_has_cleaned(tree, monkeypatch):
+    monkeypatch.setattr(estimate, "time_enhancing", lambda job, start, gone: 0.5)
+    facts = Facts(64, 48, 2.0, 10.0, 20, "h264", 0.1)
+    estimates = estimate.Estimates()
+    try:
+        Path(estimates._folder.name).rmdir()
+        settings = Settings(ratio=2.0)
+        path = tree / "nights" / "night.mp4"
+        assert estimates.get(path, facts, settings, threading.Event()).seconds == 10
+    finally:
+        estimates.close()
 
 
 def test_closing_waits_for_no_frame_in_the_network(monkeypatch):

@@ -417,8 +417,11 @@ def test_frames_of_done_and_paused_files_are_known_after_a_restart(tmp_path):
 
 
 def test_a_job_does_not_depend_on_the_picture_of_its_present_frame(tmp_path):
-    writer = ProgressWriter(tmp_path / "cleaned" / "now.jpg")
-    writer.look(*np.zeros((2, 48, 64, 3), np.uint8), ColorTags())
+    (tmp_path / "full").write_text("no folder, as if the disk were full")
+    for folder in ("full", "cleaned"):
+        writer = ProgressWriter(tmp_path / folder / "now.jpg")
+        writer.look(*np.zeros((2, 48, 64, 3), np.uint8), ColorTags())
+    assert (tmp_path / "cleaned" / "now.jpg").exists()
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def measure(path: Path, facts: Facts, settings: Settings, gone: Event, where: st
     after `gone` is set.
     """
     start = facts.seconds / 3
+    Path(where).mkdir(0o700, exist_ok=True)  # the system may have cleaned it
     with tempfile.TemporaryDirectory(dir=where) as folder:
         job = Job(path, Path(folder, path.name), settings.options())
         each = time_enhancing(job, start, gone)

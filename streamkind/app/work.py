@@ -56,7 +56,8 @@ class ProgressWriter:
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            with contextlib.suppress(OutputError, OSError):  # its disk is full, or was cleaned
+            with contextlib.suppress(OutputError, OSError):  # its disk is full
+                self._picture.parent.mkdir(0o700, exist_ok=True)  # the system may have cleaned it
                 write_whole(self._picture, jpeg_of(before, after, color, LOOK_WIDTH))
 
 
