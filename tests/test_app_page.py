@@ -165,9 +165,9 @@ def test_presets_and_last_settings_come_back(page):
 def test_a_preset_is_used_and_deleted_whatever_spaces_its_name_has(page):
     choose(page)
     page.set_range("#target", 0.6)
-    page.find("#preset-name").send_keys("two  spaces")
-    page.find("#keep").click()
+    page.find("#preset-name").send_keys("two  spaces", Keys.ENTER)
     wait_until(lambda: page.text("#announce") == "The preset two  spaces is saved.")
+    assert not seen(page, "#queue li")
     page.set_range("#target", 0.3)
     page.driver.execute_script(
         "const s = document.getElementById('preset'); s.selectedIndex = 1;"

@@ -177,6 +177,11 @@ export function listenToSettings(changed, told) {
     at("preset").value = name;
     told(t("kept", { name }));
   }));
+  at("preset-name").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault(); // it would add the video to the queue
+    at("keep").click();
+  });
   at("forget").addEventListener("click", () => attempt(async () => {
     const name = at("preset").value;
     if (!name) return;
