@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,13 +22,14 @@ from support.console_at import TOKEN
 from support.media import make_clip, scene
 from support.waiting import wait_until
 
-from streamkind.app import estimate, library, preview, uploads
+from streamkind.app import estimate, library, preview, site, uploads
 from streamkind.app.facts import Facts, LruCache
 from streamkind.app.settings import Presets, Settings
 from streamkind.backends.openvino import OpenVINOBackend
 from streamkind.errors import InputError, UsageError
 from streamkind.live.web import guard
 from streamkind.video.encoders import find_encoder
+from streamkind.video.format import VIDEO_SUFFIXES
 from streamkind.video.quality import quality_options
 
 JSON = {"Content-Type": "application/json"}
@@ -556,6 +558,12 @@ def test_a_file_that_the_disk_takes_only_in_part_is_refused(tmp_path):
     done = subprocess.run(process, capture_output=True, text=True, check=True)
     assert "cannot be written (File too large)" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_browser_offers_all_files_that_are_taken():
+    page = (Path(site.OWN_PAGE) / "files.html").read_text(encoding="utf-8")
+    offered = re.search('accept="([^"]*)"', page)[1].split(",")
+    assert [kind.strip() for kind in offered] == ["video/*", *sorted(VIDEO_SUFFIXES)]
 
 
 def test_a_file_whose_browser_goes_away_leaves_nothing(own):
