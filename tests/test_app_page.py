@@ -233,10 +233,13 @@ def test_a_page_goes_on_when_its_command_answers_again(page):
 
 def test_german_is_spoken_and_remembered(page):
     page.find("#language option[value=de]").click()
+    said = lambda: page.find("#divider").get_attribute("aria-valuetext")  # noqa: E731
     assert page.text("#queue-title") == "Warteschlange"
     assert page.find("#pick").text == "Dateien wählen …"
+    assert said() == "50 % vorher, 50 % nachher"
     page.driver.refresh()
     wait_until(lambda: page.text("#queue-title") == "Warteschlange")
+    assert said() == "50 % vorher, 50 % nachher"
     assert page.find("html").get_attribute("lang") == "de"
     assert "undefined" not in page.find("body").text
 

@@ -9,7 +9,7 @@ import {
   estimate, forgetEstimates, limitCrf, listenToSettings, loadPresets, nameLight, settings,
   showEstimates, showPresets, showSettings, wrongSettings,
 } from "./settings.js";
-import { listenToStage, showAgain, showFile, showLight } from "./stage.js";
+import { listenToStage, showAgain, showFile, showLight, showTexts } from "./stage.js";
 import { clock, LANGUAGES, number, speak, t } from "./texts.js";
 
 const LOOK_MS = 1000;
@@ -94,6 +94,7 @@ function setLanguage(wanted) {
   showEstimates();
   showPresets();
   nameLight();
+  showTexts();
   showLight(light());
 }
 

@@ -11,7 +11,7 @@ const FULL_WIDTH = 8192;
 const REST_MS = 350; // time without a change before the chosen profile's result is requested
 const page = {
   file: null, seconds: 0, light: {}, moments: [], chosen: 0, percent: 50, changed: 0,
-  shown: () => {}, large: null,
+  shown: () => {}, move: () => {}, large: null,
 };
 
 // ---- what is wanted
@@ -154,6 +154,11 @@ export function showAgain() {
   fine.soon();
 }
 
+// Show all texts in the present language.
+export function showTexts() {
+  page.move(page.percent);
+}
+
 // The ratio of the visible picture; 0 if there is none.
 export function shownRatio() {
   return now()?.ratio ?? 0;
@@ -262,7 +267,7 @@ function drawLarge() {
 
 // `shown` is called when the chosen profile's picture is visible, and `drawn` after each drawing.
 export function listenToStage(shown, drawn) {
-  listenToDivider(at("stage"), at("divider"), (percent) => {
+  page.move = listenToDivider(at("stage"), at("divider"), (percent) => {
     page.percent = percent;
     draw();
     const before = Math.round(percent);
