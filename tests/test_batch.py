@@ -287,6 +287,20 @@ def test_frames_that_cannot_be_decoded_are_left_out_and_reported(tmp_path, short
     assert result.lost == 10 and "could not be decoded" in " ".join(result.warnings)
 
 
+def test_frames_of_a_failed_job_are_no_progress_of_the_others(tmp_path, monkeypatch):
+    night(tmp_path / "a.mp4", 4)
+    night(tmp_path / "b.mp4", 40)
+    jobs = find_jobs([tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "clear", QUICK)
+    plan = journals.Journal("another input", {}, True, [0], [0], [], 1.0, None)
+    monkeypatch.setattr(work, "prepare", lambda job, seen: (plan, None))
+    monkeypatch.setattr(work, "enhance_part", lambda *_: work.Outcome(frames=4))
+    monkeypatch.setattr(work, "engine_description", lambda job: "")
+    told = []
+    JobRunner(jobs, progress=lambda p: told.append((p.frames, p.total))).run()
+    assert (4, 44) in told and told[-1] == (0, 0)
+    assert all(done <= total for done, total in told)
+
+
 def test_images_are_jobs_too(tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(2):

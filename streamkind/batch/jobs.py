@@ -55,7 +55,7 @@ class BatchProgress:
 
     results: list[Result]
     frames: int = 0
-    """Number of frames in finished parts."""
+    """Number of frames in finished parts of jobs that have not failed."""
     surveyed: int = 0
     """Frames read so far by the first pass, if it runs in this process."""
     under_way: int = 0
@@ -283,6 +283,8 @@ class JobRunner:
         known = isinstance(cause, StreamkindError)
         told = str(cause) if known else f"{result.job.input}: {in_words(cause) or repr(cause)}"
         result.error = " ".join(told.split())
+        self._progress.frames -= result.frames  # `total` leaves them out too
+        self._progress.under_way = self._progress.surveyed = 0
         self._say(f"failed: {result.error}")
 
     def _say(self, told: str) -> None:
