@@ -392,6 +392,49 @@ def test_a_tiff_of_16_bits_without_tags_loses_none(tmp_path):
     assert copy(tmp_path / "in.tif", tmp_path / "out.tif") == []
 
 
+def tiff(deep: np.ndarray, tags: dict[int, int], planes: int = 1) -> bytes:
+    """Return an uncompressed TIFF of (H, W, N) of 8 or 16 bits. Pillow writes only some of them."""
+    height, width, channels = deep.shape
+    data = (deep.transpose(2, 0, 1) if planes > 1 else deep).tobytes()
+    depth = 8 * deep.itemsize
+    found = {256: [width], 257: [height], 258: [depth] * channels, 262: [2 if channels > 1 else 1]}
+    found |= {277: [channels], 278: [height], 284: [2 if planes > 1 else 1]}
+    found |= {number: [value] for number, value in tags.items()}
+    size = len(data) // planes
+    rest, begin = b"", 10 + 12 * (len(found) + 2) + 4
+    places = [begin + 64 + size * n for n in range(planes)]
+    entries = b""
+    for number, values in sorted((found | {273: places, 279: [size] * planes}).items()):
+        packed = b"".join(value.to_bytes(4, "little") for value in values)
+        at = begin + len(rest)
+        kept, rest = (
+            (at.to_bytes(4, "little"), rest + packed) if len(values) > 1 else (packed, rest)
+        )
+        entries += number.to_bytes(2, "little") + b"\4\0"
+        entries += len(values).to_bytes(4, "little") + kept
+    head = b"II*\0\x08\0\0\0" + (len(found) + 2).to_bytes(2, "little")
+    return head + entries + bytes(4) + rest.ljust(64, b"\0") + data
+
+
+def test_a_tiff_of_16_bits_looks_as_one_of_8(tmp_path):
+    """Check each orientation, and gray in which 0 is white."""
+    gray, colour = CORNER[..., :1].copy(), CORNER.copy()
+    gray[:5, 60:], colour[:5, 60:] = 200, (200, 90, 10)
+    cases = [(gray, {0x0112: turn}) for turn in range(1, 9)]
+    for image, tags in [*cases, (colour, {0x0112: 6}), (gray, {262: 0})]:
+        (tmp_path / "8.tif").write_bytes(tiff(image, tags))
+        (tmp_path / "16.tif").write_bytes(tiff(image.astype(np.uint16) * 257, tags))
+        deep, shallow = read_still(tmp_path / "16.tif"), read_still(tmp_path / "8.tif")
+        assert np.array_equal(deep.rgb, shallow.rgb), tags
+        assert deep.deep is not None
+
+
+def test_channels_that_would_be_mixed_up_are_refused(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(CORNER.astype(np.uint16) * 257, {}, 3))
+    with pytest.raises(InputError, match=r"stored one after the other; expected .* tiffcp -p"):
+        read_still(tmp_path / "a.tif")
+
+
 def test_a_tiff_of_an_unsupported_variant_is_reported(tmp_path):
     cv2.imwrite(str(tmp_path / "in.tif"), CORNER.astype(np.float32) / 255)
     with pytest.raises(InputError, match=r"a TIFF that is damaged .* variant is not supported"):
@@ -446,6 +489,9 @@ def test_a_picture_whose_exif_cannot_be_read_is_read_without_it(tmp_path: Path) 
     still = read_still(tmp_path / "in.png")
     assert np.array_equal(still.rgb, CORNER)
     assert still.notes == ("in.png: its EXIF is damaged and left out",)
+    deep = Image.fromarray(CORNER[..., 0].astype(np.uint16) * 257)
+    deep.save(tmp_path / "in.png", pnginfo=info)
+    assert read_still(tmp_path / "in.png").notes == still.notes
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png"])

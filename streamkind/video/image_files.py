@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from streamkind.errors import InputError, OutputError
+from streamkind.video.deep_stills import has_16_bits, read_deep
 from streamkind.video.frames import Pixels
 from streamkind.video.hdr_stills import tone_mapped_rgb, tone_note, transfer_of
 from streamkind.video.image_data import Samples, Still, in_eight_bits, rgb_of, too_large
@@ -74,6 +75,8 @@ def read_still(path: Path) -> Still:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of damaged tags
             return _read(path, data)
+    except InputError:
+        raise
     except Exception as exc:  # for damaged files, decoders raise any exception
         raise InputError(_why(path, data, exc)) from exc
 
@@ -98,7 +101,7 @@ def _read(path: Path, data: bytes) -> Still:
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"{path.name}: only the first of its {image.n_frames} pictures is enhanced")
     transfer = transfer_of(data, image)
-    kept = _has_16_bits(data, image)
+    kept = has_16_bits(data, image)
     image.load()
     if drop_damaged_exif(image):
         notes.append(f"{path.name}: its EXIF is damaged and left out")
@@ -115,7 +118,7 @@ def _read(path: Path, data: bytes) -> Still:
         alpha = np.asarray(image.getchannel("A"))
         alpha = None if alpha.min() == 255 else alpha
     gray = image.mode in ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-    deep = _deep(data) if kept else None
+    deep = read_deep(path, data) if kept else None
     if deep is not None and deep.ndim == 3 and deep.shape[2] == 4:
         alpha, deep = (None if alpha is None else deep[..., 3]), deep[..., :3]
     if deep is not None:
@@ -142,13 +145,6 @@ def _is_lossy(data: bytes, kind: str) -> bool:
     return kind in (*_LOSSY, "MPO")
 
 
-def _has_16_bits(data: bytes, image: Any) -> bool:
-    if image.format == "PNG":
-        return data[24] == 16  # IHDR
-    bits = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample
-    return bool(bits) and max(bits) == 16
-
-
 def _is_deep(data: bytes, image: Any) -> bool:
     """Return whether a picture has more than 8 bits, in a format that is read in 8."""
     if image.mode.startswith("I") or image.info.get("bit_depth", 8) > 8:  # HEIC tells bit_depth
@@ -158,36 +154,6 @@ def _is_deep(data: bytes, image: Any) -> bool:
         return header is not None and int(header[1]) > 255
     place = data.find(_JPEG_2000)
     return place >= 0 and data[place + 42] & 0x7F >= 8  # Ssiz: bits - 1
-
-
-def _deep(data: bytes) -> NDArray[np.uint16] | None:
-    """Read 16 bits with OpenCV: Pillow reads colour only in 8 bits. None if that fails."""
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    if image is None or image.dtype != np.uint16 or (image.ndim == 3 and image.shape[2] == 2):
-        return None
-    if image.ndim == 3:
-        swap = cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
-        image = cv2.cvtColor(image, swap)
-    turned = _turn(data)
-    return np.asarray(image if turned is None else turned(image), np.uint16)
-
-
-def _turn(data: bytes) -> Any:
-    """Return a function that turns an array upright by EXIF, or None if it is upright."""
-    flips = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 1), 6: (3, 0), 7: (3, 1), 8: (1, 0)}
-    orientation = Image.open(io.BytesIO(data)).getexif().get(0x0112, 1)
-    if orientation not in flips:
-        return None
-    turns, mirrored = flips[orientation]
-
-    def turn(array: NDArray[Any]) -> NDArray[Any]:
-        turned = np.rot90(array, turns)
-        return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
-
-    return turn
 
 
 def _to_srgb(image: Any, icc: bytes) -> Any:
