@@ -435,6 +435,40 @@ def test_channels_that_would_be_mixed_up_are_refused(tmp_path):
         read_still(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("tag, value", [(256, 64), (257, 48), (284, 2), (338, 1), (339, (2, 2, 2))])
+def test_exif_of_a_camera_does_not_change_the_layout_of_a_tiff(tmp_path, tag, value):
+    exif = tagged(6)
+    exif[tag], exif[282] = value, 240.0
+    Image.fromarray(CORNER).save(tmp_path / "in.png", exif=exif)
+    assert copy(tmp_path / "in.png", tmp_path / "out.tif") == []
+    made = opened(tmp_path / "out.tif")
+    assert np.array_equal(np.asarray(made), np.rot90(CORNER, -1))
+    assert (made.getexif()[0x0132], made.getexif()[282]) == (TAKEN, 240)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg"])
+def test_layers_and_other_pictures_of_a_tiff_are_not_in_the_result(tmp_path, suffix):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[37724], tags[37724] = 7, b"Adobe Photoshop Document Data Block\0" + bytes(70_000)
+    tags.tagtype[330], tags[330] = 4, 8
+    Image.fromarray(CORNER).save(tmp_path / "in.tif", tiffinfo=tags)
+    (told,) = copy(tmp_path / "in.tif", tmp_path / f"out{suffix}")
+    assert "its layers are left out" in told
+    assert not {330, 37724} & set(opened(tmp_path / f"out{suffix}").getexif())
+
+
+@pytest.mark.parametrize("name", ["exif", "xmp"])
+def test_metadata_that_a_jpeg_cannot_hold_are_left_out_and_told(tmp_path, name):
+    exif = tagged(1)
+    exif[0x010E] = "a dark yard" + " " * 70_000 * (name == "exif")
+    xmp = {"xmp": XMP + b" " * 70_000} if name == "xmp" else {}
+    Image.fromarray(CORNER).save(tmp_path / "in.webp", exif=exif, lossless=True, **xmp)
+    (told,) = copy(tmp_path / "in.webp", tmp_path / "out.jpg")
+    assert told == f"out.jpg: {name.upper()} is too long for a JPEG; .png keeps it"
+    assert (0x010E in opened(tmp_path / "out.jpg").getexif()) == (name == "xmp")
+    assert copy(tmp_path / "in.webp", tmp_path / "out.png") == []
+
+
 def test_a_tiff_of_an_unsupported_variant_is_reported(tmp_path):
     cv2.imwrite(str(tmp_path / "in.tif"), CORNER.astype(np.float32) / 255)
     with pytest.raises(InputError, match=r"a TIFF that is damaged .* variant is not supported"):

@@ -25,6 +25,8 @@ from streamkind.video.still_tags import (
     dpi_of,
     drop_damaged_exif,
     exif_of,
+    fitted,
+    layers_note,
     profile_for,
     xmp_of,
     xmp_options,
@@ -97,7 +99,7 @@ def _why(path: Path, data: bytes, exc: Exception) -> str:
 
 def _read(path: Path, data: bytes) -> Still:
     image: Any = Image.open(io.BytesIO(data))
-    notes, kind = motion_note(path.name, data), image.format
+    notes, kind = motion_note(path.name, data) + layers_note(path.name, image), image.format
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"{path.name}: only the first of its {image.n_frames} pictures is enhanced")
     transfer = transfer_of(data, image)
@@ -195,7 +197,7 @@ def write_still(path: Path, pixels: Pixels, still: Still) -> tuple[bytes, list[s
             return _write_deep(suffix, _deepened(pixels, still), alpha, still), notes
         if still.deep is not None:
             notes.append(f"{path.name}: 8 bits of 16 are kept; .png or .tif keep all")
-        return _write(suffix, pixels, alpha, still), notes
+        return _write(path, pixels, alpha, still, notes), notes
     except (OSError, ValueError, KeyError, cv2.error, RuntimeError) as exc:
         raise OutputError(f"{path.name}: cannot be written as {suffix} ({exc}); try .png") from exc
 
@@ -229,7 +231,10 @@ def _write_deep(
     return data.tobytes()
 
 
-def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> bytes:
+def _write(
+    path: Path, pixels: Pixels, alpha: Samples | None, still: Still, notes: list[str]
+) -> bytes:
+    suffix = path.suffix.lower()
     image = Image.fromarray(pixels)
     if still.gray and suffix in _GRAY:
         image = image.convert("L")
@@ -239,6 +244,9 @@ def _write(suffix: str, pixels: Pixels, alpha: Samples | None, still: Still) -> 
     kind = _FORMATS.get(suffix) or Image.registered_extensions()[suffix]
     options: dict[str, Any] = {"quality": _QUALITY} if kind in _LOSSY else {}
     options |= {"subsampling": 0} if kind == "JPEG" else {}
+    still, left = fitted(kind, still)
+    if left:
+        notes.append(f"{path.name}: {' and '.join(left)} is too long for a {kind}; .png keeps it")
     if still.exif:
         options["exif"] = still.exif
     if icc := profile_for(still.icc, gray=image.mode in ("L", "LA")):

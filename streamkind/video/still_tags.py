@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
@@ -16,9 +17,16 @@ _POINTERS = (0x8769, 0x8825, 0xA005)
 """Numbers of the tags that point to other lists of tags: EXIF, GPS and interoperability."""
 _LAYOUT_TAGS = (
     *(254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 317),
-    *(320, 322, 323, 324, 325, 338, 339),
+    *(320, 322, 323, 324, 325, 330, 338, 339, 347),
 )
-"""Numbers of the TIFF tags for the layout of the pixels and the dots per inch."""
+"""Numbers of the TIFF tags for the layout of the pixels and the dots per inch, and for other
+pictures in the file."""
+_DPI_TAGS = (282, 283, 296)
+"""Those of them for the dots per inch."""
+_LAYERS = 37724
+"""Number of the TIFF tag for the layers of an image editor."""
+_MOST_JPEG_BYTES = {"exif": 65_533, "xmp": 65_504}
+"""Largest EXIF and XMP of a JPEG that Pillow writes, in bytes: a segment has 65,533."""
 
 _MOST_DPI = 65_535
 """Largest number of dots per inch that JPEG holds, in 16 bits."""
@@ -47,7 +55,7 @@ def exif_of(image: Any) -> tuple[bytes, list[str]]:
         exif = image.getexif()
         exif.pop(0x0112, None)
         if image.format == "TIFF":
-            for tag in _LAYOUT_TAGS:
+            for tag in (*_LAYOUT_TAGS, _LAYERS):
                 exif.pop(tag, None)
         damaged = []
         pointed = (exif.get_ifd(number) for number in _POINTERS if number in exif)
@@ -64,6 +72,29 @@ def dpi_of(image: Any) -> tuple[float, float] | None:
     """Return the dots per inch of a picture of Pillow; None if they are unknown or damaged."""
     across, down = (float(dots) for dots in image.info.get("dpi") or (0, 0))
     return (across, down) if 0 < across <= _MOST_DPI and 0 < down <= _MOST_DPI else None
+
+
+def layers_note(name: str, image: Any) -> list[str]:
+    """Return a message on the layers of a TIFF. An editor would show them instead of the result."""
+    if _LAYERS not in getattr(image, "tag_v2", {}):
+        return []
+    return [f"{name}: its layers are left out: only the picture that they make is enhanced"]
+
+
+def fitted(kind: str, still: Still) -> tuple[Still, list[str]]:
+    """Return a still with the EXIF and XMP that Pillow's format `kind` holds, and what is left out.
+
+    A TIFF would take the layout of its pixels from EXIF: cameras note their width and height there.
+    """
+    if kind == "TIFF" and still.exif:
+        tags = Image.Exif()
+        tags.load(still.exif)
+        for tag in set(_LAYOUT_TAGS).difference(_DPI_TAGS):
+            tags.pop(tag, None)
+        return replace(still, exif=tags.tobytes() if len(tags) else b""), []
+    most = _MOST_JPEG_BYTES if kind == "JPEG" else {}
+    long = {name: b"" for name, size in most.items() if len(getattr(still, name)) > size}
+    return replace(still, **long), [name.upper() for name in long]
 
 
 def _writes(tag: int, value: Any) -> bool:
