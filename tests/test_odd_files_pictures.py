@@ -486,6 +486,7 @@ DEEP = {
     "a.ppm": lambda path: path.write_bytes(b"P6 # of 12 bits\n4 2 4095\n" + bytes(48)),
     "a.jp2": lambda path: Image.fromarray(np.full((64, 64), 900, np.uint16)).save(path),
     "a.heic": deep_heic,
+    "a.tif": lambda path: Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(path),
 }
 """Functions that write pictures of more than 8 bits in formats that are read with 8."""
 
@@ -496,6 +497,12 @@ def test_bits_that_are_lost_in_reading_are_reported(tmp_path: Path, name: str) -
     assert any("more than 8 bits" in note for note in read_still(tmp_path / name).notes)
     Image.fromarray(CORNER).save(tmp_path / f"plain{name[1:]}")
     assert not read_still(tmp_path / f"plain{name[1:]}").notes
+
+
+def test_fractions_are_not_black(tmp_path: Path) -> None:
+    level = CORNER[..., 0]
+    Image.fromarray(level / np.float32(255)).save(tmp_path / "in.tif")
+    assert np.array_equal(read_still(tmp_path / "in.tif").rgb[..., 1], level)
 
 
 def test_sixteen_bits_under_a_wrong_name_are_read(tmp_path: Path) -> None:

@@ -57,12 +57,14 @@ def too_large(error: Exception) -> str | None:
 def rgb_of(image: Any) -> NDArray[np.uint8]:
     """Return a picture of Pillow as RGB, (H, W, 3). 16 bits are rounded; Pillow would clip them.
 
-    Numbers of 32 bits count as 16 bits if any is above 255, else as 8 bits.
+    Numbers of 32 bits count as 16 bits if any is above 255, else as 8 bits. If they are fractions
+    of at most 1, 1 is white.
     """
     short = image.mode.startswith("I;16")
     if short or image.mode in ("I", "F"):
         values = np.asarray(image).astype(np.float64)
         top = 65535.0 if short or values.max(initial=0) > 255 else 255.0
+        top = 1.0 if image.mode == "F" and values.max(initial=0) <= 1 else top
         level = (values / top * 255).clip(0, 255).round().astype(np.uint8)
         return np.ascontiguousarray(np.dstack([level] * 3))
     return np.array(image.convert("RGB"), np.uint8)

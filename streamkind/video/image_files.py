@@ -149,7 +149,7 @@ def _is_lossy(data: bytes, kind: str) -> bool:
 
 def _is_deep(data: bytes, image: Any) -> bool:
     """Return whether a picture has more than 8 bits, in a format that is read in 8."""
-    if image.mode.startswith("I") or image.info.get("bit_depth", 8) > 8:  # HEIC tells bit_depth
+    if image.mode[0] in "IF" or image.info.get("bit_depth", 8) > 8:  # HEIC tells bit_depth
         return True
     if data[:2] in (b"P3", b"P6"):
         header = re.match(_PPM_HEADER, data)
