@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -204,6 +205,15 @@ def test_all_pictures_of_an_animation_go_through_with_their_timing(tmp_path, suf
     assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
     begins = [round(1000 * float(pts * video.time_base)) for pts in video.pts]
     assert begins == ([0, 1000, 2000, 3000, 4000] if suffix == ".tif" else [0, 40, 120, 160, 360])
+
+
+def test_pictures_that_are_shown_shorter_than_the_first_keep_their_times(tmp_path):
+    images = [Image.fromarray(picture(4 * n)) for n in range(4)]
+    shown = [100 / 3, 10, 10, 50]
+    images[0].save(tmp_path / "in.apng", save_all=True, append_images=images[1:], duration=shown)
+    with open_source(tmp_path / "in.apng") as source:
+        times = [frame.time for frame in source]
+    assert times == [0, *(Fraction(1, 30) + Fraction(n, 100) for n in range(3))]
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".png", ".apng", ".gif", ".avif"])

@@ -157,8 +157,10 @@ class SequenceSource:
         origin: Fraction | None = None
         size: tuple[int, int] | None = None
         for picture in pictures:
-            if base.denominator % picture.seconds.denominator and origin is None:
-                base = Fraction(1, picture.seconds.denominator)  # such as 1001 / 30000 s
+            ticks = picture.seconds.denominator  # such as those of 1001 / 30000 s
+            if base.denominator % ticks and origin is None:
+                # Later pictures of an animation may be shown for any number of milliseconds.
+                base = Fraction(1, ticks if self.path.is_dir() else math.lcm(1000, ticks))
             begin, at = at, at + picture.seconds
             if at <= self._start:
                 continue
