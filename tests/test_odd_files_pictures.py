@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from unittest.mock import Mock
@@ -205,6 +206,13 @@ def test_all_pictures_of_an_animation_go_through_with_their_timing(tmp_path, suf
     assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
     begins = [round(1000 * float(pts * video.time_base)) for pts in video.pts]
     assert begins == ([0, 1000, 2000, 3000, 4000] if suffix == ".tif" else [0, 40, 120, 160, 360])
+
+
+def test_warnings_of_a_program_are_shown_while_it_reads_an_animation(tmp_path):
+    before = list(warnings.filters)
+    with open_source(animation(tmp_path / "in.gif")) as source:
+        for _ in source:
+            assert warnings.filters == before
 
 
 def test_pictures_that_are_shown_shorter_than_the_first_keep_their_times(tmp_path):

@@ -116,11 +116,13 @@ class SequenceSource:
                         warnings.simplefilter("ignore")
                         image.seek(number)
                         image.load()
-                        yield _Picture(self._flat(image), seconds or self._seconds(image))
+                        picture = _Picture(self._flat(image), seconds or self._seconds(image))
                 except Exception as exc:  # for damaged files, decoders raise any exception
                     self.lost += 1
                     why = too_large(exc) or f"damaged ({exc})"
                     self._note(f"picture {number} of {self.path.name} is {why}")
+                    continue
+                yield picture
 
     def _seconds(self, image: Any) -> Fraction:
         if image.format == "TIFF":
