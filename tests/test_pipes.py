@@ -99,7 +99,11 @@ def test_a_pipe_into_a_file(tmp_path):
     assert len(read_video(tmp_path / "out.mp4").images) == 10
 
 
-@pytest.mark.parametrize("data", [b"", b"no video" * 100])
+DAMAGED = [b"YUV4MPEG2 W64\n" * 100, b"nut/multimedia container\0" * 100]
+"""Beginnings of formats that are read while they arrive, and then no video."""
+
+
+@pytest.mark.parametrize("data", [b"", b"no video" * 100, *DAMAGED])
 def test_an_input_that_is_no_video_ends_in_one_line(data):
     done = piped(["-", "-"], data)
     assert (done.returncode, done.stdout) == (1, b"")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from streamkind.video.pipe_input import PipeInput
+
 _LARGEST_INDEX = 1 << 26
 """Most bytes of an MP4's index that are read to find out why the file cannot be opened."""
 _WTV = bytes.fromhex("B7D800203749DA11A64E0007E95EAD8D")
@@ -12,7 +14,8 @@ _WTV = bytes.fromhex("B7D800203749DA11A64E0007E95EAD8D")
 
 def why_unreadable(path: Path, exc: Exception) -> str:
     """Return the message for a file that FFmpeg cannot open."""
-    index = _mp4_index(path)
+    # A pipe, which has NUT or Y4M, cannot seek.
+    index = None if isinstance(path, PipeInput) else _mp4_index(path)
     if index is not None and b"sinf" in index:
         return encrypted(path)
     if index == b"":
