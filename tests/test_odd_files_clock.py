@@ -18,6 +18,7 @@ from streamkind.errors import UsageError
 from streamkind.video.bridge import TS_DISCONT, Bridge
 from streamkind.video.demux import origin_of
 from streamkind.video.source import open_source
+from streamkind.video.timeline import RisingClock
 
 NEAR = 0.0015
 """Tolerance of times, in seconds. Matroska stores whole milliseconds."""
@@ -385,6 +386,19 @@ def test_short_recordings_that_were_joined_follow_each_other(
     steps = [after - before for before, after in itertools.pairwise(shown)]
     assert max(steps) < 0.12 and min(steps) == pytest.approx(0.04, abs=NEAR)
     assert times(tmp_path / "out.mp4", "a")[-1] == pytest.approx(shown[-1], abs=0.12)
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        ("5000 5040 0 5120 5160", "5000 5040 5080 5120 5160"),  # one wrong time stamp
+        ("5000 5040 0 0 5160 5200", "5000 5040 5080 5081 5160 5200"),
+        ("5000 5040 0 40 80 2080", "5000 5040 5080 5120 5160 7160"),  # a clock that was set back
+    ],
+)
+def test_one_wrong_time_stamp_does_not_move_all_later_ones(told: str, wanted: str) -> None:
+    clock = RisingClock(Fraction(1, 1000), 40)
+    assert [clock(int(stamp)) for stamp in told.split()] == [int(time) for time in wanted.split()]
 
 
 @pytest.mark.parametrize("flags", [0, TS_DISCONT])

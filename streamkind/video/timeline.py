@@ -62,7 +62,7 @@ class RisingClock:
         self.last: int | None = None
         self._step = max(1, step)
         self._jump = int(_JUMP_SECONDS / time_base)
-        self._offset = 0
+        self._offset = self._before = 0  # now, and before the clock was set back
 
     def __call__(self, stamp: int | None, *, least: int = 1) -> int:
         """Return `stamp`, repaired if it is less than `least` units after the one before."""
@@ -71,10 +71,16 @@ class RisingClock:
             self.last = 0 if self.last is None else self.last + self._step
             return self.last
         result = stamp + self._offset
+        if self.last is not None and result - self.last > self._jump:
+            right = stamp + self._before
+            if self.last + least <= right <= self.last + self._jump:
+                # The clock was not set back: the time stamps in between were wrong.
+                self._offset, result = self._before, right
         if self.last is not None and result < self.last + least:
             self.repaired += 1
             # If the clock was set back (a camera restarted), later time stamps are moved too.
             if self.last - result > self._jump:
+                self._before = self._offset
                 self._offset += self.last + self._step - result
                 result = self.last + self._step
             else:
