@@ -145,6 +145,15 @@ def test_a_full_disk_leaves_nothing(
     assert files == [] and "nothing was kept; free some space" in error
 
 
+def test_a_file_that_is_too_large_for_its_disk_is_told(
+    clip: Path, tmp_path: Path, fail: Any
+) -> None:
+    (folder := tmp_path / "out").mkdir()
+    fail(30, errno.EFBIG)
+    error, *files = copy(clip, folder / "b.mp4")
+    assert files == [] and "write to a disk that takes larger files" in error
+
+
 def test_a_disk_that_gets_full_costs_the_spare_copy_only(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -254,6 +254,8 @@ class OutputFile:
             return OutputError("-: the reader of the output has closed it; keep the reader open")
         full = _is_full(exc)
         advice = "free some space" if full else "check the disk, or choose another codec or .mkv"
+        if getattr(exc, "errno", None) == errno.EFBIG:
+            advice += ", or write to a disk that takes larger files (FAT32 takes 4 GB)"
         name = "-" if is_stdout(self.path) else self.path
         return OutputError(f"{name}: writing failed ({_reason(exc)}), nothing was kept; {advice}")
 
