@@ -262,6 +262,12 @@ def test_impossible_times_are_refused(
         open_source(clip, **options)
 
 
+def test_a_part_between_two_frames_is_told_to_be_too_short(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mp4", frames=3, time_base=Fraction(1, 10), pts=[0, 10, 20])
+    with pytest.raises(InputError, match=r"for duration=0\.2 s; .* or a longer duration"):
+        open_source(path, start=0.5, duration=0.2)
+
+
 def test_times_are_not_for_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="start and duration are for videos"):
         open_source(make("folder", tmp_path), start=1)

@@ -259,7 +259,7 @@ class VideoSource:
             frames = self._deliver(raws, shift, cut.end, shift)
             frame = next(frames, None)
         if frame is None:
-            raise nothing_from(self.path, max(start, 0.0), length)
+            raise nothing_from(self.path, max(start, 0.0), length, duration)
         self.format = shortened(self.format, start, duration, self._rate)
         return chain([frame], frames)
 

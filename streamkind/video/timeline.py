@@ -237,11 +237,16 @@ def shortened(
     return replace(form, frames=count, duration=seconds)
 
 
-def nothing_from(path: Path, start: float, length: float | None) -> NothingThereError:
-    """Return the error for a video that ends before `start`, in seconds."""
+def nothing_from(
+    path: Path, start: float, length: float | None, duration: float | None
+) -> NothingThereError:
+    """Return the error for a video without a frame in a part of it. All times are in seconds."""
     lasts = "" if length is None else f"; it lasts {length:.1f} s"
-    told = f"{path}: no frame from start={start:g} s on{lasts}; choose an earlier start"
-    return NothingThereError(told)
+    within, longer = "", ""
+    if duration is not None:
+        within, longer = f" for duration={duration:g} s", " or a longer duration"
+    told = f"no frame from start={start:g} s on{within}{lasts}; choose an earlier start{longer}"
+    return NothingThereError(f"{path}: {told}")
 
 
 def seconds_left(length: float | None, start: float, duration: float | None) -> float | None:
