@@ -145,6 +145,22 @@ def test_a_full_disk_leaves_nothing(
     assert files == [] and "nothing was kept; free some space" in error
 
 
+def test_nothing_is_written_beside_a_link(clip: Path, tmp_path: Path, fail: Any) -> None:
+    (folder := tmp_path / "out").mkdir()
+    (links := tmp_path / "links").mkdir()
+    (links / "a.mp4").symlink_to(folder / "b.mp4")
+    fail(30)
+    with (
+        pytest.raises(OutputError, match=f"the result is in {folder / 'b.rescued.mkv'}"),
+        open_source(clip) as source,
+        open_sink(links / "a.mp4", source, preset="ultrafast") as sink,
+    ):
+        for frame in source:
+            assert [file.name for file in links.iterdir()] == ["a.mp4"]
+            sink.write(frame)
+    assert [file.name for file in folder.iterdir()] == ["b.rescued.mkv"]
+
+
 def test_a_file_that_is_too_large_for_its_disk_is_told(
     clip: Path, tmp_path: Path, fail: Any
 ) -> None:

@@ -24,7 +24,7 @@ from streamkind.video.mux import PacketTimes, container_options
 from streamkind.video.names import check_name, format_of
 from streamkind.video.others import AddVideo, OtherVideo, move
 from streamkind.video.passthrough import Passthrough
-from streamkind.video.publish import STDOUT, Staging, StdoutStaging, is_stdout
+from streamkind.video.publish import STDOUT, Staging, StdoutStaging, behind_link, is_stdout
 from streamkind.video.source import Source, VideoSource
 from streamkind.video.spare_copy import SpareCopy
 
@@ -78,7 +78,7 @@ class OutputFile:
             self.abort()
             raise
         if spare and not is_stdout(path) and self.name != RESCUE:
-            self._spare = SpareCopy(path)
+            self._spare = SpareCopy(behind_link(path))
         flags = ContainerFormat(self.name, "w").flags
         self.fixed_rate = not flags & _VARIABLE_FPS
         """Whether the format has a fixed frame rate and no time stamps, as AVI has."""
@@ -218,7 +218,8 @@ class OutputFile:
         if not self._spare.whole:
             return self.failure(exc)
         others = [other.again() for other in self._others.values()]
-        path = self.path.with_name(f"{self.path.stem}.rescued.mkv")
+        named = behind_link(self.path)
+        path = named.with_name(f"{named.stem}.rescued.mkv")
         try:
             with OutputFile(path, self._source, others=self._others) as file:
                 copy_spare(self._spare.path, file, others)
@@ -227,7 +228,7 @@ class OutputFile:
             self._spare.publish(path)
         return OutputError(
             f"{self.path}: writing failed ({_reason(exc)}), but nothing is lost:"
-            f" the result is in {path.name}; choose .mkv next time"
+            f" the result is in {path.name if named == self.path else path}; choose .mkv next time"
         )
 
     def abort(self) -> None:

@@ -31,7 +31,7 @@ from streamkind.video.images import ImageSink, ImageSource
 from streamkind.video.others import PART_SUFFIX, OtherVideo, Part
 from streamkind.video.output import OutputFile, Write
 from streamkind.video.pages import PAGED_SUFFIXES, PagesSink
-from streamkind.video.publish import is_stdout
+from streamkind.video.publish import behind_link, is_stdout
 from streamkind.video.quality import quality_options
 from streamkind.video.rgb_writer import RGB_FORMATS, RgbWriter
 from streamkind.video.sequence import SequenceSource
@@ -166,7 +166,7 @@ class VideoSink:
         """Open a sink for each other video, in a hidden folder, beside the output if possible."""
         if not others:
             return
-        beside = None if is_stdout(self.path) else self.path.parent
+        beside = None if is_stdout(self.path) else behind_link(self.path).parent
         self._folder = TemporaryDirectory(prefix=".streamkind-", dir=beside)
         for source in others:
             path = Path(self._folder.name, f"{source.stream_index}{PART_SUFFIX}")
