@@ -128,8 +128,13 @@ def sync(path: Path) -> None:
     """Write a file, or the entries of a folder, to the disk. Do nothing for a folder on Windows."""
     if WINDOWS and path.is_dir():
         return
-    # Windows syncs only files that are open for writing.
-    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
+    try:
+        # Windows syncs only files that are open for writing.
+        descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():  # a folder may be writable, but not readable
+            return
+        raise
     try:
         os.fsync(descriptor)
     except OSError:

@@ -19,6 +19,7 @@ from streamkind.errors import OutputError, StreamkindError, UsageError
 from streamkind.platform import schedulings
 from streamkind.video.frames import Batch, Frame, batched
 from streamkind.video.mux import PacketTimes
+from streamkind.video.publish import Staging
 from streamkind.video.sink import open_sink
 from streamkind.video.source import VideoSource, open_source
 from streamkind.video.storage import write_whole
@@ -330,11 +331,28 @@ def test_the_result_appears_complete_with_normal_permissions(clip: Path, tmp_pat
     assert data.index(b"moov") < data.index(b"mdat")
 
 
+def test_a_folder_that_may_be_written_to_but_not_read_takes_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging, real = Staging(tmp_path / "out.mp4"), os.open
+    staging.path.write_text("new")
+
+    def refuse(path: Path, *options: Any) -> int:
+        if Path(path) == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    staging.publish()
+    assert (tmp_path / "out.mp4").read_text() == "new"
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from streamkind.errors import OutputError
 from streamkind.video.mux import PacketTimes
+from streamkind.video.publish import Staging
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 clip, output = Path(sys.argv[1]), Path(sys.argv[2])
