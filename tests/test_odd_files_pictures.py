@@ -20,6 +20,7 @@ from support.media import make_clip, number_of, picture, read_video
 from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.encoders import usual_codec
 from streamkind.video.image_files import read_still
+from streamkind.video.images import is_still
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 
@@ -370,6 +371,22 @@ def test_pages_become_pages(tmp_path, suffix):
             image.seek(number)
             assert np.array_equal(np.asarray(image), picture(number))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", f"out{suffix}"]
+
+
+@pytest.mark.parametrize("kind", [1, 4])  # a thumbnail, a mask
+def test_a_thumbnail_is_no_page_of_a_tiff(tmp_path, kind):
+    small = TiffImagePlugin.ImageFileDirectory_v2()
+    small[254] = kind
+    with TiffImagePlugin.AppendingTiffWriter(str(tmp_path / "in.tif"), new=True) as file:
+        Image.fromarray(CORNER).save(file, "TIFF")
+        file.newFrame()
+        Image.fromarray(CORNER[::4, ::4]).save(file, "TIFF", tiffinfo=small)
+        file.newFrame()
+    with Image.open(tmp_path / "in.tif") as image:
+        assert image.n_frames == 2
+    assert is_still(tmp_path / "in.tif")
+    assert read_still(tmp_path / "in.tif").notes == ()
+    assert np.array_equal(read_still(tmp_path / "in.tif").rgb, CORNER)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])

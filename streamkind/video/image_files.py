@@ -27,6 +27,7 @@ from streamkind.video.still_tags import (
     exif_of,
     fitted,
     layers_note,
+    pages_of,
     profile_for,
     xmp_of,
     xmp_options,
@@ -100,8 +101,8 @@ def _why(path: Path, data: bytes, exc: Exception) -> str:
 def _read(path: Path, data: bytes) -> Still:
     image: Any = Image.open(io.BytesIO(data))
     notes, kind = motion_note(path.name, data) + layers_note(path.name, image), image.format
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append(f"{path.name}: only the first of its {image.n_frames} pictures is enhanced")
+    if len(pages := pages_of(image)) > 1:
+        notes.append(f"{path.name}: only the first of its {len(pages)} pictures is enhanced")
     transfer = transfer_of(data, image)
     kept = has_16_bits(data, image)
     image.load()
@@ -269,6 +270,6 @@ def is_animated(path: Path) -> bool:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
             image: ImageFile.ImageFile = Image.open(file)
-            return path.suffix.lower() == ".gif" or getattr(image, "n_frames", 1) > 1
+            return path.suffix.lower() == ".gif" or len(pages_of(image)) > 1
     except Exception:  # the error is reported when the file is read
         return path.suffix.lower() in (".gif", ".apng")

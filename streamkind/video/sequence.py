@@ -22,6 +22,7 @@ from streamkind.video.frames import Frame, Pixels
 from streamkind.video.image_data import rgb_of, too_large
 from streamkind.video.image_files import IMAGE_SUFFIXES, read_still
 from streamkind.video.images import list_images
+from streamkind.video.still_tags import pages_of
 from streamkind.video.storage import as_path, is_folder
 from streamkind.video.timeline import rate_of
 
@@ -99,7 +100,7 @@ class SequenceSource:
                 if image.format != "TIFF" and {"exif", "icc_profile", "xmp"} & image.info.keys():
                     self._note(f"{self.path.name}: its EXIF, XMP and colour profile are left out")
                 self.plays = _plays_of(image)
-                return int(getattr(image, "n_frames", 1))
+                return len(pages_of(image))
         except Exception as exc:  # for damaged files, decoders raise any exception
             if why := too_large(exc):
                 raise InputError(f"{self.path}: its pictures are {why}") from exc
@@ -110,7 +111,7 @@ class SequenceSource:
 
     def _of_file(self, seconds: Fraction | None) -> Iterator[_Picture]:
         with Image.open(self.path) as image:
-            for number in range(getattr(image, "n_frames", 1)):
+            for number in pages_of(image):
                 try:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")

@@ -25,11 +25,27 @@ _DPI_TAGS = (282, 283, 296)
 """Those of them for the dots per inch."""
 _LAYERS = 37724
 """Number of the TIFF tag for the layers of an image editor."""
+_KIND, _NO_PAGE = 254, 0b101
+"""Number of the TIFF tag for the kind of a picture, and its bits for a smaller copy and a mask."""
 _MOST_JPEG_BYTES = {"exif": 65_533, "xmp": 65_504}
 """Largest EXIF and XMP of a JPEG that Pillow writes, in bytes: a segment has 65,533."""
 
 _MOST_DPI = 65_535
 """Largest number of dots per inch that JPEG holds, in 16 bits."""
+
+
+def pages_of(image: Any) -> list[int]:
+    """Return the numbers of the pictures in a file of Pillow, without thumbnails and masks."""
+    pages = list(range(getattr(image, "n_frames", 1)))
+    if image.format != "TIFF":
+        return pages
+    for number in pages[1:]:
+        with contextlib.suppress(Exception):  # a page that cannot be read is reported later
+            image.seek(number)
+            if image.tag_v2.get(_KIND, 0) & _NO_PAGE:
+                pages.remove(number)
+    image.seek(0)
+    return pages
 
 
 def drop_damaged_exif(image: Any) -> bool:
