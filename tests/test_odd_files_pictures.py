@@ -216,6 +216,17 @@ def test_warnings_of_a_program_are_shown_while_it_reads_an_animation(tmp_path):
             assert warnings.filters == before
 
 
+def test_the_picture_for_programs_without_animations_is_left_out(tmp_path):
+    images = [Image.fromarray(picture(4 * n)) for n in range(4)]
+    options = {"default_image": True, "duration": [40, 80, 40]}
+    images[0].save(tmp_path / "in.apng", save_all=True, append_images=images[1:], **options)
+    with open_source(tmp_path / "in.apng") as source:
+        frames = list(source)
+    assert [number_of(frame.data) for frame in frames] == [4, 8, 12]
+    assert [1000 * frame.time for frame in frames] == [0, 40, 120]
+    assert source.format.frames == 3
+
+
 def test_pictures_that_are_shown_shorter_than_the_first_keep_their_times(tmp_path):
     images = [Image.fromarray(picture(4 * n)) for n in range(4)]
     shown = [100 / 3, 10, 10, 50]

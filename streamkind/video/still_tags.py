@@ -35,8 +35,11 @@ _MOST_DPI = 65_535
 
 
 def pages_of(image: Any) -> list[int]:
-    """Return the numbers of the pictures in a file of Pillow, without thumbnails and masks."""
-    pages = list(range(getattr(image, "n_frames", 1)))
+    """Return the numbers of the pictures in a file of Pillow, without thumbnails and masks.
+
+    An animated PNG may also have a picture for programs that do not know animations.
+    """
+    pages = list(range(getattr(image, "default_image", False), getattr(image, "n_frames", 1)))
     if image.format != "TIFF":
         return pages
     for number in pages[1:]:
