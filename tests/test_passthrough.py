@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import itertools
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,8 @@ import av
 import pytest
 from support.media import make_clip, number_of, read_tracks, read_video
 
+from streamkind.errors import OutputError
+from streamkind.video import containers
 from streamkind.video.codecs import OneCodec
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
@@ -228,6 +231,21 @@ def test_sound_of_unusable_kind_for_webm(tmp_path: Path) -> None:
     warnings = copy(path, tmp_path / "out.webm", codec="vp9")
     assert [track.codec for track in read_tracks(tmp_path / "out.webm")] == ["opus"]
     assert "audio aac, deu) is converted to OPUS" in warnings[0]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_stream_is_left_out_because_the_disk_of_temporary_files_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = make_clip(tmp_path / "in.mp4", frames=3, audio="aac")
+
+    def full(*words: Any) -> Any:
+        raise av.error.OSError(code, "made to fail")
+
+    monkeypatch.setattr(containers, "_again", full)
+    with pytest.raises(OutputError, match=r"no space in .* set TMPDIR to another disk"):
+        copy(path, tmp_path / "out.mp4")
+    assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])

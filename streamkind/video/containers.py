@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +15,8 @@ from typing import Any, Literal
 
 import av
 from av.container import OutputContainer
+
+from streamkind.errors import OutputError
 
 MP4_LIKE = ("mp4", "mov", "3gp", "3g2")
 """FFmpeg's names of the formats with the structure of MP4."""
@@ -200,7 +204,10 @@ def admits(stream: Any, kind: str) -> bool:
 
 
 def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
-    """Return whether a test file with these packets can be written and read again."""
+    """Return whether a test file with these packets can be written and read again.
+
+    Raises OutputError if there is no space for it.
+    """
     if kind == "mxf":  # FFmpeg writes no MXF without video
         return stream.type != "audio" or bool(stream.codec_context.sample_rate == MXF_RATE)
     with tempfile.TemporaryDirectory(prefix="streamkind-") as folder:
@@ -217,7 +224,13 @@ def writes(stream: Any, kind: str, packets: Sequence[av.Packet[Any]]) -> bool:
                 output.mux_one(_again(packet, copy, number * step))
             output.close()
             return _reads(path, stream, kind)
-        except (av.FFmpegError, ValueError, NotImplementedError):
+        except (av.FFmpegError, ValueError, NotImplementedError) as exc:
+            code = getattr(exc, "errno", None)
+            if code in (errno.ENOSPC, errno.EDQUOT):
+                raise OutputError(
+                    f"no space in {tempfile.gettempdir()} ({os.strerror(code)}) to test what"
+                    f" the format {kind} holds; free some, or set TMPDIR to another disk"
+                ) from exc
             return False
         finally:
             with contextlib.suppress(av.FFmpegError, ValueError):

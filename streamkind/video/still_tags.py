@@ -112,7 +112,9 @@ def fitted(kind: str, still: Still) -> tuple[Still, list[str]]:
             tags.pop(tag, None)
         return replace(still, exif=tags.tobytes() if len(tags) else b""), []
     most = _MOST_JPEG_BYTES if kind == "JPEG" else {}
-    long = {name: b"" for name, size in most.items() if len(getattr(still, name)) > size}
+    long: dict[str, Any] = {
+        name: b"" for name, size in most.items() if len(getattr(still, name)) > size
+    }
     return replace(still, **long), [name.upper() for name in long]
 
 
