@@ -114,6 +114,16 @@ def test_rgb_of_ten_bits_is_that_of_eight_with_more_bits(luma, tags):
     assert blue > green > red
 
 
+@pytest.mark.parametrize("size", [(32, 32), (50, 30), (16, 2)])
+@pytest.mark.parametrize("pix_fmt", ["gbrap16le", "gbrap16be", "gbrap12le", "rgba64le"])
+def test_rgb_of_sixteen_bits_with_transparency_is_read_whole(size, pix_fmt):
+    width, height = size
+    rgb = np.full((height, width, 3), (46_080, 15_360, 25_600), np.uint16)
+    frame = av.VideoFrame.from_ndarray(rgb, "rgb48le").reformat(format=pix_fmt)
+    read = Reader(ColorTags(), width, height, "gbrp16le")(frame)
+    assert np.abs(read.reshape(-1, 3).astype(int) - (717, 239, 398)).max() <= 1
+
+
 def test_eight_bits_are_rounded_and_not_dithered():
     planes = planes_of(np.full((48, 64), 30.25), 10)
     out = YuvWriter(GRAY, "yuv420p")(planes).to_ndarray()

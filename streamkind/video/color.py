@@ -137,12 +137,15 @@ class Reader:
         self._size = width, height
         self._pix_fmt = pix_fmt
         self._mapper: ToneMapper | None = None
-        self._sws = VideoReformatter()
+        self._sws, self._opaque = VideoReformatter(), VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
         """Return the pixels as stored, not turned upright. The caller may keep the array."""
         rgb = self._pix_fmt in ("rgb24", "gbrp16le")
         tags = self._tags
+        if frame.format.name == "gbrap16le":
+            # To gbrp16le, swscale copies only half of some rows.
+            frame = self._opaque.reformat(frame, format="rgb48le")
         if is_hdr(tags):
             frame, tags = self._tone_map(frame), ColorTags(ColorRange.FULL, ColorMatrix.BT709)
         fine = self._pix_fmt == "yuv420p" and is_deep(frame.format.name)
