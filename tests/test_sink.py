@@ -112,6 +112,18 @@ def test_decoding_times_that_the_encoder_left_out_are_made_up(garbage: int | Non
     assert [packet.duration for packet in packets] == [1, 1, 1, 1]
 
 
+def test_frames_with_another_time_base_begin_at_0_too(tmp_path: Path) -> None:
+    stamps = [180_000 + 3600 * n for n in range(5)]
+    path = make_clip(tmp_path / "a.ts", time_base=Fraction(1, 90_000), pts=stamps)
+    micro = Fraction(1, 1_000_000)
+    with open_source(path) as source, open_sink(tmp_path / "b.mp4", source) as sink:
+        for frame in source:
+            assert frame.time > 1
+            sink.write(Frame(frame.data, round(frame.time / micro), micro))
+    video = read_video(tmp_path / "b.mp4")
+    assert [pts * video.time_base for pts in video.pts] == [Fraction(n, 25) for n in range(5)]
+
+
 def test_avi_counts_frames(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4")
     copy(path, tmp_path / "out.avi")

@@ -218,7 +218,8 @@ class VideoSink:
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises OutputError."""
         yuv = self._to_yuv(frame.data)
-        yuv.pts = self._clock(self._rescale(frame.pts - self._origin, frame.time_base))
+        begin = round(self._origin / frame.time_base)  # frames of callers have any time base
+        yuv.pts = self._clock(self._rescale(frame.pts - begin, frame.time_base))
         yuv.time_base = self._time_base
         self._file.expect(yuv.pts, self._rescale(frame.duration, frame.time_base))
         self.end_pts = frame.pts + frame.duration
@@ -249,13 +250,11 @@ class VideoSink:
         self._file.mux(packets, last=yuv is None)
 
 
-def _origin(source: Source, part: bool) -> int:
-    """Return the pts that becomes 0 in the output."""
-    if not isinstance(source, VideoSource):
-        return 0
-    if source.cut is not None:
-        return 0  # the frames of a cut have been moved already
-    return source.start_pts if part else round(source.origin / source.format.time_base)
+def _origin(source: Source, part: bool) -> Fraction:
+    """Return the time that becomes 0 in the output, in seconds."""
+    if not isinstance(source, VideoSource) or source.cut is not None:
+        return Fraction(0)  # the frames of a cut have been moved already
+    return source.start_pts * source.format.time_base if part else source.origin
 
 
 def depth_note(settings: EncoderSettings, pix_fmt: str) -> list[str]:
