@@ -9,6 +9,7 @@ from typing import Any
 import av
 import pytest
 from support.media import make_clip, number_of, read_tracks, read_video
+from support.odd import make_base
 
 from streamkind.errors import OutputError
 from streamkind.video import containers
@@ -231,6 +232,16 @@ def test_sound_of_unusable_kind_for_webm(tmp_path: Path) -> None:
     warnings = copy(path, tmp_path / "out.webm", codec="vp9")
     assert [track.codec for track in read_tracks(tmp_path / "out.webm")] == ["opus"]
     assert "audio aac, deu) is converted to OPUS" in warnings[0]
+
+
+def test_stereo_of_a_low_sampling_rate_becomes_mp2(tmp_path: Path) -> None:
+    path = make_base(tmp_path / "a.avi", sound="pcm_s16le", seconds=0.5, words="-ar 22050")
+    (told,) = copy(path, tmp_path / "out.mpg", codec="mpeg2video")
+    assert "is converted to MP2" in told
+    with av.open(str(tmp_path / "out.mpg")) as container:
+        sound = container.streams.audio[0]
+        assert (sound.name, sound.rate, sound.channels) == ("mp2", 22050, 2)
+        assert sum(frame.samples for frame in container.decode(sound)) >= 11_025
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

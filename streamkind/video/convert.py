@@ -13,6 +13,9 @@ from streamkind.video.containers import LAYOUTS, MANY_CHANNELS, MXF_RATE
 
 _BITS_PER_CHANNEL = 96_000
 """Bit rate of converted audio, in bits per second and channel. It is more than AAC needs."""
+_SLOW_MP2, _MOST_BITS = 32_000, 160_000
+"""Sampling rate, in Hz, below which MP2 has another table of bit rates (ISO 13818-3, 2.4.2.3), and
+the largest one of that table, in bits per second."""
 
 
 class Converter(Protocol):
@@ -45,7 +48,9 @@ class SoundConverter:
         if codec.audio_formats:
             self._context.format = codec.audio_formats[0]
         if not encoder.startswith("pcm"):
-            self._context.bit_rate = _BITS_PER_CHANNEL * self._context.channels
+            bits = _BITS_PER_CHANNEL * self._context.channels
+            slow = encoder == "mp2" and rate < _SLOW_MP2
+            self._context.bit_rate = min(bits, _MOST_BITS) if slow else bits
         self._resampler: Any = None
         self._told: Any = None
 
