@@ -83,6 +83,17 @@ def test_a_recording_of_another_coding_is_left_out_and_told(before: int, tmp_pat
     assert path.read_bytes()[begin:] == other
 
 
+def test_a_recording_of_too_many_fragments_is_left_out_and_told(tmp_path: Path) -> None:
+    """Check it with empty boxes before its fragments."""
+    path, flags = tmp_path / "in.mp4", FLAGS["beside the fragment"]
+    first, second = (recording(tmp_path / f"{i}.mp4", COLOURS[i], flags) for i in range(2))
+    begin = second.index(b"moof") - 4
+    path.write_bytes(first + second[:begin] + b"\0\0\0\x08free" * 10_000 + second[begin:])
+    names, _, (line,) = colours(path)
+    assert names == "r" * FRAMES
+    assert f"another recording begins at byte {len(first)}" in line
+
+
 @pytest.mark.parametrize("at", range(40, 1400, 45))
 def test_a_damaged_second_recording_ends_in_no_trace(at: int, tmp_path: Path) -> None:
     path = tmp_path / "in.mp4"

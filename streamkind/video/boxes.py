@@ -19,7 +19,7 @@ _KNOWN = frozenset({
 """Names of boxes that the standards of MP4 and QuickTime define."""
 _LEAST_BYTES = 32
 """Smallest content of a box that counts as a record, in bytes."""
-_MOST_BOXES = 10_000
+MOST_BOXES = 10_000
 """Largest number of boxes that are read from one file. Data of a damaged file may look like any
 number of boxes."""
 
@@ -88,7 +88,7 @@ def _is_private(box: Box) -> bool:
 
 def inner_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """Yield the boxes between two places of a file, in bytes. Stop at data that is not a box."""
-    for _ in range(_MOST_BOXES):
+    for _ in range(MOST_BOXES):
         file.seek(start)
         head = file.read(16)
         size, name = int.from_bytes(head[:4], "big"), head[4:8]

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from streamkind.video.boxes import Box, boxes_of, inner_boxes
+from streamkind.video.boxes import MOST_BOXES, Box, boxes_of, inner_boxes
 from streamkind.video.storage import file_url
 
 _BASE, _DESCRIPTION, _DURATION = 1, 2, 8
@@ -88,14 +88,19 @@ def readable(path: Path) -> Any:
 
 @lru_cache(maxsize=64)  # more than are open at a time
 def _joined(path: Path, size: int, _changed_ns: int) -> Joined:
-    parts = _parts(boxes_of(path))
-    if len(parts) < 2 or not all(any(box.name == "moof" for box in part) for part in parts):
+    boxes = boxes_of(path)
+    parts = _parts(boxes)
+    whole = parts if len(boxes) < MOST_BOXES else parts[:-1]  # of the last, boxes are not known
+    if len(parts) < 2 or not all(any(box.name == "moof" for box in part) for part in whole):
         return Joined()
     with path.open("rb") as file:
         try:
-            return _join(file, parts)
+            found = _join(file, whole)
         except (ValueError, IndexError):  # a box is damaged: FFmpeg reads what it can
             return Joined()
+    if found.end is None and len(whole) < len(parts):
+        found.end = parts[-1][0].begin - 8
+    return found
 
 
 def _join(file: BinaryIO, parts: list[list[Box]]) -> Joined:
