@@ -9,7 +9,7 @@ from typing import Any
 import av
 import pytest
 from support.media import make_clip, number_of, read_tracks, read_video
-from support.odd import make_base
+from support.odd import ffmpeg, make_base
 
 from streamkind.errors import OutputError
 from streamkind.video import containers
@@ -232,6 +232,19 @@ def test_sound_of_unusable_kind_for_webm(tmp_path: Path) -> None:
     warnings = copy(path, tmp_path / "out.webm", codec="vp9")
     assert [track.codec for track in read_tracks(tmp_path / "out.webm")] == ["opus"]
     assert "audio aac, deu) is converted to OPUS" in warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mp4"])
+def test_a_subtitle_ends_with_its_part(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.srt").write_text("1\n00:00:00,200 --> 00:00:01,800\nlong\n")
+    video = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=2"]
+    coded = f"-preset ultrafast -c:s {'mov_text' if kind == 'mp4' else 'subrip'}".split()
+    ffmpeg(*video, "-i", tmp_path / "a.srt", *coded, tmp_path / f"a.{kind}")
+    copy(tmp_path / f"a.{kind}", tmp_path / f"b.{kind}", duration=1.0)
+    with av.open(str(tmp_path / f"b.{kind}")) as container:
+        packets = [packet for packet in container.demux(subtitles=0) if len(bytes(packet)) > 2]
+        told = [(float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in packets]
+    assert told == [(0.2, 0.8)]
 
 
 def test_stereo_of_a_low_sampling_rate_becomes_mp2(tmp_path: Path) -> None:

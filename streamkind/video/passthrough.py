@@ -228,7 +228,9 @@ class Passthrough:
             if packet.stream.type != "subtitle" or stamp + (packet.duration or 0) <= begin:
                 return False
             packet.duration = stamp + (packet.duration or 0) - begin
-            packet.pts = packet.dts = begin
+            packet.pts = packet.dts = stamp = begin
+        if self._cut.end is not None and packet.stream.type == "subtitle":
+            packet.duration = min(packet.duration or 0, round(self._cut.end / base) - stamp)
         if packet.stream.type == "video" and index not in self._running:
             if not packet.is_keyframe:
                 return False
