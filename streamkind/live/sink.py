@@ -33,6 +33,10 @@ END_SECONDS = 60.0
 """Longest time, in seconds, to finish a recording or to close the connection to a server. At the
 end of the command, `LiveFleet` halts outputs earlier."""
 WAIT_SECONDS = 0.1  # longest wait, in seconds, before flags are checked
+PIPE = INTERLEAVE | {"syncpoints": "none", "write_index": "0", "strict": "experimental"}
+"""Options of FFmpeg's muxer for NUT. Writer and reader would keep each syncpoint in memory: 200
+bytes for 32 kB of video. They only serve seeking, which a pipe cannot do. For FFmpeg, a stream
+without them is experimental."""
 DEPTH = 256
 """Largest number of packets that wait for an output: about those of a few seconds."""
 
@@ -185,9 +189,7 @@ class Publisher:
         self._muxer: Any = None
         try:
             self._send(json.dumps(order).encode() + b"\n")
-            self._muxer = av.open(
-                _Pipe(self._send), "w", format="nut", container_options=INTERLEAVE
-            )
+            self._muxer = av.open(_Pipe(self._send), "w", format="nut", container_options=PIPE)
             self._streams = [
                 self._muxer.add_stream_from_template(t, opaque=True) for t in templates
             ]
