@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import resource
 import subprocess
 import sys
 import time
@@ -94,3 +97,21 @@ def test_a_process_that_has_ended_is_an_error(start):
         for _ in range(1000):
             pipes.write(memoryview(b"x"), 0.1)
             time.sleep(0.01)
+
+
+def test_a_process_of_many_cameras_writes_to_full_pipes():
+    """Check that a full pipe may have a descriptor above 1023, the last one of `select`."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, limits[1]), limits[1]))
+    out, into = os.pipe()
+    high = fcntl.fcntl(into, fcntl.F_DUPFD_CLOEXEC, 1024)
+    try:
+        pipes = SelectedPipes(high, out)
+        written = 0
+        while taken := pipes.write(memoryview(bytes(1 << 16)), 0.01):
+            written += taken
+        assert len(pipes.read()) == written > 0
+    finally:
+        for file in (out, into, high):
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -46,7 +46,7 @@ def open_pipes(into: int, out: int) -> ProcessPipes:
 
 
 class SelectedPipes:
-    """Pipes that do not block, for systems whose `select` accepts pipes."""
+    """Pipes that do not block, for systems whose `poll` accepts pipes."""
 
     def __init__(self, into: int, out: int) -> None:
         """Take the descriptors to write to and to read from."""
@@ -59,7 +59,9 @@ class SelectedPipes:
         try:
             return os.write(self._in, data)
         except BlockingIOError:
-            select.select([], [self._in], [], seconds)
+            room = select.poll()  # select.select refuses descriptors above 1023
+            room.register(self._in, select.POLLOUT)
+            room.poll(1000 * seconds)
             return 0
 
     def read(self) -> bytes:
@@ -79,7 +81,7 @@ class SelectedPipes:
 
 
 class ThreadedPipes:
-    """Pipes that block, each in a thread, for Windows, whose `select` accepts only sockets."""
+    """Pipes that block, each in a thread, for Windows, which has no `poll` for pipes."""
 
     def __init__(self, into: int, out: int) -> None:
         """Take the descriptors to write to and to read from."""
