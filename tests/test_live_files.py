@@ -426,6 +426,46 @@ def test_outputs_are_finished_although_the_encoder_fails_at_its_end(monkeypatch)
     assert told.error == "encoder: lost the device"
 
 
+def lacks_wide(*, opens):
+    """Return an encoder that fails on pictures side by side: when it opens, or at the first one."""
+
+    class Encoder(LiveEncoder):
+        def __init__(self, codec, size, *more):
+            self._wide = size[0] > 64
+            if self._wide and not opens:
+                raise OutputError("too wide")
+            super().__init__(codec, size, *more)
+
+        def __call__(self, *how, **more):
+            if self._wide:
+                raise OutputError("too wide")
+            return super().__call__(*how, **more)
+
+    return Encoder
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_an_encoder_that_fails_does_not_slow_the_other_outputs(opens, monkeypatch):
+    sent, now = [], time.monotonic()
+    monkeypatch.setattr(output, "time", SimpleNamespace(**{**vars(time), "monotonic": lambda: now}))
+    monkeypatch.setattr(output, "LiveEncoder", lacks_wide(opens=opens))
+    monkeypatch.setattr(output.LiveSink, "start", lambda *_: None)
+    monkeypatch.setattr(output.LiveSink, "offer", lambda sink, _: sent.append(sink.url))
+    state = CameraState(config(to=("yard", "rtsp://h/2"), side_by_side=True))
+    out = output.Output(state, LiveClock(0.0))
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    for i in range(5):
+        out.queue.put(WaitingFrame(pixels, i / 10, now, pixels))
+        assert out._step()
+    assert sent == 5 * ["rtsp://h/2"]
+    told = state.snapshot(dropped=out.queue.dropped, queue=0, sinks=(), take_ages=True)
+    assert (told.frames_out, told.dropped, told.age_count) == (5, 0, 5)
+    assert told.error == "encoder: too wide"
+    assert out._wanted() == out._channels[:1]
+    now += output.RETRY_SECONDS
+    assert out._wanted() == out._channels  # it is tried again
+
+
 def test_the_result_is_not_encoded_for_recordings_that_are_side_by_side(monkeypatch):
     """Check that it is encoded as soon as there is a viewer."""
     opened = []

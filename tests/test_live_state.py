@@ -16,7 +16,7 @@ from streamkind.live import shared
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig
 from streamkind.live.fleet import LiveFleet
-from streamkind.live.output import FALLBACK_RATE, OutputStreams
+from streamkind.live.output_streams import FALLBACK_RATE, OutputStreams
 from streamkind.live.shared import SharedEngine
 from streamkind.live.state import CameraState, OutputState
 from streamkind.live.status import Preview

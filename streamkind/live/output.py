@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -27,6 +27,7 @@ from streamkind.live.encoder import (
     slate,
 )
 from streamkind.live.frame_queue import FrameQueue, WaitingFrame
+from streamkind.live.output_streams import OutputStreams
 from streamkind.live.recordings import is_folder, is_playlist
 from streamkind.live.secrets import redact
 from streamkind.live.sink import LiveSink
@@ -47,43 +48,6 @@ WAIT_SECONDS = 0.05
 """Longest wait, in seconds, before the stop flag is checked."""
 RETRY_SECONDS = 5.0
 """Pause after an error of the encoder, in seconds."""
-FALLBACK_RATE = Fraction(25)
-"""Frames per second for the encoder if the camera states no plausible rate."""
-
-
-class OutputStreams:
-    """Frame rate, pixel aspect and sound of the streams that outputs are opened with.
-
-    Outputs are opened once, but a camera may send other streams after a reconnect. The camera's
-    thread sets the values, and the encoder's thread reads them.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._rate, self._aspect = FALLBACK_RATE, Fraction(1)
-        self._sound: Template | None = None
-        self._given = self._fits = False
-
-    def connected(self, rate: Fraction | None, aspect: Fraction, sound: Template | None) -> None:
-        """Set frame rate, pixel aspect and sound of a new connection."""
-        with self._lock:
-            self._rate, self._aspect = rate or self._rate, aspect
-            if not self._given:
-                self._sound = sound
-            # An output cannot change its kind of sound. If the camera does, its sound is left out.
-            self._fits = bool(sound and self._sound and sound.key == self._sound.key)
-
-    def fix(self) -> tuple[Fraction, Fraction, Template | None]:
-        """Return frame rate, pixel aspect and sound. The kind of sound does not change any more."""
-        with self._lock:
-            self._given = True
-            return self._rate, self._aspect, self._sound
-
-    @property
-    def carries_sound(self) -> bool:
-        """Whether the outputs were opened with the kind of sound that the camera sends now."""
-        with self._lock:
-            return self._given and self._fits
 
 
 class Channel:
@@ -93,6 +57,8 @@ class Channel:
         """Encode for `sinks`. With `wide`, pictures show the original to the left of the result."""
         self.sinks, self.wide = sinks, wide
         self.encoder: LiveEncoder | None = None
+        self.rests_until = 0.0
+        """Time of `time.monotonic` until which it is left out, because its encoder has failed."""
         self.encoding: deque[tuple[int, float]] = deque()
         """`pts` and decoding time of the pictures in the encoder whose age is measured."""
         self._key_seconds = key_seconds
@@ -214,9 +180,28 @@ class Output:
             sink.stop()
 
     def _wanted(self) -> list[Channel]:
-        """Return the channels that have sinks or viewers. Viewers get the first channel."""
+        """Return the channels that have sinks or viewers. Viewers get the first channel.
+
+        Channels that rest are left out, unless all do.
+        """
         first, *others = self._channels
-        return [first] * bool(first.sinks or self.viewers) + others
+        wanted = [first] * bool(first.sinks or self.viewers) + others
+        now = time.monotonic()
+        return [channel for channel in wanted if channel.rests_until <= now] or wanted
+
+    def _each(self, channels: list[Channel], encode: Callable[[Channel], None]) -> None:
+        """Call `encode` for all channels. One that fails rests. Raises if all have failed."""
+        errors = []
+        for channel in channels:
+            try:
+                encode(channel)
+            except Exception as exc:  # other outputs must continue
+                channel.rests_until = time.monotonic() + RETRY_SECONDS
+                errors.append(exc)
+        if errors and len(errors) == len(channels):
+            raise errors[0]
+        for error in errors:
+            self._state.failed(redact(f"encoder: {error}"))
 
     def _step(self) -> bool:
         """Encode a waiting picture, or a slate; return whether to continue."""
@@ -241,11 +226,14 @@ class Output:
 
     def _encode(self, frame: WaitingFrame) -> None:
         wanted = self._wanted()
-        for channel in wanted:
+
+        def encode(channel: Channel) -> None:
             encoder = channel.encoder
             if encoder is None:
                 encoder = channel.open(self._state.config.codec, frame, *self._streams.fix())
             self._write(channel, encoder, frame, aged=channel is wanted[0])
+
+        self._each(wanted, encode)
         if not wanted:
             self._age(frame.decoded)
         self._state.handed_on(time.monotonic())
@@ -262,10 +250,13 @@ class Output:
             return
         self._slated = now
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(lost_since))
-        for channel in self._wanted():
+
+        def show(channel: Channel) -> None:
             if (encoder := channel.encoder) is not None:
                 picture = slate(encoder.size, [self._state.config.name, f"no signal since {since}"])
                 self._write(channel, encoder, WaitingFrame(picture, self._clock.at(now), now))
+
+        self._each(self._wanted(), show)
 
     def _write(
         self, channel: Channel, encoder: LiveEncoder, frame: WaitingFrame, *, aged: bool = False
