@@ -466,6 +466,29 @@ def test_an_encoder_that_fails_does_not_slow_the_other_outputs(opens, monkeypatc
     assert out._wanted() == out._channels  # it is tried again
 
 
+def test_an_output_for_which_there_was_no_thread_is_started_later(monkeypatch):
+    starts = []
+
+    class Thread(threading.Thread):
+        """A thread that has run at once. The system gives none at the second start."""
+
+        def start(self):
+            starts.append(1)
+            if len(starts) == 2:
+                raise RuntimeError("can't start new thread")
+            self._ident = 1
+
+    monkeypatch.setattr("streamkind.live.sink.threading.Thread", Thread)
+    out = output.Output(CameraState(config(to=("yard", "rtsp://h/2"))), LiveClock(0.0))
+    frame = WaitingFrame(np.zeros((48, 64, 3), np.uint8), 0.0, time.monotonic())
+    with pytest.raises(RuntimeError):
+        out._encode(frame)
+    assert [sink._thread.ident is None for sink in out.sinks] == [False, True]
+    out._encode(frame)
+    assert [sink._thread.ident is None for sink in out.sinks] == [False, False]
+    assert len(starts) == 3
+
+
 def test_the_result_is_not_encoded_for_recordings_that_are_side_by_side(monkeypatch):
     """Check that it is encoded as soon as there is a viewer."""
     opened = []

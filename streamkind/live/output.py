@@ -73,11 +73,12 @@ class Channel:
     ) -> LiveEncoder:
         """Open the encoder for pictures like that of `frame`, and start the sinks."""
         size = size_of(self.picture(frame))
-        self.encoder = LiveEncoder(codec, size, rate, aspect, self._key_seconds)
-        streams = [self.encoder.stream] + ([sound.stream] if sound else [])
+        encoder = LiveEncoder(codec, size, rate, aspect, self._key_seconds)
+        streams = [encoder.stream] + ([sound.stream] if sound else [])
         for sink in self.sinks:
             sink.start(streams)
-        return self.encoder
+        self.encoder = encoder
+        return encoder
 
     def picture(self, frame: WaitingFrame) -> Pixels:
         """Return the picture to encode."""

@@ -61,9 +61,13 @@ class LiveSink:
         """Reason that a failed publisher gave."""
 
     def start(self, templates: list[Any]) -> None:
-        """Start the thread. `templates` describe the streams: the picture, and perhaps sound."""
+        """Start the thread if it does not run. `templates` describe picture and perhaps sound.
+
+        Raises RuntimeError if the system gives no more threads. Then call it again.
+        """
         self._templates = templates
-        self._thread.start()
+        if self._thread.ident is None:
+            self._thread.start()
 
     def offer(self, packet: Coded) -> None:
         """Add a packet to the queue. If the queue is full, drop all packets in it."""
