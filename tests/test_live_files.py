@@ -466,6 +466,36 @@ def test_an_encoder_that_fails_does_not_slow_the_other_outputs(opens, monkeypatc
     assert out._wanted() == out._channels  # it is tried again
 
 
+def test_an_encoder_that_fails_gives_way_to_another_of_the_same_size(monkeypatch):
+    opened, sent = [], []
+
+    class Lost(LiveEncoder):
+        """An encoder on a card. The first one fails from its third picture on."""
+
+        def __init__(self, codec, size, *more):
+            opened.append((self, size))
+            self._left = 2 if len(opened) == 1 else 99
+            super().__init__(codec, size, *more)
+
+        def __call__(self, *how, **more):
+            self._left -= 1
+            if self._left < 0:
+                raise OutputError("the card is lost")
+            return super().__call__(*how, **more)
+
+    monkeypatch.setattr(output, "LiveEncoder", Lost)
+    monkeypatch.setattr(output.LiveSink, "start", lambda *_: None)
+    monkeypatch.setattr(output.LiveSink, "offer", lambda _, packet: sent.append(packet))
+    out = output.Output(CameraState(config(to=("yard",))), LiveClock(0.0))
+    for i in range(6):
+        size = (48, 64, 3) if i < 2 else (96, 128, 3)
+        with pytest.raises(OutputError) if i == 2 else contextlib.nullcontext():
+            out._encode(WaitingFrame(np.zeros(size, np.uint8), i / 10, time.monotonic()))
+    assert [size for _, size in opened] == [(64, 48), (64, 48)]
+    assert [packet.pts for packet in sent] == [9000 * i for i in (0, 1, 3, 4, 5)]
+    assert [packet.key for packet in sent] == [True, False, True, False, False]
+
+
 def test_an_output_for_which_there_was_no_thread_is_started_later(monkeypatch):
     starts = []
 

@@ -62,6 +62,7 @@ class Channel:
         self.encoding: deque[tuple[int, float]] = deque()
         """`pts` and decoding time of the pictures in the encoder whose age is measured."""
         self._key_seconds = key_seconds
+        self._size: tuple[int, int] | None = None
 
     def open(
         self,
@@ -71,14 +72,19 @@ class Channel:
         aspect: Fraction,
         sound: Template | None,
     ) -> LiveEncoder:
-        """Open the encoder for pictures like that of `frame`, and start the sinks."""
-        size = size_of(self.picture(frame))
-        encoder = LiveEncoder(codec, size, rate, aspect, self._key_seconds)
+        """Open an encoder for pictures like the first one, and start the sinks."""
+        self._size = self._size or size_of(self.picture(frame))
+        encoder = LiveEncoder(codec, self._size, rate, aspect, self._key_seconds)
         streams = [encoder.stream] + ([sound.stream] if sound else [])
         for sink in self.sinks:
             sink.start(streams)
         self.encoder = encoder
         return encoder
+
+    def drop(self) -> None:
+        """Give up the encoder. The next picture opens another one."""
+        self.encoder = None
+        self.encoding.clear()
 
     def picture(self, frame: WaitingFrame) -> Pixels:
         """Return the picture to encode."""
@@ -232,7 +238,11 @@ class Output:
             encoder = channel.encoder
             if encoder is None:
                 encoder = channel.open(self._state.config.codec, frame, *self._streams.fix())
-            self._write(channel, encoder, frame, aged=channel is wanted[0])
+            try:
+                self._write(channel, encoder, frame, aged=channel is wanted[0])
+            except Exception:  # on a card that was lost and returns, only a new one works
+                channel.drop()
+                raise
 
         self._each(wanted, encode)
         if not wanted:
