@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
@@ -20,11 +21,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from streamkind.errors import UsageError
+from streamkind.live import output
 from streamkind.live import viewers as viewers_module
+from streamkind.live.clock import LiveClock
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import LiveEncoder
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.fragments import FragmentMuxer, mime_of
+from streamkind.live.frame_queue import WaitingFrame
+from streamkind.live.state import CameraState
 from streamkind.live.viewers import DEPTH, MOST_VIEWERS, Viewers
 
 SIZE = (64, 48)
@@ -142,6 +147,23 @@ def test_a_viewer_who_comes_hours_after_the_last_one_sees_a_new_mp4():
     later = viewers.add(lambda: None)
     viewers.offer(coded(encode, 8 * 36_000, 5, key=(8 * 36_000,)), encode.stream)
     assert [time for time, _ in decoded(b"".join(later.take()))] == [0, 1, 2, 3]
+
+
+def test_a_viewer_of_a_codec_that_mp4_cannot_hold_does_not_stop_the_outputs(monkeypatch):
+    sent = []
+    monkeypatch.setattr(output.LiveSink, "start", lambda *_: None)
+    monkeypatch.setattr(output.LiveSink, "offer", lambda _, packet: sent.append(packet))
+    config = CameraConfig(name="yard", url="rtsp://h/1", to=("yard",), codec="libvpx")
+    out = output.Output(CameraState(config), LiveClock(0.0))
+    viewer = out.viewers.add(lambda: None)
+    for i in range(3):
+        out._encode(WaitingFrame(np.zeros((48, 64, 3), np.uint8), i / 10, time.monotonic()))
+    assert len(sent) == 3
+    assert (viewer.closed, bool(out.viewers)) == (True, False)
+    told = out._state.snapshot(dropped=0, queue=0, sinks=(), take_ages=True)
+    assert (told.frames_out, told.age_count) == (3, 3)
+    assert told.error.startswith("live video: 'mp4' format does not support 'libvpx'")
+    assert not out.viewers.add(lambda: None).closed  # when it is changed, another one may come
 
 
 def test_too_many_viewers_are_refused_and_all_see_the_end():

@@ -282,8 +282,8 @@ class Output:
         packets = list(encoder(picture, frame.seconds, key=bool(wanted)))
         self._state.encoded(time.perf_counter() - began)
         channel.hand_out(packets)
-        if not channel.wide:
-            self.viewers.offer(packets, encoder.stream)
+        if not channel.wide and (told := self.viewers.offer(packets, encoder.stream)):
+            self._state.failed(redact(f"live video: {told}"))
         if aged:
             channel.encoding.append((encoder.last_pts, frame.decoded))
         for packet in packets:  # an encoder may return a picture only after later calls

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import av
+
 from streamkind.errors import UsageError
 from streamkind.live.encoder import Coded
 from streamkind.live.fragments import Fragment, FragmentMuxer
@@ -127,14 +129,25 @@ class Viewers:
         with self._lock:
             self._viewers = tuple(known for known in self._viewers if known is not viewer)
 
-    def offer(self, packets: Iterable[Coded], stream: Any) -> None:
-        """Pass on packets that were encoded for `stream`. The encoder's thread calls this."""
+    def offer(self, packets: Iterable[Coded], stream: Any) -> str:
+        """Pass on packets that were encoded for `stream`. The encoder's thread calls this.
+
+        Returns "", or why the viewers cannot be served. Then the video has ended for them.
+        """
         with self._lock:
             viewers, begins, self._begins = self._viewers, self._begins, False
         if begins or not viewers:
             self._close_muxer()
         if not viewers:
-            return
+            return ""
+        try:
+            self._mux(packets, stream, viewers)
+        except (ValueError, av.FFmpegError) as exc:  # as for a codec that MP4 cannot hold
+            self._end()
+            return str(exc)
+        return ""
+
+    def _mux(self, packets: Iterable[Coded], stream: Any, viewers: tuple[Viewer, ...]) -> None:
         muxer = self._muxer = self._muxer or FragmentMuxer(stream)
         for packet in packets:
             fragment = muxer(packet) if packet.video else None
@@ -145,7 +158,12 @@ class Viewers:
     def close(self) -> None:
         """Mark the video as ended for all viewers. The encoder's thread calls this at its end."""
         with self._lock:
-            self._closed, viewers, self._viewers = True, self._viewers, ()
+            self._closed = True
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            viewers, self._viewers = self._viewers, ()
         for viewer in viewers:
             viewer.close()
         self._close_muxer()
