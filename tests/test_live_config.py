@@ -202,6 +202,9 @@ def test_secrets_come_from_the_environment_and_files(tmp_path, monkeypatch):
         "rtsp://u:pa%40ss%2Fword@h/filesecret"
     )
     assert redact("failed: pa@ss/word filesecret pa%40ss%2Fword") == "failed: *** *** ***"
+    assert resolve("rtsp://${YARD}:${file:" + str(tmp_path / "key") + "}@h/1") == (
+        "rtsp://pa%40ss%2Fword:filesecret@h/1"
+    )
     with pytest.raises(UsageError, match="'NOT_THERE' is not set"):
         resolve("${NOT_THERE}")
     with pytest.raises(UsageError, match="No such file"):

@@ -34,7 +34,8 @@ def resolve(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = _read(bool(match[1]), match[2])
         encoded = found
-        if "://" in text[: match.start()] and re.match(r"[^/\s]*@", text[match.end() :]):
+        rest = _PLACE.sub("x", text[match.end() :])  # the name of a file has slashes
+        if "://" in text[: match.start()] and re.match(r"[^/\s]*@", rest):
             encoded = quote(found, safe=":")
         _known.update(v for v in (found, encoded) if len(v) >= _SHORTEST)
         return encoded
