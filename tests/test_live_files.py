@@ -194,6 +194,17 @@ def test_a_recording_that_cannot_be_deleted_does_not_keep_others(tmp_path):
     assert [file.exists() for file in files] == [True, False, False, True]
 
 
+def test_a_link_to_a_disk_that_is_not_there_does_not_keep_recordings(tmp_path):
+    files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3, 4)]
+    files[0].symlink_to(tmp_path / "nas" / files[0].name)
+    for i, file in enumerate(files):
+        if i:
+            file.write_bytes(bytes(10_000))
+        os.utime(file, (1e9 + i,) * 2, follow_symlinks=False)
+    clean(tmp_path, 25_000)
+    assert [file.exists() for file in files] == [False, False, True, True]
+
+
 def test_retention_works_where_files_have_no_number_of_blocks(tmp_path, monkeypatch):
     """Check `clean` with what `stat` tells on Windows."""
     files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3)]
@@ -202,7 +213,7 @@ def test_retention_works_where_files_have_no_number_of_blocks(tmp_path, monkeypa
         os.utime(file, (1e9 + i,) * 2)
     real = os.stat
     with monkeypatch.context() as patch:
-        told = lambda file: SimpleNamespace(st_size=100, st_mtime=real(file).st_mtime)  # noqa: E731
+        told = lambda file, **_: SimpleNamespace(st_size=100, st_mtime=real(file).st_mtime)  # noqa: E731
         patch.setattr(Path, "stat", told)
         clean(tmp_path, 1, free=1e18)
     assert [file.exists() for file in files] == [False, False, True]

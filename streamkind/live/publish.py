@@ -276,7 +276,7 @@ def clean(
     time in the future (of a wrong clock) counts as the oldest. Raises OSError at the end.
     """
     now = time.time()
-    found = [(f, f.stat()) for f in folder.iterdir() if RECORDING.fullmatch(f.name)]
+    found = [(f, f.lstat()) for f in folder.iterdir() if RECORDING.fullmatch(f.name)]
     files = sorted(found, key=lambda file: (file[1].st_mtime <= now + 1, file[1].st_mtime))
     total = sum(told.st_size for _, told in files)
     left = shutil.disk_usage(folder).free
