@@ -205,6 +205,17 @@ def test_a_link_to_a_disk_that_is_not_there_does_not_keep_recordings(tmp_path):
     assert [file.exists() for file in files] == [False, False, True, True]
 
 
+@pytest.mark.parametrize("to", ["yard:1", "yard:1/a.m3u8"])
+def test_a_relative_name_may_have_a_colon(to, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Written(to) as written:
+        written.write(2.0)
+        written.publisher.finish()
+    found = {file.suffix: file.stat().st_size for file in Path("yard:1").iterdir()}
+    assert set(found) == ({".mkv"} if to == "yard:1" else {".ts", ".m3u8"})
+    assert all(found.values())
+
+
 def test_retention_works_where_files_have_no_number_of_blocks(tmp_path, monkeypatch):
     """Check `clean` with what `stat` tells on Windows."""
     files = [tmp_path / f"2026010{i}-000000Z.mkv" for i in (1, 2, 3)]

@@ -36,6 +36,8 @@ def order(url: str, config: CameraConfig) -> dict[str, Any]:
     """
     url = resolve(url)
     scheme = url.partition(":")[0] if "://" in url else ""
+    if not scheme:
+        url = str(Path(url).absolute())  # FFmpeg takes `yard:1/x.mkv` for a protocol
     options = dict(INTERLEAVE)
     folder, kind = "", ""
     recorded = False
