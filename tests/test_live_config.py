@@ -135,6 +135,7 @@ def test_a_missing_file_is_reported(tmp_path):
         ({"url": "v4l2:/etc/passwd"}, "v4l2:/dev/videoN"),
         ({"to": ("gopher://h/1",)}, "expected rtsp"),
         ({"to": ("udp://h:1", "udp://h:1")}, "twice"),
+        ({"to": ("rec/yard", "./rec/yard/")}, "twice"),
         ({"codec": "mpeg9"}, "no such video encoder"),
         ({"ratio": 99.0}, "less than or equal to 10 or Input should be 'auto'"),
         ({"target": 2.0}, "less than or equal to 1"),

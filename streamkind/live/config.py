@@ -226,7 +226,8 @@ def check_camera(config: CameraConfig, *, from_api: bool) -> None:
     for url in config.to:
         if from_api or is_meant_as_url(url):
             _check_scheme(url, where, SINKS)
-    if len(set(config.to)) < len(config.to):
+    # One URL may be written with several queries, as of two streams of a server.
+    if len({url if "://" in url else _place(url) for url in config.to}) < len(config.to):
         raise UsageError(f"{where}: has the same output twice; name each output once")
     find_encoder(config.codec)
     check_hwaccel(config.hwaccel)
