@@ -99,6 +99,15 @@ def test_the_engine_is_told_with_its_precision():
     assert told[about] == 1
 
 
+@pytest.mark.parametrize("states", [("lost", "live"), ("live", "lost")])
+def test_one_of_two_outputs_that_look_the_same_may_be_lost(states):
+    fleet = two_cameras()
+    fleet.change("gate", sinks=tuple(SinkStatus(f"{SINK}?key={s}", s) for s in states))
+    with console_at(fleet) as console:
+        told = samples(console.get("/metrics").text)
+    assert told["streamkind_sink_up", GATE, ("sink", f"{SINK}?key=***")] == 0
+
+
 def count_of_ages(console):
     return samples(console.get("/metrics").text)["streamkind_frame_age_seconds_count", GATE]
 

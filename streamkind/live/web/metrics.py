@@ -131,11 +131,12 @@ def sinks(cameras: list[CameraStatus]) -> Iterator[Metric]:
     labels = ["camera", "sink"]
     # Two URLs may be equal once their secrets are hidden. Prometheus refuses equal lines.
     known = {(camera.name, sink.url): sink for camera in cameras for sink in camera.sinks}
+    down = {(c.name, sink.url) for c in cameras for sink in c.sinks if sink.state != "live"}
     live = GaugeMetricFamily(
         "streamkind_sink_up", "1 while an output is connected, else 0.", labels=labels
     )
-    for key, sink in known.items():
-        live.add_metric(key, float(sink.state == "live"))
+    for key in known:
+        live.add_metric(key, float(key not in down))
     yield live
     for name, (told, of) in SINK_COUNTERS.items():
         counter = CounterMetricFamily(name, told, labels=labels)
