@@ -177,6 +177,13 @@ def test_ready_means_every_required_camera_delivers(console, states, code):
     assert console.get("/readyz").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_is_told_by_head_too(console, path):
+    whole, head = console.get(path), console.ask("HEAD", path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["Content-Length"] == whole.headers["Content-Length"]
+
+
 def test_no_camera_is_ready(console):
     for name in ("gate", "yard"):
         console.fleet.remove(name)

@@ -216,11 +216,14 @@ def health_routes(watch: Watch, auth: Authenticator, engine: Any) -> APIRouter:
     router = APIRouter(tags=["health"])
     registry = open_registry(watch, engine, lambda: auth.wrong)
 
+    # Some services that watch a server ask by HEAD.
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", summary="Process")
     def healthz() -> dict[str, str]:
         """Answer 200 as long as the process works."""
         return {"status": "ok", "version": __version__}
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get(
         "/readyz",
         responses={503: {"model": Ready, "description": "Not all"}},
