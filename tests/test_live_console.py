@@ -25,7 +25,7 @@ from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET
 from streamkind.live.config import CameraConfig, CameraSettings, ConsoleConfig
 from streamkind.live.status import SinkStatus
-from streamkind.live.web import app, guard
+from streamkind.live.web import app, guard, server
 from streamkind.live.web.server import serve_console
 from streamkind.live.web.watch import PREVIEW_SECONDS, PREVIEW_WIDTH
 
@@ -515,6 +515,15 @@ def test_an_address_that_is_none_is_reported(console, host):
         serve_console(console.fleet, config),
     ):
         pass
+
+
+def test_an_ipv6_address_keeps_its_interface(monkeypatch):
+    """Check that a link-local address is used with its number of the interface, as it must be."""
+    opened = []
+    monkeypatch.setattr(server.socket, "create_server", lambda address, **_: opened.append(address))
+    name = socket.if_indextoname(1)
+    server.listen(ConsoleConfig(host=f"fe80::1%{name}", port=8780))
+    assert opened == [("fe80::1", 8780, 0, 1)]
 
 
 def test_the_console_ends_while_a_client_is_connected_and_leaves_nothing():

@@ -83,7 +83,7 @@ def listen(config: ConsoleConfig) -> socket.socket:
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        return socket.create_server(address, family=family, backlog=128)
     except (OSError, UnicodeError) as exc:  # UnicodeError: two dots in a row
         reason = getattr(exc, "strerror", None) or exc
         raise UsageError(
