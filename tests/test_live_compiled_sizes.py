@@ -98,6 +98,15 @@ def test_without_a_second_thread_the_engine_compiles_itself(monkeypatch):
         assert ahead.has(np.zeros((128, 160, 3), np.uint8))
 
 
+def test_without_memory_for_a_second_engine_the_engine_compiles_itself(monkeypatch):
+    def for_compiling(backend):
+        raise MemoryError
+
+    monkeypatch.setattr(Compiles, "for_compiling", for_compiling)
+    with closing(CompiledSizes(Engine(Compiles(threading.Event())))) as ahead:
+        assert ahead.has(np.zeros((48, 64, 3), np.uint8))
+
+
 def test_sizes_that_are_taken_over_stay_beside_those_in_use():
     parts = ("decompose", "tell", "steady", "recompose")
     compiled = []

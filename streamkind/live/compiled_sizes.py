@@ -45,10 +45,12 @@ class CompiledSizes:
 
     def _begins(self, pixels: Pixels) -> bool:
         """Begin to compile. Return False if only the engine's own thread can do it."""
-        other = self._engine.for_compiling()
+        try:
+            other, frames = self._engine.for_compiling(), pixels[None].copy()
+        except Exception:  # as without memory; a frame of this size will raise it again
+            return False
         if other is None:
             return False
-        frames = pixels[None].copy()
 
         def run() -> None:
             # The engine will raise the same error for a frame of this size, which is reported.
