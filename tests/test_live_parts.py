@@ -266,6 +266,7 @@ def test_a_picture_of_another_shape_gets_black_bars():
     assert (fitted[15:45] == 200).all()
     assert not fitted[:15].any() and not fitted[45:].any()
     assert fit(wide, (160, 60)) is wide
+    assert fit(np.full((2, 400, 3), 200, np.uint8), (80, 60)).any()  # a row is left of it
 
 
 def test_planes_of_another_shape_get_black_bars_too():

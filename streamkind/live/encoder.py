@@ -167,7 +167,7 @@ def fit(pixels: Pixels, size: tuple[int, int]) -> Pixels:
         return pixels
     width, height = size
     scale = min(width / own[0], height / own[1])
-    inner = round(own[0] * scale), round(own[1] * scale)
+    inner = max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     whole = np.zeros((height, width, 3), np.uint8)
     whole[top : top + inner[1], left : left + inner[0]] = rgb_at(inner, pixels, HD)
