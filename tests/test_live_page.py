@@ -102,6 +102,18 @@ def test_a_lost_camera_is_seen_and_announced(page):
     assert page.text("#announce") == "Camera gate is live."
 
 
+def test_what_happened_on_another_day_is_shown_with_its_date(page):
+    before = time.time() - 40 * 86400
+    page.fleet.change("gate", state="lost", since=before, error="no frame", error_time=before)
+    wait_until(lambda: page.find("#veil").is_displayed())
+    date = page.driver.execute_script(
+        "return new Date(1000 * arguments[0]).toLocaleDateString()", before
+    )
+    assert page.text("#veil").startswith(f"No signal since {date} ")
+    assert page.text("#errors").startswith(f"{date} ")
+    assert f"since {date} " in page.text("#cameras")
+
+
 def test_figures_outputs_and_errors_are_shown(page):
     sink = SinkStatus("rtsp://10.0.0.9/out", "lost", 7, 3, error="refused by the server")
     page.fleet.change(

@@ -1,7 +1,7 @@
 // The page of the console. It requests the state of all cameras every second, and shows small
 // pictures of all cameras (the wall), or one camera.
 
-import { ask, badge, brief, clock, keepItems, repeat, send, showState, STATES } from "./fleet.js";
+import { ask, badge, brief, keepItems, moment, repeat, send, showState, STATES } from "./fleet.js";
 import { at, make, write } from "./parts.js";
 import { showErrors, showFigures, showSinks } from "./figures.js";
 import { listenToLight, showLight } from "./light.js";
@@ -88,7 +88,7 @@ function showCamera() {
   const gone = camera.state !== "live";
   at("stage").classList.toggle("lost", gone);
   at("veil").hidden = !gone;
-  if (gone) write(at("veil"), `${STATES[camera.state]} since ${clock(camera.since)}`);
+  if (gone) write(at("veil"), `${STATES[camera.state]} since ${moment(camera.since)}`);
   at("picture").setAttribute("aria-label",
     `Picture of ${camera.name}, before on the left, after on the right`);
   showLight(camera);

@@ -1,6 +1,6 @@
 // Figures, outputs and errors of the chosen camera.
 
-import { clock, milliseconds } from "./fleet.js";
+import { milliseconds, moment } from "./fleet.js";
 import { at, make, write } from "./parts.js";
 
 export function showFigures(camera) {
@@ -42,7 +42,7 @@ export function showSinks(camera) {
 }
 
 export function showErrors(camera) {
-  const lines = camera.error ? [`${clock(camera.error_time)} ${camera.error}`] : [];
+  const lines = camera.error ? [`${moment(camera.error_time)} ${camera.error}`] : [];
   for (const sink of camera.sinks) if (sink.error) lines.push(`${sink.url}: ${sink.error}`);
   showLines(at("errors"), lines.length ? lines : ["None"]);
 }

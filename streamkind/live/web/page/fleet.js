@@ -21,6 +21,13 @@ export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
 }
 
+// The time, after its date if that is not today.
+export function moment(seconds) {
+  const date = new Date(seconds * 1000);
+  const today = date.toDateString() === new Date().toDateString();
+  return today ? clock(seconds) : `${date.toLocaleDateString()} ${clock(seconds)}`;
+}
+
 export function milliseconds(seconds) {
   return `${Math.round(seconds * 1000)} ms`;
 }
@@ -42,7 +49,7 @@ export function showState(node, state) {
 export function brief(camera) {
   return camera.state === "live"
     ? `${camera.fps.toFixed(1)} fps · ${milliseconds(camera.delay_seconds)}`
-    : `since ${clock(camera.since)}`;
+    : `since ${moment(camera.since)}`;
 }
 
 // Keeps a list with one item for each camera, in their order. `fresh` makes a new item's content.
