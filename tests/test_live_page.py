@@ -114,6 +114,14 @@ def test_what_happened_on_another_day_is_shown_with_its_date(page):
     assert f"since {date} " in page.text("#cameras")
 
 
+def test_the_hour_after_midnight_is_0(page):
+    told = page.driver.execute_async_script(
+        "const told = arguments[0]; import('/fleet.js')"
+        ".then((fleet) => told(fleet.clock(new Date(2026, 0, 1, 0, 0, 1) / 1000)))"
+    )
+    assert told == "00:00:01"
+
+
 def test_figures_outputs_and_errors_are_shown(page):
     sink = SinkStatus("rtsp://10.0.0.9/out", "lost", 7, 3, error="refused by the server")
     page.fleet.change(

@@ -18,7 +18,7 @@ export function pathOf(camera, end = "") {
 }
 
 export function clock(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
+  return new Date(seconds * 1000).toLocaleTimeString([], { hourCycle: "h23" });
 }
 
 // The time, after its date if that is not today.
