@@ -540,6 +540,16 @@ def test_the_console_ends_while_a_client_is_connected_and_leaves_nothing():
         socket.create_connection((where.hostname, where.port))
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: local"])
+def test_a_connection_without_a_request_is_closed(sent, monkeypatch):
+    monkeypatch.setattr(server, "FIRST_SECONDS", 0.1)
+    with console_at(two_cameras()) as console:
+        where = urlsplit(console.url)
+        with socket.create_connection((where.hostname, where.port), timeout=60) as idle:
+            idle.sendall(sent)
+            assert idle.recv(1) == b""
+
+
 def test_two_consoles_one_after_the_other_take_the_same_port():
     with console_at(two_cameras()) as console:
         port = urlsplit(console.url).port

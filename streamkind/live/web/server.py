@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streamkind.errors import OutputError, UsageError
 from streamkind.live.config import ConsoleConfig, resolve
@@ -18,6 +20,8 @@ from streamkind.live.web.guard import Guard, check_listening
 
 START_SECONDS = 10.0
 """Time limit of the start of the server, in seconds."""
+FIRST_SECONDS = 10.0
+"""Longest time from the begin of a connection to the end of its first headers, in seconds."""
 STOP_SECONDS = 1
 """Time that open requests have to finish at the end, in seconds."""
 
@@ -53,6 +57,22 @@ def serve(guard: Guard, config: ConsoleConfig) -> Iterator[str]:
             thread.join(STOP_SECONDS + 2)
 
 
+class PromptConnection(H11Protocol):
+    """A connection, which is closed if no request comes.
+
+    uvicorn would keep it, also for a client that has gone, and count it as one of its connections.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self.loop.call_later(FIRST_SECONDS, self._check_request)
+
+    def _check_request(self) -> None:
+        if not self.scope:
+            self.transport.close()
+
+
 def settings(guard: Guard) -> uvicorn.Config:
     """Return the settings of uvicorn: no log, no proxy headers, at most 200 connections.
 
@@ -61,7 +81,7 @@ def settings(guard: Guard) -> uvicorn.Config:
     """
     return uvicorn.Config(
         guard,
-        http="h11",
+        http=PromptConnection,
         ws="websockets-sansio",
         ws_max_size=1024,  # viewers send nothing
         ws_per_message_deflate=False,
