@@ -64,6 +64,8 @@ def test_the_pace_is_the_recordings_and_a_jump_begins_anew():
     assert waits == pytest.approx([0, 0.1, 0.1, 0, 0, 0, 0.1, 0, 0.1])
     file = Pace(forgets_jumps=False)
     assert [file(0.0, 5.0), file(60.0, 5.0)] == [0.0, 60.0]
+    # Files of MPEG-TS that were joined begin anew.
+    assert [file(0.0, 65.0), file(1.0, 65.0), file(2.0, 66.0)] == [0.0, 1.0, 1.0]
 
 
 def test_pauses_double_and_vary():

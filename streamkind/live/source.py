@@ -72,7 +72,9 @@ class Pace:
 
     def __call__(self, seconds: float, now: float) -> float:
         """Return the wait, in seconds, for the picture with the time stamp `seconds`."""
-        jumped = self._forgets_jumps and abs(seconds - self._last) > JUMP_SECONDS
+        step = seconds - self._last
+        # A file may have pauses, but nothing can be waited for at a time that has passed.
+        jumped = step < -JUMP_SECONDS or (self._forgets_jumps and step > JUMP_SECONDS)
         if self._start is None or jumped:
             self._start = now - seconds
         self._last = seconds
