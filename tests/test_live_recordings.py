@@ -178,6 +178,18 @@ def test_nothing_but_recordings_of_that_camera_is_sent(console, file):
     assert b"detail" in told
 
 
+def test_a_recording_that_is_deleted_while_it_is_asked_for_is_not_found(console, monkeypatch):
+    def find(config, name):
+        path = recordings.find_recording(config, name)
+        path.unlink()
+        return path
+
+    monkeypatch.setattr("streamkind.live.web.recordings.find_recording", find)
+    answer = console.get(f"/api/cameras/yard/recordings/{NAMES[0]}")
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith(f"no recording '{NAMES[0]}'")
+
+
 def test_recordings_of_another_camera_are_not_sent(console):
     assert console.get(f"/api/cameras/gate/recordings/{NAMES[0]}").status_code == 404
     assert console.get("/api/cameras/nobody/recordings").status_code == 404

@@ -57,12 +57,15 @@ class RecordingsOf:
     def get(self, name: str, file: File, range: Annotated[str, Header()] = "") -> Response:
         """Return a recording, or the bytes of Range. An unfinished one is sent as far as it is."""
         path = find_recording(self._config(name), file)
-        if path is None:
+        try:
+            told = path.stat() if path else None
+        except FileNotFoundError:  # it was deleted meanwhile, to keep the limits
+            told = None
+        if path is None or told is None:
             raise HTTPException(
                 404, f"no recording '{file}'; GET /api/cameras/{name}/recordings lists them"
             )
         kind = KINDS[path.suffix]
-        told = path.stat()
         if range or not is_written(told.st_mtime, time.time()):
             return FileResponse(path, media_type=kind, stat_result=told)
         # When the file grows, FileResponse would send more bytes than its Content-Length.
