@@ -77,7 +77,7 @@ def bench_command(
     if plot and not pairs:
         raise UsageError("--plot draws quality by cost; give --pairs FOLDER to measure quality")
     options.check_files(json_file, plot)
-    sizes = [read_size(text) for text in size or ["1280x720", "1920x1080"]]
+    sizes = [options.read_size(text) for text in size or ["1280x720", "1920x1080"]]
     found = []
     for one in sizes:
         with console.status("bench", spinner="line") as status:
@@ -107,14 +107,6 @@ def tell(told: dict[str, Any], json_file: Path | None, plot: Path | None) -> Non
         write_whole(json_file, (json.dumps(told, indent=1) + "\n").encode())
     if plot:
         plots.draw_bench(told, plot)
-
-
-def read_size(text: str) -> tuple[int, int]:
-    """Return width and height of a text such as 1920x1080. Raises UsageError."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise UsageError(f"size '{text}': expected WIDTHxHEIGHT, such as 1920x1080")
-    return int(width), int(height)
 
 
 def machine() -> dict[str, Any]:

@@ -29,6 +29,7 @@ from streamkind.backends.parity import Parity
 from streamkind.backends.plans import Plan, PlanRecipe
 from streamkind.backends.precision import FRAME_TYPES, Precision, graph_in, read_precision
 from streamkind.backends.tensorrt import TensorRTBackend
+from streamkind.cli.options import read_size
 from streamkind.cli.show import console, progress_bar
 from streamkind.engine.checks import check_target
 from streamkind.engine.single import need_onnx, operators, read_picture_type, single_graph
@@ -285,14 +286,6 @@ def verify_command() -> None:
         raise EngineError(
             f"{bad} of {len(faults)} plans are damaged; run: streamkind engines prune"
         )
-
-
-def read_size(text: str) -> tuple[int, int]:
-    """Return width and height of a text such as 1280x720. Raises UsageError."""
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if not found:
-        raise UsageError(f"size '{text}': expected WIDTHxHEIGHT, such as 1280x720")
-    return int(found[1]), int(found[2])
 
 
 def read_batch(text: str) -> tuple[int, int, int]:

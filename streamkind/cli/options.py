@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from inspect import Parameter
@@ -48,6 +49,14 @@ def read_time(text: str | float) -> float:
     if not 1 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
         raise typer.BadParameter(f"{text!r} is not a time; expected seconds, or HH:MM:SS")
     return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Return width and height of a text such as 1280x720. Raises UsageError."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not found:
+        raise UsageError(f"size '{text}': expected WIDTHxHEIGHT, such as 1280x720")
+    return int(found[1]), int(found[2])
 
 
 def read_ratio(text: str) -> Ratio:

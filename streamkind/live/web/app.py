@@ -216,8 +216,7 @@ def health_routes(watch: Watch, auth: Authenticator, engine: Any) -> APIRouter:
     router = APIRouter(tags=["health"])
     registry = open_registry(watch, engine, lambda: auth.wrong)
 
-    # Some services that watch a server ask by HEAD.
-    @router.head("/healthz", include_in_schema=False)
+    @router.head("/healthz", include_in_schema=False)  # some services that watch servers ask so
     @router.get("/healthz", summary="Process")
     def healthz() -> dict[str, str]:
         """Answer 200 as long as the process works."""
