@@ -18,10 +18,11 @@ from streamkind.cli.live import Signals, merged, reload
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_outputs, read_config
-from streamkind.live.fleet import LiveFleet, in_order
+from streamkind.live.fleet import LiveFleet
 from streamkind.live.status import SinkStatus
 from streamkind.live.web import guard
 from streamkind.platform import RELOAD
+from streamkind.video.storage import natural
 
 ONE = "[camera.one]\nurl = 'rtsp://h/1'\nto = 'rec/one'\n"
 TWO = "[camera.two]\nurl = 'rtsp://h/2'\nto = 'rec/two'\n"
@@ -190,7 +191,7 @@ def test_the_api_refuses_an_output_of_another_camera(one, other, same):
 
 def test_names_are_in_natural_order():
     names = ["c10", "c2", "c1b", "c1", "a", "c-3", "10", "9", "c02"]
-    assert sorted(names, key=in_order) == ["9", "10", "a", "c1", "c1b", "c02", "c2", "c10", "c-3"]
+    assert sorted(names, key=natural) == ["9", "10", "a", "c1", "c1b", "c02", "c2", "c10", "c-3"]
 
 
 @pytest.mark.parametrize(

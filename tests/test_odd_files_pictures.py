@@ -20,7 +20,7 @@ from support.media import make_clip, number_of, picture, read_video
 from streamkind.errors import InputError, OutputError, UsageError
 from streamkind.video.encoders import usual_codec
 from streamkind.video.image_files import read_still
-from streamkind.video.images import is_still
+from streamkind.video.images import is_still, list_images
 from streamkind.video.sink import open_sink
 from streamkind.video.source import open_source
 
@@ -295,6 +295,13 @@ def test_a_folder_of_images_becomes_a_video(call, tmp_path):
         video = read_video(tmp_path / "out.mp4")
         assert [number_of(image) for image in video.images] == [0, 4, 8, 12, 16]
         assert float(video.pts[4] * video.time_base) == 4 / fps
+
+
+def test_images_of_a_folder_are_in_the_order_of_their_numbers(tmp_path):
+    names = ["9.png", "10.png", "Frame 2.png", "frame 2b.png", "frame 10.png", "frame 0011.png"]
+    for name in reversed(names):
+        Image.new("RGB", (16, 16)).save(tmp_path / name)
+    assert [path.name for path in list_images(tmp_path)] == names
 
 
 @pytest.mark.parametrize("fps", [0, -5, math.nan, math.inf, 1e-9, 2000])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from streamkind.batch.files import is_wanted
 from streamkind.errors import InputError, UsageError
 from streamkind.platform import WINDOWS
+from streamkind.video.storage import natural
 
 UPLOADS = "uploads"
 """Name of the folder for files that were dropped on the page."""
@@ -146,12 +146,6 @@ class Library:
             found.folders.append(Folder(place, name))
         elif stat.S_ISREG(told.st_mode) and is_wanted(path, ()):
             found.files.append(Listed(place, name, told.st_size, told.st_mtime))
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return the sort key of a name: numbers by their value, letters without their case."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def is_utf8(name: str) -> bool:

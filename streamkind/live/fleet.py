@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from streamkind.live.shared import SharedEngine
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.live.viewers import Viewer
 from streamkind.platform import give_memory_back
+from streamkind.video.storage import natural
 
 STOP_SECONDS = 3.5
 """Time, in seconds, for cameras to finish their outputs. Together with `HALT_SECONDS` it is less
@@ -100,7 +100,7 @@ class LiveFleet:
 
     def _status(self, *, take_ages: bool) -> list[CameraStatus]:
         with self._lock:
-            cameras = sorted(self._cameras.items(), key=lambda item: in_order(item[0]))
+            cameras = sorted(self._cameras.items(), key=lambda item: natural(item[0]))
         return [camera.status(take_ages=take_ages) for _, camera in cameras]
 
     def preview(self, name: str) -> Preview | None:
@@ -192,12 +192,6 @@ def check_count(cameras: int) -> None:
             f"one process takes at most {MOST_CAMERAS} cameras; remove one, or start another"
             " process"
         )
-
-
-def in_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Return the sort key of a name, in natural order: c2 before c10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts], name
 
 
 def end(cameras: list[Camera], until: float) -> None:

@@ -16,7 +16,7 @@ from streamkind.video.frames import Frame
 from streamkind.video.image_data import Still
 from streamkind.video.image_files import IMAGE_SUFFIXES, is_animated, read_still, write_still
 from streamkind.video.publish import Staging, check_not_input
-from streamkind.video.storage import as_path, is_folder
+from streamkind.video.storage import as_path, is_folder, natural
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSink", "ImageSource", "is_still"]
 
@@ -116,15 +116,16 @@ def unread(files: Iterable[Path]) -> list[Path]:
 
 
 def list_images(path: Path) -> list[Path]:
-    """Return a file, or the images of a folder in order of name. Raises InputError."""
+    """Return a file, or the images of a folder in natural order: 2 before 10. Raises InputError."""
     if not path.is_dir():
         check_readable(path)
         return [path]
     try:
         # macOS writes files with names such as ._IMG.jpg that are not images.
-        present = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+        files = [file for file in path.iterdir() if not file.name.startswith(".")]
     except OSError as exc:
         raise InputError(f"{path}: cannot be listed ({exc.strerror}); check permissions") from exc
+    present = sorted(files, key=lambda file: natural(file.name))
     files = [file for file in present if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         if any(file.suffix.lower() in VIDEO_SUFFIXES for file in present):

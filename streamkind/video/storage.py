@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -73,6 +74,12 @@ def file_url(path: Path) -> str:
 def open_remote(path: Path) -> BinaryIO:
     """Open a remote file for reading at any position. Only the parts that are read are fetched."""
     return cast(BinaryIO, path.open("rb"))
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return the sort key of a name: numbers by their value (2 before 10), letters of any case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
 
 
 def write_whole(path: Path, data: bytes) -> None:

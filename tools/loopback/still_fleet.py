@@ -21,10 +21,10 @@ from streamkind.engine.checks import check_ratio
 from streamkind.light.exposure import Ratio
 from streamkind.live.config import CameraConfig
 from streamkind.live.encoder import LiveEncoder
-from streamkind.live.fleet import in_order
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.live.viewers import Viewer, Viewers
 from streamkind.video.frames import Pixels, size_of
+from streamkind.video.storage import natural
 
 AUTO = 4.0
 """Ratio that this fleet uses as the automatic one."""
@@ -65,7 +65,7 @@ class StillFleet:
     def status(self) -> list[CameraStatus]:
         """Return the status of every camera, and empty the lists of `ages`."""
         with self._lock:
-            cameras = [self._cameras[name] for name in sorted(self._cameras, key=in_order)]
+            cameras = [self._cameras[name] for name in sorted(self._cameras, key=natural)]
             self._cameras = {c.name: replace(c, ages=()) for c in cameras}
             return cameras
 
