@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from support.console_at import TOKEN, console_at, two_cameras
 from support.live import GainEngine, wait_for
 
 from streamkind.cli import live
-from streamkind.cli.live import Signals, merged, reload
+from streamkind.cli.live import merged, reload
 from streamkind.errors import UsageError
 from streamkind.live.camera import Camera
 from streamkind.live.config import CameraConfig, ConsoleConfig, check_outputs, read_config
@@ -281,24 +280,31 @@ def test_a_signal_is_heard_at_every_line_of_the_wait_for_it(name):
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 
+HANGUP = """
+import signal
+from streamkind.cli.live import Signals
+
+signal.signal(signal.SIGHUP, signal.{before})
+with Signals(reloads={reloads}) as signals:
+    signal.raise_signal(signal.SIGHUP)
+    assert (signals.stop_within(0.0), signals.reload) == {found}
+"""
+
+
 @pytest.mark.skipif(not RELOAD, reason="Windows has no SIGHUP")
 @pytest.mark.parametrize(
     ("before", "reloads", "found"),
     [
-        (signal.SIG_DFL, True, (False, True)),
-        (signal.SIG_DFL, False, (True, False)),  # the end of the terminal ends `app`
-        (signal.SIG_IGN, True, (False, True)),
-        (signal.SIG_IGN, False, (False, False)),  # after nohup
+        ("SIG_DFL", True, (False, True)),
+        ("SIG_DFL", False, (True, False)),  # the end of the terminal ends `app`
+        ("SIG_IGN", True, (False, True)),
+        ("SIG_IGN", False, (False, False)),  # after nohup
     ],
 )
 def test_a_hangup_stops_what_has_nothing_to_reload(before, reloads, found):
-    former = signal.signal(signal.SIGHUP, before)
-    try:
-        with Signals(reloads=reloads) as signals:
-            signal.raise_signal(signal.SIGHUP)
-            assert (signals.stop_within(0.0), signals.reload) == found
-    finally:
-        signal.signal(signal.SIGHUP, former)
+    code = HANGUP.format(before=before, reloads=reloads, found=found)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
 
 
 TOGETHER = """
