@@ -122,10 +122,10 @@ def list_images(path: Path) -> list[Path]:
         return [path]
     try:
         # macOS writes files with names such as ._IMG.jpg that are not images.
-        files = [file for file in path.iterdir() if not file.name.startswith(".")]
+        present = [file for file in path.iterdir() if not file.name.startswith(".")]
     except OSError as exc:
         raise InputError(f"{path}: cannot be listed ({exc.strerror}); check permissions") from exc
-    present = sorted(files, key=lambda file: natural(file.name))
+    present.sort(key=lambda file: natural(file.name))
     files = [file for file in present if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         if any(file.suffix.lower() in VIDEO_SUFFIXES for file in present):

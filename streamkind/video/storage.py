@@ -1,4 +1,7 @@
-"""Opens files on local disks, and through fsspec on other storage, such as s3://."""
+"""Opens files on local disks, and through fsspec on other storage, such as s3://.
+
+Also has the order of names in lists.
+"""
 
 from __future__ import annotations
 
