@@ -16,7 +16,6 @@ from support.live import (
     wait_for_state,
 )
 
-from streamkind.backends.processor import BF16_UNITS, flags
 from streamkind.cli.live import open_fleet
 from streamkind.live.fleet import LiveFleet
 from streamkind.live.frame_queue import FrameQueue, WaitingFrame
@@ -158,12 +157,13 @@ def test_an_engine_at_a_third_of_the_rate(tmp_path, cameras, rate, seconds):
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_720p_at_25_is_held_in_realtime(tmp_path):
+def test_720p_at_25_drops_frames_only_while_the_engine_is_busy(tmp_path):
     """Check the engine of the command. The camera and its encoder run on the same cores.
 
-    Two cores without bf16 instructions reach half of that rate.
+    A fast machine holds every frame. On a slow one the engine must work all the time, and the
+    delay must stay near the time that the engine takes for a frame.
     """
-    seconds, rate = 10, 25 if BF16_UNITS & flags() else 12
+    seconds, rate = 10, 25
     with (
         camera_server(tmp_path, moving_picture(1280, 720, rate)) as server,
         open_fleet("realtime") as fleet,
@@ -171,11 +171,13 @@ def test_720p_at_25_is_held_in_realtime(tmp_path):
         fleet.put(config(server, str(tmp_path / "out"), name="yard", max_delay_seconds=LIMIT))
         wait_for_state(fleet, "live")
         time.sleep(5)  # until the network is compiled
-        before = fleet.look()[0]
+        before, began = fleet.look()[0], time.monotonic()
         with Stalls() as stalls:
             ages = watch(fleet, ["yard"], seconds)["yard"]
-        after = fleet.look()[0]
-    out = after.frames_out - before.frames_out
-    assert after.frames_in - before.frames_in >= 0.95 * rate * seconds
-    assert out >= 0.95 * rate * seconds
-    assert np.median(ages) < 0.2 and max(ages) < LIMIT + stalls.most
+        after, took = fleet.look()[0], time.monotonic() - began
+    came, out = after.frames_in - before.frames_in, after.frames_out - before.frames_out
+    busy = sum(after.stages[s] - before.stages[s] for s in ("decompose", "recompose"))
+    assert came >= 0.95 * rate * seconds
+    assert abs(came - out - (after.dropped - before.dropped)) <= 10
+    assert out >= 0.95 * came or busy >= 0.8 * took
+    assert np.median(ages) < 0.1 + 3 * busy / out and max(ages) < LIMIT + stalls.most
