@@ -27,6 +27,7 @@ from streamkind.engine.options import (
 from streamkind.engine.profiles import Profile
 from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.engine.survey import survey
+from streamkind.engine.whole import Adapt, Finish
 from streamkind.errors import InputError, UsageError
 from streamkind.light.exposure import Floats
 from streamkind.light.lookahead import light_changes
@@ -40,8 +41,12 @@ from streamkind.video.sequence import USUAL_FPS, becomes_video
 from streamkind.video.sink import Sink
 from streamkind.video.source import Source, open_source
 from streamkind.video.storage import as_path
-from streamkind.video.threads import ReadAhead, WriteBehind
+from streamkind.video.threads import Between, ReadAhead, WriteBehind
 from streamkind.video.videos_of_file import VideosOfFile
+
+DEPTH = 2
+"""Number of batches that may wait between two threads. More would hardly be faster, because the
+threads share the cores, and take more memory."""
 
 
 @dataclass
@@ -110,17 +115,23 @@ def run(
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Decoding and encoding run in threads of their own. If the stream `overlaps`, its last step runs
-    in the thread of the encoder. `show` gets a batch before and after enhancement, (N, H, W, 3)
-    each, and returns the batch to write, by default the enhanced one. `progress` is called after
-    each batch.
+    Four threads work at once: they decode, run the network, adapt and finish its results, and
+    encode. If the stream `overlaps`, the third thread relights and adapts frames, and the fourth
+    finishes and encodes them. `show` gets a batch before and after enhancement, (N, H, W, 3) each,
+    and returns the batch to write, by default the enhanced one. `progress` is called after each
+    batch.
     """
-    depth = 1 if stream.overlaps else 4  # layers take more memory than finished frames
-    with ReadAhead(source) as frames, WriteBehind(sink, depth=depth) as output:
+    with (
+        ReadAhead(source) as frames,
+        WriteBehind(sink, depth=DEPTH) as output,
+        Between(output, depth=DEPTH) as between,
+    ):
         for batch in batched(frames, stream.max_batch):
-            last, ratios = stream.begin(batch.pixels, batch.times)
-            made = partial(finished, batch, last, ratios, show)
-            output.put(made if stream.overlaps else made())
+            relight, ratios = stream.begin(batch.pixels, batch.times)
+            if stream.overlaps:
+                between.put(partial(to_finish, batch, relight, ratios, show))
+            else:
+                between.put(partial(adapted, batch, relight(), ratios, show))
             report.add(batch, float(ratios[-1]))
             progress(report)
     report.seconds = time.perf_counter() - report.began
@@ -129,9 +140,21 @@ def run(
         report.stages[stage] += seconds
 
 
-def finished(batch: Batch, last: Callable[[], Pixels], ratios: Floats, show: Show) -> Batch:
-    """Do the last step of a batch; return the batch to write."""
-    pixels = last()
+def to_finish(
+    batch: Batch, relight: Callable[[], Adapt], ratios: Floats, show: Show
+) -> Callable[[], Batch]:
+    """Relight and adapt a batch. Return the function that finishes it."""
+    return partial(finished, batch, relight()(), ratios, show)
+
+
+def adapted(batch: Batch, adapt: Adapt, ratios: Floats, show: Show) -> Batch:
+    """Adapt and finish a batch; return the batch to write."""
+    return finished(batch, adapt(), ratios, show)
+
+
+def finished(batch: Batch, finish: Finish, ratios: Floats, show: Show) -> Batch:
+    """Finish a batch; return the batch to write."""
+    pixels = finish()
     restrain_stills(batch.frames, pixels, ratios)
     return batch.replace(show(batch.pixels, pixels) if show else pixels)
 

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -90,6 +91,27 @@ def test_the_oldest_frames_are_dropped_and_the_newest_only_if_allowed():
     queue.put(frames[0])
     assert queue.take(0.5, last=False) is None
     assert queue.dropped == 4
+
+
+def test_an_enhanced_frame_is_finished_once_by_the_first_reader_and_not_if_it_is_dropped():
+    finished = []
+
+    def finish(number):
+        finished.append(number)
+        time.sleep(0.01)
+        return np.full((2, 2, 3), number, np.uint8)
+
+    queue = FrameQueue(1)
+    for number in range(2):  # the second one takes the place of the first
+        queue.put(WaitingFrame(partial(finish, number), float(number), float(number)))
+    frame = queue.take(0.0)
+    assert finished == []
+    readers = [threading.Thread(target=lambda: frame.pixels) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert finished == [1] and (frame.pixels == 1).all()
 
 
 def test_a_late_frame_is_dropped_unless_no_newer_one_comes(monkeypatch):

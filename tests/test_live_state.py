@@ -38,6 +38,7 @@ def told(camera, *, take_ages=False):
     return camera.snapshot(dropped=0, queue=0, sinks=(), take_ages=take_ages)
 
 
+PREVIEW = Preview(PIXELS, lambda: PIXELS, 0.0)
 CAMERA = {
     "config": lambda c: c.config,
     "configure": lambda c: c.configure(CONFIG),
@@ -47,7 +48,7 @@ CAMERA = {
     "lost": lambda c: c.lost("gone"),
     "stopped": lambda c: c.stopped(),
     "engine_took": lambda c: c.engine_took(1.0),
-    "enhanced": lambda c: c.enhanced(Preview(PIXELS, PIXELS, 0.0), 2.0, {"steady": 1.0}, NOW),
+    "enhanced": lambda c: c.enhanced(PREVIEW, 2.0, {"steady": 1.0}, NOW),
     "encoded": lambda c: c.encoded(0.1),
     "handed_on": lambda c: c.handed_on(NOW),
     "left": lambda c: c.left(0.1),

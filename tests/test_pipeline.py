@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 import weakref
+from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,8 +123,8 @@ def test_every_frame_arrives_once_in_order(count, max_batch):
 
 
 @pytest.mark.parametrize(("overlaps", "area"), [(True, 256), (False, 256), (True, None)])
-def test_the_last_step_of_a_frame_runs_beside_the_next_one_where_it_may(overlaps, area):
-    count, together, threads = 6, overlaps and area is not None, []
+def test_steps_run_in_the_threads_that_the_stream_allows(overlaps, area):
+    count, together, threads, at = 6, overlaps and area is not None, [], defaultdict(set)
     begun = [threading.Event() for _ in range(count)]
 
     class Backend(Gain):
@@ -139,12 +140,24 @@ def test_the_last_step_of_a_frame_runs_beside_the_next_one_where_it_may(overlaps
                 assert begun[len(threads)].wait(60)
             return super().recompose(layers, ratios)
 
+    class Noted(Stream):
+        def timed(self, step):
+            at[step].add(threading.current_thread().name)
+            return super().timed(step)
+
     backend, sink = Backend(), ListSink()
     backend.overlaps = overlaps
-    made = Stream(Engine(backend, area=area), FixedRatio(2.0), steady=(), film=False)
+    made = Noted(Engine(backend, area=area), FixedRatio(2.0), steady=(), film=False)
     run(ListSource(count), made, sink, Report(None, "test"))
     assert [f.pts for f in sink.frames] == list(range(count))
-    assert {*threads} == {"streamkind-write" if together else "MainThread"}
+    first, second, third = "MainThread", "streamkind-between", "streamkind-write"
+    assert at.pop("decompose") == at.pop("steady") == at.pop("ratio") == {first}
+    assert at == {
+        "relight": {second if together else first},
+        "adapt": {second},
+        "finish": {third if together else second},
+    }
+    assert {*threads} == at["relight"]
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
@@ -165,7 +178,9 @@ def test_a_batch_size_that_falls_after_the_first_frames_is_respected(after):
     assert [f.data.tobytes() for f in sink.frames] == [pixels.tobytes() for pixels in made]
 
 
-@pytest.mark.parametrize("stage", ["source", "decompose", "ratio", "recompose", "sink", "progress"])
+@pytest.mark.parametrize(
+    "stage", ["source", "decompose", "ratio", "recompose", "show", "sink", "progress"]
+)
 def test_an_error_in_any_stage_surfaces_at_once(stage):
     source = ListSource(100_000, fail_at=5 if stage == "source" else None)
     sink = ListSink(fail_at=5 if stage == "sink" else None)
@@ -176,12 +191,18 @@ def test_an_error_in_any_stage_surfaces_at_once(stage):
             raise OSError("ratio failed")
         return np.full(len(times), 2, np.float32)  # at 1 nothing would be recomposed
 
+    def show(before, after):
+        if stage == "show":
+            raise OSError("show failed")
+        return after
+
     def progress(report):
         if stage == "progress" and report.frames > 5:
             raise OSError("progress failed")
 
     with pytest.raises(OSError, match="failed"):
-        run(source, stream(engine, ratio), sink, Report(None, "test"), progress=progress)
+        made = stream(engine, ratio)
+        run(source, made, sink, Report(None, "test"), show=show, progress=progress)
     assert source.given < 100  # two queues and the frames in each stage, of 100 000
     assert [t.name for t in threading.enumerate() if t.name.startswith("streamkind")] == []
 
@@ -329,7 +350,8 @@ def test_a_dark_clip_becomes_clear_and_keeps_its_times(tmp_path, daylight):
     assert seen == [(i, 0) for i in range(5)] + [(4, i) for i in range(1, 5)]
     assert (report.frames, report.total, report.lost) == (4, 4, 0)
     assert set(report.stages) == {
-        "first pass", "decode", "decompose", "steady", "ratio", "recompose", "encode",
+        "first pass", "decode", "decompose", "steady", "ratio", "relight", "adapt", "finish",
+        "encode",
     }  # fmt: skip
 
 

@@ -123,12 +123,14 @@ def test_frames_of_several_videos_share_a_batch_and_nothing_else(kind):
     shared = Engine(backend, **({} if kind == "whole" else {"area": 120 * 80}))
     streams = [Stream(shared, skip=False) for _ in videos]
     for i, at in enumerate(times(len(videos[0]))):
-        clear, ratios = enhance_together(streams, np.stack([v[i] for v in videos]), [at, at])
-        for own, picture, ratio in zip(alone, clear, ratios, strict=True):
+        finish, ratios = enhance_together(streams, np.stack([v[i] for v in videos]), [at, at])
+        for own, picture, ratio in zip(alone, finish(), ratios, strict=True):
             np.testing.assert_array_equal(picture, own[0][i])
             assert ratio == own[1][i]
     assert {shape[0] for shape in backend.seen} == {2}
-    assert all(stream.seconds["recompose"] > 0 for stream in streams)
+    assert all(
+        stream.seconds[step] > 0 for stream in streams for step in ("relight", "adapt", "finish")
+    )
 
 
 @KINDS

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from support.waiting import wait_until
 
 from streamkind.video import threads
 from streamkind.video.frames import Batch, Frame, batched
-from streamkind.video.threads import ReadAhead, WriteBehind
+from streamkind.video.threads import Between, ReadAhead, WriteBehind
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
@@ -104,6 +106,53 @@ def test_an_error_of_any_stage_reaches_the_caller_at_once(stage: str) -> None:
             if stage == "last write" and frame.pts == last:
                 break
     assert source.taken <= last + 15  # two queues of four, and the frames in each stage
+    assert not threads_left()
+
+
+def returned(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 5, 300])
+def test_what_a_thread_between_returns_is_written_in_order(
+    count: int, late: bool, depth: int
+) -> None:
+    """Check functions that return batches, and functions that return functions of the writer."""
+    sink = Sink()
+    with WriteBehind(sink, depth=depth) as output, Between(output, depth=depth) as between:
+        for number in range(count):
+            one = batch(number)
+            between.put(returned(returned(one) if late else one))
+    assert sink.written == list(range(count))
+
+
+@pytest.mark.parametrize("stage", ["between", "finish", "writer", "last write", "consumer"])
+def test_an_error_around_a_thread_between_reaches_the_caller_at_once(stage: str) -> None:
+    last, puts = 9, 0
+
+    def finished(number: int) -> Batch:
+        if stage == "finish" and number == 5:
+            raise BoomError("finish")
+        return batch(number)
+
+    def relit(number: int) -> Callable[[], Batch]:
+        if stage == "between" and number == 5:
+            raise BoomError("between")
+        return partial(finished, number)
+
+    sink = Sink(failing_at({"writer": 5, "last write": last}.get(stage)))
+    with pytest.raises(BoomError), WriteBehind(sink) as output, Between(output) as between:
+        for number in range(100_000):
+            if stage == "consumer" and number == 5:
+                raise BoomError("consumer")
+            between.put(partial(relit, number))
+            puts += 1
+            if stage == "last write" and number == last:
+                break
+    assert puts <= last + 15  # two queues, and the batches in each thread
+    assert sink.written == list(range(len(sink.written)))
     assert not threads_left()
 
 

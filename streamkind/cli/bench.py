@@ -27,7 +27,7 @@ from streamkind.measure import plots
 from streamkind.measure.bench import FILE_TO_FILE, FLOOR, Bench, Times, bench
 from streamkind.video.storage import as_path, write_whole
 
-STAGES = ("decode", "decompose", "steady", "ratio", "recompose", "encode")
+STAGES = ("decode", "decompose", "steady", "ratio", "relight", "adapt", "finish", "encode")
 
 Backends = Annotated[
     list[str] | None, typer.Option(help="Backend: auto, tensorrt, openvino or torch; repeatable.")

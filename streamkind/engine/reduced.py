@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -28,7 +29,7 @@ from streamkind.engine.shrink import (
     reduce,
     transform,
 )
-from streamkind.engine.whole import Filmed, Whole, network_shares
+from streamkind.engine.whole import Adapt, Filmed, Finish, Whole, network_shares
 from streamkind.light.exposure import Floats
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import FULL_709, ColorTags
@@ -86,7 +87,7 @@ class Reduced:
 
     @property
     def overlaps(self) -> bool:
-        """Whether `recompose` may run in one thread while another thread runs all else."""
+        """Whether `relight` may run in one thread while another thread runs the steps before it."""
         backend = self._whole.backend
         return isinstance(backend, Overlaps) and backend.overlaps
 
@@ -121,21 +122,39 @@ class Reduced:
         """Filter the layers of N consecutive frames over time."""
         return self._whole.steady(layers, before, strength)
 
-    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return enhanced frames of the shape that `decompose` received."""
+    def relight(self, layers: Layers, ratios: Floats) -> Adapt:
+        """Restore and relight the reduced pictures. Return the next step.
+
+        The last step returns frames of the shape that `decompose` received.
+        """
         if not isinstance(layers, ReducedLayers):
-            return self._whole.recompose(layers, ratios)
+            return self._whole.relight(layers, ratios)
         shares = network_shares(ratios)
         if not shares.any():
-            return layers.pixels.copy()
-        return self.enlarge(layers, self.relight(layers, ratios), shares)
+            return lambda: layers.pixels.copy
+        restored = self.restored(layers, ratios)
+        return lambda: self.finish(layers, self.adapted(layers, restored), shares)
 
-    def relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
-        """Restore and relight the reduced pictures; for videos, apply the local ratio too."""
-        clear = self._whole.relight(layers, ratios, size_of(layers.small))
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """Return enhanced frames of the shape that `decompose` received."""
+        return self.relight(layers, ratios)()()
+
+    def restored(self, layers: ReducedLayers, ratios: Floats) -> Pixels:
+        """Return the network's results for the reduced pictures, (N, h, w, 3) RGB."""
+        return self._whole.restored(layers, ratios, size_of(layers.small))
+
+    def finish(self, layers: ReducedLayers, relit: Sequence[Relit], shares: Floats) -> Finish:
+        """Return the step that transfers relit reduced pictures to the full ones.
+
+        `shares`, (N,), is the share of the result in the output; the rest is the input.
+        """
+        return partial(self._enlarge, layers.pixels, layers.luma, relit, shares)
+
+    def adapted(self, layers: ReducedLayers, restored: Pixels) -> list[Relit]:
+        """Convert the network's results to YUV; for videos, apply local ratio and colour rule."""
         tags = self.color_of(layers.pixels)
         matrix, relit = yuv_of_rgb(tags), []
-        for i, (small, made) in enumerate(zip(layers.small, clear, strict=True)):
+        for i, (small, made) in enumerate(zip(layers.small, restored, strict=True)):
             picture = np.asarray(cv2.transform(made.astype(np.float32), matrix), np.float32)
             if isinstance(self._whole, Filmed):
                 single = points(layers.pixels[i], small)
@@ -146,24 +165,18 @@ class Reduced:
                 relit.append(Relit(picture))
         return relit
 
-    def enlarge(self, layers: ReducedLayers, relit: Sequence[Relit], shares: Floats) -> Pixels:
+    def _enlarge(
+        self, pixels: Pixels, luma: Floats, relit: Sequence[Relit], shares: Floats
+    ) -> Pixels:
         """Transfer the N relit reduced pictures to the full ones; return pictures as the input.
 
-        `shares`, (N,), is the share of the result in the output; the rest is the input.
+        `luma`, (N, h, w), is that of `ReducedLayers`.
         """
-        carried = np.empty_like(layers.pixels)
+        carried, tags = np.empty_like(pixels), self.color_of(pixels)
         for i, (clear, own) in enumerate(relit):
-            planes, share = planes_of(layers.pixels[i]), float(shares[i])
+            planes, share = planes_of(pixels[i]), float(shares[i])
             into = planes_of(carried[i]) if carried.ndim == 3 else None
-            made = carry(
-                planes,
-                layers.luma[i],
-                clear,
-                share,
-                own=own,
-                tags=self.color_of(layers.pixels),
-                into=into,
-            )
+            made = carry(planes, luma[i], clear, share, own=own, tags=tags, into=into)
             if into is None:
                 yuv = np.asarray(cv2.merge(made))
                 carried[i] = transform(yuv, rgb_of_yuv(ColorTags()))

@@ -20,7 +20,7 @@ from streamkind.engine.lines import motion, split
 from streamkind.engine.local import brightest_of
 from streamkind.engine.reduced import Reduced, ReducedLayers, Relit
 from streamkind.engine.shrink import rounded, transform
-from streamkind.engine.whole import network_shares
+from streamkind.engine.whole import Adapt, network_shares
 from streamkind.light.exposure import Floats
 from streamkind.light.smoother import is_cut
 from streamkind.video.color import yuv_of_rgb
@@ -59,7 +59,6 @@ class SkippedLayers(ReducedLayers):
 class NetworkResult:
     """The result of the network for the last frame that it ran on."""
 
-    ratio: float
     clear: Floats
     """(h, w, 3) YUV."""
     fit: Fit
@@ -67,17 +66,19 @@ class NetworkResult:
     own: Floats | None = None
     """Share of the frame's own detail in `clear`, (h, w); None for stills."""
 
-    def fits(self, ratio: float) -> bool:
-        """Return whether the result may be used for a frame with this ratio."""
-        return abs(math.log2(ratio / self.ratio)) < STOPS
-
 
 @dataclass
 class KeptResult:
     """The result of the network, which the layers of its frame and of the skipped ones share."""
 
+    ratio: float | None = None
+    """Its ratio; None until one of them is relit."""
     made: NetworkResult | None = None
-    """None until one of them is recomposed."""
+    """None until one of them is adapted."""
+
+    def fits(self, ratio: float) -> bool:
+        """Return whether the result may be used for a frame with this ratio."""
+        return self.ratio is not None and abs(math.log2(ratio / self.ratio)) < STOPS
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class NetworkFrame:
 class Skipping:
     """A view in which the network runs on at least one of `every` frames of one video.
 
-    The frames come in order, one by one. `decompose` and `steady` may be ahead of `recompose`.
+    The frames come in order, one by one. Each step may be ahead of the next one.
     """
 
     max_batch = 1
@@ -105,7 +106,7 @@ class Skipping:
 
     @property
     def overlaps(self) -> bool:
-        """Whether `recompose` may run in one thread while another thread runs all else."""
+        """Whether `relight` may run in one thread while another thread runs the steps before it."""
         return self._reduced.overlaps
 
     def decompose(self, pixels: Pixels) -> Layers:
@@ -134,38 +135,53 @@ class Skipping:
             return self._reduced.steady(layers, before, strength)
         return replace(layers, **{name: getattr(before, name) for name in FILTERED})
 
-    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return the enhanced frame, made by the network or from an earlier result."""
+    def relight(self, layers: Layers, ratios: Floats) -> Adapt:
+        """Run the network, or not if an earlier result can be used. Return the next step."""
         if not isinstance(layers, ReducedLayers):
-            return self._reduced.recompose(layers, ratios)
-        shares = network_shares(ratios)
+            return self._reduced.relight(layers, ratios)
+        shares, ratio = network_shares(ratios), float(ratios[0])
         if not shares.any():
-            return layers.pixels.copy()
-        return self._reduced.enlarge(layers, self._relight(layers, ratios), shares)
+            return lambda: layers.pixels.copy
+        kept: KeptResult = layers.result
+        if not isinstance(layers, SkippedLayers):
+            fresh: ReducedLayers | None = layers
+        else:
+            # Not the pixels of this frame: an object that has moved would be seen twice.
+            fresh = None if kept.fits(ratio) else layers.of_network()
+        restored = None
+        if fresh is not None:
+            kept.ratio, restored = ratio, self._reduced.restored(fresh, ratios)
+        return lambda: self._reduced.finish(layers, self._adapted(layers, fresh, restored), shares)
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """Return the enhanced frame."""
+        return self.relight(layers, ratios)()()
 
     def join(self, layers: Sequence[Layers]) -> Layers:
         """Copy layers of frames of one size into one batch."""
         return self._reduced.join(layers)
 
-    def _relight(self, layers: ReducedLayers, ratios: Floats) -> list[Relit]:
+    def _adapted(
+        self, layers: ReducedLayers, fresh: ReducedLayers | None, restored: Pixels | None
+    ) -> list[Relit]:
+        """Return the relit frame. `restored` is the network's result for the layers `fresh`."""
         kept: KeptResult = layers.result
-        if not isinstance(layers, SkippedLayers):
-            kept.made = self._network_result(layers, ratios)
-            return [Relit(kept.made.clear, kept.made.own)]
+        if fresh is not None and restored is not None:
+            kept.made = self._network_result(fresh, restored)
         made = kept.made
-        if made is None or not made.fits(float(ratios[0])):
-            # Not the pixels of this frame: an object that has moved would be seen twice.
-            kept.made = made = self._network_result(layers.of_network(), ratios)
+        assert made is not None
+        if not isinstance(layers, SkippedLayers):
+            return [Relit(made.clear, made.own)]
         matrix = yuv_of_rgb(self._reduced.color_of(layers.pixels))
         now = transform(rounded(layers.small[0]), matrix)
         return [carry_on(made, now, layers.moved, float(matrix[0, 3]))]
 
-    def _network_result(self, layers: ReducedLayers, ratios: Floats) -> NetworkResult:
-        """Relight the layers of a frame that the network ran on."""
+    def _network_result(self, layers: ReducedLayers, restored: Pixels) -> NetworkResult:
+        """Adapt the network's result for a frame that it ran on."""
         matrix = yuv_of_rgb(self._reduced.color_of(layers.pixels))
         seen, black = transform(rounded(layers.small[0]), matrix), float(matrix[0, 3])
-        clear, own = self._reduced.relight(layers, ratios)[0]
-        return NetworkResult(float(ratios[0]), clear, Fit(seen, clear, black, own), own)
+        clear, own = self._reduced.adapted(layers, restored)[0]
+        return NetworkResult(clear, Fit(seen, clear, black, own), own)
 
     def _moved(self, seen: NetworkFrame, rgb: Floats, luma: Floats) -> Floats | None:
         """Return where a frame differs from the one `seen`; None if the network must run on it."""

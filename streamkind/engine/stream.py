@@ -21,7 +21,7 @@ import numpy as np
 from streamkind.backends.base import Layers
 from streamkind.engine.checks import check_pixels
 from streamkind.engine.steady import STEADY, HeldLayers, Steadier, SteadyNames
-from streamkind.engine.whole import HasViews
+from streamkind.engine.whole import Adapt, Finish, HasViews
 from streamkind.light.exposure import (
     DEFAULT_TARGET,
     ChooseRatio,
@@ -58,7 +58,8 @@ class StreamState:
 class Stream:
     """Enhances the frames of one video in order. Several streams may take turns on one engine.
 
-    The steps: decompose -> filter the layers over time -> choose the ratio -> recompose.
+    The steps: decompose -> filter the layers over time -> choose the ratio -> relight -> adapt
+    -> finish. The network runs in the first and in the fourth.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Stream:
 
     @property
     def overlaps(self) -> bool:
-        """Whether the last step, `recompose`, may run in a second thread."""
+        """Whether `relight` may run in a second thread."""
         return self.view.overlaps
 
     @property
@@ -114,21 +115,22 @@ class Stream:
         `pixels` are (N, H, W, 3) uint8 RGB or (N, 3 H / 2, W) yuv420p. Returns frames of the same
         shape, in memory of their own, and the N ratios.
         """
-        last, ratios = self.begin(pixels, times)
-        return last(), ratios
+        relight, ratios = self.begin(pixels, times)
+        return relight()()(), ratios
 
-    def begin(self, pixels: Pixels, times: Sequence[float]) -> tuple[Callable[[], Pixels], Floats]:
-        """Do all steps but the last. Return the last step as a function, and the N ratios.
+    def begin(self, pixels: Pixels, times: Sequence[float]) -> tuple[Callable[[], Adapt], Floats]:
+        """Do the first three steps. Return the fourth one as a function, and the N ratios.
 
-        The function returns the enhanced frames. Call it once, in the order of the frames. If the
-        stream `overlaps`, a second thread may call it while the next frames begin. A batch of more
-        than `max_batch` frames is divided, and is enhanced before this method returns.
+        Each of the last three steps returns the next one. Call `relight` and `adapt` once, in the
+        order of the frames. A second thread may call `adapt` while the next frames begin, and
+        `relight` too if the stream `overlaps`. A batch of more than `max_batch` frames is divided,
+        and enhanced before this method returns.
         """
         if len(pixels) > self.max_batch:
             clear, ratios = self._in_turn(pixels, times)
-            return lambda: clear, ratios
+            return lambda: lambda: lambda: clear, ratios
         layers, ratios = self.prepare(self.decompose(pixels), times)
-        return partial(self.recompose, layers, ratios), ratios
+        return partial(self.relight, layers, ratios), ratios
 
     def decompose(self, pixels: Pixels) -> Layers:
         """Split N frames into layers. The result does not depend on earlier frames."""
@@ -142,10 +144,18 @@ class Stream:
         with self.timed("ratio"):
             return layers, self.choose(layers.statistics, times)
 
-    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Relight layers by their ratios; return the enhanced frames."""
-        with self.timed("recompose"):
-            return self.view.recompose(layers, ratios)
+    def relight(self, layers: Layers, ratios: Floats) -> Adapt:
+        """Relight layers by their ratios; return the next step."""
+        with self.timed("relight"):
+            return partial(self._adapt, self.view.relight(layers, ratios))
+
+    def _adapt(self, adapt: Adapt) -> Finish:
+        with self.timed("adapt"):
+            return partial(self._finish, adapt())
+
+    def _finish(self, finish: Finish) -> Pixels:
+        with self.timed("finish"):
+            return finish()
 
     def look_at(self, pixels: Pixels, times: Sequence[float]) -> None:
         """Update the filter over time by frames that are not enhanced themselves."""
@@ -167,14 +177,17 @@ class Stream:
 
 def enhance_together(
     streams: Sequence[Stream], pixels: Pixels, times: Sequence[float]
-) -> tuple[Pixels, Floats]:
-    """Enhance one frame of each of N videos in one batch; return the frames and the ratios.
+) -> tuple[Finish, Floats]:
+    """Enhance one frame of each of N videos in one batch.
 
-    The frames have one size, (N, H, W, 3) or (N, 3 H / 2, W). The streams have one engine and one
-    color, and none skips frames. Each stream filters its layers and chooses its ratio by itself.
+    Returns the function for the last step, and the N ratios. Frames of several videos are finished
+    already. They have one size, (N, H, W, 3) or (N, 3 H / 2, W). The streams have one engine and
+    one color, and none skips frames. Each stream filters its layers and chooses its ratio by
+    itself.
     """
     if len(streams) == 1:
-        return streams[0](pixels, times)
+        relight, ratios = streams[0].begin(pixels, times)
+        return relight()(), ratios
     view = streams[0].view
     with _shared(streams, "decompose"):
         layers = view.decompose(pixels)
@@ -183,8 +196,13 @@ def enhance_together(
         for i, (stream, at) in enumerate(zip(streams, times, strict=True))
     ]
     ratios = np.concatenate([ratio for _, ratio in own])
-    with _shared(streams, "recompose"):
-        return view.recompose(view.join([one for one, _ in own]), ratios), ratios
+    with _shared(streams, "relight"):
+        adapt = view.relight(view.join([one for one, _ in own]), ratios)
+    with _shared(streams, "adapt"):
+        finish = adapt()
+    with _shared(streams, "finish"):
+        clear = finish()
+    return lambda: clear, ratios
 
 
 def clear_frames(

@@ -5,8 +5,9 @@ This module has the Protocol, and the view of whole frames.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any, Protocol
 
 import cv2
@@ -26,6 +27,14 @@ from streamkind.model.released import pad
 from streamkind.video.format import ColorTags
 from streamkind.video.frames import Levels, Pixels, levels, size_of, stored
 
+Finish = Callable[[], Pixels]
+"""The last step: returns the enhanced frames, of the shape of the input, which are the caller's to
+keep. It does not use the device, and any thread may call it."""
+Adapt = Callable[[], Finish]
+"""The step after the network: applies the local ratio and the colour rule to its result. It does
+not use the device, and one thread may call it while another one is ahead. The frames must come in
+order."""
+
 
 class View(Protocol):
     """Gives frames to the network, and returns its results at the size of the frames.
@@ -44,7 +53,7 @@ class View(Protocol):
 
     @property
     def overlaps(self) -> bool:
-        """Whether `recompose` may run in one thread while another thread runs all else."""
+        """Whether `relight` may run in one thread while another thread runs the steps before it."""
         ...
 
     def decompose(self, pixels: Pixels) -> Layers:
@@ -55,8 +64,12 @@ class View(Protocol):
         """Filter the layers of N consecutive frames over time; see `Backend.steady`."""
         ...
 
+    def relight(self, layers: Layers, ratios: Floats) -> Adapt:
+        """Run the network on the layers of N frames. Return the next step."""
+        ...
+
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return the enhanced frames, of the shape of the input. They are the caller's to keep."""
+        """Do all three steps: return the enhanced frames."""
         ...
 
     def join(self, layers: Sequence[Layers]) -> Layers:
@@ -103,30 +116,47 @@ class Whole:
         """Filter the layers of N consecutive frames over time."""
         return self.backend.steady(layers, before, strength)
 
-    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
-        """Return the enhanced frames, (N, H, W, 3) RGB as the input, in memory of their own.
+    def relight(self, layers: Layers, ratios: Floats) -> Adapt:
+        """Run the network. Return the next step.
 
         Near a ratio of 1 the result is mixed with the input. If all ratios are 1, the network does
         not run, because it would change only the sharpness.
         """
-        shares = network_shares(ratios)
+        pixels, shares = layers.pixels, network_shares(ratios)
         if not shares.any():
-            return layers.pixels.copy()
-        clear = self.relight(layers, ratios, size_of(layers.pixels))
-        deep = layers.pixels.dtype == np.uint16
+            return lambda: pixels.copy
+        clear = self.restored(layers, ratios, size_of(pixels))
+        # The layers are large, and are not needed any more.
+        finish = partial(self._finished, pixels, layers.seen, layers.ground, clear, shares)
+        return lambda: finish
+
+    def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
+        """Return the enhanced frames, (N, H, W, 3) RGB as the input, in memory of their own."""
+        return self.relight(layers, ratios)()()
+
+    def _finished(
+        self,
+        pixels: Pixels,
+        seen: Levels | None,
+        ground: Floats | None,
+        clear: Levels,
+        shares: Floats,
+    ) -> Pixels:
+        """Turn the network's results, `clear`, into the output, in place where that is possible."""
+        deep = pixels.dtype == np.uint16
         if deep:
             clear = clear.astype(np.float32)
-        self.finish(layers, clear)
-        for before, after, share in zip(layers.pixels, clear, shares, strict=True):
+        self.raise_places(pixels if seen is None else seen, ground, clear)
+        for before, after, share in zip(pixels, clear, shares, strict=True):
             if share < 1:
                 own = levels(before)
                 after[:] = cv2.addWeighted(own, 1 - float(share), after, float(share), 0)
         return stored(clear, np.uint16) if deep else clear
 
-    def finish(self, layers: Layers, clear: Levels) -> None:
+    def raise_places(self, seen: Levels, ground: Floats | None, clear: Levels) -> None:
         """Change the network's results `clear` in place. For stills nothing is changed."""
 
-    def relight(self, layers: Layers, ratios: Floats, size: tuple[int, int]) -> Pixels:
+    def restored(self, layers: Layers, ratios: Floats, size: tuple[int, int]) -> Pixels:
         """Run the network alone, and cut its result to `size`, width and height."""
         width, height = size
         return self.backend.recompose(layers, ratios)[:, :height, :width]
@@ -186,11 +216,10 @@ class Filmed(Whole):
             last = ground[i], seen[i]
         return replace(held, ground=ground, seen=seen)
 
-    def finish(self, layers: Layers, clear: Levels) -> None:
+    def raise_places(self, seen: Levels, ground: Floats | None, clear: Levels) -> None:
         """Apply the local ratio and the colour rule to `clear` in place, (N, H, W, 3)."""
-        for i, after in enumerate(clear):
-            before = layers.pixels[i] if layers.seen is None else layers.seen[i]
-            raise_rgb(before, after, None if layers.ground is None else layers.ground[i])
+        for i, (before, after) in enumerate(zip(seen, clear, strict=True)):
+            raise_rgb(before, after, None if ground is None else ground[i])
 
     @property
     def backend(self) -> Backend:

@@ -9,6 +9,7 @@ import numpy as np
 
 from streamkind.engine.engine import Engine
 from streamkind.engine.stream import Stream, choose_ratio
+from streamkind.engine.whole import Finish
 from streamkind.errors import InputError
 from streamkind.live.clock import Backoff, LiveClock
 from streamkind.live.config import CameraConfig
@@ -22,7 +23,7 @@ from streamkind.live.source import Connection, Picture
 from streamkind.live.state import CameraState
 from streamkind.live.status import CameraStatus, Preview
 from streamkind.video.format import HD
-from streamkind.video.frames import Pixels, size_of
+from streamkind.video.frames import size_of
 
 REFUSED_SECONDS = 60.0
 """Pause, in seconds, after a wrong password. Cameras lock out clients that try often."""
@@ -143,13 +144,14 @@ class Camera:
             stream.seconds.update(before.seconds)
         return stream
 
-    def deliver(self, frame: WaitingFrame, pixels: Pixels, ratio: float) -> None:
-        """Pass an enhanced frame to the outputs."""
-        preview = Preview(frame.pixels, pixels, time.time())
+    def deliver(self, frame: WaitingFrame, finish: Finish, ratio: float) -> None:
+        """Pass an enhanced frame to the outputs. The encoder's thread finishes it."""
+        before = frame.pixels if self.config.side_by_side else None
+        enhanced = WaitingFrame(finish, frame.seconds, frame.decoded, before)
+        preview = Preview(frame.pixels, lambda: enhanced.pixels, time.time())
         steps = self._stream.seconds if self._stream else {}
         self.state.enhanced(preview, ratio, steps, time.monotonic())
-        before = frame.pixels if self.config.side_by_side else None
-        self.output.queue.put(WaitingFrame(pixels, frame.seconds, frame.decoded, before))
+        self.output.queue.put(enhanced)
 
     def fail(self, error: str) -> None:
         """Store an error for the status."""

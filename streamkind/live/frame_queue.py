@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 
+from streamkind.engine.whole import Finish
 from streamkind.video.frames import Pixels
 
 INTERVALS = 16
 """Number of intervals between frames that are averaged."""
 
 
-@dataclass(frozen=True, slots=True)
 class WaitingFrame:
     """A frame that waits for the engine or for the encoder."""
 
-    pixels: Pixels
-    """RGB, uint8, (H, W, 3), or yuv420p with the tags `HD`, (3 H / 2, W)."""
-    seconds: float
-    """Time on the output's timeline, in seconds."""
-    decoded: float
-    """Time at which it was decoded, by `time.monotonic`."""
-    before: Pixels | None = None
-    """The same frame before it was enhanced, if outputs show it too."""
+    __slots__ = "_lock", "_pixels", "before", "decoded", "seconds"
+
+    def __init__(
+        self,
+        pixels: Pixels | Finish,
+        seconds: float,
+        decoded: float,
+        before: Pixels | None = None,
+    ) -> None:
+        """`pixels` may be the function that finishes an enhanced frame."""
+        self._pixels = pixels
+        self._lock = threading.Lock()
+        self.seconds = seconds
+        """Time on the output's timeline, in seconds."""
+        self.decoded = decoded
+        """Time at which it was decoded, by `time.monotonic`."""
+        self.before = before
+        """The same frame before it was enhanced, if outputs show it too."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """RGB, uint8, (H, W, 3), or yuv420p with the tags `HD`, (3 H / 2, W).
+
+        An enhanced frame is finished by the first thread that reads it. One that is dropped never
+        is.
+        """
+        with self._lock:
+            if callable(self._pixels):
+                self._pixels = self._pixels()
+            return self._pixels
 
 
 class FrameQueue:

@@ -277,8 +277,8 @@ class Output:
         wanted = [event for event in waiting if event.is_set()]
         for event in wanted:
             event.clear()
-        began = time.perf_counter()
         picture = channel.picture(frame)
+        began = time.perf_counter()
         packets = list(encoder(picture, frame.seconds, key=bool(wanted)))
         self._state.encoded(time.perf_counter() - began)
         channel.hand_out(packets)

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from streamkind.engine.engine import Engine
 from streamkind.engine.stream import Stream, enhance_together
+from streamkind.engine.whole import Finish
 from streamkind.live.compiled_sizes import CompiledSizes
 from streamkind.live.frame_queue import FrameQueue, WaitingFrame
 from streamkind.live.load import Load
@@ -51,8 +53,8 @@ class EngineClient(Protocol):
     def stream(self, engine: Engine) -> Stream:
         """Return the camera's `Stream` over this engine."""
 
-    def deliver(self, frame: WaitingFrame, pixels: Pixels, ratio: float) -> None:
-        """Accept an enhanced frame, and its ratio."""
+    def deliver(self, frame: WaitingFrame, finish: Finish, ratio: float) -> None:
+        """Accept the function that finishes an enhanced frame, and its ratio."""
 
     def fail(self, error: str) -> None:
         """Store the error of a frame that could not be enhanced."""
@@ -266,11 +268,17 @@ class SharedEngine:
 
 
 def serve(engine: Engine, batch: list[BatchFrame]) -> None:
-    """Enhance one frame of each of several cameras in one batch, and deliver the results."""
+    """Relight one frame of each of several cameras in one batch, and deliver the results."""
     streams = [one.camera.stream(engine) for one in batch]
     frames = [one.frame for one in batch]
     pixels = np.stack([frame.pixels for frame in frames])
-    clear, ratios = enhance_together(streams, pixels, [frame.seconds for frame in frames])
-    for one, picture, ratio in zip(batch, clear, ratios, strict=True):
-        one.camera.deliver(one.frame, picture, float(ratio))
+    finish, ratios = enhance_together(streams, pixels, [frame.seconds for frame in frames])
+    for i, (one, ratio) in enumerate(zip(batch, ratios, strict=True)):
+        one.camera.deliver(one.frame, partial(_frame, finish, i), float(ratio))
         one.done = True
+
+
+def _frame(finish: Finish, number: int) -> Pixels:
+    """Finish frames, and return one of them."""
+    picture: Pixels = finish()[number]
+    return picture

@@ -17,7 +17,8 @@ SILENT_SECONDS = 5.0
 """Least seconds without a picture after which a connected camera does not count as live."""
 STAGES = {
     "decompose": ("decompose",),
-    "recompose": ("steady", "ratio", "recompose"),
+    "recompose": ("steady", "ratio", "relight", "adapt"),
+    "finish": ("finish",),
 }
 """Stages of the engine in the status, and the steps of a `Stream` whose times each one sums."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from streamkind.engine.whole import Finish
 from streamkind.light.exposure import DEFAULT_TARGET, Ratio
 from streamkind.video.frames import Pixels
 
@@ -98,10 +99,15 @@ class Preview:
 
     before: Pixels
     """Pixels of the camera's frame, as in `WaitingFrame.pixels`."""
-    after: Pixels
-    """Pixels of the enhanced frame, as in `WaitingFrame.pixels`."""
+    finish: Finish
+    """Returns the pixels of the enhanced frame."""
     time: float
     """Unix time at which the frame was enhanced."""
+
+    @property
+    def after(self) -> Pixels:
+        """Pixels of the enhanced frame, as in `WaitingFrame.pixels`."""
+        return self.finish()
 
 
 class Fleet(Protocol):

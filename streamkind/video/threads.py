@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from streamkind.video.frames import Batch, Frame
 
@@ -34,11 +34,13 @@ class FrameSink(Protocol):
         """Write one frame."""
 
 
-Item = Frame | Batch | Callable[[], Batch] | None
-"""What waits in a queue. None is the end."""
+Item = TypeVar("Item")
+"""What waits in a queue."""
+Made = Batch | Callable[[], Batch]
+"""A batch, or the function that returns it."""
 
 
-class _Worker:
+class _Worker(Generic[Item]):
     """A thread with a bounded queue, a stop flag and its error."""
 
     _name = "streamkind"
@@ -48,7 +50,7 @@ class _Worker:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self.seconds = 0.0
         """Time that the thread has worked so far, without waits, in seconds."""
-        self._queue: queue.Queue[Item] = queue.Queue(depth)
+        self._queue: queue.Queue[Item | None] = queue.Queue(depth)  # None is the end
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -82,7 +84,7 @@ class _Worker:
         if self._thread is not None:
             self._thread.join(_WAIT_SECONDS)
 
-    def _offer(self, item: Item) -> bool:
+    def _offer(self, item: Item | None) -> bool:
         """Put an item if there is room within `_WAIT_SECONDS`. Return whether it was put."""
         try:
             self._queue.put(item, timeout=_WAIT_SECONDS)
@@ -91,7 +93,7 @@ class _Worker:
         return True
 
 
-class ReadAhead(_Worker):
+class ReadAhead(_Worker[Frame]):
     """Iterates a source in a thread, at most `depth` frames ahead of the caller."""
 
     _name = "streamkind-read"
@@ -129,7 +131,7 @@ class ReadAhead(_Worker):
                 if self._error is not None:
                     raise self._error from None
                 return
-            if isinstance(item, Frame):
+            if item is not None:
                 yield item
 
     def _read(self) -> None:
@@ -151,19 +153,12 @@ class ReadAhead(_Worker):
                 close()
 
 
-class WriteBehind(_Worker):
-    """Writes batches to a sink in a thread, at most `depth` batches behind the caller."""
-
-    _name = "streamkind-write"
-
-    def __init__(self, sink: FrameSink, *, depth: int = 4) -> None:
-        """Write to `sink`, which only the thread may use until the `with` block ends."""
-        super().__init__(depth)
-        self._sink = sink
+class _Behind(_Worker[Item]):
+    """Handles items in a thread, at most `depth` items behind the caller."""
 
     def __enter__(self) -> Self:
-        """Start the writer."""
-        self._start(self._write)
+        """Start the thread."""
+        self._start(self._work)
         return self
 
     def __exit__(
@@ -172,7 +167,7 @@ class WriteBehind(_Worker):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write the rest of the queue, and raise the writer's error. On an exception, drop it."""
+        """Handle the rest of the queue, and raise the thread's error. On an exception, drop it."""
         if error is not None:
             self._stop.set()
             self._join()
@@ -185,35 +180,66 @@ class WriteBehind(_Worker):
         if self._error is not None:
             raise self._error
 
-    def put(self, batch: Batch | Callable[[], Batch]) -> None:
-        """Add a batch to the queue, and wait for room in it. Raises the writer's error.
-
-        The thread calls a function that is put, and writes what it returns.
-        """
+    def put(self, item: Item) -> None:
+        """Add an item to the queue, and wait for room in it. Raises the thread's error."""
         while True:
             alive = self._alive()  # checked before the error: a thread sets its error, then ends
             if self._error is not None:
                 raise self._error
             if not alive:
-                raise RuntimeError("put() outside of `with WriteBehind(...)`")
-            if self._offer(batch):
+                raise RuntimeError(f"put() outside of `with {type(self).__name__}(...)`")
+            if self._offer(item):
                 return
 
-    def _write(self) -> None:
+    def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                batch = self._queue.get(timeout=_WAIT_SECONDS)
+                item = self._queue.get(timeout=_WAIT_SECONDS)
             except queue.Empty:
                 continue
-            if callable(batch):
-                batch = batch()
-            if not isinstance(batch, Batch):
+            if item is None:
                 return
-            for frame in batch.frames:
-                if self._stop.is_set():
-                    return
-                began = time.perf_counter()
-                try:
-                    self._sink.write(frame)
-                finally:
-                    self.seconds += time.perf_counter() - began
+            self._handle(item)
+
+    def _handle(self, item: Item) -> None:
+        """Handle one item in the thread."""
+        raise NotImplementedError
+
+
+class WriteBehind(_Behind[Made]):
+    """Writes batches to a sink in a thread, at most `depth` batches behind the caller.
+
+    It calls the functions among them, and writes what they return.
+    """
+
+    _name = "streamkind-write"
+
+    def __init__(self, sink: FrameSink, *, depth: int = 4) -> None:
+        """Write to `sink`, which only the thread may use until the `with` block ends."""
+        super().__init__(depth)
+        self._sink = sink
+
+    def _handle(self, item: Made) -> None:
+        batch = item() if callable(item) else item
+        for frame in batch.frames:
+            if self._stop.is_set():
+                return
+            began = time.perf_counter()
+            try:
+                self._sink.write(frame)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+
+class Between(_Behind[Callable[[], Made]]):
+    """Calls functions in a thread between the caller and a writer, which gets what they return."""
+
+    _name = "streamkind-between"
+
+    def __init__(self, output: WriteBehind, *, depth: int = 1) -> None:
+        """Give results to `output`, which only the thread may use until the `with` block ends."""
+        super().__init__(depth)
+        self._output = output
+
+    def _handle(self, item: Callable[[], Made]) -> None:
+        self._output.put(item())

@@ -76,7 +76,7 @@ class StillFleet:
         if picture is None:
             return None
         after = self._relight(picture, camera.wanted_ratio, camera.target)
-        return Preview(picture, after, time.time())
+        return Preview(picture, lambda: after, time.time())
 
     def view(self, name: str, wake: Callable[[], None]) -> Viewer:
         """Return a viewer of the video that `play` sends."""
