@@ -122,7 +122,7 @@ def run(
     batch.
     """
     with (
-        ReadAhead(source) as frames,
+        ReadAhead(source, depth=DEPTH) as frames,
         WriteBehind(sink, depth=DEPTH) as output,
         Between(output, depth=DEPTH) as between,
     ):
