@@ -122,7 +122,7 @@ def run(
     batch.
     """
     with (
-        ReadAhead(source, depth=DEPTH) as frames,
+        ReadAhead(source, depth=DEPTH * stream.max_batch) as frames,
         WriteBehind(sink, depth=DEPTH) as output,
         Between(output, depth=DEPTH) as between,
     ):

@@ -151,9 +151,9 @@ def test_the_fitted_line_is_applied_where_something_moves():
     clear = np.clip(2 * before + 5, 0, 255)
     clear[..., 1:] = 3 * (before[..., 1:] - 128) + 128
     made = [x.astype(np.uint8) for x in (before, clear, now)]
-    found = NetworkResult(made[1], Fit(made[0], made[1], 0.0))
+    found = NetworkResult(cv2.split(made[1]), Fit(made[0], cv2.split(made[1]), 0.0))
     got = carry_on(found, made[2], np.ones((60, 80), np.float32), 0.0)
-    assert np.abs(got.picture[..., 0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
+    assert np.abs(got.planes[0] - (2 * now[..., 0] + 5))[5:-5, 5:-5].mean() < 12
 
 
 @pytest.mark.parametrize("moved", [4, 8, 12])
@@ -169,9 +169,9 @@ def test_ground_that_something_uncovers_looks_like_the_ground_beside_it(moved):
     before, now = frame(60), frame(60 - moved)
     clear = before.astype(np.float32)
     clear[:, :160, 0] *= 2
-    made = NetworkResult(clear, Fit(before, clear, 0.0))
+    made = NetworkResult(cv2.split(clear), Fit(before, cv2.split(clear), 0.0))
     got = carry_on(made, now, np.ones(now.shape[:2], np.float32), 0.0)
-    uncovered = got.picture[60, 80 - moved : 80, 0]
+    uncovered = got.planes[0][60, 80 - moved : 80]
     assert uncovered == pytest.approx(160, abs=5)  # not 120, the mean result for this luma
 
 
@@ -181,7 +181,8 @@ def test_a_lit_place_keeps_its_detail_where_it_moves():
     before[:, :40, 0], now[:, 40:, 0] = 120, 120  # the light moves from the left to the right
     own = np.where(before[..., 0] == 120, 0.9, 0.2).astype(np.float32)
     clear = before.astype(np.float32)
-    found = NetworkResult(clear, Fit(before, clear, 0.0, own), own)
+    made = cv2.split(clear)
+    found = NetworkResult(made, Fit(before, made, 0.0, own), own)
     moved = np.ones((60, 80), np.float32)
     moved[:10] = 0
     share = carry_on(found, now, moved, 0.0).own

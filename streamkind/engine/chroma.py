@@ -88,14 +88,16 @@ PALE = np.float32(0.25)
 Stronger colours get less of it, so they hardly change."""
 
 
-def restrain(seen: Levels, made: Levels, black: float) -> Floats:
-    """Limit the chroma of a relit picture by that of the picture before: (h, w, 3) YUV each.
+def restrain(seen: Sequence[Levels], made: Sequence[Levels], black: float) -> Floats:
+    """Limit the chroma of a relit picture by that of the picture before.
 
-    `black` is the code value of black luma. Returns YUV that is not rounded.
+    Both are Y, U and V, (h, w) each. `black` is the code value of black luma. Returns YUV that is
+    not rounded, (h, w, 3).
     """
-    (_, *recorded), (luma, *colors) = split(seen), split(made)
+    (_, *recorded), (luma, *colors) = seen, made
     zero = np.array([black, 128, 128], np.float32)
-    shares = shares_of(halved(seen), halved(made), zero)
+    seen_half, made_half = ([halved(plane) for plane in planes] for planes in (seen, made))
+    shares = shares_of(seen_half, made_half, zero)
     given, kept, *lent = (resized(share, luma.shape[1], luma.shape[0]) for share in shares)
     gray = 128 * (1 - given - kept)
     planes = [
@@ -111,9 +113,9 @@ def restrain_rgb(seen: Levels, made: Levels) -> None:
     The limits are computed at half the size. `made` is uint8, or float32 that is not rounded.
     """
     forth, back = yuv_of_rgb(FULL_709)[:, :3], rgb_of_yuv(FULL_709)[:, 1:3]
-    before, after = (transformed(halved(p), forth) for p in (seen, made))
+    before, after = (split(transformed(halved(p), forth)) for p in (seen, made))
     given, kept, *lent = shares_of(before, after, np.zeros(3, np.float32))
-    change = [mix(before[..., i + 1], given, after[..., i + 1], kept - 1) + lent[i] for i in (0, 1)]
+    change = [mix(before[i + 1], given, after[i + 1], kept - 1) + lent[i] for i in (0, 1)]
     add_enlarged(transformed(np.dstack(change), back), made)
 
 
@@ -150,7 +152,8 @@ def recorded_chroma(seen: Levels, black: float) -> list[Floats]:
 
     Chroma that may be rounding or noise is left out, and lent chroma is added.
     """
-    y, (u, v), own, around = denoise(halved(seen), np.array([black, 128, 128], np.float32))
+    small = split(halved(seen))
+    y, (u, v), own, around = denoise(small, np.array([black, 128, 128], np.float32))
     confidence = chroma_confidence(u, v)
     lent = lend(y, u, v, confidence)
     added = [one + confidence * other for one, other in zip(lent, around, strict=True)]
@@ -173,9 +176,12 @@ def resized(picture: Floats, width: int, height: int) -> Floats:
 
 
 def halved(picture: Levels) -> Floats:
-    """Return means of 2x2 pixels, (H, W, 3). The picture may be float16, as filtered ones are."""
+    """Return means of 2x2 pixels of a picture, (H, W, 3), or of a plane, (H, W).
+
+    The picture may be float16, as filtered ones are.
+    """
     height, width = max(1, picture.shape[0] // 2), max(1, picture.shape[1] // 2)
-    small = np.empty((height, width, 3), np.float32)
+    small = np.empty((height, width, *picture.shape[2:]), np.float32)
     for rows, lines, _ in strips(picture.shape[0], height, margin=0):
         small[lines] = cv2.resize(levels(picture[rows]), (width, lines.stop - lines.start))
     return small
@@ -188,10 +194,10 @@ def mix(before: NDArray[Any], given: Floats, after: NDArray[Any], kept: Floats) 
     return total
 
 
-def shares_of(seen: Floats, made: Floats, zero: Floats) -> list[Floats]:
+def shares_of(seen: Sequence[Floats], made: Sequence[Floats], zero: Floats) -> list[Floats]:
     """Return the weights of recorded and of made chroma in the output, and what to add to U and V.
 
-    These are four planes, (h, w) each. `seen` and `made` are YUV pictures, (h, w, 3), in which
+    These are four planes, (h, w) each. `seen` and `made` are Y, U and V, (h, w) each, in which
     black is `zero`, (3,).
     """
     y, (u, v), own, around = denoise(seen, zero)
@@ -225,14 +231,14 @@ class Denoised(NamedTuple):
     """The part that comes from the neighbours: U and V, (h, w) each."""
 
 
-def denoise(picture: Floats, zero: Floats, share: Floats | None = None) -> Denoised:
-    """Remove noise from the chroma of YUV, (h, w, 3), in which black is `zero`, (3,).
+def denoise(planes: Sequence[Floats], zero: Floats, share: Floats | None = None) -> Denoised:
+    """Remove noise from the chroma of Y, U and V, (h, w) each, in which black is `zero`, (3,).
 
     Where chroma differs from that of its neighbours by noise alone, it gets their mean saturation:
     the mean chroma over the mean luma, times its own luma. So a dark place beside a bright one
     does not get its chroma. If `share` is None, it is found from the differences.
     """
-    luma, *own = (plane - value for plane, value in zip(split(picture), zero, strict=True))
+    luma, *own = (plane - value for plane, value in zip(planes, zero, strict=True))
     luma = np.asarray(cv2.GaussianBlur(luma, (0, 0), SIGMA), np.float32)
     light = np.maximum(luma, 0) + DARKEST
     light /= mean(light, WINDOW)

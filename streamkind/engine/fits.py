@@ -63,14 +63,18 @@ class Tones(NamedTuple):
 class Fit:
     """How the network changed a reduced frame."""
 
-    def __init__(self, seen: Pixels, made: Floats, black: float, own: Floats | None = None) -> None:
-        """Fit YUV `seen` to YUV `made`, (h, w, 3) each; `black` is the code value of black luma.
+    def __init__(
+        self, seen: Pixels, made: Sequence[Floats], black: float, own: Floats | None = None
+    ) -> None:
+        """Fit YUV `seen`, (h, w, 3), to Y, U and V `made`, (h, w) each.
 
-        `own` is the share of the frame's own detail in `made`, (h, w).
+        `black` is the code value of black luma. `own` is the share of the frame's own detail in
+        `made`, (h, w).
         """
-        self._line = line_around(*(np.ascontiguousarray(p[..., 0]) for p in (seen, made)))
+        self._line = line_around(np.ascontiguousarray(seen[..., 0]), made[0])
         half = slice(None, None, 2)
-        (luma, *chroma), (lit, *made_chroma) = (split(p[half, half]) for p in (seen, made))
+        luma, *chroma = split(seen[half, half])
+        lit, *made_chroma = (np.ascontiguousarray(plane[half, half]) for plane in made)
         colors = agreement(chroma, made_chroma)
         self._tones = tones(luma, lit, colors, black, None if own is None else own[half, half])
         self._grid = grid_of(luma, lit, colors, self._tones)

@@ -50,8 +50,7 @@ def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats
     `seen` and `made` are luma before and after, (h, w), in 8-bit levels.
     """
     window = 2 * RADIUS + 1, 2 * RADIUS + 1
-    means = mean(seen, window), mean(made, window)
-    slope = cv2.blur(line(seen, made, means, window)[0], window)
+    slope = cv2.blur(slopes(seen, made, mean(seen, window), mean(made, window), window), window)
     return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
 
 
@@ -66,11 +65,23 @@ def line(
     `means` are those of `seen` and `made` in the same windows.
     """
     mean_seen, mean_made = means
+    slope = slopes(seen, made, mean_seen, mean_made, window)
+    return slope, np.asarray(mean_made - slope * mean_seen, np.float32)
+
+
+def slopes(
+    seen: NDArray[Any],
+    made: NDArray[Any],
+    mean_seen: Floats,
+    mean_made: Floats,
+    window: tuple[int, int],
+) -> Floats:
+    """Return the slope of `line`, (h, w)."""
     covariance = mean(np.multiply(seen, made, dtype=np.float32), window) - mean_seen * mean_made
     variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
     variance -= mean_seen * mean_seen
     slope = np.maximum(covariance, 0) / (np.maximum(variance, 0) + NOISE_POWER)
-    return np.asarray(slope, np.float32), np.asarray(mean_made - slope * mean_seen, np.float32)
+    return np.asarray(slope, np.float32)
 
 
 def mean(plane: NDArray[Any], window: tuple[int, int]) -> Floats:

@@ -89,7 +89,7 @@ def raise_yuv(
     """
     height, width = small.shape[:2]
     scale, black = luma_range(tags)
-    seen = np.asarray(cv2.transform(small, yuv_of_rgb(tags)))
+    seen = split(np.asarray(cv2.transform(small, yuv_of_rgb(tags))))
     size = map_size(width, height)
     ground = ground_of(small) if ground is None else ground
     maps = maps_of(ground, shrunk(made[..., 0], size), nearest(points, size), tags)
@@ -98,11 +98,9 @@ def raise_yuv(
     chroma = enlarged(scaled(maps, 0.0, 128.0), width, height)
     planes = [
         blend(plane, clear, shares, own, offset)
-        for plane, clear, offset in zip(
-            split(seen), split(made), (luma, chroma, chroma), strict=True
-        )
+        for plane, clear, offset in zip(seen, split(made), (luma, chroma, chroma), strict=True)
     ]
-    raised = restrain(seen, np.asarray(cv2.merge(planes), np.float32), black)
+    raised = restrain(seen, planes, black)
     keep_color_below_white(small, raised, tags)
     return raised, own
 

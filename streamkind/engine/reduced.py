@@ -33,7 +33,7 @@ from streamkind.engine.whole import Adapt, Filmed, Finish, Whole, network_shares
 from streamkind.light.exposure import Floats
 from streamkind.video.color import rgb_of_yuv, yuv_of_rgb
 from streamkind.video.format import FULL_709, ColorTags
-from streamkind.video.frames import Levels, Pixels, PixFmt, levels, size_of, stored
+from streamkind.video.frames import Pixels, PixFmt, levels, size_of, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class ReducedLayers(Layers):
 class Relit(NamedTuple):
     """One reduced picture after relighting."""
 
-    picture: Floats
-    """(h, w, 3) YUV that is not rounded."""
+    planes: Sequence[Floats]
+    """Y, U and V that are not rounded, (h, w) each."""
     own: Floats | None = None
     """Share of the frame's own detail in it, (h, w); None for stills."""
 
@@ -160,9 +160,10 @@ class Reduced:
                 single = points(layers.pixels[i], small)
                 ground = None if layers.ground is None else layers.ground[i]
                 seen = small if layers.seen is None else levels(layers.seen[i])
-                relit.append(Relit(*raise_yuv(seen, picture, single, tags, ground)))
+                raised, own = raise_yuv(seen, picture, single, tags, ground)
+                relit.append(Relit(split(raised), own))
             else:
-                relit.append(Relit(picture))
+                relit.append(Relit(split(picture)))
         return relit
 
     def _enlarge(
@@ -227,7 +228,7 @@ def reduced_size(width: int, height: int, area: int, whole: int) -> tuple[int, i
 def carry(
     planes: Planes,
     luma: Floats,
-    clear: Levels,
+    clear: Sequence[Floats],
     share: float = 1.0,
     *,
     own: Floats | None = None,
@@ -236,13 +237,13 @@ def carry(
 ) -> Planes:
     """Transfer the result for a reduced picture to the planes of the full one.
 
-    `luma`, (h, w), is the luma of the network's input, and `clear`, (h, w, 3) YUV, the result.
+    `luma`, (h, w), is the luma of the network's input, and `clear` are Y, U and V of the result.
     `share` is the share of the result in the output. `own`, (h, w), is the least share of the
     picture's own detail, which is finer than a reduced pixel. The planes are written to `into`, if
     given.
     """
     made = into or (np.empty_like(planes[0]), np.empty_like(planes[1]), np.empty_like(planes[2]))
-    after, *colors = split(clear)
+    after, *colors = clear
     slope, offset = coefficients(luma, after)
     if own is not None:
         slope = np.maximum(slope, own)
