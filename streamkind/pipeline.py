@@ -25,7 +25,7 @@ from streamkind.engine.options import (
     describes_options,
 )
 from streamkind.engine.profiles import Profile
-from streamkind.engine.stream import Stream, choose_ratio
+from streamkind.engine.stream import Stream
 from streamkind.engine.survey import survey
 from streamkind.engine.whole import Adapt, Finish
 from streamkind.errors import InputError, UsageError
@@ -115,11 +115,9 @@ def run(
 ) -> None:
     """Enhance every frame of `source` and write it to `sink`.
 
-    Four threads work at once: they decode, run the network, adapt and finish its results, and
-    encode. If the stream `overlaps`, the third thread relights and adapts frames, and the fourth
-    finishes and encodes them. `show` gets a batch before and after enhancement, (N, H, W, 3) each,
-    and returns the batch to write, by default the enhanced one. `progress` is called after each
-    batch.
+    Four threads work at once. They decode, run the network, adapt its results, and finish and
+    encode them. `show` gets a batch before and after enhancement, (N, H, W, 3) each, and returns
+    the batch to write, by default the enhanced one. `progress` is called after each batch.
     """
     with (
         ReadAhead(source, depth=DEPTH * stream.max_batch) as frames,
@@ -127,11 +125,8 @@ def run(
         Between(output, depth=DEPTH) as between,
     ):
         for batch in batched(frames, stream.max_batch):
-            relight, ratios = stream.begin(batch.pixels, batch.times)
-            if stream.overlaps:
-                between.put(partial(to_finish, batch, relight, ratios, show))
-            else:
-                between.put(partial(adapted, batch, relight(), ratios, show))
+            adapt, ratios = stream.begin(batch.pixels, batch.times)
+            between.put(partial(adapted, batch, adapt, ratios, show))
             report.add(batch, float(ratios[-1]))
             progress(report)
     report.seconds = time.perf_counter() - report.began
@@ -140,16 +135,9 @@ def run(
         report.stages[stage] += seconds
 
 
-def to_finish(
-    batch: Batch, relight: Callable[[], Adapt], ratios: Floats, show: Show
-) -> Callable[[], Batch]:
-    """Relight and adapt a batch. Return the function that finishes it."""
-    return partial(finished, batch, relight()(), ratios, show)
-
-
-def adapted(batch: Batch, adapt: Adapt, ratios: Floats, show: Show) -> Batch:
-    """Adapt and finish a batch; return the batch to write."""
-    return finished(batch, adapt(), ratios, show)
+def adapted(batch: Batch, adapt: Adapt, ratios: Floats, show: Show) -> Callable[[], Batch]:
+    """Adapt a batch. Return the function that finishes it."""
+    return partial(finished, batch, adapt(), ratios, show)
 
 
 def finished(batch: Batch, finish: Finish, ratios: Floats, show: Show) -> Batch:
@@ -224,25 +212,11 @@ def enhance_file(
             if finds_track(input, video, options):
                 again = videos.again(video)
                 light = first_pass(again, engine, options.video_target, report, progress)
-            stream = open_stream(video, engine, light, options)
+            stream = options.open_stream(video, engine, light)
             run(video, stream, out, report, show=show, progress=progress)
         report.check(input)
     report.lost, report.warnings = videos.lost, videos.told(sink)
     return report
-
-
-def open_stream(source: Source, engine: Engine, track: Track | None, options: Options) -> Stream:
-    """Open a stream for the frames of a source. Each still of a folder gets its own ratio."""
-    color, in_order = source.format.color, not source.still
-    held = options.steady if in_order else ()
-    choose = choose_ratio(
-        options.ratio,
-        target=options.video_target,
-        track=track,
-        steady=held,
-        still=source.still,
-    )
-    return Stream(engine, choose, steady=held, color=color, skip=in_order, film=in_order)
 
 
 @describes_options(TRACK)

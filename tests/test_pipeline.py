@@ -155,7 +155,7 @@ def test_steps_run_in_the_threads_that_the_stream_allows(overlaps, area):
     assert at == {
         "relight": {second if together else first},
         "adapt": {second},
-        "finish": {third if together else second},
+        "finish": {third},
     }
     assert {*threads} == at["relight"]
 

@@ -21,12 +21,15 @@ from streamkind.engine.profiles import (
     open_engine,
 )
 from streamkind.engine.steady import STEADY, SteadyNames, check_steady
+from streamkind.engine.stream import Stream, choose_ratio
 from streamkind.errors import UsageError
 from streamkind.light.exposure import DEFAULT_TARGET, STILL_TARGET, Ratio
+from streamkind.light.track import Track
 from streamkind.model.released import find_release
 from streamkind.video.deinterlace import Deinterlace, check_deinterlace
 from streamkind.video.format import VideoFormat
 from streamkind.video.hardware import check_hwaccel
+from streamkind.video.source import Source
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -150,6 +153,15 @@ class Options:
         """Open the engine that the options choose; `auto` is the profile for videos."""
         profile = self.profile_of(still=False)
         return open_engine(self.model, backend=self.backend, profile=profile, device=self.device)
+
+    def open_stream(self, source: Source, engine: Engine, track: Track | None) -> Stream:
+        """Open a stream for the frames of a source. Each still of a folder gets its own ratio."""
+        in_order = not source.still
+        held = self.steady if in_order else ()
+        target, still = self.video_target, source.still
+        choose = choose_ratio(self.ratio, target=target, track=track, steady=held, still=still)
+        tags = source.format.color
+        return Stream(engine, choose, steady=held, color=tags, skip=in_order, film=in_order)
 
     def encoder(self, form: VideoFormat) -> dict[str, Any]:
         """Return the options of the encoder for a video of that format."""

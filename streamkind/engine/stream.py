@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -115,22 +115,24 @@ class Stream:
         `pixels` are (N, H, W, 3) uint8 RGB or (N, 3 H / 2, W) yuv420p. Returns frames of the same
         shape, in memory of their own, and the N ratios.
         """
-        relight, ratios = self.begin(pixels, times)
-        return relight()()(), ratios
+        adapt, ratios = self.begin(pixels, times)
+        return adapt()(), ratios
 
-    def begin(self, pixels: Pixels, times: Sequence[float]) -> tuple[Callable[[], Adapt], Floats]:
-        """Do the first three steps. Return the fourth one as a function, and the N ratios.
+    def begin(self, pixels: Pixels, times: Sequence[float]) -> tuple[Adapt, Floats]:
+        """Do the first four steps. Return the fifth one as a function, and the N ratios.
 
-        Each of the last three steps returns the next one. Call `relight` and `adapt` once, in the
-        order of the frames. A second thread may call `adapt` while the next frames begin, and
-        `relight` too if the stream `overlaps`. A batch of more than `max_batch` frames is divided,
-        and enhanced before this method returns.
+        Call the function once, in the order of the frames. A second thread may call it while the
+        next frames begin. It returns the last step as a function, which any thread may call. If
+        the stream `overlaps`, the fourth step is done with the fifth one. A batch of more than
+        `max_batch` frames is divided, and enhanced before this method returns.
         """
         if len(pixels) > self.max_batch:
             clear, ratios = self._in_turn(pixels, times)
-            return lambda: lambda: lambda: clear, ratios
+            return lambda: lambda: clear, ratios
         layers, ratios = self.prepare(self.decompose(pixels), times)
-        return partial(self.relight, layers, ratios), ratios
+        if self.overlaps:
+            return lambda: self.relight(layers, ratios)(), ratios
+        return self.relight(layers, ratios), ratios
 
     def decompose(self, pixels: Pixels) -> Layers:
         """Split N frames into layers. The result does not depend on earlier frames."""
@@ -186,8 +188,8 @@ def enhance_together(
     itself.
     """
     if len(streams) == 1:
-        relight, ratios = streams[0].begin(pixels, times)
-        return relight()(), ratios
+        adapt, ratios = streams[0].begin(pixels, times)
+        return adapt(), ratios
     view = streams[0].view
     with _shared(streams, "decompose"):
         layers = view.decompose(pixels)
