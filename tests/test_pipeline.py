@@ -20,6 +20,7 @@ import streamkind
 from streamkind.backends.base import Layers
 from streamkind.engine.engine import Engine
 from streamkind.engine.stream import Stream
+from streamkind.engine.whole import Whole
 from streamkind.light.exposure import DEFAULT_TARGET, RATIOS, FixedRatio, Statistics
 from streamkind.pipeline import Report, find_track, run
 from streamkind.video.frames import Frame
@@ -158,6 +159,22 @@ def test_steps_run_in_the_threads_that_the_stream_allows(overlaps, area):
         "finish": {third},
     }
     assert {*threads} == at["relight"]
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_whole_frames_are_finished_beside_the_network_only_if_it_takes_batches(most, monkeypatch):
+    """Check that a large network on a processor, which takes single frames, runs alone."""
+    finished = []
+    monkeypatch.setattr(Whole, "raise_places", lambda self, *rest: finished.append(rest))
+    backend = Gain()
+    backend.max_batch = most
+    view = Whole(backend)
+    frame = np.full((1, 32, 32, 3), 20, np.uint8)
+    adapt = view.relight(view.decompose(frame), np.array([3.0], np.float32))
+    assert len(finished) == (1 if most == 1 else 0)
+    first, second = adapt()(), view.recompose(view.decompose(frame), np.array([3.0], np.float32))
+    np.testing.assert_array_equal(first, second)
+    assert len(finished) == 2
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])

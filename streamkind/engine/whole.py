@@ -128,7 +128,11 @@ class Whole:
         clear = self.restored(layers, ratios, size_of(pixels))
         # The layers are large, and are not needed any more.
         finish = partial(self._finished, pixels, layers.seen, layers.ground, clear, shares)
-        return lambda: finish
+        if self.max_batch > 1:
+            return lambda: finish
+        # On a processor, a large network uses all cores. Beside it, both would be slower.
+        made = finish()
+        return lambda: lambda: made
 
     def recompose(self, layers: Layers, ratios: Floats) -> Pixels:
         """Return the enhanced frames, (N, H, W, 3) RGB as the input, in memory of their own."""
