@@ -50,7 +50,8 @@ def coefficients(seen: NDArray[Any], made: NDArray[Any]) -> tuple[Floats, Floats
     `seen` and `made` are luma before and after, (h, w), in 8-bit levels.
     """
     window = 2 * RADIUS + 1, 2 * RADIUS + 1
-    slope = cv2.blur(slopes(seen, made, mean(seen, window), mean(made, window), window), window)
+    means = mean(seen, window), mean(made, window)
+    slope = cv2.blur(slopes(seen, made, means, window), window)
     return np.asarray(slope, np.float32), np.asarray(made - slope * seen, np.float32)
 
 
@@ -65,18 +66,18 @@ def line(
     `means` are those of `seen` and `made` in the same windows.
     """
     mean_seen, mean_made = means
-    slope = slopes(seen, made, mean_seen, mean_made, window)
+    slope = slopes(seen, made, means, window)
     return slope, np.asarray(mean_made - slope * mean_seen, np.float32)
 
 
 def slopes(
     seen: NDArray[Any],
     made: NDArray[Any],
-    mean_seen: Floats,
-    mean_made: Floats,
+    means: tuple[Floats, Floats],
     window: tuple[int, int],
 ) -> Floats:
     """Return the slope of `line`, (h, w)."""
+    mean_seen, mean_made = means
     covariance = mean(np.multiply(seen, made, dtype=np.float32), window) - mean_seen * mean_made
     variance = np.asarray(cv2.sqrBoxFilter(seen, cv2.CV_32F, window), np.float32)
     variance -= mean_seen * mean_seen

@@ -123,8 +123,8 @@ class Stream:
 
         Call the function once, in the order of the frames. A second thread may call it while the
         next frames begin. It returns the last step as a function, which any thread may call. If
-        the stream `overlaps`, the fourth step is done with the fifth one. A batch of more than
-        `max_batch` frames is divided, and enhanced before this method returns.
+        the stream `overlaps`, the fourth step, which uses the device, is done with the fifth one. A
+        batch of more than `max_batch` frames is divided, and enhanced before this method returns.
         """
         if len(pixels) > self.max_batch:
             clear, ratios = self._in_turn(pixels, times)
